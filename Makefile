@@ -1,0 +1,38 @@
+# Two commands matter: `make demo` and `make test`. Both make .venv from nothing when it is missing.
+PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+else
+BIN := .venv/bin
+endif
+
+.PHONY: demo test lint types imports tests clean
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit('wsl-toolkit needs Python >= 3.11; found %d.%d. Try: make PYTHON=python3.11' % sys.version_info[:2] if sys.version_info < (3, 11) else 0)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(BIN)/python -c "import pathlib; pathlib.Path('.venv/installed').touch()"
+
+demo: .venv/installed
+	$(BIN)/python demo/digits.py
+
+test: lint types imports tests
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed
+	$(BIN)/mypy
+
+imports: .venv/installed
+	$(BIN)/lint-imports --no-cache
+
+# One core a test process: threads of several would wait for each other.
+tests: export OMP_NUM_THREADS := 1
+tests: .venv/installed
+	$(BIN)/pytest -n auto
+
+clean:
+	$(PYTHON) -c "import shutil; [shutil.rmtree(p, ignore_errors=True) for p in ('.venv', 'build', 'dist', 'demo/out')]"

@@ -1,0 +1,70 @@
+"""One sheet to compare heads by eye: a row a canvas, a column a pooling, the same class in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from canvases import SIDE
+
+import wsl
+from wsl.boxes import Boxes
+from wsl.config import BoxConfig, RuntimeConfig
+from wsl.data import read_image, read_voc
+from wsl.draw import contact_sheet, draw_boxes, draw_comparison, fit_into, overlay
+from wsl.predict import Predictor
+from wsl.samples import Sample
+
+UInt8Array = npt.NDArray[np.uint8]
+CELL = (208, 208)
+ROWS = 5
+
+
+def comparison_sheet(data: Path, runs: Mapping[str, tuple[Path, float]], rows: int = ROWS) -> UInt8Array:
+    """Held-out canvases of several digits, with one of their classes as each run's model localizes it.
+
+    `runs` are run folders by the title of their column, each with the map threshold of its boxes. Heatmaps show the
+    class's map, solid boxes are predicted and dashed ones true.
+    """
+    samples = _several_digits(read_voc(data, "val").samples, rows)
+    columns = [[_with_all_boxes(sample) for sample in samples]]
+    titles = [[", ".join(sample.labels) for sample in samples]]
+    for name, (run, threshold) in runs.items():
+        boxes = BoxConfig(threshold=threshold, box_rule="peak")
+        predictor = Predictor(wsl.load(run), boxes=boxes, runtime=RuntimeConfig(device="cpu"))
+        pictures, captions = [], []
+        found_in = predictor.stream((sample.path, sample.labels[:1]) for sample in samples)
+        for sample, found in zip(samples, found_in, strict=True):
+            label = sample.labels[0]
+            assert found.maps is not None
+            assert sample.boxes is not None
+            canvas = overlay(fit_into(read_image(sample.path), CELL), found.maps[label])
+            predicted, true = _enlarged(found.boxes.of(label)), _enlarged(sample.boxes.of(label))
+            pictures.append(draw_comparison(canvas, predicted, true))
+            captions.append(f"{name}: {label} {found.scores[label]:.2f}")
+        columns.append(pictures)
+        titles.append(captions)
+    by_row = [picture for row in zip(*columns, strict=True) for picture in row]
+    names = [title for row in zip(*titles, strict=True) for title in row]
+    return contact_sheet(by_row, columns=len(columns), titles=names, cell=CELL)
+
+
+def _several_digits(samples: Sequence[Sample], rows: int) -> list[Sample]:
+    """The first samples of two digits or more, and of a class for the picture that none before was shown for."""
+    chosen: dict[str, Sample] = {}
+    for sample in samples:
+        if len(sample.labels) >= 2:
+            chosen.setdefault(sample.labels[0], sample)
+    return list(chosen.values())[:rows] or list(samples[:rows])
+
+
+def _with_all_boxes(sample: Sample) -> UInt8Array:
+    assert sample.boxes is not None
+    return draw_boxes(fit_into(read_image(sample.path), CELL), _enlarged(sample.boxes), dashed=True)
+
+
+def _enlarged(boxes: Boxes) -> Boxes:
+    """Boxes on a canvas in pixels of its cell on the sheet."""
+    return Boxes(xyxy=boxes.xyxy * (CELL[0] / SIDE), labels=boxes.labels, scores=boxes.scores)

@@ -1,0 +1,226 @@
+"""From image-level labels to boxes in a few minutes: train, localize, evaluate and draw, with every pooling.
+
+The pictures are canvases of real handwriting (scikit-learn's scans), made on the spot: nothing is downloaded. A small
+network is trained from scratch for each pooling, from the names of the digits in each picture and nothing else; what
+it finds on canvases of other handwriting is measured against their true boxes.
+
+    python demo/digits.py
+    python demo/digits.py --out digits --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from canvases import SIDE, draw_canvases, read_scans, split_scans
+from comparison import comparison_sheet
+from outcomes import COLUMNS, HEADS, Head, Outcome, console_line, results_table
+from voc_set import write_voc
+
+from wsl.config import (
+    BoxConfig,
+    DataConfig,
+    EvaluateConfig,
+    LocalizeConfig,
+    ModelConfig,
+    OptimConfig,
+    PickConfig,
+    Preprocessing,
+    RuntimeConfig,
+    TrainConfig,
+    VisualizeConfig,
+)
+from wsl.draw import save_image
+from wsl.errors import RunError, UserError
+from wsl.files import write_text
+from wsl.verbs.evaluate import evaluate
+from wsl.verbs.localize import run_localize
+from wsl.verbs.train import train
+from wsl.verbs.visualize import visualize
+
+MARKER = ".made-by-digits-demo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """The demonstration in its folder: ``canvases/``, a run folder for each head, ``results.md``, the comparison."""
+
+    out: Path
+    seed: int
+    epochs: int
+    images: int
+    jobs: int
+
+    @property
+    def canvases(self) -> Path:
+        """The data set."""
+        return self.out / "canvases"
+
+    def run(self) -> None:
+        """Everything, from making the data to naming what was written."""
+        started = time.perf_counter()
+        prepare_folder(self.out)
+        held_out = max(20, self.images // 5)
+        self._draw_canvases(held_out)
+        print(f"{self.images} training canvases (labels only), {held_out} held-out ones: {self.canvases}\n")
+        print(console_line("pooling", (*COLUMNS, "epochs", "seconds")), flush=True)
+        outcomes = []
+        for outcome in self._outcomes():
+            cells = (*outcome.figures, str(outcome.epochs), f"{outcome.seconds:.0f}")
+            print(console_line(outcome.head.pooling, cells), flush=True)
+            outcomes.append(outcome)
+        print(console_line("centre / chance", outcomes[0].baselines))
+        write_text(self.out / "results.md", results_table(outcomes))
+        runs = {head.name: (self.out / head.name, head.threshold) for head in HEADS}
+        save_image(self.out / "comparison.png", comparison_sheet(self.canvases, runs))
+        print(f"\n{time.perf_counter() - started:.0f} s in all. To look at:")
+        print(f"  {self.out / 'comparison.png'}  one class on each canvas, by every pooling")
+        print(f"  {self.out / HEADS[-1].name / 'pictures' / 'sheet-001.png'}  all that one head finds; each has such")
+        print(f"  {self.out / 'results.md'}  the table")
+
+    def run_head(self, head: Head) -> Outcome:
+        """Train a head, then measure and draw what it finds on the held-out canvases."""
+        run, found = self.out / head.name, self.out / head.name / "found"
+        config = self.training(head)
+        trained = train(config)
+        boxes = BoxConfig(threshold=head.threshold, box_rule="peak")
+        report = evaluate(
+            EvaluateConfig(data=config.data, out=run / "val", weights=str(run), boxes=boxes, runtime=config.runtime)
+        )
+        run_localize(
+            LocalizeConfig(
+                sources=(str(self.canvases / "JPEGImages" / "val-*.jpg"),),
+                weights=str(run),
+                out=found,
+                pick=PickConfig(top_k=None, score_threshold=0.5),
+                boxes=boxes,
+                maps=True,
+                runtime=config.runtime,
+            )
+        )
+        visualize(
+            VisualizeConfig(
+                predictions=found, out=run / "pictures", data=self.canvases, images=False, columns=5, rows=4, limit=40
+            )
+        )
+        return Outcome(head=head, epochs=config.optim.epochs, report=report, seconds=trained.seconds)
+
+    def training(self, head: Head) -> TrainConfig:
+        """The settings of one head's training."""
+        return TrainConfig(
+            data=DataConfig(data=self.canvases, format="voc"),
+            out=self.out / head.name,
+            val_split=None,  # the held-out canvases have no say in the training
+            model=ModelConfig(backbone="tinynet", weights="none", pooling=head.pooling),
+            preprocessing=Preprocessing(image_size=SIDE),
+            optim=OptimConfig(
+                epochs=max(1, round(self.epochs * head.patience)),
+                batch_size=16,
+                lr=head.lr,
+                backbone_lr_factor=1.0,  # it knows nothing yet
+                weight_decay=0.05,
+                flip=False,  # a mirrored digit is another sign
+            ),
+            runtime=RuntimeConfig(device="cpu", workers=0),  # on the CPU the same seed gives the same numbers
+            seed=self.seed,
+        )
+
+    def _draw_canvases(self, held_out: int) -> None:
+        train_scans, test_scans = split_scans(read_scans(), self.seed)
+        parts = (("train", train_scans, self.images), ("val", test_scans, held_out))
+        for number, (split, scans, count) in enumerate(parts, 1):
+            write_voc(self.canvases, split, draw_canvases(scans, count, (self.seed, number)), count)
+
+    def _outcomes(self) -> Iterator[Outcome]:
+        """Each head's outcome in order, `jobs` of them at work side by side.
+
+        The network is so small that a second thread gains little, and next to other busy programs it loses a lot;
+        heads on cores of their own lose nothing, and one thread each gives the same numbers on any number of cores.
+        """
+        if self.jobs == 1:
+            torch.set_num_threads(1)
+            yield from map(self.run_head, HEADS)
+            return
+        # Spawned on every system alike: a fork would inherit torch's threads in whatever state they are.
+        with multiprocessing.get_context("spawn").Pool(min(self.jobs, len(HEADS)), _start_worker) as pool:
+            yield from pool.imap(self.run_head, HEADS)
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
+    signal.signal(signal.SIGTERM, _exit)
+    sys.stderr = io.StringIO()  # several progress bars would write over each other
+
+
+def _exit(signum: int, frame: Any) -> None:
+    raise SystemExit(1)  # so that half-written files are removed on the way out
+
+
+def prepare_folder(out: Path) -> None:
+    """An empty folder for the demo, without what an earlier demo left in it.
+
+    Raises:
+        UserError: something else lies there.
+    """
+    marker = out / MARKER
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: expected a folder for the demo, choose another --out")
+    if out.is_dir() and any(out.iterdir()) and not marker.is_file():
+        raise UserError(f"{out} holds files that this demo did not write: choose another --out or empty it first")
+    for name in ("canvases", *(head.name for head in HEADS)):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for name in ("results.md", "comparison.png"):
+        (out / name).unlink(missing_ok=True)
+    write_text(marker, "demo/digits.py may empty this folder.\n")
+
+
+def _cores() -> int:
+    """As many heads at a time as there are cores, up to four: each takes about a gigabyte."""
+    return min(4, os.cpu_count() or 1)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code: 2 for the user's mistake, 1 for a failed run, 130 for Ctrl-C."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out", help="folder (default: demo/out)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same numbers (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=7, help="passes over the canvases (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=2000, help="training canvases (default: %(default)s)")
+    parser.add_argument(
+        "--jobs", type=int, default=_cores(), help="heads at a time, one core each (default: %(default)s)"
+    )
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        if given.seed < 0 or min(given.epochs, given.images, given.jobs) < 1:
+            raise UserError("--seed is at least 0, --epochs, --images and --jobs at least 1")
+        Demo(**vars(given)).run()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (RunError, OSError) as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped: what was finished is kept; run it again to start over", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _exit)  # or the workers would go on alone
+    sys.exit(main())

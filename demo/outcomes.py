@@ -1,0 +1,83 @@
+"""The heads of the demonstration, what each reached, and the table of that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wsl.results import EvaluationReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A pooling with the share of the map's range above which its boxes lie, and how it is trained.
+
+    `patience` multiplies the epochs, `lr` is the peak learning rate.
+    """
+
+    pooling: str
+    threshold: float
+    patience: float = 1.0
+    lr: float = 5e-3
+
+    @property
+    def name(self) -> str:
+        """The pooling without its arguments."""
+        return self.pooling.partition("(")[0]
+
+
+# Each needs its own threshold: the sharper the pooling, the narrower the peaks of its maps. They were chosen on
+# canvases of seed 1, not of the default seed 0.
+HEADS = (
+    Head(pooling="gap", threshold=0.7, patience=2),  # of all locations, few hold the digit: it learns slowly
+    Head(pooling="gmp", threshold=0.55, patience=1.5, lr=3e-3),  # learns from one location a picture, easily upset
+    Head(pooling="lse(beta=0.5)", threshold=0.5),
+    Head(pooling="kmax(k=0.08)", threshold=0.7),
+    Head(pooling="weldon(k_max=0.08, k_min=0.08)", threshold=0.65),
+    Head(pooling="wildcat(k_max=0.08, k_min=0.08, alpha=0.7)", threshold=0.65),
+)
+COLUMNS = ("mAP", "pointing", "CorLoc", "AP50", "MaxBoxAcc@0.5")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one head reached, and how long its training took."""
+
+    head: Head
+    epochs: int
+    report: EvaluationReport
+    seconds: float
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The metrics of `COLUMNS`, to three decimals, or a dash where one was not measured."""
+        values = {metric.name: metric.value for metric in self.report.metrics}
+        return tuple(_number(values.get(name)) for name in COLUMNS)
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """What knowing nothing about the picture gives: chance for labels, the picture's centre for places."""
+        values = {metric.name: metric.baseline for metric in self.report.metrics}
+        return tuple(_number(values.get(name)) for name in COLUMNS)
+
+
+def results_table(outcomes: Sequence[Outcome]) -> str:
+    """The outcomes as a Markdown table, with the baseline as its last row."""
+    header = ("pooling", *COLUMNS, "box threshold", "epochs", "lr", "training")
+    lines = [header, (":--", *("--:" for _ in header[1:]))]
+    for outcome in outcomes:
+        head = outcome.head
+        training = (f"{head.threshold:g}", str(outcome.epochs), f"{head.lr:g}", f"{outcome.seconds:.0f} s")
+        lines.append((f"`{head.pooling}`", *outcome.figures, *training))
+    lines.append(("*centre / chance*", *outcomes[0].baselines, "", "", "", ""))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def console_line(first: str, cells: Sequence[str]) -> str:
+    """A line of the table that is printed while the demo runs; cells from the right may be left out."""
+    widths = [max(9, len(name) + 2) for name in (*COLUMNS, "epochs", "seconds")]
+    return f"{first:<44}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=False))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,97 @@
+"""Checks at the public door: what was given, what was expected, what to do."""
+
+import numbers
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def check_maps(maps: Tensor, name: str = "maps") -> None:
+    """Accept floating point (N, C, H, W) or (C, H, W) with at least one location; any N, 0 included.
+
+    Raises:
+        TypeError: not a tensor, or not one of floating point numbers.
+        ValueError: another number of dimensions, or no location to pool.
+
+    >>> check_maps(torch.ones(20, 7, 7, dtype=torch.uint8))
+    Traceback (most recent call last):
+    TypeError: maps are torch.uint8, expected floating point numbers: convert them with maps.float()
+    """
+    if not isinstance(maps, Tensor):
+        raise TypeError(f"{name} are a {type(maps).__name__}, expected a tensor: use torch.as_tensor()")
+    if not maps.is_floating_point():
+        raise TypeError(f"{name} are {maps.dtype}, expected floating point numbers: convert them with {name}.float()")
+    if maps.ndim not in (3, 4):
+        raise ValueError(
+            f"{name} have shape {tuple(maps.shape)}, expected (N, C, H, W) or (C, H, W): "
+            "add or merge dimensions with reshape()"
+        )
+    if maps.shape[-1] == 0 or maps.shape[-2] == 0:
+        raise ValueError(
+            f"{name} have shape {tuple(maps.shape)} without any location, expected H >= 1 and W >= 1: "
+            "give larger images or a smaller stride"
+        )
+
+
+def check_number(value: object, name: str) -> float:
+    """A real number as a float; infinity passes, NaN and bool do not.
+
+    Raises:
+        TypeError: not a real number.
+        ValueError: NaN, or beyond the largest float.
+
+    >>> check_number(4, "beta")
+    4.0
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is {value!r}, expected a number: try {name}=1")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is beyond the largest float, expected a number such as 1") from None
+    if number != number:  # math.isnan has no symbolic form, and a compiler may have made this float a symbol
+        raise ValueError(f"{name} is nan, expected a number: try {name}=1")
+    return number
+
+
+def check_positive_int(value: object, name: str) -> int:
+    """An integer of 1 or more.
+
+    Raises:
+        TypeError: not an integer.
+        ValueError: below 1.
+
+    >>> check_positive_int(0, "maps_per_class")
+    Traceback (most recent call last):
+    ValueError: maps_per_class is 0, expected 1 or more
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} is {value!r}, expected an integer of 1 or more")
+    number = int(value)
+    if number < 1:
+        raise ValueError(f"{name} is {number}, expected 1 or more")
+    return number
+
+
+def check_choice(value: str, name: str, choices: Sequence[str]) -> None:
+    """One of a few words.
+
+    Raises:
+        ValueError: another word.
+
+    >>> check_choice("ceil", "rounding", ("floor", "round"))
+    Traceback (most recent call last):
+    ValueError: rounding is 'ceil', expected 'floor' or 'round'
+    """
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}, expected {' or '.join(map(repr, choices))}")
+
+
+def accumulation_dtype(maps: Tensor) -> torch.dtype:
+    """The dtype in which sums over locations are taken: float32, or float64 for float64 maps.
+
+    >>> accumulation_dtype(torch.ones(1, dtype=torch.bfloat16))
+    torch.float32
+    """
+    return torch.promote_types(maps.dtype, torch.float32)

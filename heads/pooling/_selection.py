@@ -1,0 +1,121 @@
+"""How many locations k stands for, and the mean of the highest or lowest of them.
+
+One rule for every pooling that selects locations:
+
+- k >= 1 is a count, clamped to the number of locations n;
+- 0 < k < 1 is a proportion: floor(k * n), or with ``rounding="round"`` Python's round (halves to even), and
+  at least one location. It is held as the nearest `Fraction` with a denominator up to a million: 5/9 of 9
+  locations are 5 and 0.29 of 100 are 29, whichever way the binary number next to it errs;
+- "all" is every location, and k <= 0 is what the pooling says it is.
+"""
+
+import math
+import numbers
+import warnings
+from fractions import Fraction
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from heads._checks import accumulation_dtype, check_choice
+
+K: TypeAlias = int | float | Fraction | str
+Selection: TypeAlias = int | Fraction | Literal["all"]
+Rounding: TypeAlias = Literal["floor", "round"]
+
+_FINEST = 1_000_000
+
+
+def check_k(k: object, name: str = "k") -> Selection:
+    """``k`` as an int count, a Fraction in (0, 1), "all", or 0 for anything below.
+
+    A Fraction, because compilers take the floats of a module for symbols, and because it is what was meant.
+
+    Warns:
+        UserWarning: the float 1.0, which is one location here and all of them elsewhere.
+
+    Raises:
+        TypeError: neither a number nor "all".
+        ValueError: NaN, infinite, above 1 without being whole, or a word other than "all".
+
+    >>> check_k(10.0), check_k(0.2), check_k("all"), check_k(-1)
+    (10, Fraction(1, 5), 'all', 0)
+    """
+    if isinstance(k, str):
+        if k != "all":
+            raise ValueError(f'{name} is {k!r}, expected a number or "all": try {name}=0.2')
+        return "all"
+    if isinstance(k, Fraction) and 0 < k.numerator < k.denominator <= _FINEST:
+        return k
+    if isinstance(k, bool) or not isinstance(k, numbers.Real):
+        raise TypeError(f'{name} is {k!r}, expected a count, a proportion or "all": try {name}=0.2')
+    if isinstance(k, numbers.Integral):
+        return max(int(k), 0)
+    number = float(k)
+    if not abs(number) < math.inf or (number > 1 and not number.is_integer()):
+        raise ValueError(f'{name} is {number}, expected a count such as 10, a proportion in (0, 1) or "all"')
+    if number == 1:
+        warnings.warn(f'{name}=1.0 is one location; write {name}=1 for one, {name}="all" for all of them', stacklevel=3)
+    if not 0 < number < 1:
+        return max(int(number), 0)
+    inside = min(max(number, 1 / _FINEST), 1 - 1 / _FINEST)
+    return Fraction(inside).limit_denominator(_FINEST)
+
+
+def count_locations(k: Selection, n: int, rounding: Rounding = "floor") -> int | torch.SymInt:
+    """Of ``n`` locations, those that a ``k`` from `check_k` selects.
+
+    Integer arithmetic throughout and no branch on ``n``: it may be the symbol of a dynamic shape.
+
+    >>> fifth = Fraction(1, 5)
+    >>> count_locations(Fraction(3, 9), 9), count_locations(fifth, 49), count_locations(fifth, 49, "round")
+    (3, 9, 10)
+    """
+    if isinstance(k, str):
+        return n
+    if isinstance(k, int):
+        return torch.sym_min(k, n)
+    top, bottom = k.numerator * n, k.denominator
+    if rounding == "floor":
+        return torch.sym_max(1, top // bottom)
+    half_down = (2 * top + bottom - 1) // (2 * bottom)
+    half_up = (2 * top + bottom) // (2 * bottom)
+    return torch.sym_max(1, half_down + (half_up - half_down) * (half_down % 2))
+
+
+def selected_mean(maps: Tensor, k: Selection, *, largest: bool, rounding: Rounding) -> Tensor:
+    """The mean of the k highest (``largest``) or lowest values of each map, in `accumulation_dtype`.
+
+    Ties go to the locations that ``torch.topk`` picks. ``k`` comes from `check_k` and is not 0.
+
+    Shape:
+        (..., H, W) -> (...).
+
+    >>> selected_mean(torch.tensor([[[1.0, 2.0, 4.0]]]), 2, largest=True, rounding="floor")
+    tensor([3.])
+    """
+    check_choice(rounding, "rounding", ("floor", "round"))
+    dtype = accumulation_dtype(maps)
+    values = maps.flatten(-2)
+    if isinstance(k, str):
+        return values.mean(-1, dtype=dtype)
+    if isinstance(k, int) and k == 1:
+        # Not amax, which spreads the gradient over ties, nor topk, which is slower.
+        return (values.max(-1) if largest else values.min(-1)).values.to(dtype)
+    count = count_locations(k, values.shape[-1], rounding)
+    if isinstance(k, Fraction) and torch.compiler.is_compiling():
+        return _masked_mean(values, count, largest=largest)
+    return values.topk(count, largest=largest, sorted=False).values.mean(-1, dtype=dtype)
+
+
+def _masked_mean(values: Tensor, count: int | torch.SymInt, *, largest: bool) -> Tensor:
+    """As topk(count) and mean, for a symbolic count: asks for one value more and leaves it out.
+
+    A dimension of symbolic size makes the tracer assume that the size is not 1, and the exported program
+    would then refuse small maps; ``count + 1`` is never 1.
+    """
+    asked = torch.sym_min(count + 1, values.shape[-1])
+    chosen = values.topk(asked, largest=largest).values.to(accumulation_dtype(values))
+    kept = torch.arange(asked, device=values.device) < count
+    return torch.where(kept, chosen, 0).sum(-1) / kept.sum()

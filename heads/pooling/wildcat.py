@@ -1,0 +1,80 @@
+"""WILDCAT pooling: the highest values, and the lowest with a weight of their own."""
+
+import math
+
+from torch import Tensor
+
+from heads._checks import check_choice, check_maps, check_number
+from heads.pooling._pooling import Pooling
+from heads.pooling._selection import K, Rounding, selected_mean
+from heads.pooling.weldon import check_k_pair
+
+
+def wildcat(
+    maps: Tensor,
+    k_max: K = 1,
+    k_min: K | None = None,
+    alpha: float = 1.0,
+    *,
+    rounding: Rounding = "floor",
+) -> Tensor:
+    """Half of: the mean of the k_max highest values plus alpha times the mean of the k_min lowest.
+
+    k_max and k_min are counts, proportions or "all", as k of `heads.pooling.kmax`; k_min is k_max when None.
+    With ``alpha = 0``, or k_min from 0 down, nothing is halved: that is k-max pooling. The original rounds
+    proportions (``rounding="round"``). Its average over several maps a class is `heads.classwise_mean`.
+
+    Shape:
+        (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
+
+    Raises:
+        TypeError, ValueError: ``maps`` of another kind or shape; k NaN, infinite, a bool or another word; a
+            k_max that selects nothing; alpha negative or not finite.
+
+    Source: Durand et al., WILDCAT, CVPR 2017.
+
+    >>> import torch
+    >>> wildcat(torch.tensor([[[-2.0, 0.0], [3.0, 6.0]]]), k_max=2, k_min=1, alpha=0.5)
+    tensor([1.7500])
+    """
+    check_maps(maps)
+    highest, lowest = check_k_pair(k_max, k_min)
+    alpha = _check_alpha(alpha)
+    top = selected_mean(maps, highest, largest=True, rounding=rounding)
+    if alpha == 0 or lowest == 0:
+        return top.to(maps.dtype)
+    bottom = selected_mean(maps, lowest, largest=False, rounding=rounding)
+    return ((top + alpha * bottom) / 2).to(maps.dtype)
+
+
+def _check_alpha(alpha: float) -> float:
+    alpha = check_number(alpha, "alpha")
+    if not 0 <= alpha < math.inf:
+        raise ValueError(f"alpha is {alpha}, expected the lowest values' weight, 0 or more: try alpha=0.7")
+    return alpha
+
+
+class WILDCAT(Pooling):
+    """WILDCAT: half of the k_max highest values' mean plus alpha times the k_min lowest values' mean.
+
+    >>> WILDCAT(k_max=0.2, k_min=0.2, alpha=0.7)
+    wildcat(k_max=0.2, k_min=0.2, alpha=0.7)
+    """
+
+    def __init__(
+        self,
+        k_max: K = 1,
+        k_min: K | None = None,
+        alpha: float = 1.0,
+        *,
+        rounding: Rounding = "floor",
+    ) -> None:
+        super().__init__()
+        check_choice(rounding, "rounding", ("floor", "round"))
+        self.k_max, self.k_min = check_k_pair(k_max, k_min)
+        self.alpha = _check_alpha(alpha)
+        self.rounding: Rounding = rounding
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Class maps to scores: see `wildcat`."""
+        return wildcat(maps, self.k_max, self.k_min, self.alpha, rounding=self.rounding)

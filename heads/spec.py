@@ -1,0 +1,134 @@
+"""Spec strings, the names of poolings everywhere: ``weldon(k_max=0.2, k_min=0.2)`` <-> module.
+
+A spec is a name, or a name with keyword arguments that are numbers or words, quoted or not. It is parsed,
+never evaluated. The way back is ``repr(module)``.
+"""
+
+import ast
+import difflib
+import inspect
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from heads import pooling
+from heads.pooling import Pooling
+
+POOLINGS: Mapping[str, type[Pooling]] = MappingProxyType(
+    {
+        "gmp": pooling.GMP,
+        "gap": pooling.GAP,
+        "kmax": pooling.KMax,
+        "lse": pooling.LSE,
+        "weldon": pooling.WELDON,
+        "wildcat": pooling.WILDCAT,
+    }
+)
+"""Every pooling by name, the one list that all others are made from."""
+
+_LONGEST_SPEC = 500
+_WORDS = {"inf": math.inf, "nan": math.nan, "none": None, "true": True, "false": False}
+
+
+def list_poolings() -> list[str]:
+    """The names that `create_pooling` knows.
+
+    >>> "gap" in list_poolings()
+    True
+    """
+    return list(POOLINGS)
+
+
+def create_pooling(spec: str) -> Pooling:
+    """The pooling module that a spec string names.
+
+    ``create_pooling(repr(module))`` makes a module equivalent to a new one of the same arguments.
+
+    Raises:
+        TypeError: ``spec`` is no string.
+        ValueError: no spec, an unknown name or argument, or an argument's value out of its range.
+
+    >>> create_pooling("wildcat(k_max=0.2, alpha=0.7)")
+    wildcat(k_max=0.2, k_min=0.2, alpha=0.7)
+    >>> create_pooling("weldn")
+    Traceback (most recent call last):
+    ValueError: unknown pooling 'weldn': did you mean 'weldon'?
+    """
+    name, arguments = parse_spec(spec)
+    if name not in POOLINGS:
+        raise ValueError(f"unknown pooling {name!r}: {_suggestion(name, POOLINGS)}")
+    known = inspect.signature(POOLINGS[name]).parameters
+    for argument in arguments:
+        if argument not in known:
+            raise ValueError(f"pooling {name!r} has no argument {argument!r}: {_suggestion(argument, known)}")
+    try:
+        return POOLINGS[name](**arguments)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"pooling {spec!r}: {error}") from error
+
+
+def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
+    """The name and the arguments of a spec string; whether they exist is another question.
+
+    Raises:
+        TypeError: ``spec`` is no string.
+        ValueError: not of the form ``name`` or ``name(argument=value, ...)``.
+
+    >>> parse_spec("weldon(k_max=0.2, k_min=all)")
+    ('weldon', {'k_max': 0.2, 'k_min': 'all'})
+    """
+    if not isinstance(spec, str):
+        raise TypeError(f"pooling is {spec!r}, expected a spec string such as 'gap'")
+    match _parse_expression(spec):
+        case ast.Name(id=name):
+            return name, {}
+        case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
+            arguments: dict[str, Any] = {}
+            for keyword in keywords:
+                if keyword.arg is None or keyword.arg in arguments:
+                    raise _malformed(spec)
+                arguments[keyword.arg] = _value(keyword.value, spec)
+            return name, arguments
+        case _:
+            raise _malformed(spec)
+
+
+def _parse_expression(spec: str) -> ast.expr:
+    if len(spec) > _LONGEST_SPEC:
+        raise _malformed(spec)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # such as for "1or 2", which is refused below
+            return ast.parse(spec.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise _malformed(spec) from None
+
+
+def _value(node: ast.expr, spec: str) -> int | float | str | bool | None:
+    match node:
+        case ast.Constant(value=int() | float() | str() | None as value):
+            return value
+        case ast.Name(id=word):
+            return _WORDS.get(word.lower(), word)
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant() | ast.Name() as operand):
+            number = _value(operand, spec)
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                return -number
+    raise _malformed(spec)
+
+
+def _malformed(spec: str) -> ValueError:
+    shown = spec if len(spec) <= 80 else f"{spec[:80]}…"
+    return ValueError(
+        f"pooling is {shown!r}, expected a name with its arguments by name, such as 'gap' or 'kmax(k=10)'"
+    )
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(word.lower(), known, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"expected {'one of ' + ', '.join(known) if known else 'none'}"

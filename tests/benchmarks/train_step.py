@@ -1,0 +1,112 @@
+"""What the training loop adds to the bare forward, backward and step of the same network on the same batches.
+
+    python tests/benchmarks/train_step.py --threads 1
+
+Both take turns, A B A B, in one process; the medians are compared. On a busy machine ``--clock cpu`` counts the time
+of this process alone (with one thread, or the waiting of the others is counted too).
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+from wsl.config import OptimConfig
+from wsl.models import Localizer
+from wsl.training.loop import autocast, run_epoch
+from wsl.training.optimizer import create_optimizer
+
+Batches = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+def learner(name: str, device: torch.device) -> tuple[Localizer, torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    model = Localizer(name, 20, weights="none").train().to(device)
+    if device.type == "cuda":
+        model.to(memory_format=torch.channels_last)
+    return model, create_optimizer(model, OptimConfig())
+
+
+def bare(name: str, device: torch.device, dtype: torch.dtype) -> Callable[[Batches], None]:
+    model, optimizer = learner(name, device)
+
+    def epoch(batches: Batches) -> None:
+        for inputs, targets in batches:
+            with autocast(device, dtype):
+                scores = model(inputs).scores
+            loss = F.binary_cross_entropy_with_logits(scores.float(), targets.to(device).float())
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+
+    return epoch
+
+
+def ours(name: str, device: torch.device, dtype: torch.dtype) -> Callable[[Batches], None]:
+    model, optimizer = learner(name, device)
+    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+
+    def epoch(batches: Batches) -> None:
+        run_epoch(
+            model,
+            optimizer,
+            scaler,
+            batches,
+            OptimConfig(),
+            device=device,
+            dtype=dtype,
+            epoch=1,
+            steps=len(batches),
+            advance=lambda count=1, *, note=None: None,
+        )
+
+    return epoch
+
+
+def seconds(work: Callable[[Batches], None], batches: Batches, device: torch.device, clock: str) -> float:
+    read = time.process_time if clock == "cpu" else time.perf_counter
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    started = read()
+    work(batches)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return read() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=3, help="a turn")
+    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    images = torch.randn(args.batch, 3, args.size, args.size, device=device).to(memory_format=torch.channels_last)
+    targets = torch.randint(0, 2, (args.batch, 20), dtype=torch.int8)
+    batches = [(images, targets)] * args.steps
+    for dtype in (torch.float32, torch.bfloat16):
+        works = {"bare": bare(args.backbone, device, dtype), "ours": ours(args.backbone, device, dtype)}
+        times: dict[str, list[float]] = {name: [] for name in works}
+        for turn in range(args.turns + 1):
+            for name, work in works.items():
+                taken = seconds(work, batches, device, args.clock)
+                if turn:  # the first warms up
+                    times[name].append(taken / args.steps)
+        a, b = (statistics.median(times[name]) for name in ("bare", "ours"))
+        pairs = statistics.median(y / x for x, y in zip(times["bare"], times["ours"], strict=True))
+        print(
+            f"{args.backbone} {args.size} px, batch {args.batch}, {device.type} {str(dtype).removeprefix('torch.')}: "
+            f"bare {a * 1e3:.1f} ms, ours {b * 1e3:.1f} ms a step, ratio of medians {b / a:.3f}, of pairs {pairs:.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

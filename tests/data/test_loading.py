@@ -1,0 +1,113 @@
+"""Batches do not depend on the workers, and bad images cost a line and not the run."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from wsl.config import Preprocessing
+from wsl.data import ImageDataset, collate, fit, read_image, start_worker
+from wsl.errors import UserError
+from wsl.samples import Sample, SampleSet
+
+SMALL = Preprocessing(image_size=16)
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> SampleSet:
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    (tmp_path / "3.png").write_bytes(b"broken")
+    files = [tmp_path / f"{number}.png" for number in range(6)]
+    return SampleSet(
+        classes=("cat", "dog"), samples=tuple(Sample(path=f, labels=("dog",), ignored=("cat",)) for f in files)
+    )
+
+
+def augmented(samples: SampleSet, seed: int = 0) -> ImageDataset:
+    return ImageDataset(samples, SMALL, augment=True, min_crop=0.3, flip=True, seed=seed)
+
+
+def test_an_item_is_the_fitted_image_its_targets_and_index(samples):
+    item = ImageDataset(samples, SMALL)[4]
+    expected, _ = fit(read_image(samples.samples[4].path), SMALL)
+    assert np.array_equal(item.image.numpy(), expected)
+    assert (item.targets.tolist(), item.targets.dtype, item.index) == ([-1, 1], torch.int8, 4)
+
+
+def test_an_unreadable_image_is_the_line_that_says_why(samples):
+    line = ImageDataset(samples, SMALL)[3]
+    assert isinstance(line, str)
+    assert line.startswith(str(samples.samples[3].path))
+
+
+def test_augmentation_follows_from_seed_epoch_and_index_alone(samples):
+    data = augmented(samples)
+    first = data[0].image.clone()
+    assert torch.equal(augmented(samples)[0].image, first)
+    assert not torch.equal(augmented(samples, seed=1)[0].image, first)
+    data.set_epoch(1)
+    assert not torch.equal(data[0].image, first)
+    data.set_epoch(0)
+    assert torch.equal(data[0].image, first)
+
+
+def test_without_augmentation_epochs_are_alike(samples):
+    data = ImageDataset(samples, SMALL, min_crop=0.3, flip=True)
+    first = data[0].image.clone()
+    data.set_epoch(5)
+    assert torch.equal(data[0].image, first)
+
+
+def test_collate_drops_and_counts(samples):
+    data = ImageDataset(samples, SMALL)
+    batch = collate([data[number] for number in (2, 3, 4)])
+    assert tuple(batch.images.shape) == (2, 16, 16, 3)
+    assert batch.images.dtype == torch.uint8
+    assert batch.index.tolist() == [2, 4]
+    assert (len(batch.skipped), batch.targets.tolist()) == (1, [[-1, 1], [-1, 1]])
+
+
+def test_a_batch_of_bad_images_is_empty(samples):
+    batch = collate(["bad", "worse"])
+    assert len(batch.images) == len(batch.targets) == len(batch.index) == 0
+    assert batch.skipped == ("bad", "worse")
+    assert batch.images.dtype == torch.uint8
+    assert batch.targets.dtype == torch.int8
+
+
+def test_a_new_epoch_reaches_persistent_workers(samples):
+    data = augmented(samples)
+    loader = DataLoader(
+        data, batch_size=3, num_workers=2, persistent_workers=True, collate_fn=collate, worker_init_fn=start_worker
+    )
+    for epoch in (0, 1):
+        data.set_epoch(epoch)
+        batches = list(loader)
+        assert sum(len(batch.skipped) for batch in batches) == 1
+        for batch in batches:
+            for image, index in zip(batch.images, batch.index.tolist(), strict=True):
+                assert torch.equal(image, data[index].image)
+
+
+def test_what_spawned_workers_need_can_be_pickled(samples):
+    data = augmented(samples)
+    data.set_epoch(3)
+    copy = pickle.loads(pickle.dumps(data))  # noqa: S301 - our own bytes
+    assert torch.equal(copy[1].image, data[1].image)
+    for function in (collate, start_worker):
+        assert pickle.loads(pickle.dumps(function)) is function  # noqa: S301 - our own bytes
+    batch = collate([data[1]])
+    assert pickle.loads(pickle.dumps(batch)).index.tolist() == [1]  # noqa: S301 - our own bytes
+
+
+def test_wrong_settings_are_named(samples):
+    with pytest.raises(UserError, match="no samples"):
+        ImageDataset(SampleSet(classes=("cat",), samples=()), SMALL)
+    with pytest.raises(UserError, match="min crop is 2"):
+        ImageDataset(samples, SMALL, min_crop=2)

@@ -1,0 +1,195 @@
+"""What every pooling keeps, whatever it computes; a new pooling is tested here by its line in POOLINGS."""
+
+import copy
+
+import pytest
+import torch
+from torch.export import Dim
+
+import heads
+from heads import POOLINGS
+from heads.spec import parse_spec
+
+VARIANTS = [
+    "kmax(k=5)",
+    "kmax(k=0.3)",
+    "kmax(k=0.3, rounding=round)",
+    "kmax(k=all)",
+    "lse(beta=4)",
+    "lse(beta=0.01)",
+    "lse(beta=4, learnable=True)",
+    "weldon(k_max=0.2, k_min=3)",
+    "weldon(k_max=4, k_min=0)",
+    "weldon(k_max=0.2, reduction=mean)",
+    "wildcat(k_max=0.2, k_min=0.2, alpha=0.7)",
+]
+SPECS = [*POOLINGS, *VARIANTS]
+
+# The weights of their locations do not sum to one, so the score may leave the map's range.
+UNBOUNDED = {"weldon", "weldon(k_max=0.2, k_min=3)", "wildcat(k_max=0.2, k_min=0.2, alpha=0.7)"}
+
+
+@pytest.fixture(params=SPECS)
+def spec(request):
+    return request.param
+
+
+@pytest.fixture
+def pooling(spec):
+    return heads.create_pooling(spec)
+
+
+def random_maps(*shape, dtype=torch.float32, seed=0):
+    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 7, 6), (3, 7, 6), (2, 3, 1, 1), (1, 1, 5), (0, 3, 7, 6), (2, 3, 1, 9)])
+def test_it_removes_the_two_spatial_dimensions(pooling, shape):
+    assert pooling(random_maps(*shape)).shape == shape[:-2]
+
+
+def test_it_agrees_with_the_slow_reference(pooling, spec, reference):
+    name, arguments = parse_spec(spec)
+    arguments.pop("learnable", None)
+    spread = random_maps(2, 3, 7, 6, dtype=torch.float64)
+    for maps in (spread, spread.round(), 50 * spread, spread[..., :1, :2], spread[..., :1, :1]):
+        expected = [[getattr(reference, name)(plane.flatten().tolist(), **arguments) for plane in x] for x in maps]
+        tolerance = 1e-6 if "learnable" in spec else 1e-12  # the learnt logarithm is a float32
+        torch.testing.assert_close(pooling(maps), maps.new_tensor(expected), rtol=tolerance, atol=tolerance)
+
+
+def test_images_and_classes_are_pooled_alone(pooling):
+    maps = random_maps(2, 3, 7, 6)
+    alone = torch.stack([torch.cat([pooling(maps[i, j : j + 1]) for j in range(3)]) for i in range(2)])
+    torch.testing.assert_close(pooling(maps), alone)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_it_keeps_the_dtype_and_accumulates_above_half_precision(pooling, dtype):
+    maps = (3 + random_maps(1, 2, 40, 40)).to(dtype)
+    scores = pooling(maps)
+    assert scores.dtype == dtype
+    tolerance = max(torch.finfo(dtype).eps, 2e-6 if dtype == torch.float32 else 0)
+    torch.testing.assert_close(scores.double(), pooling(maps.double()), rtol=tolerance, atol=0)
+
+
+def test_the_gradient_is_the_derivative(pooling):
+    maps = random_maps(2, 2, 3, 4, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(pooling, (maps,))
+
+
+def test_the_order_of_locations_does_not_matter(pooling):
+    maps = random_maps(2, 3, 7, 6, dtype=torch.float64)
+    shuffled = maps.flatten(-2)[..., torch.randperm(42, generator=torch.Generator().manual_seed(1))].unflatten(
+        -1, (6, 7)
+    )
+    torch.testing.assert_close(pooling(shuffled), pooling(maps), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("spec", [spec for spec in SPECS if spec not in UNBOUNDED])
+def test_the_score_lies_within_the_map(spec):
+    pooling = heads.create_pooling(spec)
+    maps = random_maps(2, 3, 7, 6, dtype=torch.float64)
+    scores = pooling(maps)
+    assert (scores >= maps.amin((-2, -1))).all()
+    assert (scores <= maps.amax((-2, -1))).all()
+    torch.testing.assert_close(pooling(torch.full((2, 5, 5), -3.25)), torch.full((2,), -3.25))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_scores_and_gradients_of_extreme_maps_are_finite(pooling, dtype):
+    signs = random_maps(1, 2, 6, 6).sign()
+    for extreme in (1e4 * signs, torch.full_like(signs, 1e4), torch.full_like(signs, -1e4), torch.zeros_like(signs)):
+        maps = extreme.to(dtype).requires_grad_()
+        scores = pooling(maps)
+        scores.sum().backward()
+        assert scores.isfinite().all()
+        assert maps.grad.isfinite().all()
+        assert maps.grad.dtype == dtype
+
+
+def test_the_memory_layout_does_not_matter(pooling):
+    maps = random_maps(2, 3, 7, 6)
+    expected = pooling(maps)
+    torch.testing.assert_close(pooling(maps.to(memory_format=torch.channels_last)), expected)
+    torch.testing.assert_close(pooling(maps.transpose(-2, -1)), expected)
+    torch.testing.assert_close(
+        pooling(maps.repeat(1, 1, 1, 2)[..., ::2].flip(-1)), pooling(maps.repeat(1, 1, 1, 2)[..., ::2])
+    )
+
+
+def test_maps_are_left_as_they_were(pooling):
+    maps = random_maps(2, 3, 7, 6)
+    before = maps.clone()
+    pooling(maps)
+    assert torch.equal(maps, before)
+
+
+def test_vmap_is_the_batch(pooling):
+    maps = random_maps(2, 3, 7, 6)
+    torch.testing.assert_close(torch.func.vmap(pooling)(maps), pooling(maps))
+
+
+def test_it_compiles_to_one_graph_of_any_size(pooling):
+    torch.compiler.reset()
+    compiled = torch.compile(pooling, fullgraph=True, backend="eager", dynamic=True)
+    for shape in ((2, 3, 7, 6), (3, 3, 9, 5)):
+        maps, twin = random_maps(*shape).requires_grad_(), random_maps(*shape).requires_grad_()
+        torch.testing.assert_close(compiled(maps), pooling(twin))
+        compiled(maps).sum().backward()
+        pooling(twin).sum().backward()
+        torch.testing.assert_close(maps.grad, twin.grad)
+
+
+def test_it_exports_for_batches_and_maps_of_any_size(pooling):
+    sizes = {0: Dim("batch"), 2: Dim("height"), 3: Dim("width")}
+    program = torch.export.export(pooling, (random_maps(2, 3, 7, 6),), dynamic_shapes=(sizes,)).module()
+    for shape in ((2, 3, 7, 6), (1, 3, 14, 9), (5, 3, 2, 2), (1, 3, 1, 1)):
+        torch.testing.assert_close(program(random_maps(*shape)), pooling(random_maps(*shape)))
+
+
+def test_its_repr_makes_it_again(pooling, spec):
+    again = heads.create_pooling(repr(pooling))
+    assert type(again) is type(pooling) is POOLINGS[parse_spec(spec)[0]]
+    assert repr(again) == repr(pooling)
+    maps = random_maps(2, 3, 7, 6)
+    assert torch.equal(again(maps), pooling(maps))
+
+
+def test_its_name_is_its_class_in_lower_case(pooling, spec):
+    assert repr(pooling).partition("(")[0] == type(pooling).__name__.lower() == parse_spec(spec)[0]
+
+
+def test_copies_and_restored_states_compute_the_same(pooling, spec):
+    with torch.no_grad():
+        for parameter in pooling.parameters():
+            parameter.add_(0.25)
+    restored = heads.create_pooling(spec)
+    restored.load_state_dict(pooling.state_dict())
+    maps = random_maps(2, 3, 7, 6)
+    assert torch.equal(copy.deepcopy(pooling)(maps), pooling(maps))
+    assert torch.equal(restored(maps), pooling(maps))
+
+
+def test_the_function_twin_has_the_same_arguments(pooling, spec):
+    name, arguments = parse_spec(spec)
+    arguments.pop("learnable", None)
+    maps = random_maps(2, 3, 7, 6)
+    torch.testing.assert_close(getattr(heads.pooling, name)(maps, **arguments), pooling(maps))
+
+
+@pytest.mark.parametrize(
+    ("maps", "error", "message"),
+    [
+        (torch.ones(7, 7), ValueError, r"maps have shape \(7, 7\), expected \(N, C, H, W\) or \(C, H, W\)"),
+        (torch.ones(1, 1, 1, 7, 7), ValueError, r"maps have shape \(1, 1, 1, 7, 7\), expected"),
+        (torch.ones(2, 3, 0, 7), ValueError, r"\(2, 3, 0, 7\) without any location, expected H >= 1 and W >= 1"),
+        (torch.ones(3, 7, 0), ValueError, r"\(3, 7, 0\) without any location"),
+        (torch.ones(3, 7, 7, dtype=torch.int64), TypeError, r"maps are torch.int64, expected .* maps.float\(\)"),
+        (torch.ones(3, 7, 7, dtype=torch.bool), TypeError, r"maps are torch.bool"),
+        ([[[1.0]]], TypeError, r"maps are a list, expected a tensor"),
+    ],
+)
+def test_other_maps_are_refused(pooling, maps, error, message):
+    with pytest.raises(error, match=message):
+        pooling(maps)

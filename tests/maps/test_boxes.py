@@ -1,0 +1,230 @@
+"""Boxes of maps: a breadth-first search as the slow reference, analytic blobs, and what must hold for any map."""
+
+from collections import deque
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wsl.errors import UserError
+from wsl.maps import boxes_from_map, largest_boxes, normalise, peak, resize_map
+
+RULES = ("largest", "peak", "all")
+
+
+def components(surface: np.ndarray, threshold: float) -> list[dict]:
+    """8-connected components above the threshold, one pixel after the other, in reading order."""
+    foreground = surface > np.float32(threshold)
+    seen = np.zeros_like(foreground)
+    found = []
+    for start in zip(*np.nonzero(foreground), strict=True):
+        if seen[start]:
+            continue
+        seen[start] = True
+        queue, pixels = deque([start]), []
+        while queue:
+            y, x = queue.popleft()
+            pixels.append((y, x))
+            for next_y in range(max(y - 1, 0), min(y + 2, surface.shape[0])):
+                for next_x in range(max(x - 1, 0), min(x + 2, surface.shape[1])):
+                    if foreground[next_y, next_x] and not seen[next_y, next_x]:
+                        seen[next_y, next_x] = True
+                        queue.append((next_y, next_x))
+        ys, xs = zip(*pixels, strict=True)
+        found.append(
+            {
+                "xyxy": [float(min(xs)), float(min(ys)), float(max(xs) + 1), float(max(ys) + 1)],
+                "area": len(pixels),
+                "score": max(surface[pixel] for pixel in pixels),
+            }
+        )
+    return found
+
+
+def gaussian(size: tuple[int, int], centre: tuple[float, float], sigma: float) -> np.ndarray:
+    x, y = np.arange(size[0]) + 0.5 - centre[0], np.arange(size[1])[:, None] + 0.5 - centre[1]
+    return np.exp(-(x**2 + y**2) / (2 * sigma**2)).astype(np.float32)
+
+
+def noise(seed: int, side: int = 12) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.random((int(rng.integers(1, side)), int(rng.integers(1, side))), np.float32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), threshold=st.sampled_from([0.0, 0.2, 0.5, 0.7, 0.95]))
+def test_every_rule_agrees_with_a_breadth_first_search(seed: int, threshold: float) -> None:
+    score_map = noise(seed)
+    size = (score_map.shape[1] * 2, score_map.shape[0] * 2)
+    found = components(normalise(resize_map(score_map, size)), threshold)
+    every = boxes_from_map(score_map, threshold=threshold, rule="all", size=size, min_area=0)
+    assert sorted(every.xyxy.tolist()) == sorted(part["xyxy"] for part in found)
+    assert every.scores.tolist() == sorted((part["score"] for part in found), reverse=True)
+    if not found:
+        return
+    largest = boxes_from_map(score_map, threshold=threshold, size=size)
+    best = max(part["area"] for part in found)
+    ties = [part for part in found if part["area"] == best]
+    assert largest.xyxy[0].tolist() == min(ties, key=lambda part: (part["xyxy"][1], part["xyxy"][0]))["xyxy"]
+    top = boxes_from_map(score_map, threshold=threshold, rule="peak", size=size)
+    assert top.scores.tolist() == [1.0]
+    assert top.xyxy[0].tolist() in [part["xyxy"] for part in found if part["score"] == 1]
+
+
+def test_the_box_of_a_rectangle_is_the_rectangle() -> None:
+    score_map = np.zeros((30, 40), np.float32)
+    score_map[5:12, 8:31] = 3
+    for rule in RULES:
+        boxes = boxes_from_map(score_map, rule=rule, label="dog")
+        assert boxes.xyxy.tolist() == [[8, 5, 31, 12]]
+        assert (boxes.labels, boxes.scores.tolist()) == (("dog",), [1.0])
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.2, 0.5, 0.8])
+def test_the_box_of_a_gaussian_has_its_analytic_side(threshold: float) -> None:
+    boxes = boxes_from_map(gaussian((200, 160), (90, 70), 15), threshold=threshold)
+    radius = 15 * np.sqrt(-2 * np.log(threshold))
+    assert np.allclose(boxes.xyxy[0], [90 - radius, 70 - radius, 90 + radius, 70 + radius], atol=1.01)
+
+
+def test_the_rules_differ_where_the_largest_part_is_not_the_hottest() -> None:
+    wide, hot = 0.8 * gaussian((200, 100), (60, 50), 20), gaussian((200, 100), (160, 50), 8)
+    speck = 0.9 * gaussian((200, 100), (195.5, 5.5), 0.5)
+    score_map = np.maximum(np.maximum(wide, hot), speck)
+    largest, top, every = (boxes_from_map(score_map, threshold=0.5, rule=rule) for rule in RULES)
+    assert largest.xyxy[0, 0] < 60 < largest.xyxy[0, 2]
+    assert every.scores.tolist() == [1.0, largest.scores[0]]
+    assert largest.scores[0] == pytest.approx(0.8, abs=0.01)
+    assert top.xyxy[0, 0] < 160 < top.xyxy[0, 2]
+    assert len(every) == 2, "the speck is smaller than a thousandth of the image"
+    assert every.xyxy.tolist() == [*top.xyxy.tolist(), *largest.xyxy.tolist()]
+    assert len(boxes_from_map(score_map, threshold=0.5, rule="all", min_area=0)) == 3
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.tuples(st.integers(1, 900), st.integers(1, 900)),
+    threshold=st.floats(0, 0.99),
+    rule=st.sampled_from(RULES),
+)
+def test_boxes_lie_in_the_image_and_are_not_empty(
+    seed: int, size: tuple[int, int], threshold: float, rule: str
+) -> None:
+    boxes = boxes_from_map(noise(seed), threshold=threshold, rule=rule, size=size)
+    assert (boxes.xyxy >= 0).all()
+    assert (boxes.xyxy <= [*size, *size]).all()
+    assert (boxes.area > 0).all()
+    assert (np.diff(boxes.scores) <= 0).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.tuples(st.integers(1, 256), st.integers(1, 256)),
+    threshold=st.floats(0, 0.99),
+)
+def test_the_peaks_box_contains_the_peak(seed: int, size: tuple[int, int], threshold: float) -> None:
+    score_map = noise(seed)
+    for box in boxes_from_map(score_map, threshold=threshold, rule="peak", size=size).xyxy:
+        x, y = peak(score_map, size)
+        assert box[0] <= x < box[2]
+        assert box[1] <= y < box[3]
+
+
+@given(x=st.floats(20, 80), y=st.floats(20, 60), sigma=st.floats(2, 30))
+@settings(max_examples=30, deadline=None)
+def test_a_higher_threshold_gives_a_box_inside_on_a_map_with_one_hill(x: float, y: float, sigma: float) -> None:
+    boxes = largest_boxes(gaussian((100, 80), (x, y), sigma), np.linspace(0.05, 0.95, 19))
+    assert (np.diff(boxes[:, :2], axis=0) >= 0).all()
+    assert (np.diff(boxes[:, 2:], axis=0) <= 0).all()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_boxes_scale_with_the_image(rule: str) -> None:
+    score_map = np.random.default_rng(3).random((7, 9), np.float32)
+    small = boxes_from_map(score_map, threshold=0.5, rule=rule, size=(400, 300))
+    large = boxes_from_map(score_map, threshold=0.5, rule=rule, size=(4000, 3000))
+    assert np.array_equal(large.xyxy, small.xyxy * 10)
+    assert np.array_equal(large.scores, small.scores)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_mirroring_the_map_mirrors_the_boxes(rule: str) -> None:
+    score_map = np.random.default_rng(4).random((7, 9), np.float32)
+    plain = boxes_from_map(score_map, threshold=0.6, rule=rule, size=(180, 140)).xyxy
+    mirrored = boxes_from_map(score_map[:, ::-1], threshold=0.6, rule=rule, size=(180, 140)).xyxy
+    assert np.array_equal(
+        np.stack([180 - mirrored[:, 2], mirrored[:, 1], 180 - mirrored[:, 0], mirrored[:, 3]], 1), plain
+    )
+
+
+@given(gain=st.floats(0.01, 100), offset=st.floats(-5, 5))
+@settings(max_examples=30, deadline=None)
+def test_gain_and_offset_of_the_map_do_not_matter(gain: float, offset: float) -> None:
+    score_map = gaussian((14, 14), (5, 8), 3)
+    plain, changed = (boxes_from_map(m, size=(224, 224)).xyxy for m in (score_map, score_map * gain + offset))
+    assert np.abs(plain - changed).max() <= 1
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("value", [0.0, -2.0, np.nan, np.inf])
+def test_a_map_without_contrast_has_no_box(rule: str, value: float) -> None:
+    assert len(boxes_from_map(np.full((4, 6), value), threshold=0, rule=rule, size=(60, 40))) == 0
+    broken = np.arange(24.0).reshape(4, 6)
+    broken[2, 2] = value if not np.isfinite(value) else np.nan
+    assert len(boxes_from_map(broken, rule=rule, size=(60, 40))) == 0
+    assert not largest_boxes(broken, [0.0, 0.5], size=(60, 40)).any()
+
+
+def test_maps_of_one_cell_and_of_one_row() -> None:
+    assert len(boxes_from_map([[5.0]], size=(30, 20))) == 0, "one cell is constant"
+    boxes = boxes_from_map([[0, 0, 1, 0]], threshold=0.5, size=(400, 100), resolution=400)
+    assert boxes.xyxy.tolist() == [[200, 0, 300, 100]]
+    assert boxes_from_map([[0], [1]], threshold=0.5).xyxy.tolist() == [[0, 1, 1, 2]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.tuples(st.integers(1, 400), st.integers(1, 400)),
+    thresholds=st.lists(st.floats(0, 0.999), max_size=8),
+)
+def test_many_thresholds_at_once_are_each_one_alone(seed: int, size: tuple[int, int], thresholds: list[float]) -> None:
+    score_map = noise(seed)
+    boxes = largest_boxes(score_map, thresholds, size=size)
+    assert boxes.shape == (len(thresholds), 4)
+    for box, threshold in zip(boxes, thresholds, strict=True):
+        alone = boxes_from_map(score_map, threshold=threshold, size=size).xyxy
+        assert np.array_equal(box[None], alone) if len(alone) else not box.any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"threshold": 1.0}, "threshold is 1.0"),
+        ({"threshold": float("nan")}, "threshold is nan"),
+        ({"min_area": -0.1}, "min area"),
+        ({"rule": "biggest"}, "expected largest, all or peak"),
+        ({"size": (0, 4)}, "each 1 or more"),
+        ({"resolution": 0}, "resolution is 0"),
+    ],
+)
+def test_what_cannot_be_used_is_said(arguments: dict, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        boxes_from_map([[0, 1]], **arguments)
+
+
+def test_thresholds_out_of_range_are_refused() -> None:
+    with pytest.raises(UserError, match="fractions"):
+        largest_boxes([[0, 1]], [0.5, 1.5])
+
+
+def test_resolutions_beyond_any_photograph() -> None:
+    score_map = np.zeros((1100, 1200), np.float32)
+    score_map[600:900, 1000:1199] = 1
+    score_map[10:40, 10:40] = 0.9
+    every = boxes_from_map(score_map, rule="all", resolution=1200, min_area=0)
+    assert every.xyxy.tolist() == [[1000, 600, 1199, 900], [10, 10, 40, 40]]
+    assert boxes_from_map(score_map, resolution=1200).xyxy.tolist() == [[1000, 600, 1199, 900]]

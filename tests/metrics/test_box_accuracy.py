@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+
+from wsl import maps as class_maps
+from wsl.errors import UserError
+from wsl.metrics import MaxBoxAcc, box_iou, max_box_acc
+from wsl.samples import Sample
+
+LEVELS = (0.3, 0.5, 0.7)
+
+
+def staircase(*widths):
+    """A (1, 20) map whose foreground is `widths[i]` cells wide above a threshold of i tenths."""
+    row = np.zeros(20, np.float32)
+    for i, width in enumerate(widths, start=1):
+        row[:width] = i / len(widths)
+    return row[None]
+
+
+def by_loops(maps, targets, sizes, num_thresholds):
+    """Every threshold and image by itself."""
+    results = []
+    for level in LEVELS:
+        accuracies = []
+        for i in range(num_thresholds):
+            hits = 0
+            for score_map, target, size in zip(maps, targets, sizes, strict=True):
+                found = class_maps.boxes_from_map(score_map, threshold=i / num_thresholds, size=size).xyxy
+                hits += any(box_iou(box, truth)[0, 0] >= level for box in found for truth in target)
+            accuracies.append(hits / len(maps))
+        best = max(accuracies)
+        results.append((level, best, accuracies.index(best) / num_thresholds))
+    return results
+
+
+def test_one_pass_is_the_same_as_every_threshold_by_itself():
+    rng = np.random.default_rng(5)
+    maps, targets, sizes = [], [], []
+    for _ in range(12):
+        y, x = np.mgrid[:9, :9]
+        cx, cy = rng.uniform(2, 7, 2)
+        maps.append((np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 8) + rng.uniform(0, 0.2, (9, 9))).astype(np.float32))
+        near = np.array([cx, cy]) * 8
+        targets.append([[*(near - rng.uniform(10, 25, 2)), *(near + rng.uniform(10, 25, 2))]])
+        sizes.append((int(rng.integers(70, 90)), int(rng.integers(70, 90))))
+    assert [tuple(level) for level in max_box_acc(maps, targets, LEVELS, sizes=sizes, num_thresholds=20)] == by_loops(
+        maps, targets, sizes, 20
+    )
+
+
+def test_the_threshold_is_one_for_the_data_set_never_one_an_image():
+    # Each map has a threshold at which its box is exact; no threshold suits both.
+    one, other = staircase(16, 16, 4), staircase(16, 4, 4)
+    targets = [[0, 0, 16, 1], [0, 0, 16, 1]]
+    assert max_box_acc([one, other], targets, [0.7])[0].accuracy == 1
+    apart = [[0, 0, 4, 1], [0, 0, 16, 1]]
+    assert max_box_acc([one], apart[:1], [0.7])[0].accuracy == 1
+    assert max_box_acc([other], apart[1:], [0.7])[0].accuracy == 1
+    assert max_box_acc([one, other], apart, [0.7])[0].accuracy == 0.5
+
+
+def test_each_iou_level_has_its_own_threshold_the_lowest_of_equals():
+    result = max_box_acc([staircase(10, 6)], [[0, 0, 6, 1]], [0.6, 0.7], num_thresholds=10)
+    assert [level.map_threshold for level in result] == [0.0, 0.5]  # 6/10 is enough for the first
+    assert [level.accuracy for level in result] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"maps": []},
+        {"boxes": []},
+        {"iou_thresholds": [0]},
+        {"iou_thresholds": []},
+        {"num_thresholds": 0},
+        {"sizes": []},
+    ],
+)
+def test_nonsense_is_refused(arguments):
+    with pytest.raises(UserError, match="expected"):
+        max_box_acc(**{"maps": [np.eye(2)], "boxes": [[0, 0, 1, 1]], **arguments})
+
+
+def test_streaming_is_the_pure_function(finding, annotated, boxes):
+    rng = np.random.default_rng(1)
+    maps = rng.uniform(size=(10, 5, 5)).astype(np.float32)
+    targets = [[x, y, x + 60, y + 60] for x, y in rng.integers(0, 40, (10, 2))]
+    metric = MaxBoxAcc(["cat", "dog"], LEVELS)
+    for i, (score_map, target) in enumerate(zip(maps, targets, strict=True)):
+        label = ["cat", "dog"][i > 2]
+        metric.update(finding(maps={label: score_map}), annotated(boxes((label, target))))
+    expected = max_box_acc(maps, targets, LEVELS, sizes=[(100, 100)] * 10)
+    for found, level in zip(metric.compute(), expected, strict=True):
+        assert found.name == f"MaxBoxAcc@{level.iou_threshold}"
+        assert found.value == pytest.approx(level.accuracy)
+        assert f"best threshold {level.map_threshold:g} on the evaluated split" in found.note
+        assert found.counts == {"cat": 3, "dog": 7}
+        assert found.value == pytest.approx((3 * found.per_class["cat"] + 7 * found.per_class["dog"]) / 10)
+
+
+def test_the_threshold_is_picked_for_the_report_classes(finding, annotated, boxes):
+    metric = MaxBoxAcc(["cat", "dog"], [0.7], report_classes=["dog"])
+    size = (20, 1)
+    metric.update(finding(maps={"dog": staircase(16, 4)}, size=size), annotated(boxes(("dog", [0, 0, 4, 1]))))
+    for _ in range(3):
+        metric.update(finding(maps={"cat": staircase(16, 4)}, size=size), annotated(boxes(("cat", [0, 0, 16, 1]))))
+    (found,) = metric.compute()
+    assert found.value == 1
+    assert found.per_class == {"cat": 0.0, "dog": 1.0}
+
+
+def test_only_images_with_exactly_one_easy_object_count(finding, annotated, boxes):
+    found = finding(maps={"dog": staircase(10)})
+    one, hard = ("dog", [0, 0, 50, 100]), ("dog", [0, 0, 50, 100], 1, "difficult")
+    for rows, single, every in [((one,), 1, 1), ((one, one), 0, 1), ((one, hard), 0, 1), ((hard,), 0, 0), ((), 0, 0)]:
+        for single_object, count in ((True, single), (False, every)):
+            metric = MaxBoxAcc(["dog"], [0.5], single_object=single_object)
+            metric.update(found, annotated(boxes(*rows)))
+            assert metric.compute()[0].count == count
+
+
+def test_without_a_usable_map_it_is_a_miss_that_the_note_counts(finding, annotated, boxes):
+    sample = annotated(boxes(("dog", [0, 0, 50, 100])))
+    metric = MaxBoxAcc(["dog"], [0.5])
+    metric.update(finding(), sample)
+    assert metric.compute()[0].value is None
+    metric.update(finding(maps={"dog": staircase(10)}), sample)
+    metric.update(finding(maps={"cat": staircase(10)}), sample)
+    metric.update(finding(maps={"dog": np.full((2, 2), np.nan, np.float32)}), sample)
+    (found,) = metric.compute()
+    assert found.value == pytest.approx(1 / 4)
+    assert "3 without a map" in found.note
+
+
+def test_a_map_without_contrast_is_a_miss(finding, annotated, boxes):
+    metric = MaxBoxAcc(["dog"], [0.5])
+    metric.update(finding(maps={"dog": np.ones((3, 3), np.float32)}), annotated(boxes(("dog", [0, 0, 100, 100]))))
+    assert metric.compute()[0].value == 0
+
+
+def test_unannotated_samples_are_refused(finding):
+    with pytest.raises(UserError, match="no boxes are annotated"):
+        MaxBoxAcc(["dog"]).update(finding(), Sample(path="a.jpg", labels=["dog"]))

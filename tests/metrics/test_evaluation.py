@@ -1,0 +1,179 @@
+import math
+
+import numpy as np
+import pytest
+
+from wsl.errors import UserError
+from wsl.metrics import Evaluation, StreamingMetric, report_table
+from wsl.results import EvaluationReport, Metric
+from wsl.samples import Sample
+
+ALL = [
+    "mAP",
+    "mAP (11-point)",
+    "pointing",
+    "pointing (pairs)",
+    "CorLoc",
+    "AP50",
+    "AP50 (11-point)",
+    "MaxBoxAcc@0.3",
+    "MaxBoxAcc@0.5",
+    "MaxBoxAcc@0.7",
+    "COCO AP",
+    "COCO AP50",
+    "COCO AP75",
+]
+
+
+@pytest.fixture
+def perfect(finding, annotated, boxes):
+    """Findings that are right in every respect, with their samples."""
+    pairs = []
+    for name, label in (("a.jpg", "cat"), ("b.jpg", "dog"), ("c.jpg", "dog")):
+        there = boxes((label, [0, 0, 50, 100]))
+        found = finding(
+            name,
+            scores={"cat": float(label == "cat"), "dog": float(label == "dog")},
+            boxes=there,
+            points={label: (10, 10)},
+            maps={label: np.float32([[1, 1, 0, 0]] * 4)},
+        )
+        pairs.append((found, annotated(there, name)))
+    return pairs
+
+
+def test_perfect_findings_are_perfect_in_every_metric(perfect):
+    evaluation = Evaluation(["cat", "dog"])
+    for found, sample in perfect:
+        evaluation.update(found, sample)
+    report = evaluation.compute(source="x.jsonl", missing=2)
+    assert [metric.name for metric in report.metrics] == ALL
+    assert [metric.value for metric in report.metrics] == pytest.approx([1] * len(ALL))
+    assert (report.images, report.missing, report.source) == (3, 2, "x.jsonl")
+    assert {metric.name: metric.count for metric in report.metrics} == dict.fromkeys(ALL, 3)
+
+
+def test_report_classes_narrow_every_mean(perfect, finding):
+    evaluation = Evaluation(["cat", "dog"], report_classes=["cat"])
+    evaluation.update(*perfect[0])
+    for found, sample in perfect[1:]:
+        evaluation.update(finding(found.path.name, scores={"dog": 0, "cat": -1}), sample)
+    for metric in evaluation.compute("x").metrics:
+        assert metric.value == pytest.approx(1), metric.name
+        assert "1 of 2 classes" in metric.note
+
+
+def test_the_order_of_images_has_no_say(perfect, finding):
+    results = []
+    blind = (finding("d.jpg", scores={"cat": 0.5}, boxes=perfect[0][0].boxes), Sample(path="d.jpg", labels=["dog"]))
+    for pairs in ([*perfect, blind], [blind, *perfect[::-1]]):
+        evaluation = Evaluation(["cat", "dog"])
+        for found, sample in pairs:
+            evaluation.update(found, sample)
+        results.append(evaluation.compute("x").to_json())
+    assert results[0] == results[1]
+
+
+def test_a_sample_without_boxes_serves_classification_only(finding):
+    evaluation = Evaluation(["cat", "dog"])
+    evaluation.update(finding(scores={"cat": 1, "dog": 0}), Sample(path="a.jpg", labels=["cat"]))
+    assert [metric.name for metric in evaluation.compute("x").metrics] == ALL[:2]
+
+
+def test_metrics_without_findings_behind_them_are_left_out(finding, annotated, boxes):
+    evaluation = Evaluation(["dog"])
+    evaluation.update(finding(scores={"dog": 1}, points={"dog": (1, 1)}), annotated(boxes(("dog", [0, 0, 9, 9]))))
+    assert [metric.name for metric in evaluation.compute("x").metrics] == ALL[:4]
+    assert Evaluation(["dog"]).compute("x").metrics == ()
+
+
+def test_sizes_that_differ_are_refused_with_both(finding, annotated, boxes):
+    sample = annotated(boxes(("dog", [0, 0, 9, 9])), size=(50, 100))
+    with pytest.raises(UserError, match=r"a\.jpg.*100x50.*50x100"):
+        Evaluation(["dog"]).update(finding(size=(100, 50)), sample)
+
+
+def test_an_image_counts_once(perfect):
+    evaluation = Evaluation(["cat", "dog"])
+    evaluation.update(*perfect[0])
+    with pytest.raises(UserError, match="twice"):
+        evaluation.update(*perfect[0])
+
+
+def test_names_that_never_meet_are_a_mix_up(finding, annotated, boxes):
+    evaluation = Evaluation(["dog"])
+    evaluation.update(finding(scores={"n02084071": 1}), annotated(boxes(("dog", [0, 0, 9, 9]))))
+    with pytest.raises(UserError, match="'n02084071'"):
+        evaluation.compute("x")
+    evaluation.update(finding("b.jpg", scores={"dog": 1}), annotated(boxes(("dog", [0, 0, 9, 9])), "b.jpg"))
+    assert evaluation.compute("x").images == 2
+
+
+def test_nan_is_refused_and_unknown_classes_too(finding, annotated, boxes):
+    dog = annotated(boxes(("dog", [0, 0, 9, 9])))
+    with pytest.raises(UserError, match="NaN"):
+        Evaluation(["dog"]).update(finding(scores={"dog": math.nan}), dog)
+    with pytest.raises(UserError, match="finite"):
+        Evaluation(["dog"]).update(finding(points={"dog": (1, math.nan)}), dog)
+    with pytest.raises(UserError, match="unknown class 'dog'"):
+        Evaluation(["cat"]).update(finding(), dog)
+    with pytest.raises(UserError, match="report class 'emu'"):
+        Evaluation(["cat"], report_classes=["emu"])
+
+
+def test_a_metric_of_ones_own_fits_the_protocol():
+    class Images:
+        def __init__(self):
+            self.count = 0
+
+        def update(self, found, sample):
+            self.count += 1
+
+        def compute(self):
+            return Metric(name="images", value=float(self.count))
+
+    metric: StreamingMetric = Images()
+    metric.update(None, None)
+    assert metric.compute().value == 1
+
+
+def lines_of(report):
+    return report_table(report).splitlines()
+
+
+def test_tables_have_straight_columns_and_three_decimals(perfect):
+    evaluation = Evaluation(["cat", "dog"])
+    for found, sample in perfect:
+        evaluation.update(found, sample)
+    lines = lines_of(evaluation.compute("x.jsonl", missing=1))
+    assert lines[0] == "3 images of x.jsonl (1 more are annotated, nothing was found for them)"
+    for block in "\n".join(lines).split("\n\n")[1:]:
+        rows = block.splitlines()
+        columns = [[i for i, letter in enumerate(row) if letter == "|"] for row in rows]
+        assert columns.count(columns[0]) == len(rows)
+    summary = "\n".join(lines).split("\n\n")[1].splitlines()
+    assert [row.split("|")[1].strip() for row in summary[2:]] == ALL
+    assert {row.split("|")[2].strip() for row in summary[2:]} == {"1.000"}
+
+
+def test_metrics_with_other_counts_stand_in_a_table_of_their_own():
+    metrics = [
+        Metric(name="one", value=0.5, per_class={"a": 0.5}, counts={"a": 2}),
+        Metric(name="two", value=0.25, per_class={"a": 0.25}, counts={"a": 4}),
+        Metric(name="three", value=1 / 3, per_class={"a": 1 / 3}, counts={"a": 2}),
+    ]
+    _, _, first, second = report_table(EvaluationReport(metrics=metrics, images=9, source="x")).split("\n\n")
+    assert first.splitlines()[0].split() == ["|", "class", "|", "one", "|", "three", "|", "count", "|"]
+    assert first.splitlines()[2].split() == ["|", "a", "|", "0.500", "|", "0.333", "|", "2", "|"]
+    assert second.splitlines()[2].split() == ["|", "a", "|", "0.250", "|", "4", "|"]
+
+
+def test_a_bar_in_a_name_does_not_break_the_table():
+    metric = Metric(name="m", value=None, per_class={"a|b": 0.5}, counts={"a|b": 1}, note="x\ny")
+    lines = lines_of(EvaluationReport(metrics=(metric,), images=1, source="x"))
+    assert r"a\|b" in lines[-1]
+    assert lines[4].endswith("| x y  |")
+
+
+def test_a_report_without_metrics_says_so():
+    assert "Nothing to measure" in report_table(EvaluationReport(metrics=(), images=0, source="x"))

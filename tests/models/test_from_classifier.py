@@ -1,0 +1,123 @@
+"""Any classifier of the form global average pooling + linear gives its own logits, and maps that explain them."""
+
+import pytest
+import torch
+from torch import nn
+from torchvision import models as torchvision_models
+
+from wsl.errors import UserError
+from wsl.models import Localizer
+
+# One of each torchvision family that has the form; SqueezeNet classifies by a convolution before the pooling.
+HAS_FORM = [
+    "densenet121",
+    "efficientnet_b0",
+    "efficientnet_v2_s",
+    "googlenet",
+    "inception_v3",
+    "mnasnet0_5",
+    "mobilenet_v2",
+    "regnet_x_400mf",
+    "regnet_y_400mf",
+    "resnet18",
+    "resnet50",
+    "resnext50_32x4d",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_0",
+    "squeezenet1_1",
+    "swin_t",
+    "swin_v2_t",
+    "wide_resnet50_2",
+]
+HAS_ANOTHER = {
+    "alexnet": "avgpool",
+    "convnext_tiny": "layer_norm",
+    "maxvit_t": "LayerNorm",
+    "mobilenet_v3_small": "Hardswish",
+    "vgg11": "AdaptiveAvgPool2d",
+    "vit_b_32": "class token",
+}
+
+
+# The least that Inception and GoogLeNet take in training.
+SIDE = 160
+
+
+def lively(name: str) -> nn.Module:
+    """An untrained classifier whose logits have the size of a trained one's, so that a difference would show."""
+    torch.manual_seed(0)
+    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    net = torchvision_models.get_model(name, weights=None, **options)
+    if name in ("googlenet", "inception_v3"):
+        net.AuxLogits = net.aux1 = net.aux2 = None  # the auxiliary classifiers take larger images only
+    net.train()
+    with torch.no_grad():
+        for norm in (m for m in net.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.momentum = None  # the running statistics become those of the batch
+        net(torch.randn(4, 3, SIDE, SIDE))
+        net.eval()
+        last = [m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
+        spread = net(torch.randn(2, 3, SIDE, SIDE)).std()
+        last.weight /= spread
+    return net
+
+
+@pytest.mark.parametrize("name", HAS_FORM)
+def test_logits_are_the_classifiers_own(name):
+    net = lively(name)
+    images = torch.randn(2, 3, SIDE, SIDE + 32)
+    model = Localizer.from_classifier(net)
+    with torch.no_grad():
+        expected, (scores, maps) = net(images), model(images)
+    assert expected.std() > 0.3
+    assert (scores - expected).abs().max() < 1e-4
+    torch.testing.assert_close(maps.mean((2, 3)), scores, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "found"), HAS_ANOTHER.items())
+def test_another_form_is_refused_and_named(name, found):
+    with pytest.raises(UserError, match=found):
+        Localizer.from_classifier(torchvision_models.get_model(name, weights=None))
+
+
+def test_the_caller_s_module_is_neither_changed_nor_shared():
+    net = torchvision_models.resnet18().eval()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    model = Localizer.from_classifier(net, output_stride=16)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert net.layer4[0].conv1.stride == (2, 2)
+
+
+def test_a_linear_layer_without_bias_and_a_mean_in_the_code():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(3, 8, 3), nn.Linear(8, 5, bias=False)
+
+        def forward(self, x):
+            return self.fc(self.conv(x).relu().mean(dim=(-2, -1)))
+
+    net, images = Net().eval(), torch.randn(2, 3, 9, 9)
+    model = Localizer.from_classifier(net)
+    torch.testing.assert_close(model(images).scores, net(images))
+
+
+def test_a_module_that_branches_on_data_cannot_be_traced():
+    class Net(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(UserError, match="cannot be traced"):
+        Localizer.from_classifier(Net())
+
+
+def test_timm_classifier_by_module():
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    net = timm.create_model("resnet18", pretrained=False).eval()
+    images = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        assert (Localizer.from_classifier(net)(images).scores - net(images)).abs().max() < 1e-4

@@ -1,0 +1,141 @@
+"""What the distribution holds, what its rooms promise, and that growing the command line is a visible decision."""
+
+import dataclasses
+import subprocess
+import sys
+import typing
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import wsl
+from wsl import config
+from wsl.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_wheel_holds_wsl_and_heads_only(tmp_path):
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"wsl", "heads"}
+    assert "wsl/py.typed" in zipfile.ZipFile(wheel).namelist()
+
+
+def test_tools_tests_and_demo_are_not_importable_from_elsewhere(tmp_path):
+    for name in ("tools", "tests", "demo"):
+        code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({name!r}) is not None)"
+        assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
+
+
+def test_heads_brings_nothing_beyond_torch():
+    extra = loaded_by("import torch, heads") - loaded_by("import torch")
+    assert extra - set(sys.stdlib_module_names) - {"_decimal"} == {"heads"}
+
+
+def test_help_does_not_wait_for_torch():
+    assert "torch" not in loaded_by("import wsl, wsl.cli")
+
+
+def test_every_promised_name_is_there():
+    for name in wsl.__all__:
+        assert getattr(wsl, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        wsl.nothing  # noqa: B018
+
+
+def flags(kind: type, prefix: str = "") -> list[str]:
+    hints = typing.get_type_hints(kind)
+    found = []
+    for field in dataclasses.fields(kind):
+        inner = hints[field.name]
+        found += flags(inner) if dataclasses.is_dataclass(inner) else [field.name]
+    return found
+
+
+RUNTIME = ["device", "precision", "workers", "strict"]
+DATA = ["data", "format", "year", "download"]
+BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (
+            config.TrainConfig,
+            [
+                *DATA,
+                *("out", "train_split", "val_split"),
+                *("backbone", "weights", "pooling", "maps_per_class", "output_stride"),
+                *("image_size", "resize", "mean", "std"),
+                *("epochs", "batch_size", "loss", "optimizer", "lr", "backbone_lr_factor", "freeze_backbone"),
+                *("weight_decay", "schedule", "warmup_epochs", "clip_norm", "min_crop", "flip"),
+                *RUNTIME,
+                *("seed", "resume", "overwrite", "best_by", "tensorboard"),
+            ],
+        ),
+        (
+            config.LocalizeConfig,
+            [
+                *("sources", "weights", "out", "local_weights", "top_k", "score_threshold", "classes"),
+                *BOXES,
+                *("heatmaps", "maps", "image_size", "batch_size"),
+                *RUNTIME,
+            ],
+        ),
+        (
+            config.EvaluateConfig,
+            [
+                *DATA,
+                *("out", "split", "predictions", "weights", "local_weights", "report_classes"),
+                *BOXES,
+                *("image_size", "batch_size"),
+                *RUNTIME,
+            ],
+        ),
+        (
+            config.VisualizeConfig,
+            [
+                *("predictions", "out", "data", "split", "images", "sheet", "per_class", "file_format"),
+                *("columns", "rows", "limit", "opacity", "color_map"),
+            ],
+        ),
+    ],
+)
+def test_the_list_of_flags_is_frozen(kind, expected):
+    assert flags(kind) == expected
+    assert len(set(expected)) == len(expected), "flags share one flat name space"
+
+
+def test_settings_survive_their_file():
+    settings = config.TrainConfig(
+        data=config.DataConfig(data=Path("a b/VOC"), year="2007"),
+        out=Path("runs/ä"),
+        val_split=None,
+        optim=config.OptimConfig(clip_norm=0.1, lr=1e-5, loss="soft-margin"),
+    )
+    assert config.from_json(config.to_json(settings), config.TrainConfig) == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "expected names with values"),
+        ('{"top_q": 3}', "top_q"),
+        ('{"top_k": "many"}', "top_k"),
+        ('{"top_k": 0}', "expected 1 or more"),
+    ],
+)
+def test_settings_of_strangers_are_checked(text, message):
+    with pytest.raises(UserError, match=message):
+        config.from_json(text, config.PickConfig)

@@ -1,0 +1,31 @@
+"""A few small pictures with labels."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from wsl.boxes import Boxes
+from wsl.samples import Sample, SampleSet
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def samples(tmp_path) -> SampleSet:
+    """Ten pictures of noise, each with one or two of three labels and a box for each."""
+    rng, found = np.random.default_rng(0), []
+    for i in range(10):
+        path, width, height = tmp_path / f"{i}.png", 40 + 4 * (i % 3), 36
+        cv2.imwrite(str(path), rng.integers(0, 255, (height, width, 3)).astype(np.uint8))
+        labels = ("cat", "dog", "cow")[i % 3 : i % 3 + 1 + i % 2]
+        boxes = Boxes(xyxy=[[4 * k, 4, 4 * k + 12, 20] for k in range(len(labels))], labels=labels)
+        ignored = ("cat",) if labels == ("cow",) else ()
+        found.append(Sample(path=path, labels=labels, ignored=ignored, boxes=boxes, size=(width, height)))
+    return SampleSet(classes=("cat", "dog", "cow"), samples=tuple(found))

@@ -1,0 +1,161 @@
+"""What the network is shown, epoch by epoch, from images and from kept features."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from heads import HeadOutput
+from wsl.config import DataConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
+from wsl.data import targets
+from wsl.errors import BadImageError, RunError
+from wsl.models import Localizer
+from wsl.samples import Sample, SampleSet
+from wsl.training.sources import FeatureSource, ImageSource, Shard, Source
+
+SMALL = Preprocessing(image_size=32)
+CPU = torch.device("cpu")
+ALONE = Shard()
+
+
+@pytest.fixture(params=["images", "features"])
+def kind(request) -> type[Source]:
+    return {"images": ImageSource, "features": FeatureSource}[request.param]
+
+
+def create(kind, samples, tmp_path, val=None, shard=ALONE, strict=False, workers=0, seed=0, **optim) -> Source:
+    torch.manual_seed(0)
+    model = Localizer("tinynet", classes=samples.classes, weights="none", preprocessing=SMALL).eval()
+    config = TrainConfig(
+        data=DataConfig(data=tmp_path),
+        out=tmp_path / "runs" / "a",
+        optim=OptimConfig(**{"batch_size": 4, "freeze_backbone": kind is FeatureSource, **optim}),
+        runtime=RuntimeConfig(workers=workers, precision="fp32", strict=strict),
+        seed=seed,
+    )
+    return kind(model, samples, val, config, CPU, shard)
+
+
+def shown(source: Source, epoch: int) -> list[bytes]:
+    """A fingerprint of each example, in order."""
+    return [
+        row.numpy().tobytes() + target.numpy().tobytes()
+        for inputs, labels in source.batches(epoch)
+        for row, target in zip(inputs, labels, strict=True)
+    ]
+
+
+def broken(samples: SampleSet, *which: int) -> SampleSet:
+    """The same with unreadable files, some missing and some cut short."""
+    found = list(samples.samples)
+    for i in which:
+        path = found[i].path.with_name(f"broken{i}.png")
+        if i % 2:
+            path.write_bytes(found[i].path.read_bytes()[:100])
+        found[i] = dataclasses.replace(found[i], path=path)
+    return dataclasses.replace(samples, samples=tuple(found))
+
+
+def echo(inputs: torch.Tensor) -> HeadOutput:
+    return HeadOutput(inputs.flatten(1), inputs)
+
+
+def test_an_epoch_is_the_same_each_time_and_no_two_epochs_are(kind, samples, tmp_path):
+    first, second = (create(kind, samples, tmp_path, min_crop=0.5) for _ in range(2))
+    assert shown(first, 1) == shown(second, 1)
+    assert shown(first, 3) == shown(second, 3)  # without the second one, as a resumed run
+    assert shown(first, 1) != shown(first, 2)
+    assert shown(create(kind, samples, tmp_path, seed=1), 1) != shown(first, 1)
+
+
+def test_workers_change_nothing_and_leave_the_generator_of_dropout_alone(samples, tmp_path):
+    one = create(ImageSource, samples, tmp_path, min_crop=0.5)
+    two = create(ImageSource, samples, tmp_path, min_crop=0.5, workers=2)
+    before = torch.get_rng_state()
+    for epoch in (1, 2):
+        assert shown(one, epoch) == shown(two, epoch)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_each_image_comes_once_with_its_own_targets(kind, samples, tmp_path):
+    source = create(kind, samples, tmp_path, flip=False, batch_size=5)
+    first, second = (sorted(shown(source, epoch)) for epoch in (1, 2))
+    assert first == second  # each image with the same targets, in another order
+    assert len(set(first)) == 10
+    labels = [target for _, y in source.batches(1) for target in y.tolist()]
+    assert sorted(labels) == sorted(targets(sample, samples.classes).tolist() for sample in samples.samples)
+
+
+def test_steps_is_the_number_of_batches(kind, samples, tmp_path):
+    for size in (1, 3, 4, 10, 32):  # 32: one batch of all there is
+        source = create(kind, samples, tmp_path, batch_size=size)
+        assert source.steps == len(list(source.batches(1))), size
+
+
+def test_processes_share_an_epoch_without_overlap(kind, samples, tmp_path):
+    parts = [create(kind, samples, tmp_path, shard=Shard(rank, 3), batch_size=2, flip=False) for rank in range(3)]
+    for epoch in (1, 2):
+        seen = [shown(part, epoch) for part in parts]
+        assert len({len(part) for part in seen}) == 1  # or they would wait for each other for ever
+        together = [example for part in seen for example in part]
+        assert len(set(together)) == len(together) >= 6
+    assert len({part.steps for part in parts}) == 1
+
+
+def test_unreadable_images_are_told_once_counted_and_left_out(kind, samples, tmp_path, caplog):
+    bad = broken(samples, 0, 1, 4)
+    source = create(kind, bad, tmp_path, val=broken(samples, 3), batch_size=1)
+    for epoch in (1, 2):
+        assert len(shown(source, epoch)) == 7
+        assert sorted(i for index, _ in source.outputs(echo) for i in index.tolist()) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert len(source.skipped) == len([line for line in caplog.messages if line.startswith("skipped: ")]) == 4
+    # Kept features remember who could not be read.
+    again = create(kind, bad, tmp_path, val=broken(samples, 3), batch_size=1)
+    assert len(shown(again, 1)) == 7
+    assert len(list(again.outputs(echo))) == 9
+    assert again.skipped == source.skipped
+
+
+def test_strict_stops_at_an_unreadable_image_also_of_kept_features(kind, samples, tmp_path):
+    bad = broken(samples, 1)
+    create(kind, bad, tmp_path)
+    with pytest.raises(BadImageError, match=r"broken1\.png"):
+        list(create(kind, bad, tmp_path, strict=True).batches(1))
+    with pytest.raises(BadImageError, match=r"broken1\.png"):
+        list(create(kind, samples, tmp_path, val=bad, strict=True).outputs(echo))
+
+
+def test_nothing_readable_is_no_batch_or_an_error(samples, tmp_path):
+    bad = broken(samples, *range(10))
+    assert list(create(ImageSource, bad, tmp_path).batches(1)) == []
+    with pytest.raises(RunError, match="none of the training images"):
+        create(FeatureSource, bad, tmp_path)
+
+
+def test_features_are_those_of_the_image_or_of_its_mirror_image_half_each(samples, tmp_path):
+    source = create(FeatureSource, samples, tmp_path, batch_size=10)
+    model = Localizer("tinynet", classes=samples.classes, weights="none", preprocessing=SMALL).eval()
+    plain = create(ImageSource, samples, tmp_path, val=samples, batch_size=10)
+    torch.manual_seed(0)
+    model = Localizer("tinynet", classes=samples.classes, weights="none", preprocessing=SMALL).eval()
+    ((_, (_, images)),) = plain.outputs(echo)
+    with torch.no_grad():
+        straight, mirrored = model.backbone(images), model.backbone(images.flip(3))
+    count = {"straight": 0, "mirrored": 0}
+    for epoch in range(1, 11):
+        for inputs, _ in source.batches(epoch):
+            for row in inputs:
+                for name, features in (("straight", straight), ("mirrored", mirrored)):
+                    count[name] += bool((features - row).abs().flatten(1).amax(1).min() < 2e-3)
+    assert sum(count.values()) == 100
+    assert 30 < count["mirrored"] < 70
+
+
+def test_a_lost_file_is_a_row_of_its_own(tmp_path, samples):
+    """Missing files have no size and no date, and still count in the key of the kept features."""
+    lost = dataclasses.replace(samples, samples=(*samples.samples, Sample(path=Path("lost.png"), labels=["cat"])))
+    source = create(FeatureSource, lost, tmp_path)
+    assert len(shown(source, 1)) == 10
+    assert np.isfinite([x.abs().max().item() for x, _ in source.batches(1)]).all()

@@ -1,0 +1,78 @@
+"""A small world to run the verbs in: coloured things on noise, labelled as wholes, and a model trained on them."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from wsl.config import DataConfig, ModelConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
+from wsl.verbs.train import train
+
+COLORS = {"blue": (40, 60, 230), "red": (230, 50, 40)}
+XML = """<annotation><filename>{name}.png</filename><size><width>{w}</width><height>{h}</height><depth>3</depth></size>
+{objects}</annotation>"""
+OBJECT = """<object><name>{label}</name><difficult>0</difficult><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin>
+<xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"""
+
+
+def draw_thing(image: np.ndarray, label: str, rng: np.random.Generator) -> str:
+    height, width = image.shape[:2]
+    side = int(rng.integers(14, 22))
+    x, y = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
+    image[y : y + side, x : x + side] = COLORS[label]
+    return OBJECT.format(label=label, x0=x + 1, y0=y + 1, x1=x + side, y1=y + side)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> Path:
+    """A VOC folder of two classes, 48 images to train on and 16 to validate on."""
+    root, rng = tmp_path_factory.mktemp("world"), np.random.default_rng(0)
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True)
+    (root / "labels.txt").write_text("blue\nred\n", encoding="utf-8")
+    for split, count in (("train", 48), ("val", 16)):
+        names = [f"{split}{i:02d}" for i in range(count)]
+        (root / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names), encoding="utf-8")
+        for i, name in enumerate(names):
+            width, height = 80 + 8 * (i % 3), 64
+            image = rng.integers(90, 160, (height, width, 3)).astype(np.uint8)
+            labels = [["blue"], ["red"], ["blue", "red"]][i % 3]
+            objects = "".join(draw_thing(image, label, rng) for label in labels)
+            cv2.imwrite(str(root / "JPEGImages" / f"{name}.png"), image[..., ::-1])
+            text = XML.format(name=name, w=width, h=height, objects=objects)
+            (root / "Annotations" / f"{name}.xml").write_text(text, encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def heed_ctrl_c() -> Callable[[], object]:
+    """For a process that is to be interrupted: tests started in the background hand down that SIGINT is ignored."""
+    return lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def photos(world) -> Path:
+    """The folder of its images."""
+    return world / "JPEGImages"
+
+
+@pytest.fixture(scope="session")
+def run(world, tmp_path_factory) -> Path:
+    """A run folder with a model that knows red from blue."""
+    out = tmp_path_factory.mktemp("runs") / "lse"
+    result = train(
+        TrainConfig(
+            data=DataConfig(data=world),
+            out=out,
+            model=ModelConfig(backbone="tinynet", weights="none", pooling="lse(beta=2)"),
+            preprocessing=Preprocessing(image_size=64),
+            optim=OptimConfig(epochs=12, batch_size=8, lr=3e-3, backbone_lr_factor=1.0),
+            runtime=RuntimeConfig(device="cpu", precision="fp32", workers=0),
+        )
+    )
+    assert result.mAP is not None
+    assert result.mAP > 0.9
+    return out

@@ -1,0 +1,100 @@
+"""The commands as a user types them: help, one clear line for a mistake, exit codes."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wsl import cli
+from wsl.formats import LocalizationWriter
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+@pytest.mark.parametrize("verb", ["train", "localize", "evaluate", "visualize"])
+def test_tools_show_examples_first(verb):
+    command = [sys.executable, str(TOOLS / f"{verb}.py"), "--help"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8").stdout
+    assert f"wsl-{verb} " in text
+    assert text.index("Examples") < text.index("--")
+    assert len((TOOLS / f"{verb}.py").read_text(encoding="utf-8").splitlines()) < 20
+
+
+def test_the_whole_path_from_the_command_line(world, tmp_path, capsys):
+    """Train, localize, evaluate, visualize, each with the flags a user would give."""
+    run, found = str(tmp_path / "run"), str(tmp_path / "found")
+    data = ["--data", str(world)]
+    flags = ["--backbone", "tinynet", "--weights", "none", "--image-size", "64", "--epochs", "1", "--workers", "0"]
+    assert cli.train([*data, "--out", run, *flags, "--pooling", "weldon(k_max=0.2, k_min=0.2)"]) == 0
+    assert "model.safetensors" in capsys.readouterr().out
+    photos = str(world / "JPEGImages" / "val0*.png")
+    assert cli.localize([photos, "--weights", run, "--out", found, "--top-k", "None", "--maps"]) == 0
+    assert "20 boxes in 10 images" in capsys.readouterr().out
+    assert cli.evaluate(["--predictions", found, *data, "--out", found]) == 0
+    assert "| pointing" in capsys.readouterr().out
+    assert cli.visualize(["--predictions", found, *data, "--out", str(tmp_path / "pictures")]) == 0
+    assert (tmp_path / "pictures" / "sheet-001.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["nowhere.jpg", "--weights", "resnet50"], "nowhere.jpg"),
+        (["PHOTOS", "--weights", "resnet5O"], "no model 'resnet5O'"),
+        (["PHOTOS", "--weights", "RUN", "--classes", "green"], "no class 'green'"),
+        (["PHOTOS", "--weights", "RUN", "--threshold", "1.5"], "threshold is 1.5"),
+        (["PHOTOS", "--weights", "RUN", "--treshold", "0.5"], "--threshold"),
+        (["--weights", "RUN"], "no image given"),
+        (["PHOTOS"], "--weights"),
+    ],
+)
+def test_a_user_s_mistake_is_told_in_a_line_and_exits_with_2(flags, message, run, photos, tmp_path, capsys):
+    places = {"PHOTOS": str(photos), "RUN": str(run)}
+    try:
+        code = cli.localize([*(places.get(flag, flag) for flag in flags), "--out", str(tmp_path)])
+    except SystemExit as left:
+        code = left.code
+    shown = capsys.readouterr()
+    text = " ".join((shown.out + shown.err).replace("│", " ").split())
+    assert code == 2
+    assert message in text
+    assert "Traceback" not in text
+
+
+def test_a_full_disk_fails_with_1_and_keeps_what_was_there(run, photos, tmp_path, capsys, monkeypatch):
+    assert cli.localize([str(photos / "val00.png"), "--weights", str(run), "--out", str(tmp_path)]) == 0
+    before = (tmp_path / "localizations.jsonl").read_bytes()
+
+    def full(self, found):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(LocalizationWriter, "write", full)
+    assert cli.localize([str(photos), "--weights", str(run), "--out", str(tmp_path)]) == 1
+    assert "no space left on the disk" in capsys.readouterr().err
+    assert (tmp_path / "localizations.jsonl").read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to another process")
+def test_ctrl_c_in_the_middle_keeps_what_was_found(run, photos, tmp_path, heed_ctrl_c):
+    sources = [str(photos)] + [str(link_to(photos, tmp_path / f"more{i}")) for i in range(60)]
+    command = [sys.executable, str(TOOLS / "localize.py"), *sources, "--weights", str(run), "--out", str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c)
+    partial = tmp_path / "localizations.jsonl.partial"
+    while process.poll() is None and not (partial.exists() and partial.stat().st_size > 0):
+        pass
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.strip().splitlines() == ["stopped: what was finished is kept"]
+    assert partial.exists()
+    assert not (tmp_path / "localizations.jsonl").exists()
+
+
+def link_to(folder: Path, place: Path) -> Path:
+    place.mkdir()
+    for file in folder.iterdir():
+        os.link(file, place / file.name)
+    return place

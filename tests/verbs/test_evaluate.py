@@ -1,0 +1,131 @@
+"""The figures of a results file and of the model that wrote it are the same, and mismatches are told."""
+
+import dataclasses
+import json
+
+import cv2
+import pytest
+
+from wsl.config import DataConfig, EvaluateConfig, LocalizeConfig, PickConfig, RuntimeConfig
+from wsl.errors import RunError, UserError
+from wsl.verbs.evaluate import evaluate
+from wsl.verbs.localize import run_localize
+
+CPU = RuntimeConfig(device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def found(run, photos, tmp_path_factory):
+    """The validation images localized, every class of each, with maps."""
+    out = tmp_path_factory.mktemp("found")
+    pick = PickConfig(top_k=None)
+    sources = (str(photos / "val*.png"),)
+    run_localize(LocalizeConfig(sources=sources, weights=str(run), out=out, pick=pick, maps=True, runtime=CPU))
+    return out
+
+
+def config(world, out, **options):
+    return EvaluateConfig(data=DataConfig(data=world), out=out, runtime=CPU, **options)
+
+
+def test_a_trained_model_beats_the_centre(world, run, tmp_path):
+    report = evaluate(config(world, tmp_path, weights=str(run)))
+    metrics = {metric.name: metric for metric in report.metrics}
+    assert report.images == 16
+    assert metrics["mAP"].value > 0.9
+    assert metrics["pointing"].value > 0.9
+    assert metrics["pointing"].value > metrics["pointing"].baseline
+    assert metrics["MaxBoxAcc@0.3"].value > metrics["MaxBoxAcc@0.3"].baseline
+    assert metrics["pointing"].counts == {"blue": 11, "red": 10}
+    saved = json.loads((tmp_path / "evaluation.json").read_text())
+    assert saved["metrics"]["mAP"]["value"] == metrics["mAP"].value
+    assert "| mAP" in (tmp_path / "evaluation.md").read_text()
+
+
+def test_file_and_model_agree(world, run, found, tmp_path):
+    """Up to float16 maps and rounded numbers: one box of the eleven single things may fall otherwise."""
+    by_model = evaluate(config(world, tmp_path / "a", weights=str(run)))
+    by_file = evaluate(config(world, tmp_path / "b", predictions=found))
+    for one, other in zip(by_model.metrics, by_file.metrics, strict=True):
+        assert one.name == other.name
+        assert one.value == pytest.approx(other.value, abs=0.1), one.name
+        assert one.counts == other.counts
+
+
+def test_classes_to_report(world, found, tmp_path):
+    report = evaluate(config(world, tmp_path, predictions=found, report_classes=("red",)))
+    pointing = next(metric for metric in report.metrics if metric.name == "pointing")
+    assert pointing.value == pointing.per_class["red"]
+    with pytest.raises(UserError, match="unknown class 'green'"):
+        evaluate(config(world, tmp_path, predictions=found, report_classes=("green",)))
+
+
+def lines_of(found):
+    return (found / "localizations.jsonl").read_text(encoding="utf-8").splitlines()
+
+
+def stored(tmp_path, records):
+    folder = tmp_path / "edited"
+    folder.mkdir()
+    text = "\n".join(json.dumps({**record, "maps": None}) for record in records)
+    (folder / "localizations.jsonl").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_missing_extra_and_double_images(world, found, tmp_path, caplog):
+    records = [json.loads(line) for line in lines_of(found)]
+    folder = stored(tmp_path, [*records[:10], {**records[0], "image": "somewhere/else.png"}])
+    report = evaluate(config(world, tmp_path, predictions=folder))
+    assert (report.images, report.missing) == (10, 6)
+    assert any("6 of 16" in line for line in caplog.messages)
+    assert any("outside split val" in line for line in caplog.messages)
+    (folder / "localizations.jsonl").write_text("\n".join([lines_of(found)[0]] * 2), encoding="utf-8")
+    with pytest.raises(UserError, match=r"edited|two localizations"):
+        evaluate(config(world, tmp_path, predictions=folder))
+
+
+def test_nothing_in_common_is_a_failed_run(world, found, tmp_path):
+    record = json.loads(lines_of(found)[0])
+    folder = stored(tmp_path, [{**record, "image": "other.png"}])
+    with pytest.raises(RunError, match="none of the 16 images"):
+        evaluate(config(world, tmp_path, predictions=folder))
+
+
+def test_another_size_than_annotated_is_told(world, found, tmp_path):
+    record = json.loads(lines_of(found)[0])
+    folder = stored(tmp_path, [{**record, "size": [9, 9]}])
+    with pytest.raises(UserError, match="9x9"):
+        evaluate(config(world, tmp_path, predictions=folder))
+
+
+def test_a_model_of_other_classes_is_refused(world, tmp_path, monkeypatch):
+    import torch
+    from torchvision.models import resnet18
+
+    torch.save(resnet18().state_dict(), tmp_path / "resnet18.pth")
+    settings = config(world, tmp_path, weights="resnet18", local_weights=tmp_path / "resnet18.pth")
+    with pytest.raises(UserError, match="does not know the class 'blue'"):
+        evaluate(settings)
+
+
+def test_an_unreadable_image_is_counted_as_missing(world, run, tmp_path):
+    broken = world / "JPEGImages" / "val03.png"
+    whole = broken.read_bytes()
+    try:
+        broken.write_bytes(b"")
+        report = evaluate(config(world, tmp_path, weights=str(run)))
+    finally:
+        broken.write_bytes(whole)
+    assert (report.images, report.missing) == (15, 1)
+    assert cv2.imread(str(broken)) is not None
+
+
+def test_either_predictions_or_weights(world, tmp_path):
+    for options in ({}, {"weights": "a", "predictions": tmp_path}):
+        with pytest.raises(UserError, match="either"):
+            config(world, tmp_path, **options)
+    settings = config(world, tmp_path, predictions=tmp_path)
+    with pytest.raises(UserError, match="no localizations"):
+        evaluate(settings)
+    with pytest.raises(UserError, match="did you mean 'val'"):
+        evaluate(dataclasses.replace(settings, split="vla"))

@@ -1,0 +1,295 @@
+"""Training as a whole: the same numbers again, runs that are stopped and continued, and every clear ending."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from wsl.config import DataConfig, EvaluateConfig, ModelConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
+from wsl.errors import BadImageError, RunError, UserError
+from wsl.models import load
+from wsl.models.tiny import TinyNet
+from wsl.training import learner as learner_module
+from wsl.training.losses import LOSSES
+from wsl.verbs.evaluate import evaluate
+from wsl.verbs.train import train
+
+TIMING = ("seconds", "images_per_second")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Dropping(TinyNet):
+    """The small network with something to draw at random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.append(nn.Dropout(0.3))
+
+
+@pytest.fixture
+def dropout(monkeypatch) -> None:
+    monkeypatch.setattr("wsl.models.backbone.TinyNet", Dropping)
+
+
+def settings(world: Path, out: Path, *, workers: int = 0, strict: bool = False, **changes) -> TrainConfig:
+    optim = {"epochs": 2, "batch_size": 16, "lr": 3e-3, "min_crop": 0.5}
+    names = {field.name for field in dataclasses.fields(OptimConfig)}
+    optim |= {name: changes.pop(name) for name in list(changes) if name in names}
+    return TrainConfig(
+        data=DataConfig(data=world),
+        out=out,
+        model=ModelConfig(backbone="tinynet", weights="none", pooling="lse(beta=2)"),
+        preprocessing=Preprocessing(image_size=32),
+        optim=OptimConfig(**optim),
+        runtime=RuntimeConfig(device="cpu", precision="fp32", workers=workers, strict=strict),
+        **changes,
+    )
+
+
+def figures(out: Path) -> list[dict[str, float]]:
+    """``metrics.jsonl`` without what a clock decides."""
+    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMING} for line in lines]
+
+
+def same(a: object, b: object) -> bool:
+    """Equal to the last bit, tensors included."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    assert figures(a) == figures(b)
+    assert same(*(torch.load(out / "last" / "state.pt", weights_only=True) for out in (a, b)))
+    assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
+
+
+def kill_in_epoch(monkeypatch, epoch: int, error: BaseException) -> None:
+    """Raise after the first step of that epoch."""
+    whole = learner_module.run_epoch
+
+    def run_epoch(network, optimizer, scaler, batches, config, **kwargs):
+        def stopping():
+            for step, batch in enumerate(batches):
+                if kwargs["epoch"] == epoch and step == 1:
+                    raise error
+                yield batch
+
+        return whole(network, optimizer, scaler, stopping(), config, **kwargs)
+
+    monkeypatch.setattr(learner_module, "run_epoch", run_epoch)
+
+
+# --- the same again ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(world, tmp_path, freeze, dropout):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(settings(world, tmp_path / name, seed=seed, freeze_backbone=freeze))
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    assert figures(tmp_path / "a") != figures(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("freeze", "workers", "optimizer", "val"),
+    [
+        (False, 0, "adamw", "val"),
+        (False, 2, "sgd", None),
+        (True, 0, "sgd", "val"),
+        (True, 2, "adamw", None),
+    ],
+)
+def test_a_run_killed_within_an_epoch_ends_in_the_same_weights(
+    world, tmp_path, dropout, monkeypatch, freeze, workers, optimizer, val
+):
+    options = {"freeze_backbone": freeze, "workers": workers, "optimizer": optimizer, "val_split": val}
+    train(settings(world, tmp_path / "whole", **options))
+    with monkeypatch.context() as patch:
+        kill_in_epoch(patch, 2, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            train(settings(world, tmp_path / "parts", **options))
+    assert len(figures(tmp_path / "parts")) == 1
+    with (tmp_path / "parts" / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"epoch": 2, "lo')  # as a copy of a dying disk may have it
+    result = train(settings(world, tmp_path / "parts", resume=True, **options))
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert result.model == tmp_path / "parts" / "model.safetensors"
+    assert load(result.model).classes == ("blue", "red")
+
+
+@pytest.fixture(scope="module")
+def whole(world, tmp_path_factory) -> Path:
+    """A run that nobody stopped."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wsl.models.backbone.TinyNet", Dropping)
+        train(settings(world, out))
+    return out
+
+
+@pytest.mark.parametrize("file", range(1, 9))
+def test_a_run_killed_between_any_two_files_ends_in_the_same_weights(
+    world, tmp_path, dropout, monkeypatch, file, whole
+):
+    """Each file is written with one `Path.replace`; the run dies just before the n-th of them."""
+    replace, written = Path.replace, []
+
+    def dying(self, target):
+        written.append(target)
+        if len(written) == file:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", dying)
+        try:
+            train(settings(world, tmp_path / "parts"))
+        except KeyboardInterrupt:
+            assert len(written) == file
+    train(settings(world, tmp_path / "parts", resume=(tmp_path / "parts" / "config.json").exists()))
+    assert_same_run(whole, tmp_path / "parts")
+    assert not [path for path in (tmp_path / "parts").rglob(".*") if path.is_file()]
+
+
+def test_resuming_a_finished_run_changes_nothing(world, tmp_path):
+    first = train(settings(world, tmp_path / "run"))
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    again = train(settings(world, tmp_path / "run", resume=True))
+    assert {path: path.read_bytes() for path in before} == before
+    assert (again.best_epoch, again.mAP, again.pointing) == (first.best_epoch, first.mAP, first.pointing)
+
+
+# --- what learns and what does not ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("still", [{"freeze_backbone": True}, {"backbone_lr_factor": 0.0}])
+def test_a_backbone_that_must_not_learn_does_not_move_at_all(world, tmp_path, still):
+    """Running statistics included."""
+    train(settings(world, tmp_path / "run", epochs=1, **still))
+    torch.manual_seed(0)
+    fresh = TinyNet().state_dict()
+    trained = load(tmp_path / "run").backbone.net.state_dict()
+    # The seed builds the same backbone before the run trains its head.
+    assert fresh.keys() == trained.keys()
+    assert all(torch.equal(fresh[name], trained[name]) for name in fresh)
+
+
+def test_a_second_head_does_not_run_the_backbone_again(world, tmp_path, monkeypatch):
+    seen = []
+    forward = TinyNet.forward
+    monkeypatch.setattr(TinyNet, "forward", lambda self, x: seen.append(len(x)) or forward(self, x))
+    train(settings(world, tmp_path / "a", epochs=1, freeze_backbone=True))
+    assert sum(seen) == 1 + 48 * 2 + 16  # one image tells the backbone's stride
+    seen.clear()
+    train(settings(world, tmp_path / "b", epochs=2, freeze_backbone=True, lr=0.1))
+    assert sum(seen) == 1
+
+
+def test_the_figures_reported_are_those_of_the_model_kept(world, tmp_path):
+    result = train(settings(world, tmp_path / "run", epochs=4, lr=1e-2, backbone_lr_factor=1.0))
+    runtime = RuntimeConfig(device="cpu", precision="fp32", workers=0)
+    found = evaluate(
+        EvaluateConfig(
+            data=DataConfig(data=world), out=tmp_path / "val", weights=str(tmp_path / "run"), runtime=runtime
+        )
+    )
+    values = {metric.name: metric.value for metric in found.metrics}
+    assert result.mAP == max(record["mAP"] for record in figures(tmp_path / "run"))
+    assert values["mAP"] == pytest.approx(result.mAP, abs=1e-6)
+    assert values["pointing"] == pytest.approx(result.pointing, abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_one_class_alone_trains(world, tmp_path, loss):
+    data = tmp_path / "one.csv"
+    rows = [f"{path.as_posix()},{split},thing" for split in ("train", "val")
+            for path in sorted((world / "JPEGImages").glob(f"{split}*.png"))[:8]]  # fmt: skip
+    data.write_text("\n".join(["path,split,labels", *rows]), encoding="utf-8")
+    result = train(settings(data, tmp_path / "run", epochs=1, loss=loss, batch_size=32))
+    assert result.mAP == 1.0
+    assert load(result.model).recipe.multi_label == (loss != "cross-entropy")
+
+
+# --- endings ----------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_good_epoch(world, tmp_path, monkeypatch):
+    whole = LOSSES["bce"]
+    calls = []
+
+    def diverging(scores, targets):
+        calls.append(1)
+        return whole(scores, targets) * (torch.nan if len(calls) > 4 else 1)  # in the second epoch
+
+    monkeypatch.setitem(LOSSES, "bce", diverging)
+    with pytest.raises(RunError, match="epoch 2"):
+        train(settings(world, tmp_path / "run"))
+    assert len(figures(tmp_path / "run")) == 1
+    monkeypatch.setitem(LOSSES, "bce", whole)
+    train(settings(world, tmp_path / "run", resume=True))
+    train(settings(world, tmp_path / "whole"))
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_unreadable_images_are_counted_and_strict_stops(world, tmp_path, caplog):
+    copy = tmp_path / "world"
+    shutil.copytree(world, copy)
+    for name in ("train03", "train20", "val02"):
+        (copy / "JPEGImages" / f"{name}.png").write_bytes(b"not a picture")
+    for freeze in (False, True, True):  # the third finds the features of the second
+        caplog.clear()
+        out = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+        result = train(settings(copy, out, freeze_backbone=freeze, epochs=2))
+        assert result.skipped == figures(out)[-1]["skipped"] == 3
+        assert len([line for line in caplog.messages if line.startswith("skipped: ")]) == 3
+        with pytest.raises(BadImageError, match=r"\.png"):
+            train(settings(copy, out, freeze_backbone=freeze, epochs=2, overwrite=True, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": -1}, "seed is -1"),
+        ({"runtime": RuntimeConfig(device="cpu", precision="fp16")}, "fp16 on the CPU"),
+        ({"train_split": "nowhere"}, "nowhere"),
+        ({"model": ModelConfig(backbone="tinynet", weights="none", pooling="lse(gamma=2)")}, "gamma"),
+    ],
+)
+def test_a_mistake_is_told_before_a_run_is_there(world, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        train(dataclasses.replace(settings(world, tmp_path / "run"), **changes))
+    assert not (tmp_path / "run").exists()
+
+
+# --- TensorBoard ------------------------------------------------------------------------------------------------
+
+
+def test_tensorboard_has_every_figure_of_every_epoch_once(world, tmp_path, monkeypatch):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        kill_in_epoch(patch, 2, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            train(settings(world, out, tensorboard=True))
+    train(settings(world, out, tensorboard=True, resume=True))
+    events = accumulator.EventAccumulator(str(out / "tensorboard")).Reload()
+    for name in ("loss", "lr", "mAP", "pointing"):
+        written = [(event.step, event.value) for event in events.Scalars(name)]
+        assert written == [(record["epoch"], pytest.approx(record[name])) for record in figures(out)]

@@ -1,0 +1,183 @@
+"""`wsl-train` as processes see it: exit codes, signals, a disk that is full, several processes at once."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from ast import literal_eval
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from wsl import cli
+from wsl.errors import RunError
+from wsl.models import load
+from wsl.training import learner
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def command(world: Path, out: Path, *more: str) -> list[str]:
+    """The flags of a small run."""
+    flags = ["--data", str(world), "--out", str(out), "--backbone", "tinynet", "--weights", "none", *more]
+    for flag, value in (("--epochs", 1), ("--batch-size", 16), ("--workers", 0), ("--image-size", 32)):
+        flags += [] if flag in more else [flag, str(value)]
+    return [*flags, "--device", "cpu", "--precision", "fp32"]
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "stopped"),
+        (RunError("the loss is nan"), 1, "failed: the loss is nan"),
+        (OSError(28, "No space left on device"), 1, "no space left"),
+    ],
+)
+def test_exit_codes(world, tmp_path, monkeypatch, capsys, error, code, line):
+    def ending(*args, **kwargs):
+        raise error
+
+    flags = command(world, tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(learner, "run_epoch", ending)
+        assert cli.train(flags) == code
+    assert line in capsys.readouterr().err
+    assert cli.train([*flags, "--resume"]) == 0
+    assert cli.train(flags) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert cli.train([*flags, "--overwrite"]) == 0
+
+
+def test_classes_of_the_two_splits_must_agree(tmp_path, capsys):
+    for split, label in (("train", "cat"), ("train", "dog"), ("val", "cat"), ("val", "cow")):
+        (tmp_path / "data" / split / label).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "data" / split / label / "a.png"), np.zeros((20, 20, 3), np.uint8))
+    assert cli.train(command(tmp_path / "data", tmp_path / "run")) == 2
+    assert "'cow'" in capsys.readouterr().err
+
+
+def test_tensorboard_missing_is_told_before_anything_is_computed(world, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert cli.train(command(world, tmp_path / "run", "--tensorboard")) == 2
+    assert "tensorboard extra" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_ctrl_c_leaves_a_run_that_can_be_continued(world, tmp_path, workers, heed_ctrl_c):
+    flags = command(world, tmp_path, "--epochs", "999", "--val-split", "None", "--workers", workers)
+    code = "import sys, wsl.cli; sys.exit(wsl.cli.train(sys.argv[1:]))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *flags],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,
+    ) as process:
+        assert process.stderr is not None
+        told = []
+        while not (told and told[-1].startswith("epoch 2/")):
+            told.append(process.stderr.readline())
+            assert told[-1], "".join(told)  # it ended before its second epoch
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it too
+        rest = process.communicate()[1]
+    assert process.returncode == 130, rest
+    assert "Traceback" not in rest
+    assert torch.load(tmp_path / "last" / "state.pt", weights_only=True)["epoch"] >= 2
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes")
+@pytest.mark.parametrize("freeze", [False, True])
+def test_a_disk_that_takes_no_more_ends_in_a_line(world, tmp_path, freeze):
+    """The system itself refuses to write on, as a full disk does."""
+    run = tmp_path / "run"
+    more = ["--freeze-backbone"] if freeze else []
+    assert cli.train(command(world, run, *more)) == 0
+    shutil.rmtree(tmp_path / ".features", ignore_errors=True)
+    before = contents(run)
+    code = (
+        "import resource, signal, sys, wsl.cli; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); sys.exit(wsl.cli.train(sys.argv[1:]))"
+    )
+    flags = command(world, tmp_path / "new", *more)
+    ended = subprocess.run([sys.executable, "-c", code, *flags], capture_output=True, text=True, env=ENVIRONMENT)
+    assert ended.returncode == 1, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("failed: ")
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
+    assert contents(run) == before
+
+
+RANK = """
+import hashlib, json, os, sys
+import torch
+from wsl import cli
+from wsl.training import sources
+from wsl.verbs import train as verb
+
+torch.set_num_threads(1)
+learners, seen = [], []
+create, of = verb.Learner, sources.Shard.of
+
+def remember(*args):
+    learners.append(create(*args))
+    return learners[-1]
+
+def watch(shard, order):
+    seen[-1].append(of(shard, order).tolist())
+    return of(shard, order)
+
+verb.Learner, sources.Shard.of = remember, watch
+with open(sys.argv[1], encoding="utf-8") as file:
+    for flags in json.load(file):
+        seen.append([])
+        assert cli.train(flags) == 0
+with open(f"{sys.argv[1]}.{os.environ['RANK']}", "w", encoding="utf-8") as file:
+    for learner, orders in zip(learners, seen):
+        weights = b"".join(p.detach().numpy().tobytes() for p in learner.model.parameters())
+        print(hashlib.sha256(weights).hexdigest(), orders, sep=":", file=file)
+"""
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch knows no other processes")
+def test_two_processes_share_the_images_and_end_in_the_same_weights(world, tmp_path):
+    """Also with a backbone that stands still, on kept features, and when one of them has fewer batches."""
+    holes = tmp_path / "holes"
+    shutil.copytree(world, holes)
+    for name in ("train03", "train20", "train40"):  # three: one process misses more single-image batches
+        (holes / "JPEGImages" / f"{name}.png").write_bytes(b"not a picture")
+    runs = {
+        "all": command(world, tmp_path / "all", "--epochs", "2", "--batch-size", "8"),
+        "still": command(world, tmp_path / "still", "--backbone-lr-factor", "0"),
+        "kept": command(world, tmp_path / "kept", "--freeze-backbone"),
+        "holed": command(holes, tmp_path / "holed", "--batch-size", "1", "--val-split", "None"),
+    }
+    script, file = tmp_path / "rank.py", tmp_path / "runs.json"
+    script.write_text(RANK, encoding="utf-8")
+    file.write_text(json.dumps(list(runs.values())), encoding="utf-8")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    ended = subprocess.run([*launch, str(script), str(file)], capture_output=True, text=True, env=ENVIRONMENT)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    first, second = (Path(f"{file}.{rank}").read_text(encoding="utf-8").splitlines() for rank in (0, 1))
+    for name, mine, others in zip(runs, first, second, strict=True):
+        weights, orders = zip(mine.split(":"), others.split(":"), strict=True)
+        assert weights[0] == weights[1], name
+        for epoch in zip(*map(literal_eval, orders), strict=True):
+            assert not set(epoch[0]) & set(epoch[1]), name
+            assert len(epoch[0]) == len(epoch[1]) == 24, name
+        assert len((tmp_path / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == (
+            2 if name == "all" else 1
+        )
+        assert load(tmp_path / name).classes == ("blue", "red")

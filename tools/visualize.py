@@ -1,0 +1,8 @@
+"""`python tools/visualize.py` is `wsl-visualize`; run it with --help for examples."""
+
+import sys
+
+from wsl.cli import visualize
+
+if __name__ == "__main__":
+    sys.exit(visualize())

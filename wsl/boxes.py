@@ -1,0 +1,121 @@
+"""Labelled boxes, and the box convention stated once.
+
+Boxes are float ``xyxy``, half-open, in pixels of the original image after its EXIF orientation was applied. A box
+that covers exactly the pixel in the top left corner is ``(0, 0, 1, 1)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.errors import UserError
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Boxes:
+    """Labelled boxes of one image, predicted or annotated.
+
+    Shape:
+        ``xyxy`` is (n, 4) float32, ``labels`` n class names, ``scores`` (n,) float32 (ones when not given),
+        ``difficult`` (n,) bool (all False when not given).
+
+    Raises:
+        UserError: lengths differ, a coordinate or score is not finite, or a box is inverted.
+
+    >>> boxes = Boxes(xyxy=[[0, 0, 10, 20]], labels=["dog"])
+    >>> len(boxes), boxes.area.tolist(), boxes.scores.tolist()
+    (1, [200.0], [1.0])
+    """
+
+    xyxy: FloatArray
+    labels: tuple[str, ...]
+    scores: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
+    difficult: BoolArray = field(default_factory=lambda: np.empty(0, np.bool_))
+
+    def __post_init__(self) -> None:
+        xyxy = np.asarray(self.xyxy, np.float32).reshape(-1, 4)
+        n = len(xyxy)
+        scores = np.asarray(self.scores, np.float32)
+        difficult = np.asarray(self.difficult, np.bool_)
+        scores = np.ones(n, np.float32) if scores.size == 0 else scores
+        difficult = np.zeros(n, np.bool_) if difficult.size == 0 else difficult
+        if not (len(self.labels) == len(scores) == len(difficult) == n):
+            raise UserError(
+                f"{n} boxes with {len(self.labels)} labels, {len(scores)} scores and {len(difficult)} difficult "
+                "flags: expected as many of each"
+            )
+        if not (np.isfinite(xyxy).all() and np.isfinite(scores).all()):
+            raise UserError("a box coordinate or score is not finite: expected numbers")
+        if n and (xyxy[:, 2:] < xyxy[:, :2]).any():
+            bad = xyxy[(xyxy[:, 2:] < xyxy[:, :2]).any(axis=1)][0].tolist()
+            raise UserError(f"box {bad} is inverted: expected (x0, y0, x1, y1) with x0 <= x1 and y0 <= y1")
+        object.__setattr__(self, "xyxy", xyxy)
+        object.__setattr__(self, "labels", tuple(self.labels))
+        object.__setattr__(self, "scores", scores)
+        object.__setattr__(self, "difficult", difficult)
+
+    @classmethod
+    def empty(cls) -> Boxes:
+        """No box at all.
+
+        >>> len(Boxes.empty())
+        0
+        """
+        return cls(xyxy=np.empty((0, 4), np.float32), labels=())
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Boxes]) -> Boxes:
+        """All boxes of ``parts`` in order.
+
+        >>> one = Boxes(xyxy=[[0, 0, 1, 1]], labels=["dog"])
+        >>> Boxes.concatenate([one, one]).labels
+        ('dog', 'dog')
+        """
+        if not parts:
+            return cls.empty()
+        return cls(
+            xyxy=np.concatenate([part.xyxy for part in parts]),
+            labels=tuple(label for part in parts for label in part.labels),
+            scores=np.concatenate([part.scores for part in parts]),
+            difficult=np.concatenate([part.difficult for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    @property
+    def area(self) -> FloatArray:
+        """Areas in square pixels, (n,)."""
+        sides = self.xyxy[:, 2:] - self.xyxy[:, :2]
+        return np.asarray(sides[:, 0] * sides[:, 1], np.float32)
+
+    def select(self, index: npt.NDArray[Any] | Sequence[int]) -> Boxes:
+        """The boxes at ``index`` (integers in the order wanted, or a boolean mask).
+
+        >>> Boxes(xyxy=[[0, 0, 1, 1], [0, 0, 2, 2]], labels=["cat", "dog"]).select([1]).labels
+        ('dog',)
+        """
+        index = np.asarray(index)
+        chosen = np.flatnonzero(index) if index.dtype == np.bool_ else index.astype(np.intp)
+        return Boxes(
+            xyxy=self.xyxy[chosen],
+            labels=tuple(self.labels[i] for i in chosen),
+            scores=self.scores[chosen],
+            difficult=self.difficult[chosen],
+        )
+
+    def of(self, label: str) -> Boxes:
+        """The boxes of one class.
+
+        >>> len(Boxes(xyxy=[[0, 0, 1, 1]], labels=["cat"]).of("dog"))
+        0
+        """
+        return self.select([i for i, name in enumerate(self.labels) if name == label])

@@ -1,0 +1,36 @@
+"""Every setting of every command: frozen dataclasses, one field a setting, its help under the field."""
+
+from wsl.config.serial import from_json, to_json
+from wsl.config.shared import (
+    BoxConfig,
+    BoxRule,
+    DataConfig,
+    DataFormat,
+    PickConfig,
+    Precision,
+    Preprocessing,
+    Resize,
+    RuntimeConfig,
+)
+from wsl.config.training import ModelConfig, OptimConfig, TrainConfig
+from wsl.config.verbs import EvaluateConfig, LocalizeConfig, VisualizeConfig
+
+__all__ = [
+    "BoxConfig",
+    "BoxRule",
+    "DataConfig",
+    "DataFormat",
+    "EvaluateConfig",
+    "LocalizeConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "PickConfig",
+    "Precision",
+    "Preprocessing",
+    "Resize",
+    "RuntimeConfig",
+    "TrainConfig",
+    "VisualizeConfig",
+    "from_json",
+    "to_json",
+]

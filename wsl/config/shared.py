@@ -1,0 +1,100 @@
+"""Settings that several commands share: data, preprocessing, boxes, picks, the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from wsl.config.checks import check
+
+DataFormat = Literal["auto", "voc", "coco", "folder", "csv"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Resize = Literal["warp", "letterbox"]
+BoxRule = Literal["largest", "all", "peak"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How an image file becomes the network's input."""
+
+    image_size: int = 224
+    """Side of the square network input, in pixels; larger finds smaller things and costs its square in time."""
+    resize: Resize = "warp"
+    """warp stretches the image to the square; letterbox keeps its aspect ratio and pads."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Mean of each RGB channel in [0, 1] that the backbone expects subtracted."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Standard deviation of each RGB channel that the backbone expects divided by."""
+
+    def __post_init__(self) -> None:
+        check(16 <= self.image_size <= 8192, f"image size is {self.image_size}, expected 16 to 8192 pixels")
+        check(min(self.std) > 0, f"std is {self.std}, expected positive numbers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the images and their labels are."""
+
+    data: Path
+    """A VOC folder (VOCdevkit/VOC2012), a COCO folder or JSON, an image folder (class/image.jpg), or a CSV."""
+    format: DataFormat = "auto"
+    """The layout of --data; auto looks at what is there."""
+    year: str | None = None
+    """VOC year, when --data holds several (VOC2007, VOC2012)."""
+    download: bool = False
+    """Fetch VOC of that year into --data first, with torchvision's code (2007 or 2012)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxConfig:
+    """Maps to boxes."""
+
+    threshold: float = 0.2
+    """Foreground is what exceeds this fraction of the map's range (min 0, max 1)."""
+    box_rule: BoxRule = "largest"
+    """Which connected parts get a box: the largest, all of them, or the one that holds the map's maximum."""
+    min_area: float = 0.001
+    """Parts smaller than this fraction of the image are dropped (all)."""
+    nms_iou: float = 0.5
+    """Of two boxes of a class that overlap more, the lower-scored one is dropped."""
+
+    def __post_init__(self) -> None:
+        check(
+            0 <= self.threshold < 1,
+            f"threshold is {self.threshold}, expected a fraction of the maximum in [0, 1)",
+        )
+        check(0 <= self.min_area < 1, f"min area is {self.min_area}, expected a fraction of the image in [0, 1)")
+        check(0 <= self.nms_iou <= 1, f"nms iou is {self.nms_iou}, expected an overlap in [0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PickConfig:
+    """Which classes of an image are localized."""
+
+    top_k: int | None = 1
+    """The k classes of highest score; None takes every class above --score-threshold."""
+    score_threshold: float = 0.0
+    """Leave out classes whose probability is lower."""
+    classes: tuple[str, ...] = ()
+    """Localize exactly these classes in every image, whatever their scores."""
+
+    def __post_init__(self) -> None:
+        check(self.top_k is None or self.top_k >= 1, f"top k is {self.top_k}, expected 1 or more, or None")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeConfig:
+    """The machine's side: none of it changes what is computed beyond rounding."""
+
+    device: str = "auto"
+    """auto (CUDA, else Apple's MPS, else CPU), cpu, cuda, cuda:1, mps."""
+    precision: Precision = "auto"
+    """Arithmetic of the network: auto takes bf16 where the device computes it faster, else fp32."""
+    workers: int = 2
+    """Threads or processes that decode images; 0 decodes in the main one."""
+    strict: bool = False
+    """Stop at the first unreadable image instead of reporting, counting and skipping it."""
+
+    def __post_init__(self) -> None:
+        check(self.workers >= 0, f"workers is {self.workers}, expected 0 or more")

@@ -1,0 +1,106 @@
+"""Settings of `wsl-train`: the model, the optimization, the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from wsl.config.checks import check, check_batch_size
+from wsl.config.shared import DataConfig, Preprocessing, RuntimeConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network: a backbone and a pooling head."""
+
+    backbone: str = "resnet50"
+    """A torchvision model name, timm/NAME with the timm extra, or tinynet (small, trained from scratch)."""
+    weights: str = "DEFAULT"
+    """Weights to start from: DEFAULT or another name that the library knows, a local file, another run, or none."""
+    pooling: str = "gap"
+    """Spatial pooling of the class maps: gap, gmp, kmax(k=10), lse(beta=4), weldon(k_max=0.2), wildcat(alpha=0.7)."""
+    maps_per_class: int = 1
+    """Class maps that are averaged into one before pooling (WILDCAT's M)."""
+    output_stride: int | None = None
+    """Image pixels a map cell (8 or 16): dilates the backbone for finer maps, at more cost."""
+
+    def __post_init__(self) -> None:
+        check(self.maps_per_class >= 1, f"maps per class is {self.maps_per_class}, expected 1 or more")
+        check(
+            self.output_stride in (None, 4, 8, 16, 32),
+            f"output stride is {self.output_stride}, expected 4, 8, 16 or 32",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """Loss, optimizer and schedule."""
+
+    epochs: int = 20
+    """Passes over the training images."""
+    batch_size: int = 16
+    """Images a step (of cached features, when the backbone is frozen)."""
+    loss: Literal["bce", "soft-margin", "cross-entropy"] = "bce"
+    """bce and soft-margin take several labels an image (difficult-only classes are ignored); cross-entropy one."""
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    """sgd has momentum 0.9 (Nesterov)."""
+    lr: float = 1e-3
+    """Learning rate of the head at its peak."""
+    backbone_lr_factor: float = 0.1
+    """The backbone's learning rate as a fraction of the head's."""
+    freeze_backbone: bool = False
+    """Leave the backbone as it is: its features are computed once and kept, and a head trains in seconds."""
+    weight_decay: float = 1e-4
+    """Decoupled (adamw) or L2 (sgd) decay of the weights; biases and norms are left out."""
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    """After the warm-up: cosine to zero, a tenth after 2/3 and once more after 8/9 of the steps, or constant."""
+    warmup_epochs: float = 0.5
+    """Epochs of linear warm-up."""
+    clip_norm: float | None = None
+    """Clip the gradient to this norm."""
+    min_crop: float = 1.0
+    """Smallest part of the image's area that a random crop keeps; 1 crops nothing."""
+    flip: bool = True
+    """Mirror every second image, at random."""
+
+    def __post_init__(self) -> None:
+        check(self.epochs >= 1, f"epochs is {self.epochs}, expected 1 or more")
+        check_batch_size(self.batch_size)
+        check(self.lr > 0, f"lr is {self.lr}, expected a positive number such as 1e-3")
+        check(
+            self.backbone_lr_factor >= 0,
+            f"backbone lr factor is {self.backbone_lr_factor}, expected 0 or more",
+        )
+        check(0 < self.min_crop <= 1, f"min crop is {self.min_crop}, expected a fraction of the area in (0, 1]")
+        check(self.clip_norm is None or self.clip_norm > 0, f"clip norm is {self.clip_norm}, expected above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train a classifier with a spatial pooling from image-level labels."""
+
+    data: DataConfig
+    out: Path
+    """Run folder: config.json, metrics.jsonl, model.safetensors, last/."""
+    train_split: str = "train"
+    """Split to train on: VOC's ImageSets/Main, COCO's instances_SPLIT.json, a subfolder, a CSV's column split."""
+    val_split: str | None = "val"
+    """Split to validate on after each epoch; None validates nothing and keeps the last epoch."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    seed: int = 0
+    """Same seed, same numbers (on one kind of device, with one version of torch and as many threads)."""
+    resume: bool = False
+    """Continue the run in --out from its last finished epoch."""
+    overwrite: bool = False
+    """Start again although --out holds a run, and lose that one."""
+    best_by: Literal["mAP", "pointing"] = "mAP"
+    """Validation figure that picks the checkpoint kept as model.safetensors."""
+    tensorboard: bool = False
+    """Also write TensorBoard events (needs the tensorboard extra)."""
+
+    def __post_init__(self) -> None:
+        check(self.seed >= 0, f"seed is {self.seed}, expected 0 or more")

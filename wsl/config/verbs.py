@@ -1,0 +1,108 @@
+"""Settings of `wsl-localize`, `wsl-evaluate` and `wsl-visualize`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from wsl.config.checks import check, check_batch_size
+from wsl.config.shared import BoxConfig, DataConfig, PickConfig, RuntimeConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalizeConfig:
+    """Find the things in images: class scores, boxes and heatmaps."""
+
+    sources: tuple[str, ...]
+    """Images, folders or globs."""
+    weights: str
+    """A run folder, its model.safetensors, or the name of a torchvision or timm classifier (resnet50)."""
+    out: Path
+    """Results folder: localizations.jsonl, and heatmaps/ and maps/ when asked for."""
+    local_weights: Path | None = None
+    """With a model name: its weights from this file instead of the download."""
+    pick: PickConfig = field(default_factory=PickConfig)
+    boxes: BoxConfig = field(default_factory=BoxConfig)
+    heatmaps: bool = False
+    """Also write a PNG overlay of each map."""
+    maps: bool = False
+    """Also write the raw maps: maps/<image>.npy, float16, at the network's resolution."""
+    image_size: int | None = None
+    """Network input side, when it should differ from the one the model was trained with."""
+    batch_size: int | None = None
+    """Images a forward pass; None takes 8 on the CPU and 32 elsewhere."""
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def __post_init__(self) -> None:
+        check(bool(self.sources), "no image given: expected files, folders or globs")
+        check_batch_size(self.batch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Measure localizations, or a model, against VOC or COCO annotations."""
+
+    data: DataConfig
+    out: Path
+    """Results folder: evaluation.json and evaluation.md."""
+    split: str = "val"
+    """Split of the annotations to evaluate on."""
+    predictions: Path | None = None
+    """localizations.jsonl or its folder, as wsl-localize writes it (with --maps for MaxBoxAcc)."""
+    weights: str | None = None
+    """Instead of --predictions: run this model on the split (a run folder or a classifier's name)."""
+    local_weights: Path | None = None
+    """With a model name: its weights from this file instead of the download."""
+    report_classes: tuple[str, ...] = ()
+    """Average over these classes only (all classes when empty)."""
+    boxes: BoxConfig = field(default_factory=BoxConfig)
+    image_size: int | None = None
+    """Network input side, when it should differ from the one the model was trained with."""
+    batch_size: int | None = None
+    """Images a forward pass; None takes 8 on the CPU and 32 elsewhere."""
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def __post_init__(self) -> None:
+        check(
+            (self.predictions is None) != (self.weights is None),
+            "expected either --predictions FILE or --weights RUN, and not both",
+        )
+        check_batch_size(self.batch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisualizeConfig:
+    """Draw localizations: overlays, boxes, contact sheets."""
+
+    predictions: Path
+    """localizations.jsonl or its folder, as wsl-localize writes it (with --maps for heatmaps)."""
+    out: Path
+    """Folder for the pictures."""
+    data: Path | None = None
+    """Annotations (as wsl-evaluate's --data), to draw the true boxes beside the predicted ones."""
+    split: str = "val"
+    """Split of the annotations."""
+    images: bool = True
+    """One picture an image."""
+    sheet: bool = True
+    """Contact sheets of all pictures."""
+    per_class: bool = False
+    """Contact sheets of each class, highest score first."""
+    file_format: Literal["png", "pdf"] = "png"
+    """Of the contact sheets; pictures are PNG."""
+    columns: int = 4
+    """Pictures in a row of a contact sheet."""
+    rows: int = 5
+    """Rows of a contact sheet's page."""
+    limit: int | None = None
+    """Draw only the first images."""
+    opacity: float = 0.5
+    """Of the heatmap."""
+    color_map: str = "turbo"
+    """A matplotlib colour map: turbo, viridis, inferno, …"""
+
+    def __post_init__(self) -> None:
+        check(self.columns >= 1 and self.rows >= 1, "columns and rows: expected 1 or more")
+        check(self.limit is None or self.limit >= 1, f"limit is {self.limit}, expected 1 or more")
+        check(0 <= self.opacity <= 1, f"opacity is {self.opacity}, expected 0 to 1")

@@ -1,0 +1,210 @@
+"""Data sets in the layout of MS COCO: one instances JSON a split, images in folders beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsl.boxes import Boxes
+from wsl.data.files import inside, require_files
+from wsl.data.splits import unknown_split
+from wsl.errors import UserError
+from wsl.samples import Sample, SampleSet
+
+Record = Mapping[str, Any]
+
+_PREFIX = "instances_"
+_LARGEST = 1e9
+
+
+def read_coco(source: str | Path, split: str | None) -> SampleSet:
+    """The images, labels and boxes of one split of a data set in COCO's layout.
+
+    Classes are the categories in order of their id. Crowds are difficult boxes: a class with crowds only is
+    ignored. Boxes are clipped to their image; those without extent are dropped, with one warning for the split.
+    Images without an annotation are kept: somebody looked, and found nothing.
+
+    Args:
+        source: A folder with ``annotations/instances_<split>*.json`` (or the JSON beside the images), or one JSON
+            file. Images lie in ``<split>/``, ``images/<split>/``, ``images/`` or beside.
+        split: ``val2017``, or ``val`` where one file only starts so. A JSON file is the split that its name says;
+            None or ``all`` takes it whatever its name.
+
+    Raises:
+        UserError: no such file or split; malformed JSON, a missing or impossible value, an unknown category, an
+            annotation without its image; images missing or outside the folder.
+
+    >>> import tempfile
+    >>> dog = {"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}
+    >>> document = {"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": 3, "name": "dog"}]}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "a.jpg").touch()
+    ...     file = Path(folder, "instances_val.json")
+    ...     _ = file.write_text(json.dumps({**document, "annotations": [dog]}), encoding="utf-8")
+    ...     read_coco(folder, "val").samples[0].boxes.xyxy.tolist()
+    [[1.0, 2.0, 4.0, 6.0]]
+    """
+    path = _instances_file(Path(source), split)
+    document = _load(path)
+    images = _images(document, path)
+    categories = _categories(document, path)
+    objects = _objects_by_image(document, images, categories, path)
+
+    folder = _image_folder(path, split, next(iter(images.values()))["file_name"])
+    files = {number: inside(folder, image["file_name"], path.name) for number, image in images.items()}
+    require_files(files.values(), path.name)
+    classes = tuple(categories[number] for number in sorted(categories))
+    dropped = 0
+    samples = []
+    for number, image in images.items():
+        size = _size(image, path)
+        boxes = _boxes(objects[number], categories, size)
+        dropped += len(objects[number]) - len(boxes)
+        samples.append(_sample(files[number], boxes, classes, size))
+    if dropped:
+        warnings.warn(f"{path}: {dropped} boxes without extent inside their image were dropped", stacklevel=2)
+    return SampleSet(classes=classes, samples=tuple(samples))
+
+
+def instances_files(folder: Path) -> dict[str, Path]:
+    """The instances files in a folder or its ``annotations``, by split: ``instances_val2017.json`` is val2017.
+
+    >>> instances_files(Path("no such folder"))
+    {}
+    """
+    paths = [*folder.glob(f"{_PREFIX}*.json"), *folder.glob(f"annotations/{_PREFIX}*.json")]
+    return {path.stem.removeprefix(_PREFIX): path for path in sorted(paths)}
+
+
+def _instances_file(source: Path, split: str | None) -> Path:
+    if source.is_file():
+        name = source.stem.removeprefix(_PREFIX)
+        words = re.split(r"[^a-zA-Z0-9]+", name)
+        if split in (None, "all", name) or any(re.fullmatch(rf"{re.escape(str(split))}\d*", word) for word in words):
+            return source
+        raise UserError(f"{source} is the split {name!r}, not {split!r}; give its folder, or the split 'all'")
+    if not source.is_dir():
+        raise UserError(f"{source}: no such file or folder; expected a COCO folder or an instances JSON")
+    files = instances_files(source)
+    if not files:
+        raise UserError(f"{source}: no COCO annotations; expected annotations/{_PREFIX}<split>.json in it")
+    if split in files:
+        return files[split]
+    matches = [name for name in files if split in (None, "all") or name.startswith(str(split))]
+    if len(matches) == 1:
+        return files[matches[0]]
+    raise unknown_split(split if split and not matches else None, matches or files, source)
+
+
+def _load(path: Path) -> Record:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected COCO annotations") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON ({error}); expected COCO annotations") from error
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: a {type(document).__name__}, expected an object with images, annotations, categories")
+    return document
+
+
+def _images(document: Record, path: Path) -> dict[int | str, Record]:
+    records = _records(document, "images", {"id": (int, str), "file_name": str}, path)
+    images = {record["id"]: record for record in records}
+    if not images:
+        raise UserError(f"{path}: the list of images is empty; expected at least one")
+    if len(images) < len(records):
+        raise UserError(f"{path}: two images have the same id; expected an id of its own for each")
+    return images
+
+
+def _categories(document: Record, path: Path) -> dict[int, str]:
+    records = _records(document, "categories", {"id": int, "name": str}, path)
+    categories = {record["id"]: record["name"] for record in records}
+    if not categories or not len(set(categories.values())) == len(categories) == len(records):
+        raise UserError(f"{path}: expected categories with distinct ids and names, at least one")
+    return categories
+
+
+def _records(document: Record, kind: str, keys: Mapping[str, Any], path: Path) -> list[Record]:
+    """The list ``document[kind]``, every record of which has ``keys`` of the types given."""
+    records = document.get(kind)
+    if not isinstance(records, list):
+        raise UserError(f"{path}: no list of {kind}; expected images, annotations and categories")
+    for position, record in enumerate(records):
+        for key, types in keys.items():
+            value = record.get(key) if isinstance(record, dict) else None
+            if not isinstance(value, types) or isinstance(value, bool):
+                raise UserError(
+                    f"{path}: {kind}[{position}] has the {key} {value!r}; see cocodataset.org for the format"
+                )
+    return records
+
+
+def _objects_by_image(
+    document: Record, images: Mapping[Any, Record], categories: Mapping[int, str], path: Path
+) -> defaultdict[Any, list[Record]]:
+    objects: defaultdict[Any, list[Record]] = defaultdict(list)
+    keys = {"image_id": (int, str), "category_id": int, "bbox": list}
+    for position, record in enumerate(_records(document, "annotations", keys, path)):
+        where = f"{path}: annotations[{position}]"
+        if record["image_id"] not in images:
+            raise UserError(f"{where} is of image {record['image_id']!r}, which is not among the images")
+        if record["category_id"] not in categories:
+            raise UserError(f"{where} has the category {record['category_id']}, which is not among the categories")
+        bbox = record["bbox"]
+        numbers = len(bbox) == 4 and all(isinstance(edge, (int, float)) and abs(edge) < _LARGEST for edge in bbox)
+        if not numbers or min(bbox[2:]) < 0:
+            raise UserError(f"{where} has the bbox {bbox}; expected [x, y, width, height], neither negative")
+        objects[record["image_id"]].append(record)
+    return objects
+
+
+def _image_folder(path: Path, split: str | None, first: str) -> Path:
+    """The folder in which the first image lies; the JSON's own when it lies nowhere."""
+    root = path.parent.parent if path.parent.name == "annotations" else path.parent
+    name = path.stem.removeprefix(_PREFIX)
+    parts = list(dict.fromkeys([name, split or name, name.split("_")[0], ""]))  # val2017_mini: val2017_mini, val2017
+    folders = [root / top / part for part in parts for top in ("", "images")]
+    return next((folder for folder in folders if inside(folder, first, path.name).is_file()), root)
+
+
+def _size(image: Record, path: Path) -> tuple[int, int] | None:
+    size = image.get("width"), image.get("height")
+    if size == (None, None):
+        return None
+    if not all(isinstance(side, int) and 0 < side < _LARGEST for side in size):
+        raise UserError(f"{path}: {image['file_name']} has the width and height {size}, expected positive integers")
+    return size  # type: ignore[return-value] # checked above
+
+
+def _boxes(objects: Sequence[Record], categories: Mapping[int, str], size: tuple[int, int] | None) -> Boxes:
+    xywh = np.array([record["bbox"] for record in objects], np.float64).reshape(-1, 4)
+    xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+    if size is not None:
+        xyxy = np.clip(xyxy, 0, np.tile(size, 2))
+    boxes = Boxes(
+        xyxy=xyxy.astype(np.float32),
+        labels=tuple(categories[record["category_id"]] for record in objects),
+        difficult=np.array([bool(record.get("iscrowd")) for record in objects], np.bool_),
+    )
+    return boxes.select(np.flatnonzero((boxes.xyxy[:, 2:] > boxes.xyxy[:, :2]).all(axis=1)))
+
+
+def _sample(path: Path, boxes: Boxes, classes: Sequence[str], size: tuple[int, int] | None) -> Sample:
+    clear = {label for label, crowd in zip(boxes.labels, boxes.difficult, strict=True) if not crowd}
+    crowds = set(boxes.labels) - clear
+    return Sample(
+        path=path,
+        labels=tuple(name for name in classes if name in clear),
+        ignored=tuple(name for name in classes if name in crowds),
+        boxes=boxes,
+        size=size,
+    )

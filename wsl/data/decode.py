@@ -1,0 +1,148 @@
+"""Image files to RGB arrays: quick for ordinary photographs, right for everything else, clear about bad files.
+
+OpenCV decodes ordinary JPEGs; Pillow reads every header and decodes what OpenCV would get wrong. Both release
+the GIL while they decode.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile
+
+from wsl.errors import BadImageError
+
+UInt8Array = npt.NDArray[np.uint8]
+
+MAX_PIXELS = 200_000_000
+
+# Pillow knows more, but some of the rest start other programs (EPS) or are not pictures.
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
+
+_END_OF_JPEG = b"\xff\xd9"
+_ORIENTATION_TAG = 0x0112
+
+# EXIF orientation -> what shows the picture upright; 1 (and any value that EXIF does not define) changes nothing.
+_UPRIGHT: dict[int, Callable[[UInt8Array], cv2.typing.MatLike]] = {
+    2: lambda image: cv2.flip(image, 1),
+    3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
+    4: lambda image: cv2.flip(image, 0),
+    5: lambda image: cv2.transpose(image),
+    6: lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda image: cv2.rotate(cv2.transpose(image), cv2.ROTATE_180),
+    8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+
+
+def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> UInt8Array:
+    """The picture in a file, upright, as 8-bit RGB.
+
+    The EXIF orientation is applied. 16-bit channels are scaled to 8 bits, palettes looked up, CMYK converted
+    without its colour profile, and transparent pixels composited over white. Of several frames or pages the
+    first is read. A file is complete or refused: JPEGs that end early are never filled with grey.
+
+    Shape:
+        (H, W, 3) uint8.
+
+    Raises:
+        BadImageError: no such file, not a picture, damaged or truncated, 32-bit integer or float samples
+            (they have no range that is white), or more than ``max_pixels`` by its header.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "grey.png")
+    ...     Image.new("L", (3, 2), color=7).save(file)
+    ...     read_image(file).shape
+    (2, 3, 3)
+    """
+    path = Path(path)
+    data = _read_bytes(path)
+    try:
+        return _decode(data, max_pixels)
+    except BadImageError as error:
+        raise BadImageError(f"{path}: {error}") from None
+    except Exception as error:
+        # On damaged files Pillow's readers raise a dozen kinds: SyntaxError, struct.error, IndexError, …
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadImageError(f"{path}: damaged or truncated image ({reason}); fetch it again or leave it out") from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        if not path.is_file():  # a pipe or a device could be read for ever
+            kind = "a folder" if path.is_dir() else "not a regular file" if path.exists() else None
+            found = f"is {kind}, expected an image file" if kind else "no such file"
+            raise BadImageError(f"{path}: {found}")
+        data = path.read_bytes()
+    except BadImageError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadImageError(f"{path}: cannot be read ({reason})") from error
+    if not data:
+        raise BadImageError(f"{path}: the file is empty (0 bytes), expected an image")
+    return data
+
+
+def _decode(data: bytes, max_pixels: int) -> UInt8Array:
+    header = _open(data)
+    width, height = header.size
+    if width * height > max_pixels:
+        raise BadImageError(
+            f"{width} x {height} pixels by its header, expected at most {max_pixels:,} in all; shrink it first"
+        )
+    if header.format in ("JPEG", "MPO") and header.mode in ("L", "RGB") and data.endswith(_END_OF_JPEG):
+        # OpenCV fills what a truncated JPEG lacks with grey. One that does not end with the end marker
+        # (truncated, or followed by a camera's own data) goes to Pillow, which can tell.
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        if pixels is not None and pixels.shape == (height, width, 3):
+            return _upright(np.asarray(pixels, np.uint8), _orientation(header))
+    header.load()
+    return _upright(_to_rgb8(header), _orientation(header))
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
+    """`PIL.Image.open` for our formats and without its limit on pixels, a global that is not ours to set."""
+    file = io.BytesIO(data)
+    for prepare in (Image.preinit, Image.init):  # the common formats load quickly, the others when needed
+        prepare()
+        for name in _FORMATS:
+            factory, accepts = Image.OPEN.get(name, (None, None))
+            if factory is not None and (accepts is None or accepts(data[:16]) is True):
+                file.seek(0)
+                return factory(file, "")
+    start = data[:20].decode("ascii", "replace").replace("\ufffd", "?").strip()
+    raise BadImageError(f"not a picture in a known format: it starts with {start!r}, expected {', '.join(_FORMATS)}")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # damaged metadata of any kind leaves a good picture good
+        return 1
+
+
+def _upright(image: UInt8Array, orientation: int) -> UInt8Array:
+    turn = _UPRIGHT.get(orientation)
+    return image if turn is None else np.asarray(turn(image), np.uint8)
+
+
+def _to_rgb8(image: Image.Image) -> UInt8Array:
+    # Pillow scales 16-bit colour by itself, clips 16-bit grey, and stores 16-bit PGM in 32 bits.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        grey = ((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        kind = "integer" if image.mode == "I" else "float"
+        raise BadImageError(f"32-bit {kind} samples have no range that is white; convert it to 8 or 16 bits first")
+    if image.has_transparency_data:
+        colours = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
+    return np.array(image.convert("RGB"))

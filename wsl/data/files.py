@@ -1,0 +1,116 @@
+"""Which image files are meant: those that a user names, and those that an annotation names."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from wsl.errors import UserError
+
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".gif"),
+    *(".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif"),
+)
+
+
+def find_images(sources: Sequence[str]) -> list[Path]:
+    """All image files that a command line means by ``IMAGE|FOLDER|GLOB …``, sorted and each once.
+
+    A file counts whatever its suffix; folders (links to folders inside them are not followed) and globs
+    (``**`` is any depth) contribute the files whose suffix is in `IMAGE_SUFFIXES`. Hidden files are left out.
+
+    Raises:
+        UserError: a source matches nothing, holds no image, or cannot be listed.
+
+    >>> find_images([])
+    []
+    """
+    found: dict[str, str] = {}
+    for source in sources:
+        matches = list(_expand(source))
+        if not matches:
+            raise UserError(
+                f"{source}: no image in it; expected files with one of the suffixes {' '.join(IMAGE_SUFFIXES)}"
+            )
+        for path in matches:
+            found.setdefault(os.path.normcase(os.path.abspath(path)), path)  # noqa: PTH100 - strings: ten times faster
+    return [Path(path) for path in sorted(found.values())]
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file name has an image's suffix and is not hidden.
+
+    >>> is_image_name("Photo.JPG"), is_image_name("._Photo.JPG"), is_image_name("notes.txt")
+    (True, False, False)
+    """
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+
+
+def images_below(folder: str | os.PathLike[str]) -> Iterator[str]:
+    """The paths of all images in a folder and its subfolders, hidden ones left out, in sorted order of folders.
+
+    Raises:
+        UserError: a folder cannot be listed.
+    """
+
+    def unreadable(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be listed ({error.strerror})")
+
+    for parent, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(filter(is_image_name, names)):
+            yield os.path.join(parent, name)  # noqa: PTH118 - a Path each would double the time of a large folder
+
+
+def _expand(source: str) -> Iterator[str]:
+    if Path(source).is_dir():
+        yield from images_below(source)
+    elif Path(source).is_file():  # before globs: a name may hold brackets
+        yield source
+    elif glob.has_magic(source):
+        matches = glob.glob(source, recursive=True)  # noqa: PTH207 - takes absolute patterns, skips hidden files
+        if not matches:
+            raise UserError(f"{source}: the pattern matches nothing; expected for example photos/**/*.jpg")
+        for match in matches:
+            if is_image_name(os.path.basename(match)) and os.path.isfile(match):  # noqa: PTH113, PTH119 - as above
+                yield match
+            elif "**" not in source and Path(match).is_dir():  # as the shell would have passed it on
+                yield from images_below(match)
+    else:
+        raise UserError(f"{source}: no such file or folder; expected an image, a folder, or a glob in quotes")
+
+
+def inside(folder: Path, name: str, named_by: str) -> Path:
+    """``folder / name``, where an annotation file chose ``name`` and must not reach outside the folder.
+
+    Raises:
+        UserError: the name is empty, absolute, or climbs with ``..`` (by Windows' rules too).
+
+    >>> inside(Path("images"), "a/b.jpg", "train.txt").as_posix()
+    'images/a/b.jpg'
+    >>> inside(Path("images"), "../../secret", "train.txt")
+    Traceback (most recent call last):
+    wsl.errors.UserError: train.txt names '../../secret', which is not inside images; expected a relative path
+    """
+    parts = re.split(r"[\\/]", name)
+    if not name or parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", name) or "\0" in name:
+        raise UserError(f"{named_by} names {name!r}, which is not inside {folder.as_posix()}; expected a relative path")
+    return folder / name
+
+
+def require_files(paths: Iterable[Path], named_by: str) -> None:
+    """Check that every file exists, so that a wrong folder is one line at the start and not an epoch of skips.
+
+    Raises:
+        UserError: at least one is missing; names the first and the count.
+    """
+    paths = list(paths)
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise UserError(
+            f"{missing[0]}: no such image; {len(missing)} of the {len(paths)} images that {named_by} names are "
+            "missing: copy them there or take them off the list"
+        )

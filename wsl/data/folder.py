@@ -1,0 +1,51 @@
+"""Data sets as folders of images, one folder a class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wsl.data.files import images_below
+from wsl.data.splits import unknown_split
+from wsl.errors import UserError
+from wsl.samples import Sample, SampleSet
+
+
+def read_folder(root: str | Path, split: str | None = None) -> SampleSet:
+    """Images labelled by their folder: ``root/class/image.jpg``, or ``root/split/class/image.jpg`` with a split.
+
+    A class is every folder that is not hidden, in alphabetical order; its images may lie in subfolders. Classes
+    are those of the split's own folder. Nobody annotated boxes.
+
+    Args:
+        root: The folder.
+        split: A folder of ``root`` that holds the classes; None or ``all`` if ``root`` itself does.
+
+    Raises:
+        UserError: no such folder or split, no class folders, or no image in any of them.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     Path(root, "train", "dog").mkdir(parents=True)
+    ...     Path(root, "train", "dog", "a.jpg").touch()
+    ...     read_folder(root, "train").samples[0].labels
+    ('dog',)
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; expected one that holds a folder of images for each class")
+    folder = root
+    if split is not None and (split != "all" or "all" in _folders(root)):
+        if split not in _folders(root):
+            raise unknown_split(split, [*_folders(root), "all"], root)
+        folder = root / split
+    classes = _folders(folder)
+    if not classes:
+        raise UserError(f"{folder}: no folders in it; expected a folder of images for each class")
+    samples = tuple(Sample(path=Path(path), labels=(name,)) for name in classes for path in images_below(folder / name))
+    if not samples:
+        raise UserError(f"{folder}: no image in its folders {', '.join(classes[:20])}; expected class/image.jpg")
+    return SampleSet(classes=classes, samples=samples)
+
+
+def _folders(root: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")))

@@ -1,0 +1,159 @@
+"""How an image got into the network's input, and the way back for boxes, points and maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.errors import UserError
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """Where an image lies on the network's input: ``network = original * scale + offset``.
+
+    ``original`` and ``canvas`` are (width, height) in pixels. Coordinates are continuous and run along pixel
+    edges: a pixel column j covers [j, j + 1), so that resizing needs no half-pixel correction.
+
+    Raises:
+        UserError: a side or scale is not positive, or the image does not lie on the canvas.
+
+    >>> half = Geometry(original=(200, 100), canvas=(100, 100), scale_x=0.5, scale_y=0.5, offset_y=25)
+    >>> half.boxes_to_network([[0, 0, 200, 100]]).tolist()
+    [[0.0, 25.0, 100.0, 75.0]]
+    >>> half.boxes_to_original([[0, 25, 100, 75]]).tolist()
+    [[0.0, 0.0, 200.0, 100.0]]
+    """
+
+    original: tuple[int, int]
+    canvas: tuple[int, int]
+    scale_x: float
+    scale_y: float
+    offset_x: float = 0.0
+    offset_y: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(*self.original, *self.canvas) < 1 or not (self.scale_x > 0 and self.scale_y > 0):
+            raise UserError(f"{self}: expected sides of 1 or more and positive scales")
+        x0, y0, x1, y1 = self.content
+        slack = 1e-6 * max(self.canvas)
+        if min(x0, y0) < -slack or x1 > self.canvas[0] + slack or y1 > self.canvas[1] + slack:
+            raise UserError(f"{self}: the image covers {self.content}, expected a part of the canvas")
+
+    @property
+    def content(self) -> tuple[float, float, float, float]:
+        """The part of the canvas that the image covers, xyxy."""
+        width, height = self.original
+        x1, y1 = self.offset_x + width * self.scale_x, self.offset_y + height * self.scale_y
+        return self.offset_x, self.offset_y, x1, y1
+
+    def boxes_to_network(self, xyxy: npt.ArrayLike) -> FloatArray:
+        """Boxes of the original image, in pixels of the network's input.
+
+        Shape:
+            (..., 4) to (..., 4) float32.
+        """
+        return (_last(xyxy, 4, "boxes") * self._scale(2) + self._offset(2)).astype(np.float32)
+
+    def boxes_to_original(self, xyxy: npt.ArrayLike) -> FloatArray:
+        """Boxes on the network's input, in pixels of the original image and clipped to it.
+
+        Shape:
+            (..., 4) to (..., 4) float32.
+        """
+        boxes = (_last(xyxy, 4, "boxes") - self._offset(2)) / self._scale(2)
+        return np.clip(boxes, 0, np.tile(self.original, 2)).astype(np.float32)
+
+    def points_to_original(self, points: npt.ArrayLike) -> FloatArray:
+        """Points (x, y) on the network's input, in pixels of the original image.
+
+        Clipped so that their floor is always the index of a pixel.
+
+        Shape:
+            (..., 2) to (..., 2) float32.
+
+        >>> half = Geometry(original=(200, 100), canvas=(100, 50), scale_x=0.5, scale_y=0.5)
+        >>> half.points_to_original([[50, 25], [100, 50]]).astype(int).tolist()
+        [[100, 50], [199, 99]]
+        """
+        original = (_last(points, 2, "points") - self._offset(1)) / self._scale(1)
+        last = np.nextafter(np.asarray(self.original, np.float32), np.float32(0))
+        return np.clip(original.astype(np.float32), np.float32(0), last)
+
+    def crop_map(self, map: npt.NDArray[Any], grid: tuple[float, float] | None = None) -> npt.NDArray[Any]:
+        """The part of a map of the whole canvas that covers exactly the image.
+
+        ``grid`` says where the cells look: the distance of their centres and the centre of the first, in pixels of
+        the canvas; None takes them for equal parts of it. The map itself comes back where its cells fill the image.
+        Otherwise they are resampled bilinearly: at about their own size for a letterboxed image, at half of it where
+        they look elsewhere than their place in the map says, so that no peak is lost between two of them.
+
+        Shape:
+            (..., h, w) to (..., h', w'), of the same floating type.
+
+        Raises:
+            UserError: fewer than two axes, an empty map, or not a floating type.
+
+        >>> half = Geometry(original=(200, 100), canvas=(100, 100), scale_x=0.5, scale_y=0.5, offset_y=25)
+        >>> half.crop_map(np.arange(8, dtype=np.float32).reshape(4, 2)).tolist()
+        [[2.0, 3.0], [4.0, 5.0]]
+        """
+        if map.ndim < 2 or map.size == 0 or not np.issubdtype(map.dtype, np.floating):
+            raise UserError(f"a map of shape {map.shape} and type {map.dtype}: expected floats, (..., h, w)")
+        height, width = map.shape[-2:]
+        x0, y0, x1, y1 = self.content
+        rows = _resampling(height, *_cells((y0, y1), self.canvas[1], height, grid))
+        columns = _resampling(width, *_cells((x0, x1), self.canvas[0], width, grid))
+        if rows is None and columns is None:
+            return map
+        cropped = map.astype(np.promote_types(map.dtype, np.float32))
+        if rows is not None:
+            cropped = rows.astype(cropped.dtype) @ cropped
+        if columns is not None:
+            cropped = cropped @ columns.T.astype(cropped.dtype)
+        return cropped.astype(map.dtype)
+
+    def _scale(self, times: int) -> npt.NDArray[np.float64]:
+        return np.tile([self.scale_x, self.scale_y], times)
+
+    def _offset(self, times: int) -> npt.NDArray[np.float64]:
+        return np.tile([self.offset_x, self.offset_y], times)
+
+
+def _last(values: npt.ArrayLike, size: int, what: str) -> npt.NDArray[np.float64]:
+    array = np.asarray(values, np.float64)
+    if array.size == 0 and array.ndim <= 1:
+        return np.empty((0, size))
+    if array.ndim == 0 or array.shape[-1] != size:
+        raise UserError(f"{what} of shape {array.shape}: expected (..., {size})")
+    return array
+
+
+def _cells(
+    content: tuple[float, float], canvas: int, cells: int, grid: tuple[float, float] | None
+) -> tuple[float, float, int]:
+    """The content's ends in cells, cell i covering [i, i + 1), and how finely to resample."""
+    stride, first = grid or (canvas / cells, canvas / cells / 2)
+    start, stop = ((edge - first) / stride + 0.5 for edge in content)
+    in_place = abs(first - stride / 2) < 1e-3 * stride
+    return start, stop, 1 if in_place else 2
+
+
+def _resampling(cells: int, start: float, stop: float, fineness: int = 1) -> npt.NDArray[np.float64] | None:
+    """The (n, cells) matrix that resamples [start, stop) of a row of cells; None when that is the whole row."""
+    if abs(start) < 1e-4 and abs(stop - cells) < 1e-4:
+        return None
+    n = max(1, round(fineness * (stop - start)))
+    centres = start + (np.arange(n) + 0.5) * (stop - start) / n
+    position = np.clip(centres - 0.5, 0, cells - 1)
+    left = np.minimum(position.astype(np.intp), max(cells - 2, 0))
+    right = np.minimum(left + 1, cells - 1)
+    weights = np.zeros((n, cells))
+    np.add.at(weights, (np.arange(n), left), 1 - (position - left))
+    np.add.at(weights, (np.arange(n), right), position - left)
+    return weights

@@ -1,0 +1,103 @@
+"""One door to every layout of data sets, and labels as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.config import DataConfig
+from wsl.data.coco import instances_files, read_coco
+from wsl.data.files import images_below
+from wsl.data.folder import read_folder
+from wsl.data.multilabel import read_csv
+from wsl.data.voc import read_voc, voc_folders
+from wsl.errors import UserError
+from wsl.samples import Sample, SampleSet
+
+
+def read_samples(config: DataConfig, split: str | None) -> SampleSet:
+    """The samples of one split of the data set that a configuration names.
+
+    Raises:
+        UserError: no such file or folder, a layout that is not recognised, or what the layout's reader finds.
+        RunError: a download failed.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     Path(root, "train", "dog").mkdir(parents=True)
+    ...     Path(root, "train", "dog", "a.jpg").touch()
+    ...     read_samples(DataConfig(data=Path(root)), "train").classes
+    ('dog',)
+    """
+    data = config.data
+    layout = config.format
+    if config.download and layout not in ("auto", "voc"):
+        raise UserError(f"the format {layout} cannot be downloaded, expected voc: leave the download out")
+    if layout == "auto":
+        layout = "voc" if config.download else detect_format(data)
+    if layout == "voc":
+        return read_voc(data, split, year=config.year, download=config.download)
+    if layout == "coco":
+        return read_coco(data, split)
+    if layout == "csv":
+        return read_csv(data, split)
+    return read_folder(data, split)
+
+
+def detect_format(data: Path) -> Literal["voc", "coco", "csv", "folder"]:
+    """The layout of a data set, by what is there.
+
+    Raises:
+        UserError: nothing is there, or nothing that is known; names what was looked for.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     Path(root, "dog").mkdir()
+    ...     Path(root, "dog", "a.jpg").touch()
+    ...     detect_format(Path(root))
+    'folder'
+    """
+    if data.is_file():
+        if data.suffix.lower() == ".json":
+            return "coco"
+        if data.suffix.lower() == ".csv":
+            return "csv"
+        raise UserError(f"{data}: a file of unknown kind, expected a folder, a COCO .json or a .csv with labels")
+    if not data.is_dir():
+        raise UserError(f"{data}: no such file or folder; expected a data set")
+    if voc_folders(data):
+        return "voc"
+    if instances_files(data):
+        return "coco"
+    folders = (path for path in data.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if any(next(images_below(folder), None) for folder in folders):
+        return "folder"
+    raise UserError(
+        f"{data}: no data set recognised; looked for ImageSets/Main and JPEGImages (VOC, also in VOC<year>), "
+        "annotations/instances_<split>.json (COCO) and class/image.jpg; a CSV is given by its own path"
+    )
+
+
+def targets(sample: Sample, classes: Sequence[str]) -> npt.NDArray[np.int8]:
+    """A sample's labels as numbers: 1 present, 0 absent, -1 ignored (difficult objects only).
+
+    Shape:
+        (K,) int8, in the order of ``classes``.
+
+    Raises:
+        UserError: the sample has a class that is not among ``classes``.
+
+    >>> targets(Sample(path="a.jpg", labels=["dog"], ignored=["cow"]), ["cat", "cow", "dog"]).tolist()
+    [0, -1, 1]
+    """
+    vector = np.zeros(len(classes), np.int8)
+    for names, value in ((sample.ignored, -1), (sample.labels, 1)):
+        for name in names:
+            if name not in classes:
+                raise UserError(f"{sample.path}: unknown class {name!r}; known: {', '.join(classes[:40])}")
+            vector[classes.index(name)] = value
+    return vector

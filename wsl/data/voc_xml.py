@@ -1,0 +1,116 @@
+"""One Pascal VOC annotation file to boxes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import ParseError
+
+import numpy as np
+from defusedxml import DefusedXmlException, ElementTree
+
+from wsl.boxes import Boxes
+from wsl.errors import UserError
+
+_EDGES = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """What one annotation file says: the image's (width, height), its boxes, and how many had to be adjusted.
+
+    ``size`` is None where the file gives none (some tools write 0); boxes are then left as they are.
+    """
+
+    size: tuple[int, int] | None
+    boxes: Boxes
+    adjusted: int = 0
+
+
+def read_annotation(path: Path) -> Annotation:
+    """The boxes of one VOC XML file, half-open.
+
+    VOC counts pixels from 1 and includes both corners: (xmin, ymin, xmax, ymax) becomes
+    (xmin - 1, ymin - 1, xmax, ymax). A box that reaches outside the image is clipped, one that lies outside
+    dropped, and both are counted in ``adjusted``. Parts of objects (the person layout task) are left out.
+
+    Raises:
+        UserError: no such file, not well-formed XML or XML with entities, an object without its name or box, a
+            coordinate that is not a number, or an inverted box.
+
+    >>> import tempfile
+    >>> box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>2</ymax></bndbox>"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "a.xml")
+    ...     _ = file.write_text(f"<annotation><object><name>dog</name>{box}</object></annotation>", encoding="utf-8")
+    ...     read_annotation(file).boxes.xyxy.tolist()
+    [[0.0, 0.0, 4.0, 2.0]]
+    """
+    root = _parse(path)
+    size = _size(root)
+    limit = (*size, *size) if size else (math.inf,) * 4
+    rows: list[list[float]] = []
+    labels: list[str] = []
+    difficult: list[bool] = []
+    adjusted = 0
+    for element in root.iterfind("object"):
+        name, box = _object(element, path)
+        clipped = [min(max(edge, 0.0), end) for edge, end in zip(box, limit, strict=True)] if size else box
+        adjusted += clipped != box
+        if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
+            continue
+        rows.append(clipped)
+        labels.append(name)
+        difficult.append((element.findtext("difficult") or "0").strip() not in ("0", ""))
+    boxes = Boxes(
+        xyxy=np.array(rows, np.float32).reshape(-1, 4),
+        labels=tuple(labels),
+        difficult=np.array(difficult, np.bool_),
+    )
+    return Annotation(size=size, boxes=boxes, adjusted=adjusted)
+
+
+def object_names(path: Path) -> set[str]:
+    """The class names in one annotation file; the rest of it is not looked at.
+
+    Raises:
+        UserError: no such file, or not well-formed XML.
+    """
+    return {(element.findtext("name") or "").strip() for element in _parse(path).iterfind("object")} - {""}
+
+
+def _parse(path: Path) -> Any:
+    try:
+        return ElementTree.fromstring(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a VOC annotation") from error
+    except DefusedXmlException as error:
+        raise UserError(f"{path}: refused, it declares XML entities; expected a plain VOC annotation") from error
+    except (ParseError, ValueError, LookupError) as error:
+        raise UserError(f"{path}: not well-formed XML ({error}); expected a VOC annotation") from error
+
+
+def _size(root: Any) -> tuple[int, int] | None:
+    try:
+        size = int(root.findtext("size/width", "0")), int(root.findtext("size/height", "0"))
+    except ValueError:
+        return None
+    return size if min(size) > 0 else None
+
+
+def _object(element: Any, path: Path) -> tuple[str, list[float]]:
+    name = (element.findtext("name") or "").strip()
+    if not name:
+        raise UserError(f"{path}: an object has no <name>; expected the name of its class")
+    texts = [element.findtext(f"bndbox/{edge}") for edge in _EDGES]
+    try:
+        x0, y0, x1, y1 = (float(text) for text in texts)
+    except (TypeError, ValueError):
+        x0 = math.nan
+    if not math.isfinite(x0) or not all(map(math.isfinite, (y0, x1, y1))):
+        raise UserError(f"{path}: {name} has the box {texts}; expected the numbers {', '.join(_EDGES)}")
+    if x1 < x0 or y1 < y0:
+        raise UserError(f"{path}: {name} has the inverted box {texts}; expected {', '.join(_EDGES)} with min <= max")
+    return name, [x0 - 1, y0 - 1, x1, y1]

@@ -1,0 +1,24 @@
+"""Pictures of localizations: image in, new image out; nothing draws into the caller's array.
+
+>>> import numpy as np
+>>> from wsl import Boxes, draw
+>>> photo = np.zeros((120, 160, 3), np.uint8)
+>>> picture = draw.draw_boxes(draw.overlay(photo, [[0, 1], [0, 0]]), Boxes(xyxy=[[80, 0, 160, 60]], labels=["dog"]))
+>>> picture.shape, photo.any()
+((120, 160, 3), np.False_)
+"""
+
+from wsl.draw.boxes import class_color, draw_boxes, draw_comparison
+from wsl.draw.overlays import overlay
+from wsl.draw.sheets import contact_sheet, fit_into, save_image, save_sheets
+
+__all__ = [
+    "class_color",
+    "contact_sheet",
+    "draw_boxes",
+    "draw_comparison",
+    "fit_into",
+    "overlay",
+    "save_image",
+    "save_sheets",
+]

@@ -1,0 +1,74 @@
+"""A class map over its photograph, in colour."""
+
+from __future__ import annotations
+
+import difflib
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+
+from wsl.errors import UserError
+from wsl.maps import heatmap
+
+UInt8Array = npt.NDArray[np.uint8]
+
+
+def overlay(
+    image: UInt8Array, score_map: npt.ArrayLike, *, color_map: str = "turbo", opacity: float = 0.5
+) -> UInt8Array:
+    """Lay a class map over an image: the hotter, the more colour; where the map is cold the photograph shows.
+
+    The map is resized to the image (bicubic: bilinear shows its cells as stars) and normalised to [0, 1]. Its
+    maximum gets the last colour of the colour map at ``opacity``, lower values v their colour at
+    ``opacity * sqrt(v)``, so nothing at the minimum. A map without contrast leaves the image as it is.
+
+    Shape:
+        ``image`` is (H, W, 3) uint8 RGB and stays untouched, ``score_map`` (h, w) over the whole image; the result
+        is like the image.
+
+    Raises:
+        UserError: another kind of image or map, an unknown colour map, or an opacity outside [0, 1].
+
+    >>> import numpy as np
+    >>> grey = np.full((1, 3, 3), 128, np.uint8)
+    >>> overlay(grey, [[0, 0, 1]], opacity=1.0)[0].tolist()
+    [[128, 128, 128], [128, 128, 128], [122, 4, 3]]
+    """
+    photo = as_image(image)
+    if not 0 <= opacity <= 1:
+        raise UserError(f"opacity is {opacity}, expected 0 (photograph only) to 1: try 0.5")
+    palette = _palette(color_map)
+    height, width = photo.shape[:2]
+    heat = heatmap(score_map, (width, height), "bicubic")
+    if not heat.any():
+        return photo.copy()
+    strength = opacity * np.sqrt(heat)[..., None]
+    # In float: in uint8 the differences below zero would wrap around to bright ones.
+    below = photo.astype(np.float32)
+    colour = palette[np.rint(heat * 255).astype(np.intp)]
+    return np.asarray(np.rint(below + strength * (colour - below)), np.uint8)
+
+
+def as_image(image: UInt8Array) -> UInt8Array:
+    """The image itself, when it is one.
+
+    Raises:
+        UserError: it is not (H, W, 3) uint8.
+
+    >>> as_image(np.zeros((2, 3, 3), np.uint8)).shape
+    (2, 3, 3)
+    """
+    array = np.asarray(image)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or array.size == 0:
+        raise UserError(f"image is {array.dtype} {array.shape}, expected RGB: uint8 (H, W, 3) with at least one pixel")
+    return array
+
+
+def _palette(name: str) -> npt.NDArray[np.float32]:
+    """256 RGB colours, coldest first, in 0 to 255."""
+    if name not in matplotlib.colormaps:
+        close = difflib.get_close_matches(name, list(matplotlib.colormaps), n=1)
+        hint = f"did you mean {close[0]}?" if close else "try turbo, viridis or inferno"
+        raise UserError(f"colour map {name!r} is not one of matplotlib's: {hint}")
+    return np.asarray(255 * matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3], np.float32)

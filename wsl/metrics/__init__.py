@@ -1,0 +1,42 @@
+"""How right the localizations are: from classes and points to boxes, each number beside its baseline.
+
+Every metric is a pure function on arrays and a class that streams over images (`StreamingMetric`).
+
+>>> from wsl import metrics
+>>> metrics.pointing_hit((5, 5), [[0, 0, 10, 10]])
+True
+"""
+
+from wsl.metrics.box_accuracy import BoxAccuracy, MaxBoxAcc, max_box_acc
+from wsl.metrics.classification import ClassificationAP, average_precision
+from wsl.metrics.coco import CocoAP, coco_ap
+from wsl.metrics.detection import VOCDetectionAP, match_boxes, voc_detection_ap
+from wsl.metrics.evaluation import Evaluation
+from wsl.metrics.localization import CorLoc, corloc
+from wsl.metrics.overlap import box_iou, centre_box
+from wsl.metrics.pointing import PointingGame, pointing_accuracy, pointing_hit
+from wsl.metrics.protocol import StreamingMetric
+from wsl.metrics.table import report_table
+
+__all__ = [
+    "BoxAccuracy",
+    "ClassificationAP",
+    "CocoAP",
+    "CorLoc",
+    "Evaluation",
+    "MaxBoxAcc",
+    "PointingGame",
+    "StreamingMetric",
+    "VOCDetectionAP",
+    "average_precision",
+    "box_iou",
+    "centre_box",
+    "coco_ap",
+    "corloc",
+    "match_boxes",
+    "max_box_acc",
+    "pointing_accuracy",
+    "pointing_hit",
+    "report_table",
+    "voc_detection_ap",
+]

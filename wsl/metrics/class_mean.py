@@ -1,0 +1,119 @@
+"""From one number a class to the one number of a report."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from wsl.errors import UserError
+from wsl.results import Metric
+
+
+class ClassMean:
+    """The classes of a data set and those of them that a mean is taken over.
+
+    A class without a single trial has no accuracy, so it enters neither the mean nor the table. With
+    ``report_classes`` the mean covers these only, and ``per_class`` still lists all.
+
+    Raises:
+        UserError: no class, a class named twice, or a report class that is not among the classes.
+
+    >>> mean = ClassMean(["cat", "dog", "emu"])
+    >>> mean.metric("recall", {"cat": 0.5, "dog": 1.0}, {"cat": 3, "dog": 1}).value
+    0.75
+    >>> mean.metric("recall", {"cat": 0.5, "dog": 1.0}, {"cat": 3, "dog": 1}, pooled=True).value
+    0.625
+    """
+
+    def __init__(self, classes: Sequence[str], report_classes: Sequence[str] = ()) -> None:
+        self.classes = tuple(classes)
+        self.report_classes = tuple(dict.fromkeys(report_classes)) or self.classes
+        self._known = frozenset(self.classes)
+        if isinstance(classes, str) or not self.classes or len(self._known) != len(self.classes):
+            raise UserError(f"classes are {classes!r}, expected a list of distinct class names")
+        unknown = [name for name in self.report_classes if name not in self._known]
+        if unknown:
+            raise UserError(f"report class {unknown[0]!r} is unknown, expected some of: {', '.join(self.classes[:40])}")
+
+    def __contains__(self, label: str) -> bool:
+        return label in self._known
+
+    def require(self, labels: Iterable[str], where: object) -> None:
+        """Refuse a label that is none of the classes.
+
+        Raises:
+            UserError: naming the label and ``where`` it came from.
+        """
+        for label in labels:
+            if label not in self._known:
+                raise UserError(f"{where}: unknown class {label!r}, expected one of: {', '.join(self.classes[:40])}")
+
+    def metric(
+        self,
+        name: str,
+        per_class: Mapping[str, float],
+        counts: Mapping[str, int],
+        *,
+        baseline: Mapping[str, float] | None = None,
+        pooled: bool = False,
+        note: str = "",
+    ) -> Metric:
+        """The mean over the report classes, each class alike, or with ``pooled`` each trial alike."""
+        counted = {label: counts[label] for label in self.classes if counts.get(label, 0) > 0}
+        reported = [label for label in self.report_classes if label in counted]
+        weights = [counted[label] if pooled else 1 for label in reported]
+        if reported and len(reported) < len(counted):
+            behind = sum(counted[label] for label in reported)
+            share = f"{len(reported)} of {len(counted)} classes ({behind} of {sum(counted.values())})"
+            note = f"{note}; {share}" if note else share
+        return Metric(
+            name=name,
+            value=_weighted_mean([per_class[label] for label in reported], weights),
+            per_class={label: float(per_class[label]) for label in counted},
+            counts=counted,
+            baseline=None if baseline is None else _weighted_mean([baseline[label] for label in reported], weights),
+            note=note,
+        )
+
+
+class HitTally:
+    """Hits and trials of each class, for a method and for the baseline that sees the same trials.
+
+    >>> tally = HitTally(ClassMean(["cat", "dog"]))
+    >>> tally.add("dog", hit=True, baseline=False)
+    >>> tally.add("dog", hit=False, baseline=False)
+    >>> tally.metric("pointing").value, tally.metric("pointing").baseline
+    (0.5, 0.0)
+    """
+
+    def __init__(self, mean: ClassMean) -> None:
+        self._mean = mean
+        self._trials: Counter[str] = Counter()
+        self._hits: Counter[str] = Counter()
+        self._baseline: Counter[str] = Counter()
+
+    def add(self, label: str, *, hit: bool, baseline: bool) -> None:
+        """Count one trial of a class."""
+        self._trials[label] += 1
+        self._hits[label] += hit
+        self._baseline[label] += baseline
+
+    @property
+    def trials(self) -> int:
+        """All trials of all classes."""
+        return self._trials.total()
+
+    def metric(self, name: str, *, pooled: bool = False, note: str = "") -> Metric:
+        """Hits over trials: the mean over classes, or with ``pooled`` over all trials."""
+        rates, chance = (
+            {label: hits[label] / trials for label, trials in self._trials.items()}
+            for hits in (self._hits, self._baseline)
+        )
+        return self._mean.metric(name, rates, self._trials, baseline=chance, pooled=pooled, note=note)
+
+
+def _weighted_mean(values: Sequence[float], weights: Sequence[int]) -> float | None:
+    if not values:
+        return None
+    return math.fsum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)

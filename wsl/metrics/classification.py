@@ -1,0 +1,106 @@
+"""Which classes are in the image: average precision of the ranking of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.errors import UserError
+from wsl.metrics.class_mean import ClassMean
+from wsl.metrics.ranking import Method, ranking_ap, require_method
+from wsl.results import Localization, Metric
+from wsl.samples import Sample
+
+
+def average_precision(scores: npt.ArrayLike, targets: npt.ArrayLike, method: Method = "all-point") -> float:
+    """Average precision of one class over images, by the rules of VOC.
+
+    Targets are 1 (present), 0 (absent) and -1 (all objects difficult: the image is left out). ``all-point`` is the
+    rule of VOC 2010 and later, ``11-point`` that of VOC 2007, ``sum`` the mean of the precision at each positive,
+    which is scikit-learn's ``average_precision_score``. Images of equal score are one step of the curve, so that
+    the order of the images has no say: one score for all gives the fraction of positives.
+
+    Shape:
+        ``scores`` and ``targets`` are (n,), one entry an image.
+
+    Raises:
+        UserError: lengths differ, a score is NaN, a target is another number, or no target is 1.
+
+    Source: Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2010, section 4.2.
+
+    >>> average_precision([0.9, 0.8, 0.7, 0.1], [1, 0, 1, -1])
+    0.8333333333333333
+    """
+    scores, targets = np.asarray(scores, np.float64), np.asarray(targets)
+    if scores.ndim != 1 or scores.shape != targets.shape:
+        raise UserError(f"scores have shape {scores.shape}, targets {targets.shape}, expected two lists of one length")
+    if not np.isin(targets, (-1, 0, 1)).all():
+        raise UserError("a target is none of 1 (present), 0 (absent), -1 (left out)")
+    counted = targets >= 0
+    positive = targets[counted] == 1
+    if not positive.any():
+        raise UserError("no target is 1: average precision is undefined, leave the class out")
+    return ranking_ap(scores[counted], positive, int(positive.sum()), method)
+
+
+class ClassificationAP:
+    """Mean over classes of the average precision of the class scores (mAP).
+
+    ``counts`` are the images that contain the class. A class that ``found.scores`` does not name ranks last, tied
+    with all others of that kind, and the note counts them. The baseline is chance: the fraction of positives, which
+    is the AP of one score for all images (and, for many images, that of a random ranking).
+    Keeps one float64 and one int8 an image and class.
+
+    >>> from wsl.boxes import Boxes
+    >>> metric = ClassificationAP(["cat", "dog"])
+    >>> for name, score in (("cat", 0.9), ("dog", 0.2)):
+    ...     found = Localization(path="a.jpg", size=(4, 4), scores={"cat": score}, boxes=Boxes.empty())
+    ...     metric.update(found, Sample(path="a.jpg", labels=[name]))
+    >>> metric.compute().per_class
+    {'cat': 1.0, 'dog': 0.5}
+    """
+
+    def __init__(
+        self, classes: Sequence[str], method: Method = "all-point", *, report_classes: Sequence[str] = ()
+    ) -> None:
+        require_method(method)
+        self.method: Method = method
+        self._mean = ClassMean(classes, report_classes)
+        self._scores: list[npt.NDArray[np.float64]] = []
+        self._targets: list[npt.NDArray[np.int8]] = []
+
+    def update(self, found: Localization, sample: Sample) -> None:
+        """Take in the scores of one image.
+
+        Raises:
+            UserError: a score is NaN or a label is none of the classes.
+        """
+        self._mean.require((*sample.labels, *sample.ignored), sample.path)
+        for label, score in found.scores.items():
+            if math.isnan(score):
+                raise UserError(f"{found.path}: the score of {label!r} is NaN, expected a number: localize it again")
+        classes, labels, ignored = self._mean.classes, set(sample.labels), set(sample.ignored)
+        self._scores.append(np.array([found.scores.get(label, -math.inf) for label in classes], np.float64))
+        self._targets.append(
+            np.array([1 if label in labels else -1 if label in ignored else 0 for label in classes], np.int8)
+        )
+
+    def compute(self) -> Metric:
+        """The mean AP over the classes that have positives; no value when no image came with a score."""
+        name = "mAP" if self.method == "all-point" else f"mAP ({self.method})"
+        classes = self._mean.classes
+        scores = np.array(self._scores).reshape(-1, len(classes))
+        targets = np.array(self._targets, np.int8).reshape(-1, len(classes))
+        missing = np.isneginf(scores)
+        if missing.all():
+            return self._mean.metric(name, {}, {})
+        counts = dict(zip(classes, (targets == 1).sum(axis=0).tolist(), strict=True))
+        columns = {label: i for i, label in enumerate(classes) if counts[label]}
+        ap = {label: average_precision(scores[:, i], targets[:, i], self.method) for label, i in columns.items()}
+        chance = {label: counts[label] / int((targets[:, i] >= 0).sum()) for label, i in columns.items()}
+        lost = int(missing[:, list(columns.values())].sum())
+        note = "positive images" + (f"; {lost} scores missing: ranked last" if lost else "")
+        return self._mean.metric(name, ap, counts, baseline=chance, note=note)

@@ -1,0 +1,172 @@
+"""All boxes of all images in one ranking: detection AP by the rules of the VOC devkit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.boxes import Boxes
+from wsl.errors import UserError
+from wsl.metrics.class_mean import ClassMean
+from wsl.metrics.overlap import box_iou, centre_box, require_iou_threshold
+from wsl.metrics.protocol import annotated_boxes
+from wsl.metrics.ranking import Method, ranking_ap, require_method
+from wsl.results import Localization, Metric
+from wsl.samples import Sample
+
+Outcomes = npt.NDArray[np.int8]
+
+
+def match_boxes(detections: Boxes, truths: Boxes, iou_threshold: float = 0.5) -> Outcomes:
+    """Which detections of one class in one image are right: 1 right, 0 wrong, -1 neither.
+
+    As in the devkit's VOCevaldet each detection looks at the instance it overlaps most, the first of equals. Below
+    ``iou_threshold`` it is wrong; at a difficult instance it is left out; else the detection of highest score is
+    right and every further one at the same instance is wrong. Boxes are half-open, with which IoU equals the
+    devkit's "+1" IoU of its inclusive corners (see `box_iou`). Labels are not read.
+
+    Shape:
+        (n,) int8, in the order of ``detections``.
+
+    Raises:
+        UserError: the threshold is not in (0, 1].
+
+    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> twice = Boxes(xyxy=[[0, 0, 10, 9], [0, 0, 10, 10]], labels=["dog"] * 2, scores=[0.8, 0.9])
+    >>> match_boxes(twice, there).tolist()
+    [0, 1]
+    """
+    require_iou_threshold(iou_threshold)
+    outcomes = np.zeros(len(detections), np.int8)
+    if not len(detections) or not len(truths):
+        return outcomes
+    overlap = box_iou(detections.xyxy, truths.xyxy)
+    instance = overlap.argmax(axis=1)
+    meets = overlap.max(axis=1) >= iou_threshold
+    outcomes[meets & truths.difficult[instance]] = -1
+    candidates = np.flatnonzero(meets & ~truths.difficult[instance])
+    ranked = candidates[np.argsort(-detections.scores[candidates], kind="stable")]
+    _, first = np.unique(instance[ranked], return_index=True)
+    outcomes[ranked[first]] = 1
+    return outcomes
+
+
+def voc_detection_ap(
+    detections: Sequence[Boxes], truths: Sequence[Boxes], iou_threshold: float = 0.5, method: Method = "all-point"
+) -> float:
+    """Detection AP of one class over images, by the rules of VOC; labels are not read.
+
+    Boxes of equal score are one step of the curve, so that the order of the images has no say (in the devkit it
+    decides ties). ``all-point`` is the rule of VOC 2010 and later, ``11-point`` that of VOC 2007.
+
+    Shape:
+        one `Boxes` of detections and one of true boxes an image.
+
+    Raises:
+        UserError: lengths differ, no true box is other than difficult, or a setting is out of range.
+
+    Source: Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2010; its VOCevaldet.m.
+
+    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> voc_detection_ap([there, there], [Boxes.empty(), there])  # two detections of one score, one right
+    0.5
+    """
+    if len(detections) != len(truths):
+        raise UserError(f"detections of {len(detections)} images with true boxes of {len(truths)}, expected as many")
+    ranking = _Ranking(iou_threshold)
+    for found, there in zip(detections, truths, strict=True):
+        ranking.add(found, there)
+    if not ranking.positives:
+        raise UserError("no true box that is not difficult: average precision is undefined, leave the class out")
+    return ranking.ap(method)
+
+
+class VOCDetectionAP:
+    """Mean over classes of VOC's detection AP.
+
+    ``counts`` are the annotated boxes that are not difficult; a class without any has no AP and its detections
+    are not looked at. Every annotated image takes part, also those without the class, where each detection is
+    wrong. The baseline finds the same classes in the same images with one `centre_box` each, at the class's score
+    (at its best box's score where ``found.scores`` does not name it).
+    Keeps one float32 and one int8 a detection.
+
+    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> metric = VOCDetectionAP(["dog"])
+    >>> found = Localization(path="a.jpg", size=(90, 90), scores={"dog": 1}, boxes=there)
+    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> metric.compute().value, metric.compute().baseline
+    (1.0, 0.0)
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        iou_threshold: float = 0.5,
+        method: Method = "all-point",
+        *,
+        report_classes: Sequence[str] = (),
+    ) -> None:
+        require_method(method)
+        require_iou_threshold(iou_threshold)
+        self.iou_threshold = iou_threshold
+        self.method: Method = method
+        self._mean = ClassMean(classes, report_classes)
+        self._rankings = {label: _Ranking(iou_threshold) for label in self._mean.classes}
+        self._baseline = {label: _Ranking(iou_threshold) for label in self._mean.classes}
+        self._detections = 0
+
+    def update(self, found: Localization, sample: Sample) -> None:
+        """Take in the boxes of one image.
+
+        Raises:
+            UserError: the sample has no annotated boxes, or one of them is of none of the classes.
+        """
+        truths = annotated_boxes(sample)
+        self._mean.require(truths.labels, sample.path)
+        for label in sorted({label for label in (*truths.labels, *found.boxes.labels) if label in self._mean}):
+            there, boxes = truths.of(label), found.boxes.of(label)
+            self._detections += len(boxes)
+            self._rankings[label].add(boxes, there)
+            self._baseline[label].add(_centre(boxes, found, label), there)
+
+    def compute(self) -> Metric:
+        """The mean AP over the classes that have boxes; no value when nothing was detected in any image."""
+        name = f"AP{100 * self.iou_threshold:g}" + ("" if self.method == "all-point" else f" ({self.method})")
+        if not self._detections:
+            return self._mean.metric(name, {}, {})
+        counts = {label: ranking.positives for label, ranking in self._rankings.items() if ranking.positives}
+        return self._mean.metric(
+            name,
+            {label: self._rankings[label].ap(self.method) for label in counts},
+            counts,
+            baseline={label: self._baseline[label].ap(self.method) for label in counts},
+            note="boxes",
+        )
+
+
+class _Ranking:
+    """Detections of one class over images, each judged when its image comes."""
+
+    def __init__(self, iou_threshold: float) -> None:
+        self.positives = 0
+        self._iou_threshold = iou_threshold
+        self._scores: list[npt.NDArray[np.float32]] = []
+        self._outcomes: list[Outcomes] = []
+
+    def add(self, detections: Boxes, truths: Boxes) -> None:
+        outcomes = match_boxes(detections, truths, self._iou_threshold)
+        self.positives += int((~truths.difficult).sum())
+        self._scores.append(detections.scores[outcomes >= 0])
+        self._outcomes.append(outcomes[outcomes >= 0])
+
+    def ap(self, method: Method) -> float:
+        return ranking_ap(np.concatenate(self._scores), np.concatenate(self._outcomes) == 1, self.positives, method)
+
+
+def _centre(boxes: Boxes, found: Localization, label: str) -> Boxes:
+    if not len(boxes):
+        return boxes
+    score = found.scores.get(label, float(boxes.scores.max()))
+    return Boxes(xyxy=centre_box(found.size).astype(np.float32), labels=(label,), scores=np.array([score], np.float32))

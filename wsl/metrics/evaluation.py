@@ -1,0 +1,115 @@
+"""All metrics over one pass through a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from wsl.errors import UserError
+from wsl.metrics.box_accuracy import MaxBoxAcc
+from wsl.metrics.class_mean import ClassMean
+from wsl.metrics.classification import ClassificationAP
+from wsl.metrics.coco import CocoAP
+from wsl.metrics.detection import VOCDetectionAP
+from wsl.metrics.localization import CorLoc
+from wsl.metrics.pointing import PointingGame
+from wsl.metrics.protocol import StreamingMetric
+from wsl.results import EvaluationReport, Localization, Metric
+from wsl.samples import Sample
+
+
+class Evaluation:
+    """Everything that can be said about localizations, given what is annotated.
+
+    Image labels give the classification AP; boxes, where a sample has them, all the rest. A metric that nothing
+    could be measured for (no maps stored, no boxes annotated) is left out of the report. With ``report_classes``
+    the means cover these classes only, and the table by class still shows all.
+
+    Raises:
+        UserError: no class, a class named twice, or a report class that is not among the classes.
+
+    >>> from wsl.boxes import Boxes
+    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> evaluation = Evaluation(["cat", "dog"])
+    >>> found = Localization(path="a.jpg", size=(20, 20), scores={"dog": 0.9, "cat": 0.1}, boxes=there)
+    >>> evaluation.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> [(metric.name, metric.value) for metric in evaluation.compute(source="a.jsonl").metrics[:3]]
+    [('mAP', 1.0), ('mAP (11-point)', 1.0), ('CorLoc', 1.0)]
+    """
+
+    def __init__(self, classes: Sequence[str], report_classes: Sequence[str] = ()) -> None:
+        self._mean = ClassMean(classes, report_classes)
+        self._of_labels: tuple[StreamingMetric, ...] = (
+            ClassificationAP(classes, "all-point", report_classes=report_classes),
+            ClassificationAP(classes, "11-point", report_classes=report_classes),
+        )
+        self._of_boxes: tuple[StreamingMetric, ...] = (
+            PointingGame(classes, report_classes=report_classes),
+            CorLoc(classes, report_classes=report_classes),
+            VOCDetectionAP(classes, method="all-point", report_classes=report_classes),
+            VOCDetectionAP(classes, method="11-point", report_classes=report_classes),
+            MaxBoxAcc(classes, report_classes=report_classes),
+            CocoAP(classes, report_classes=report_classes),
+        )
+        self._seen: set[Path] = set()
+        self._foreign: str | None = None
+        self._recognised = False
+
+    def update(self, found: Localization, sample: Sample) -> None:
+        """Take in one image: what was found and what is there.
+
+        Raises:
+            UserError: the two are of different sizes, the image came before, a number is not finite, or the sample
+                names a class that is none of the evaluation's.
+        """
+        if sample.size is not None and tuple(found.size) != tuple(sample.size):
+            raise UserError(
+                f"{sample.path}: localized at {_by(found.size)} pixels, annotated at {_by(sample.size)}: expected one "
+                "size, localize the images that the annotation describes"
+            )
+        if sample.path in self._seen:
+            raise UserError(f"{sample.path}: evaluated twice, expected each image once: remove one of its records")
+        self._mean.require((*sample.labels, *sample.ignored), sample.path)
+        if sample.boxes is not None:
+            self._mean.require(sample.boxes.labels, sample.path)
+        for metric in (*self._of_labels, *(self._of_boxes if sample.boxes is not None else ())):
+            metric.update(found, sample)
+        self._seen.add(sample.path)
+        self._recognise((*found.scores, *found.boxes.labels, *found.points))
+
+    def compute(self, source: str, missing: int = 0) -> EvaluationReport:
+        """The report over all images so far.
+
+        ``source`` says what was evaluated; ``missing`` counts the annotated images that it holds nothing for.
+
+        Raises:
+            UserError: of all classes that were found, none is among those annotated.
+        """
+        if self._foreign is not None and not self._recognised:
+            known = ", ".join(self._mean.classes[:40])
+            raise UserError(f"{source}: found classes such as {self._foreign!r}, expected some of: {known}")
+        metrics = [
+            metric for streaming in (*self._of_labels, *self._of_boxes) for metric in _as_tuple(streaming.compute())
+        ]
+        return EvaluationReport(
+            metrics=tuple(metric for metric in metrics if metric.value is not None),
+            images=len(self._seen),
+            source=source,
+            missing=missing,
+        )
+
+    def _recognise(self, labels: Iterable[str]) -> None:
+        # One image may well hold foreign classes only; a whole data set of them is a mix-up of names.
+        for label in labels:
+            if label in self._mean:
+                self._recognised = True
+            elif self._foreign is None:
+                self._foreign = label
+
+
+def _as_tuple(computed: Metric | tuple[Metric, ...]) -> tuple[Metric, ...]:
+    return computed if isinstance(computed, tuple) else (computed,)
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -1,0 +1,97 @@
+"""Is the one box right: CorLoc."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.errors import UserError
+from wsl.metrics.class_mean import ClassMean, HitTally
+from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold
+from wsl.metrics.protocol import annotated_boxes
+from wsl.results import Localization, Metric
+from wsl.samples import Sample
+
+
+def corloc(boxes: Sequence[npt.ArrayLike | None], truths: Sequence[npt.ArrayLike], iou_threshold: float = 0.5) -> float:
+    """The fraction of images whose one box overlaps some instance of the class by at least ``iou_threshold``.
+
+    Shape:
+        one box (4,) xyxy, or None where none was found (a miss), and one (n, 4) array an image.
+
+    Raises:
+        UserError: lengths differ, nothing was given, a box has another shape, or the threshold is out of range.
+
+    Source: Deselaers et al., Weakly Supervised Localization and Learning with Generic Knowledge, IJCV 2012.
+
+    >>> corloc([[0, 0, 10, 10], None], [[[0, 0, 10, 5], [50, 50, 60, 60]], [[0, 0, 9, 9]]])
+    0.5
+    """
+    require_iou_threshold(iou_threshold)
+    if len(boxes) != len(truths) or not boxes:
+        raise UserError(f"{len(boxes)} boxes with instances of {len(truths)} images, expected as many, at least 1")
+    hits = (
+        box is not None and _localized(box, instances, iou_threshold)
+        for box, instances in zip(boxes, truths, strict=True)
+    )
+    return sum(hits) / len(boxes)
+
+
+class CorLoc:
+    """Correct localization: how often the best box of a class that is present is right, mean over classes.
+
+    A trial is an (image, class) pair: each class in ``sample.labels`` that has a box, so classes whose boxes are
+    all difficult are out. Of the boxes found for the class the one of highest score (of equals the first) must
+    reach the IoU with any instance of it; difficult instances count as instances, since pointing at one is not
+    wrong. A pair without a box is a miss, and the note counts them. The baseline is `centre_box`, 0.7 of each side.
+    Keeps three counters a class.
+
+    >>> from wsl.boxes import Boxes
+    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> metric = CorLoc(["dog"])
+    >>> found = Localization(path="a.jpg", size=(90, 90), scores={}, boxes=there)
+    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> metric.compute().value, metric.compute().baseline
+    (1.0, 0.0)
+    """
+
+    def __init__(
+        self, classes: Sequence[str], iou_threshold: float = 0.5, *, report_classes: Sequence[str] = ()
+    ) -> None:
+        require_iou_threshold(iou_threshold)
+        self.iou_threshold = iou_threshold
+        self._mean = ClassMean(classes, report_classes)
+        self._tally = HitTally(self._mean)
+        self._missing = 0
+
+    def update(self, found: Localization, sample: Sample) -> None:
+        """Take in the boxes of one image.
+
+        Raises:
+            UserError: the sample has no annotated boxes or a label is none of the classes.
+        """
+        truths = annotated_boxes(sample)
+        self._mean.require(sample.labels, sample.path)
+        for label in sample.labels:
+            instances, boxes = truths.of(label).xyxy, found.boxes.of(label)
+            if not len(instances):
+                continue
+            self._missing += not len(boxes)
+            self._tally.add(
+                label,
+                hit=len(boxes) > 0 and _localized(boxes.xyxy[np.argmax(boxes.scores)], instances, self.iou_threshold),
+                baseline=_localized(centre_box(found.size), instances, self.iou_threshold),
+            )
+
+    def compute(self) -> Metric:
+        """The mean over classes; no value when no pair came with a box."""
+        name = "CorLoc" if self.iou_threshold == 0.5 else f"CorLoc@{self.iou_threshold:g}"
+        tally = HitTally(self._mean) if self._missing == self._tally.trials else self._tally
+        missing = f"; {self._missing} missing: misses" if self._missing else ""
+        return tally.metric(name, note=f"(image, class) pairs{missing}")
+
+
+def _localized(box: npt.ArrayLike, instances: npt.ArrayLike, iou_threshold: float) -> bool:
+    return bool(best_iou(box, instances)[0] >= iou_threshold)

@@ -1,0 +1,100 @@
+"""How much boxes overlap, and the box that knows nothing: the image's centre."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.errors import UserError
+
+DoubleArray = npt.NDArray[np.float64]
+
+
+def box_iou(first: npt.ArrayLike, second: npt.ArrayLike) -> DoubleArray:
+    """Intersection over union of every box of one list with every box of another.
+
+    Boxes are half-open: ``(0, 0, 1, 1)`` is one pixel. For inclusive corners, as VOC writes them, first subtract
+    1 from the near corner (VOC counts from 1): the value then equals the "+1" IoU of the VOC devkit. Two boxes
+    without area have no overlap, IoU 0.
+
+    Shape:
+        (n, 4) and (m, 4) xyxy to (n, m); a single box may be (4,).
+
+    Raises:
+        UserError: an array has another shape or holds a number that is not finite.
+
+    >>> box_iou([0, 0, 2, 2], [[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]]).round(3).tolist()
+    [[1.0, 0.333, 0.0]]
+    """
+    a, b = as_xyxy(first)[:, None], as_xyxy(second)[None]
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    intersection = np.clip(sides, 0, None).prod(axis=-1)
+    union = (a[..., 2:] - a[..., :2]).prod(axis=-1) + (b[..., 2:] - b[..., :2]).prod(axis=-1) - intersection
+    return np.asarray(np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0))
+
+
+def best_iou(boxes: npt.ArrayLike, truths: npt.ArrayLike) -> DoubleArray:
+    """The highest IoU of each box with any of the true ones; 0 where there is none.
+
+    Shape:
+        (n, 4) and (m, 4) xyxy to (n,).
+
+    >>> best_iou([[0, 0, 2, 2], [8, 8, 9, 9]], [[0, 0, 1, 2], [0, 0, 2, 2]]).tolist()
+    [1.0, 0.0]
+    """
+    return np.asarray(box_iou(boxes, truths).max(axis=1, initial=0.0))
+
+
+def centre_box(size: tuple[int, int], fraction: float = 0.7) -> DoubleArray:
+    """The box around the image's centre with a fraction of each side: what a localizer has to beat.
+
+    The default, 0.7 of the width and of the height, covers about half the image.
+
+    Shape:
+        ``size`` is (width, height) in pixels; the result is (4,), xyxy.
+
+    Raises:
+        UserError: the fraction is not in (0, 1] or the size not positive.
+
+    >>> centre_box((100, 50), fraction=0.5).tolist()
+    [25.0, 12.5, 75.0, 37.5]
+    """
+    if not 0 < fraction <= 1:
+        raise UserError(f"centre box has {fraction} of each side, expected a fraction in (0, 1]: try 0.7")
+    if min(size) < 1:
+        raise UserError(f"size is {size}, expected (width, height) in pixels, each 1 or more")
+    width, height = size
+    x0, y0 = width * (1 - fraction) / 2, height * (1 - fraction) / 2
+    return np.array([x0, y0, width - x0, height - y0])
+
+
+def as_xyxy(boxes: npt.ArrayLike) -> DoubleArray:
+    """Boxes as an (n, 4) array of doubles; one box may come as (4,), none as an empty list.
+
+    Raises:
+        UserError: another shape, or a number that is not finite.
+
+    >>> as_xyxy([0, 0, 1, 1]).shape, as_xyxy([]).shape
+    ((1, 4), (0, 4))
+    """
+    xyxy = np.asarray(boxes, np.float64)
+    if xyxy.size == 0:
+        return np.empty((0, 4))
+    xyxy = xyxy[None] if xyxy.ndim == 1 else xyxy
+    if xyxy.ndim != 2 or xyxy.shape[1] != 4:
+        raise UserError(f"boxes have shape {xyxy.shape}, expected (n, 4) as x0, y0, x1, y1")
+    if not np.isfinite(xyxy).all():
+        raise UserError("a box coordinate is not finite: expected numbers")
+    return xyxy
+
+
+def require_iou_threshold(threshold: float) -> None:
+    """Refuse an IoU threshold that everything or nothing would pass.
+
+    Raises:
+        UserError: it is not in (0, 1].
+
+    >>> require_iou_threshold(0.5)
+    """
+    if not 0 < threshold <= 1:
+        raise UserError(f"IoU threshold is {threshold}, expected a number in (0, 1]: try 0.5")

@@ -1,0 +1,138 @@
+"""Where the thing is, as one point: the pointing game."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl import maps
+from wsl.errors import UserError
+from wsl.metrics.class_mean import ClassMean, HitTally
+from wsl.metrics.overlap import as_xyxy
+from wsl.metrics.protocol import annotated_boxes
+from wsl.results import Localization, Metric
+from wsl.samples import Sample
+
+Point = tuple[float, float]
+
+
+def pointing_hit(point: Point, boxes: npt.ArrayLike, tolerance: float = 15) -> bool:
+    """Whether some pixel of the boxes lies strictly nearer to the point than ``tolerance`` pixels.
+
+    Point and pixels are positions on the grid of pixel indices: a half-open box covers the pixels x0 … x1 - 1 (those
+    it touches, when its corners are fractions), and the distance to a box is that to its nearest pixel. For whole
+    numbers this is TorchRay's test, a disc around the point against the mask of the boxes; a box without area
+    covers no pixel.
+
+    Shape:
+        ``point`` is (x, y) in pixels, ``boxes`` (n, 4) xyxy.
+
+    Raises:
+        UserError: the point or a box is not finite, or the tolerance not positive.
+
+    Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016, section 4.1;
+    Fong et al., Understanding Deep Networks via Extremal Perturbations, ICCV 2019 (TorchRay).
+
+    >>> box = [[20, 20, 30, 30]]
+    >>> pointing_hit((43, 25), box), pointing_hit((44, 25), box)  # the last pixel is 29
+    (True, False)
+    """
+    if not tolerance > 0:
+        raise UserError(f"pointing tolerance is {tolerance}, expected a positive number of pixels: try 15")
+    if not all(map(math.isfinite, point)):
+        raise UserError(f"point is {tuple(point)}, expected finite (x, y)")
+    xyxy = as_xyxy(boxes)
+    xyxy = xyxy[(xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)]
+    first, last = np.floor(xyxy[:, :2]), np.ceil(xyxy[:, 2:]) - 1
+    nearest = np.clip(np.rint(point), first, last)
+    return bool((((nearest - point) ** 2).sum(axis=1) < tolerance**2).any())
+
+
+def pointing_accuracy(points: Sequence[Point | None], boxes: Sequence[npt.ArrayLike], tolerance: float = 15) -> float:
+    """The fraction of points that hit the boxes of their image; a point that is None misses.
+
+    Shape:
+        one point (x, y) and one (n, 4) xyxy array an image.
+
+    Raises:
+        UserError: lengths differ or nothing was given.
+
+    >>> pointing_accuracy([(5, 5), None], [[[0, 0, 9, 9]], [[0, 0, 9, 9]]])
+    0.5
+    """
+    if len(points) != len(boxes) or not points:
+        raise UserError(f"{len(points)} points with boxes of {len(boxes)} images, expected as many, at least 1")
+    hits = (point is not None and pointing_hit(point, of, tolerance) for point, of in zip(points, boxes, strict=True))
+    return sum(hits) / len(points)
+
+
+class PointingGame:
+    """Accuracy of the hottest point of each class map, mean over classes and over all pairs.
+
+    A trial is an (image, class) pair: each class in ``sample.labels`` that has a box, so classes whose boxes are
+    all difficult are out. All boxes of the class count as target, difficult ones too, as in TorchRay. The
+    point is ``found.points[class]``, else the peak of ``found.maps[class]`` at the image's own size. A pair without
+    a point, or with a map that is not finite, is a miss, and the note counts them. The baseline points at the
+    image's centre. Keeps three counters a class.
+
+    >>> from wsl.boxes import Boxes
+    >>> game = PointingGame(["dog"])
+    >>> sample = Sample(path="a.jpg", labels=["dog"], boxes=Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"]))
+    >>> found = Localization(path="a.jpg", size=(90, 90), scores={}, boxes=Boxes.empty(), points={"dog": (12, 3)})
+    >>> game.update(found, sample)
+    >>> [(metric.name, metric.value, metric.baseline) for metric in game.compute()]
+    [('pointing', 1.0, 0.0), ('pointing (pairs)', 1.0, 0.0)]
+    """
+
+    def __init__(self, classes: Sequence[str], tolerance: float = 15, *, report_classes: Sequence[str] = ()) -> None:
+        if not tolerance > 0:
+            raise UserError(f"pointing tolerance is {tolerance}, expected a positive number of pixels: try 15")
+        self.tolerance = tolerance
+        self._mean = ClassMean(classes, report_classes)
+        self._tally = HitTally(self._mean)
+        self._missing = 0
+
+    def update(self, found: Localization, sample: Sample) -> None:
+        """Take in the points of one image.
+
+        Raises:
+            UserError: the sample has no annotated boxes, a point is not finite, or a label is none of the classes.
+        """
+        truths = annotated_boxes(sample)
+        self._mean.require(sample.labels, sample.path)
+        width, height = found.size
+        centre = ((width - 1) / 2, (height - 1) / 2)
+        for label in sample.labels:
+            target = truths.of(label).xyxy
+            if not len(target):
+                continue
+            point = _point(found, label)
+            self._missing += point is None
+            self._tally.add(
+                label,
+                hit=point is not None and pointing_hit(point, target, self.tolerance),
+                baseline=pointing_hit(centre, target, self.tolerance),
+            )
+
+    def compute(self) -> tuple[Metric, Metric]:
+        """The mean over classes, then the accuracy over all pairs; no value when no pair came with a point."""
+        tally = HitTally(self._mean) if self._missing == self._tally.trials else self._tally
+        note = "(image, class) pairs" + (f"; {self._missing} missing: misses" if self._missing else "")
+        by_pair = tally.metric("pointing (pairs)", pooled=True, note=note)
+        # By class the two are the same.
+        return tally.metric("pointing", note=note), replace(by_pair, per_class={})
+
+
+def _point(found: Localization, label: str) -> Point | None:
+    if label in found.points:
+        x, y = found.points[label]
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise UserError(f"{found.path}: the point of {label!r} is ({x}, {y}), expected finite numbers")
+        return x, y
+    if found.maps is None or label not in found.maps or not np.isfinite(found.maps[label]).all():
+        return None
+    return maps.peak(found.maps[label], found.size)

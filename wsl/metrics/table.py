@@ -1,0 +1,76 @@
+"""An evaluation as Markdown that also reads well as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wsl.results import EvaluationReport
+
+
+def report_table(report: EvaluationReport) -> str:
+    """All metrics in one table, each class in a second one, columns aligned, numbers to 3 decimals.
+
+    The baseline is what knows nothing about the image: chance for classification, the image's centre for points and
+    boxes. ``count`` is what the number was measured on, in the unit that the note starts with.
+
+    >>> from wsl.results import Metric
+    >>> pointing = Metric(
+    ...     name="pointing", value=0.75, per_class={"dog": 0.75}, counts={"dog": 4}, baseline=0.5, note="pairs"
+    ... )
+    >>> print(report_table(EvaluationReport(metrics=(pointing,), images=4, source="found.jsonl")))
+    4 images of found.jsonl
+    <BLANKLINE>
+    | metric   | value | baseline | count | note  |
+    | :------- | ----: | -------: | ----: | :---- |
+    | pointing | 0.750 |    0.500 |     4 | pairs |
+    <BLANKLINE>
+    | class | pointing | count |
+    | :---- | -------: | ----: |
+    | dog   |    0.750 |     4 |
+    """
+    missing = f" ({report.missing} more are annotated, nothing was found for them)" if report.missing else ""
+    opening = f"{report.images} images of {report.source}{missing}"
+    if not report.metrics:
+        return f"{opening}\n\nNothing to measure: no metric has annotations and findings behind it."
+    rows = [
+        [metric.name, _number(metric.value), _number(metric.baseline), str(metric.count), metric.note]
+        for metric in report.metrics
+    ]
+    summary = _markdown(["metric", "value", "baseline", "count", "note"], rows, left=(0, 4))
+    return "\n\n".join([opening, summary, *_class_tables(report)])
+
+
+def _class_tables(report: EvaluationReport) -> list[str]:
+    """One table for the metrics that were measured on the same counts, so that one count column serves them all."""
+    groups: dict[tuple[tuple[str, int], ...], list[int]] = {}
+    for i, metric in enumerate(report.metrics):
+        if metric.per_class:
+            groups.setdefault(tuple(metric.counts.items()), []).append(i)
+    tables = []
+    for counts, members in groups.items():
+        metrics = [report.metrics[i] for i in members]
+        rows = [
+            [label, *(_number(metric.per_class.get(label)) for metric in metrics), str(count)]
+            for label, count in counts
+        ]
+        tables.append(_markdown(["class", *(metric.name for metric in metrics), "count"], rows, left=(0,)))
+    return tables
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    """Cells padded to one width a column; columns in ``left`` are left-aligned, the others right-aligned."""
+    cells = [[cell.replace("|", r"\|").replace("\n", " ") for cell in row] for row in (header, *rows)]
+    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+    aligned = [
+        [
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in cells
+    ]
+    rule = [":" + "-" * (width - 1) if i in left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (aligned[0], rule, *aligned[1:]))

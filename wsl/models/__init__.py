@@ -1,0 +1,21 @@
+"""Backbones, the localizer, and its checkpoints."""
+
+from wsl.models.backbone import Backbone, create_backbone, create_classifier, list_backbones
+from wsl.models.checkpoint import create, load, open_model, save
+from wsl.models.device import choose_device, choose_dtype
+from wsl.models.localizer import Localizer, Recipe
+
+__all__ = [
+    "Backbone",
+    "Localizer",
+    "Recipe",
+    "choose_device",
+    "choose_dtype",
+    "create",
+    "create_backbone",
+    "create_classifier",
+    "list_backbones",
+    "load",
+    "open_model",
+    "save",
+]

@@ -1,0 +1,132 @@
+"""Models on the disk: one safetensors file whose metadata says how to build what its tensors fill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from wsl import config
+from wsl.config import ModelConfig, Preprocessing
+from wsl.errors import UserError
+from wsl.files import replacing
+from wsl.models.backbone import TIMM, TINY, list_backbones
+from wsl.models.localizer import Localizer, Recipe
+from wsl.models.weights import load_strictly, read_state_dict
+
+FILE_NAME = "model.safetensors"
+_KEY = "wsl-toolkit"
+
+
+def save(model: Localizer, path: Path) -> None:
+    """Write the model to one file, replacing an old one in a single step.
+
+    Raises:
+        UserError: the backbone is a module that has no name to build it by.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(Localizer("tinynet", 2, weights="none"), Path(folder) / "model.safetensors")
+    ...     load(folder).classes
+    ('class 0', 'class 1')
+    """
+    if not model.recipe.backbone:
+        raise UserError("this model's backbone has no name: expected one built from a torchvision or timm name")
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(state, temporary, metadata={_KEY: config.to_json(model.recipe)})
+
+
+def load(path: str | Path) -> Localizer:
+    """A model from a run folder or its ``model.safetensors``, in evaluation mode on the CPU.
+
+    Raises:
+        UserError: there is no such file, it was not written by `save`, or its tensors do not fit.
+    """
+    file = Path(path)
+    file = file / FILE_NAME if file.is_dir() else file
+    if not file.is_file():
+        raise UserError(f"no model at {path}: expected a run folder of wsl-train with {FILE_NAME}, or that file")
+    if file.suffix != ".safetensors":
+        raise UserError(
+            f"{file} is not a checkpoint of wsl-train (.safetensors); to use the weights of a classifier, give its "
+            f"name as --weights and this file as --local-weights"
+        )
+    description = _description(file)
+    if description is None:
+        raise UserError(f"{file} was not written by wsl-train: it says nothing of backbone, head and classes")
+    try:
+        recipe = config.from_json(description, Recipe)
+    except UserError as error:
+        raise UserError(f"{file}: its description cannot be read ({error})") from error
+    model = Localizer.from_recipe(recipe)
+    load_strictly(model, read_state_dict(file), file, f"{recipe.backbone} with {recipe.pooling}")
+    return model.eval()
+
+
+def create(
+    settings: ModelConfig, classes: Sequence[str], preprocessing: Preprocessing, *, multi_label: bool = True
+) -> Localizer:
+    """The model that the settings of ``wsl-train`` describe, before it is trained.
+
+    Where ``settings.weights`` names another run, its backbone goes on from there, and its head too if it has the
+    same classes and maps per class.
+
+    Raises:
+        UserError: an unknown name, or weights of another backbone.
+    """
+    start = _run_file(settings.weights)
+    model = Localizer(
+        settings.backbone,
+        pooling=settings.pooling,
+        maps_per_class=settings.maps_per_class,
+        weights=settings.weights if start is None else "none",
+        output_stride=settings.output_stride,
+        classes=classes,
+        preprocessing=preprocessing,
+        multi_label=multi_label,
+    )
+    if start is not None:
+        before = load(start)
+        if before.recipe.backbone != settings.backbone:
+            raise UserError(f"{start} has the backbone {before.recipe.backbone}, expected {settings.backbone}")
+        model.backbone.load_state_dict(before.backbone.state_dict())
+        if (before.classes, before.recipe.maps_per_class) == (model.classes, settings.maps_per_class):
+            model.head.conv.load_state_dict(before.head.conv.state_dict())
+    return model
+
+
+def _run_file(weights: str) -> Path | None:
+    """The checkpoint that `weights` names, if it is the one of a run."""
+    path = Path(weights)
+    file = path / FILE_NAME if path.is_dir() else path
+    return file if file.is_file() and file.suffix == ".safetensors" and _description(file) is not None else None
+
+
+def _description(file: Path) -> str | None:
+    """What `save` wrote beside the tensors."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            description: str | None = (opened.metadata() or {}).get(_KEY)
+            return description
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file} is not a whole safetensors file ({error}): train or copy it again") from error
+
+
+def open_model(weights: str, local_weights: Path | None = None) -> Localizer:
+    """What ``--weights`` names: a run folder, a checkpoint, or a classifier by name, with no training.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    if Path(weights).exists() and not (weights in list_backbones() and local_weights is not None):
+        return load(weights)
+    if weights == TINY or not (weights in list_backbones() or weights.startswith(TIMM)):
+        hint = " (a path, but nothing is there)" if "/" in weights or "\\" in weights else ""
+        raise UserError(
+            f"no model {weights!r}{hint}: expected a run folder of wsl-train, its {FILE_NAME}, or a classifier's "
+            "name such as resnet50 or timm/resnet50.a1_in1k"
+        )
+    return Localizer.from_classifier(weights, str(local_weights) if local_weights else "DEFAULT").eval()

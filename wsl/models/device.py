@@ -1,0 +1,54 @@
+"""Where the network runs and in which arithmetic."""
+
+from __future__ import annotations
+
+import torch
+
+from wsl.config import Precision
+from wsl.errors import UserError
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        UserError: no such device here.
+
+    >>> choose_device("cpu")
+    device(type='cpu')
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {name!r} is not to be had here: expected auto, cpu, cuda, cuda:N or mps") from error
+    return device
+
+
+def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The network's arithmetic; ``auto`` is bfloat16 where the device computes it natively, else float32.
+
+    >>> choose_dtype("fp32", torch.device("cpu"))
+    torch.float32
+    """
+    if precision == "auto":
+        return torch.bfloat16 if _computes_bf16(device) else torch.float32
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError("precision fp16 on the CPU is slower than fp32: expected bf16, fp32 or auto")
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    if capabilities:
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    # Older versions of torch answer only this private question.
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())

@@ -1,0 +1,65 @@
+"""Where in the image the cells of a feature map look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+_WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+
+
+class Grid(NamedTuple):
+    """Centres of a map's cells in pixels of the network's input: cell i lies at ``start + i * stride``.
+
+    A resizing that takes the cells for equal parts of the image puts them at ``stride / 2 + i * stride``. Networks of
+    padded odd kernels (ResNet, MobileNet, …) look at ``0.5 + i * stride`` instead: almost half a cell to the left
+    and above. Patches and even kernels without padding (ViT, ConvNeXt, VGG) lie where the parts do.
+    """
+
+    stride: float
+    start: float
+
+
+class GridTracer:
+    """Follows the size of the signal through the windowed layers of one forward pass.
+
+    Each layer that changes the size moves the centres by its kernel and padding. Layers beside it, on another branch
+    of the same block, see the size from before and agree with it.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._stride, self._start = 1.0, 0.5
+
+    def grid(self, features: torch.Tensor) -> Grid | None:
+        """The grid of the last map; None where something else than windowed layers changed the size."""
+        return Grid(self._stride, self._start) if features.shape[-1] == self._width else None
+
+    @contextmanager
+    def watching(self, net: nn.Module) -> Iterator[None]:
+        """Watch the layers of a network while the block runs."""
+        layers = [module for module in net.modules() if isinstance(module, _WINDOWED)]
+        hooks = [layer.register_forward_hook(self._see) for layer in layers]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _see(self, layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if inputs[0].shape[-1] != self._width or output.shape[-1] == self._width:
+            return
+        kernel, stride, padding = (_last(getattr(layer, name)) for name in ("kernel_size", "stride", "padding"))
+        dilation = _last(getattr(layer, "dilation", 1))
+        self._start += ((kernel - 1) * dilation / 2 - padding) * self._stride
+        self._stride *= stride
+        self._width = output.shape[-1]
+
+
+def _last(setting: Any) -> int:
+    """A layer's setting along the width."""
+    return int(setting[-1] if isinstance(setting, tuple) else setting)

@@ -1,0 +1,230 @@
+"""The model: a backbone, and a head that gives class scores together with class maps."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from heads import HeadOutput, MapClassifier
+from wsl.config import Preprocessing
+from wsl.errors import UserError
+from wsl.models.backbone import Backbone, create_backbone, create_classifier, cut_backbone
+from wsl.models.graph import Chain, ConvClassifier, conv_classifier, find_chain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What is needed to build the same model again, before its weights are loaded."""
+
+    backbone: str
+    pooling: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    maps_per_class: int = 1
+    output_stride: int | None = None
+    rectified: bool = False
+    multi_label: bool = True
+
+
+class RectifiedMapClassifier(MapClassifier):
+    """A head whose maps pass a ReLU before they are pooled, as SqueezeNet's classifier does."""
+
+    def forward(self, features: torch.Tensor) -> HeadOutput:
+        """Scores and rectified maps."""
+        maps = torch.relu(super().forward(features).maps)
+        return HeadOutput(self.pooling(maps), maps)
+
+
+class Localizer(nn.Module):
+    """A backbone and a pooling head: images to class scores and class activation maps.
+
+    `backbone` is a torchvision name, ``timm/NAME``, ``tinynet``, or a module that gives feature maps. `pooling` is
+    a spec string of `heads.list_poolings`. `weights` are the backbone's: ``DEFAULT``, a local file, or ``none``.
+    `multi_label` says whether scores become probabilities by a sigmoid each or by one softmax.
+
+    Shape:
+        (N, 3, H, W) normalised images to scores (N, K) and maps (N, K, h, w).
+
+    Raises:
+        UserError: an unknown name, weights that do not fit, a backbone without feature maps.
+
+    >>> model = Localizer("tinynet", classes=["cat", "dog"], pooling="lse(beta=4)", weights="none").eval()
+    >>> scores, maps = model(torch.zeros(1, 3, 64, 64))
+    >>> scores.shape, maps.shape
+    (torch.Size([1, 2]), torch.Size([1, 2, 8, 8]))
+    """
+
+    def __init__(
+        self,
+        backbone: str | nn.Module = "resnet50",
+        num_classes: int | None = None,
+        *,
+        pooling: str = "gap",
+        maps_per_class: int = 1,
+        weights: str | None = "DEFAULT",
+        output_stride: int | None = None,
+        classes: Sequence[str] = (),
+        preprocessing: Preprocessing | None = None,
+        multi_label: bool = True,
+    ) -> None:
+        super().__init__()
+        classes = _class_names(classes, num_classes)
+        if isinstance(backbone, str):
+            backbone = create_backbone(backbone, weights or "none", output_stride)
+        elif not isinstance(backbone, Backbone):
+            backbone = Backbone(backbone, "")
+        self.backbone = backbone
+        self.head = _head(MapClassifier, backbone.out_channels, len(classes), pooling, maps_per_class)
+        self.recipe = Recipe(
+            backbone=backbone.name,
+            pooling=pooling,
+            classes=classes,
+            preprocessing=preprocessing or Preprocessing(),
+            maps_per_class=maps_per_class,
+            output_stride=output_stride,
+            multi_label=multi_label,
+        )
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Localizer:
+        """An untrained model of that recipe, to load a checkpoint into."""
+        model = cls(
+            recipe.backbone,
+            pooling=recipe.pooling,
+            maps_per_class=recipe.maps_per_class,
+            weights="none",
+            output_stride=recipe.output_stride,
+            classes=recipe.classes,
+            preprocessing=recipe.preprocessing,
+            multi_label=recipe.multi_label,
+        )
+        if recipe.rectified:
+            model._rectify()
+        return model
+
+    @classmethod
+    def from_classifier(
+        cls,
+        classifier: str | nn.Module,
+        weights: str | None = "DEFAULT",
+        *,
+        output_stride: int | None = None,
+        classes: Sequence[str] = (),
+        preprocessing: Preprocessing | None = None,
+    ) -> Localizer:
+        """Any trained classifier of the form global average pooling + linear, with no training.
+
+        The linear layer becomes a 1x1 convolution before the pooling (CAM, Zhou et al. 2016): the scores are the
+        classifier's own logits, and the maps say where they came from.
+
+        Raises:
+            UserError: the classifier has another form; the message names what was found.
+
+        >>> from torchvision.models import resnet18
+        >>> Localizer.from_classifier(resnet18()).head.pooling
+        gap
+        """
+        if isinstance(classifier, str):
+            built = create_classifier(classifier, weights or "none")
+            net, name = built.net, built.name
+            preprocessing = preprocessing or built.preprocessing
+            classes = classes or built.classes
+        else:
+            # The caller's module stays as it is, whatever is dilated or trained here.
+            net, name = copy.deepcopy(classifier), ""
+        shown = name or type(net).__name__
+        chain = find_chain(net, shown)
+        last = _classifying_layer(chain, shown)
+        features = last.features if isinstance(last, ConvClassifier) else chain.features
+        layer = last.conv if isinstance(last, ConvClassifier) else last
+        body = cut_backbone(net, features, name, output_stride)
+        if body.out_channels != layer.weight.shape[1]:
+            raise UserError(
+                f"{shown}'s last layer takes {layer.weight.shape[1]} features of a map with {body.out_channels} "
+                "channels: expected global average pooling and a linear layer on the channels"
+            )
+        count = layer.weight.shape[0]
+        model = cls(
+            body,
+            count,
+            classes=classes,
+            preprocessing=preprocessing,
+            output_stride=output_stride,
+            multi_label=False,
+        )
+        if isinstance(last, ConvClassifier) and last.rectified:
+            model._rectify()
+        with torch.no_grad():
+            model.head.conv.weight.copy_(layer.weight.reshape(count, -1, 1, 1))
+            if model.head.conv.bias is not None:
+                model.head.conv.bias.zero_() if layer.bias is None else model.head.conv.bias.copy_(layer.bias)
+        return model.train(net.training)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the scores."""
+        return self.recipe.classes
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the images must have gone through."""
+        return self.recipe.preprocessing
+
+    def forward(self, images: torch.Tensor) -> HeadOutput:
+        """Class scores and class maps of a batch of normalised images."""
+        output: HeadOutput = self.head(self.backbone(images))
+        return output
+
+    def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
+        """Scores as probabilities in double precision, (…, K) to (…, K).
+
+        Single precision would make equals of all confident images and lose their ranking.
+        """
+        scores = scores.double()
+        return scores.sigmoid() if self.recipe.multi_label else scores.softmax(-1)
+
+    def _rectify(self) -> None:
+        plain = self.head
+        self.head = _head(RectifiedMapClassifier, self.backbone.out_channels, len(self.classes), self.recipe.pooling, 1)
+        self.head.load_state_dict(plain.state_dict())
+        self.recipe = dataclasses.replace(self.recipe, rectified=True)
+
+
+def _head(
+    kind: type[MapClassifier], channels: int, num_classes: int, pooling: str, maps_per_class: int
+) -> MapClassifier:
+    try:
+        return kind(channels, num_classes, pooling=pooling, maps_per_class=maps_per_class)
+    except (ValueError, TypeError) as error:
+        raise UserError(str(error)) from error
+
+
+def _class_names(classes: Sequence[str], num_classes: int | None) -> tuple[str, ...]:
+    if not classes and num_classes is None:
+        raise UserError("neither classes nor num_classes given: expected the class names or their number")
+    if not classes:
+        return tuple(f"class {index}" for index in range(num_classes or 0))
+    if num_classes is not None and len(classes) != num_classes:
+        raise UserError(f"{len(classes)} class names for {num_classes} classes: expected as many")
+    return tuple(classes)
+
+
+def _classifying_layer(chain: Chain, name: str) -> nn.Linear | ConvClassifier:
+    after = chain.significant()
+    if chain.pools_globally:
+        if len(after) == 1:
+            layer = chain.module(after[0])
+            if isinstance(layer, nn.Linear):
+                return layer
+        by_convolution = None if after else conv_classifier(chain)
+        if by_convolution is not None:
+            return by_convolution
+    raise UserError(
+        f"{name} has not the form global average pooling -> linear; found {chain.describe()}. "
+        "Train a head on it with wsl-train, or take a classifier of that form (resnet50, densenet121, swin_t, …)"
+    )

@@ -1,0 +1,187 @@
+"""Features of a frozen backbone, computed once and kept on the disk for every head that is trained on them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader
+
+from wsl.config import RuntimeConfig, to_json
+from wsl.data import Batch, ImageDataset, collate, start_worker, to_tensor
+from wsl.errors import BadImageError, RunError
+from wsl.files import replacing
+from wsl.models import Localizer, choose_dtype
+from wsl.progress import progress
+from wsl.samples import SampleSet
+
+log = logging.getLogger("wsl")
+Features = npt.NDArray[np.float16]
+_LIMIT = float(np.finfo(np.float16).max)
+_BATCH = 16
+
+
+class FeatureCache:
+    """Feature maps of images by what they were computed from: backbone, weights, preprocessing and files.
+
+    One ``.npy`` file a split, (images, C, h, w) float16, opened as a memory map. An unreadable image has a row of
+    NaN, and is tried again each time. The folder can be deleted at any time.
+
+    Raises:
+        BadImageError: an image cannot be read, and ``runtime.strict``.
+        RunError: a feature is not finite.
+    """
+
+    def __init__(self, folder: Path, model: Localizer, runtime: RuntimeConfig, device: torch.device) -> None:
+        self.folder = folder
+        self.skipped: set[str] = set()
+        self._backbone = model.backbone
+        self._preprocessing = model.preprocessing
+        self._runtime, self._device = runtime, device
+        self._dtype = choose_dtype(runtime.precision, device)
+        self._identity = [model.recipe.backbone, model.recipe.output_stride, _digest(model.backbone)]
+        self._identity += [to_json(model.preprocessing), str(self._dtype), device.type]
+
+    def features(self, samples: SampleSet, mirrored: bool) -> Features:
+        """The features of all samples (of their mirror images), from the disk or computed now."""
+        path = self.folder / f"{self._key(samples, mirrored)}.npy"
+        features = _open(path) if path.is_file() else None
+        if features is None or self._became_readable(features, samples):
+            del features  # Windows replaces no file that is open
+            self._compute(samples, mirrored, path)
+            features = _open(path)
+        return features
+
+    @staticmethod
+    def readable(features: Features) -> npt.NDArray[np.bool_]:
+        """Which images could be read, (images,)."""
+        return ~np.isnan(features[:, 0, 0, 0])
+
+    def _became_readable(self, features: Features, samples: SampleSet) -> bool:
+        """Try the unreadable images of a kept file again; those that still are count as skipped."""
+        dataset = ImageDataset(samples, self._preprocessing)
+        items = [dataset[int(row)] for row in np.flatnonzero(~self.readable(features))]
+        report_skipped((item for item in items if isinstance(item, str)), self.skipped, self._runtime.strict)
+        return any(not isinstance(item, str) for item in items)
+
+    def _key(self, samples: SampleSet, mirrored: bool) -> str:
+        files: list[Any] = []
+        for sample in samples.samples:
+            status = sample.path.stat() if sample.path.is_file() else None
+            files.append([str(sample.path.resolve()), status and [status.st_size, status.st_mtime_ns]])
+        text = json.dumps([self._identity, mirrored, files])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def _compute(self, samples: SampleSet, mirrored: bool, path: Path) -> None:
+        loader = DataLoader(
+            ImageDataset(samples, self._preprocessing),
+            batch_size=_BATCH,
+            num_workers=self._runtime.workers,
+            collate_fn=collate,
+            worker_init_fn=start_worker,
+            generator=torch.Generator(),  # the run's own is for its weights
+        )
+        self._backbone.eval()
+        name = "features (mirrored)" if mirrored else "features"
+        try:
+            with replacing(path) as temporary, temporary.open("wb") as file, progress(name, len(samples)) as advance:
+                rows = _Rows(file, len(samples))
+                for first, batch in zip(range(0, len(samples), _BATCH), loader, strict=True):
+                    report_skipped(batch.skipped, self.skipped, self._runtime.strict)
+                    rows.write(batch.index.numpy() - first, self._forward(batch, mirrored), _count(batch))
+                    advance(_count(batch))
+                rows.finish()
+        except PermissionError:
+            # Windows: another run computed the same and has it open already.
+            if not path.is_file():
+                raise
+
+    @torch.inference_mode()
+    def _forward(self, batch: Batch, mirrored: bool) -> Features | None:
+        """The features of a batch's readable images."""
+        if not len(batch.index):
+            return None
+        images = to_tensor(batch.images, self._preprocessing, self._device, torch.float32)
+        images = images.flip(3) if mirrored else images
+        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+            features = self._backbone(images).float()
+        if not bool(features.isfinite().all()):
+            raise RunError("a feature of the backbone is not finite: try --precision fp32, or look at its weights")
+        return features.clamp(-_LIMIT, _LIMIT).half().cpu().numpy()  # type: ignore[no-any-return]
+
+
+class _Rows:
+    """An ``.npy`` file written row by row: a full disk is an error here, and would end the process in a memory map."""
+
+    def __init__(self, file: BinaryIO, count: int) -> None:
+        self._file, self._count = file, count
+        self._shape: tuple[int, ...] | None = None
+        self._pending = 0  # unreadable rows before the shape is known
+
+    def write(self, index: npt.NDArray[np.int64], features: Features | None, count: int) -> None:
+        """Write the next `count` rows: `features` at `index`, NaN elsewhere."""
+        if features is not None and self._shape is None:
+            self._begin(features.shape[1:])
+        if self._shape is None:
+            self._pending += count
+            return
+        rows = np.full((count, *self._shape), np.nan, np.float16)
+        if features is not None:
+            rows[index] = features
+        self._file.write(rows.tobytes())
+
+    def finish(self) -> None:
+        """Write what is left when not one image could be read."""
+        if self._shape is None:
+            self._begin((1, 1, 1))
+
+    def _begin(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float16)), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(self._file, {**header, "shape": (self._count, *shape)})
+        if self._pending:
+            self.write(np.empty(0, np.int64), None, self._pending)
+
+
+def report_skipped(lines: Iterable[str], known: set[str], strict: bool) -> None:
+    """Log each unreadable image once and remember it, or raise for the first.
+
+    Raises:
+        BadImageError: there is one, and `strict`.
+
+    >>> known = {"a.jpg: truncated"}
+    >>> report_skipped(["a.jpg: truncated"], known, strict=False)
+    >>> report_skipped(["b.jpg: no such file"], known, strict=True)
+    Traceback (most recent call last):
+    wsl.errors.BadImageError: b.jpg: no such file
+    """
+    for line in lines:
+        if strict:
+            raise BadImageError(line)
+        if line not in known:
+            log.warning("skipped: %s", line)
+            known.add(line)
+
+
+def _open(path: Path) -> Features:
+    return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+
+def _count(batch: Batch) -> int:
+    return len(batch.index) + len(batch.skipped)
+
+
+def _digest(module: torch.nn.Module) -> str:
+    """A fingerprint of the weights: a local file may change under the same name."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

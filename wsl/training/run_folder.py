@@ -1,0 +1,167 @@
+"""A run on the disk: ``config.json``, ``metrics.jsonl``, ``model.safetensors`` and ``last/`` for resuming."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError
+
+from wsl import config
+from wsl.config import TrainConfig
+from wsl.errors import RunError, UserError
+from wsl.files import replacing, write_text
+from wsl.models import Localizer, save
+
+_NEVER = 1 << 62
+# What may change between the parts of a run: where and how it runs, not what it computes.
+_FREE = ("out", "runtime", "resume", "overwrite", "tensorboard", "download")
+
+
+class Resumable(Protocol):
+    """What a run can be continued with."""
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> object:
+        """Go on from that state."""
+
+
+class RunFolder:
+    """The files of one training run; each is replaced in a single step, so that a kill leaves a whole one.
+
+    ``metrics.jsonl`` has a line for each finished epoch: ``epoch`` (from 1), ``loss`` (mean over its steps), ``lr``
+    (the head's in its last step), ``mAP`` and ``pointing`` on the validation split (in [0, 1], null where nothing
+    counts; absent without one), ``skipped`` (unreadable images so far), ``images_per_second`` in training, and
+    ``seconds`` since the command was started. All but the last two are the same when the run is repeated.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.json"
+        self.metrics = path / "metrics.jsonl"
+        self.model = path / "model.safetensors"
+        self.last = path / "last" / "state.pt"
+
+    def check(self, settings: TrainConfig) -> None:
+        """Make sure that `settings` may begin a run here, or continue the one that is.
+
+        Raises:
+            UserError: another run is here and may not be overwritten; with ``resume``, there is none or a setting
+                that decides what it computes is not the same.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path} is a file: expected a folder for the run")
+        if settings.resume and settings.overwrite:
+            raise UserError("--resume continues a run and --overwrite starts it again: expected one of them")
+        if settings.resume:
+            self._check_same(settings)
+        elif self.config.exists() and not settings.overwrite:
+            raise UserError(f"{self.path} holds a run: --resume continues it, --overwrite starts it again")
+
+    def _check_same(self, settings: TrainConfig) -> None:
+        if not self.config.is_file():
+            raise UserError(
+                f"no run to resume in {self.path}: expected its config.json; leave --resume out to start one"
+            )
+        try:
+            before = config.from_json(self.config.read_text(encoding="utf-8"), TrainConfig)
+        except (UserError, UnicodeDecodeError) as error:
+            raise UserError(f"{self.config} cannot be read ({error}): --overwrite starts the run again") from error
+        for name, now, then in _differences(json.loads(config.to_json(settings)), json.loads(config.to_json(before))):
+            raise UserError(f"--resume with {name} {now}: the run in {self.path} began with {then}; give the same")
+
+    def start(self, settings: TrainConfig) -> None:
+        """Begin a new run here, in place of an old one."""
+        for old in (self.last, self.model):
+            old.unlink(missing_ok=True)
+        write_text(self.metrics, "")
+        write_text(self.config, config.to_json(settings) + "\n")
+
+    def keep(self, model: Localizer, state: Mapping[str, Any], record: dict[str, Any], best_by: str) -> None:
+        """Write what an epoch leaves behind; the state to resume from comes last.
+
+        A run killed in between repeats the epoch and writes the same again.
+
+        Raises:
+            RunError: the disk is full.
+        """
+        before = [_rank(old, best_by) for old in self.records() if old["epoch"] < record["epoch"]]
+        try:
+            if not before or _rank(record, best_by) > max(before):
+                save(model, self.model)
+            self._log(record)
+            # Through a file of Python's, whose errors are OSErrors.
+            with replacing(self.last) as temporary, temporary.open("wb") as file:
+                torch.save({**state, "epoch": record["epoch"]}, file)
+        except (SafetensorError, RuntimeError) as error:
+            raise RunError(
+                f"{self.path} could not be written ({str(error).splitlines()[0]}): is the disk full? The last finished "
+                "epoch is kept, and --resume continues from it"
+            ) from error
+
+    def _log(self, record: dict[str, Any]) -> None:
+        """Append one epoch to ``metrics.jsonl``, in place of what a killed run may have left of it."""
+        kept = [old for old in self.records() if old["epoch"] < record["epoch"]]
+        write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in [*kept, record]))
+
+    def records(self) -> list[dict[str, Any]]:
+        """The epochs logged so far."""
+        text = self.metrics.read_text(encoding="utf-8", errors="replace") if self.metrics.is_file() else ""
+        return [json.loads(line) for line in text.splitlines() if _epoch(line) < _NEVER]
+
+    def best(self, best_by: str) -> dict[str, Any]:
+        """The record of the epoch whose model is kept.
+
+        Raises:
+            UserError: no epoch is logged.
+        """
+        records = self.records()
+        if not records:
+            raise UserError(f"{self.metrics} has no epoch: --overwrite starts the run again")
+        return max(records, key=lambda record: _rank(record, best_by))
+
+    def load(self, learner: Resumable) -> int:
+        """Put back what `keep` saved; returns the last finished epoch.
+
+        A run that was stopped before its first epoch ended starts from the beginning.
+
+        Raises:
+            UserError: the state is damaged or of another version.
+        """
+        if not self.last.is_file():
+            return 0
+        try:
+            state = torch.load(self.last, map_location="cpu", weights_only=True)
+            learner.load_state_dict(state)
+            return int(state["epoch"])
+        except (pickle.UnpicklingError, RuntimeError, KeyError, ValueError, TypeError, EOFError) as error:
+            raise UserError(
+                f"{self.last} cannot be resumed ({(str(error) or type(error).__name__).splitlines()[0]}): was it "
+                "written by another version? --overwrite starts again"
+            ) from error
+
+
+def _rank(record: dict[str, Any], best_by: str) -> float:
+    """Without a validation split the last epoch is the best there is; a figure without images counts lowest."""
+    if best_by not in record:
+        return float(record["epoch"])
+    return -1.0 if record[best_by] is None else float(record[best_by])
+
+
+def _epoch(line: str) -> int:
+    try:
+        return int(json.loads(line)["epoch"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return _NEVER  # half a line of a killed run
+
+
+def _differences(now: Any, then: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(now, dict):
+        for key in now:
+            if key not in _FREE:
+                yield from _differences(now[key], then[key], key)
+    elif now != then:
+        yield f"--{name.replace('_', '-')}", now, then

@@ -1,0 +1,90 @@
+"""Find the things in images: class scores, boxes and heatmaps."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsl import config as settings
+from wsl.config import LocalizeConfig
+from wsl.data import find_images, read_image
+from wsl.draw import overlay, save_image
+from wsl.errors import RunError, UserError
+from wsl.files import safe_name, write_text
+from wsl.formats import LocalizationWriter, MapStore
+from wsl.models import open_model
+from wsl.predict import Predictor
+from wsl.progress import track
+from wsl.results import Localization
+
+log = logging.getLogger("wsl")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalizeResult:
+    """Where the localizations are and how many images they are of."""
+
+    localizations: Path
+    images: int
+    boxes: int
+    skipped: int
+    seconds: float
+
+
+def run_localize(config: LocalizeConfig) -> LocalizeResult:
+    """Localize images and write ``localizations.jsonl`` (and heatmaps and maps when asked) into ``config.out``.
+
+    Raises:
+        UserError: no image, an unknown model or class, a setting out of range.
+        RunError: not one image could be read.
+    """
+    started = time.perf_counter()
+    if config.out.exists() and not config.out.is_dir():
+        raise UserError(f"{config.out} is a file: expected a folder for the results")
+    paths = find_images(config.sources)
+    predictor = Predictor(
+        open_model(config.weights, config.local_weights),
+        pick=config.pick,
+        boxes=config.boxes,
+        runtime=config.runtime,
+        batch_size=config.batch_size,
+        image_size=config.image_size,
+    )
+    write_text(config.out / "localize.json", settings.to_json(config) + "\n")
+    store = MapStore(config.out)
+    heatmaps = _Heatmaps(config.out / "heatmaps")
+    images = boxes = 0
+    with LocalizationWriter(config.out) as writer:
+        for found in track(predictor.stream((path, ()) for path in paths), "localize", len(paths)):
+            writer.write(store.write(found) if config.maps else found)
+            if config.heatmaps:
+                heatmaps.write(found)
+            images += 1
+            boxes += len(found.boxes)
+        if not images:
+            raise RunError(f"none of the {len(paths)} images could be read: see the lines above")
+    return LocalizeResult(
+        localizations=writer.path,
+        images=images,
+        boxes=boxes,
+        skipped=len(predictor.skipped),
+        seconds=time.perf_counter() - started,
+    )
+
+
+class _Heatmaps:
+    """One overlay a picked class: ``heatmaps/<image>-<class>.png``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._taken: dict[str, int] = {}
+
+    def write(self, found: Localization) -> None:
+        image = read_image(found.path)
+        for label, score_map in (found.maps or {}).items():
+            name = safe_name(f"{found.id}-{label}")
+            count = self._taken[name] = self._taken.get(name, 0) + 1
+            name = name if count == 1 else f"{name}~{count}"
+            save_image(self._folder / f"{name}.png", overlay(image, score_map))

@@ -1,0 +1,246 @@
+"""Draw what a model found: a picture an image, contact sheets of all of them, contact sheets of each class."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import tempfile
+import unicodedata
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.boxes import Boxes
+from wsl.config import DataConfig, VisualizeConfig
+from wsl.data import read_image, read_samples
+from wsl.draw import draw_comparison, fit_into, overlay, save_image, save_sheets
+from wsl.errors import BadImageError, UserError
+from wsl.files import safe_name
+from wsl.formats import find_localizations, read_localizations
+from wsl.progress import track
+from wsl.results import Localization
+
+log = logging.getLogger("wsl")
+
+# Long sides in pixels. Letters need some room, and nobody looks at a picture of more than a screen.
+SMALLEST, LARGEST = 480, 1600
+THUMBNAIL = (320, 240)
+
+UInt8Array = npt.NDArray[np.uint8]
+TitledPicture = tuple[str, UInt8Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisualizeSummary:
+    """What was drawn: how many images and files of sheets, images left out, and what to look at.
+
+    >>> VisualizeSummary(pictures=3, sheets=0, skipped=1, paths=(Path("out/images"),)).skipped
+    1
+    """
+
+    pictures: int
+    sheets: int
+    skipped: int
+    paths: tuple[Path, ...]
+
+
+def visualize(config: VisualizeConfig) -> VisualizeSummary:
+    """Draw a results file of ``wsl-localize`` into ``config.out``.
+
+    Writes ``images/<image>.png`` (the map of the class of highest score as a heatmap, the predicted boxes solid,
+    the true ones dashed), ``sheet-001.png``, … or ``sheet.pdf`` with all of them in the order of the file, and
+    ``classes/<class>-001.png``, … with the images of a class, highest score first. Each image is read once, and
+    memory does not grow with their number beyond a score and a title for each.
+
+    Images that cannot be read are logged, counted and left out.
+
+    Raises:
+        UserError: nothing was asked for, the results or annotations cannot be read, or no image can.
+    """
+    if not (config.images or config.sheet or config.per_class):
+        raise UserError("nothing to draw: images, sheet and per class are all off, expected one of them on")
+    annotated = _annotated_boxes(config)
+    results = find_localizations(config.predictions)
+    localizations = itertools.islice(read_localizations(results), config.limit)
+    config.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".thumbnails-", dir=config.out) as scratch:
+        shelf = _ClassShelf(Path(scratch))
+        drawing = _Drawing(config, annotated, shelf)
+        pictures = drawing.stream(track(localizations, "visualize", None))
+        sheets: list[Path] = []
+        if config.sheet:
+            sheets += _save(config, pictures, config.out / "sheet", "Localizations")
+        deque(pictures, maxlen=0)  # without a sheet nobody else pulls them
+        drawing.check()
+        names = _FileNames()
+        for label in shelf.labels:
+            sheets += _save(config, shelf.best_first(label), config.out / "classes" / names(label), label)
+    folder = (config.out / "images",) if config.images and drawing.drawn else ()
+    return VisualizeSummary(
+        pictures=drawing.drawn, sheets=len(sheets), skipped=drawing.skipped, paths=(*folder, *sheets)
+    )
+
+
+def _save(config: VisualizeConfig, pictures: Iterator[TitledPicture], stem: Path, title: str) -> list[Path]:
+    return save_sheets(
+        pictures,
+        stem,
+        columns=config.columns,
+        rows=config.rows,
+        file_format=config.file_format,
+        title=title,
+        cell=THUMBNAIL,
+    )
+
+
+def _annotated_boxes(config: VisualizeConfig) -> dict[str, Boxes]:
+    """True boxes by image id."""
+    if config.data is None:
+        return {}
+    samples = read_samples(DataConfig(data=config.data), config.split).samples
+    boxes = {sample.id: sample.boxes for sample in samples if sample.boxes is not None}
+    if not boxes:
+        log.warning("%s: split %s has no annotated boxes to draw", config.data, config.split)
+    return boxes
+
+
+class _Drawing:
+    """The pass over the localizations: draws, writes and counts."""
+
+    def __init__(self, config: VisualizeConfig, annotated: Mapping[str, Boxes], shelf: _ClassShelf) -> None:
+        self.config, self.annotated, self.shelf = config, annotated, shelf
+        self.drawn = self.skipped = self.matched = 0
+        self._first_error = ""
+        self._names = _FileNames()
+
+    def stream(self, localizations: Iterator[Localization]) -> Iterator[TitledPicture]:
+        """Each picture with its title; a by-product are the images' own files and the classes' thumbnails."""
+        for found in localizations:
+            try:
+                photo = read_image(found.path)
+            except BadImageError as error:
+                log.warning("skipped: %s", error)
+                self.skipped += 1
+                self._first_error = self._first_error or str(error)
+                continue
+            self.matched += found.id in self.annotated
+            yield _title(found), self._picture(found, photo)
+            self.drawn += 1
+
+    def check(self) -> None:
+        """Speak up when everything went wrong in the same way.
+
+        Raises:
+            UserError: there were images and none could be read.
+        """
+        if self.skipped and not self.drawn:
+            raise UserError(
+                f"none of {self.skipped} images can be read, first {self._first_error}: run from the folder that "
+                "wsl-localize ran in, image paths are stored as they were given there"
+            )
+        if self.annotated and self.drawn and not self.matched:
+            log.warning("no image has annotations in the split %s: is it the right one?", self.config.split)
+
+    def _picture(self, found: Localization, photo: UInt8Array) -> UInt8Array:
+        small = fit_into(photo, THUMBNAIL)
+        if self.config.per_class:
+            for label, score in _picked(found).items():
+                self.shelf.add(label, score, found.id, self._draw(found, photo, small, label, only=label))
+        if not self.config.images:
+            return self._draw(found, photo, small, _top(found))
+        picture = self._draw(found, photo, _on_a_screen(photo), _top(found))
+        save_image(self.config.out / "images" / f"{self._names(found.id)}.png", picture)
+        return picture
+
+    def _draw(
+        self, found: Localization, photo: UInt8Array, canvas: UInt8Array, heat: str | None, only: str | None = None
+    ) -> UInt8Array:
+        """The canvas (the photograph at some size) with a class's heatmap and all boxes, or those of one class."""
+        score_map = (found.maps or {}).get(heat or "")
+        if score_map is not None:
+            canvas = overlay(canvas, score_map, color_map=self.config.color_map, opacity=self.config.opacity)
+        true, predicted = self.annotated.get(found.id, Boxes.empty()), found.boxes
+        if only is not None:
+            true, predicted = true.of(only), predicted.of(only)
+        return draw_comparison(
+            canvas,
+            _rescaled(predicted, found.size, canvas),
+            _rescaled(true, (photo.shape[1], photo.shape[0]), canvas),
+        )
+
+
+class _ClassShelf:
+    """Thumbnails by class: the pictures wait on the disk, only scores and titles in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._entries: dict[str, list[tuple[float, int, str]]] = defaultdict(list)
+        self._count = itertools.count()
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes, by name."""
+        return sorted(self._entries)
+
+    def add(self, label: str, score: float, title: str, picture: UInt8Array) -> None:
+        """Put a picture of a class away."""
+        number = next(self._count)
+        save_image(self.folder / f"{number}.png", picture)
+        self._entries[label].append((-score, number, title))
+
+    def best_first(self, label: str) -> Iterator[TitledPicture]:
+        """The pictures of a class, highest score first, equal ones in the order they came."""
+        for score, number, title in sorted(self._entries[label]):
+            yield f"{title} · {-score:.2f}", read_image(self.folder / f"{number}.png")
+
+
+class _FileNames:
+    """File names for arbitrary names: safe on every system, and no two that a file system takes for one."""
+
+    def __init__(self) -> None:
+        self._uses: dict[str, int] = {}
+
+    def __call__(self, name: str) -> str:
+        base = candidate = safe_name(name)
+        while self._key(candidate) in self._uses:
+            self._uses[self._key(base)] += 1
+            candidate = f"{base}~{self._uses[self._key(base)]}"
+        self._uses[self._key(candidate)] = 1
+        return candidate
+
+    @staticmethod
+    def _key(name: str) -> str:
+        return unicodedata.normalize("NFC", name).casefold()
+
+
+def _picked(found: Localization) -> dict[str, float]:
+    """The classes that were localized in an image, highest score first."""
+    labels = dict.fromkeys([*(found.maps or {}), *found.points, *found.boxes.labels])
+    score: Callable[[str], float] = lambda label: found.scores.get(label, 0.0)  # noqa: E731
+    return {label: score(label) for label in sorted(labels, key=score, reverse=True)}
+
+
+def _top(found: Localization) -> str | None:
+    return next(iter(_picked(found)), None)
+
+
+def _title(found: Localization) -> str:
+    top = _top(found)
+    return found.id if top is None else f"{found.id} · {top} {found.scores.get(top, 0.0):.2f}"
+
+
+def _on_a_screen(photo: UInt8Array) -> UInt8Array:
+    """The photograph itself, unless it is too small for letters or larger than a screen."""
+    side = max(photo.shape[:2])
+    wanted = min(max(side, SMALLEST), LARGEST)
+    return photo if side == wanted else fit_into(photo, (wanted, wanted))
+
+
+def _rescaled(boxes: Boxes, size: tuple[int, int], canvas: UInt8Array) -> Boxes:
+    """Boxes of an image of ``size`` (width, height) in pixels of the canvas."""
+    scale = np.array([canvas.shape[1] / size[0], canvas.shape[0] / size[1]] * 2)
+    return Boxes(xyxy=boxes.xyxy * scale, labels=boxes.labels, scores=boxes.scores, difficult=boxes.difficult)
