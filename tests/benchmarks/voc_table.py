@@ -24,7 +24,7 @@ WELL_COVERED = ("dog", "cat", "person", "horse", "sheep", "cow")
 COLUMNS = ("mAP-6", "mAP-20", "pointing", "CorLoc-6", "AP50-6", "MaxBoxAcc 0.3", "0.5", "0.7", "training")
 
 FROZEN = ["--freeze-backbone", "--batch-size", "32", "--lr", "0.01", "--weight-decay", "1"]
-TUNED = ["--lr", "0.0003", "--backbone-lr-factor", "0.1", "--weight-decay", "0.05", "--min-crop", "0.6", "--epochs", "2"]
+TUNED = ["--lr", "0.001", "--backbone-lr-factor", "0.1", "--weight-decay", "0.05", "--min-crop", "0.6", "--epochs", "4"]
 ROWS = {
     "gap": ["--pooling", "gap", *FROZEN, "--epochs", "8"],
     "gmp": ["--pooling", "gmp", *FROZEN, "--epochs", "32"],
