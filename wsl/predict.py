@@ -20,7 +20,7 @@ from wsl.config import BoxConfig, PickConfig, Preprocessing, RuntimeConfig
 from wsl.data import Geometry, find_images, fit, read_image, to_tensor
 from wsl.errors import BadImageError, UserError
 from wsl.maps import boxes_from_map, non_max_suppression, peak
-from wsl.models import Localizer, choose_device, choose_dtype
+from wsl.models import Localizer, autocast, choose_device, choose_dtype
 from wsl.models.fuse import fuse_batch_norm
 from wsl.results import Localization
 
@@ -123,7 +123,7 @@ class Predictor:
 
     def _forward(self, batch: list[_Prepared]) -> list[_Output]:
         outputs = []
-        with torch.inference_mode(), self._arithmetic():
+        with torch.inference_mode(), autocast(self.device, self.dtype):
             pixels = torch.from_numpy(np.stack([image.pixels for image in batch]))
             scores, maps = self.model(to_tensor(pixels, self.preprocessing, self.device, torch.float32))
             probabilities = self.model.probabilities(scores).cpu().numpy()
@@ -132,9 +132,6 @@ class Predictor:
                 some = maps[row, chosen].float().cpu().numpy()
                 outputs.append(_Output(image, probabilities[row], dict(zip(chosen, some, strict=True))))
         return outputs
-
-    def _arithmetic(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
 
     def _choose(self, probabilities: FloatArray, wanted: Classes) -> list[int]:
         chosen = self._picked + self._indices(wanted)

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 
 from wsl.config import OptimConfig
-from wsl.models import Localizer
-from wsl.training.loop import autocast, run_epoch
+from wsl.models import Localizer, autocast
+from wsl.training.loop import run_epoch
 from wsl.training.optimizer import create_optimizer
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]

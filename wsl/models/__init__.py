@@ -2,13 +2,14 @@
 
 from wsl.models.backbone import Backbone, create_backbone, create_classifier, list_backbones
 from wsl.models.checkpoint import create, load, open_model, save
-from wsl.models.device import choose_device, choose_dtype
+from wsl.models.device import autocast, choose_device, choose_dtype
 from wsl.models.localizer import Localizer, Recipe
 
 __all__ = [
     "Backbone",
     "Localizer",
     "Recipe",
+    "autocast",
     "choose_device",
     "choose_dtype",
     "create",

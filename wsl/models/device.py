@@ -42,6 +42,16 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """The network's arithmetic: float32, or lower precision where torch holds that to be safe.
+
+    >>> with autocast(torch.device("cpu"), torch.bfloat16):
+    ...     (torch.ones(1, 1) @ torch.ones(1, 1)).dtype
+    torch.bfloat16
+    """
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
 def _computes_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))

@@ -18,7 +18,7 @@ from wsl.config import RuntimeConfig, to_json
 from wsl.data import Batch, ImageDataset, collate, start_worker, to_tensor
 from wsl.errors import BadImageError, RunError
 from wsl.files import replacing
-from wsl.models import Localizer, choose_dtype
+from wsl.models import Localizer, autocast, choose_dtype
 from wsl.progress import progress
 from wsl.samples import SampleSet
 
@@ -110,7 +110,7 @@ class FeatureCache:
             return None
         images = to_tensor(batch.images, self._preprocessing, self._device, torch.float32)
         images = images.flip(3) if mirrored else images
-        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+        with autocast(self._device, self._dtype):
             features = self._backbone(images).float()
         if not bool(features.isfinite().all()):
             raise RunError("a feature of the backbone is not finite: try --precision fp32, or look at its weights")

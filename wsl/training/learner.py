@@ -15,10 +15,10 @@ from torch.distributed.algorithms.join import Join
 from heads import HeadOutput
 from wsl.config import TrainConfig
 from wsl.errors import UserError
-from wsl.models import Localizer, choose_dtype
+from wsl.models import Localizer, autocast, choose_dtype
 from wsl.progress import Advance
 from wsl.samples import SampleSet
-from wsl.training.loop import EpochStats, autocast, run_epoch
+from wsl.training.loop import EpochStats, run_epoch
 from wsl.training.optimizer import create_optimizer, trains_backbone
 from wsl.training.sources import FeatureSource, ImageSource, Shard, Source
 from wsl.training.validation import Scores, validate

@@ -12,6 +12,7 @@ from torch import nn
 
 from wsl.config import OptimConfig
 from wsl.errors import RunError
+from wsl.models import autocast
 from wsl.progress import Advance
 from wsl.training.losses import LOSSES
 from wsl.training.optimizer import lr_factor, set_lr
@@ -112,13 +113,3 @@ def _finite(value: torch.Tensor, config: OptimConfig, epoch: int, step: int) -> 
             "finished epoch is kept; start again with a lower --lr or with --clip-norm 1"
         )
     return number
-
-
-def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """The network's arithmetic: float32, or lower precision where torch holds that to be safe.
-
-    >>> with autocast(torch.device("cpu"), torch.bfloat16):
-    ...     (torch.ones(1, 1) @ torch.ones(1, 1)).dtype
-    torch.bfloat16
-    """
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
