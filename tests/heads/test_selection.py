@@ -25,7 +25,7 @@ def test_a_proportion_of_its_own_denominator_is_its_numerator(n, data):
 @settings(deadline=None)
 @given(digits=st.integers(1, 9999), n=st.integers(1, 10_000), rounding=st.sampled_from(["floor", "round"]))
 def test_a_proportion_is_the_decimal_number_that_one_reads(reference, digits, n, rounding):
-    assert count(digits / 10_000, n, rounding) == reference.locations(Fraction(digits, 10_000), n, rounding)
+    assert count(digits / 10_000, n, rounding) == reference.poolings.locations(Fraction(digits, 10_000), n, rounding)
 
 
 @settings(deadline=None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -134,7 +135,9 @@ class _Tracer(fx.Tracer):
     """Traces into everything but torch's own layers and those whose training mode must stay a question."""
 
     def __init__(self) -> None:
-        super().__init__(autowrap_modules=(math, torchvision.ops))
+        # torch 2.14 declares a tuple of one module, later releases of any number.
+        wrapped: Any = (math, torchvision.ops)
+        super().__init__(autowrap_modules=wrapped)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return type(m).__name__ in ("StochasticDepth", "DropPath") or super().is_leaf_module(m, module_qualified_name)
