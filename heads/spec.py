@@ -1,7 +1,7 @@
 """Spec strings, the names of poolings everywhere: ``weldon(k_max=0.2, k_min=0.2)`` <-> module.
 
-A spec is a name, or a name with keyword arguments that are numbers or words, quoted or not. It is parsed,
-never evaluated. The way back is ``repr(module)``.
+A spec is a name, or a name with keyword arguments that are numbers, words, quoted or not, or tuples of those. It
+is parsed, never evaluated. The way back is ``repr(module)``.
 """
 
 import ast
@@ -11,10 +11,14 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from heads import pooling
+from heads._specified import Specified
 from heads.pooling import Pooling
+
+M = TypeVar("M", bound=Specified)
+Value: TypeAlias = "int | float | str | bool | tuple[Value, ...] | None"
 
 POOLINGS: Mapping[str, type[Pooling]] = MappingProxyType(
     {
@@ -56,17 +60,22 @@ def create_pooling(spec: str) -> Pooling:
     Traceback (most recent call last):
     ValueError: unknown pooling 'weldn': did you mean 'weldon'?
     """
+    return _create(spec, POOLINGS, "pooling")
+
+
+def _create(spec: str, known: Mapping[str, type[M]], kind: str) -> M:
+    """The module that a spec string names among those of its kind."""
     name, arguments = parse_spec(spec)
-    if name not in POOLINGS:
-        raise ValueError(f"unknown pooling {name!r}: {_suggestion(name, POOLINGS)}")
-    known = inspect.signature(POOLINGS[name]).parameters
+    if name not in known:
+        raise ValueError(f"unknown {kind} {name!r}: {_suggestion(name, known)}")
+    parameters = inspect.signature(known[name]).parameters
     for argument in arguments:
-        if argument not in known:
-            raise ValueError(f"pooling {name!r} has no argument {argument!r}: {_suggestion(argument, known)}")
+        if argument not in parameters:
+            raise ValueError(f"{kind} {name!r} has no argument {argument!r}: {_suggestion(argument, parameters)}")
     try:
-        return POOLINGS[name](**arguments)
+        return known[name](**arguments)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"pooling {spec!r}: {error}") from error
+        raise ValueError(f"{kind} {spec!r}: {error}") from error
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
@@ -106,8 +115,10 @@ def _parse_expression(spec: str) -> ast.expr:
         raise _malformed(spec) from None
 
 
-def _value(node: ast.expr, spec: str) -> int | float | str | bool | None:
+def _value(node: ast.expr, spec: str) -> Value:
     match node:
+        case ast.Tuple(elts=items) | ast.List(elts=items):
+            return tuple(_value(item, spec) for item in items)
         case ast.Constant(value=int() | float() | str() | None as value):
             return value
         case ast.Name(id=word):

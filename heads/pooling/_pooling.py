@@ -1,40 +1,12 @@
-"""What all poolings share: a repr that is the spec string which creates them."""
+"""What all poolings share."""
 
-import inspect
-from fractions import Fraction
-
-from torch import nn
+from heads._specified import Specified
 
 
-class Pooling(nn.Module):
+class Pooling(Specified):
     """A class map becomes a score: (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
-    A subclass bears the name of its spec in other letter case (``KMax`` is ``kmax``) and keeps every argument
-    of its constructor in an attribute of the same name. Arguments that can be given by position are always
-    part of the repr, keyword-only ones when they differ from their default.
-
     >>> from heads.pooling import WELDON
-    >>> WELDON(k_max=0.2, reduction="mean")
-    weldon(k_max=0.2, k_min=0.2, reduction=mean)
+    >>> WELDON(k_max=0.2)
+    weldon(k_max=0.2, k_min=0.2)
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def __repr__(self) -> str:
-        shown = []
-        for argument in inspect.signature(type(self)).parameters.values():
-            value = getattr(self, argument.name)
-            if argument.kind is not argument.KEYWORD_ONLY or value != argument.default:
-                shown.append(f"{argument.name}={_format(value)}")
-        name = type(self).__name__.lower()
-        return f"{name}({', '.join(shown)})" if shown else name
-
-
-def _format(value: object) -> str:
-    """A value as it stands in a spec: whole floats without their point, words without quotes."""
-    if isinstance(value, Fraction):
-        value = float(value)
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value)) if abs(value) < 1e15 else repr(value)
-    return value if isinstance(value, str) else repr(value)

@@ -52,6 +52,11 @@ def test_other_ways_to_write_a_spec(spec, canonical):
     assert repr(heads.create_pooling(spec)) == canonical
 
 
+def test_values_may_be_tuples_or_lists():
+    expected = ("pyramid", {"levels": (4, 2, 1), "ks": ((1, "all"),), "one": (0.5,)})
+    assert parse_spec("pyramid(levels=(4, 2, 1), ks=[(1, all)], one=(0.5,))") == expected
+
+
 def test_a_spec_is_the_call_of_the_class():
     assert parse_spec("weldon(k_max=0.2, k_min=-1, reduction=mean)") == (
         "weldon",

@@ -1,0 +1,42 @@
+"""Modules whose repr is the spec string that creates them."""
+
+import inspect
+from fractions import Fraction
+
+from torch import nn
+
+
+class Specified(nn.Module):
+    """A module with a name: its repr is the spec string of a new one with the same arguments.
+
+    A subclass bears the name of its spec in other letter case (``KMax`` is ``kmax``) and keeps every argument
+    of its constructor in an attribute of the same name. Arguments that can be given by position are always
+    part of the repr, keyword-only ones when they differ from their default.
+
+    >>> from heads.pooling import WELDON
+    >>> WELDON(k_max=0.2, reduction="mean")
+    weldon(k_max=0.2, k_min=0.2, reduction=mean)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def __repr__(self) -> str:
+        shown = []
+        for argument in inspect.signature(type(self)).parameters.values():
+            value = getattr(self, argument.name)
+            if argument.kind is not argument.KEYWORD_ONLY or value != argument.default:
+                shown.append(f"{argument.name}={_format(value)}")
+        name = type(self).__name__.lower()
+        return f"{name}({', '.join(shown)})" if shown else name
+
+
+def _format(value: object) -> str:
+    """A value as it stands in a spec: whole floats without their point, words without quotes."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_format, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, Fraction):
+        value = float(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value)) if abs(value) < 1e15 else repr(value)
+    return value if isinstance(value, str) else repr(value)
