@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -51,6 +52,16 @@ Examples:
   wsl-visualize --predictions found --out found/pictures
   wsl-visualize --predictions found --data VOCdevkit/VOC2012 --split val --per-class --file-format pdf --out sheets
 """
+EXPORT = """Hand boxes, masks or a model on to another tool.
+
+Examples:
+
+  wsl-export found --format coco --out annotations
+  wsl-export found --format yolo --min-score 0.5 --copy-images --out dataset
+  wsl-export tasks.json --source-format label-studio --format voc --out corrected
+  wsl-export found --format voc-masks --out masks
+  wsl-export runs/gap --format onnx --out gap.onnx
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +70,14 @@ class _LocalizeFlags(settings.LocalizeConfig):
 
     sources: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="IMAGE|FOLDER|GLOB ...")]
     """Images, folders or globs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ExportFlags(settings.ExportConfig):
+    """The source stands without a flag."""
+
+    source: Annotated[Positional[Path], tyro.conf.arg(metavar="SOURCE")]
+    """Localizations (a folder of wsl-localize, or another tool's with --source-format), or for onnx and torch a run."""
 
 
 def train(args: Sequence[str] | None = None) -> int:
@@ -119,6 +138,22 @@ def visualize(args: Sequence[str] | None = None) -> int:
         print(config.out)
 
     return _run(work, settings.VisualizeConfig, VISUALIZE, args)
+
+
+def export(args: Sequence[str] | None = None) -> int:
+    """`wsl-export`."""
+
+    def work(config: settings.ExportConfig) -> None:
+        from wsl.verbs.export import export as run
+
+        result = run(config)
+        if result.max_difference is None:
+            print(f"{result.boxes} boxes in {result.images} images")
+        else:
+            print(f"outputs within {result.max_difference:.2g} of PyTorch's")
+        print(result.path)
+
+    return _run(work, _ExportFlags, EXPORT, args)
 
 
 def _run(work: Callable[[C], None], kind: Any, description: str, args: Sequence[str] | None) -> int:

@@ -20,7 +20,7 @@ from wsl.config import BoxConfig, PickConfig, Preprocessing, RuntimeConfig
 from wsl.data import Geometry, find_images, fit, read_image, to_tensor
 from wsl.errors import BadImageError, UserError
 from wsl.maps import boxes_from_map, non_max_suppression, peak
-from wsl.models import Localizer, autocast, choose_device, choose_dtype
+from wsl.models import Localizer, OnnxLocalizer, autocast, choose_device, choose_dtype
 from wsl.models.fuse import fuse_batch_norm
 from wsl.results import Localization
 
@@ -60,7 +60,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: Localizer,
+        model: Localizer | OnnxLocalizer,
         *,
         pick: PickConfig | None = None,
         boxes: BoxConfig | None = None,
@@ -76,10 +76,10 @@ class Predictor:
         # Larger batches on the CPU leave its caches, and their blocks go back to the system after each layer.
         self.batch_size = batch_size or (8 if self.device.type == "cpu" else 32)
         self.classes = model.classes
-        self.grid = model.backbone.grid
+        self.grid = model.grid
         self._index = {name: i for i, name in enumerate(self.classes)}
         self._picked = self._indices(self.pick.classes)
-        fused = fuse_batch_norm(model)
+        fused = fuse_batch_norm(model) if isinstance(model, Localizer) else model
         self.model = fused.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def stream(self, items: Iterable[tuple[Path, Classes]]) -> Iterator[Localization]:

@@ -100,8 +100,10 @@ def find_localizations(path: Path) -> Path:
     raise UserError(f"no localizations at {path}: expected {FILE_NAME} as wsl-localize writes it{hint}")
 
 
-def read_localizations(path: Path) -> Iterator[Localization]:
+def read_localizations(path: Path, *, maps: bool = True) -> Iterator[Localization]:
     """Stream localizations from a results file or its folder, with their maps when those were stored.
+
+    Without ``maps`` only their place is given.
 
     Raises:
         UserError: a line is not a localization, or a map file is missing, outside the folder or malformed.
@@ -113,7 +115,7 @@ def read_localizations(path: Path) -> Iterator[Localization]:
                 continue
             try:
                 found = Localization.from_json(json.loads(line))
-                yield _with_maps(found, file.parent)
+                yield _with_maps(found, file.parent) if maps else found
             except (json.JSONDecodeError, RecursionError) as error:
                 raise UserError(f"{file}:{number}: not JSON ({error}): was the file cut off?") from error
             except UserError as error:
