@@ -18,7 +18,7 @@ from wsl.boxes import Boxes
 from wsl.data import image_size, read_coco, read_voc
 from wsl.errors import UserError
 from wsl.formats.exchange import FORMATS
-from wsl.formats.labelled import Labelled
+from wsl.formats.exchange.labelled import Labelled
 
 READABLE = [name for name, known in FORMATS.items() if known.read]
 NAMES = [

@@ -9,8 +9,8 @@ from pycocotools import mask as coco_mask
 
 from wsl.boxes import Boxes
 from wsl.errors import UserError
-from wsl.formats.labelled import Labelled
-from wsl.formats.masks import class_mask, voc_palette, write_coco_masks, write_voc_masks
+from wsl.formats.exchange.labelled import Labelled
+from wsl.formats.exchange.masks import class_mask, voc_palette, write_coco_masks, write_voc_masks
 from wsl.maps import heatmap
 from wsl.results import Localization
 

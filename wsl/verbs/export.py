@@ -16,8 +16,8 @@ from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.formats import LocalizationWriter, read_localizations
 from wsl.formats.exchange import FORMATS
-from wsl.formats.labelled import Labelled, common_root, from_localization, to_localization
-from wsl.formats.masks import write_coco_masks, write_voc_masks
+from wsl.formats.exchange.labelled import Labelled, common_root, from_localization, to_localization
+from wsl.formats.exchange.masks import write_coco_masks, write_voc_masks
 from wsl.progress import track
 from wsl.results import Localization
 

@@ -11,9 +11,9 @@ import yaml
 
 from wsl.errors import UserError
 from wsl.files import write_text
-from wsl.formats.labelled import Labelled, class_index, number_of
-from wsl.formats.parsing import boxes_of, number, read_text, rows_of
-from wsl.formats.voc import Stems
+from wsl.formats.exchange.labelled import Labelled, class_index, number_of
+from wsl.formats.exchange.parsing import boxes_of, number, read_text, rows_of
+from wsl.formats.exchange.voc import Stems
 
 Sizes = Callable[[Path], tuple[int, int]]
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")

@@ -10,8 +10,8 @@ from typing import Any
 
 from wsl.errors import UserError
 from wsl.files import replacing
-from wsl.formats.labelled import Labelled, class_index, number_of
-from wsl.formats.parsing import boxes_of, number, rows_of
+from wsl.formats.exchange.labelled import Labelled, class_index, number_of
+from wsl.formats.exchange.parsing import boxes_of, number, rows_of
 
 COLUMNS = ("image", "width", "height", "label", "score", "x0", "y0", "x1", "y1")
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from wsl.errors import UserError
 from wsl.files import write_text
-from wsl.formats.labelled import Labelled, class_index, number_of
-from wsl.formats.parsing import boxes_of, load_json, number, rows_of
-from wsl.formats.voc import Stems
+from wsl.formats.exchange.labelled import Labelled, class_index, number_of
+from wsl.formats.exchange.parsing import boxes_of, load_json, number, rows_of
+from wsl.formats.exchange.voc import Stems
 
 _EXPECTED = "LabelMe's shapes, imagePath, imageWidth and imageHeight"
 

@@ -14,8 +14,8 @@ from typing import Any, TextIO
 
 from wsl.errors import UserError
 from wsl.files import replacing
-from wsl.formats.labelled import Labelled, class_index, number_of
-from wsl.formats.parsing import boxes_of, load_json, number, rows_of
+from wsl.formats.exchange.labelled import Labelled, class_index, number_of
+from wsl.formats.exchange.parsing import boxes_of, load_json, number, rows_of
 
 _EXPECTED = "COCO annotations (images, annotations, categories)"
 

@@ -12,9 +12,9 @@ from pycocotools import mask as coco_mask
 
 from wsl.errors import UserError
 from wsl.files import replacing, write_text
-from wsl.formats.coco_results import NumberedResults
-from wsl.formats.labelled import Labelled, class_index, number_of
-from wsl.formats.voc import Stems
+from wsl.formats.exchange.coco_results import NumberedResults
+from wsl.formats.exchange.labelled import Labelled, class_index, number_of
+from wsl.formats.exchange.voc import Stems
 from wsl.maps import heatmap
 from wsl.results import Localization
 

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 
 from wsl.errors import UserError
 from wsl.files import replacing
-from wsl.formats.labelled import Labelled, class_index, number_of
-from wsl.formats.parsing import boxes_of, load_json, number, rows_of, xml_bytes
+from wsl.formats.exchange.labelled import Labelled, class_index, number_of
+from wsl.formats.exchange.parsing import boxes_of, load_json, number, rows_of, xml_bytes
 
 _EXPECTED = "Label Studio's tasks with predictions or annotations"
 _LOCAL = "/data/local-files/?d="

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from wsl.formats.coco import read_coco, write_coco
-from wsl.formats.coco_results import write_coco_results
-from wsl.formats.cvat import read_cvat, write_cvat
-from wsl.formats.label_studio import read_label_studio, write_label_studio
-from wsl.formats.labelled import Labelled
-from wsl.formats.labelme import read_labelme, write_labelme
-from wsl.formats.table import read_table, write_table
-from wsl.formats.voc import read_voc, write_voc
-from wsl.formats.yolo import Sizes, read_yolo, write_yolo
+from wsl.formats.exchange.coco import read_coco, write_coco
+from wsl.formats.exchange.coco_results import write_coco_results
+from wsl.formats.exchange.cvat import read_cvat, write_cvat
+from wsl.formats.exchange.label_studio import read_label_studio, write_label_studio
+from wsl.formats.exchange.labelled import Labelled
+from wsl.formats.exchange.labelme import read_labelme, write_labelme
+from wsl.formats.exchange.table import read_table, write_table
+from wsl.formats.exchange.voc import read_voc, write_voc
+from wsl.formats.exchange.yolo import Sizes, read_yolo, write_yolo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

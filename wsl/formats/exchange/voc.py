@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 from wsl.errors import UserError
 from wsl.files import replacing, write_text
-from wsl.formats.labelled import Labelled, class_index, number_of
-from wsl.formats.parsing import boxes_of, load_xml, number, rows_of, xml_bytes
+from wsl.formats.exchange.labelled import Labelled, class_index, number_of
+from wsl.formats.exchange.parsing import boxes_of, load_xml, number, rows_of, xml_bytes
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 

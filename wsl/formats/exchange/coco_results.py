@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from wsl.files import replacing, write_text
-from wsl.formats.coco import CocoNames, append_record
-from wsl.formats.labelled import Labelled, class_index, number_of
-from wsl.formats.parsing import rows_of
+from wsl.formats.exchange.coco import CocoNames, append_record
+from wsl.formats.exchange.labelled import Labelled, class_index, number_of
+from wsl.formats.exchange.parsing import rows_of
 
 
 def write_coco_results(
