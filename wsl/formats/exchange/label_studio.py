@@ -41,7 +41,7 @@ def write_label_studio(images: Iterable[Labelled], out: Path, classes: Sequence[
     for name in index:
         ElementTree.SubElement(rectangles, "Label", value=name)
     with replacing(out / "labelling.xml") as temporary:
-        temporary.write_bytes(xml_bytes(interface))
+        temporary.write_bytes(xml_bytes(interface, declared=False))  # it is pasted into a form
     path = out / "tasks.json"
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write("[")

@@ -63,8 +63,8 @@ def read_text(path: Path, expected: str) -> str:
         raise UserError(f"{path}: not UTF-8 text; expected {expected}") from error
 
 
-def xml_bytes(root: Writing.Element) -> bytes:
-    """An XML document, indented.
+def xml_bytes(root: Writing.Element, *, declared: bool = True) -> bytes:
+    """An XML document, indented, with or without the line that says so.
 
     Raises:
         UserError: a name holds a character that XML cannot write.
@@ -78,7 +78,7 @@ def xml_bytes(root: Writing.Element) -> bytes:
             if _NOT_XML.search(text):
                 raise UserError(f"{text!r} holds a character that XML cannot write: rename the file or the class")
     Writing.indent(root)
-    return bytes(Writing.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
+    return bytes(Writing.tostring(root, encoding="utf-8", xml_declaration=declared)) + b"\n"
 
 
 def number(value: Any, what: str) -> float:
