@@ -62,7 +62,7 @@ def flags(kind: type, prefix: str = "") -> list[str]:
 
 
 RUNTIME = ["device", "precision", "workers", "strict"]
-DATA = ["data", "format", "year", "download"]
+DATA = ["data", "format", "image_root", "year", "download"]
 BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from wsl.config.checks import check
 
-DataFormat = Literal["auto", "voc", "coco", "folder", "csv"]
+DataFormat = Literal["auto", "voc", "coco", "wsol", "folder", "csv"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["warp", "letterbox"]
 BoxRule = Literal["largest", "all", "peak"]
@@ -37,9 +37,12 @@ class DataConfig:
     """Where the images and their labels are."""
 
     data: Path
-    """A VOC folder (VOCdevkit/VOC2012), a COCO folder or JSON, an image folder (class/image.jpg), or a CSV."""
+    """A VOC folder (VOCdevkit/VOC2012), a COCO folder or JSON, an image folder (class/image.jpg), a CSV, or
+    metadata lists of the WSOL benchmark (<split>/image_ids.txt)."""
     format: DataFormat = "auto"
     """The layout of --data; auto looks at what is there."""
+    image_root: Path | None = None
+    """The folder of the images that metadata lists name, when it is not found beside them."""
     year: str | None = None
     """VOC year, when --data holds several (VOC2007, VOC2012)."""
     download: bool = False

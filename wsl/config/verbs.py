@@ -27,7 +27,7 @@ class LocalizeConfig:
     heatmaps: bool = False
     """Also write a PNG overlay of each map."""
     maps: bool = False
-    """Also write the raw maps: maps/<image>.npy, float16, at the network's resolution."""
+    """Also write the raw maps: maps/shard-0000.npy, …, float16, at the network's resolution."""
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None

@@ -10,6 +10,7 @@ from wsl.data.multilabel import read_csv
 from wsl.data.reading import detect_format, read_samples, targets
 from wsl.data.transforms import augment, fit, place, to_tensor
 from wsl.data.voc import VOC_CLASSES, read_voc
+from wsl.data.wsol_lists import read_wsol
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -31,6 +32,7 @@ __all__ = [
     "read_image",
     "read_samples",
     "read_voc",
+    "read_wsol",
     "start_worker",
     "targets",
     "to_tensor",

@@ -65,6 +65,7 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
             boxes += len(found.boxes)
         if not images:
             raise RunError(f"none of the {len(paths)} images could be read: see the lines above")
+    store.finish()
     return LocalizeResult(
         localizations=writer.path,
         images=images,
