@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from wsl import maps as class_maps
 from wsl.boxes import BoolArray, Boxes
 from wsl.errors import UserError
-from wsl.metrics.class_mean import ClassMean
 from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold
-from wsl.metrics.protocol import annotated_boxes
+from wsl.metrics.protocol import StreamingMetric, annotated_boxes
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
@@ -70,7 +70,7 @@ def max_box_acc(
     )
 
 
-class MaxBoxAcc:
+class MaxBoxAcc(StreamingMetric):
     """MaxBoxAcc over the images of a data set, one `Metric` an IoU level.
 
     The value is over images, each alike (as in the benchmark), and ``per_class`` holds each class at the same
@@ -89,6 +89,11 @@ class MaxBoxAcc:
     ('MaxBoxAcc@0.5', 1.0)
     """
 
+    trials: torch.Tensor
+    hits: torch.Tensor
+    baseline_hits: torch.Tensor
+    missing: torch.Tensor
+
     def __init__(
         self,
         classes: Sequence[str],
@@ -97,16 +102,17 @@ class MaxBoxAcc:
         single_object: bool = True,
         num_thresholds: int = 100,
         report_classes: Sequence[str] = (),
+        **settings: Any,
     ) -> None:
+        super().__init__(classes, report_classes, **settings)
         self.single_object = single_object
         self.iou_thresholds = _levels(iou_thresholds)
         self._thresholds = _thresholds(num_thresholds)
-        self._mean = ClassMean(classes, report_classes)
-        levels = len(self.iou_thresholds)
-        self._hits = {label: np.zeros((levels, num_thresholds), np.int64) for label in self._mean.classes}
-        self._baseline = {label: np.zeros(levels, np.int64) for label in self._mean.classes}
-        self._trials = dict.fromkeys(self._mean.classes, 0)
-        self._missing = 0
+        shape = len(self._mean.classes), len(self.iou_thresholds)
+        self._add_counter("trials", shape[0])
+        self._add_counter("hits", *shape, num_thresholds)
+        self._add_counter("baseline_hits", *shape)
+        self._add_counter("missing")
 
     def update(self, found: Localization, sample: Sample) -> None:
         """Take in the maps of one image.
@@ -121,32 +127,35 @@ class MaxBoxAcc:
             target = truths.of(label).xyxy
             if not len(target):
                 continue
-            self._trials[label] += 1
-            self._baseline[label] += best_iou(centre_box(found.size), target)[0] >= np.array(self.iou_thresholds)
+            row = self._index[label]
+            self.trials[row] += 1
+            centred = best_iou(centre_box(found.size), target)[0] >= np.array(self.iou_thresholds)
+            self.baseline_hits[row] += torch.as_tensor(centred, device=self.device)
             score_map = (found.maps or {}).get(label)
             if score_map is None or not np.isfinite(score_map).all():
-                self._missing += 1
+                self.missing += 1
                 continue
-            self._hits[label] += _hits(score_map, target, found.size, self._thresholds, self.iou_thresholds)
+            hits = _hits(score_map, target, found.size, self._thresholds, self.iou_thresholds)
+            self.hits[row] += torch.as_tensor(hits, device=self.device)
 
     def compute(self) -> tuple[Metric, ...]:
         """One metric an IoU level; no value when no image came with a map."""
-        measured = sum(self._trials.values()) > self._missing
-        counts = self._trials if measured else {}
-        reported = np.array([self._hits[label] for label in self._mean.report_classes]).sum(axis=0)
+        trials, hits, baseline = (state.cpu().numpy() for state in (self.trials, self.hits, self.baseline_hits))
+        measured = bool(self.missing < self.trials.sum())
+        tried = [(label, i) for label, i in self._index.items() if trials[i] and measured]
+        reported = hits[[self._index[label] for label in self._mean.report_classes]].sum(axis=0)
         what = "single-object images" if self.single_object else "(image, class) pairs"
-        missing = f"; {self._missing} without a map: misses" if self._missing else ""
+        missing = f"; {int(self.missing)} without a map: misses" if self.missing else ""
         found = []
-        for i, level in enumerate(self.iou_thresholds):
-            best = int(reported[i].argmax())
+        for level, value in enumerate(self.iou_thresholds):
+            best = int(reported[level].argmax())
             threshold = f"best threshold {self._thresholds[best]:g} on the evaluated split (optimistic)"
-            tried = [(label, trials) for label, trials in counts.items() if trials]
             found.append(
                 self._mean.metric(
-                    f"MaxBoxAcc@{level:g}",
-                    {label: self._hits[label][i, best] / trials for label, trials in tried},
-                    counts,
-                    baseline={label: self._baseline[label][i] / trials for label, trials in tried},
+                    f"MaxBoxAcc@{value:g}",
+                    {label: hits[i, level, best] / trials[i] for label, i in tried},
+                    {label: int(trials[i]) for label, i in tried},
+                    baseline={label: baseline[i, level] / trials[i] for label, i in tried},
                     pooled=True,
                     note=f"{what}{missing}; {threshold}" if measured else "",
                 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from wsl.errors import UserError
@@ -75,42 +74,6 @@ class ClassMean:
             baseline=None if baseline is None else _weighted_mean([baseline[label] for label in reported], weights),
             note=note,
         )
-
-
-class HitTally:
-    """Hits and trials of each class, for a method and for the baseline that sees the same trials.
-
-    >>> tally = HitTally(ClassMean(["cat", "dog"]))
-    >>> tally.add("dog", hit=True, baseline=False)
-    >>> tally.add("dog", hit=False, baseline=False)
-    >>> tally.metric("pointing").value, tally.metric("pointing").baseline
-    (0.5, 0.0)
-    """
-
-    def __init__(self, mean: ClassMean) -> None:
-        self._mean = mean
-        self._trials: Counter[str] = Counter()
-        self._hits: Counter[str] = Counter()
-        self._baseline: Counter[str] = Counter()
-
-    def add(self, label: str, *, hit: bool, baseline: bool) -> None:
-        """Count one trial of a class."""
-        self._trials[label] += 1
-        self._hits[label] += hit
-        self._baseline[label] += baseline
-
-    @property
-    def trials(self) -> int:
-        """All trials of all classes."""
-        return self._trials.total()
-
-    def metric(self, name: str, *, pooled: bool = False, note: str = "") -> Metric:
-        """Hits over trials: the mean over classes, or with ``pooled`` over all trials."""
-        rates, chance = (
-            {label: hits[label] / trials for label, trials in self._trials.items()}
-            for hits in (self._hits, self._baseline)
-        )
-        return self._mean.metric(name, rates, self._trials, baseline=chance, pooled=pooled, note=note)
 
 
 def _weighted_mean(values: Sequence[float], weights: Sequence[int]) -> float | None:

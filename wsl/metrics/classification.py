@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from wsl.errors import UserError
-from wsl.metrics.class_mean import ClassMean
+from wsl.metrics.protocol import StreamingMetric
 from wsl.metrics.ranking import Method, ranking_ap, require_method
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
@@ -46,7 +48,7 @@ def average_precision(scores: npt.ArrayLike, targets: npt.ArrayLike, method: Met
     return ranking_ap(scores[counted], positive, int(positive.sum()), method)
 
 
-class ClassificationAP:
+class ClassificationAP(StreamingMetric):
     """Mean over classes of the average precision of the class scores (mAP).
 
     ``counts`` are the images that contain the class. A class that ``found.scores`` does not name ranks last, tied
@@ -64,13 +66,18 @@ class ClassificationAP:
     """
 
     def __init__(
-        self, classes: Sequence[str], method: Method = "all-point", *, report_classes: Sequence[str] = ()
+        self,
+        classes: Sequence[str],
+        method: Method = "all-point",
+        *,
+        report_classes: Sequence[str] = (),
+        **settings: Any,
     ) -> None:
         require_method(method)
+        super().__init__(classes, report_classes, **settings)
         self.method: Method = method
-        self._mean = ClassMean(classes, report_classes)
-        self._scores: list[npt.NDArray[np.float64]] = []
-        self._targets: list[npt.NDArray[np.int8]] = []
+        self._add_rows("scores", len(self._mean.classes), dtype=torch.float64)
+        self._add_rows("targets", len(self._mean.classes), dtype=torch.int8)
 
     def update(self, found: Localization, sample: Sample) -> None:
         """Take in the scores of one image.
@@ -83,17 +90,14 @@ class ClassificationAP:
             if math.isnan(score):
                 raise UserError(f"{found.path}: the score of {label!r} is NaN, expected a number: localize it again")
         classes, labels, ignored = self._mean.classes, set(sample.labels), set(sample.ignored)
-        self._scores.append(np.array([found.scores.get(label, -math.inf) for label in classes], np.float64))
-        self._targets.append(
-            np.array([1 if label in labels else -1 if label in ignored else 0 for label in classes], np.int8)
-        )
+        self._append("scores", [found.scores.get(label, -math.inf) for label in classes])
+        self._append("targets", [1 if label in labels else -1 if label in ignored else 0 for label in classes])
 
     def compute(self) -> Metric:
         """The mean AP over the classes that have positives; no value when no image came with a score."""
         name = "mAP" if self.method == "all-point" else f"mAP ({self.method})"
         classes = self._mean.classes
-        scores = np.array(self._scores).reshape(-1, len(classes))
-        targets = np.array(self._targets, np.int8).reshape(-1, len(classes))
+        scores, targets = self._rows("scores"), self._rows("targets")
         missing = np.isneginf(scores)
         if missing.all():
             return self._mean.metric(name, {}, {})

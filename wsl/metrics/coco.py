@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from wsl.boxes import Boxes
 from wsl.errors import UserError
-from wsl.metrics.class_mean import ClassMean
-from wsl.metrics.protocol import annotated_boxes
+from wsl.metrics.protocol import StreamingMetric, annotated_boxes
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
@@ -62,7 +62,7 @@ def coco_ap(detections: Sequence[Boxes], truths: Sequence[Boxes], classes: Seque
     return np.where(ap < 0, np.nan, ap)
 
 
-class CocoAP:
+class CocoAP(StreamingMetric):
     """COCO's AP over IoU 0.50 to 0.95, AP50 and AP75, each the mean over classes.
 
     ``counts`` are the annotated boxes that are not difficult. There is no baseline: that of `VOCDetectionAP` tells
@@ -76,10 +76,15 @@ class CocoAP:
     [('COCO AP', 1.0), ('COCO AP50', 1.0), ('COCO AP75', 1.0)]
     """
 
-    def __init__(self, classes: Sequence[str], *, report_classes: Sequence[str] = ()) -> None:
-        self._mean = ClassMean(classes, report_classes)
-        self._detections: list[Boxes] = []
-        self._truths: list[Boxes] = []
+    def __init__(self, classes: Sequence[str], *, report_classes: Sequence[str] = (), **settings: Any) -> None:
+        super().__init__(classes, report_classes, **settings)
+        for name in ("found", "true"):
+            # An image's boxes follow each other; how many they are tells where the next image's begin.
+            self._add_rows(f"{name}_counts", dtype=torch.int64)
+            self._add_rows(f"{name}_labels", dtype=torch.int32)
+            self._add_rows(f"{name}_xyxy", 4, dtype=torch.float32)
+        self._add_rows("found_scores", dtype=torch.float32)
+        self._add_rows("true_difficult", dtype=torch.int8)
 
     def update(self, found: Localization, sample: Sample) -> None:
         """Take in the boxes of one image.
@@ -89,24 +94,38 @@ class CocoAP:
         """
         truths = annotated_boxes(sample)
         self._mean.require(truths.labels, sample.path)
-        self._detections.append(found.boxes)
-        self._truths.append(truths)
+        boxes = found.boxes.select([i for i, label in enumerate(found.boxes.labels) if label in self._mean])
+        for name, kept in (("found", boxes), ("true", truths)):
+            self._append(f"{name}_counts", [len(kept)])
+            self._append(f"{name}_labels", [self._index[label] for label in kept.labels])
+            self._append(f"{name}_xyxy", kept.xyxy)
+        self._append("found_scores", boxes.scores)
+        self._append("true_difficult", truths.difficult)
 
     def compute(self) -> tuple[Metric, ...]:
         """AP, AP50 and AP75; no value when nothing was detected in any image."""
         columns = {"COCO AP": slice(None), "COCO AP50": slice(0, 1), "COCO AP75": slice(5, 6)}
-        if not any(label in self._mean for boxes in self._detections for label in boxes.labels):
+        if not len(self._rows("found_labels")):
             return tuple(self._mean.metric(name, {}, {}) for name in columns)
         classes = self._mean.classes
-        everything = Boxes.concatenate(self._truths)
-        counts = {label: int((~everything.of(label).difficult).sum()) for label in classes}
-        ap = coco_ap(self._detections, self._truths, classes)
+        easy = self._rows("true_labels")[self._rows("true_difficult") == 0]
+        counts = dict(zip(classes, np.bincount(easy, minlength=len(classes)).tolist(), strict=True))
+        ap = coco_ap(self._images("found", "scores"), self._images("true", "difficult"), classes)
         return tuple(
             self._mean.metric(
                 name, dict(zip(classes, ap[:, column].mean(axis=1).tolist(), strict=True)), counts, note="boxes"
             )
             for name, column in columns.items()
         )
+
+    def _images(self, name: str, field: str) -> list[Boxes]:
+        """The boxes of each image as they came in, with their scores or flags."""
+        cuts = np.cumsum(self._rows(f"{name}_counts"))[:-1]
+        parts = (np.split(self._rows(f"{name}_{column}"), cuts) for column in ("labels", "xyxy", field))
+        return [
+            Boxes(xyxy=xyxy, labels=tuple(self._mean.classes[i] for i in labels), **{field: values})
+            for labels, xyxy, values in zip(*parts, strict=True)
+        ]
 
 
 def _annotations(images: Sequence[Boxes], classes: Sequence[str]) -> Any:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from wsl import maps
 from wsl.errors import UserError
-from wsl.metrics.class_mean import ClassMean, HitTally
 from wsl.metrics.overlap import as_xyxy
 from wsl.metrics.protocol import annotated_boxes
+from wsl.metrics.tally import HitMetric
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
@@ -70,7 +72,7 @@ def pointing_accuracy(points: Sequence[Point | None], boxes: Sequence[npt.ArrayL
     return sum(hits) / len(points)
 
 
-class PointingGame:
+class PointingGame(HitMetric):
     """Accuracy of the hottest point of each class map, mean over classes and over all pairs.
 
     A trial is an (image, class) pair: each class in ``sample.labels`` that has a box, so classes whose boxes are
@@ -88,13 +90,16 @@ class PointingGame:
     [('pointing', 1.0, 0.0), ('pointing (pairs)', 1.0, 0.0)]
     """
 
-    def __init__(self, classes: Sequence[str], tolerance: float = 15, *, report_classes: Sequence[str] = ()) -> None:
+    missing: torch.Tensor
+
+    def __init__(
+        self, classes: Sequence[str], tolerance: float = 15, *, report_classes: Sequence[str] = (), **settings: Any
+    ) -> None:
         if not tolerance > 0:
             raise UserError(f"pointing tolerance is {tolerance}, expected a positive number of pixels: try 15")
+        super().__init__(classes, report_classes, **settings)
         self.tolerance = tolerance
-        self._mean = ClassMean(classes, report_classes)
-        self._tally = HitTally(self._mean)
-        self._missing = 0
+        self._add_counter("missing")
 
     def update(self, found: Localization, sample: Sample) -> None:
         """Take in the points of one image.
@@ -111,20 +116,20 @@ class PointingGame:
             if not len(target):
                 continue
             point = _point(found, label)
-            self._missing += point is None
-            self._tally.add(
+            self.missing += point is None
+            self._count(
                 label,
-                hit=point is not None and pointing_hit(point, target, self.tolerance),
-                baseline=pointing_hit(centre, target, self.tolerance),
+                [point is not None and pointing_hit(point, target, self.tolerance)],
+                baseline=[pointing_hit(centre, target, self.tolerance)],
             )
 
     def compute(self) -> tuple[Metric, Metric]:
         """The mean over classes, then the accuracy over all pairs; no value when no pair came with a point."""
-        tally = HitTally(self._mean) if self._missing == self._tally.trials else self._tally
-        note = "(image, class) pairs" + (f"; {self._missing} missing: misses" if self._missing else "")
-        by_pair = tally.metric("pointing (pairs)", pooled=True, note=note)
+        measured = bool(self.missing < self.trials.sum())
+        note = "(image, class) pairs" + (f"; {int(self.missing)} missing: misses" if self.missing else "")
+        by_pair = self._rates("pointing (pairs)", measured=measured, pooled=True, note=note)
         # By class the two are the same.
-        return tally.metric("pointing", note=note), replace(by_pair, per_class={})
+        return self._rates("pointing", measured=measured, note=note), replace(by_pair, per_class={})
 
 
 def _point(found: Localization, label: str) -> Point | None:
