@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -171,8 +172,32 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BoxOrigin:
+    """How the boxes of an evaluation were drawn, and who said so.
+
+    ``origin`` is "given", "the default", "selected on SPLIT", or what else the boxes come from; ``threshold`` and
+    ``box_rule`` are None where another system drew the boxes.
+
+    >>> str(BoxOrigin(threshold=0.3, box_rule="largest", origin="selected on train"))
+    'threshold 0.3 (largest part), selected on train'
+    """
+
+    origin: str
+    threshold: float | None = None
+    box_rule: str | None = None
+
+    def __str__(self) -> str:
+        if self.threshold is None:
+            return self.origin
+        parts = {"largest": "largest part", "peak": "part of the peak", "all": "all parts", None: "unknown parts"}
+        return f"threshold {self.threshold:g} ({parts[self.box_rule]}), {self.origin}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationReport:
     """All metrics of one evaluation and what they were computed from.
+
+    ``rules`` counts what was put up with in reading, by the rule; ``seconds`` is the run time by stage.
 
     >>> EvaluationReport(metrics=(), images=0, source="x.jsonl").to_json()["images"]
     0
@@ -182,6 +207,10 @@ class EvaluationReport:
     images: int
     source: str
     missing: int = 0
+    protocol: str = "default"
+    boxes: BoxOrigin | None = None
+    rules: Mapping[str, int] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``evaluation.json``."""
@@ -189,6 +218,10 @@ class EvaluationReport:
             "source": self.source,
             "images": self.images,
             "missing": self.missing,
+            "protocol": self.protocol,
+            "boxes": None if self.boxes is None else dataclasses.asdict(self.boxes),
+            "rules": dict(self.rules),
+            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             "metrics": {
                 metric.name: {
                     "value": metric.value,

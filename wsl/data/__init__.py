@@ -1,6 +1,6 @@
 """Images, data sets and their way into the network and back."""
 
-from wsl.data.coco import read_coco
+from wsl.data.coco import coco_numbers, read_coco
 from wsl.data.decode import MAX_PIXELS, read_image
 from wsl.data.files import IMAGE_SUFFIXES, find_images
 from wsl.data.folder import read_folder
@@ -21,6 +21,7 @@ __all__ = [
     "ImageDataset",
     "Item",
     "augment",
+    "coco_numbers",
     "collate",
     "detect_format",
     "find_images",

@@ -12,27 +12,35 @@ from wsl.metrics.classification import ClassificationAP, average_precision
 from wsl.metrics.coco import CocoAP, coco_ap
 from wsl.metrics.detection import VOCDetectionAP, match_boxes, voc_detection_ap
 from wsl.metrics.evaluation import Evaluation
+from wsl.metrics.failures import FAILURES, Failure, failure, failures
 from wsl.metrics.localization import CorLoc, corloc
 from wsl.metrics.overlap import box_iou, centre_box
 from wsl.metrics.pointing import PointingGame, pointing_accuracy, pointing_hit
 from wsl.metrics.protocol import StreamingMetric
 from wsl.metrics.table import report_table
+from wsl.metrics.threshold_choice import Choice, ThresholdChoice
 
 __all__ = [
+    "FAILURES",
     "BoxAccuracy",
+    "Choice",
     "ClassificationAP",
     "CocoAP",
     "CorLoc",
     "Evaluation",
+    "Failure",
     "MaxBoxAcc",
     "PointingGame",
     "StreamingMetric",
+    "ThresholdChoice",
     "VOCDetectionAP",
     "average_precision",
     "box_iou",
     "centre_box",
     "coco_ap",
     "corloc",
+    "failure",
+    "failures",
     "match_boxes",
     "max_box_acc",
     "pointing_accuracy",

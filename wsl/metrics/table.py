@@ -30,6 +30,7 @@ def report_table(report: EvaluationReport) -> str:
     """
     missing = f" ({report.missing} more are annotated, nothing was found for them)" if report.missing else ""
     opening = f"{report.images} images of {report.source}{missing}"
+    opening = "\n\n".join([opening, *_facts(report)])
     if not report.metrics:
         return f"{opening}\n\nNothing to measure: no metric has annotations and findings behind it."
     rows = [
@@ -38,6 +39,14 @@ def report_table(report: EvaluationReport) -> str:
     ]
     summary = _markdown(["metric", "value", "baseline", "count", "note"], rows, left=(0, 4))
     return "\n\n".join([opening, summary, *_class_tables(report)])
+
+
+def _facts(report: EvaluationReport) -> list[str]:
+    """Where the boxes come from, what was put up with in reading, and where the time went."""
+    facts = [] if report.boxes is None else [f"Boxes: {report.boxes}. Protocol of maps: {report.protocol}."]
+    facts += ["".join(f"* {count} {rule}\n" for rule, count in report.rules.items()).rstrip()] if report.rules else []
+    times = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in report.seconds.items())
+    return [*facts, f"Run time: {times}."] if times else facts
 
 
 def _class_tables(report: EvaluationReport) -> list[str]:

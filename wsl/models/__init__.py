@@ -4,11 +4,13 @@ from wsl.models.backbone import Backbone, create_backbone, create_classifier, li
 from wsl.models.checkpoint import create, load, open_model, save
 from wsl.models.device import autocast, choose_device, choose_dtype
 from wsl.models.localizer import Localizer, Recipe
+from wsl.models.selected_boxes import SelectedBoxes, load_selected, model_digest, run_folder, save_selected
 
 __all__ = [
     "Backbone",
     "Localizer",
     "Recipe",
+    "SelectedBoxes",
     "autocast",
     "choose_device",
     "choose_dtype",
@@ -17,6 +19,10 @@ __all__ = [
     "create_classifier",
     "list_backbones",
     "load",
+    "load_selected",
+    "model_digest",
     "open_model",
+    "run_folder",
     "save",
+    "save_selected",
 ]
