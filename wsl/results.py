@@ -152,7 +152,8 @@ class Metric:
     """One number of an evaluation, per class and as a mean over the classes that have images behind them.
 
     ``value`` is in [0, 1]; None where no image counts. ``per_class`` holds only classes with a count; ``counts``
-    are the images (or boxes, see the metric) behind each.
+    are the images (or boxes, see the metric) behind each. ``interval`` is where 95 % of the values of resampled data
+    sets lie (a bootstrap over images), None where nobody resampled.
 
     >>> Metric(name="CorLoc", value=0.5, per_class={"dog": 0.5}, counts={"dog": 4}).count
     4
@@ -164,6 +165,7 @@ class Metric:
     counts: Mapping[str, int] = field(default_factory=dict)
     baseline: float | None = None
     note: str = ""
+    interval: tuple[float, float] | None = None
 
     @property
     def count(self) -> int:
@@ -225,6 +227,7 @@ class EvaluationReport:
             "metrics": {
                 metric.name: {
                     "value": metric.value,
+                    "interval": None if metric.interval is None else list(metric.interval),
                     "baseline": metric.baseline,
                     "note": metric.note,
                     "per_class": dict(metric.per_class),

@@ -22,6 +22,9 @@ ALL = [
     "COCO AP",
     "COCO AP50",
     "COCO AP75",
+    "COCO AR1",
+    "COCO AR10",
+    "COCO AR100",
 ]
 
 

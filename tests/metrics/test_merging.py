@@ -28,23 +28,19 @@ def scenes(finding, annotated, boxes):
     pairs = []
     for i in range(16):
         labels = rng.choice(CLASSES[:2], rng.integers(0 if i == 3 else 1, 3))
-        corners = [np.sort(rng.integers(0, 100, (2, 2)), axis=0).ravel() + [0, 0, 1, 1] for _ in labels]
-        hard = [rng.random() < 0.2 for _ in labels]
-        rows = [
-            (label, xyxy, 1, *["difficult"] * flag) for label, xyxy, flag in zip(labels, corners, hard, strict=True)
-        ]
-        near = [
-            (label, xyxy + rng.integers(0, 4, 2).repeat(2), rng.random())
-            for label, xyxy in zip(labels, corners, strict=True)
-        ]
+        near_corners = rng.integers(0, 60, (len(labels), 2))
+        corners = np.concatenate([near_corners, near_corners + rng.integers(5, 40, near_corners.shape)], axis=1)
+        hard = [["difficult"] * int(rng.random() < 0.2) for _ in labels]
+        near = [xyxy + rng.integers(0, 4, 2).repeat(2) for xyxy in corners] if i != 5 else []
+        there = [(label, xyxy, 1, *flag) for label, xyxy, flag in zip(labels, corners, hard, strict=True)]
         found = finding(
             f"{i}.jpg",
             scores=dict(zip(CLASSES, rng.random(3).round(1).tolist(), strict=True)),
-            boxes=boxes(*(near if i != 5 else ())),
+            boxes=boxes(*((label, xyxy, rng.random()) for label, xyxy in zip(labels, near, strict=False))),
             points={label: tuple(rng.integers(0, 100, 2).tolist()) for label in labels},
             maps={label: rng.random((5, 5)).astype(np.float32) for label in CLASSES},
         )
-        pairs.append((found, annotated(boxes(*rows), f"{i}.jpg")))
+        pairs.append((found, annotated(boxes(*there), f"{i}.jpg")))
     return pairs
 
 

@@ -9,7 +9,7 @@ True
 
 from wsl.metrics.box_accuracy import BoxAccuracy, MaxBoxAcc, max_box_acc
 from wsl.metrics.classification import ClassificationAP, average_precision
-from wsl.metrics.coco import CocoAP, coco_ap
+from wsl.metrics.coco import CocoAP, coco_ap, coco_ar
 from wsl.metrics.detection import VOCDetectionAP, match_boxes, voc_detection_ap
 from wsl.metrics.evaluation import Evaluation
 from wsl.metrics.failures import FAILURES, Failure, failure, failures
@@ -38,6 +38,7 @@ __all__ = [
     "box_iou",
     "centre_box",
     "coco_ap",
+    "coco_ar",
     "corloc",
     "failure",
     "failures",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from wsl import maps as class_maps
 from wsl.boxes import BoolArray, Boxes
 from wsl.errors import UserError
+from wsl.metrics.bootstrap import percentile_interval
 from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold
 from wsl.metrics.protocol import StreamingMetric, annotated_boxes
 from wsl.results import Localization, Metric
@@ -77,7 +79,7 @@ class MaxBoxAcc(StreamingMetric):
     threshold, which the note names. With ``single_object`` only images with exactly one annotated object, which is
     not difficult, count; else every class in ``sample.labels`` that has a box, right when any of its boxes is met.
     An image without a (finite) map of the class is a miss, and the note counts them. The baseline is `centre_box`.
-    Keeps one counter a class, IoU level and threshold; maps are not kept.
+    Keeps one counter a class, IoU level and threshold, and one a level, threshold and replicate; maps are not kept.
 
     >>> metric = MaxBoxAcc(["dog"], iou_thresholds=[0.5])
     >>> there = Boxes(xyxy=[[2, 0, 6, 2]], labels=["dog"])
@@ -93,6 +95,8 @@ class MaxBoxAcc(StreamingMetric):
     hits: torch.Tensor
     baseline_hits: torch.Tensor
     missing: torch.Tensor
+    drawn_trials: torch.Tensor
+    drawn_changes: torch.Tensor
 
     def __init__(
         self,
@@ -113,6 +117,9 @@ class MaxBoxAcc(StreamingMetric):
         self._add_counter("hits", *shape, num_thresholds)
         self._add_counter("baseline_hits", *shape)
         self._add_counter("missing")
+        self._add_counter("drawn_trials", self.replicates)
+        # From one threshold to the next few hits change, so that a change is kept where it happens.
+        self._add_counter("drawn_changes", shape[1], num_thresholds, self.replicates)
 
     def update(self, found: Localization, sample: Sample) -> None:
         """Take in the maps of one image.
@@ -128,7 +135,10 @@ class MaxBoxAcc(StreamingMetric):
             if not len(target):
                 continue
             row = self._index[label]
+            draws = self._draws(sample) if self.replicates and label in self._mean.report_classes else None
             self.trials[row] += 1
+            if draws is not None:
+                self.drawn_trials += draws
             centred = best_iou(centre_box(found.size), target)[0] >= np.array(self.iou_thresholds)
             self.baseline_hits[row] += torch.as_tensor(centred, device=self.device)
             score_map = (found.maps or {}).get(label)
@@ -137,6 +147,13 @@ class MaxBoxAcc(StreamingMetric):
                 continue
             hits = _hits(score_map, target, found.size, self._thresholds, self.iou_thresholds)
             self.hits[row] += torch.as_tensor(hits, device=self.device)
+            if draws is not None:
+                self._draw_hits(hits, draws)
+
+    def _draw_hits(self, hits: BoolArray, draws: torch.Tensor) -> None:
+        changes = np.diff(hits.astype(np.int8), axis=1, prepend=0)
+        for level, at in zip(*np.nonzero(changes), strict=True):
+            self.drawn_changes[level, at] += int(changes[level, at]) * draws
 
     def compute(self) -> tuple[Metric, ...]:
         """One metric an IoU level; no value when no image came with a map."""
@@ -150,17 +167,22 @@ class MaxBoxAcc(StreamingMetric):
         for level, value in enumerate(self.iou_thresholds):
             best = int(reported[level].argmax())
             threshold = f"best threshold {self._thresholds[best]:g} on the evaluated split (optimistic)"
-            found.append(
-                self._mean.metric(
-                    f"MaxBoxAcc@{value:g}",
-                    {label: hits[i, level, best] / trials[i] for label, i in tried},
-                    {label: int(trials[i]) for label, i in tried},
-                    baseline={label: baseline[i, level] / trials[i] for label, i in tried},
-                    pooled=True,
-                    note=f"{what}{missing}; {threshold}" if measured else "",
-                )
+            metric = self._mean.metric(
+                f"MaxBoxAcc@{value:g}",
+                {label: hits[i, level, best] / trials[i] for label, i in tried},
+                {label: int(trials[i]) for label, i in tried},
+                baseline={label: baseline[i, level] / trials[i] for label, i in tried},
+                pooled=True,
+                note=f"{what}{missing}; {threshold}" if measured else "",
             )
+            found.append(metric if metric.value is None else replace(metric, interval=self._interval(level)))
         return tuple(found)
+
+    def _interval(self, level: int) -> tuple[float, float] | None:
+        """Of the accuracy at the best threshold, which each replicate picks for itself."""
+        trials = self.drawn_trials.cpu().numpy()
+        best = self.drawn_changes[level].cumsum(dim=0).amax(dim=0).cpu().numpy()
+        return percentile_interval(np.divide(best, trials, out=np.full(trials.shape, np.nan), where=trials > 0))
 
 
 def _single_label(truths: Boxes) -> tuple[str, ...]:

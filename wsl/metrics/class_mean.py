@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from wsl.errors import UserError
+from wsl.metrics.bootstrap import percentile_interval
 from wsl.results import Metric
 
 
@@ -57,8 +61,14 @@ class ClassMean:
         baseline: Mapping[str, float] | None = None,
         pooled: bool = False,
         note: str = "",
+        resampled: Mapping[str, npt.ArrayLike] | None = None,
+        draws: Mapping[str, npt.ArrayLike] | None = None,
     ) -> Metric:
-        """The mean over the report classes, each class alike, or with ``pooled`` each trial alike."""
+        """The mean over the report classes, each class alike, or with ``pooled`` each trial alike.
+
+        ``resampled`` are each class's values in the replicates of a bootstrap, NaN where a replicate holds no trial
+        of it, and give the interval; with ``pooled`` they need ``draws``, the trials behind each.
+        """
         counted = {label: counts[label] for label in self.classes if counts.get(label, 0) > 0}
         reported = [label for label in self.report_classes if label in counted]
         weights = [counted[label] if pooled else 1 for label in reported]
@@ -73,6 +83,7 @@ class ClassMean:
             counts=counted,
             baseline=None if baseline is None else _weighted_mean([baseline[label] for label in reported], weights),
             note=note,
+            interval=None if resampled is None else _interval(reported, resampled, draws),
         )
 
 
@@ -80,3 +91,16 @@ def _weighted_mean(values: Sequence[float], weights: Sequence[int]) -> float | N
     if not values:
         return None
     return math.fsum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
+
+
+def _interval(
+    labels: Sequence[str], resampled: Mapping[str, npt.ArrayLike], draws: Mapping[str, npt.ArrayLike] | None
+) -> tuple[float, float] | None:
+    """The interval of the mean over classes, of which each replicate has those that it holds trials of."""
+    if not labels:
+        return None
+    table = np.asarray([resampled[label] for label in labels], np.float64)
+    weights = ~np.isnan(table) if draws is None else np.asarray([draws[label] for label in labels])
+    total = weights.sum(axis=0)
+    mean = (np.nan_to_num(table) * weights).sum(axis=0) / np.maximum(total, 1)
+    return percentile_interval(np.where(total > 0, mean, np.nan))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,10 @@ import numpy.typing as npt
 import torch
 
 from wsl.errors import UserError
+from wsl.metrics.bootstrap import Doubles, image_key, poisson_weights
 from wsl.metrics.protocol import StreamingMetric
 from wsl.metrics.ranking import Method, ranking_ap, require_method
+from wsl.metrics.resampling import affordable, resampled_ap
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
@@ -54,7 +56,8 @@ class ClassificationAP(StreamingMetric):
     ``counts`` are the images that contain the class. A class that ``found.scores`` does not name ranks last, tied
     with all others of that kind, and the note counts them. The baseline is chance: the fraction of positives, which
     is the AP of one score for all images (and, for many images, that of a random ranking).
-    Keeps one float64 and one int8 an image and class.
+    Keeps one float64 and one int8 an image and class; the interval costs as much time as it has replicates, of
+    which very large data sets take fewer (`affordable`).
 
     >>> from wsl.boxes import Boxes
     >>> metric = ClassificationAP(["cat", "dog"])
@@ -78,6 +81,7 @@ class ClassificationAP(StreamingMetric):
         self.method: Method = method
         self._add_rows("scores", len(self._mean.classes), dtype=torch.float64)
         self._add_rows("targets", len(self._mean.classes), dtype=torch.int8)
+        self._add_rows("keys", dtype=torch.int64)
 
     def update(self, found: Localization, sample: Sample) -> None:
         """Take in the scores of one image.
@@ -90,6 +94,7 @@ class ClassificationAP(StreamingMetric):
             if math.isnan(score):
                 raise UserError(f"{found.path}: the score of {label!r} is NaN, expected a number: localize it again")
         classes, labels, ignored = self._mean.classes, set(sample.labels), set(sample.ignored)
+        self._append("keys", [image_key(sample.path)])
         self._append("scores", [found.scores.get(label, -math.inf) for label in classes])
         self._append("targets", [1 if label in labels else -1 if label in ignored else 0 for label in classes])
 
@@ -107,4 +112,16 @@ class ClassificationAP(StreamingMetric):
         chance = {label: counts[label] / int((targets[:, i] >= 0).sum()) for label, i in columns.items()}
         lost = int(missing[:, list(columns.values())].sum())
         note = "positive images" + (f"; {lost} scores missing: ranked last" if lost else "")
-        return self._mean.metric(name, ap, counts, baseline=chance, note=note)
+        drawn = self._resampled(scores, targets, columns) if self.replicates else None
+        return self._mean.metric(name, ap, counts, baseline=chance, note=note, resampled=drawn)
+
+    def _resampled(
+        self, scores: npt.NDArray[Any], targets: npt.NDArray[Any], columns: Mapping[str, int]
+    ) -> dict[str, Doubles]:
+        weights = poisson_weights(self._rows("keys").tolist(), affordable(scores.size, self.replicates))
+        drawn = {}
+        for label, i in columns.items():
+            counted, positive = targets[:, i] >= 0, targets[:, i] == 1
+            image = np.flatnonzero(counted)
+            drawn[label] = resampled_ap(scores[image, i], positive[image], image, positive, weights, self.method)
+        return drawn

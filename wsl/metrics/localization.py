@@ -48,7 +48,7 @@ class CorLoc(HitMetric):
     all difficult are out. Of the boxes found for the class the one of highest score (of equals the first) must
     reach the IoU with any instance of it; difficult instances count as instances, since pointing at one is not
     wrong. A pair without a box is a miss, and the note counts them. The baseline is `centre_box`, 0.7 of each side.
-    Keeps three counters a class.
+    Keeps three counters a class, and two a replicate.
 
     >>> from wsl.boxes import Boxes
     >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
@@ -84,6 +84,7 @@ class CorLoc(HitMetric):
             self.missing += not len(boxes)
             best = boxes.xyxy[np.argmax(boxes.scores)] if len(boxes) else None
             self._count(
+                sample,
                 label,
                 [best is not None and _localized(best, instances, self.iou_threshold)],
                 baseline=[_localized(centre_box(found.size), instances, self.iou_threshold)],

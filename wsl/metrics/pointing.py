@@ -79,7 +79,7 @@ class PointingGame(HitMetric):
     all difficult are out. All boxes of the class count as target, difficult ones too, as in TorchRay. The
     point is ``found.points[class]``, else the peak of ``found.maps[class]`` at the image's own size. A pair without
     a point, or with a map that is not finite, is a miss, and the note counts them. The baseline points at the
-    image's centre. Keeps three counters a class.
+    image's centre. Keeps three counters a class, and two a replicate.
 
     >>> from wsl.boxes import Boxes
     >>> game = PointingGame(["dog"])
@@ -118,6 +118,7 @@ class PointingGame(HitMetric):
             point = _point(found, label)
             self.missing += point is None
             self._count(
+                sample,
                 label,
                 [point is not None and pointing_hit(point, target, self.tolerance)],
                 baseline=[pointing_hit(centre, target, self.tolerance)],

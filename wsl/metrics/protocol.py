@@ -13,6 +13,7 @@ import torchmetrics
 
 from wsl.boxes import Boxes
 from wsl.errors import UserError
+from wsl.metrics.bootstrap import REPLICATES, image_key, poisson_weights, require_replicates
 from wsl.metrics.class_mean import ClassMean
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
@@ -28,20 +29,34 @@ class StreamingMetric(torchmetrics.Metric):
     ``torchmetrics.MetricCollection`` set ``compute_groups=False``: it takes metrics for one that agree on the first
     image.
 
+    Intervals come from a bootstrap that draws images, with all that was found in them: `poisson_weights` gives each
+    image the same draws in every process and metric, so that merged states have the interval of the whole.
+
     Args:
         classes: All class names, in the order of the report.
         report_classes: Those that the mean is taken over; all when empty.
+        replicates: How many resampled data sets the interval rests on; 0 for no interval, at no cost.
         settings: What torchmetrics.Metric takes, such as ``sync_on_compute`` and ``process_group``.
 
     Raises:
-        UserError: no class, a class named twice, or a report class that is not among the classes.
+        UserError: no class, a class named twice, a report class that is not among the classes, or a number of
+            replicates too small for an interval.
     """
 
     full_state_update = False
 
-    def __init__(self, classes: Sequence[str], report_classes: Sequence[str] = (), **settings: Any) -> None:
+    def __init__(
+        self,
+        classes: Sequence[str],
+        report_classes: Sequence[str] = (),
+        *,
+        replicates: int = REPLICATES,
+        **settings: Any,
+    ) -> None:
+        require_replicates(replicates)
         # torchmetrics would keep the last result even when a state is merged in.
         super().__init__(compute_with_cache=False, **settings)
+        self.replicates = replicates
         self._mean = ClassMean(classes, report_classes)
         self._index = {label: i for i, label in enumerate(self._mean.classes)}
         self._blank: dict[str, torch.Tensor] = {}
@@ -70,6 +85,11 @@ class StreamingMetric(torchmetrics.Metric):
         # torchmetrics looks for tensors in what compute returns, and does not look into frozen dataclasses but fails.
         sealed = super()._wrap_compute(lambda: _Sealed(compute()))
         return functools.wraps(compute)(lambda: sealed().content)
+
+    def _draws(self, sample: Sample) -> torch.Tensor:
+        """How often the image is drawn in each replicate, (replicates,)."""
+        weights = poisson_weights([image_key(sample.path)], self.replicates)[0]
+        return torch.as_tensor(weights.astype(np.int32), device=self.device)
 
     def _add_counter(self, name: str, *shape: int, dtype: torch.dtype = torch.int64) -> None:
         """A state of fixed size, zero at first and summed over processes."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wsl.results import EvaluationReport
+from wsl.results import EvaluationReport, Metric
 
 
 def report_table(report: EvaluationReport) -> str:
     """All metrics in one table, each class in a second one, columns aligned, numbers to 3 decimals.
 
-    The baseline is what knows nothing about the image: chance for classification, the image's centre for points and
-    boxes. ``count`` is what the number was measured on, in the unit that the note starts with.
+    Where a metric has an interval, 95 % of the values of resampled data sets lie in it. The baseline is what knows
+    nothing about the image: chance for classification, the image's centre for points and boxes. ``count`` is what
+    the number was measured on, in the unit that the note starts with.
 
-    >>> from wsl.results import Metric
     >>> pointing = Metric(
     ...     name="pointing", value=0.75, per_class={"dog": 0.75}, counts={"dog": 4}, baseline=0.5, note="pairs"
     ... )
@@ -33,12 +33,20 @@ def report_table(report: EvaluationReport) -> str:
     opening = "\n\n".join([opening, *_facts(report)])
     if not report.metrics:
         return f"{opening}\n\nNothing to measure: no metric has annotations and findings behind it."
+    return "\n\n".join([opening, _summary(report.metrics), *_class_tables(report)])
+
+
+def _summary(metrics: Sequence[Metric]) -> str:
+    """A row a metric, with a column of intervals where there are any."""
     rows = [
-        [metric.name, _number(metric.value), _number(metric.baseline), str(metric.count), metric.note]
-        for metric in report.metrics
+        [metric.name, _number(metric.value), _range(metric.interval), _number(metric.baseline), str(metric.count)]
+        for metric in metrics
     ]
-    summary = _markdown(["metric", "value", "baseline", "count", "note"], rows, left=(0, 4))
-    return "\n\n".join([opening, summary, *_class_tables(report)])
+    kept = [0, 1, *([2] if any(row[2] for row in rows) else []), 3, 4]
+    table = [["metric", "value", "95 %", "baseline", "count"], *rows]
+    notes = ["note", *(metric.note for metric in metrics)]
+    header, *body = [[*(row[i] for i in kept), note] for row, note in zip(table, notes, strict=True)]
+    return _markdown(header, body, left=(0, len(kept)))
 
 
 def _facts(report: EvaluationReport) -> list[str]:
@@ -68,6 +76,10 @@ def _class_tables(report: EvaluationReport) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
+
+
+def _range(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.3f}–{interval[1]:.3f}"
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:

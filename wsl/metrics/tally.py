@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from wsl.metrics.protocol import StreamingMetric
 from wsl.results import Metric
+from wsl.samples import Sample
 
 
 class HitMetric(StreamingMetric):
@@ -19,13 +21,13 @@ class HitMetric(StreamingMetric):
 
     >>> class Luck(HitMetric):
     ...     def update(self, found, sample):
-    ...         self._count("dog", [found], baseline=[False])
+    ...         self._count(sample, "dog", [found], baseline=[False])
     ...
     ...     def compute(self):
     ...         return self._rates("luck")
     >>> luck = Luck(["cat", "dog"])
-    >>> luck.update(True, None)
-    >>> luck.update(False, None)
+    >>> luck.update(True, Sample(path="a.jpg"))
+    >>> luck.update(False, Sample(path="b.jpg"))
     >>> luck.compute().value, luck.compute().baseline, luck.compute().counts
     (0.5, 0.0, {'dog': 2})
     """
@@ -33,6 +35,8 @@ class HitMetric(StreamingMetric):
     trials: torch.Tensor
     hits: torch.Tensor
     baseline_hits: torch.Tensor
+    drawn_trials: torch.Tensor
+    drawn_hits: torch.Tensor
 
     def __init__(
         self, classes: Sequence[str], report_classes: Sequence[str] = (), *, columns: int = 1, **settings: Any
@@ -40,17 +44,32 @@ class HitMetric(StreamingMetric):
         super().__init__(classes, report_classes, **settings)
         for name in ("trials", "hits", "baseline_hits"):
             self._add_counter(name, len(self._mean.classes), columns)
+        for name in ("drawn_trials", "drawn_hits"):
+            self._add_counter(name, len(self._mean.classes), columns, self.replicates, dtype=torch.int32)
 
     def _count(
-        self, label: str, hits: Sequence[bool], *, baseline: Sequence[bool], counted: Sequence[bool] | None = None
+        self,
+        sample: Sample,
+        label: str,
+        hits: Sequence[bool],
+        *,
+        baseline: Sequence[bool],
+        counted: Sequence[bool] | None = None,
     ) -> None:
         """One trial of a class: a hit or a miss in each column, or none of both where it is not ``counted``."""
         taken = [True] * len(hits) if counted is None else counted
         row = self._index[label]
-        for state, flags in ((self.trials, taken), (self.hits, hits), (self.baseline_hits, baseline)):
-            state[row] += torch.tensor(
-                [flag and take for flag, take in zip(flags, taken, strict=True)], device=state.device
-            )
+        draws = self._draws(sample) if self.replicates else None
+        for column, (hit, take) in enumerate(zip(hits, taken, strict=True)):
+            if not take:
+                continue
+            self.trials[row, column] += 1
+            self.hits[row, column] += hit
+            self.baseline_hits[row, column] += baseline[column]
+            if draws is not None:
+                self.drawn_trials[row, column] += draws
+                if hit:
+                    self.drawn_hits[row, column] += draws
 
     def _rates(
         self, name: str, column: int = 0, *, measured: bool = True, pooled: bool = False, note: str = ""
@@ -60,6 +79,8 @@ class HitMetric(StreamingMetric):
         trials, hits, baseline = (state[:, column].tolist() for state in states)
         counted = [i for i, trial in enumerate(trials) if trial and measured]
         classes = self._mean.classes
+        draws, drawn_hits = (state[:, column].cpu().numpy() for state in (self.drawn_trials, self.drawn_hits))
+        drawn = np.divide(drawn_hits, draws, out=np.full(draws.shape, np.nan), where=draws > 0)
         return self._mean.metric(
             name,
             {classes[i]: hits[i] / trials[i] for i in counted},
@@ -67,4 +88,6 @@ class HitMetric(StreamingMetric):
             baseline={classes[i]: baseline[i] / trials[i] for i in counted},
             pooled=pooled,
             note=note,
+            resampled={classes[i]: drawn[i] for i in counted} if self.replicates else None,
+            draws={classes[i]: draws[i] for i in counted} if pooled else None,
         )
