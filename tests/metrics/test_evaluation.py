@@ -14,6 +14,8 @@ ALL = [
     "pointing",
     "pointing (pairs)",
     "CorLoc",
+    "CorLoc (pairs)",
+    "CorLoc (pairs, optimistic)",
     "AP50",
     "AP50 (11-point)",
     "MaxBoxAcc@0.3",

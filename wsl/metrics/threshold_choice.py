@@ -13,7 +13,8 @@ from wsl import maps as class_maps
 from wsl.boxes import FloatArray
 from wsl.errors import UserError
 from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold
-from wsl.metrics.protocol import StreamingMetric, annotated_boxes
+from wsl.metrics.protocol import annotated_boxes
+from wsl.metrics.tally import HitMetric
 from wsl.results import BoxOrigin, Localization, Metric
 from wsl.samples import Sample
 
@@ -30,7 +31,7 @@ class Choice(NamedTuple):
     pairs: int
 
 
-class ThresholdChoice(StreamingMetric):
+class ThresholdChoice(HitMetric):
     """CorLoc over (image, class) pairs: of the boxes as they are, and of those at every map threshold and box rule.
 
     `choose` picks threshold and rule for the whole data set, for use on another one. `compute` gives the accuracy of
@@ -51,10 +52,7 @@ class ThresholdChoice(StreamingMetric):
     Choice(threshold=0.0, box_rule='largest', accuracy=1.0, pairs=1)
     """
 
-    trials: torch.Tensor
-    hits: torch.Tensor
-    found_hits: torch.Tensor
-    baseline_hits: torch.Tensor
+    map_hits: torch.Tensor
     missing_boxes: torch.Tensor
     missing_maps: torch.Tensor
 
@@ -73,9 +71,7 @@ class ThresholdChoice(StreamingMetric):
         self.iou_threshold = iou_threshold
         self.thresholds = np.arange(num_thresholds) / num_thresholds
         self._boxes = boxes
-        self._add_counter("hits", len(self._mean.classes), len(RULES), num_thresholds)
-        for name in ("trials", "found_hits", "baseline_hits"):
-            self._add_counter(name, len(self._mean.classes))
+        self._add_counter("map_hits", len(self._mean.classes), len(RULES), num_thresholds)
         self._add_counter("missing_boxes")
         self._add_counter("missing_maps")
 
@@ -91,20 +87,23 @@ class ThresholdChoice(StreamingMetric):
             instances, boxes = truths.of(label).xyxy, found.boxes.of(label)
             if not len(instances):
                 continue
-            row = self._index[label]
-            self.trials[row] += 1
-            self.baseline_hits[row] += bool(best_iou(centre_box(found.size), instances)[0] >= self.iou_threshold)
             self.missing_boxes += not len(boxes)
-            if len(boxes):
-                best = boxes.xyxy[np.argmax(boxes.scores)]
-                self.found_hits[row] += bool(best_iou(best, instances)[0] >= self.iou_threshold)
+            self._count(
+                sample,
+                label,
+                [len(boxes) > 0 and self._right(boxes.xyxy[np.argmax(boxes.scores)], instances)],
+                baseline=[self._right(centre_box(found.size), instances)],
+            )
             score_map = (found.maps or {}).get(label)
             if score_map is None or not np.isfinite(score_map).all():
                 self.missing_maps += 1
                 continue
             for i, drawn in enumerate(_boxes_at(score_map, self.thresholds, found.size)):
                 hits = best_iou(drawn, instances) >= self.iou_threshold
-                self.hits[row, i] += torch.as_tensor(hits, device=self.device)
+                self.map_hits[self._index[label], i] += torch.as_tensor(hits, device=self.device)
+
+    def _right(self, box: npt.ArrayLike, instances: npt.ArrayLike) -> bool:
+        return bool(best_iou(box, instances)[0] >= self.iou_threshold)
 
     def choose(self) -> Choice:
         """The best threshold and rule so far: of equals ``largest`` before ``peak``, then the lowest threshold.
@@ -128,35 +127,37 @@ class ThresholdChoice(StreamingMetric):
         missing = f"; {int(self.missing_boxes)} missing: misses" if self.missing_boxes else ""
         origin = f"; {self._boxes}" if self._boxes is not None else ""
         boxed = bool(self.missing_boxes < self.trials.sum())
-        mine = self._metric("CorLoc (pairs)", self.found_hits, boxed, f"(image, class) pairs{missing}{origin}")
+        note = f"(image, class) pairs{missing}{origin}"
+        return self._rates("CorLoc (pairs)", measured=boxed, pooled=True, note=note), self._optimistic()
+
+    def _optimistic(self) -> Metric:
+        name = "CorLoc (pairs, optimistic)"
         if self.missing_maps == self.trials.sum():
-            return mine, self._mean.metric("CorLoc (pairs, optimistic)", {}, {})
+            return self._mean.metric(name, {}, {})
         best = self.choose()
-        hits = self.hits[:, RULES.index(best.box_rule), int(np.searchsorted(self.thresholds, best.threshold))]
+        column = int(np.searchsorted(self.thresholds, best.threshold))
+        hits = self.map_hits[:, RULES.index(best.box_rule), column].tolist()
+        trials, centred = self.trials[:, 0].tolist(), self.baseline_hits[:, 0].tolist()
         place = BoxOrigin(
             threshold=best.threshold, box_rule=best.box_rule, origin="best on the evaluated split (optimistic)"
         )
         lost = f"; {int(self.missing_maps)} without a map: misses" if self.missing_maps else ""
-        return mine, self._metric("CorLoc (pairs, optimistic)", hits, True, f"(image, class) pairs{lost}; {place}")
+        tried = [(label, i) for label, i in self._index.items() if trials[i]]
+        return self._mean.metric(
+            name,
+            {label: hits[i] / trials[i] for label, i in tried},
+            {label: trials[i] for label, i in tried},
+            baseline={label: centred[i] / trials[i] for label, i in tried},
+            pooled=True,
+            note=f"(image, class) pairs{lost}; {place}",
+        )
 
     def _reported(self) -> list[int]:
         return [self._index[label] for label in self._mean.report_classes]
 
     def _curve(self) -> npt.NDArray[np.int64]:
         """Right boxes of the reported classes by rule and threshold."""
-        return np.asarray(self.hits[self._reported()].sum(dim=0).cpu().numpy())
-
-    def _metric(self, name: str, hits: torch.Tensor, measured: bool, note: str) -> Metric:
-        trials, right, centred = (state.tolist() for state in (self.trials, hits, self.baseline_hits))
-        tried = [(label, i) for label, i in self._index.items() if trials[i] and measured]
-        return self._mean.metric(
-            name,
-            {label: right[i] / trials[i] for label, i in tried},
-            {label: trials[i] for label, i in tried},
-            baseline={label: centred[i] / trials[i] for label, i in tried},
-            pooled=True,
-            note=note,
-        )
+        return np.asarray(self.map_hits[self._reported()].sum(dim=0).cpu().numpy())
 
 
 def _boxes_at(
