@@ -199,7 +199,8 @@ class BoxOrigin:
 class EvaluationReport:
     """All metrics of one evaluation and what they were computed from.
 
-    ``rules`` counts what was put up with in reading, by the rule; ``seconds`` is the run time by stage.
+    ``rules`` counts what was put up with in reading, by the rule, ``failures`` the (image, class) pairs not found, by
+    the reason; ``seconds`` is the run time by stage.
 
     >>> EvaluationReport(metrics=(), images=0, source="x.jsonl").to_json()["images"]
     0
@@ -212,6 +213,7 @@ class EvaluationReport:
     protocol: str = "default"
     boxes: BoxOrigin | None = None
     rules: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -223,6 +225,7 @@ class EvaluationReport:
             "protocol": self.protocol,
             "boxes": None if self.boxes is None else dataclasses.asdict(self.boxes),
             "rules": dict(self.rules),
+            "failures": dict(self.failures),
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             "metrics": {
                 metric.name: {

@@ -53,6 +53,8 @@ def _facts(report: EvaluationReport) -> list[str]:
     """Where the boxes come from, what was put up with in reading, and where the time went."""
     facts = [] if report.boxes is None else [f"Boxes: {report.boxes}. Protocol of maps: {report.protocol}."]
     facts += ["".join(f"* {count} {rule}\n" for rule, count in report.rules.items()).rstrip()] if report.rules else []
+    if report.failures:
+        facts.append("Not found: " + ", ".join(f"{reason} {count}" for reason, count in report.failures.items()) + ".")
     times = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in report.seconds.items())
     return [*facts, f"Run time: {times}."] if times else facts
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from typing import TYPE_CHECKING
 
 from wsl.config import EvaluateConfig
 from wsl.data import read_samples
@@ -16,6 +17,9 @@ from wsl.results import EvaluationReport
 from wsl.stopwatch import Stopwatch, stage, timed
 from wsl.verbs.box_choice import choose_boxes
 from wsl.verbs.findings import Findings
+
+if TYPE_CHECKING:
+    from wsl.verbs.plots import Plots
 
 log = logging.getLogger("wsl")
 
@@ -41,22 +45,44 @@ def evaluate(config: EvaluateConfig) -> EvaluationReport:
         boxes, origin = choose_boxes(config, findings, samples)
         evaluation = Evaluation(samples.classes, report_classes=config.report_classes, boxes=origin)
         findings.rules.clear()  # those of the split that the threshold was selected on
+        plots = _plots(config)
         seen = 0
         pairs = findings.pairs(samples, config.split, boxes)
         for found, sample in track(timed(pairs, findings.stage), "evaluate", len(samples)):
             with stage("matching"):
                 evaluation.update(found, sample)
+            if plots is not None:
+                with stage("plots"):
+                    plots.update(found, sample)
             seen += 1
         if not seen:
             raise RunError(f"none of the {len(samples)} images of split {config.split} has a localization")
         source = str(config.predictions or config.weights)
         with stage("matching"):
             report = evaluation.compute(source=source, missing=len(samples) - seen)
+        report = dataclasses.replace(report, boxes=origin)
+        if plots is not None:
+            with stage("plots"):
+                plots.save(evaluation, report)
     report = dataclasses.replace(
-        report, protocol=config.protocol, boxes=origin, rules=dict(findings.rules), seconds=dict(watch.seconds)
+        report,
+        protocol=config.protocol,
+        boxes=origin,
+        rules=dict(findings.rules),
+        failures={} if plots is None else {str(reason): count for reason, count in plots.counts.items()},
+        seconds=dict(watch.seconds),
     )
     if report.missing:
         log.warning("%d of %d images of split %s have no localization", report.missing, len(samples), config.split)
     write_text(config.out / "evaluation.json", json.dumps(report.to_json(), indent=2) + "\n")
     write_text(config.out / "evaluation.md", report_table(report) + "\n")
     return report
+
+
+def _plots(config: EvaluateConfig) -> Plots | None:
+    if not config.plots:
+        return None
+    # Loaded here: matplotlib takes its time, and numbers do without it.
+    from wsl.verbs.plots import Plots
+
+    return Plots(config.out / "plots")
