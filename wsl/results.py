@@ -153,7 +153,8 @@ class Metric:
 
     ``value`` is in [0, 1]; None where no image counts. ``per_class`` holds only classes with a count; ``counts``
     are the images (or boxes, see the metric) behind each. ``interval`` is where 95 % of the values of resampled data
-    sets lie (a bootstrap over images), None where nobody resampled.
+    sets lie (a bootstrap over images), None where nobody resampled. ``baseline`` is what the image's centre reaches (a
+    box, a point, a map; chance for classification), ``whole_image`` what the whole image as one box or mask does.
 
     >>> Metric(name="CorLoc", value=0.5, per_class={"dog": 0.5}, counts={"dog": 4}).count
     4
@@ -166,6 +167,7 @@ class Metric:
     baseline: float | None = None
     note: str = ""
     interval: tuple[float, float] | None = None
+    whole_image: float | None = None
 
     @property
     def count(self) -> int:
@@ -232,6 +234,7 @@ class EvaluationReport:
                     "value": metric.value,
                     "interval": None if metric.interval is None else list(metric.interval),
                     "baseline": metric.baseline,
+                    "whole_image": metric.whole_image,
                     "note": metric.note,
                     "per_class": dict(metric.per_class),
                     "counts": dict(metric.counts),

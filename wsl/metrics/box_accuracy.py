@@ -14,7 +14,7 @@ from wsl import maps as class_maps
 from wsl.boxes import BoolArray, Boxes
 from wsl.errors import UserError
 from wsl.metrics.bootstrap import percentile_interval
-from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold
+from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold, whole_box
 from wsl.metrics.protocol import StreamingMetric, annotated_boxes
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
@@ -94,6 +94,7 @@ class MaxBoxAcc(StreamingMetric):
     trials: torch.Tensor
     hits: torch.Tensor
     baseline_hits: torch.Tensor
+    whole_hits: torch.Tensor
     missing: torch.Tensor
     drawn_trials: torch.Tensor
     drawn_changes: torch.Tensor
@@ -116,6 +117,7 @@ class MaxBoxAcc(StreamingMetric):
         self._add_counter("trials", shape[0])
         self._add_counter("hits", *shape, num_thresholds)
         self._add_counter("baseline_hits", *shape)
+        self._add_counter("whole_hits", *shape)
         self._add_counter("missing")
         self._add_counter("drawn_trials", self.replicates)
         # From one threshold to the next few hits change, so that a change is kept where it happens.
@@ -139,8 +141,10 @@ class MaxBoxAcc(StreamingMetric):
             self.trials[row] += 1
             if draws is not None:
                 self.drawn_trials += draws
-            centred = best_iou(centre_box(found.size), target)[0] >= np.array(self.iou_thresholds)
+            blind = best_iou([centre_box(found.size), whole_box(found.size)], target)
+            centred, whole = blind[:, None] >= np.array(self.iou_thresholds)
             self.baseline_hits[row] += torch.as_tensor(centred, device=self.device)
+            self.whole_hits[row] += torch.as_tensor(whole, device=self.device)
             score_map = (found.maps or {}).get(label)
             if score_map is None or not np.isfinite(score_map).all():
                 self.missing += 1
@@ -157,7 +161,8 @@ class MaxBoxAcc(StreamingMetric):
 
     def compute(self) -> tuple[Metric, ...]:
         """One metric an IoU level; no value when no image came with a map."""
-        trials, hits, baseline = (state.cpu().numpy() for state in (self.trials, self.hits, self.baseline_hits))
+        states = (self.trials, self.hits, self.baseline_hits, self.whole_hits)
+        trials, hits, baseline, whole = (state.cpu().numpy() for state in states)
         measured = bool(self.missing < self.trials.sum())
         tried = [(label, i) for label, i in self._index.items() if trials[i] and measured]
         reported = hits[[self._index[label] for label in self._mean.report_classes]].sum(axis=0)
@@ -172,6 +177,7 @@ class MaxBoxAcc(StreamingMetric):
                 {label: hits[i, level, best] / trials[i] for label, i in tried},
                 {label: int(trials[i]) for label, i in tried},
                 baseline={label: baseline[i, level] / trials[i] for label, i in tried},
+                whole_image={label: whole[i, level] / trials[i] for label, i in tried},
                 pooled=True,
                 note=f"{what}{missing}; {threshold}" if measured else "",
             )

@@ -59,6 +59,7 @@ class ClassMean:
         counts: Mapping[str, int],
         *,
         baseline: Mapping[str, float] | None = None,
+        whole_image: Mapping[str, float] | None = None,
         pooled: bool = False,
         note: str = "",
         resampled: Mapping[str, npt.ArrayLike] | None = None,
@@ -72,16 +73,23 @@ class ClassMean:
         counted = {label: counts[label] for label in self.classes if counts.get(label, 0) > 0}
         reported = [label for label in self.report_classes if label in counted]
         weights = [counted[label] if pooled else 1 for label in reported]
+
+        def over_classes(values: Mapping[str, float]) -> float | None:
+            return _weighted_mean([values[label] for label in reported], weights)
+
         if reported and len(reported) < len(counted):
             behind = sum(counted[label] for label in reported)
             share = f"{len(reported)} of {len(counted)} classes ({behind} of {sum(counted.values())})"
             note = f"{note}; {share}" if note else share
         return Metric(
             name=name,
-            value=_weighted_mean([per_class[label] for label in reported], weights),
+            value=over_classes(per_class),
             per_class={label: float(per_class[label]) for label in counted},
             counts=counted,
-            baseline=None if baseline is None else _weighted_mean([baseline[label] for label in reported], weights),
+            baseline=None if baseline is None else over_classes(baseline),
+            whole_image=None
+            if whole_image is None
+            else _weighted_mean([whole_image[label] for label in reported], weights),
             note=note,
             interval=None if resampled is None else _interval(reported, resampled, draws),
         )

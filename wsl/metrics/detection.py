@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from wsl.boxes import Boxes
 from wsl.errors import UserError
-from wsl.metrics.overlap import box_iou, centre_box, require_iou_threshold
+from wsl.metrics.overlap import box_iou, centre_box, require_iou_threshold, whole_box
 from wsl.metrics.protocol import annotated_boxes
 from wsl.metrics.ranked import RankingMetric
 from wsl.metrics.ranking import Method, ranking_ap
@@ -91,7 +91,7 @@ class VOCDetectionAP(RankingMetric):
     are not looked at. Every annotated image takes part, also those without the class, where each detection is
     wrong. The baseline finds the same classes in the same images with one `centre_box` each, at the class's score
     (at its best box's score where ``found.scores`` does not name it).
-    Keeps 17 bytes a box found, and as much for its baseline.
+    Keeps 17 bytes a box found, and 34 for each class found in an image.
 
     >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = VOCDetectionAP(["dog"])
@@ -126,7 +126,10 @@ class VOCDetectionAP(RankingMetric):
             there, boxes = truths.of(label), found.boxes.of(label)
             self._expect(sample, label, int((~there.difficult).sum()))
             if len(boxes):
-                for ranking, judged in (("found", boxes), ("centre", _centre(boxes, found, label))):
+                centre, whole = (
+                    _instead(boxes, found, label, box) for box in (centre_box(found.size), whole_box(found.size))
+                )
+                for ranking, judged in (("found", boxes), ("centre", centre), ("whole", whole)):
                     outcomes = match_boxes(judged, there, self.iou_threshold)
                     self._judge(ranking, sample, label, judged.scores, outcomes)
 
@@ -136,6 +139,6 @@ class VOCDetectionAP(RankingMetric):
         return self._ap(name, "boxes")
 
 
-def _centre(boxes: Boxes, found: Localization, label: str) -> Boxes:
+def _instead(boxes: Boxes, found: Localization, label: str, box: npt.ArrayLike) -> Boxes:
     score = found.scores.get(label, float(boxes.scores.max()))
-    return Boxes(xyxy=centre_box(found.size).astype(np.float32), labels=(label,), scores=np.array([score], np.float32))
+    return Boxes(xyxy=np.array([box], np.float32), labels=(label,), scores=np.array([score], np.float32))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from wsl.errors import UserError
-from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold
+from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold, whole_box
 from wsl.metrics.protocol import annotated_boxes
 from wsl.metrics.tally import HitMetric
 from wsl.results import Localization, Metric
@@ -48,7 +48,7 @@ class CorLoc(HitMetric):
     all difficult are out. Of the boxes found for the class the one of highest score (of equals the first) must
     reach the IoU with any instance of it; difficult instances count as instances, since pointing at one is not
     wrong. A pair without a box is a miss, and the note counts them. The baseline is `centre_box`, 0.7 of each side.
-    Keeps three counters a class, and two a replicate.
+    Keeps four counters a class, and two a replicate.
 
     >>> from wsl.boxes import Boxes
     >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
@@ -88,6 +88,7 @@ class CorLoc(HitMetric):
                 label,
                 [best is not None and _localized(best, instances, self.iou_threshold)],
                 baseline=[_localized(centre_box(found.size), instances, self.iou_threshold)],
+                whole=[_localized(whole_box(found.size), instances, self.iou_threshold)],
             )
 
     def compute(self) -> Metric:
@@ -95,7 +96,7 @@ class CorLoc(HitMetric):
         name = "CorLoc" if self.iou_threshold == 0.5 else f"CorLoc@{self.iou_threshold:g}"
         missing = f"; {int(self.missing)} missing: misses" if self.missing else ""
         measured = bool(self.missing < self.trials.sum())
-        return self._rates(name, measured=measured, note=f"(image, class) pairs{missing}")
+        return self._rates(name, measured=measured, whole=True, note=f"(image, class) pairs{missing}")
 
 
 def _localized(box: npt.ArrayLike, instances: npt.ArrayLike, iou_threshold: float) -> bool:

@@ -22,9 +22,9 @@ _Ranking = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.
 class RankingMetric(StreamingMetric):
     """Mean over classes of the AP of findings that were judged, image by image, right (1), wrong (0) or neither (-1).
 
-    A subclass says what is to be found with `_expect` and what was found with `_judge`, for itself ("found") and for
-    its baseline ("centre"), and reports with `_ap`. Keeps 17 bytes a finding, as much for its baseline, and 20 bytes
-    for each class with something to find in an image.
+    A subclass says what is to be found with `_expect` and what was found with `_judge`: by the method ("found"), by
+    the baseline ("centre") and by the whole image ("whole", where that applies). It reports with `_ap`. Keeps 17
+    bytes a finding of each, and 20 bytes for each class with something to find in an image.
     """
 
     positives: torch.Tensor
@@ -36,10 +36,10 @@ class RankingMetric(StreamingMetric):
         super().__init__(classes, report_classes, **settings)
         self.method: Method = method
         self._add_counter("positives", len(self._mean.classes))
-        for ranking in ("found", "centre", "expected"):
+        for ranking in ("found", "centre", "whole", "expected"):
             self._add_rows(f"{ranking}_keys", dtype=torch.int64)
             self._add_rows(f"{ranking}_labels", dtype=torch.int32)
-        for ranking in ("found", "centre"):
+        for ranking in ("found", "centre", "whole"):
             self._add_rows(f"{ranking}_scores", dtype=torch.float32)
             self._add_rows(f"{ranking}_outcomes", dtype=torch.int8)
         self._add_rows("expected_numbers", dtype=torch.int64)
@@ -66,12 +66,19 @@ class RankingMetric(StreamingMetric):
             return self._mean.metric(name, {}, {})
         positives = zip(self._mean.classes, self.positives.tolist(), strict=True)
         counts = {label: number for label, number in positives if number}
-        found, centre = ({label: self._judged(ranking, label) for label in counts} for ranking in ("found", "centre"))
+        found, centre, whole = (
+            {label: self._judged(ranking, label) for label in counts} for ranking in ("found", "centre", "whole")
+        )
+
+        def ap(ranking: Mapping[str, _Ranking]) -> dict[str, float]:
+            return {label: ranking_ap(*ranking[label][:2], counts[label], self.method) for label in counts}
+
         return self._mean.metric(
             name,
-            {label: ranking_ap(*found[label][:2], counts[label], self.method) for label in counts},
+            ap(found),
             counts,
-            baseline={label: ranking_ap(*centre[label][:2], counts[label], self.method) for label in counts},
+            baseline=ap(centre),
+            whole_image=ap(whole) if len(self._rows("whole_labels")) else None,
             note=note,
             resampled=self._resampled(found) if self.replicates else None,
         )

@@ -11,8 +11,9 @@ def report_table(report: EvaluationReport) -> str:
     """All metrics in one table, each class in a second one, columns aligned, numbers to 3 decimals.
 
     Where a metric has an interval, 95 % of the values of resampled data sets lie in it. The baseline is what knows
-    nothing about the image: chance for classification, the image's centre for points and boxes. ``count`` is what
-    the number was measured on, in the unit that the note starts with.
+    nothing about the image: chance for classification, the image's centre for points, boxes and maps; beside it stands
+    the whole image as one box or mask. ``count`` is what the number was measured on, in the unit that the note starts
+    with.
 
     >>> pointing = Metric(
     ...     name="pointing", value=0.75, per_class={"dog": 0.75}, counts={"dog": 4}, baseline=0.5, note="pairs"
@@ -37,16 +38,19 @@ def report_table(report: EvaluationReport) -> str:
 
 
 def _summary(metrics: Sequence[Metric]) -> str:
-    """A row a metric, with a column of intervals where there are any."""
-    rows = [
-        [metric.name, _number(metric.value), _range(metric.interval), _number(metric.baseline), str(metric.count)]
-        for metric in metrics
+    """A row a metric, with the columns that some metric has something in."""
+    columns = [
+        ["value", *(_number(metric.value) for metric in metrics)],
+        ["95 %", *(_range(metric.interval) for metric in metrics)],
+        ["baseline", *(_number(metric.baseline) for metric in metrics)],
+        ["whole image", *(_number(metric.whole_image) for metric in metrics)],
+        ["count", *(str(metric.count) for metric in metrics)],
     ]
-    kept = [0, 1, *([2] if any(row[2] for row in rows) else []), 3, 4]
-    table = [["metric", "value", "95 %", "baseline", "count"], *rows]
-    notes = ["note", *(metric.note for metric in metrics)]
-    header, *body = [[*(row[i] for i in kept), note] for row, note in zip(table, notes, strict=True)]
-    return _markdown(header, body, left=(0, len(kept)))
+    optional = ("95 %", "whole image")
+    columns = [column for column in columns if column[0] not in optional or any(column[1:])]
+    names, notes = ["metric", *(metric.name for metric in metrics)], ["note", *(metric.note for metric in metrics)]
+    header, *rows = [list(row) for row in zip(names, *columns, notes, strict=True)]
+    return _markdown(header, rows, left=(0, len(header) - 1))
 
 
 def _facts(report: EvaluationReport) -> list[str]:

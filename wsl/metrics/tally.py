@@ -17,7 +17,7 @@ class HitMetric(StreamingMetric):
     """A metric of trials that hit or miss, for a method and for the baseline that sees the same trials.
 
     A subclass counts with `_count` and reports with `_rates`. Several numbers over the same classes have a column
-    each; a trial may belong to some columns only.
+    each; a trial may belong to some columns only. Keeps four counters a class and column, and two a replicate.
 
     >>> class Luck(HitMetric):
     ...     def update(self, found, sample):
@@ -35,6 +35,7 @@ class HitMetric(StreamingMetric):
     trials: torch.Tensor
     hits: torch.Tensor
     baseline_hits: torch.Tensor
+    whole_hits: torch.Tensor
     drawn_trials: torch.Tensor
     drawn_hits: torch.Tensor
 
@@ -42,7 +43,7 @@ class HitMetric(StreamingMetric):
         self, classes: Sequence[str], report_classes: Sequence[str] = (), *, columns: int = 1, **settings: Any
     ) -> None:
         super().__init__(classes, report_classes, **settings)
-        for name in ("trials", "hits", "baseline_hits"):
+        for name in ("trials", "hits", "baseline_hits", "whole_hits"):
             self._add_counter(name, len(self._mean.classes), columns)
         for name in ("drawn_trials", "drawn_hits"):
             self._add_counter(name, len(self._mean.classes), columns, self.replicates, dtype=torch.int32)
@@ -54,6 +55,7 @@ class HitMetric(StreamingMetric):
         hits: Sequence[bool],
         *,
         baseline: Sequence[bool],
+        whole: Sequence[bool] | None = None,
         counted: Sequence[bool] | None = None,
     ) -> None:
         """One trial of a class: a hit or a miss in each column, or none of both where it is not ``counted``."""
@@ -66,17 +68,25 @@ class HitMetric(StreamingMetric):
             self.trials[row, column] += 1
             self.hits[row, column] += hit
             self.baseline_hits[row, column] += baseline[column]
+            self.whole_hits[row, column] += whole is not None and whole[column]
             if draws is not None:
                 self.drawn_trials[row, column] += draws
                 if hit:
                     self.drawn_hits[row, column] += draws
 
     def _rates(
-        self, name: str, column: int = 0, *, measured: bool = True, pooled: bool = False, note: str = ""
+        self,
+        name: str,
+        column: int = 0,
+        *,
+        measured: bool = True,
+        pooled: bool = False,
+        whole: bool = False,
+        note: str = "",
     ) -> Metric:
         """Hits over trials: the mean over classes, or with ``pooled`` over all trials; no value unless measured."""
-        states = (self.trials, self.hits, self.baseline_hits)
-        trials, hits, baseline = (state[:, column].tolist() for state in states)
+        states = (self.trials, self.hits, self.baseline_hits, self.whole_hits)
+        trials, hits, baseline, whole_hits = (state[:, column].tolist() for state in states)
         counted = [i for i, trial in enumerate(trials) if trial and measured]
         classes = self._mean.classes
         draws, drawn_hits = (state[:, column].cpu().numpy() for state in (self.drawn_trials, self.drawn_hits))
@@ -86,6 +96,7 @@ class HitMetric(StreamingMetric):
             {classes[i]: hits[i] / trials[i] for i in counted},
             {classes[i]: trials[i] for i in counted},
             baseline={classes[i]: baseline[i] / trials[i] for i in counted},
+            whole_image={classes[i]: whole_hits[i] / trials[i] for i in counted} if whole else None,
             pooled=pooled,
             note=note,
             resampled={classes[i]: drawn[i] for i in counted} if self.replicates else None,
