@@ -5,9 +5,10 @@
 [[320.0, 0.0, 640.0, 240.0]]
 """
 
-from wsl.maps.boxes import boxes_from_map, largest_boxes
+from wsl.maps.boxes import boxes_from_map
 from wsl.maps.peaks import peak
 from wsl.maps.scale import heatmap, normalise, resize_map
 from wsl.maps.suppression import non_max_suppression
+from wsl.maps.sweep import ThresholdSweep, largest_boxes, threshold_sweep
 
 __all__ = ["boxes_from_map", "heatmap", "largest_boxes", "non_max_suppression", "normalise", "peak", "resize_map"]
