@@ -105,9 +105,9 @@ class ThresholdSweep:
         low, high = (np.searchsorted(distinct, self.values[at]) for at in (self.parts.until, self.parts.since))
         # Most parts stand between two thresholds only.
         seen = low < high
-        found = to_pixels(self.parts.xyxy[seen], self.surface, self.size).astype(np.float64)
+        every = to_pixels(self.parts.xyxy[seen], self.surface, self.size)
         best = np.zeros(len(distinct))
-        raise_to_best_iou(best, found, low[seen], high[seen], truths, 0.0)
+        raise_to_best_iou(best, every.astype(np.float64), low[seen], high[seen], truths, 0.0)
         return np.asarray(best[place])
 
     def _below(self, thresholds: Doubles) -> npt.NDArray[np.intp]:
@@ -142,7 +142,7 @@ def threshold_sweep(
     surface, size = surface_of(score_map, size, resolution)
     stride = stride_of(surface)
     order, offsets, values = order_by_value(surface, stride)
-    records, largest = islands(order, offsets, surface.shape[0], stride, True)
+    records, largest = islands(order, offsets, surface.shape[0], stride, True, False)
     parts, largest_parts = (Parts.of(rows, stride, surface.shape[1]) for rows in (records, largest))
     return ThresholdSweep(surface=surface, size=size, values=values, parts=parts, largest_parts=largest_parts)
 
@@ -186,7 +186,7 @@ def parts_at(surface: FloatArray, thresholds: FloatArray, *, pick: bool) -> tupl
 
     stride = stride_of(surface)
     order, offsets = order_by_level(threshold_levels(surface, thresholds), len(thresholds) + 1, stride)
-    records, largest = islands(order, offsets, surface.shape[0], stride, pick)
+    records, largest = islands(order, offsets, surface.shape[0], stride, pick, False)
     return Parts.of(records, stride, surface.shape[1]), Parts.of(largest, stride, surface.shape[1])
 
 

@@ -1,9 +1,9 @@
-"""The door to numba: compiled on first call, without the interpreter's lock, and kept on disk where that is possible."""
+"""The door to numba: compiled on first call, without the interpreter's lock, and kept on disk where possible."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -18,8 +18,7 @@ def compiled(function: Function) -> Function:
     ...     return values[len(values) - 1]
     """
     try:
-        kept: Function = numba.njit(nogil=True, cache=True)(function)
+        return cast(Function, numba.njit(nogil=True, cache=True)(function))
     except RuntimeError:
         # Neither the package's folder nor the user's can be written, or the source is no file: compile each time.
-        kept = numba.njit(nogil=True)(function)
-    return kept
+        return cast(Function, numba.njit(nogil=True)(function))

@@ -35,10 +35,10 @@ def threshold_levels(surface: FloatArray, thresholds: FloatArray) -> npt.NDArray
     for y in range(height):
         for x in range(width):
             value = surface[y, x]
-            level = behind[int(value * np.float32(BUCKETS))]
-            while level < len(thresholds) and thresholds[level] < value:
-                level += 1
-            levels[y, x] = level
+            exceeded = behind[int(value * np.float32(BUCKETS))]
+            while exceeded < len(thresholds) and thresholds[exceeded] < value:
+                exceeded += 1
+            levels[y, x] = exceeded
     return levels
 
 
@@ -48,7 +48,7 @@ def order_by_level(levels: Levels, count: int, stride: int) -> tuple[Order, Offs
 
     Shape:
         ``levels`` is (h, w), whole numbers from 0 to ``count`` - 1. The first result lists the h*w numbers of pixels
-        (see `union`); the pixels of level l are those from the second result's entry l to its entry l + 1.
+        (see `parts`); the pixels of level l are those from the second result's entry l to its entry l + 1.
     """
     height, width = levels.shape
     offsets = np.zeros(count + 1, np.int64)
@@ -62,9 +62,9 @@ def order_by_level(levels: Levels, count: int, stride: int) -> tuple[Order, Offs
     for y in range(height):
         start = (y + 1) * stride + 1
         for x in range(width):
-            level = np.intp(levels[y, x])
-            order[following[level]] = start + x
-            following[level] += 1
+            place = following[np.intp(levels[y, x])]
+            order[place] = start + x
+            following[np.intp(levels[y, x])] = place + 1
     return order, offsets
 
 

@@ -15,8 +15,9 @@ Levels = npt.NDArray[Any]
 
 @compiled
 def largest_outlines(
-    levels: Levels, xyxy: Integers, first: Integers, blocks: Integers, since: Integers, until: Integers, count: int
-) -> Integers:
+    levels: Levels, xyxy: Integers, first: Integers, blocks: Integers, holes: Integers,
+    since: Integers, until: Integers, count: int,
+) -> Integers:  # fmt: skip
     """At each threshold the part whose outline encloses most, of equals the one that begins last; -1 for none.
 
     An outline runs through the centres of a part's outermost pixels, as OpenCV's ``contourArea`` takes it, and a part
@@ -25,8 +26,8 @@ def largest_outlines(
 
     Shape:
         ``levels`` is (h, w), the rest an entry or row a part: its half-open box in pixels, its first pixel ``y * w +
-        x``, twice the area of its 2x2 blocks, and the thresholds ``until <= i < since`` at which it stands. The result
-        is (``count``,).
+        x``, twice the area of its 2x2 blocks, its number of holes, and the thresholds ``until <= i < since`` at which
+        it stands. The result is (``count``,).
     """
     best = np.full(count, -1, np.int64)
     # What a threshold's largest outline encloses at least: a part's blocks, as long as no hole is known.
@@ -42,7 +43,7 @@ def largest_outlines(
             hopeful |= most >= least[i]
         if not hopeful:
             continue
-        enclosed = blocks[part] if blocks[part] == most else outline_area(levels, first[part], since[part])
+        enclosed = blocks[part] if holes[part] == 0 else outline_area(levels, first[part], since[part])
         for i in range(until[part], since[part]):
             if enclosed > area[i] or (enclosed == area[i] and first[part] > start[i]):
                 best[i], area[i], start[i] = part, enclosed, first[part]

@@ -10,31 +10,36 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.maps.tree.compiled import compiled
+from wsl.maps.tree.rings import AREA_OF, EULER_OF
 
 Records = npt.NDArray[np.int32]
 Labels = npt.NDArray[np.int32]
 Order = npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]
+Number = int | np.int32
 
 # What is known of a part: its first and last column, its first and last pixel in reading order, its number of pixels,
-# the pixel of its extreme level, its 2x2 blocks (see `islands`), and the levels at which it came to this state and
-# left it.
-X0, X1, FIRST, LAST, AREA, PEAK, BLOCKS, SINCE, UNTIL = range(9)
-COLUMNS = 9
+# the pixel of its extreme level, its 2x2 blocks and its holes (see `islands`), and the levels at which it came to this
+# state and left it.
+X0, X1, FIRST, LAST, AREA, PEAK, BLOCKS, EULER, SINCE, UNTIL = range(10)
+COLUMNS = 10
 OUTSIDE = 1
 
 
 @compiled
-def islands(order: Order, offsets: Offsets, rows: int, stride: int, pick: bool) -> tuple[Records, Records]:
+def islands(
+    order: Order, offsets: Offsets, rows: int, stride: int, pick: bool, outlines: bool
+) -> tuple[Records, Records]:
     """Every state of every part of the foreground (8-connected), and with ``pick`` the largest at every threshold.
 
     A row of the first result is a part at the thresholds i with ``UNTIL <= i < SINCE``. ``PEAK`` is its highest pixel,
-    of equals the first; ``BLOCKS`` is twice the area of the polygons between the centres of its pixels: 2 for a block
-    of 2x2 pixels, 1 for one that lacks a pixel. Row i of the second result is the part of most pixels at threshold
-    i, of equals the topmost, then the leftmost box, then the first in reading order; its ``AREA`` is 0 for none.
+    of equals the first. With ``outlines``, ``BLOCKS`` is twice the area of the polygons between the centres of its
+    pixels (2 for a block of 2x2 pixels, 1 for one that lacks a pixel), and ``EULER`` four times one less its number of
+    holes. Row i of the second result is the part of most pixels at threshold i, of equals the topmost, then the
+    leftmost box, then the first in reading order; its ``AREA`` is 0 for none.
 
     Shape:
-        ``order`` and ``offsets`` as `ordering` gives them; (n, 9) and (levels - 1, 9), columns as above.
+        ``order`` and ``offsets`` as `ordering` gives them; (n, 10) and (levels - 1, 10), columns as above.
     """
     levels = len(offsets)
     labels = np.zeros((rows + 2) * stride + 2, np.int32)
@@ -70,10 +75,11 @@ def islands(order: Order, offsets: Offsets, rows: int, stride: int, pick: bool) 
                 touched[changed] = part
                 changed += 1
                 count = record(state, part, level, records, count)
-            if (
-                differ(nw, some) | differ(n, some) | differ(ne, some) | differ(w, some)
-                | differ(e, some) | differ(sw, some) | differ(s, some) | differ(se, some)
-            ):  # fmt: skip
+            least = min(
+                min(min(other_than_0(nw), other_than_0(n)), min(other_than_0(ne), other_than_0(w))),
+                min(min(other_than_0(e), other_than_0(sw)), min(other_than_0(s), other_than_0(se))),
+            )
+            if least != some:
                 for label in (nw, n, ne, w, e, sw, s, se):
                     if differ(label, some):
                         other = find(root, label)
@@ -82,7 +88,11 @@ def islands(order: Order, offsets: Offsets, rows: int, stride: int, pick: bool) 
                             part = join(root, state, part, other)
             labels[pixel] = part
             grow(state, part, number, column)
-            state[part, BLOCKS] += block(nw, n, w) + block(ne, n, e) + block(sw, s, w) + block(se, s, e)
+            if outlines:
+                ring = (nw != 0) | (n != 0) << 1 | (ne != 0) << 2 | (w != 0) << 3
+                ring |= (e != 0) << 4 | (sw != 0) << 5 | (s != 0) << 6 | (se != 0) << 7
+                state[part, BLOCKS] += AREA_OF[ring]
+                state[part, EULER] += EULER_OF[ring]
         if pick:
             best = find(root, best)
             for k in range(changed):
@@ -105,7 +115,7 @@ def lakes(order: Order, offsets: Offsets, rows: int, columns: int, stride: int) 
     A row is a hole at the thresholds i with ``SINCE <= i < UNTIL``.
 
     Shape:
-        ``order`` and ``offsets`` as `ordering` gives them; (n, 9), columns as above.
+        ``order`` and ``offsets`` as `ordering` gives them; (n, 10), columns as above.
     """
     levels = len(offsets)
     labels = np.zeros((rows + 2) * stride + 2, np.int32)
@@ -168,19 +178,19 @@ def find(root: Labels, label: int) -> int:
 
 
 @compiled
+def other_than_0(label: int) -> int:
+    """The label of a neighbour that is there, so that the least of several can be had without a branch."""
+    return ((label - 1) & 0x7FFFFFFF) + 1
+
+
+@compiled
 def differ(label: int, some: int) -> bool:
     """Whether a neighbour belongs to a part, and maybe to another one."""
     return (label != 0) & (label != some)
 
 
 @compiled
-def block(corner: int, vertical: int, horizontal: int) -> int:
-    """1 when a pixel makes a 2x2 block of three or of four."""
-    return int((corner != 0) + (vertical != 0) + (horizontal != 0) >= 2)
-
-
-@compiled
-def begin(root: Labels, state: Records, label: int, pixel: int, column: int, level: int) -> None:
+def begin(root: Labels, state: Records, label: int, pixel: Number, column: Number, level: int) -> None:
     """A new part of one pixel."""
     root[label] = label
     state[label, X0] = state[label, X1] = column
@@ -188,11 +198,12 @@ def begin(root: Labels, state: Records, label: int, pixel: int, column: int, lev
     state[label, AREA] = 1
     state[label, PEAK] = label
     state[label, BLOCKS] = 0
+    state[label, EULER] = 4
     state[label, SINCE] = level
 
 
 @compiled
-def grow(state: Records, label: int, pixel: int, column: int) -> None:
+def grow(state: Records, label: int, pixel: Number, column: Number) -> None:
     """Add a pixel to a part."""
     state[label, X0] = min(state[label, X0], column)
     state[label, X1] = max(state[label, X1], column)
@@ -214,6 +225,7 @@ def join(root: Labels, state: Records, part: int, other: int) -> int:
     # Labels count up in the order of visits, so the lower one holds the more extreme pixel.
     state[kept, PEAK] = min(state[kept, PEAK], state[gone, PEAK])
     state[kept, BLOCKS] += state[gone, BLOCKS]
+    state[kept, EULER] += state[gone, EULER]
     return kept
 
 
@@ -241,7 +253,7 @@ def with_room(records: Records, count: int, more: int) -> Records:
 
 
 @compiled
-def larger(state: Records, one: int, other: int, stride: int) -> int:
+def larger(state: Records, one: int, other: int, stride: Number) -> int:
     """Of two parts the one of more pixels, then the topmost, then the leftmost, then the first in reading order."""
     if state[other, AREA] != state[one, AREA]:
         return other if state[other, AREA] > state[one, AREA] else one

@@ -16,8 +16,8 @@ class Parts(NamedTuple):
     """Connected parts of a map, each at the thresholds at which it stands.
 
     ``xyxy`` are half-open boxes in cells, (n, 4); ``areas`` numbers of cells; ``peaks`` and ``firsts`` the most
-    extreme cell and the first in reading order, as row-major indices; ``since`` and ``until`` the levels between which
-    the part stood (see `wsl.maps.tree.parts`).
+    extreme cell and the first in reading order, as row-major indices; ``blocks`` and ``holes`` what `outlines` needs;
+    ``since`` and ``until`` the levels between which the part stood (see `parts`).
     """
 
     xyxy: Integers
@@ -25,6 +25,7 @@ class Parts(NamedTuple):
     firsts: Integers
     peaks: Integers
     blocks: Integers
+    holes: Integers
     since: Integers
     until: Integers
 
@@ -32,15 +33,15 @@ class Parts(NamedTuple):
     def of(cls, records: npt.NDArray[np.int32], stride: int, width: int) -> Parts:
         """The parts that records of `islands` and `lakes` stand for.
 
-        >>> record = np.array([[2, 3, 6, 7, 2, 7, 0, 1, 0]], np.int32)  # two cells beside each other
+        >>> record = np.array([[2, 3, 6, 7, 2, 7, 0, 4, 1, 0]], np.int32)  # two cells beside each other
         >>> Parts.of(record, stride=4, width=2).xyxy.tolist()
         [[1, 0, 3, 1]]
         """
-        x0, x1, first, last, areas, peaks, blocks, since, until = records.T.astype(np.int64)
+        x0, x1, first, last, areas, peaks, blocks, euler, since, until = records.T.astype(np.int64)
         # The border of one cell on each side comes off; the far edges are half-open.
         xyxy = np.stack([x0 - 1, first // stride - 1, x1, last // stride], axis=1)
         firsts, peaks = ((p // stride - 1) * width + p % stride - 1 for p in (first, peaks))
-        return cls(xyxy, areas, firsts, peaks, blocks, since, until)
+        return cls(xyxy, areas, firsts, peaks, blocks, 1 - euler // 4, since, until)
 
 
 def stride_of(surface: npt.NDArray[Any]) -> int:
