@@ -53,6 +53,28 @@ class ThresholdSweep:
         boxes[some] = to_pixels(self.largest_parts.xyxy[below[some]], self.surface, self.size)
         return boxes
 
+    def peak(self, thresholds: npt.ArrayLike) -> FloatArray:
+        """The box of the part that holds the maximum at each threshold, as rule ``peak`` has it; zeros for none.
+
+        Shape:
+            (T,) fractions in [0, 1] in any order to (T, 4), xyxy.
+
+        Raises:
+            UserError: a threshold is out of range.
+
+        >>> threshold_sweep([[2, 2, 0, 4]]).peak([0, 0.6, 1.0]).tolist()
+        [[3.0, 0.0, 4.0, 1.0], [3.0, 0.0, 4.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
+        """
+        below = self._below(as_thresholds(thresholds))
+        boxes = np.zeros((len(below), 4), np.float32)
+        some = below < len(self.values) - 1
+        # One part at a time holds the maximum: its states follow one another from the lowest value to the highest.
+        holding = np.flatnonzero(self.parts.peaks == self.surface.argmax())
+        holding = holding[np.argsort(self.parts.until[holding])]
+        at = holding[np.searchsorted(self.parts.until[holding], below[some], side="right") - 1]
+        boxes[some] = to_pixels(self.parts.xyxy[at], self.surface, self.size)
+        return boxes
+
     def boxes(self, threshold: float, rule: Rule = "largest", *, label: str = "", min_area: float = 0.001) -> Boxes:
         """What `boxes_from_map` gives at a threshold, without looking at the map again.
 

@@ -164,10 +164,5 @@ def _boxes_at(
     score_map: npt.ArrayLike, thresholds: npt.NDArray[np.float64], size: tuple[int, int]
 ) -> tuple[FloatArray, FloatArray]:
     """The box of each rule of `RULES` at each threshold, (T, 4); zeros where there is none."""
-    peaks = np.zeros((len(thresholds), 4), np.float32)
-    for i, threshold in enumerate(thresholds):
-        part = class_maps.boxes_from_map(score_map, threshold=float(threshold), rule="peak", size=size)
-        if not len(part):
-            break
-        peaks[i] = part.xyxy[0]
-    return class_maps.largest_boxes(score_map, thresholds, size=size), peaks
+    sweep = class_maps.threshold_sweep(score_map, size=size)
+    return sweep.largest(thresholds), sweep.peak(thresholds)
