@@ -14,6 +14,8 @@ ALL = [
     "pointing",
     "pointing (pairs)",
     "CorLoc",
+    "CorLoc (pairs)",
+    "CorLoc (pairs, optimistic)",
     "AP50",
     "AP50 (11-point)",
     "MaxBoxAcc@0.3",
@@ -22,6 +24,9 @@ ALL = [
     "COCO AP",
     "COCO AP50",
     "COCO AP75",
+    "COCO AR1",
+    "COCO AR10",
+    "COCO AR100",
 ]
 
 
@@ -122,9 +127,10 @@ def test_nan_is_refused_and_unknown_classes_too(finding, annotated, boxes):
 
 
 def test_a_metric_of_ones_own_fits_the_protocol():
-    class Images:
+    class Images(StreamingMetric):
         def __init__(self):
-            self.count = 0
+            super().__init__(["any"])
+            self._add_counter("count")
 
         def update(self, found, sample):
             self.count += 1
@@ -132,7 +138,7 @@ def test_a_metric_of_ones_own_fits_the_protocol():
         def compute(self):
             return Metric(name="images", value=float(self.count))
 
-    metric: StreamingMetric = Images()
+    metric = Images()
     metric.update(None, None)
     assert metric.compute().value == 1
 

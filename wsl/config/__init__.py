@@ -10,6 +10,7 @@ from wsl.config.shared import (
     PickConfig,
     Precision,
     Preprocessing,
+    Protocol,
     Resize,
     RuntimeConfig,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "PickConfig",
     "Precision",
     "Preprocessing",
+    "Protocol",
     "Resize",
     "RuntimeConfig",
     "TrainConfig",

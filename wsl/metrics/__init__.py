@@ -9,34 +9,53 @@ True
 
 from wsl.metrics.box_accuracy import BoxAccuracy, MaxBoxAcc, max_box_acc
 from wsl.metrics.classification import ClassificationAP, average_precision
-from wsl.metrics.coco import CocoAP, coco_ap
+from wsl.metrics.coco import CocoAP, coco_ap, coco_ar
 from wsl.metrics.detection import VOCDetectionAP, match_boxes, voc_detection_ap
 from wsl.metrics.evaluation import Evaluation
+from wsl.metrics.failures import FAILURES, Failure, failure, failures
 from wsl.metrics.localization import CorLoc, corloc
 from wsl.metrics.overlap import box_iou, centre_box
+from wsl.metrics.point_ap import PointAP, point_ap, point_within
 from wsl.metrics.pointing import PointingGame, pointing_accuracy, pointing_hit
 from wsl.metrics.protocol import StreamingMetric
 from wsl.metrics.table import report_table
+from wsl.metrics.threshold_choice import Choice, ThresholdChoice
+from wsl.metrics.top_k import TopKAccuracy, TopKLoc, class_ranks, top_k_accuracy, top_k_loc
 
 __all__ = [
+    "FAILURES",
     "BoxAccuracy",
+    "Choice",
     "ClassificationAP",
     "CocoAP",
     "CorLoc",
     "Evaluation",
+    "Failure",
     "MaxBoxAcc",
+    "PointAP",
     "PointingGame",
     "StreamingMetric",
+    "ThresholdChoice",
+    "TopKAccuracy",
+    "TopKLoc",
     "VOCDetectionAP",
     "average_precision",
     "box_iou",
     "centre_box",
+    "class_ranks",
     "coco_ap",
+    "coco_ar",
     "corloc",
+    "failure",
+    "failures",
     "match_boxes",
     "max_box_acc",
+    "point_ap",
+    "point_within",
     "pointing_accuracy",
     "pointing_hit",
     "report_table",
+    "top_k_accuracy",
+    "top_k_loc",
     "voc_detection_ap",
 ]

@@ -14,7 +14,8 @@ from wsl.metrics.detection import VOCDetectionAP
 from wsl.metrics.localization import CorLoc
 from wsl.metrics.pointing import PointingGame
 from wsl.metrics.protocol import StreamingMetric
-from wsl.results import EvaluationReport, Localization, Metric
+from wsl.metrics.threshold_choice import ThresholdChoice
+from wsl.results import BoxOrigin, EvaluationReport, Localization, Metric
 from wsl.samples import Sample
 
 
@@ -23,7 +24,8 @@ class Evaluation:
 
     Image labels give the classification AP; boxes, where a sample has them, all the rest. A metric that nothing
     could be measured for (no maps stored, no boxes annotated) is left out of the report. With ``report_classes``
-    the means cover these classes only, and the table by class still shows all.
+    the means cover these classes only, and the table by class still shows all. ``boxes`` says how the boxes were
+    drawn, for the notes.
 
     Raises:
         UserError: no class, a class named twice, or a report class that is not among the classes.
@@ -37,15 +39,19 @@ class Evaluation:
     [('mAP', 1.0), ('mAP (11-point)', 1.0), ('CorLoc', 1.0)]
     """
 
-    def __init__(self, classes: Sequence[str], report_classes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, classes: Sequence[str], report_classes: Sequence[str] = (), *, boxes: BoxOrigin | None = None
+    ) -> None:
         self._mean = ClassMean(classes, report_classes)
         self._of_labels: tuple[StreamingMetric, ...] = (
             ClassificationAP(classes, "all-point", report_classes=report_classes),
             ClassificationAP(classes, "11-point", report_classes=report_classes),
         )
+        self.choice = ThresholdChoice(classes, boxes=boxes, report_classes=report_classes)
         self._of_boxes: tuple[StreamingMetric, ...] = (
             PointingGame(classes, report_classes=report_classes),
             CorLoc(classes, report_classes=report_classes),
+            self.choice,
             VOCDetectionAP(classes, method="all-point", report_classes=report_classes),
             VOCDetectionAP(classes, method="11-point", report_classes=report_classes),
             MaxBoxAcc(classes, report_classes=report_classes),

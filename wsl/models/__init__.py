@@ -6,12 +6,14 @@ from wsl.models.device import autocast, choose_device, choose_dtype
 from wsl.models.export import export_model
 from wsl.models.localizer import Localizer, Recipe
 from wsl.models.onnx import OnnxLocalizer
+from wsl.models.selected_boxes import SelectedBoxes, load_selected, model_digest, run_folder, save_selected
 
 __all__ = [
     "Backbone",
     "Localizer",
     "OnnxLocalizer",
     "Recipe",
+    "SelectedBoxes",
     "autocast",
     "choose_device",
     "choose_dtype",
@@ -21,6 +23,10 @@ __all__ = [
     "export_model",
     "list_backbones",
     "load",
+    "load_selected",
+    "model_digest",
     "open_model",
+    "run_folder",
     "save",
+    "save_selected",
 ]

@@ -1,0 +1,140 @@
+"""Score maps and boxes exactly as the WSOL benchmark of Choe et al. (CVPR 2020) has them, its quirks included.
+
+=====================  ========================================  =================================================
+\\                      protocol ``default``                      protocol ``wsolevaluation``
+=====================  ========================================  =================================================
+resizing               bilinear, to the image's aspect           bicubic, to 224x224
+normalising            minimum to 0, maximum to 1                the same
+levels                 the float values                          ``u = uint8(map * 255)``: at most 256
+foreground at t        above t                                   above ``int(t * max(u))``
+candidates ``largest``  the component of most pixels             the contour of largest ``contourArea``
+candidates ``all``     8-connected components                    these, and the outlines of the holes in them
+box                    half-open                                 far corner inclusive, yet one pixel beyond the part
+                                                                 except at the map's border
+no foreground          no box, IoU 0                             the box (0, 0, 0, 0), which covers one pixel
+IoU                    areas                                     sides one longer: ``x1 - x0 + 1``
+=====================  ========================================  =================================================
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from wsl.errors import UserError
+from wsl.maps.scale import as_size
+from wsl.maps.sweep import Candidates, Doubles
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def benchmark_map(score_map: npt.ArrayLike, size: tuple[int, int] = (224, 224)) -> Floats:
+    """A class map as the benchmark evaluates it: resized bicubically, then stretched to [0, 1].
+
+    A map that is constant or holds a NaN or an infinity becomes all zeros. The result has the map's own precision,
+    float32 or float64, since the benchmark's 8-bit levels depend on it.
+
+    Shape:
+        ``score_map`` is (h, w), ``size`` (width, height); the result is (height, width).
+
+    Raises:
+        UserError: the map is not (h, w) or the size not positive.
+
+    >>> benchmark_map([[0.0, 4.0]], (2, 1)).tolist()
+    [[0.0, 1.0]]
+    """
+    values = _as_floats(score_map)
+    values = values.astype(np.float32) if values.dtype.itemsize < 4 else values
+    width, height = as_size(size)
+    low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        return np.zeros((height, width), values.dtype)
+    resized = cv2.resize(np.ascontiguousarray(values), (width, height), interpolation=cv2.INTER_CUBIC)
+    low, high = resized.min(), resized.max()
+    with np.errstate(over="ignore"):
+        span = high - low
+    if not 0 < span < np.inf:
+        return np.zeros((height, width), values.dtype)
+    return np.asarray((resized - low) / span)
+
+
+def benchmark_overlaps(
+    score_map: npt.ArrayLike, truths: Doubles, thresholds: Doubles, candidates: Candidates
+) -> Doubles:
+    """The highest IoU of a candidate with any true box at each threshold, as the benchmark computes it.
+
+    Shape:
+        ``score_map`` is (h, w) in [0, 1], ``truths`` (n, 4) xyxy in its cells, far corner inclusive, ``thresholds``
+        (T,); the result is (T,).
+
+    Raises:
+        UserError: the map is not (h, w) with values in [0, 1], or a box has a negative corner.
+
+    Source: Choe et al., Evaluating Weakly Supervised Object Localization Methods Right, CVPR 2020, and its code.
+
+    >>> score_map = np.array([[0, 0, 0, 0], [0, 1, 0.5, 0]])
+    >>> benchmark_overlaps(score_map, np.array([[1.0, 1, 2, 1]]), np.array([0.2, 0.8]), "largest").round(3).tolist()
+    [0.667, 1.0]
+    """
+    from wsl.maps.tree.overlap import raise_to_best_iou
+
+    if (truths < 0).any():
+        raise UserError(f"box {truths[(truths < 0).any(axis=1)][0].tolist()} begins before 0: clip it to the map")
+    levels = _eight_bits(score_map)
+    highest = int(levels.max())
+    best = np.zeros(highest + 1)
+    for boxes, low, high in _candidates(levels, highest, candidates):
+        # Twice the same: far corners that would leave the map come back to its last column and row.
+        np.minimum(boxes[:, 2:], np.array(levels.shape[::-1]) - 1, out=boxes[:, 2:])
+        raise_to_best_iou(best, boxes, low, high, truths, 1.0)
+    # Nothing exceeds the highest level, and nothing at all a map of zeros.
+    none = np.array([highest], np.int64)
+    raise_to_best_iou(best, np.zeros((1, 4)), none, none + 1, truths, 1.0)
+    return np.asarray(best[(thresholds * highest).astype(np.int64)])
+
+
+def _candidates(
+    levels: npt.NDArray[np.uint8], highest: int, candidates: Candidates
+) -> list[tuple[Doubles, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Boxes, one pixel beyond their part, with the levels [low, high) at which they stand."""
+    from wsl.maps.tree.ordering import order_by_level
+    from wsl.maps.tree.outlines import largest_outlines
+    from wsl.maps.tree.parts import islands, lakes
+    from wsl.maps.tree.records import Parts, stride_of
+
+    height, width = levels.shape
+    stride = stride_of(levels)
+    order, offsets = order_by_level(levels, highest + 1, stride)
+    parts = Parts.of(islands(order, offsets, height, stride, False, candidates == "largest")[0], stride, width)
+    if candidates == "largest":
+        chosen = largest_outlines(
+            levels, parts.xyxy, parts.firsts, parts.blocks, parts.holes, parts.since, parts.until, highest
+        )
+        every = np.arange(highest)
+        return [(parts.xyxy[chosen].astype(np.float64), every, every + 1)]
+    holes = Parts.of(lakes(order, offsets, height, width, stride), stride, width)
+    # A hole's outline runs on the foreground around it.
+    around = holes.xyxy + np.array([-1.0, -1, 1, 1])
+    return [(parts.xyxy.astype(np.float64), parts.until, parts.since), (around, holes.since, holes.until)]
+
+
+def _eight_bits(score_map: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+    """The benchmark's levels, 0 to 255, with the rounding of the map's own precision."""
+    values = _as_floats(score_map)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise UserError(
+            f"a score map's values run from {values.min()} to {values.max()}, expected finite numbers in [0, 1]: "
+            "normalise it with wsl.maps.benchmark_map"
+        )
+    return (values * 255).astype(np.uint8)
+
+
+def _as_floats(score_map: npt.ArrayLike) -> Floats:
+    values = np.asarray(score_map)
+    values = values if np.issubdtype(values.dtype, np.floating) else values.astype(np.float64)
+    if values.ndim != 2 or values.size == 0:
+        raise UserError(f"a map has shape {values.shape}, expected (h, w) with at least one cell: pass one class's map")
+    return values

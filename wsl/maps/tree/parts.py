@@ -1,0 +1,264 @@
+"""Parts of the foreground and holes in it, at every threshold: union-find over pixels in the order of their levels.
+
+Pixels are numbered row-major in a grid with a border of one pixel, whose rows are ``stride`` (a power of two) apart:
+pixel (x, y) has the number ``(y + 1) * stride + x + 1``. Columns and pixels of a record count that border too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.maps.tree.compiled import compiled
+from wsl.maps.tree.rings import AREA_OF, EULER_OF
+
+Records = npt.NDArray[np.int32]
+Labels = npt.NDArray[np.int32]
+Order = npt.NDArray[np.uint32]
+Offsets = npt.NDArray[np.int64]
+Number = int | np.int32
+
+# What is known of a part: its first and last column, its first and last pixel in reading order, its number of pixels,
+# the pixel of its extreme level, its 2x2 blocks and its holes (see `islands`), and the levels at which it came to this
+# state and left it.
+X0, X1, FIRST, LAST, AREA, PEAK, BLOCKS, EULER, SINCE, UNTIL = range(10)
+COLUMNS = 10
+OUTSIDE = 1
+
+
+@compiled
+def islands(
+    order: Order, offsets: Offsets, rows: int, stride: int, pick: bool, outlines: bool
+) -> tuple[Records, Records]:
+    """Every state of every part of the foreground (8-connected), and with ``pick`` the largest at every threshold.
+
+    A row of the first result is a part at the thresholds i with ``UNTIL <= i < SINCE``. ``PEAK`` is its highest pixel,
+    of equals the first. With ``outlines``, ``BLOCKS`` is twice the area of the polygons between the centres of its
+    pixels (2 for a block of 2x2 pixels, 1 for one that lacks a pixel), and ``EULER`` four times one less its number of
+    holes. Row i of the second result is the part of most pixels at threshold i, of equals the topmost, then the
+    leftmost box, then the first in reading order; its ``AREA`` is 0 for none.
+
+    Shape:
+        ``order`` and ``offsets`` as `ordering` gives them; (n, 10) and (levels - 1, 10), columns as above.
+    """
+    levels = len(offsets)
+    labels = np.zeros((rows + 2) * stride + 2, np.int32)
+    # No two pixels that begin a part are neighbours.
+    capacity = (rows // 2 + 1) * (stride // 2 + 1) + 1
+    root, births, touched = np.empty(capacity, np.int32), np.empty(capacity, np.int32), np.empty(capacity, np.int32)
+    state, records = np.empty((capacity, COLUMNS), np.int32), np.empty((1024, COLUMNS), np.int32)
+    largest = np.empty((levels - 2 if pick else 0, COLUMNS), np.int32)
+    parts, count, best = 0, 0, 0
+    begin(root, state, 0, 0, 0, 0)
+    state[0, AREA] = 0
+    # Unsigned numbers: numba need not look for indices that count from the end.
+    step, one, mask = np.uint64(stride), np.uint64(1), np.uint64(stride - 1)
+    for level in range(levels - 2, 0, -1):
+        changed = 0
+        records = with_room(records, count, min(parts, 5 * (offsets[level + 1] - offsets[level])))
+        for i in range(offsets[level], offsets[level + 1]):
+            pixel = np.uint64(order[i])
+            number, column = np.int32(pixel), np.int32(pixel & mask)
+            nw, n, ne = labels[pixel - step - one], labels[pixel - step], labels[pixel - step + one]
+            sw, s, se = labels[pixel + step - one], labels[pixel + step], labels[pixel + step + one]
+            w, e = labels[pixel - one], labels[pixel + one]
+            some = max(max(max(nw, n), max(ne, w)), max(max(e, sw), max(s, se)))
+            if some == 0:
+                parts += 1
+                births[parts] = number
+                begin(root, state, parts, number, column, level)
+                labels[pixel] = touched[changed] = parts
+                changed += 1
+                continue
+            part = find(root, some)
+            if state[part, SINCE] != level:
+                touched[changed] = part
+                changed += 1
+                count = record(state, part, level, records, count)
+            least = min(
+                min(min(other_than_0(nw), other_than_0(n)), min(other_than_0(ne), other_than_0(w))),
+                min(min(other_than_0(e), other_than_0(sw)), min(other_than_0(s), other_than_0(se))),
+            )
+            if least != some:
+                for label in (nw, n, ne, w, e, sw, s, se):
+                    if differ(label, some):
+                        other = find(root, label)
+                        if other != part:
+                            count = record(state, other, level, records, count)
+                            part = join(root, state, part, other)
+            labels[pixel] = part
+            grow(state, part, number, column)
+            if outlines:
+                ring = (nw != 0) | (n != 0) << 1 | (ne != 0) << 2 | (w != 0) << 3
+                ring |= (e != 0) << 4 | (sw != 0) << 5 | (s != 0) << 6 | (se != 0) << 7
+                state[part, BLOCKS] += AREA_OF[ring]
+                state[part, EULER] += EULER_OF[ring]
+        if pick:
+            best = find(root, best)
+            for k in range(changed):
+                best = larger(state, best, find(root, touched[k]), np.int32(stride))
+            for k in range(COLUMNS):
+                largest[level - 1, k] = state[best, k]
+    records = with_room(records, count, parts)
+    for part in range(1, parts + 1):
+        if root[part] == part:
+            count = record(state, part, 0, records, count)
+    for k in range(count):
+        records[k, PEAK] = births[records[k, PEAK]]
+    return records[:count].copy(), largest
+
+
+@compiled
+def lakes(order: Order, offsets: Offsets, rows: int, columns: int, stride: int) -> Records:
+    """Every state of every hole in the foreground: 4-connected background that does not reach the map's border.
+
+    A row is a hole at the thresholds i with ``SINCE <= i < UNTIL``.
+
+    Shape:
+        ``order`` and ``offsets`` as `ordering` gives them; (n, 10), columns as above.
+    """
+    levels = len(offsets)
+    labels = np.zeros((rows + 2) * stride + 2, np.int32)
+    labels[: stride + 1] = OUTSIDE
+    labels[(rows + 1) * stride :] = OUTSIDE
+    for y in range(1, rows + 1):
+        labels[y * stride] = labels[y * stride + columns + 1] = OUTSIDE
+    # No two pixels that begin a hole are neighbours.
+    capacity = len(order) // 2 + 3
+    root = np.empty(capacity, np.int32)
+    state, records = np.empty((capacity, COLUMNS), np.int32), np.empty((1024, COLUMNS), np.int32)
+    parts, count = OUTSIDE, 0
+    begin(root, state, OUTSIDE, 0, 0, 0)
+    step, one, mask = np.uint64(stride), np.uint64(1), np.uint64(stride - 1)
+    for level in range(levels - 2):
+        # The outside is never written down.
+        state[OUTSIDE, SINCE] = level
+        records = with_room(records, count, min(parts, 4 * (offsets[level + 1] - offsets[level])))
+        for i in range(offsets[level], offsets[level + 1]):
+            pixel = np.uint64(order[i])
+            n, w, e, s = labels[pixel - step], labels[pixel - one], labels[pixel + one], labels[pixel + step]
+            some = max(max(n, w), max(e, s))
+            if some == OUTSIDE:
+                labels[pixel] = OUTSIDE
+                continue
+            number, column = np.int32(pixel), np.int32(pixel & mask)
+            if some == 0:
+                parts += 1
+                begin(root, state, parts, number, column, level)
+                labels[pixel] = parts
+                continue
+            part = find(root, some)
+            count = record(state, part, level, records, count)
+            for label in (n, w, e, s):
+                if differ(label, some):
+                    other = find(root, label)
+                    if other != part:
+                        count = record(state, other, level, records, count)
+                        if min(part, other) == OUTSIDE:
+                            root[max(part, other)] = part = OUTSIDE
+                        else:
+                            part = join(root, state, part, other)
+            labels[pixel] = part
+            if part != OUTSIDE:
+                grow(state, part, number, column)
+    records = with_room(records, count, parts)
+    for part in range(OUTSIDE + 1, parts + 1):
+        if root[part] == part:
+            count = record(state, part, levels - 2, records, count)
+    return records[:count].copy()
+
+
+@compiled
+def find(root: Labels, label: int) -> int:
+    """The label that stands for a label's part."""
+    while root[label] != label:
+        root[label] = root[root[label]]
+        label = root[label]
+    return label
+
+
+@compiled
+def other_than_0(label: int) -> int:
+    """The label of a neighbour that is there, so that the least of several can be had without a branch."""
+    return ((label - 1) & 0x7FFFFFFF) + 1
+
+
+@compiled
+def differ(label: int, some: int) -> bool:
+    """Whether a neighbour belongs to a part, and maybe to another one."""
+    return (label != 0) & (label != some)
+
+
+@compiled
+def begin(root: Labels, state: Records, label: int, pixel: Number, column: Number, level: int) -> None:
+    """A new part of one pixel."""
+    root[label] = label
+    state[label, X0] = state[label, X1] = column
+    state[label, FIRST] = state[label, LAST] = pixel
+    state[label, AREA] = 1
+    state[label, PEAK] = label
+    state[label, BLOCKS] = 0
+    state[label, EULER] = 4
+    state[label, SINCE] = level
+
+
+@compiled
+def grow(state: Records, label: int, pixel: Number, column: Number) -> None:
+    """Add a pixel to a part."""
+    state[label, X0] = min(state[label, X0], column)
+    state[label, X1] = max(state[label, X1], column)
+    state[label, FIRST] = min(state[label, FIRST], pixel)
+    state[label, LAST] = max(state[label, LAST], pixel)
+    state[label, AREA] += 1
+
+
+@compiled
+def join(root: Labels, state: Records, part: int, other: int) -> int:
+    """Make one part of two, under the label of the larger one, which most pixels bear."""
+    kept, gone = (other, part) if state[other, AREA] > state[part, AREA] else (part, other)
+    root[gone] = kept
+    state[kept, X0] = min(state[kept, X0], state[gone, X0])
+    state[kept, X1] = max(state[kept, X1], state[gone, X1])
+    state[kept, FIRST] = min(state[kept, FIRST], state[gone, FIRST])
+    state[kept, LAST] = max(state[kept, LAST], state[gone, LAST])
+    state[kept, AREA] += state[gone, AREA]
+    # Labels count up in the order of visits, so the lower one holds the more extreme pixel.
+    state[kept, PEAK] = min(state[kept, PEAK], state[gone, PEAK])
+    state[kept, BLOCKS] += state[gone, BLOCKS]
+    state[kept, EULER] += state[gone, EULER]
+    return kept
+
+
+@compiled
+def record(state: Records, label: int, level: int, records: Records, count: int) -> int:
+    """Write down what a part was before its first change at a level; the number of records after that."""
+    if state[label, SINCE] != level:
+        for column in range(UNTIL):
+            records[count, column] = state[label, column]
+        records[count, UNTIL] = level
+        state[label, SINCE] = level
+        count += 1
+    return count
+
+
+@compiled
+def with_room(records: Records, count: int, more: int) -> Records:
+    """The same records with room for more: one a level for each part, and for each pixel and part next to it."""
+    # Most maps need a few hundred: room for the worst case would cost more than all the rest.
+    if count + more <= len(records):
+        return records
+    longer = np.empty((count + max(more, count), COLUMNS), np.int32)
+    longer[:count] = records[:count]
+    return longer
+
+
+@compiled
+def larger(state: Records, one: int, other: int, stride: Number) -> int:
+    """Of two parts the one of more pixels, then the topmost, then the leftmost, then the first in reading order."""
+    if state[other, AREA] != state[one, AREA]:
+        return other if state[other, AREA] > state[one, AREA] else one
+    if state[other, FIRST] // stride != state[one, FIRST] // stride:
+        return other if state[other, FIRST] < state[one, FIRST] else one
+    if state[other, X0] != state[one, X0]:
+        return other if state[other, X0] < state[one, X0] else one
+    return other if state[other, FIRST] < state[one, FIRST] else one
