@@ -19,7 +19,7 @@ def test_tools_show_examples_first(verb):
     command = [sys.executable, str(TOOLS / f"{verb}.py"), "--help"]
     text = subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8").stdout
     assert f"wsl-{verb} " in text
-    assert text.index("Examples") < text.index("--")
+    assert text.index("Examples") < text.index("─ options")
     assert len((TOOLS / f"{verb}.py").read_text(encoding="utf-8").splitlines()) < 20
 
 
