@@ -1,12 +1,16 @@
 """The benchmark's metadata lists: what they say, and what they must not say."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wsl.config import DataConfig
-from wsl.data import detect_format, read_samples, read_wsol
+from wsl.data import detect_format, read_image, read_samples, read_wsol
 from wsl.errors import UserError
 
 LISTS = {
@@ -161,3 +165,19 @@ def test_boxes_survive_their_list(tmp_path_factory, boxes):
     changes = {"image_ids": "a.jpg", "class_labels": "a.jpg,0", "image_sizes": "a.jpg,500,375", "localization": text}
     (sample,) = read_wsol(lists(tmp_path_factory.mktemp("lists"), **changes), "all", images=False).samples
     np.testing.assert_array_equal(sample.boxes.xyxy, np.float32(boxes))
+
+
+@pytest.mark.realdata
+def test_lists_of_tiny_imagenet(realdata, tmp_path):
+    """Made by the script of the benchmarks, from the zip of Tiny ImageNet."""
+    script = Path(__file__).parents[1] / "benchmarks" / "tiny_imagenet.py"
+    source = realdata / "tiny-imagenet-wsol20.zip"
+    subprocess.run([sys.executable, str(script), str(source), str(tmp_path)], check=True, capture_output=True)
+    sizes = {"train": 5000, "val": 1000, "test": 1000}
+    for split, count in sizes.items():
+        samples = read_samples(DataConfig(data=tmp_path / "metadata"), split)
+        assert (len(samples), len(samples.classes)) == (count, 20)
+        assert all((sample.boxes is None) == (split == "train") for sample in samples.samples)
+    first = samples.samples[0]
+    assert read_image(first.path).shape[:2] == (64, 64)
+    assert (first.boxes.xyxy[:, 2:] <= 64).all()

@@ -1,5 +1,7 @@
 """Folders of .npy score maps: found by the image's id, opened with care, and every oddity counted or refused."""
 
+import os
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -133,6 +135,22 @@ def test_names_that_leave_a_doubt_are_refused(tmp_path, files, samples, message)
         save(tmp_path, name, np.eye(2))
     with pytest.raises(UserError, match=message):
         read(tmp_path, *map(sample, samples))
+
+
+def test_many_maps_are_never_held(tmp_path):
+    """300 maps of 400 kB under different names: one of them is in memory at a time."""
+    first = save(tmp_path, "0.npy", np.zeros((224, 224)))
+    for i in range(1, 300):
+        os.link(first, tmp_path / f"{i}.npy")
+    samples = [sample(f"{i}.jpg") for i in range(300)]
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in read_score_maps(tmp_path, samples, Counter()))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == 300
+    assert peak < 10 * 224 * 224 * 8
 
 
 def test_a_folder_that_is_not_there(tmp_path):

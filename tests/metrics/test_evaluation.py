@@ -1,7 +1,9 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from wsl.errors import UserError
 from wsl.metrics import Evaluation, StreamingMetric, report_table
@@ -11,11 +13,15 @@ from wsl.samples import Sample
 ALL = [
     "mAP",
     "mAP (11-point)",
+    "top-1",
     "pointing",
     "pointing (pairs)",
+    "point AP",
     "CorLoc",
     "CorLoc (pairs)",
     "CorLoc (pairs, optimistic)",
+    "GT-known Loc",
+    "Top-1 Loc",
     "AP50",
     "AP50 (11-point)",
     "MaxBoxAcc@0.3",
@@ -82,14 +88,31 @@ def test_the_order_of_images_has_no_say(perfect, finding):
 def test_a_sample_without_boxes_serves_classification_only(finding):
     evaluation = Evaluation(["cat", "dog"])
     evaluation.update(finding(scores={"cat": 1, "dog": 0}), Sample(path="a.jpg", labels=["cat"]))
-    assert [metric.name for metric in evaluation.compute("x").metrics] == ALL[:2]
+    assert [metric.name for metric in evaluation.compute("x").metrics] == ALL[:3]
 
 
 def test_metrics_without_findings_behind_them_are_left_out(finding, annotated, boxes):
     evaluation = Evaluation(["dog"])
     evaluation.update(finding(scores={"dog": 1}, points={"dog": (1, 1)}), annotated(boxes(("dog", [0, 0, 9, 9]))))
-    assert [metric.name for metric in evaluation.compute("x").metrics] == ALL[:4]
+    assert [metric.name for metric in evaluation.compute("x").metrics] == [
+        *("mAP", "mAP (11-point)"),  # of one class the first is always right
+        *("pointing", "pointing (pairs)", "point AP"),
+    ]
     assert Evaluation(["dog"]).compute("x").metrics == ()
+
+
+def test_masks_give_the_metrics_of_pixels(perfect, tmp_path):
+    evaluation = Evaluation(["cat", "dog"], replicates=0)
+    numbers = np.zeros((100, 100), np.uint8)
+    numbers[:, :50] = 1
+    for number, (found, sample) in zip((1, 2, 2), perfect, strict=True):
+        mask = tmp_path / f"{sample.id}.png"
+        Image.fromarray(numbers * np.uint8(number)).save(mask)
+        evaluation.update(found, replace(sample, mask=mask, boxes=None))
+    metrics = {metric.name: metric for metric in evaluation.compute("x").metrics}
+    assert list(metrics) == [*ALL[:3], "PxAP", "mIoU"]
+    assert [metric.value for metric in metrics.values()] == pytest.approx([1] * 5)
+    assert {metric.interval for metric in metrics.values()} == {None}
 
 
 def test_sizes_that_differ_are_refused_with_both(finding, annotated, boxes):

@@ -2,9 +2,11 @@
 
 import inspect
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import wsl.metrics
 from wsl.metrics import StreamingMetric
@@ -22,8 +24,9 @@ def make(name):
 
 
 @pytest.fixture(scope="module")
-def scenes(finding, annotated, boxes):
+def scenes(finding, annotated, boxes, tmp_path_factory):
     """Findings near and far from the truth, with what is there; one image each without annotations or findings."""
+    folder = tmp_path_factory.mktemp("masks")
     rng = np.random.default_rng(0)
     pairs = []
     for i in range(16):
@@ -40,7 +43,9 @@ def scenes(finding, annotated, boxes):
             points={label: tuple(rng.integers(0, 100, 2).tolist()) for label in labels},
             maps={label: rng.random((5, 5)).astype(np.float32) for label in CLASSES},
         )
-        pairs.append((found, annotated(boxes(*there), f"{i}.jpg")))
+        numbers = rng.choice([0, 255, *(CLASSES.index(label) + 1 for label in labels)], (100, 100))
+        Image.fromarray(numbers.astype(np.uint8)).save(folder / f"{i}.png")
+        pairs.append((found, replace(annotated(boxes(*there), f"{i}.jpg"), mask=folder / f"{i}.png")))
     return pairs
 
 

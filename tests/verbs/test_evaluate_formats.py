@@ -205,6 +205,41 @@ def test_a_format_given_is_taken_at_its_word(world, score_maps, tmp_path, kind, 
         evaluate(config)
 
 
+def test_masks_of_the_lists_with_pixels_to_ignore(tmp_path):
+    """The map is 1 on the object, 0.6 where nobody is sure, and 0.5 on a quarter of the rest."""
+    lists, maps = tmp_path / "OpenImages" / "test", tmp_path / "maps"
+    for folder in (lists, maps, tmp_path / "OpenImages" / "m"):
+        folder.mkdir(parents=True)
+    texts = {
+        "image_ids": "a.jpg",
+        "class_labels": "a.jpg,0",
+        "image_sizes": "a.jpg,8,8",
+        "localization": "a.jpg,m/0.png,m/ignore.png\na.jpg,m/1.png,m/ignore.png",
+    }
+    for name, text in texts.items():
+        (lists / f"{name}.txt").write_text(text, encoding="utf-8")
+    one, other, unsure, score_map = (np.zeros((8, 8)) for _ in range(4))
+    one[:2, :4], other[:2, 4:], unsure[1:4] = 1, 1, 1
+    score_map[:2], score_map[2:4], score_map[4:, :2] = 1, 0.6, 0.5
+    for name, mask in (("0", one), ("1", other), ("ignore", unsure)):
+        cv2.imwrite(str(tmp_path / "OpenImages" / "m" / f"{name}.png"), (255 * mask).astype(np.uint8))
+    np.save(maps / "a.npy", score_map)
+    data = DataConfig(data=tmp_path / "OpenImages", image_root=tmp_path / "OpenImages")
+    report = evaluate(EvaluateConfig(data=data, split="test", predictions=maps, out=tmp_path / "out"))
+    assert value(report, "PxAP") == pytest.approx(1.0)
+    (lists / "localization.txt").write_text("a.jpg,m/0.png,\na.jpg,m/1.png,", encoding="utf-8")
+    report = evaluate(EvaluateConfig(data=data, split="test", predictions=maps, out=tmp_path / "out"))
+    assert value(report, "PxAP") == pytest.approx(1.0)
+    (lists / "localization.txt").write_text("a.jpg,m/ignore.png,", encoding="utf-8")
+    report = evaluate(EvaluateConfig(data=data, split="test", predictions=maps, out=tmp_path / "out"))
+    found, all_found = 8 / 24 * 8 / 16, 16 / 24 * 24 / 32  # half of the first 16 pixels; then 24 of 32
+    assert value(report, "PxAP") == pytest.approx(found + all_found, abs=0.01)
+    assert "MaxBoxAcc@0.5" not in {metric.name for metric in report.metrics}
+    (tmp_path / "OpenImages" / "m" / "ignore.png").unlink()
+    with pytest.raises(UserError, match=r"ignore\.png: no such mask"):
+        evaluate(EvaluateConfig(data=data, split="test", predictions=maps, out=tmp_path / "out"))
+
+
 def test_maps_of_images_in_no_list_are_a_user_s_mistake(lists, tmp_path):
     np.save(tmp_path / "other.npy", np.zeros((2, 2)))
     config = EvaluateConfig(data=DataConfig(data=lists), predictions=tmp_path, out=tmp_path)

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from wsl.errors import UserError
 from wsl.maps.scale import as_size
 from wsl.maps.sweep import Candidates, Doubles
+from wsl.stopwatch import stage
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -52,7 +53,8 @@ def benchmark_map(score_map: npt.ArrayLike, size: tuple[int, int] = (224, 224)) 
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         return np.zeros((height, width), values.dtype)
-    resized = cv2.resize(np.ascontiguousarray(values), (width, height), interpolation=cv2.INTER_CUBIC)
+    with stage("upsampling"):
+        resized = cv2.resize(np.ascontiguousarray(values), (width, height), interpolation=cv2.INTER_CUBIC)
     low, high = resized.min(), resized.max()
     with np.errstate(over="ignore"):
         span = high - low
@@ -86,7 +88,9 @@ def benchmark_overlaps(
     levels = _eight_bits(score_map)
     highest = int(levels.max())
     best = np.zeros(highest + 1)
-    for boxes, low, high in _candidates(levels, highest, candidates):
+    with stage("sweep"):
+        found = _candidates(levels, highest, candidates)
+    for boxes, low, high in found:
         # Twice the same: far corners that would leave the map come back to its last column and row.
         np.minimum(boxes[:, 2:], np.array(levels.shape[::-1]) - 1, out=boxes[:, 2:])
         raise_to_best_iou(best, boxes, low, high, truths, 1.0)

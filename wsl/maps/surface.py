@@ -10,6 +10,7 @@ import numpy.typing as npt
 from wsl.boxes import FloatArray
 from wsl.errors import UserError
 from wsl.maps.scale import as_map, as_size, heatmap
+from wsl.stopwatch import stage
 
 
 def surface_of(
@@ -32,7 +33,8 @@ def surface_of(
         raise UserError(f"resolution is {resolution}, expected the long side of the resized map in pixels: try 256")
     shrink = min(1.0, resolution / max(size))
     width, height = (max(1, round(side * shrink)) for side in size)
-    return heatmap(values, (width, height)), size
+    with stage("upsampling"):
+        return heatmap(values, (width, height)), size
 
 
 def to_pixels(xyxy: npt.NDArray[Any], surface: FloatArray, size: tuple[int, int]) -> FloatArray:

@@ -12,6 +12,7 @@ from wsl.boxes import Boxes, FloatArray
 from wsl.errors import UserError
 from wsl.maps.boxes import Rule, check_rule, in_order
 from wsl.maps.surface import as_thresholds, surface_of, to_pixels
+from wsl.stopwatch import stage
 
 if TYPE_CHECKING:
     from wsl.maps.tree.records import Parts
@@ -163,9 +164,10 @@ def threshold_sweep(
 
     surface, size = surface_of(score_map, size, resolution)
     stride = stride_of(surface)
-    order, offsets, values = order_by_value(surface, stride)
-    records, largest = islands(order, offsets, surface.shape[0], stride, True, False)
-    parts, largest_parts = (Parts.of(rows, stride, surface.shape[1]) for rows in (records, largest))
+    with stage("sweep"):
+        order, offsets, values = order_by_value(surface, stride)
+        records, largest = islands(order, offsets, surface.shape[0], stride, True, False)
+        parts, largest_parts = (Parts.of(rows, stride, surface.shape[1]) for rows in (records, largest))
     return ThresholdSweep(surface=surface, size=size, values=values, parts=parts, largest_parts=largest_parts)
 
 
@@ -207,9 +209,10 @@ def parts_at(surface: FloatArray, thresholds: FloatArray, *, pick: bool) -> tupl
     from wsl.maps.tree.records import Parts, stride_of
 
     stride = stride_of(surface)
-    order, offsets = order_by_level(threshold_levels(surface, thresholds), len(thresholds) + 1, stride)
-    records, largest = islands(order, offsets, surface.shape[0], stride, pick, False)
-    return Parts.of(records, stride, surface.shape[1]), Parts.of(largest, stride, surface.shape[1])
+    with stage("sweep"):
+        order, offsets = order_by_level(threshold_levels(surface, thresholds), len(thresholds) + 1, stride)
+        records, largest = islands(order, offsets, surface.shape[0], stride, pick, False)
+        return Parts.of(records, stride, surface.shape[1]), Parts.of(largest, stride, surface.shape[1])
 
 
 def as_truths(boxes: npt.ArrayLike) -> Doubles:
