@@ -99,8 +99,11 @@ def visualize(args: Sequence[str] | None = None) -> int:
         from wsl.verbs.visualize import visualize as verb
 
         result = verb(config)
-        summary = f"{result.pictures} pictures, {result.sheets} sheets{_skipped(result.skipped)}"
-        return Outcome(f"{summary}\n{config.out}", {**_plain(result), "out": config.out.as_posix()})
+        summary = f"{result.pictures} pictures, {result.sheets} sheets{_skipped(result.skipped)}\n{config.out}"
+        if config.report:
+            pages = "\n".join(map(str, result.paths))
+            summary = f"{result.pictures} images in the report{_skipped(result.skipped)}\n{pages}"
+        return Outcome(summary, _plain(result))
 
     return run(work, settings.VisualizeConfig, examples.VISUALIZE, args)
 

@@ -31,6 +31,7 @@ VISUALIZE = """Draw localizations: overlays, boxes, contact sheets.
 Examples:
 
   wsl-visualize --predictions found --out found/pictures
+  wsl-visualize --predictions found --data VOCdevkit/VOC2012 --split val --report --out found
   wsl-visualize --predictions found --data VOCdevkit/VOC2012 --split val --per-class --file-format pdf --out sheets
 """
 EXPORT = """Hand boxes, masks or a model on to another tool.

@@ -111,6 +111,10 @@ class VisualizeConfig:
     """Annotations (as wsl-evaluate's --data), to draw the true boxes beside the predicted ones."""
     split: str = "val"
     """Split of the annotations."""
+    report: bool = False
+    """Instead of pictures and sheets write report.html: one page to look, slide the threshold, filter and sort."""
+    evaluation: Path | None = None
+    """Folder of wsl-evaluate, whose numbers and plots open the report; None looks beside the predictions."""
     images: bool = True
     """One picture an image."""
     sheet: bool = True
