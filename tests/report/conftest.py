@@ -61,7 +61,9 @@ def page(world, tmp_path_factory):
     grey = np.full((40, 30, 3), 90, np.uint8)
     items = ((gallery_item(found, sample, BoxConfig()), encode_picture(grey, 400, 60)) for found, sample in world)
     metric = {"value": 0.5, "interval": [0.25, 0.75], "baseline": None, "count": 6, "note": "pairs <b>"}
-    head = Head(title="Six <images>", threshold=THRESHOLD, facts={"model": "</script><gap>"}, metrics={"CorLoc": metric})
+    head = Head(
+        title="Six <images>", threshold=THRESHOLD, facts={"model": "</script><gap>"}, metrics={"CorLoc": metric}
+    )
     return write_report(items, head, out).pages[0]
 
 

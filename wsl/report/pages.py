@@ -31,13 +31,13 @@ class ReportSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What stands above the gallery: a title, facts by name, the evaluation's metrics, and plots (PNG files)."""
+    """What stands above the gallery: a title, facts by name, the evaluation's metrics, and plots (base64 of WebP)."""
 
     title: str
     threshold: float
     facts: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    plots: Sequence[Path] = ()
+    plots: Sequence[str] = ()
 
 
 def write_report(
@@ -99,7 +99,6 @@ def _renderer(head: Head, color_maps: Sequence[str]) -> Callable[..., str]:
         "style": (files / "report.css").read_text(encoding="utf-8"),
         "scripts": [(files / name).read_text(encoding="utf-8") for name in ("picture.js", "gallery.js")],
         "palettes": _json({name: _palette(name) for name in color_maps}),
-        "plots": [base64.b64encode(path.read_bytes()).decode("ascii") for path in head.plots],
     }
     return lambda **page: template.render(**shared, **page)
 

@@ -21,8 +21,8 @@ from wsl.samples import Sample
 
 log = logging.getLogger("wsl")
 
-SIDE, QUALITY = 400, 60
-"""Of the pictures: about 12 kB a photograph."""
+PHOTO, PLOT = (400, 60), (1100, 80)
+"""Long side in pixels and quality: a photograph takes about 12 kB."""
 
 
 def report(config: VisualizeConfig) -> tuple[ReportSummary, int]:
@@ -42,11 +42,11 @@ def report(config: VisualizeConfig) -> tuple[ReportSummary, int]:
     rule = BoxConfig(**{key: value for key, value in boxes.items() if key in BoxConfig.__dataclass_fields__})
     items = _Items(config, results, rule)
     head = Head(
-        title=f"Localizations of {results.parent.resolve().name}",
+        title=f"What {Path(settings.get('weights') or results.parent.resolve()).name} finds",
         threshold=DEFAULT_THRESHOLD if threshold is None else float(threshold),
         facts=_facts(settings, evaluation[0]),
         metrics=_metrics(evaluation[0]),
-        plots=evaluation[1],
+        plots=[encode_picture(read_image(path), *PLOT) for path in evaluation[1]],
     )
     return write_report(iter(items), head, config.out), items.skipped
 
@@ -69,7 +69,7 @@ class _Items:
         found = itertools.islice(read_localizations(self._results), self._config.limit)
         for localization in track(found, "report", total):
             try:
-                picture = encode_picture(read_image(localization.path), SIDE, QUALITY)
+                picture = encode_picture(read_image(localization.path), *PHOTO)
             except BadImageError as error:
                 log.warning("skipped: %s", error)
                 self.skipped += 1
