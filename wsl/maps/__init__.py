@@ -7,13 +7,14 @@
 
 from wsl.maps.benchmark import benchmark_map
 from wsl.maps.boxes import boxes_from_map
-from wsl.maps.overlaps import overlaps, sweep_overlaps
+from wsl.maps.overlaps import Protocol, overlaps, sweep_overlaps
 from wsl.maps.peaks import peak
 from wsl.maps.scale import heatmap, normalise, resize_map
 from wsl.maps.suppression import non_max_suppression
 from wsl.maps.sweep import ThresholdSweep, largest_boxes, threshold_sweep
 
 __all__ = [
+    "Protocol",
     "ThresholdSweep",
     "benchmark_map",
     "boxes_from_map",

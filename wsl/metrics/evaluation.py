@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wsl.errors import UserError
+from wsl.maps import Protocol
 from wsl.metrics.annotated_masks import has_mask
 from wsl.metrics.bootstrap import REPLICATES
 from wsl.metrics.box_accuracy import MaxBoxAcc
@@ -32,8 +33,8 @@ class Evaluation:
     Image labels give classification; boxes, where a sample has them, points and boxes; masks pixels. A metric that
     nothing could be measured for (no maps stored, no boxes annotated) is left out of the report. With
     ``report_classes`` the means cover these classes only, and the table by class still shows all. ``replicates`` is
-    how many resampled data sets an interval rests on; 0 leaves intervals out. ``boxes`` says how the boxes were drawn,
-    for the notes.
+    how many resampled data sets an interval rests on; 0 leaves intervals out. ``protocol`` is that of
+    MaxBoxAcc and PxAP, ``boxes`` says how the boxes were drawn, for the notes.
 
     Raises:
         UserError: no class, a class named twice, or a report class that is not among the classes.
@@ -52,6 +53,7 @@ class Evaluation:
         classes: Sequence[str],
         report_classes: Sequence[str] = (),
         *,
+        protocol: Protocol = "default",
         boxes: BoxOrigin | None = None,
         replicates: int = REPLICATES,
     ) -> None:
@@ -77,7 +79,8 @@ class Evaluation:
             MaxBoxAcc(classes, **common),
             CocoAP(classes, **common),
         )
-        self._of_masks: tuple[StreamingMetric, ...] = (PxAP(classes, **pixels), MeanIoU(classes, **pixels))
+        self.pixels = PxAP(classes, protocol=protocol, **pixels)
+        self._of_masks: tuple[StreamingMetric, ...] = (self.pixels, MeanIoU(classes, **pixels))
         self._seen: set[Path] = set()
         self._foreign: str | None = None
         self._recognised = False

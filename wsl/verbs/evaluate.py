@@ -43,7 +43,9 @@ def evaluate(config: EvaluateConfig) -> EvaluationReport:
             raise UserError(f"unknown class {unknown[0]!r} to report; known: {', '.join(samples.classes)}")
         findings = Findings(config)
         boxes, origin = choose_boxes(config, findings, samples)
-        evaluation = Evaluation(samples.classes, report_classes=config.report_classes, boxes=origin)
+        evaluation = Evaluation(
+            samples.classes, report_classes=config.report_classes, protocol=config.protocol, boxes=origin
+        )
         findings.rules.clear()  # those of the split that the threshold was selected on
         plots = _plots(config)
         seen = 0

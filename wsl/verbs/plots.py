@@ -61,6 +61,15 @@ class Plots:
     def save(self, evaluation: Evaluation, report: EvaluationReport) -> list[Path]:
         """Write all pictures that something was measured for."""
         self._accuracy(evaluation, report)
+        recall, precision = evaluation.pixels.curve()
+        if len(recall):
+            plot_curves(
+                self.folder / "pixel_precision.png",
+                {"class maps": (recall, precision)},
+                x="recall of object pixels",
+                y="precision",
+                title="Pixels over all map thresholds (PxAP is the area)",
+            )
         if self._overlaps:
             plot_overlaps(self.folder / "overlaps.png", self._overlaps, title="Overlap of boxes and objects")
         plot_classes(self.folder / "classes.png", _by_class(report))
