@@ -108,18 +108,20 @@ def _candidates(
     from wsl.maps.tree.outlines import largest_outlines
     from wsl.maps.tree.parts import islands, lakes
     from wsl.maps.tree.records import Parts, stride_of
+    from wsl.maps.tree.rings import pit_levels, rings_of
 
-    height, width = levels.shape
-    stride = stride_of(levels)
+    width, stride = levels.shape[1], stride_of(levels)
     order, offsets = order_by_level(levels, highest + 1, stride)
-    parts = Parts.of(islands(order, offsets, height, stride, False, candidates == "largest")[0], stride, width)
+    rings = rings_of(levels, stride)
+    parts = Parts(islands(order, offsets, rings, stride, False, candidates == "largest")[0], stride, width)
     if candidates == "largest":
         chosen = largest_outlines(
             levels, parts.xyxy, parts.firsts, parts.blocks, parts.holes, parts.since, parts.until, highest
         )
         every = np.arange(highest)
         return [(parts.xyxy[chosen].astype(np.float64), every, every + 1)]
-    holes = Parts.of(lakes(order, offsets, height, width, stride), stride, width)
+    pits = pit_levels(levels, rings, highest + 1)
+    holes = Parts(lakes(order, offsets, rings, pits, stride), stride, width)
     # A hole's outline runs on the foreground around it.
     around = holes.xyxy + np.array([-1.0, -1, 1, 1])
     return [(parts.xyxy.astype(np.float64), parts.until, parts.since), (around, holes.since, holes.until)]
