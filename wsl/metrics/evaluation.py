@@ -67,6 +67,8 @@ class Evaluation:
             TopKAccuracy(classes, **common),
         )
         self.choice = ThresholdChoice(classes, boxes=boxes, **common)
+        self.max_box = MaxBoxAcc(classes, **common)
+        self._boxes = boxes
         self._of_boxes: tuple[StreamingMetric, ...] = (
             PointingGame(classes, **common),
             PointingGame(classes, subset="difficult", **common),
@@ -76,7 +78,7 @@ class Evaluation:
             TopKLoc(classes, **common),
             VOCDetectionAP(classes, method="all-point", **common),
             VOCDetectionAP(classes, method="11-point", **common),
-            MaxBoxAcc(classes, **common),
+            self.max_box,
             CocoAP(classes, **common),
         )
         self.pixels = PxAP(classes, protocol=protocol, **pixels)
@@ -123,13 +125,25 @@ class Evaluation:
             known = ", ".join(self._mean.classes[:40])
             raise UserError(f"{source}: found classes such as {self._foreign!r}, expected some of: {known}")
         streams = (*self._of_labels, *self._of_boxes, *self._of_masks)
-        metrics = [metric for streaming in streams for metric in _as_tuple(streaming.compute())]
+        metrics = [
+            metric
+            for streaming in streams
+            for metric in (*_as_tuple(streaming.compute()), *(self._at_chosen() if streaming is self.max_box else ()))
+        ]
         return EvaluationReport(
             metrics=tuple(metric for metric in metrics if metric.value is not None),
             images=len(self._seen),
             source=source,
             missing=missing,
         )
+
+    def _at_chosen(self) -> tuple[Metric, ...]:
+        """Beside MaxBoxAcc, the same at thresholds that the evaluated images had no say in."""
+        if self._boxes is None or self._boxes.threshold is None:
+            return ()
+        levels = len(self.max_box.iou_thresholds)
+        thresholds = self._boxes.by_metric.get("MaxBoxAcc", (self._boxes.threshold,) * levels)
+        return self.max_box.at(thresholds, self._boxes.origin)
 
     def _recognise(self, labels: Iterable[str]) -> None:
         # One image may well hold foreign classes only; a whole data set of them is a mix-up of names.

@@ -79,10 +79,15 @@ class Plots:
 
     def _accuracy(self, evaluation: Evaluation, report: EvaluationReport) -> None:
         choice = evaluation.choice
-        names = {"largest": "largest part", "peak": "part of the peak"}
+        measure = f"CorLoc (pairs), IoU {choice.iou_threshold:g}"
+        names = {"largest": f"{measure}, largest part", "peak": f"{measure}, part of the peak"}
         curves = {names[rule]: (choice.thresholds, curve) for rule, curve in choice.accuracies().items() if curve.any()}
         if not curves:
             return
+        for level, curve in evaluation.max_box.accuracies().items():
+            if curve.any():
+                positions = np.arange(len(curve)) / len(curve)
+                curves[f"MaxBoxAcc, IoU {level:g}"] = (positions, curve)
         best = choice.choose()
         marks = _mark(report.boxes)
         marks[f"best on this split (optimistic): {best.threshold:g}"] = best.threshold
@@ -90,7 +95,7 @@ class Plots:
             self.folder / "accuracy_over_threshold.png",
             curves,
             x="map threshold",
-            y=f"pairs with IoU >= {choice.iou_threshold:g}",
+            y="right boxes",
             marks=marks,
             title="Box accuracy over the map threshold",
         )
