@@ -181,14 +181,17 @@ class MaxBoxAcc(StreamingMetric):
                 pooled=True,
                 note=f"{what}{missing}; {threshold}" if measured else "",
             )
-            found.append(metric if metric.value is None else replace(metric, interval=self._interval(level)))
+            found.append(
+                metric if metric.value is None else replace(metric, interval=self._interval(level, metric.value))
+            )
         return tuple(found)
 
-    def _interval(self, level: int) -> tuple[float, float] | None:
+    def _interval(self, level: int, value: float) -> tuple[float, float] | None:
         """Of the accuracy at the best threshold, which each replicate picks for itself."""
         trials = self.drawn_trials.cpu().numpy()
         best = self.drawn_changes[level].cumsum(dim=0).amax(dim=0).cpu().numpy()
-        return percentile_interval(np.divide(best, trials, out=np.full(trials.shape, np.nan), where=trials > 0))
+        accuracy = np.divide(best, trials, out=np.full(trials.shape, np.nan), where=trials > 0)
+        return percentile_interval(accuracy, value)
 
 
 def _single_label(truths: Boxes) -> tuple[str, ...]:
