@@ -14,6 +14,7 @@ from wsl.metrics.coco import CocoAP, coco_ap, coco_ar
 from wsl.metrics.detection import VOCDetectionAP, match_boxes, voc_detection_ap
 from wsl.metrics.evaluation import Evaluation
 from wsl.metrics.failures import FAILURES, Failure, failure, failures
+from wsl.metrics.fixed_thresholds import accuracy_at, accuracy_curves, best_thresholds
 from wsl.metrics.localization import CorLoc, corloc
 from wsl.metrics.overlap import box_iou, centre_box, whole_box
 from wsl.metrics.pixels import PxAP, histogram_ap, pxap, score_histograms
@@ -44,7 +45,10 @@ __all__ = [
     "TopKAccuracy",
     "TopKLoc",
     "VOCDetectionAP",
+    "accuracy_at",
+    "accuracy_curves",
     "average_precision",
+    "best_thresholds",
     "box_iou",
     "centre_box",
     "centre_gaussian",

@@ -181,55 +181,17 @@ class MaxBoxAcc(StreamingMetric):
                 pooled=True,
                 note=f"{what}{missing}; {threshold}" if measured else "",
             )
-            found.append(metric if metric.value is None else replace(metric, interval=self._interval(level)))
-        return tuple(found)
-
-    def best_thresholds(self) -> tuple[float, ...]:
-        """The map threshold of most right boxes at each IoU level, of equals the lowest."""
-        return tuple(float(self._thresholds[i]) for i in self._right().argmax(axis=1))
-
-    def accuracies(self) -> dict[float, npt.NDArray[np.float64]]:
-        """The accuracy at each threshold, by IoU level: what the best threshold is picked from."""
-        rows = [self._index[label] for label in self._mean.report_classes]
-        trials = max(1, int(self.trials[rows].sum()))
-        return {level: row / trials for level, row in zip(self.iou_thresholds, self._right(), strict=True)}
-
-    def at(self, thresholds: Sequence[float], origin: str) -> tuple[Metric, ...]:
-        """What `compute` gives, at thresholds from elsewhere, one an IoU level, taken to the nearest of the metric's.
-
-        Raises:
-            UserError: not one threshold a level.
-        """
-        if len(thresholds) != len(self.iou_thresholds):
-            raise UserError(f"{len(thresholds)} thresholds, expected one a level: {len(self.iou_thresholds)}")
-        trials, hits, baseline = (state.cpu().numpy() for state in (self.trials, self.hits, self.baseline_hits))
-        tried = [(label, i) for label, i in self._index.items() if trials[i] and self.missing < self.trials.sum()]
-        what = "single-object images" if self.single_object else "(image, class) pairs"
-        found = []
-        for level, (value, threshold) in enumerate(zip(self.iou_thresholds, thresholds, strict=True)):
-            nearest = int(np.abs(self._thresholds - threshold).argmin())
             found.append(
-                self._mean.metric(
-                    f"BoxAcc@{value:g}",
-                    {label: hits[i, level, nearest] / trials[i] for label, i in tried},
-                    {label: int(trials[i]) for label, i in tried},
-                    baseline={label: baseline[i, level] / trials[i] for label, i in tried},
-                    pooled=True,
-                    note=f"{what}; threshold {self._thresholds[nearest]:g}, {origin}",
-                )
+                metric if metric.value is None else replace(metric, interval=self._interval(level, metric.value))
             )
         return tuple(found)
 
-    def _right(self) -> npt.NDArray[np.int64]:
-        """Right boxes of the report classes by level and threshold."""
-        rows = [self._index[label] for label in self._mean.report_classes]
-        return np.asarray(self.hits[rows].sum(dim=0).cpu().numpy())
-
-    def _interval(self, level: int) -> tuple[float, float] | None:
+    def _interval(self, level: int, value: float) -> tuple[float, float] | None:
         """Of the accuracy at the best threshold, which each replicate picks for itself."""
         trials = self.drawn_trials.cpu().numpy()
         best = self.drawn_changes[level].cumsum(dim=0).amax(dim=0).cpu().numpy()
-        return percentile_interval(np.divide(best, trials, out=np.full(trials.shape, np.nan), where=trials > 0))
+        accuracy = np.divide(best, trials, out=np.full(trials.shape, np.nan), where=trials > 0)
+        return percentile_interval(accuracy, value)
 
 
 def _single_label(truths: Boxes) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from wsl.metrics.class_mean import ClassMean
 from wsl.metrics.classification import ClassificationAP
 from wsl.metrics.coco import CocoAP
 from wsl.metrics.detection import VOCDetectionAP
+from wsl.metrics.fixed_thresholds import accuracy_at
 from wsl.metrics.localization import CorLoc
 from wsl.metrics.pixels import PxAP
 from wsl.metrics.point_ap import PointAP
@@ -143,7 +144,7 @@ class Evaluation:
             return ()
         levels = len(self.max_box.iou_thresholds)
         thresholds = self._boxes.by_metric.get("MaxBoxAcc", (self._boxes.threshold,) * levels)
-        return self.max_box.at(thresholds, self._boxes.origin)
+        return accuracy_at(self.max_box, thresholds, self._boxes.origin)
 
     def _recognise(self, labels: Iterable[str]) -> None:
         # One image may well hold foreign classes only; a whole data set of them is a mix-up of names.

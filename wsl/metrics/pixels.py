@@ -211,10 +211,11 @@ class PxAP(StreamingMetric):
             return metric
         rows = [self._index[label] for label in self._mean.report_classes]
         together = pixels[rows].sum(axis=0)
+        value = float(histogram_ap(together))
         return replace(
             metric,
-            value=float(histogram_ap(together)),
+            value=value,
             baseline=float(histogram_ap(centre[rows].sum(axis=0))),
             whole_image=float(together[1].sum() / together.sum()),
-            interval=percentile_interval(histogram_ap(self.drawn_pixels.cpu().numpy())),
+            interval=percentile_interval(histogram_ap(self.drawn_pixels.cpu().numpy()), value),
         )

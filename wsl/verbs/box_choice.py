@@ -8,7 +8,7 @@ import logging
 from wsl.config import BoxConfig, EvaluateConfig
 from wsl.data import read_samples
 from wsl.errors import UserError
-from wsl.metrics import MaxBoxAcc, ThresholdChoice
+from wsl.metrics import MaxBoxAcc, ThresholdChoice, best_thresholds
 from wsl.models import SelectedBoxes, load_selected, model_digest, run_folder, save_selected
 from wsl.progress import track
 from wsl.results import BoxOrigin
@@ -95,7 +95,7 @@ def _select(
         accuracy=best.accuracy,
         pairs=best.pairs,
     )
-    return selected, {"MaxBoxAcc": max_box.best_thresholds()} if max_box.trials.sum() else {}
+    return selected, {"MaxBoxAcc": best_thresholds(max_box)} if max_box.trials.sum() else {}
 
 
 def _keep(config: EvaluateConfig, selected: SelectedBoxes) -> None:

@@ -13,7 +13,7 @@ from wsl.boxes import Boxes
 from wsl.data import read_image
 from wsl.draw import contact_sheet, draw_comparison, fit_into, plot_classes, plot_curves, plot_overlaps, save_image
 from wsl.errors import BadImageError
-from wsl.metrics import FAILURES, Evaluation, Failure, box_iou, failures
+from wsl.metrics import FAILURES, Evaluation, Failure, accuracy_curves, box_iou, failures
 from wsl.results import BoxOrigin, EvaluationReport, Localization, Metric
 from wsl.samples import Sample
 
@@ -84,7 +84,7 @@ class Plots:
         curves = {names[rule]: (choice.thresholds, curve) for rule, curve in choice.accuracies().items() if curve.any()}
         if not curves:
             return
-        for level, curve in evaluation.max_box.accuracies().items():
+        for level, curve in accuracy_curves(evaluation.max_box).items():
             if curve.any():
                 positions = np.arange(len(curve)) / len(curve)
                 curves[f"MaxBoxAcc, IoU {level:g}"] = (positions, curve)
