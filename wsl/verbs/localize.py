@@ -48,7 +48,8 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
         raise UserError(f"{config.out} is a file: expected a folder for the results")
     paths = find_images(config.sources)
     boxes, origin = settle_boxes(config.boxes, config.weights)
-    log.info("boxes: %s", origin)
+    if origin.origin.startswith("selected"):  # what nobody typed should not come as a surprise
+        log.info("boxes: %s", origin)
     predictor = Predictor(
         open_model(config.weights, config.local_weights),
         pick=config.pick,
