@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from wsl.errors import UserError
 from wsl.maps.scale import as_size
-from wsl.maps.sweep import Candidates, Doubles
+from wsl.maps.sweep import Candidates, Doubles, as_truths
 from wsl.stopwatch import stage
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -61,6 +61,24 @@ def benchmark_map(score_map: npt.ArrayLike, size: tuple[int, int] = (224, 224)) 
     if not 0 < span < np.inf:
         return np.zeros((height, width), values.dtype)
     return np.asarray((resized - low) / span)
+
+
+def benchmark_boxes(xyxy: npt.ArrayLike, size: tuple[int, int], to: tuple[int, int] = (224, 224)) -> Doubles:
+    """True boxes as the benchmark compares them: far corners inclusive, scaled to its maps, cut to whole numbers.
+
+    Shape:
+        ``xyxy`` is (n, 4), half-open, in pixels of an image of ``size`` (width, height); the result is (n, 4), in
+        cells of a map of size ``to``.
+
+    Raises:
+        UserError: a box is not finite or inverted, or a size not positive.
+
+    >>> benchmark_boxes([[10, 20, 101, 51]], (448, 112)).tolist()
+    [[5.0, 40.0, 50.0, 100.0]]
+    """
+    boxes = as_truths(xyxy)
+    near, far = boxes[:, :2], np.maximum(boxes[:, 2:] - 1, boxes[:, :2])
+    return np.asarray(np.trunc(np.hstack([near, far]) * np.tile(as_size(to), 2) / np.tile(as_size(size), 2)))
 
 
 def benchmark_overlaps(

@@ -8,7 +8,8 @@ True
 """
 
 from wsl.metrics.baselines import centre_gaussian
-from wsl.metrics.box_accuracy import BoxAccuracy, MaxBoxAcc, max_box_acc
+from wsl.metrics.box_accuracy import MaxBoxAcc, MaxBoxAccV2
+from wsl.metrics.box_curves import BoxAccuracy, max_box_acc, max_box_acc_v2
 from wsl.metrics.classification import ClassificationAP, average_precision
 from wsl.metrics.coco import CocoAP, coco_ap, coco_ar
 from wsl.metrics.detection import VOCDetectionAP, match_boxes, voc_detection_ap
@@ -36,6 +37,7 @@ __all__ = [
     "Evaluation",
     "Failure",
     "MaxBoxAcc",
+    "MaxBoxAccV2",
     "MeanIoU",
     "PointAP",
     "PointingGame",
@@ -62,6 +64,7 @@ __all__ = [
     "histogram_ap",
     "match_boxes",
     "max_box_acc",
+    "max_box_acc_v2",
     "point_ap",
     "point_within",
     "pointing_accuracy",

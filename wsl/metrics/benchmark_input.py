@@ -1,4 +1,4 @@
-"""What the WSOL benchmark evaluates: the map it takes, and the true boxes in that map's cells."""
+"""The map that the WSOL benchmark evaluates: its own score maps as they are, class maps made into such."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.maps import benchmark_map
-from wsl.metrics.overlap import as_xyxy
 
 SIDE = 224
 
@@ -27,13 +26,3 @@ def benchmark_input(score_map: npt.ArrayLike) -> npt.NDArray[np.floating[Any]]:
     if ready and float(values.min()) >= 0 and float(values.max()) <= 1:
         return values
     return benchmark_map(values, (SIDE, SIDE))
-
-
-def benchmark_boxes(xyxy: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """True boxes of an image of ``size`` (width, height) in cells of the 224x224 map, cut to whole numbers.
-
-    >>> benchmark_boxes([10, 20, 100, 99], (200, 100)).tolist()
-    [[11.0, 44.0, 112.0, 221.0]]
-    """
-    scale = np.array([SIDE / size[0], SIDE / size[1]] * 2)
-    return np.asarray(np.trunc(as_xyxy(xyxy) * scale))

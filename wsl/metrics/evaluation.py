@@ -10,7 +10,7 @@ from wsl.errors import UserError
 from wsl.maps import Protocol
 from wsl.metrics.annotated_masks import has_mask
 from wsl.metrics.bootstrap import REPLICATES
-from wsl.metrics.box_accuracy import MaxBoxAcc
+from wsl.metrics.box_accuracy import MaxBoxAcc, MaxBoxAccV2
 from wsl.metrics.class_mean import ClassMean
 from wsl.metrics.classification import ClassificationAP
 from wsl.metrics.coco import CocoAP
@@ -68,7 +68,7 @@ class Evaluation:
             TopKAccuracy(classes, **common),
         )
         self.choice = ThresholdChoice(classes, boxes=boxes, **common)
-        self.max_box = MaxBoxAcc(classes, **common)
+        self.max_boxes = tuple(kind(classes, protocol=protocol, **common) for kind in (MaxBoxAcc, MaxBoxAccV2))
         self._boxes = boxes
         self._of_boxes: tuple[StreamingMetric, ...] = (
             PointingGame(classes, **common),
@@ -79,7 +79,7 @@ class Evaluation:
             TopKLoc(classes, **common),
             VOCDetectionAP(classes, method="all-point", **common),
             VOCDetectionAP(classes, method="11-point", **common),
-            self.max_box,
+            *self.max_boxes,
             CocoAP(classes, **common),
         )
         self.pixels = PxAP(classes, protocol=protocol, **pixels)
@@ -127,9 +127,7 @@ class Evaluation:
             raise UserError(f"{source}: found classes such as {self._foreign!r}, expected some of: {known}")
         streams = (*self._of_labels, *self._of_boxes, *self._of_masks)
         metrics = [
-            metric
-            for streaming in streams
-            for metric in (*_as_tuple(streaming.compute()), *(self._at_chosen() if streaming is self.max_box else ()))
+            metric for streaming in streams for metric in (*_as_tuple(streaming.compute()), *self._at_chosen(streaming))
         ]
         return EvaluationReport(
             metrics=tuple(metric for metric in metrics if metric.value is not None),
@@ -138,13 +136,13 @@ class Evaluation:
             missing=missing,
         )
 
-    def _at_chosen(self) -> tuple[Metric, ...]:
+    def _at_chosen(self, metric: StreamingMetric) -> tuple[Metric, ...]:
         """Beside MaxBoxAcc, the same at thresholds that the evaluated images had no say in."""
-        if self._boxes is None or self._boxes.threshold is None:
+        if not isinstance(metric, MaxBoxAcc) or self._boxes is None or self._boxes.threshold is None:
             return ()
-        levels = len(self.max_box.iou_thresholds)
-        thresholds = self._boxes.by_metric.get("MaxBoxAcc", (self._boxes.threshold,) * levels)
-        return accuracy_at(self.max_box, thresholds, self._boxes.origin)
+        levels = len(metric.iou_thresholds)
+        thresholds = self._boxes.by_metric.get(type(metric).__name__, (self._boxes.threshold,) * levels)
+        return accuracy_at(metric, thresholds, self._boxes.origin)
 
     def _recognise(self, labels: Iterable[str]) -> None:
         # One image may well hold foreign classes only; a whole data set of them is a mix-up of names.

@@ -31,10 +31,8 @@ def accuracy_curves(metric: MaxBoxAcc) -> dict[float, npt.NDArray[np.float64]]:
     return {level: row / trials for level, row in zip(metric.iou_thresholds, _right(metric), strict=True)}
 
 
-def accuracy_at(
-    metric: MaxBoxAcc, thresholds: Sequence[float], origin: str, name: str = "BoxAcc"
-) -> tuple[Metric, ...]:
-    """What ``metric.compute()`` gives, at one threshold an IoU level, each taken to the nearest of the metric's own.
+def accuracy_at(metric: MaxBoxAcc, thresholds: Sequence[float], origin: str) -> tuple[Metric, ...]:
+    """The levels of ``metric.compute()`` at one threshold each, which is taken to the nearest of the metric's own.
 
     Raises:
         UserError: not one threshold a level.
@@ -53,7 +51,7 @@ def accuracy_at(
         nearest = int(np.abs(metric._thresholds - threshold).argmin())
         found.append(
             metric._mean.metric(
-                f"{name}@{value:g}",
+                metric._name(f"@{value:g}").removeprefix("Max"),
                 {label: hits[i, level, nearest] / trials[i] for label, i in tried},
                 {label: int(trials[i]) for label, i in tried},
                 baseline={label: baseline[i, level] / trials[i] for label, i in tried},

@@ -8,7 +8,7 @@ import logging
 from wsl.config import BoxConfig, EvaluateConfig
 from wsl.data import read_samples
 from wsl.errors import UserError
-from wsl.metrics import MaxBoxAcc, ThresholdChoice, best_thresholds
+from wsl.metrics import MaxBoxAcc, MaxBoxAccV2, ThresholdChoice, best_thresholds
 from wsl.models import SelectedBoxes, load_selected, model_digest, run_folder, save_selected
 from wsl.progress import track
 from wsl.results import BoxOrigin
@@ -75,13 +75,17 @@ def _select(
             "split of other images to select the threshold on"
         )
     choice = ThresholdChoice(samples.classes, report_classes=config.report_classes, replicates=0)
-    max_box = MaxBoxAcc(samples.classes, report_classes=config.report_classes, replicates=0)
+    max_boxes = [
+        kind(samples.classes, protocol=config.protocol, report_classes=config.report_classes, replicates=0)
+        for kind in (MaxBoxAcc, MaxBoxAccV2)
+    ]
     pairs = findings.pairs(others, split, None)
     for found, sample in track(timed(pairs, findings.stage), f"select on {split}", len(others)):
         if sample.boxes is not None:
             with stage("selecting the threshold"):
                 choice.update(found, sample)
-                max_box.update(found, sample)
+                for metric in max_boxes:
+                    metric.update(found, sample)
     try:
         best = choice.choose()
     except UserError as error:
@@ -95,7 +99,7 @@ def _select(
         accuracy=best.accuracy,
         pairs=best.pairs,
     )
-    return selected, {"MaxBoxAcc": best_thresholds(max_box)} if max_box.trials.sum() else {}
+    return selected, {type(metric).__name__: best_thresholds(metric) for metric in max_boxes if metric.trials.sum()}
 
 
 def _keep(config: EvaluateConfig, selected: SelectedBoxes) -> None:

@@ -62,14 +62,12 @@ def evaluate(config: EvaluateConfig) -> EvaluationReport:
         source = str(config.predictions or config.weights)
         with stage("matching"):
             report = evaluation.compute(source=source, missing=len(samples) - seen)
-        report = dataclasses.replace(report, boxes=origin)
+        report = dataclasses.replace(report, boxes=origin, protocol=config.protocol)
         if plots is not None:
             with stage("plots"):
                 plots.save(evaluation, report)
     report = dataclasses.replace(
         report,
-        protocol=config.protocol,
-        boxes=origin,
         rules=dict(findings.rules),
         failures={} if plots is None else {str(reason): count for reason, count in plots.counts.items()},
         seconds=dict(watch.seconds),

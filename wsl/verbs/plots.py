@@ -61,6 +61,7 @@ class Plots:
     def save(self, evaluation: Evaluation, report: EvaluationReport) -> list[Path]:
         """Write all pictures that something was measured for."""
         self._accuracy(evaluation, report)
+        self._max_box_acc(evaluation, report.protocol)
         recall, precision = evaluation.pixels.curve()
         if len(recall):
             plot_curves(
@@ -84,10 +85,6 @@ class Plots:
         curves = {names[rule]: (choice.thresholds, curve) for rule, curve in choice.accuracies().items() if curve.any()}
         if not curves:
             return
-        for level, curve in accuracy_curves(evaluation.max_box).items():
-            if curve.any():
-                positions = np.arange(len(curve)) / len(curve)
-                curves[f"MaxBoxAcc, IoU {level:g}"] = (positions, curve)
         best = choice.choose()
         marks = _mark(report.boxes)
         marks[f"best on this split (optimistic): {best.threshold:g}"] = best.threshold
@@ -99,6 +96,19 @@ class Plots:
             marks=marks,
             title="Box accuracy over the map threshold",
         )
+
+    def _max_box_acc(self, evaluation: Evaluation, protocol: str) -> None:
+        curves = {
+            f"{type(metric).__name__}, IoU {level:g}": (np.arange(len(curve)) / len(curve), curve)
+            for metric in evaluation.max_boxes
+            for level, curve in accuracy_curves(metric).items()
+            if curve.any()
+        }
+        if curves:
+            place = self.folder / "max_box_acc_over_threshold.png"
+            plot_curves(
+                place, curves, x="map threshold", y="right boxes", title=f"Single-object images, protocol {protocol}"
+            )
 
     def _gallery(self, reason: Failure) -> None:
         """The failures of one kind on one page, the most confident first; images that cannot be read are left out."""
