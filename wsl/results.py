@@ -180,7 +180,8 @@ class BoxOrigin:
     """How the boxes of an evaluation were drawn, and who said so.
 
     ``origin`` is "given", "the default", "selected on SPLIT", or what else the boxes come from; ``threshold`` and
-    ``box_rule`` are None where another system drew the boxes.
+    ``box_rule`` are None where another system drew the boxes. ``by_metric`` are thresholds that were selected for one
+    metric, one an IoU level.
 
     >>> str(BoxOrigin(threshold=0.3, box_rule="largest", origin="selected on train"))
     'threshold 0.3 (largest part), selected on train'
@@ -189,6 +190,7 @@ class BoxOrigin:
     origin: str
     threshold: float | None = None
     box_rule: str | None = None
+    by_metric: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         if self.threshold is None:

@@ -76,7 +76,7 @@ def compare(count: int, side: int) -> None:
         wrong = 0
         for i in range(count):
             score_map, boxes = kinds[i % len(kinds)](rng, side), some_boxes(rng, side)
-            expected = reference.overlaps_by_level(score_map, boxes, candidates)
+            (expected,) = reference.overlaps_by_level(score_map, boxes, [candidates])
             wrong += not np.array_equal(sweep(score_map, boxes, candidates), expected)
         print(f"{candidates:8} {count} maps of {side}x{side}: {wrong} with a mismatch", flush=True)
 
@@ -102,7 +102,7 @@ def measure(side: int, pairs: int) -> None:
                 score_map, boxes = make(rng, side), some_boxes(rng, side)
                 sweep(score_map, boxes, candidates)
                 plain.append(seconds(reference.overlaps, score_map, boxes, candidates))
-                shrewd.append(seconds(reference.overlaps_by_level, score_map, boxes, candidates))
+                shrewd.append(seconds(reference.overlaps_by_level, score_map, boxes, [candidates]))
                 ours.append(np.median([seconds(sweep, score_map, boxes, candidates) for _ in range(9)]))
             ratio, of_shrewd = (np.median(np.divide(times, ours)) for times in (plain, shrewd))
             figures = [1e3 * np.median(times) for times in (plain, shrewd, ours)]

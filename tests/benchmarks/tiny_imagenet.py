@@ -7,7 +7,6 @@
 
 Writes ``metadata/{train,val,test}`` and ``images/``. As in the benchmark the split train has labels only; val, the last
 sixth of each class's training images, has boxes to select a threshold with; test is Tiny ImageNet's own validation set.
-Its corners count from 0 and are included, so that 1 is added to the far ones.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def rows(archive: zipfile.ZipFile, name: str, wnids: list[str]) -> Iterable[Row]
         image, wnid, *corners = cells if len(cells) == 6 else (cells[0], place.parent.name, *cells[1:])
         x0, y0, x1, y1 = map(int, corners)
         path = PurePosixPath(*place.parent.parts[1:], "images", image)
-        yield str(path), wnids.index(wnid), (x0, y0, x1 + 1, y1 + 1)
+        yield str(path), wnids.index(wnid), (x0, y0, x1, y1)
 
 
 def write(folder: Path, images: Iterable[Row], *, boxes: bool) -> None:

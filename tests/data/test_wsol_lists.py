@@ -39,7 +39,7 @@ def test_what_the_lists_say(tmp_path):
     assert samples.classes == ("0", "3", "11")
     assert (first.id, first.labels, first.size) == ("a/0.jpg", ("3",), (40, 30))
     assert (second.id, second.labels, second.size) == ("b, c.png", ("11",), (20, 10))
-    np.testing.assert_array_equal(first.boxes.xyxy, [[1, 2, 11, 12], [5, 5, 40.5, 30]])
+    np.testing.assert_array_equal(first.boxes.xyxy, [[1, 2, 12, 13], [5, 5, 41.5, 31]])
     assert first.boxes.labels == ("3", "3")
     train = read_wsol(tmp_path / "CUB", "train", images=False)
     assert train.classes == samples.classes
@@ -164,7 +164,7 @@ def test_boxes_survive_their_list(tmp_path_factory, boxes):
     text = "".join(f"a.jpg,{x0!r},{y0!r},{x1!r},{y1!r}\n" for x0, y0, x1, y1 in boxes)
     changes = {"image_ids": "a.jpg", "class_labels": "a.jpg,0", "image_sizes": "a.jpg,500,375", "localization": text}
     (sample,) = read_wsol(lists(tmp_path_factory.mktemp("lists"), **changes), "all", images=False).samples
-    np.testing.assert_array_equal(sample.boxes.xyxy, np.float32(boxes))
+    np.testing.assert_array_equal(sample.boxes.xyxy, np.float32(boxes) + np.float32([0, 0, 1, 1]))
 
 
 @pytest.mark.realdata
@@ -180,4 +180,4 @@ def test_lists_of_tiny_imagenet(realdata, tmp_path):
         assert all((sample.boxes is None) == (split == "train") for sample in samples.samples)
     first = samples.samples[0]
     assert read_image(first.path).shape[:2] == (64, 64)
-    assert (first.boxes.xyxy[:, 2:] <= 64).all()
+    assert (first.boxes.xyxy[:, 2:] <= 64).all()  # its corners run from 0 to 63

@@ -78,15 +78,24 @@ def test_a_class_that_a_replicate_lacks_is_left_out_of_its_mean():
     values, draws = {"a": [1.0] * 100, "b": [0.5, np.nan] * 50}, {"a": [3] * 100, "b": [1, 0] * 50}
     mean = ClassMean(["a", "b"])
     metric = mean.metric("m", {"a": 1, "b": 0.5}, {"a": 3, "b": 1}, resampled=values)
-    assert metric.interval == (0.75, 1.0)
+    assert metric.interval == percentile_interval([0.75, 1.0] * 50, 0.75)
     pooled = mean.metric("m", {"a": 1, "b": 0.5}, {"a": 3, "b": 1}, pooled=True, resampled=values, draws=draws)
-    assert pooled.interval == (pytest.approx(3.5 / 4), 1.0)
+    assert pooled.interval == percentile_interval([3.5 / 4, 1.0] * 50, 3.5 / 4)
 
 
 def test_where_half_the_replicates_are_empty_there_is_no_interval():
-    assert percentile_interval([np.nan] * 6 + [0.5] * 5) is None
-    assert percentile_interval([0.5] * 10) == (0.5, 0.5)
-    assert percentile_interval([]) is None
+    assert percentile_interval([np.nan] * 6 + [0.5] * 5, 0.5) is None
+    assert percentile_interval([0.5] * 10, 0.5) == (0.5, 0.5)
+    assert percentile_interval([], 0.5) is None
+
+
+def test_replicates_that_lie_too_high_are_taken_lower():
+    values = np.random.default_rng(0).normal(0.52, 0.02, 4000)
+    low, high = percentile_interval(values, 0.50)  # resampling adds 0.02, so that the value itself has it once
+    assert (low, high) == pytest.approx((0.48 - 1.96 * 0.02, 0.48 + 1.96 * 0.02), abs=0.004)
+    assert percentile_interval(values, 0.0) == pytest.approx(
+        (values.min(), values.min()), abs=1e-5
+    )  # beyond all replicates: their edge
 
 
 @pytest.mark.parametrize("kind", [ClassificationAP, CorLoc, MaxBoxAcc, PointingGame, VOCDetectionAP])

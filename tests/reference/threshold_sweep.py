@@ -10,11 +10,13 @@ def eight_bits(score_map):
     return (score_map * 255).astype(np.uint8)
 
 
-def boxes(levels, cut, candidates):
-    """Boxes (x0, y0, x1, y1) of the contours of what exceeds a level, or of the largest of them."""
-    height, width = levels.shape
+def contours(levels, cut):
     _, foreground = cv2.threshold(levels, cut, 255, cv2.THRESH_BINARY)
-    contours = cv2.findContours(foreground, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]
+    return cv2.findContours(foreground, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]
+
+
+def boxes(contours, shape, candidates):
+    """Boxes (x0, y0, x1, y1) of all contours, or of the largest of them."""
     if len(contours) == 0:
         return [(0, 0, 0, 0)]
     if candidates == "largest":
@@ -22,7 +24,7 @@ def boxes(levels, cut, candidates):
     found = []
     for contour in contours:
         x, y, w, h = cv2.boundingRect(contour)
-        found.append((x, y, min(x + w, width - 1), min(y + h, height - 1)))
+        found.append((x, y, min(x + w, shape[1] - 1), min(y + h, shape[0] - 1)))
     return found
 
 
@@ -38,12 +40,19 @@ def iou(found, truths):
 def overlaps(score_map, truths, candidates, thresholds=THRESHOLDS):
     """The best IoU at each threshold: every threshold by itself, as the benchmark goes."""
     levels = eight_bits(score_map)
-    return np.array([iou(boxes(levels, int(t * np.max(levels)), candidates), truths).max() for t in thresholds])
+    found = [boxes(contours(levels, int(t * np.max(levels))), levels.shape, candidates) for t in thresholds]
+    return best(found, truths)
 
 
-def overlaps_by_level(score_map, truths, candidates, thresholds=THRESHOLDS):
-    """The same numbers from one look at each distinct foreground."""
+def overlaps_by_level(score_map, truths, candidates=("largest", "all"), thresholds=THRESHOLDS):
+    """The same numbers from one look at each distinct foreground, for several kinds of candidates."""
     levels = eight_bits(score_map)
-    cuts = [int(t * np.max(levels)) for t in thresholds]
-    best = {cut: iou(boxes(levels, cut, candidates), truths).max() for cut in set(cuts)}
-    return np.array([best[cut] for cut in cuts])
+    cuts, place = np.unique([int(t * np.max(levels)) for t in thresholds], return_inverse=True)
+    drawn = [contours(levels, int(cut)) for cut in cuts]
+    return [best([boxes(c, levels.shape, kind) for c in drawn], truths)[place] for kind in candidates]
+
+
+def best(found, truths):
+    """Of each list of boxes the highest IoU with any true one."""
+    every = iou(np.concatenate(found), truths).max(axis=1)
+    return np.maximum.reduceat(every, np.cumsum([0, *map(len, found[:-1])]))

@@ -42,8 +42,8 @@ def lists(world, tmp_path_factory):
             texts["image_ids"] += f"{name}\n"
             texts["class_labels"] += f"{name},{classes.index(sample.labels[0])}\n"
             texts["image_sizes"] += f"{name},{sample.size[0]},{sample.size[1]}\n"
-            for box in sample.boxes.xyxy.tolist():
-                texts["localization"] += f"{name},{','.join(map(str, box))}\n"
+            for x0, y0, x1, y1 in sample.boxes.xyxy.tolist():
+                texts["localization"] += f"{name},{x0},{y0},{x1 - 1},{y1 - 1}\n"
     for name, text in texts.items():
         (folder / f"{name}.txt").write_text(text, encoding="utf-8")
     return folder.parent

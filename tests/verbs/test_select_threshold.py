@@ -48,6 +48,10 @@ def test_the_report_says_where_the_threshold_came_from(selected, own_run):
     assert "best on the evaluated split (optimistic)" in optimistic.note
     assert honest.value <= optimistic.value
     assert honest.counts == optimistic.counts
+    for level in ("0.3", "0.5", "0.7"):
+        mine, best = metric(report, f"BoxAcc@{level}"), metric(report, f"MaxBoxAcc@{level}")
+        assert mine.note.endswith("selected on train")
+        assert mine.value <= best.value
     text = (out / "evaluation.md").read_text(encoding="utf-8")
     assert "selected on train" in text.splitlines()[2]
     saved = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))

@@ -36,12 +36,12 @@ def read_wsol(
     """The images, labels, boxes and masks of one split of a data set given by the benchmark's metadata lists.
 
     A split is a folder with ``image_ids.txt`` (an image's path a line, which is its id), ``class_labels.txt``
-    (``path,number``), and where they are known ``image_sizes.txt`` (``path,width,height``) and ``localization.txt``
-    (``path,x0,y0,x1,y1`` in pixels, a line a box; or ``path,mask path,ignore path``, a line a mask, where the ignore
-    path may be empty). Classes are named by their numbers, or by the lines of ``classes.txt`` or ``labels.txt`` in
-    the root.
+    (``path,number``), and where they are known ``image_sizes.txt`` (``path,width,height``) and ``localization.txt``:
+    ``path,x0,y0,x1,y1`` in pixels, a line a box; or ``path,mask path,ignore path``, a line a mask, whose ignore path
+    may be empty. Classes are named by their numbers, or by the lines of ``classes.txt`` or ``labels.txt`` in the root.
 
-    Boxes are taken as half-open, as they stand: the benchmark does not clip them, and a few have no extent.
+    The benchmark compares corners as they stand, as pixels from 0 that belong to the box: half-open, the far ones are 1
+    more. It does not clip them, and nor does this.
 
     Args:
         root: The folder of the splits' folders, or one split's own.
@@ -60,7 +60,7 @@ def read_wsol(
     ...         _ = Path(folder, name).write_text(line, encoding="utf-8")
     ...     sample = read_wsol(folder, "all", images=False).samples[0]
     >>> sample.id, sample.labels, sample.size, sample.boxes.xyxy.tolist()
-    ('a.jpg', ('7',), (9, 6), [[1.0, 2.0, 5.0, 6.0]])
+    ('a.jpg', ('7',), (9, 6), [[1.0, 2.0, 6.0, 7.0]])
     """
     root = Path(root)
     folder = _split_folder(root, split)
@@ -243,4 +243,6 @@ def _class_names(root: Path, labels: Mapping[str, int]) -> dict[int, str]:
 
 
 def _boxes(corners: Sequence[Box], label: str) -> Boxes:
-    return Boxes(xyxy=np.array(corners, np.float32).reshape(-1, 4), labels=(label,) * len(corners))
+    inclusive = np.array(corners, np.float32).reshape(-1, 4)
+    half_open = inclusive + np.array([0, 0, 1, 1], np.float32)
+    return Boxes(xyxy=half_open, labels=(label,) * len(corners))

@@ -5,16 +5,18 @@
 [[320.0, 0.0, 640.0, 240.0]]
 """
 
-from wsl.maps.benchmark import benchmark_map
+from wsl.maps.benchmark import benchmark_boxes, benchmark_map
 from wsl.maps.boxes import boxes_from_map
-from wsl.maps.overlaps import overlaps, sweep_overlaps
+from wsl.maps.overlaps import Protocol, overlaps, sweep_overlaps
 from wsl.maps.peaks import peak
 from wsl.maps.scale import heatmap, normalise, resize_map
 from wsl.maps.suppression import non_max_suppression
 from wsl.maps.sweep import ThresholdSweep, largest_boxes, threshold_sweep
 
 __all__ = [
+    "Protocol",
     "ThresholdSweep",
+    "benchmark_boxes",
     "benchmark_map",
     "boxes_from_map",
     "heatmap",

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from wsl.errors import UserError
 from wsl.maps.scale import as_size
-from wsl.maps.sweep import Candidates, Doubles
+from wsl.maps.sweep import Candidates, Doubles, as_truths
 from wsl.stopwatch import stage
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -61,6 +61,24 @@ def benchmark_map(score_map: npt.ArrayLike, size: tuple[int, int] = (224, 224)) 
     if not 0 < span < np.inf:
         return np.zeros((height, width), values.dtype)
     return np.asarray((resized - low) / span)
+
+
+def benchmark_boxes(xyxy: npt.ArrayLike, size: tuple[int, int], to: tuple[int, int] = (224, 224)) -> Doubles:
+    """True boxes as the benchmark compares them: far corners inclusive, scaled to its maps, cut to whole numbers.
+
+    Shape:
+        ``xyxy`` is (n, 4), half-open, in pixels of an image of ``size`` (width, height); the result is (n, 4), in
+        cells of a map of size ``to``.
+
+    Raises:
+        UserError: a box is not finite or inverted, or a size not positive.
+
+    >>> benchmark_boxes([[10, 20, 101, 51]], (448, 112)).tolist()
+    [[5.0, 40.0, 50.0, 100.0]]
+    """
+    boxes = as_truths(xyxy)
+    near, far = boxes[:, :2], np.maximum(boxes[:, 2:] - 1, boxes[:, :2])
+    return np.asarray(np.trunc(np.hstack([near, far]) * np.tile(as_size(to), 2) / np.tile(as_size(size), 2)))
 
 
 def benchmark_overlaps(
@@ -108,18 +126,20 @@ def _candidates(
     from wsl.maps.tree.outlines import largest_outlines
     from wsl.maps.tree.parts import islands, lakes
     from wsl.maps.tree.records import Parts, stride_of
+    from wsl.maps.tree.rings import pit_levels, rings_of
 
-    height, width = levels.shape
-    stride = stride_of(levels)
+    width, stride = levels.shape[1], stride_of(levels)
     order, offsets = order_by_level(levels, highest + 1, stride)
-    parts = Parts.of(islands(order, offsets, height, stride, False, candidates == "largest")[0], stride, width)
+    rings = rings_of(levels, stride)
+    parts = Parts(islands(order, offsets, rings, stride, False, candidates == "largest")[0], stride, width)
     if candidates == "largest":
         chosen = largest_outlines(
             levels, parts.xyxy, parts.firsts, parts.blocks, parts.holes, parts.since, parts.until, highest
         )
         every = np.arange(highest)
         return [(parts.xyxy[chosen].astype(np.float64), every, every + 1)]
-    holes = Parts.of(lakes(order, offsets, height, width, stride), stride, width)
+    pits = pit_levels(levels, rings, highest + 1)
+    holes = Parts(lakes(order, offsets, rings, pits, stride), stride, width)
     # A hole's outline runs on the foreground around it.
     around = holes.xyxy + np.array([-1.0, -1, 1, 1])
     return [(parts.xyxy.astype(np.float64), parts.until, parts.since), (around, holes.since, holes.until)]

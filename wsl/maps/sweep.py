@@ -161,13 +161,14 @@ def threshold_sweep(
     from wsl.maps.tree.ordering import order_by_value
     from wsl.maps.tree.parts import islands
     from wsl.maps.tree.records import Parts, stride_of
+    from wsl.maps.tree.rings import rings_of
 
     surface, size = surface_of(score_map, size, resolution)
     stride = stride_of(surface)
     with stage("sweep"):
         order, offsets, values = order_by_value(surface, stride)
-        records, largest = islands(order, offsets, surface.shape[0], stride, True, False)
-        parts, largest_parts = (Parts.of(rows, stride, surface.shape[1]) for rows in (records, largest))
+        records, largest = islands(order, offsets, rings_of(surface, stride), stride, True, False)
+        parts, largest_parts = (Parts(rows, stride, surface.shape[1]) for rows in (records, largest))
     return ThresholdSweep(surface=surface, size=size, values=values, parts=parts, largest_parts=largest_parts)
 
 
@@ -207,12 +208,14 @@ def parts_at(surface: FloatArray, thresholds: FloatArray, *, pick: bool) -> tupl
     from wsl.maps.tree.ordering import order_by_level, threshold_levels
     from wsl.maps.tree.parts import islands
     from wsl.maps.tree.records import Parts, stride_of
+    from wsl.maps.tree.rings import rings_of
 
     stride = stride_of(surface)
     with stage("sweep"):
-        order, offsets = order_by_level(threshold_levels(surface, thresholds), len(thresholds) + 1, stride)
-        records, largest = islands(order, offsets, surface.shape[0], stride, pick, False)
-        return Parts.of(records, stride, surface.shape[1]), Parts.of(largest, stride, surface.shape[1])
+        levels = threshold_levels(surface, thresholds)
+        order, offsets = order_by_level(levels, len(thresholds) + 1, stride)
+        records, largest = islands(order, offsets, rings_of(levels, stride), stride, pick, False)
+        return Parts(records, stride, surface.shape[1]), Parts(largest, stride, surface.shape[1])
 
 
 def as_truths(boxes: npt.ArrayLike) -> Doubles:

@@ -8,12 +8,14 @@ True
 """
 
 from wsl.metrics.baselines import centre_gaussian
-from wsl.metrics.box_accuracy import BoxAccuracy, MaxBoxAcc, max_box_acc
+from wsl.metrics.box_accuracy import MaxBoxAcc, MaxBoxAccV2
+from wsl.metrics.box_curves import BoxAccuracy, max_box_acc, max_box_acc_v2
 from wsl.metrics.classification import ClassificationAP, average_precision
 from wsl.metrics.coco import CocoAP, coco_ap, coco_ar
 from wsl.metrics.detection import VOCDetectionAP, match_boxes, voc_detection_ap
 from wsl.metrics.evaluation import Evaluation
 from wsl.metrics.failures import FAILURES, Failure, failure, failures
+from wsl.metrics.fixed_thresholds import accuracy_at, accuracy_curves, best_thresholds
 from wsl.metrics.localization import CorLoc, corloc
 from wsl.metrics.overlap import box_iou, centre_box, whole_box
 from wsl.metrics.pixels import PxAP, histogram_ap, pxap, score_histograms
@@ -35,6 +37,7 @@ __all__ = [
     "Evaluation",
     "Failure",
     "MaxBoxAcc",
+    "MaxBoxAccV2",
     "MeanIoU",
     "PointAP",
     "PointingGame",
@@ -44,7 +47,10 @@ __all__ = [
     "TopKAccuracy",
     "TopKLoc",
     "VOCDetectionAP",
+    "accuracy_at",
+    "accuracy_curves",
     "average_precision",
+    "best_thresholds",
     "box_iou",
     "centre_box",
     "centre_gaussian",
@@ -58,6 +64,7 @@ __all__ = [
     "histogram_ap",
     "match_boxes",
     "max_box_acc",
+    "max_box_acc_v2",
     "point_ap",
     "point_within",
     "pointing_accuracy",

@@ -19,5 +19,5 @@ def centre_gaussian(size: tuple[int, int], sigma: float = 0.25) -> FloatArray:
     >>> centre_gaussian((5, 3)).argmax(), centre_gaussian((5, 3)).max()
     (np.int64(7), np.float32(1.0))
     """
-    x, y = (((np.arange(side) + 0.5) / side - 0.5) / sigma for side in size)
-    return normalise(np.exp(-(x**2 + y[:, None] ** 2) / 2))
+    x, y = (np.exp(-((((np.arange(side) + 0.5) / side - 0.5) / sigma) ** 2) / 2) for side in size)
+    return normalise(np.outer(y, x))

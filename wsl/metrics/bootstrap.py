@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -52,18 +53,28 @@ def poisson_weights(keys: Iterable[int], replicates: int, seed: int = 0) -> Weig
     return np.asarray(_QUANTILES[uniform])
 
 
-def percentile_interval(values: npt.ArrayLike) -> tuple[float, float] | None:
-    """The middle 95 % of replicates; NaN stands for one in which nothing could be measured, None for no interval.
+def percentile_interval(values: npt.ArrayLike, estimate: float) -> tuple[float, float] | None:
+    """Where 95 % of replicates lie, corrected for the bias that resampling brings; None for no interval.
 
-    >>> percentile_interval(np.arange(101) / 100)
-    (0.025, 0.975)
+    Drawing images twice makes rankings look better than they are, and so does choosing a threshold: the more
+    replicates lie above the data set's own ``estimate``, the lower are the percentiles taken. Where half of them lie
+    below, these are 2.5 and 97.5. NaN stands for a replicate in which nothing could be measured.
+
+    Source: Efron, Nonparametric standard errors and confidence intervals, 1981 (the BC interval).
+
+    >>> low, high = percentile_interval(np.arange(101), 50)
+    >>> round(low, 3), round(high, 3)
+    (2.5, 97.5)
     """
     values = np.asarray(values, np.float64)
     measured = values[~np.isnan(values)]
     # Where half the draws hold nothing to measure, the other half says little.
     if not values.size or 2 * measured.size < values.size:
         return None
-    low, high = np.quantile(measured, [0.025, 0.975])
+    below = ((measured < estimate).sum() + (measured <= estimate).sum()) / (2 * measured.size)
+    edge = 0.5 / measured.size
+    shift = 2 * _NORMAL.inv_cdf(min(max(float(below), edge), 1 - edge))
+    low, high = np.quantile(measured, [_NORMAL.cdf(shift + _NORMAL.inv_cdf(share)) for share in (0.025, 0.975)])
     return float(low), float(high)
 
 
@@ -86,4 +97,5 @@ def _poisson_quantiles() -> Weights:
     return table.astype(np.uint8)
 
 
+_NORMAL = NormalDist()
 _QUANTILES = _poisson_quantiles()

@@ -81,9 +81,10 @@ class ClassMean:
             behind = sum(counted[label] for label in reported)
             share = f"{len(reported)} of {len(counted)} classes ({behind} of {sum(counted.values())})"
             note = f"{note}; {share}" if note else share
+        value = over_classes(per_class)
         return Metric(
             name=name,
-            value=over_classes(per_class),
+            value=value,
             per_class={label: float(per_class[label]) for label in counted},
             counts=counted,
             baseline=None if baseline is None else over_classes(baseline),
@@ -91,7 +92,7 @@ class ClassMean:
             if whole_image is None
             else _weighted_mean([whole_image[label] for label in reported], weights),
             note=note,
-            interval=None if resampled is None else _interval(reported, resampled, draws),
+            interval=None if resampled is None or value is None else _interval(value, reported, resampled, draws),
         )
 
 
@@ -102,13 +103,14 @@ def _weighted_mean(values: Sequence[float], weights: Sequence[int]) -> float | N
 
 
 def _interval(
-    labels: Sequence[str], resampled: Mapping[str, npt.ArrayLike], draws: Mapping[str, npt.ArrayLike] | None
+    value: float,
+    labels: Sequence[str],
+    resampled: Mapping[str, npt.ArrayLike],
+    draws: Mapping[str, npt.ArrayLike] | None,
 ) -> tuple[float, float] | None:
     """The interval of the mean over classes, of which each replicate has those that it holds trials of."""
-    if not labels:
-        return None
     table = np.asarray([resampled[label] for label in labels], np.float64)
     weights = ~np.isnan(table) if draws is None else np.asarray([draws[label] for label in labels])
     total = weights.sum(axis=0)
     mean = (np.nan_to_num(table) * weights).sum(axis=0) / np.maximum(total, 1)
-    return percentile_interval(np.where(total > 0, mean, np.nan))
+    return percentile_interval(np.where(total > 0, mean, np.nan), value)

@@ -122,16 +122,17 @@ class VOCDetectionAP(RankingMetric):
         """
         truths = annotated_boxes(sample)
         self._mean.require(truths.labels, sample.path)
+        expected: dict[str, int] = {}
+        rankings: dict[str, list[tuple[str, npt.ArrayLike, npt.ArrayLike]]] = {"found": [], "centre": [], "whole": []}
+        blind = {"centre": centre_box(found.size), "whole": whole_box(found.size)}
         for label in sorted({label for label in (*truths.labels, *found.boxes.labels) if label in self._mean}):
             there, boxes = truths.of(label), found.boxes.of(label)
-            self._expect(sample, label, int((~there.difficult).sum()))
+            expected[label] = int((~there.difficult).sum())
             if len(boxes):
-                centre, whole = (
-                    _instead(boxes, found, label, box) for box in (centre_box(found.size), whole_box(found.size))
-                )
-                for ranking, judged in (("found", boxes), ("centre", centre), ("whole", whole)):
-                    outcomes = match_boxes(judged, there, self.iou_threshold)
-                    self._judge(ranking, sample, label, judged.scores, outcomes)
+                instead = {name: _instead(boxes, found, label, box) for name, box in blind.items()}
+                for name, judged in {"found": boxes, **instead}.items():
+                    rankings[name].append((label, judged.scores, match_boxes(judged, there, self.iou_threshold)))
+        self._record(sample, expected, **rankings)
 
     def compute(self) -> Metric:
         """The mean AP over the classes that have boxes; no value when nothing was detected in any image."""

@@ -124,21 +124,24 @@ class PointAP(RankingMetric):
         """
         truths = annotated_boxes(sample)
         self._mean.require((*sample.labels, *sample.ignored, *truths.labels), sample.path)
-        width, height = found.size
+        centre = (found.size[0] - 1) / 2, (found.size[1] - 1) / 2
+        expected: dict[str, int] = {}
+        made: list[tuple[str, float, bool]] = []
+        centred: list[tuple[str, float, bool]] = []
         for label in self._mean.classes:
             target = truths.of(label)
             if target.difficult.all() if len(target) else label in (*sample.labels, *sample.ignored):
                 continue
-            self._expect(sample, label, int(len(target) > 0))
-            point = found_point(found, label)
-            if point is None or label not in found.scores:
+            expected[label] = int(len(target) > 0)
+            point, score = found_point(found, label), found.scores.get(label)
+            if point is None or score is None:
                 self.missing += len(target) > 0
                 continue
-            if math.isnan(found.scores[label]):
+            if math.isnan(score):
                 raise UserError(f"{found.path}: the score of {label!r} is NaN, expected a number: localize it again")
-            for ranking, place in (("found", point), ("centre", ((width - 1) / 2, (height - 1) / 2))):
-                right = point_within(place, target.xyxy, self.tolerance)
-                self._judge(ranking, sample, label, [found.scores[label]], [int(right)])
+            made.append((label, score, point_within(point, target.xyxy, self.tolerance)))
+            centred.append((label, score, point_within(centre, target.xyxy, self.tolerance)))
+        self._record(sample, expected, found=made, centre=centred)
 
     def compute(self) -> Metric:
         """The mean AP over the classes that have boxes; no value when no image came with a point."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,16 @@ from wsl.metrics.resampling import affordable, resampled_ap
 from wsl.results import Metric
 from wsl.samples import Sample
 
+_Finding = tuple[str, npt.ArrayLike, npt.ArrayLike]
+"""A class, and the scores and outcomes of what was found of it."""
+
 _Ranking = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.int64]]
 
 
 class RankingMetric(StreamingMetric):
     """Mean over classes of the AP of findings that were judged, image by image, right (1), wrong (0) or neither (-1).
 
-    A subclass says what is to be found with `_expect` and what was found with `_judge`: by the method ("found"), by
+    A subclass says with `_record` what is to be found in an image and what was found: by the method ("found"), by
     the baseline ("centre") and by the whole image ("whole", where that applies). It reports with `_ap`. Keeps 17
     bytes a finding of each, and 20 bytes for each class with something to find in an image.
     """
@@ -44,21 +47,24 @@ class RankingMetric(StreamingMetric):
             self._add_rows(f"{ranking}_outcomes", dtype=torch.int8)
         self._add_rows("expected_numbers", dtype=torch.int64)
 
-    def _expect(self, sample: Sample, label: str, positives: int) -> None:
-        """So many of a class are to be found in an image."""
-        if positives:
-            self.positives[self._index[label]] += positives
-            self._append("expected_keys", [image_key(sample.path)])
-            self._append("expected_labels", [self._index[label]])
-            self._append("expected_numbers", [positives])
-
-    def _judge(self, ranking: str, sample: Sample, label: str, scores: npt.ArrayLike, outcomes: npt.ArrayLike) -> None:
-        """What was found of a class in an image, and whether it is right."""
-        number = np.size(scores)
-        self._append(f"{ranking}_keys", np.full(number, image_key(sample.path)))
-        self._append(f"{ranking}_labels", np.full(number, self._index[label]))
-        self._append(f"{ranking}_scores", scores)
-        self._append(f"{ranking}_outcomes", outcomes)
+    def _record(self, sample: Sample, expected: Mapping[str, int], **rankings: Sequence[_Finding]) -> None:
+        """One image: how many of each class are to be found, and what was found, by ranking."""
+        key = image_key(sample.path)
+        wanted = {self._index[label]: number for label, number in expected.items() if number}
+        for row, number in wanted.items():
+            self.positives[row] += number
+        self._append("expected_keys", np.full(len(wanted), key))
+        self._append("expected_labels", list(wanted))
+        self._append("expected_numbers", list(wanted.values()))
+        for ranking, findings in rankings.items():
+            if not findings:
+                continue
+            labels, scores, outcomes = zip(*findings, strict=True)
+            sizes = [np.size(score) for score in scores]
+            self._append(f"{ranking}_keys", np.full(sum(sizes), key))
+            self._append(f"{ranking}_labels", np.repeat([self._index[label] for label in labels], sizes))
+            self._append(f"{ranking}_scores", np.concatenate([np.atleast_1d(score) for score in scores]))
+            self._append(f"{ranking}_outcomes", np.concatenate([np.atleast_1d(outcome) for outcome in outcomes]))
 
     def _ap(self, name: str, note: str) -> Metric:
         """The mean AP over classes with something to find; no value when nothing was found in any image."""
@@ -66,9 +72,7 @@ class RankingMetric(StreamingMetric):
             return self._mean.metric(name, {}, {})
         positives = zip(self._mean.classes, self.positives.tolist(), strict=True)
         counts = {label: number for label, number in positives if number}
-        found, centre, whole = (
-            {label: self._judged(ranking, label) for label in counts} for ranking in ("found", "centre", "whole")
-        )
+        found, centre, whole = (self._judged(ranking, counts) for ranking in ("found", "centre", "whole"))
 
         def ap(ranking: Mapping[str, _Ranking]) -> dict[str, float]:
             return {label: ranking_ap(*ranking[label][:2], counts[label], self.method) for label in counts}
@@ -83,11 +87,15 @@ class RankingMetric(StreamingMetric):
             resampled=self._resampled(found) if self.replicates else None,
         )
 
-    def _judged(self, ranking: str, label: str) -> _Ranking:
-        """Score, whether it is right, and its image's key of each finding of a class that is right or wrong."""
-        outcomes = self._rows(f"{ranking}_outcomes")
-        mine = (self._rows(f"{ranking}_labels") == self._index[label]) & (outcomes >= 0)
-        return self._rows(f"{ranking}_scores")[mine], outcomes[mine] == 1, self._rows(f"{ranking}_keys")[mine]
+    def _judged(self, ranking: str, classes: Iterable[str]) -> dict[str, _Ranking]:
+        """By class: score, whether it is right, and its image's key of each finding that is right or wrong."""
+        names = ("labels", "scores", "outcomes", "keys")
+        labels, scores, outcomes, keys = (self._rows(f"{ranking}_{name}") for name in names)
+        by_class = {}
+        for label in classes:
+            mine = (labels == self._index[label]) & (outcomes >= 0)
+            by_class[label] = scores[mine], outcomes[mine] == 1, keys[mine]
+        return by_class
 
     def _resampled(self, found: Mapping[str, _Ranking]) -> dict[str, Doubles]:
         expected = [self._rows(f"expected_{name}") for name in ("keys", "labels", "numbers")]

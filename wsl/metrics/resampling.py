@@ -42,17 +42,20 @@ def resampled_ap(
     >>> resampled_ap([0.9, 0.8], [False, True], [1, 0], [1, 0], weights).tolist()
     [0.5, 1.0]
     """
-    scores, image = np.asarray(scores), np.asarray(image, np.intp)
-    order = np.argsort(-scores, kind="stable")
-    ranked, image = scores[order], image[order]
-    correct = np.asarray(correct, np.bool_)[order, None]
-    ends = np.append(ranked[1:] != ranked[:-1], True) if len(ranked) and ties else np.ones(len(ranked), np.bool_)
+    values, of = np.asarray(scores), np.asarray(image, np.intp)
+    order = np.argsort(-values, kind="stable")
+    ranked, of = values[order], of[order]
+    found = np.flatnonzero(np.asarray(correct, np.bool_)[order])
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if ties else np.arange(len(ranked))
+    # Precision has its peaks, and recall its steps, where something is found: only there the curve is read.
+    steps = np.unique(ends[np.searchsorted(ends, found)]) if len(found) else found
+    last = np.searchsorted(found, steps, side="right") - 1
     results = []
     for columns in _chunks(len(ranked), weights.shape[1]):
         drawn = weights[:, columns]
         total = np.asarray(positives, np.int64) @ drawn
-        times = drawn[image]
-        right, seen = (np.cumsum(part, axis=0, dtype=np.int64)[ends] for part in (times * correct, times))
+        right = np.cumsum(drawn[of[found]], axis=0, dtype=np.int64)[last]
+        seen = np.cumsum(drawn[of], axis=0, dtype=np.int64)[steps]
         results.append(_area(right, seen, total, method))
     return np.concatenate(results) if results else np.empty(0)
 
@@ -73,7 +76,7 @@ def _area(right: Counts, seen: Counts, total: Counts, method: str) -> Doubles:
         precision = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     found, out_of = right, total
     if method in _LEVELS:
-        # The levels k / steps that a recall has reached, in whole numbers; level 0 is reached by the first entry.
+        # The levels k / steps that a recall has reached, in whole numbers; the first step reaches level 0.
         found = (right * _LEVELS[method]) // np.maximum(total, 1) + 1
         out_of = np.full_like(total, _LEVELS[method] + 1)
     area = (np.diff(found, axis=0, prepend=0) * precision).sum(axis=0) / np.maximum(out_of, 1)

@@ -127,14 +127,16 @@ class MeanIoU(StreamingMetric):
         one = {} if best is None else {self._index[best]: centre_gaussian(found.size)}
         centre = _Masks.of(one, found.size)
         whole = _Masks.of({number: np.ones_like(surface) for number, surface in one.items()}, found.size)
-        for state, masks in ((self.pixels, seen), (self.centre_pixels, centre), (self.whole_pixels, whole)):
-            self._add(state, masks.histograms(truth, self._thresholds))
+        pixels = seen.histograms(truth, self._thresholds)
+        self._add(self.pixels, pixels)
+        self._add(self.centre_pixels, centre.histograms(truth, self._thresholds))
+        self._add(self.whole_pixels, whole.histograms(truth, self._thresholds))
         area = np.bincount(truth[truth >= 0], minlength=len(self._mean.classes))
         self.area += torch.as_tensor(area, device=self.device)
         self.images += torch.as_tensor(area > 0, device=self.device)
         if self.replicates:
             draws = self._draws(sample)
-            for number, counts in seen.histograms(truth, self._thresholds).items():
+            for number, counts in pixels.items():
                 self.drawn_pixels[number] += draws[:, None, None] * torch.as_tensor(counts, device=self.device)
             self.drawn_area += torch.as_tensor(area, device=self.device)[:, None] * draws
 
@@ -160,7 +162,7 @@ class MeanIoU(StreamingMetric):
         if metric.value is None or not self.replicates:
             return metric
         drawn = _iou(self.drawn_pixels[rows].cpu().numpy(), self.drawn_area[rows].cpu().numpy())
-        return replace(metric, interval=percentile_interval(_mean(drawn).max(axis=-1)))
+        return replace(metric, interval=percentile_interval(_mean(drawn).max(axis=-1), metric.value))
 
     def _add(self, state: torch.Tensor, histograms: Mapping[int, Counts]) -> None:
         for number, counts in histograms.items():
@@ -168,18 +170,19 @@ class MeanIoU(StreamingMetric):
 
 
 class _Masks(NamedTuple):
-    """The class that each pixel would have, and how high its map is there."""
+    """Which of the classes each pixel would have (0 is none, i the i-th of ``numbers``), and how high its map is."""
 
+    numbers: tuple[int, ...]
     winner: Classes
     value: npt.NDArray[np.float32]
 
     @classmethod
     def of(cls, surfaces: Mapping[int, npt.NDArray[np.float32]], size: tuple[int, int]) -> _Masks:
         winner, value = np.zeros((size[1], size[0]), np.int32), np.zeros((size[1], size[0]), np.float32)
-        for number, surface in surfaces.items():
+        for place, surface in enumerate(surfaces.values(), start=1):
             higher = surface > value
-            winner[higher], value[higher] = number, surface[higher]
-        return cls(winner, value)
+            winner[higher], value[higher] = place, surface[higher]
+        return cls(tuple(surfaces), winner, value)
 
     def histograms(self, truth: Classes, thresholds: Doubles) -> dict[int, Counts]:
         """By class: how many pixels would be given to it, and how many of them rightly, by the thresholds they exceed.
@@ -188,17 +191,25 @@ class _Masks(NamedTuple):
         """
         counted = truth >= 0
         winner, actual = self.winner[counted], truth[counted]
-        exceeded = np.searchsorted(thresholds.astype(np.float32), self.value[counted])
+        own = np.array([-1, *self.numbers])[winner] == actual
         bins = len(thresholds) + 1
-
-        def histogram(chosen: npt.NDArray[np.bool_]) -> Counts:
-            return np.bincount(exceeded[chosen], minlength=bins)
-
-        rows = {0: np.stack([np.bincount(exceeded, minlength=bins), histogram(actual == 0)])}
-        for number in np.unique(winner[winner > 0]).tolist():
-            mine = winner == number
-            rows[number] = np.stack([histogram(mine), histogram(mine & (actual == number))])
+        # Each pixel once: its winner, whether that is right (1) or nothing is there (2), the thresholds exceeded.
+        kind = np.where(actual == 0, 2, own)
+        pixel = (3 * winner + kind) * bins + _exceeded(self.value[counted], thresholds)
+        table = np.bincount(pixel, minlength=3 * bins * (1 + len(self.numbers))).reshape(-1, 3, bins)
+        rows = {0: np.stack([table.sum(axis=(0, 1)), table[:, 2].sum(axis=0)])}
+        for place, number in enumerate(self.numbers, start=1):
+            rows[number] = np.stack([table[place].sum(axis=0), table[place, 1]])
         return rows
+
+
+def _exceeded(values: npt.NDArray[np.float32], thresholds: Doubles) -> npt.NDArray[np.int32]:
+    """How many of the thresholds i / n each value exceeds, by arithmetic that is set right where it rounds."""
+    cuts = np.append(thresholds, np.inf).astype(np.float32)
+    number = (values * np.float32(len(thresholds))).astype(np.int32)
+    number += cuts[number] < values
+    number -= (number > 0) & (cuts[number - 1] >= values)
+    return number
 
 
 def _iou(pixels: Counts, area: Counts) -> Doubles:

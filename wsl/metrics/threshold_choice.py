@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,7 +129,8 @@ class ThresholdChoice(HitMetric):
         origin = f"; {self._boxes}" if self._boxes is not None else ""
         boxed = bool(self.missing_boxes < self.trials.sum())
         note = f"(image, class) pairs{missing}{origin}"
-        return self._rates("CorLoc (pairs)", measured=boxed, pooled=True, note=note), self._optimistic()
+        mine = self._rates("CorLoc (pairs)", measured=boxed, pooled=True, note=note)
+        return replace(mine, per_class={}), self._optimistic()  # by class it is CorLoc
 
     def _optimistic(self) -> Metric:
         name = "CorLoc (pairs, optimistic)"

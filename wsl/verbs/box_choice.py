@@ -8,7 +8,7 @@ import logging
 from wsl.config import BoxConfig, EvaluateConfig
 from wsl.data import read_samples
 from wsl.errors import UserError
-from wsl.metrics import ThresholdChoice
+from wsl.metrics import MaxBoxAcc, MaxBoxAccV2, ThresholdChoice, best_thresholds
 from wsl.models import SelectedBoxes, load_selected, model_digest, run_folder, save_selected
 from wsl.progress import track
 from wsl.results import BoxOrigin
@@ -43,21 +43,29 @@ def choose_boxes(config: EvaluateConfig, findings: Findings, samples: SampleSet)
         UserError: selection was asked for, and the split shares images with the evaluated one or has no maps.
     """
     if config.select_threshold is not None:
-        selected = _select(config, findings, samples, config.select_threshold)
+        selected, by_metric = _select(config, findings, samples, config.select_threshold)
         _keep(config, selected)
-        origin = f"selected on {selected.split}"
         boxes = config.boxes.settled(selected.threshold, selected.box_rule)
-        return boxes, BoxOrigin(threshold=boxes.threshold, box_rule=boxes.box_rule, origin=origin)
+        origin = BoxOrigin(
+            threshold=boxes.threshold,
+            box_rule=boxes.box_rule,
+            origin=f"selected on {selected.split}",
+            by_metric=by_metric,
+        )
+        return boxes, origin
     if config.weights is not None:
         return settle_boxes(config.boxes, config.weights)
     if config.boxes != BoxConfig():
         boxes = config.boxes.settled()
-        origin = "the default" if config.boxes.threshold is None else "given"
-        return boxes, BoxOrigin(threshold=boxes.threshold, box_rule=boxes.box_rule, origin=origin)
+        whose = "the default" if config.boxes.threshold is None else "given"
+        return boxes, BoxOrigin(threshold=boxes.threshold, box_rule=boxes.box_rule, origin=whose)
     return None, findings.origin
 
 
-def _select(config: EvaluateConfig, findings: Findings, samples: SampleSet, split: str) -> SelectedBoxes:
+def _select(
+    config: EvaluateConfig, findings: Findings, samples: SampleSet, split: str
+) -> tuple[SelectedBoxes, dict[str, tuple[float, ...]]]:
+    """The best threshold and rule on a split, and beside them the best thresholds of MaxBoxAcc's levels there."""
     others = read_samples(config.data, split, images=config.weights is not None)
     evaluated = {sample.path for sample in samples.samples}
     shared = [sample.id for sample in others.samples if sample.path in evaluated]
@@ -66,17 +74,23 @@ def _select(config: EvaluateConfig, findings: Findings, samples: SampleSet, spli
             f"split {split} shares {len(shared)} images with split {config.split}, {shared[0]!r} first: expected a "
             "split of other images to select the threshold on"
         )
-    choice = ThresholdChoice(samples.classes, report_classes=config.report_classes)
+    choice = ThresholdChoice(samples.classes, report_classes=config.report_classes, replicates=0)
+    max_boxes = [
+        kind(samples.classes, protocol=config.protocol, report_classes=config.report_classes, replicates=0)
+        for kind in (MaxBoxAcc, MaxBoxAccV2)
+    ]
     pairs = findings.pairs(others, split, None)
     for found, sample in track(timed(pairs, findings.stage), f"select on {split}", len(others)):
         if sample.boxes is not None:
             with stage("selecting the threshold"):
                 choice.update(found, sample)
+                for metric in max_boxes:
+                    metric.update(found, sample)
     try:
         best = choice.choose()
     except UserError as error:
         raise UserError(f"split {split}: {error}") from error
-    return SelectedBoxes(
+    selected = SelectedBoxes(
         threshold=best.threshold,
         box_rule=best.box_rule,  # type: ignore[arg-type] # one of RULES
         data=config.data.data.as_posix(),
@@ -85,6 +99,7 @@ def _select(config: EvaluateConfig, findings: Findings, samples: SampleSet, spli
         accuracy=best.accuracy,
         pairs=best.pairs,
     )
+    return selected, {type(metric).__name__: best_thresholds(metric) for metric in max_boxes if metric.trials.sum()}
 
 
 def _keep(config: EvaluateConfig, selected: SelectedBoxes) -> None:

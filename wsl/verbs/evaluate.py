@@ -43,7 +43,9 @@ def evaluate(config: EvaluateConfig) -> EvaluationReport:
             raise UserError(f"unknown class {unknown[0]!r} to report; known: {', '.join(samples.classes)}")
         findings = Findings(config)
         boxes, origin = choose_boxes(config, findings, samples)
-        evaluation = Evaluation(samples.classes, report_classes=config.report_classes, boxes=origin)
+        evaluation = Evaluation(
+            samples.classes, report_classes=config.report_classes, protocol=config.protocol, boxes=origin
+        )
         findings.rules.clear()  # those of the split that the threshold was selected on
         plots = _plots(config)
         seen = 0
@@ -60,14 +62,12 @@ def evaluate(config: EvaluateConfig) -> EvaluationReport:
         source = str(config.predictions or config.weights)
         with stage("matching"):
             report = evaluation.compute(source=source, missing=len(samples) - seen)
-        report = dataclasses.replace(report, boxes=origin)
+        report = dataclasses.replace(report, boxes=origin, protocol=config.protocol)
         if plots is not None:
             with stage("plots"):
                 plots.save(evaluation, report)
     report = dataclasses.replace(
         report,
-        protocol=config.protocol,
-        boxes=origin,
         rules=dict(findings.rules),
         failures={} if plots is None else {str(reason): count for reason, count in plots.counts.items()},
         seconds=dict(watch.seconds),

@@ -86,7 +86,8 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
     """
     started = time.perf_counter()
     paths, predictor, boxes, origin = _prepare(config)
-    log.info("boxes: %s", origin)
+    if origin.origin.startswith("selected"):  # what nobody typed should not come as a surprise
+        log.info("boxes: %s", origin)
     record = json.loads(settings.to_json(dataclasses.replace(config, boxes=boxes)))
     write_text(config.out / "localize.json", json.dumps({**record, "box_origin": origin.origin}, indent=2) + "\n")
     store = MapStore(config.out)

@@ -13,7 +13,7 @@ from wsl.boxes import Boxes
 from wsl.data import read_image
 from wsl.draw import contact_sheet, draw_comparison, fit_into, plot_classes, plot_curves, plot_overlaps, save_image
 from wsl.errors import BadImageError
-from wsl.metrics import FAILURES, Evaluation, Failure, box_iou, failures
+from wsl.metrics import FAILURES, Evaluation, Failure, accuracy_curves, box_iou, failures
 from wsl.results import BoxOrigin, EvaluationReport, Localization, Metric
 from wsl.samples import Sample
 
@@ -61,6 +61,16 @@ class Plots:
     def save(self, evaluation: Evaluation, report: EvaluationReport) -> list[Path]:
         """Write all pictures that something was measured for."""
         self._accuracy(evaluation, report)
+        self._max_box_acc(evaluation, report.protocol)
+        recall, precision = evaluation.pixels.curve()
+        if len(recall):
+            plot_curves(
+                self.folder / "pixel_precision.png",
+                {"class maps": (recall, precision)},
+                x="recall of object pixels",
+                y="precision",
+                title="Pixels over all map thresholds (PxAP is the area)",
+            )
         if self._overlaps:
             plot_overlaps(self.folder / "overlaps.png", self._overlaps, title="Overlap of boxes and objects")
         plot_classes(self.folder / "classes.png", _by_class(report))
@@ -70,7 +80,8 @@ class Plots:
 
     def _accuracy(self, evaluation: Evaluation, report: EvaluationReport) -> None:
         choice = evaluation.choice
-        names = {"largest": "largest part", "peak": "part of the peak"}
+        measure = f"CorLoc (pairs), IoU {choice.iou_threshold:g}"
+        names = {"largest": f"{measure}, largest part", "peak": f"{measure}, part of the peak"}
         curves = {names[rule]: (choice.thresholds, curve) for rule, curve in choice.accuracies().items() if curve.any()}
         if not curves:
             return
@@ -81,10 +92,23 @@ class Plots:
             self.folder / "accuracy_over_threshold.png",
             curves,
             x="map threshold",
-            y=f"pairs with IoU >= {choice.iou_threshold:g}",
+            y="right boxes",
             marks=marks,
             title="Box accuracy over the map threshold",
         )
+
+    def _max_box_acc(self, evaluation: Evaluation, protocol: str) -> None:
+        curves = {
+            f"{type(metric).__name__}, IoU {level:g}": (np.arange(len(curve)) / len(curve), curve)
+            for metric in evaluation.max_boxes
+            for level, curve in accuracy_curves(metric).items()
+            if curve.any()
+        }
+        if curves:
+            place = self.folder / "max_box_acc_over_threshold.png"
+            plot_curves(
+                place, curves, x="map threshold", y="right boxes", title=f"Single-object images, protocol {protocol}"
+            )
 
     def _gallery(self, reason: Failure) -> None:
         """The failures of one kind on one page, the most confident first; images that cannot be read are left out."""

@@ -65,7 +65,7 @@ def outline_area(levels: Levels, first: int, level: int) -> int:
     while True:
         # Clockwise from behind: the pixel that one came from is looked at last.
         for turn in range(5, 13):
-            ahead = (step + turn) % 8
+            ahead = (step + turn) & 7
             next_x, next_y = x + steps_x[ahead], y + steps_y[ahead]
             if 0 <= next_x < width and 0 <= next_y < height and levels[next_y, next_x] >= level:
                 break

@@ -10,10 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.maps.tree.compiled import compiled
-from wsl.maps.tree.rings import AREA_OF, EULER_OF
+from wsl.maps.tree.rings import (
+    AREA_OF,
+    BEGINS,
+    EULER_OF,
+    HOLE_AT,
+    HOLE_EVENT,
+    MEETS,
+    PART_AT,
+    PART_EVENT,
+    PLACES,
+    Rings,
+)  # fmt: skip
 
 Records = npt.NDArray[np.int32]
-Labels = npt.NDArray[np.int32]
+Labels = npt.NDArray[np.uint32]
 Order = npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]
 Number = int | np.int32
@@ -28,7 +39,7 @@ OUTSIDE = 1
 
 @compiled
 def islands(
-    order: Order, offsets: Offsets, rows: int, stride: int, pick: bool, outlines: bool
+    order: Order, offsets: Offsets, rings: Rings, stride: int, pick: bool, outlines: bool
 ) -> tuple[Records, Records]:
     """Every state of every part of the foreground (8-connected), and with ``pick`` the largest at every threshold.
 
@@ -39,58 +50,52 @@ def islands(
     leftmost box, then the first in reading order; its ``AREA`` is 0 for none.
 
     Shape:
-        ``order`` and ``offsets`` as `ordering` gives them; (n, 10) and (levels - 1, 10), columns as above.
+        ``order`` and ``offsets`` as `ordering` gives them, ``rings`` as `rings` does; (n, 10) and (levels - 1, 10),
+        columns as above.
     """
     levels = len(offsets)
-    labels = np.zeros((rows + 2) * stride + 2, np.int32)
+    labels = np.empty(len(rings), np.uint32)
     # No two pixels that begin a part are neighbours.
-    capacity = (rows // 2 + 1) * (stride // 2 + 1) + 1
-    root, births, touched = np.empty(capacity, np.int32), np.empty(capacity, np.int32), np.empty(capacity, np.int32)
+    capacity = len(rings) // 4 + stride
+    root, births, touched = np.empty(capacity, np.uint32), np.empty(capacity, np.int32), np.empty(capacity, np.int32)
     state, records = np.empty((capacity, COLUMNS), np.int32), np.empty((1024, COLUMNS), np.int32)
     largest = np.empty((levels - 2 if pick else 0, COLUMNS), np.int32)
+    toward = np.empty(256, np.int64)
+    for ring in range(256):
+        toward[ring] = PART_AT[ring, 0] * stride + PART_AT[ring, 1]
     parts, count, best = 0, 0, 0
     begin(root, state, 0, 0, 0, 0)
     state[0, AREA] = 0
-    # Unsigned numbers: numba need not look for indices that count from the end.
-    step, one, mask = np.uint64(stride), np.uint64(1), np.uint64(stride - 1)
     for level in range(levels - 2, 0, -1):
         changed = 0
         records = with_room(records, count, min(parts, 5 * (offsets[level + 1] - offsets[level])))
         for i in range(offsets[level], offsets[level + 1]):
-            pixel = np.uint64(order[i])
-            number, column = np.int32(pixel), np.int32(pixel & mask)
-            nw, n, ne = labels[pixel - step - one], labels[pixel - step], labels[pixel - step + one]
-            sw, s, se = labels[pixel + step - one], labels[pixel + step], labels[pixel + step + one]
-            w, e = labels[pixel - one], labels[pixel + one]
-            some = max(max(max(nw, n), max(ne, w)), max(max(e, sw), max(s, se)))
-            if some == 0:
+            pixel = np.int64(order[np.uint64(i)])
+            ring = rings[np.uint64(pixel)]
+            event = PART_EVENT[ring]
+            number, column = np.int32(pixel), np.int32(pixel & (stride - 1))
+            if event == BEGINS:
                 parts += 1
                 births[parts] = number
                 begin(root, state, parts, number, column, level)
                 labels[pixel] = touched[changed] = parts
                 changed += 1
                 continue
-            part = find(root, some)
+            part = find(root, labels[np.uint64(pixel + toward[ring])])
             if state[part, SINCE] != level:
                 touched[changed] = part
                 changed += 1
                 count = record(state, part, level, records, count)
-            least = min(
-                min(min(other_than_0(nw), other_than_0(n)), min(other_than_0(ne), other_than_0(w))),
-                min(min(other_than_0(e), other_than_0(sw)), min(other_than_0(s), other_than_0(se))),
-            )
-            if least != some:
-                for label in (nw, n, ne, w, e, sw, s, se):
-                    if differ(label, some):
-                        other = find(root, label)
+            if event == MEETS:
+                for bit in range(8):
+                    if ring >> bit & 1:
+                        other = find(root, labels[pixel + PLACES[bit][0] * stride + PLACES[bit][1]])
                         if other != part:
                             count = record(state, other, level, records, count)
                             part = join(root, state, part, other)
-            labels[pixel] = part
+            labels[np.uint64(pixel)] = part
             grow(state, part, number, column)
             if outlines:
-                ring = (nw != 0) | (n != 0) << 1 | (ne != 0) << 2 | (w != 0) << 3
-                ring |= (e != 0) << 4 | (sw != 0) << 5 | (s != 0) << 6 | (se != 0) << 7
                 state[part, BLOCKS] += AREA_OF[ring]
                 state[part, EULER] += EULER_OF[ring]
         if pick:
@@ -109,57 +114,60 @@ def islands(
 
 
 @compiled
-def lakes(order: Order, offsets: Offsets, rows: int, columns: int, stride: int) -> Records:
+def lakes(order: Order, offsets: Offsets, rings: Rings, pits: npt.NDArray[np.bool_], stride: int) -> Records:
     """Every state of every hole in the foreground: 4-connected background that does not reach the map's border.
 
     A row is a hole at the thresholds i with ``SINCE <= i < UNTIL``.
 
     Shape:
-        ``order`` and ``offsets`` as `ordering` gives them; (n, 10), columns as above.
+        ``order`` and ``offsets`` as `ordering` gives them, ``rings`` as `rings` does, ``pits`` (levels,) those at
+        which a hole may begin; (n, 10), columns as above.
     """
     levels = len(offsets)
-    labels = np.zeros((rows + 2) * stride + 2, np.int32)
-    labels[: stride + 1] = OUTSIDE
-    labels[(rows + 1) * stride :] = OUTSIDE
-    for y in range(1, rows + 1):
-        labels[y * stride] = labels[y * stride + columns + 1] = OUTSIDE
+    # What is visited while there is no hole belongs to the outside, as does the border.
+    labels = np.full(len(rings), OUTSIDE, np.uint32)
     # No two pixels that begin a hole are neighbours.
     capacity = len(order) // 2 + 3
-    root = np.empty(capacity, np.int32)
+    root = np.empty(capacity, np.uint32)
     state, records = np.empty((capacity, COLUMNS), np.int32), np.empty((1024, COLUMNS), np.int32)
-    parts, count = OUTSIDE, 0
+    toward = np.empty(256, np.int64)
+    for ring in range(256):
+        toward[ring] = HOLE_AT[ring, 0] * stride + HOLE_AT[ring, 1]
+    parts, count, standing = OUTSIDE, 0, 0
     begin(root, state, OUTSIDE, 0, 0, 0)
-    step, one, mask = np.uint64(stride), np.uint64(1), np.uint64(stride - 1)
     for level in range(levels - 2):
+        if standing == 0 and not pits[level]:
+            continue
         # The outside is never written down.
         state[OUTSIDE, SINCE] = level
         records = with_room(records, count, min(parts, 4 * (offsets[level + 1] - offsets[level])))
-        for i in range(offsets[level], offsets[level + 1]):
-            pixel = np.uint64(order[i])
-            n, w, e, s = labels[pixel - step], labels[pixel - one], labels[pixel + one], labels[pixel + step]
-            some = max(max(n, w), max(e, s))
-            if some == OUTSIDE:
-                labels[pixel] = OUTSIDE
-                continue
-            number, column = np.int32(pixel), np.int32(pixel & mask)
-            if some == 0:
+        for i in range(offsets[level + 1] - 1, offsets[level] - 1, -1):
+            pixel = np.int64(order[np.uint64(i)])
+            ring = rings[np.uint64(pixel)]
+            event = HOLE_EVENT[ring]
+            number, column = np.int32(pixel), np.int32(pixel & (stride - 1))
+            if event == BEGINS:
                 parts += 1
+                standing += 1
                 begin(root, state, parts, number, column, level)
-                labels[pixel] = parts
+                labels[np.uint64(pixel)] = parts
                 continue
-            part = find(root, some)
-            count = record(state, part, level, records, count)
-            for label in (n, w, e, s):
-                if differ(label, some):
-                    other = find(root, label)
-                    if other != part:
-                        count = record(state, other, level, records, count)
-                        if min(part, other) == OUTSIDE:
-                            root[max(part, other)] = part = OUTSIDE
-                        else:
-                            part = join(root, state, part, other)
-            labels[pixel] = part
+            part = find(root, labels[np.uint64(pixel + toward[ring])])
+            if event == MEETS:
+                count = record(state, part, level, records, count)
+                for bit in (1, 3, 4, 6):
+                    if not ring >> bit & 1:
+                        other = find(root, labels[pixel + PLACES[bit][0] * stride + PLACES[bit][1]])
+                        if other != part:
+                            standing -= 1
+                            count = record(state, other, level, records, count)
+                            if min(part, other) == OUTSIDE:
+                                root[max(part, other)] = part = OUTSIDE
+                            else:
+                                part = join(root, state, part, other)
+            labels[np.uint64(pixel)] = part
             if part != OUTSIDE:
+                count = record(state, part, level, records, count)
                 grow(state, part, number, column)
     records = with_room(records, count, parts)
     for part in range(OUTSIDE + 1, parts + 1):
@@ -178,18 +186,6 @@ def find(root: Labels, label: int) -> int:
 
 
 @compiled
-def other_than_0(label: int) -> int:
-    """The label of a neighbour that is there, so that the least of several can be had without a branch."""
-    return ((label - 1) & 0x7FFFFFFF) + 1
-
-
-@compiled
-def differ(label: int, some: int) -> bool:
-    """Whether a neighbour belongs to a part, and maybe to another one."""
-    return (label != 0) & (label != some)
-
-
-@compiled
 def begin(root: Labels, state: Records, label: int, pixel: Number, column: Number, level: int) -> None:
     """A new part of one pixel."""
     root[label] = label
@@ -205,10 +201,14 @@ def begin(root: Labels, state: Records, label: int, pixel: Number, column: Numbe
 @compiled
 def grow(state: Records, label: int, pixel: Number, column: Number) -> None:
     """Add a pixel to a part."""
-    state[label, X0] = min(state[label, X0], column)
-    state[label, X1] = max(state[label, X1], column)
-    state[label, FIRST] = min(state[label, FIRST], pixel)
-    state[label, LAST] = max(state[label, LAST], pixel)
+    if column < state[label, X0]:
+        state[label, X0] = column
+    elif column > state[label, X1]:
+        state[label, X1] = column
+    if pixel < state[label, FIRST]:
+        state[label, FIRST] = pixel
+    elif pixel > state[label, LAST]:
+        state[label, LAST] = pixel
     state[label, AREA] += 1
 
 

@@ -2,46 +2,84 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wsl.errors import UserError
+from wsl.maps.tree.parts import AREA, BLOCKS, EULER, FIRST, LAST, PEAK, SINCE, UNTIL, X0, X1, Records
 
 Integers = npt.NDArray[np.int64]
 
+BOX = [X0, FIRST, X1, LAST]
 
-class Parts(NamedTuple):
-    """Connected parts of a map, each at the thresholds at which it stands.
 
-    ``xyxy`` are half-open boxes in cells, (n, 4); ``areas`` numbers of cells; ``peaks`` and ``firsts`` the most
-    extreme cell and the first in reading order, as row-major indices; ``blocks`` and ``holes`` what `outlines` needs;
-    ``since`` and ``until`` the levels between which the part stood (see `parts`).
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """Connected parts of a map, each at the levels at which it stands: a row of ``records`` each, read on demand.
+
+    ``stride`` is that of the grid in which the records number pixels, ``width`` the map's.
+
+    >>> record = np.array([[2, 3, 6, 7, 2, 7, 0, 4, 1, 0]], np.int32)  # two cells beside each other
+    >>> Parts(record, stride=4, width=2).xyxy.tolist()
+    [[1, 0, 3, 1]]
     """
 
-    xyxy: Integers
-    areas: Integers
-    firsts: Integers
-    peaks: Integers
-    blocks: Integers
-    holes: Integers
-    since: Integers
-    until: Integers
+    records: Records
+    stride: int
+    width: int
 
-    @classmethod
-    def of(cls, records: npt.NDArray[np.int32], stride: int, width: int) -> Parts:
-        """The parts that records of `islands` and `lakes` stand for.
+    def __len__(self) -> int:
+        return len(self.records)
 
-        >>> record = np.array([[2, 3, 6, 7, 2, 7, 0, 4, 1, 0]], np.int32)  # two cells beside each other
-        >>> Parts.of(record, stride=4, width=2).xyxy.tolist()
-        [[1, 0, 3, 1]]
-        """
-        x0, x1, first, last, areas, peaks, blocks, euler, since, until = records.T.astype(np.int64)
+    @property
+    def xyxy(self) -> Integers:
+        """Half-open boxes in cells, (n, 4)."""
+        xyxy = self.records[:, BOX].astype(np.int64)
+        xyxy[:, 1::2] //= self.stride
         # The border of one cell on each side comes off; the far edges are half-open.
-        xyxy = np.stack([x0 - 1, first // stride - 1, x1, last // stride], axis=1)
-        firsts, peaks = ((p // stride - 1) * width + p % stride - 1 for p in (first, peaks))
-        return cls(xyxy, areas, firsts, peaks, blocks, 1 - euler // 4, since, until)
+        return np.asarray(xyxy - np.array([1, 1, 0, 0]))
+
+    @property
+    def areas(self) -> Integers:
+        """Numbers of cells, (n,)."""
+        return self.records[:, AREA].astype(np.int64)
+
+    @property
+    def peaks(self) -> Integers:
+        """The most extreme cell of each, of equals the first, as row-major index, (n,)."""
+        return self._cells(PEAK)
+
+    @property
+    def firsts(self) -> Integers:
+        """The first cell of each in reading order, as row-major index, (n,)."""
+        return self._cells(FIRST)
+
+    @property
+    def blocks(self) -> Integers:
+        """Twice the area of each one's polygons between cell centres, (n,)."""
+        return self.records[:, BLOCKS].astype(np.int64)
+
+    @property
+    def holes(self) -> Integers:
+        """The number of holes in each, (n,)."""
+        return 1 - self.records[:, EULER].astype(np.int64) // 4
+
+    @property
+    def since(self) -> Integers:
+        """The level at which each came to this state, (n,)."""
+        return self.records[:, SINCE].astype(np.int64)
+
+    @property
+    def until(self) -> Integers:
+        """The level at which each left this state, (n,)."""
+        return self.records[:, UNTIL].astype(np.int64)
+
+    def _cells(self, column: int) -> Integers:
+        pixels = self.records[:, column].astype(np.int64)
+        return (pixels // self.stride - 1) * self.width + pixels % self.stride - 1
 
 
 def stride_of(surface: npt.NDArray[Any]) -> int:

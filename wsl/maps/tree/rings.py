@@ -1,34 +1,121 @@
-"""What a pixel changes when it joins the foreground, by which of the eight pixels around it are there already.
+"""What a pixel does to the parts around it, by which of the eight pixels around it join the foreground before it.
 
 A ring is a number of eight bits: north-west, north, north-east, west, east, south-west, south, south-east from the
-lowest on. Both tables count over the four 2x2 blocks that the pixel belongs to; by their sums over all pixels of a
-part one knows the part's polygon and its holes without looking at it again.
+lowest on. Pixels join from the highest level to the lowest, those of one level in reading order; holes lose them the
+other way round. So one number a pixel tells what happens to both: whether a part begins, grows or meets others, and
+whether a hole does. In a smooth map nearly every pixel grows one part and one hole.
 
-Source: Gray, Local Properties of Binary Images in Two Dimensions, IEEE Transactions on Computers 1971.
+Source: Gray, Local Properties of Binary Images in Two Dimensions, IEEE Transactions on Computers 1971 (areas and
+holes from blocks of 2x2 pixels).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
-# The other three pixels of each block as bits of the ring: corner, vertical and horizontal neighbour.
-_BLOCKS = ((0, 1, 3), (2, 1, 4), (5, 6, 3), (7, 6, 4))
+from wsl.maps.tree.compiled import compiled
 
+Rings = npt.NDArray[np.uint8]
+Place = tuple[int, int]
 
-def _area(corner: int, vertical: int, horizontal: int) -> int:
-    """Twice the growth of the polygon between pixel centres: a triangle at the third pixel, another at the fourth."""
-    return int(corner + vertical + horizontal >= 2)
-
-
-def _euler(corner: int, vertical: int, horizontal: int) -> int:
-    """The growth of four times the Euler number: blocks of one pixel less those of three, less twice diagonals."""
-    before = corner + vertical + horizontal
-    diagonal_before, diagonal_after = before == 2 and not corner, before == 1 and bool(corner)
-    counts = {1: 1, 3: -1}
-    return counts.get(before + 1, 0) - counts.get(before, 0) - 2 * diagonal_after + 2 * diagonal_before
+PLACES: tuple[Place, ...] = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+BEGINS, GROWS, MEETS = range(3)
+WEST, EAST, NORTH, SOUTH, SIDES = 0b00101001, 0b10010100, 0b00000111, 0b11100000, 0b01011010
 
 
-_RINGS = [[[ring >> bit & 1 for bit in block] for block in _BLOCKS] for ring in range(256)]
+@compiled
+def rings_of(surface: npt.NDArray[Any], stride: int) -> Rings:
+    """The ring of every pixel; what lies beyond the map never joins the foreground.
 
-AREA_OF = np.array([sum(_area(*block) for block in ring) for ring in _RINGS], np.int32)
-EULER_OF = np.array([sum(_euler(*block) for block in ring) for ring in _RINGS], np.int32)
+    Shape:
+        ``surface`` is (h, w); the result lists the pixels as `ordering` numbers them.
+    """
+    height, width = surface.shape
+    padded = np.zeros((height + 2, width + 2), surface.dtype)
+    padded[1:-1, 1:-1] = surface
+    rings = np.zeros((height + 2) * stride, np.uint8)
+    for y in range(height):
+        above, here, below = padded[y], padded[y + 1], padded[y + 2]
+        row = rings[(y + 1) * stride + 1 : (y + 1) * stride + 1 + width]
+        for x in range(width):
+            value = here[x + 1]
+            # Of equals, those before it in reading order come first.
+            ring = np.uint8(above[x] >= value) | np.uint8(above[x + 1] >= value) << 1
+            ring |= np.uint8(above[x + 2] >= value) << 2 | np.uint8(here[x] >= value) << 3
+            ring |= np.uint8(here[x + 2] > value) << 4 | np.uint8(below[x] > value) << 5
+            ring |= np.uint8(below[x + 1] > value) << 6 | np.uint8(below[x + 2] > value) << 7
+            row[x] = ring
+        row[0] &= np.uint8(255 - WEST)
+        row[-1] &= np.uint8(255 - EAST)
+    rings[stride + 1 : stride + 1 + width] &= np.uint8(255 - NORTH)
+    rings[height * stride + 1 : height * stride + 1 + width] &= np.uint8(255 - SOUTH)
+    return rings
+
+
+def pit_levels(levels: npt.NDArray[np.uint8], rings: Rings, count: int) -> npt.NDArray[np.bool_]:
+    """The levels at which a hole may begin: those of pixels whose four sides all join the foreground before them.
+
+    Shape:
+        ``levels`` is (h, w), ``rings`` those of it; the result is (``count``,).
+
+    >>> levels = np.uint8([[9, 9, 9], [9, 2, 9], [9, 9, 9]])
+    >>> np.flatnonzero(pit_levels(levels, rings_of(levels, 4), 10)).tolist()
+    [2]
+    """
+    height, width = levels.shape
+    inside = rings.reshape(height + 2, -1)[1:-1, 1 : width + 1]
+    found = np.zeros(count, np.bool_)
+    found[levels[(inside & SIDES) == SIDES]] = True
+    return found
+
+
+def _groups(places: list[Place], touch: Callable[[int, int], bool]) -> list[list[Place]]:
+    """Places that hang together."""
+    groups: list[list[Place]] = []
+    for place in places:
+        near = [g for g in groups if any(touch(abs(place[0] - y), abs(place[1] - x)) for y, x in g)]
+        groups = [g for g in groups if g not in near] + [[place, *(other for g in near for other in g)]]
+    return groups
+
+
+def _of_part(ring: int) -> tuple[int, Place]:
+    """Whether a part begins, grows or meets others at a pixel, and a neighbour that belongs to it."""
+    there = [place for bit, place in enumerate(PLACES) if ring >> bit & 1]
+    groups = _groups(there, lambda y, x: max(y, x) == 1)
+    return min(len(groups), MEETS), min(there, key=lambda place: (0 not in place, place), default=(0, 0))
+
+
+def _of_hole(ring: int) -> tuple[int, Place]:
+    """The same for a hole, whose pixels are those that are not there; it spreads to the four sides only."""
+    absent = [place for bit, place in enumerate(PLACES) if not ring >> bit & 1]
+    groups = [[place for place in group if 0 in place] for group in _groups(absent, lambda y, x: y + x == 1)]
+    sides = [group for group in groups if group]
+    return min(len(sides), MEETS), min((place for group in sides for place in group), default=(0, 0))
+
+
+def _block(ring: int, corner: int, vertical: int, horizontal: int) -> tuple[int, int]:
+    """What a 2x2 block adds to twice the polygon between pixel centres, and to four times the Euler number.
+
+    A triangle comes with the third pixel and another one with the fourth. The Euler number counts blocks of one pixel,
+    less those of three, less twice those of two across.
+    """
+    others = [ring >> bit & 1 for bit in (corner, vertical, horizontal)]
+    before, across = sum(others), others[0]
+    lone = {0: 1, 1: -3 if across else -1, 2: -1 if across else 1, 3: 1}
+    return int(before >= 2), lone[before]
+
+
+_PARTS, _HOLES = ([rule(ring) for ring in range(256)] for rule in (_of_part, _of_hole))
+_BLOCKS = [
+    np.sum([_block(ring, *block) for block in ((0, 1, 3), (2, 1, 4), (5, 6, 3), (7, 6, 4))], axis=0)
+    for ring in range(256)
+]
+
+PART_EVENT, HOLE_EVENT = (np.array([event for event, _ in rules], np.uint8) for rules in (_PARTS, _HOLES))
+# A neighbour's row and column, relative to the pixel.
+PART_AT, HOLE_AT = (np.array([place for _, place in rules], np.int64) for rules in (_PARTS, _HOLES))
+AREA_OF, EULER_OF = (np.array([block[i] for block in _BLOCKS], np.int32) for i in (0, 1))
