@@ -30,6 +30,10 @@ class Encoder(Specified):
         super().__init__()
         self.in_channels = check_positive_int(in_channels, "in_channels")
 
+    def awaits_data(self) -> bool:
+        """Whether `initialise` is still to be called, with features of the training images, before training."""
+        return False
+
     def initialise(self, features: Iterable[Tensor], *, generator: torch.Generator | None = None) -> None:
         """Set what data should set before training; most encoders have nothing of the kind, and read nothing."""
 

@@ -84,6 +84,10 @@ class NetVLAD(Encoder):
         # Then the logits of random directions have a standard deviation of 2.
         self._place(points, math.sqrt(self.in_channels))
 
+    def awaits_data(self) -> bool:
+        """Whether its centres are random yet; the answer is kept in the state."""
+        return not bool(self.initialised)
+
     @torch.no_grad()
     def initialise(self, features: Iterable[Tensor], *, generator: torch.Generator | None = None) -> None:
         """Take the centres from data: k-means of descriptors, and how sharply they are assigned from its distances.
