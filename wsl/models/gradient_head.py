@@ -14,7 +14,7 @@ Chosen = Sequence[Sequence[int]]
 
 
 class GradientHead(nn.Module):
-    """Scores of a `heads.VectorClassifier`, and in evaluation gradient maps (Grad-CAM) for class maps.
+    """Scores of a `heads.VectorClassifier`, and in evaluation gradient maps (XGrad-CAM) for class maps.
 
     In training nobody looks at maps, and they cost a pass back through the encoder for each class: there they are
     empty, (N, K, 0, 0). `maps` makes those of a few classes only. Scores can be differentiated, maps cannot.

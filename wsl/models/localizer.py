@@ -46,8 +46,8 @@ class Localizer(nn.Module):
     """A backbone and a pooling head: images to class scores and class activation maps.
 
     `backbone` is a torchvision name, ``timm/NAME``, ``tinynet``, or a module that gives feature maps. `pooling` is
-    a spec string of `heads.list_poolings`, or of `heads.list_encoders`: then the maps are gradient maps (Grad-CAM),
-    in evaluation, and empty in training. `weights` are the backbone's: ``DEFAULT``, a local file, or ``none``.
+    a spec string of `heads.list_poolings`, or of `heads.list_encoders`: then the maps are gradient maps, in
+    evaluation, and empty in training. `weights` are the backbone's: ``DEFAULT``, a local file, or ``none``.
     `multi_label` says whether scores become probabilities by a sigmoid each or by one softmax.
 
     Shape:
