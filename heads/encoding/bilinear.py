@@ -2,8 +2,7 @@
 
 from torch import Tensor
 
-from heads._checks import accumulation_dtype, check_positive_int
-from heads._checks import check_maps as _check_maps
+from heads._checks import accumulation_dtype, check_maps, check_positive_int
 from heads.encoding._encoder import Encoder, check_features
 from heads.encoding._normalisation import signed_sqrt as _signed_sqrt
 from heads.encoding._normalisation import unit_length
@@ -28,22 +27,31 @@ def bilinear(features: Tensor, other: Tensor | None = None, *, signed_sqrt: bool
     >>> bilinear(torch.tensor([[[1.0, 2.0]], [[3.0, 0.0]]]), signed_sqrt=False, l2=False)
     tensor([2.5000, 1.5000, 1.5000, 4.5000])
     """
-    product = mean_outer_product(features, other)
-    return evened(product.flatten(-2), signed_sqrt=signed_sqrt, l2=l2).to(features.dtype)
+    left, right = paired_columns(features, other)
+    return evened(mean_outer_product(left, right).flatten(-2), signed_sqrt=signed_sqrt, l2=l2).to(features.dtype)
 
 
-def mean_outer_product(features: Tensor, other: Tensor | None = None) -> Tensor:
-    """The mean over locations of the outer product, (..., C, C'), in `accumulation_dtype`."""
-    _check_maps(features, "features")
-    left = right = features.flatten(-2).to(accumulation_dtype(features))
-    if other is not None:
-        _check_maps(other, "other")
-        if (*other.shape[:-3], *other.shape[-2:]) != (*features.shape[:-3], *features.shape[-2:]):
-            raise ValueError(
-                f"other has shape {tuple(other.shape)} beside features of {tuple(features.shape)}, expected as many "
-                "images and locations: resize one to the other"
-            )
-        right = other.flatten(-2).to(left.dtype)
+def paired_columns(features: Tensor, other: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The features of both sources, (..., C, n) and (..., C', n), in `accumulation_dtype`.
+
+    Raises:
+        TypeError, ValueError: features of another kind or shape; sources of different images or locations.
+    """
+    check_maps(features, "features")
+    left = features.flatten(-2).to(accumulation_dtype(features))
+    if other is None:
+        return left, left
+    check_maps(other, "other")
+    if (*other.shape[:-3], *other.shape[-2:]) != (*features.shape[:-3], *features.shape[-2:]):
+        raise ValueError(
+            f"other has shape {tuple(other.shape)} beside features of {tuple(features.shape)}, expected as many "
+            "images and locations: resize one to the other"
+        )
+    return left, other.flatten(-2).to(left.dtype)
+
+
+def mean_outer_product(left: Tensor, right: Tensor) -> Tensor:
+    """The mean over the columns of their outer products, (..., C, n) and (..., C', n) to (..., C, C')."""
     # Divided before they are multiplied: the product of two large features would overflow sooner than their mean.
     return left / left.shape[-1] @ right.mT
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from heads._checks import check_positive_int
 from heads.encoding._encoder import Encoder
-from heads.encoding.bilinear import check_other, check_source, check_switch, evened, mean_outer_product
+from heads.encoding.bilinear import check_other, check_source, check_switch, evened, mean_outer_product, paired_columns
 
 
 def compactbilinear(
@@ -25,8 +25,9 @@ def compactbilinear(
     sketches has the mean of the inner product of two outer products, with a variance of about 1 / dim.
 
     The paper convolves a sketch of each source at each location, by FFT, and adds up. A sketch is linear, so adding
-    up first gives the same numbers: one matrix product and one scatter an image in place of two FFTs a
-    location (20 times as fast for 512 channels, 14 x 14 locations and 8192 outputs on a CPU).
+    up before sketching gives the same numbers, from C * C' products in place of ``dim`` sums at each of n
+    locations. The cheaper one is taken: adding up first where C * C' <= n * dim (10 times as fast for 512 channels,
+    14 x 14 locations and 8192 outputs on a CPU), and always in compiled and exported programs.
 
     Shape:
         (N, C, H, W) and (N, C', H, W) -> (N, dim), or without N. ``places`` and ``signs`` are (C,) and (C',).
@@ -41,12 +42,27 @@ def compactbilinear(
     >>> compactbilinear(features, places=(places,) * 2, signs=(signs,) * 2, dim=3, signed_sqrt=False, l2=False)
     tensor([ 2.5000, -3.0000,  4.5000])
     """
-    product = mean_outer_product(features, other)
-    product = product * (signs[0].unsqueeze(-1) * signs[1]).to(product.dtype)
-    place = (places[0].unsqueeze(-1) + places[1]) % dim
-    empty = product.new_zeros((*product.shape[:-2], dim))
-    sketch = empty.index_add(-1, place.flatten(), product.flatten(-2))
+    left, right = paired_columns(features, other)
+    signed = left * signs[0].to(left.dtype).unsqueeze(-1), right * signs[1].to(right.dtype).unsqueeze(-1)
+    added_first = torch.compiler.is_compiling() or left.shape[-2] * right.shape[-2] <= left.shape[-1] * dim
+    sketch = (_sketch_of_mean if added_first else _mean_of_sketches)(*signed, places, dim)
     return evened(sketch, signed_sqrt=signed_sqrt, l2=l2).to(features.dtype)
+
+
+def _sketch_of_mean(left: Tensor, right: Tensor, places: tuple[Tensor, Tensor], dim: int) -> Tensor:
+    product = mean_outer_product(left, right).flatten(-2)
+    place = (places[0].unsqueeze(-1) + places[1]) % dim
+    return product.new_zeros((*product.shape[:-1], dim)).index_add(-1, place.flatten(), product)
+
+
+def _mean_of_sketches(left: Tensor, right: Tensor, places: tuple[Tensor, Tensor], dim: int) -> Tensor:
+    spectra = []
+    for columns, place in zip((left / left.shape[-1], right), places, strict=True):
+        empty = columns.new_zeros((*columns.shape[:-2], columns.shape[-1], dim))
+        spectra.append(torch.fft.rfft(empty.index_add(-1, place, columns.mT)))
+    # The transform is linear, too: one way back serves all locations.
+    mean: Tensor = torch.fft.irfft((spectra[0] * spectra[1]).sum(-2), n=dim)
+    return mean
 
 
 class CompactBilinear(Encoder):

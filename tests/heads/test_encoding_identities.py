@@ -145,16 +145,22 @@ def plain_sketch(seed, dim, channels=16):
     return CompactBilinear(channels, dim=dim, seed=seed, signed_sqrt=False, l2=False).double()
 
 
-def test_it_is_the_tensor_sketch_by_fft():
-    features = random_features(2, 16, 5, 4)
-    encoder = plain_sketch(0, 256)
+@pytest.mark.parametrize(("size", "dim"), [((5, 4), 256), ((1, 2), 64), ((1, 1), 7)])
+def test_sketching_each_location_and_sketching_their_sum_are_one(size, dim):
+    """The Tensor Sketch by FFT and the count sketch of the outer product, whichever of them is the cheaper."""
+    features = random_features(2, 16, *size)
+    encoder = plain_sketch(0, dim)
     columns = features.flatten(2).mT
-    spectra = []
-    for places, signs in ((encoder.places, encoder.signs), (encoder.other_places, encoder.other_signs)):
-        sketch = torch.zeros(2, 20, 256).double().index_add(-1, places, columns * signs)
-        spectra.append(torch.fft.rfft(sketch))
-    expected = torch.fft.irfft((spectra[0] * spectra[1]).mean(1), n=256)
-    close(encoder(features), expected)
+    sketches = [
+        torch.zeros(2, columns.shape[1], dim).double().index_add(-1, places, columns * signs)
+        for places, signs in ((encoder.places, encoder.signs), (encoder.other_places, encoder.other_signs))
+    ]
+    spectrum = torch.fft.fft(sketches[0]) * torch.fft.fft(sketches[1])
+    close(encoder(features), torch.fft.ifft(spectrum).real.mean(1))
+    place = (encoder.places[:, None] + encoder.other_places) % dim
+    sign = encoder.signs[:, None] * encoder.other_signs
+    product = bilinear(features, signed_sqrt=False, l2=False) * sign.flatten()
+    close(encoder(features), torch.zeros(2, dim).double().index_add(-1, place.flatten(), product))
 
 
 def test_inner_products_of_sketches_are_those_of_outer_products_on_average():
