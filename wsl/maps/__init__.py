@@ -1,4 +1,4 @@
-"""Class maps on the host: normalise, resize, find their peak, draw boxes around what exceeds a threshold.
+"""Class maps: made of gradients; and on the host normalised, resized, their peaks, and boxes above a threshold.
 
 >>> from wsl import maps
 >>> maps.boxes_from_map([[0, 1], [0, 0]], threshold=0.5, size=(640, 480)).xyxy.tolist()
@@ -6,8 +6,19 @@
 """
 
 from wsl.maps.boxes import boxes_from_map, largest_boxes
+from wsl.maps.gradient import GradientMaps, gradient_maps
 from wsl.maps.peaks import peak
 from wsl.maps.scale import heatmap, normalise, resize_map
 from wsl.maps.suppression import non_max_suppression
 
-__all__ = ["boxes_from_map", "heatmap", "largest_boxes", "non_max_suppression", "normalise", "peak", "resize_map"]
+__all__ = [
+    "GradientMaps",
+    "boxes_from_map",
+    "gradient_maps",
+    "heatmap",
+    "largest_boxes",
+    "non_max_suppression",
+    "normalise",
+    "peak",
+    "resize_map",
+]

@@ -3,10 +3,12 @@
 from wsl.models.backbone import Backbone, create_backbone, create_classifier, list_backbones
 from wsl.models.checkpoint import create, load, open_model, save
 from wsl.models.device import autocast, choose_device, choose_dtype
+from wsl.models.gradient_head import GradientHead
 from wsl.models.localizer import Localizer, Recipe
 
 __all__ = [
     "Backbone",
+    "GradientHead",
     "Localizer",
     "Recipe",
     "autocast",
