@@ -5,18 +5,25 @@
 >>> scores, maps = head(torch.zeros(1, 512, 14, 14))
 """
 
-from heads import pooling
+from heads import encoding, pooling
 from heads.classifier import HeadOutput, MapClassifier
 from heads.classwise import ClasswiseMean, classwise_mean
-from heads.spec import POOLINGS, create_pooling, list_poolings
+from heads.spec import ENCODERS, POOLINGS, create_encoder, create_pooling, list_encoders, list_poolings, names_encoder
+from heads.vector_classifier import VectorClassifier
 
 __all__ = [
+    "ENCODERS",
     "POOLINGS",
     "ClasswiseMean",
     "HeadOutput",
     "MapClassifier",
+    "VectorClassifier",
     "classwise_mean",
+    "create_encoder",
     "create_pooling",
+    "encoding",
+    "list_encoders",
     "list_poolings",
+    "names_encoder",
     "pooling",
 ]

@@ -2,6 +2,7 @@
 
 import inspect
 from fractions import Fraction
+from typing import ClassVar
 
 from torch import nn
 
@@ -11,12 +12,15 @@ class Specified(nn.Module):
 
     A subclass bears the name of its spec in other letter case (``KMax`` is ``kmax``) and keeps every argument
     of its constructor in an attribute of the same name. Arguments that can be given by position are always
-    part of the repr, keyword-only ones when they differ from their default.
+    part of the repr, keyword-only ones when they differ from their default; those in ``unspecified`` never, since
+    whoever makes a module from its spec gives them beside it.
 
     >>> from heads.pooling import WELDON
     >>> WELDON(k_max=0.2, reduction="mean")
     weldon(k_max=0.2, k_min=0.2, reduction=mean)
     """
+
+    unspecified: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,6 +28,8 @@ class Specified(nn.Module):
     def __repr__(self) -> str:
         shown = []
         for argument in inspect.signature(type(self)).parameters.values():
+            if argument.name in self.unspecified:
+                continue
             value = getattr(self, argument.name)
             if argument.kind is not argument.KEYWORD_ONLY or value != argument.default:
                 shown.append(f"{argument.name}={_format(value)}")

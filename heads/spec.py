@@ -1,4 +1,4 @@
-"""Spec strings, the names of poolings everywhere: ``weldon(k_max=0.2, k_min=0.2)`` <-> module.
+"""Spec strings, the names of poolings and encoders everywhere: ``weldon(k_max=0.2, k_min=0.2)`` <-> module.
 
 A spec is a name, or a name with keyword arguments that are numbers, words, quoted or not, or tuples of those. It
 is parsed, never evaluated. The way back is ``repr(module)``.
@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
-from heads import pooling
+from heads import encoding, pooling
 from heads._specified import Specified
+from heads.encoding import Encoder
 from heads.pooling import Pooling
 
 M = TypeVar("M", bound=Specified)
@@ -31,6 +32,16 @@ POOLINGS: Mapping[str, type[Pooling]] = MappingProxyType(
     }
 )
 """Every pooling by name, the one list that all others are made from."""
+
+ENCODERS: Mapping[str, type[Encoder]] = MappingProxyType(
+    {
+        "spp": encoding.SPP,
+        "netvlad": encoding.NetVLAD,
+        "bilinear": encoding.Bilinear,
+        "compactbilinear": encoding.CompactBilinear,
+    }
+)
+"""Every encoder by name. No name is a pooling's too: one flag names either."""
 
 _LONGEST_SPEC = 500
 _WORDS = {"inf": math.inf, "nan": math.nan, "none": None, "true": True, "false": False}
@@ -63,17 +74,57 @@ def create_pooling(spec: str) -> Pooling:
     return _create(spec, POOLINGS, "pooling")
 
 
-def _create(spec: str, known: Mapping[str, type[M]], kind: str) -> M:
-    """The module that a spec string names among those of its kind."""
+def list_encoders() -> list[str]:
+    """The names that `create_encoder` knows.
+
+    >>> list_encoders()
+    ['spp', 'netvlad', 'bilinear', 'compactbilinear']
+    """
+    return list(ENCODERS)
+
+
+def create_encoder(spec: str, in_channels: int) -> Encoder:
+    """The encoder module that a spec string names, for features of that many channels.
+
+    ``create_encoder(repr(module), module.in_channels)`` makes a module equivalent to a new one of the same arguments.
+
+    Raises:
+        TypeError: ``spec`` is no string.
+        ValueError: no spec, an unknown name or argument, or an argument's value out of its range.
+
+    >>> create_encoder("spp(levels=(2, 1), kind=average)", 512)
+    spp(levels=(2, 1), kind=average)
+    """
+    return _create(spec, ENCODERS, "encoder", in_channels=in_channels)
+
+
+def names_encoder(spec: str) -> bool:
+    """Whether a spec string names an encoder; otherwise it names a pooling.
+
+    Raises:
+        TypeError: ``spec`` is no string.
+        ValueError: no spec, or the name of neither.
+
+    >>> names_encoder("netvlad(clusters=16)"), names_encoder("gap")
+    (True, False)
+    """
+    name, _ = parse_spec(spec)
+    if name not in ENCODERS and name not in POOLINGS:
+        raise ValueError(f"unknown pooling or encoder {name!r}: {_suggestion(name, [*POOLINGS, *ENCODERS])}")
+    return name in ENCODERS
+
+
+def _create(spec: str, known: Mapping[str, type[M]], kind: str, **given: Any) -> M:
+    """The module that a spec string names among those of its kind, with the arguments that no spec holds."""
     name, arguments = parse_spec(spec)
     if name not in known:
         raise ValueError(f"unknown {kind} {name!r}: {_suggestion(name, known)}")
-    parameters = inspect.signature(known[name]).parameters
+    parameters = [name for name in inspect.signature(known[name]).parameters if name not in given]
     for argument in arguments:
         if argument not in parameters:
             raise ValueError(f"{kind} {name!r} has no argument {argument!r}: {_suggestion(argument, parameters)}")
     try:
-        return known[name](**arguments)
+        return known[name](**given, **arguments)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{kind} {spec!r}: {error}") from error
 

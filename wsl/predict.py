@@ -126,12 +126,11 @@ class Predictor:
         outputs = []
         with torch.inference_mode(), autocast(self.device, self.dtype):
             pixels = torch.from_numpy(np.stack([image.pixels for image in batch]))
-            scores, maps = self.model(to_tensor(pixels, self.preprocessing, self.device, torch.float32))
+            scores, maps_of = self.model.deferred(to_tensor(pixels, self.preprocessing, self.device, torch.float32))
             probabilities = self.model.probabilities(scores).cpu().numpy()
-            for row, image in enumerate(batch):
-                chosen = self._choose(probabilities[row], image.classes)
-                some = maps[row, chosen].float().cpu().numpy()
-                outputs.append(_Output(image, probabilities[row], dict(zip(chosen, some, strict=True))))
+            chosen = [self._choose(row, image.classes) for row, image in zip(probabilities, batch, strict=True)]
+            for image, row, classes, maps in zip(batch, probabilities, chosen, maps_of(chosen), strict=True):
+                outputs.append(_Output(image, row, dict(zip(classes, maps.float().cpu().numpy(), strict=True))))
         return outputs
 
     def _choose(self, probabilities: FloatArray, wanted: Classes) -> list[int]:

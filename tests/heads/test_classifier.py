@@ -146,13 +146,19 @@ def test_impossible_heads_are_refused():
 def test_the_public_face():
     assert {name for name in vars(heads) if not name.startswith("_")} >= set(heads.__all__)
     assert set(heads.__all__) == {
+        "ENCODERS",
         "POOLINGS",
         "ClasswiseMean",
         "HeadOutput",
         "MapClassifier",
+        "VectorClassifier",
         "classwise_mean",
+        "create_encoder",
         "create_pooling",
+        "encoding",
+        "list_encoders",
         "list_poolings",
+        "names_encoder",
         "pooling",
     }
     twins = {name for name in heads.pooling.__all__ if name != "Pooling"}

@@ -12,14 +12,15 @@ from wsl.config.shared import DataConfig, Preprocessing, RuntimeConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The network: a backbone and a pooling head."""
+    """The network: a backbone, and a head that pools class maps or encodes features."""
 
     backbone: str = "resnet50"
     """A torchvision model name, timm/NAME with the timm extra, or tinynet (small, trained from scratch)."""
     weights: str = "DEFAULT"
     """Weights to start from: DEFAULT or another name that the library knows, a local file, another run, or none."""
     pooling: str = "gap"
-    """Spatial pooling of the class maps: gap, gmp, kmax(k=10), lse(beta=4), weldon(k_max=0.2), wildcat(alpha=0.7)."""
+    """Spatial pooling of the class maps: gap, gmp, kmax(k=10), lse(beta=4), weldon(k_max=0.2), wildcat(alpha=0.7).
+    Or an encoder, whose maps are gradient maps: spp, netvlad(clusters=16), bilinear, compactbilinear(dim=4096)."""
     maps_per_class: int = 1
     """Class maps that are averaged into one before pooling (WILDCAT's M)."""
     output_stride: int | None = None

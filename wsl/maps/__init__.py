@@ -1,9 +1,14 @@
-"""Class maps on the host: normalise, resize, find their peak, draw boxes around what exceeds a threshold.
+"""Class maps: made of gradients; and on the host normalised, resized, their peaks, and boxes above a threshold.
 
 >>> from wsl import maps
 >>> maps.boxes_from_map([[0, 1], [0, 0]], threshold=0.5, size=(640, 480)).xyxy.tolist()
 [[320.0, 0.0, 640.0, 240.0]]
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from wsl.maps.benchmark import benchmark_boxes, benchmark_map
 from wsl.maps.boxes import boxes_from_map
@@ -13,12 +18,17 @@ from wsl.maps.scale import heatmap, normalise, resize_map
 from wsl.maps.suppression import non_max_suppression
 from wsl.maps.sweep import ThresholdSweep, largest_boxes, threshold_sweep
 
+if TYPE_CHECKING:
+    from wsl.maps.gradient import GradientMaps, gradient_maps
+
 __all__ = [
+    "GradientMaps",
     "Protocol",
     "ThresholdSweep",
     "benchmark_boxes",
     "benchmark_map",
     "boxes_from_map",
+    "gradient_maps",
     "heatmap",
     "largest_boxes",
     "non_max_suppression",
@@ -29,3 +39,10 @@ __all__ = [
     "sweep_overlaps",
     "threshold_sweep",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes seconds to load, and whoever only reads or draws maps does without it.
+    if name in ("GradientMaps", "gradient_maps"):
+        return getattr(importlib.import_module("wsl.maps.gradient"), name)
+    raise AttributeError(f"module 'wsl.maps' has no attribute {name!r}")

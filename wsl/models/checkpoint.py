@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from heads import MapClassifier
 from wsl import config
 from wsl.config import ModelConfig, Preprocessing
 from wsl.errors import UserError
@@ -73,7 +74,7 @@ def create(
     """The model that the settings of ``wsl-train`` describe, before it is trained.
 
     Where ``settings.weights`` names another run, its backbone goes on from there, and its head too if it has the
-    same classes and maps per class.
+    same classes and maps per class, or the same encoder.
 
     Raises:
         UserError: an unknown name, or weights of another backbone.
@@ -94,9 +95,19 @@ def create(
         if before.recipe.backbone != settings.backbone:
             raise UserError(f"{start} has the backbone {before.recipe.backbone}, expected {settings.backbone}")
         model.backbone.load_state_dict(before.backbone.state_dict())
-        if (before.classes, before.recipe.maps_per_class) == (model.classes, settings.maps_per_class):
-            model.head.conv.load_state_dict(before.head.conv.state_dict())
+        _continue_head(model, before)
     return model
+
+
+def _continue_head(model: Localizer, before: Localizer) -> None:
+    """Take over the head of another run where it fits: the class maps of any pooling, the vectors of one encoder."""
+    if before.classes != model.classes:
+        return
+    if isinstance(model.head, MapClassifier) and isinstance(before.head, MapClassifier):
+        if before.recipe.maps_per_class == model.recipe.maps_per_class:
+            model.head.conv.load_state_dict(before.head.conv.state_dict())
+    elif repr(model.head) == repr(before.head):
+        model.head.load_state_dict(before.head.state_dict())
 
 
 def _run_file(weights: str) -> Path | None:

@@ -16,6 +16,7 @@ from wsl import config
 from wsl.errors import RunError, UserError
 from wsl.files import replacing
 from wsl.models.fuse import fuse_batch_norm
+from wsl.models.gradient_head import GradientHead
 from wsl.models.localizer import Localizer
 
 METADATA_KEY = "wsl-toolkit"
@@ -38,13 +39,18 @@ def export_model(
     result is the largest absolute difference over a batch of another size than the one that was traced.
 
     Raises:
-        UserError: another suffix than .onnx or .pt2, the onnx extra is missing, or the network cannot be traced with
+        UserError: a head without class maps, another suffix than .onnx or .pt2, the onnx extra is missing, or the network cannot be traced with
             open sizes.
         RunError: the exported model computes something else.
     """
     if path.suffix != _SUFFIXES[kind]:
         raise UserError(
             f"{path} is to be a model in the format {kind}: expected a name that ends with {_SUFFIXES[kind]}"
+        )
+    if isinstance(model.head, GradientHead):
+        raise UserError(
+            f"{model.recipe.pooling} has no class maps of its own, and gradient maps cannot be exported: train a pooling "
+            "of class maps such as gap, or export model.head.classifier yourself"
         )
     side = image_size or model.preprocessing.image_size
     net = _Outputs(fuse_batch_norm(model))

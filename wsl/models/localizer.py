@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from heads import HeadOutput, MapClassifier
+from heads import HeadOutput, MapClassifier, VectorClassifier, names_encoder
 from wsl.config import Preprocessing
 from wsl.errors import UserError
 from wsl.models.backbone import Backbone, create_backbone, create_classifier, cut_backbone
+from wsl.models.gradient_head import Chosen, GradientHead
 from wsl.models.graph import Chain, ConvClassifier, conv_classifier, find_chain
 from wsl.models.grid import Grid
 
@@ -45,7 +47,8 @@ class Localizer(nn.Module):
     """A backbone and a pooling head: images to class scores and class activation maps.
 
     `backbone` is a torchvision name, ``timm/NAME``, ``tinynet``, or a module that gives feature maps. `pooling` is
-    a spec string of `heads.list_poolings`. `weights` are the backbone's: ``DEFAULT``, a local file, or ``none``.
+    a spec string of `heads.list_poolings`, or of `heads.list_encoders`: then the maps are gradient maps, in
+    evaluation, and empty in training. `weights` are the backbone's: ``DEFAULT``, a local file, or ``none``.
     `multi_label` says whether scores become probabilities by a sigmoid each or by one softmax.
 
     Shape:
@@ -80,7 +83,7 @@ class Localizer(nn.Module):
         elif not isinstance(backbone, Backbone):
             backbone = Backbone(backbone, "")
         self.backbone = backbone
-        self.head = _head(MapClassifier, backbone.out_channels, len(classes), pooling, maps_per_class)
+        self.head: MapClassifier | GradientHead = _head(backbone.out_channels, len(classes), pooling, maps_per_class)
         self.recipe = Recipe(
             backbone=backbone.name,
             pooling=pooling,
@@ -160,6 +163,7 @@ class Localizer(nn.Module):
         )
         if isinstance(last, ConvClassifier) and last.rectified:
             model._rectify()
+        assert isinstance(model.head, MapClassifier)
         with torch.no_grad():
             model.head.conv.weight.copy_(layer.weight.reshape(count, -1, 1, 1))
             if model.head.conv.bias is not None:
@@ -186,15 +190,40 @@ class Localizer(nn.Module):
         output: HeadOutput = self.head(self.backbone(images))
         return output
 
+    def deferred(self, images: torch.Tensor) -> tuple[torch.Tensor, Callable[[Chosen], list[torch.Tensor]]]:
+        """Class scores, and a function that gives the maps (J, h, w) of each image's chosen classes.
+
+        They are those of `forward`, without the ones that nobody asks for: a gradient map costs a pass back.
+
+        >>> model = Localizer("tinynet", 20, pooling="netvlad(clusters=4)", weights="none").eval()
+        >>> scores, maps_of = model.deferred(torch.zeros(2, 3, 64, 64))
+        >>> [maps.shape for maps in maps_of([[3, 7], []])]
+        [torch.Size([2, 8, 8]), torch.Size([0, 8, 8])]
+        """
+        features = self.backbone(images)
+        if isinstance(self.head, GradientHead):
+            return self.head.classifier(features), functools.partial(self.head.maps, features)
+        scores, maps = self.head(features)
+        return scores, lambda chosen: choose_maps(maps, chosen)
+
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores as probabilities in double precision, (…, K) to (…, K)."""
         return to_probabilities(scores, multi_label=self.recipe.multi_label)
 
     def _rectify(self) -> None:
         plain = self.head
-        self.head = _head(RectifiedMapClassifier, self.backbone.out_channels, len(self.classes), self.recipe.pooling, 1)
+        self.head = RectifiedMapClassifier(self.backbone.out_channels, len(self.classes), self.recipe.pooling)
         self.head.load_state_dict(plain.state_dict())
         self.recipe = dataclasses.replace(self.recipe, rectified=True)
+
+
+def choose_maps(maps: torch.Tensor, chosen: Chosen) -> list[torch.Tensor]:
+    """Of maps (N, K, h, w) those of each image's chosen classes, (J, h, w).
+
+    >>> [some.shape for some in choose_maps(torch.zeros(1, 5, 2, 2), [[3, 4]])]
+    [torch.Size([2, 2, 2])]
+    """
+    return [some[list(classes)] for some, classes in zip(maps, chosen, strict=True)]
 
 
 def to_probabilities(scores: torch.Tensor, *, multi_label: bool) -> torch.Tensor:
@@ -209,13 +238,18 @@ def to_probabilities(scores: torch.Tensor, *, multi_label: bool) -> torch.Tensor
     return scores.sigmoid() if multi_label else scores.softmax(-1)
 
 
-def _head(
-    kind: type[MapClassifier], channels: int, num_classes: int, pooling: str, maps_per_class: int
-) -> MapClassifier:
+def _head(channels: int, num_classes: int, pooling: str, maps_per_class: int) -> MapClassifier | GradientHead:
     try:
-        return kind(channels, num_classes, pooling=pooling, maps_per_class=maps_per_class)
+        if not names_encoder(pooling):
+            return MapClassifier(channels, num_classes, pooling=pooling, maps_per_class=maps_per_class)
+        classifier = VectorClassifier(channels, num_classes, encoder=pooling)
     except (ValueError, TypeError) as error:
         raise UserError(str(error)) from error
+    if maps_per_class != 1:
+        raise UserError(f"maps per class is {maps_per_class}, but {pooling} has no class maps: leave it at 1")
+    if classifier.encoder.other_channels is not None:
+        raise UserError(f"{pooling} takes two sources, and a backbone gives one: leave other_channels out")
+    return GradientHead(classifier)
 
 
 def _class_names(classes: Sequence[str], num_classes: int | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,8 +14,9 @@ from wsl import config
 from wsl.config import Preprocessing
 from wsl.errors import UserError
 from wsl.models.export import INPUT, METADATA_KEY, OUTPUTS, session
+from wsl.models.gradient_head import Chosen
 from wsl.models.grid import Grid
-from wsl.models.localizer import to_probabilities
+from wsl.models.localizer import choose_maps, to_probabilities
 
 
 class OnnxLocalizer(nn.Module):
@@ -47,6 +49,11 @@ class OnnxLocalizer(nn.Module):
         """Scores and maps of a batch."""
         scores, maps = self._session.run(None, {INPUT: images.float().cpu().contiguous().numpy()})
         return HeadOutput(torch.from_numpy(scores), torch.from_numpy(maps))
+
+    def deferred(self, images: torch.Tensor) -> tuple[torch.Tensor, Callable[[Chosen], list[torch.Tensor]]]:
+        """Class scores, and a function that gives the maps of each image's chosen classes."""
+        scores, maps = self(images)
+        return scores, lambda chosen: choose_maps(maps, chosen)
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores as probabilities in double precision, as `Localizer.probabilities`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.distributed.algorithms.join import Join
 from heads import HeadOutput
 from wsl.config import TrainConfig
 from wsl.errors import UserError
-from wsl.models import Localizer, autocast, choose_dtype
+from wsl.models import GradientHead, Localizer, autocast, choose_dtype
 from wsl.progress import Advance
 from wsl.samples import SampleSet
 from wsl.training.loop import EpochStats, run_epoch
@@ -47,6 +47,7 @@ class Learner:
         # A head on cached features has nothing to gain from lower precision.
         self.dtype = choose_dtype("fp32" if config.optim.freeze_backbone else config.runtime.precision, device)
         self.source = self._create_source(samples)
+        self._initialise_encoder()  # before processes are joined, which gives all of them the first one's weights
         self.optimizer = create_optimizer(model, config.optim)
         # The gradients of float16 would vanish below 6e-8; elsewhere the scaler does nothing.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
@@ -116,6 +117,33 @@ class Learner:
         shard = Shard(accelerator.process_index, accelerator.num_processes)
         with accelerator.main_process_first():  # which computes the cached features for all
             return kind(self.model, samples, self._val, self.config, accelerator.device, shard)
+
+    def _initialise_encoder(self) -> None:
+        """Show an encoder that starts from data the features that the training begins with.
+
+        One that goes on from another run has its start already, and a continued run gets its own back.
+        """
+        head, backbone = self.model.head, self.model.backbone
+        if not isinstance(head, GradientHead) or not head.classifier.encoder.awaits_data():
+            return
+        before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+        backbone.train(trains_backbone(self.config.optim))
+        generator = torch.Generator().manual_seed(self.config.seed)
+        try:
+            head.classifier.encoder.initialise(self._first_features(), generator=generator)
+        except ValueError as error:
+            raise UserError(f"{head.classifier.encoder} cannot start from the training images: {error}") from error
+        finally:
+            backbone.load_state_dict(before)  # running statistics included
+
+    @torch.no_grad()
+    def _first_features(self) -> Iterator[torch.Tensor]:
+        for inputs, _ in self.source.batches(0):
+            if self.config.optim.freeze_backbone:
+                yield inputs
+            else:
+                with autocast(self._accelerator.device, self.dtype):
+                    yield self.model.backbone(inputs)
 
     def _infer(self, inputs: torch.Tensor) -> HeadOutput:
         # Not through the wrapper of several processes: each validates by itself, without talking to the others.

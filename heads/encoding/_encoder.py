@@ -1,0 +1,61 @@
+"""What all encoders share."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from heads._checks import check_maps, check_positive_int
+from heads._specified import Specified
+
+
+class Encoder(Specified):
+    """Feature maps become one vector: (N, C, H, W) -> (N, D), or (C, H, W) -> (D,), for any H and W.
+
+    ``in_channels`` is C and comes from the backbone, so it is no part of the spec; ``out_features`` is D. An encoder
+    of two sources takes a second tensor of as many locations and ``other_channels`` channels.
+
+    >>> from heads.encoding import SPP
+    >>> encoder = SPP(512, levels=(2, 1))
+    >>> encoder, encoder.out_features
+    (spp(levels=(2, 1)), 2560)
+    """
+
+    unspecified: ClassVar[frozenset[str]] = frozenset({"in_channels"})
+    out_features: int
+    other_channels: int | None = None
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.in_channels = check_positive_int(in_channels, "in_channels")
+
+    def awaits_data(self) -> bool:
+        """Whether `initialise` is still to be called, with features of the training images, before training."""
+        return False
+
+    def initialise(self, features: Iterable[Tensor], *, generator: torch.Generator | None = None) -> None:
+        """Set what data should set before training; most encoders have nothing of the kind, and read nothing."""
+
+    def _check(self, features: Tensor, name: str = "features") -> None:
+        check_features(features, self.in_channels, name)
+
+
+def check_features(features: Tensor, channels: int, name: str = "features") -> None:
+    """Accept floating point (N, C, H, W) or (C, H, W) of that many channels and at least one location.
+
+    Raises:
+        TypeError: not a tensor of floating point numbers.
+        ValueError: another shape.
+
+    >>> import torch
+    >>> check_features(torch.ones(1, 3, 7, 7), 8)
+    Traceback (most recent call last):
+    ValueError: features have shape (1, 3, 7, 7), expected 8 channels: build the encoder for this backbone's channels
+    """
+    check_maps(features, name)
+    if features.shape[-3] != channels:
+        raise ValueError(
+            f"{name} have shape {tuple(features.shape)}, expected {channels} channels: "
+            "build the encoder for this backbone's channels"
+        )

@@ -1,0 +1,159 @@
+"""NetVLAD: how a map's descriptors lie around learnt centres."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from heads._checks import accumulation_dtype, check_maps, check_positive_int
+from heads.encoding._encoder import Encoder
+from heads.encoding._kmeans import kmeans, squared_distances
+from heads.encoding._normalisation import unit_length
+from heads.encoding.bilinear import check_switch
+
+# Of the assignments of a descriptor, the largest is so many times the second on (geometric) average.
+_SHARPNESS = 100.0
+_DESCRIPTORS = 20_000
+_DESCRIPTORS_OF_AN_IMAGE = 64
+
+
+def netvlad(features: Tensor, weight: Tensor, bias: Tensor, centres: Tensor, *, normalise_input: bool = True) -> Tensor:
+    """The sums of the residuals to K centres, each location being softly assigned to them, as one vector.
+
+    Location x belongs to centre k with a_k(x), the softmax of ``weight @ x + bias``. Centre k's part of the vector is
+    the sum over locations of a_k(x) * (x - c_k), divided by its L2 norm (intra-normalisation); the whole is divided
+    by its norm again. Rows of ``weight`` beyond the K centres are ghosts: they take their share of the assignments,
+    and have no part in the vector. ``normalise_input`` divides each location's features by their L2 norm first.
+
+    Shape:
+        (N, C, H, W) -> (N, K * C), or (C, H, W) -> (K * C,). ``weight`` is (K + G, C), ``bias`` (K + G,), ``centres``
+        (K, C), with G ghosts. Centre by centre, and within a centre channel by channel.
+
+    Raises:
+        TypeError, ValueError: ``features`` of another kind or shape.
+
+    Source: Arandjelović et al., NetVLAD, CVPR 2016, equation 4; Zhong et al., GhostVLAD, ACCV 2018.
+
+    >>> features = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])  # two locations, each on one of the axes
+    >>> centres = torch.tensor([[0.5, 0.0], [0.0, 0.5]])
+    >>> netvlad(features, 50 * torch.eye(2), torch.zeros(2), centres).round(decimals=4)
+    tensor([0.7071, 0.0000, 0.0000, 0.7071])
+    """
+    check_maps(features, "features")
+    dtype = accumulation_dtype(features)
+    weight, bias, centres = (parameter.to(dtype) for parameter in (weight, bias, centres))
+    descriptors = features.flatten(-2).to(dtype)
+    if normalise_input:
+        descriptors = unit_length(descriptors, dim=-2)
+    assigned = (weight @ descriptors + bias.unsqueeze(-1)).softmax(-2)[..., : len(centres), :]
+    # The sum of residuals without the residuals, which would be K times the features in memory.
+    residuals = assigned @ descriptors.mT - assigned.sum(-1, keepdim=True) * centres
+    return unit_length(unit_length(residuals).flatten(-2)).to(features.dtype)
+
+
+class NetVLAD(Encoder):
+    """NetVLAD: residuals to learnt centres, ``clusters`` * C outputs.
+
+    Call `initialise` with features of the training images before training: centres that lie where no features do get
+    no assignments and learn little. ``wsl-train`` does so. Until then the centres are random points of the unit sphere.
+
+    ``ghosts`` clusters take up what is of no use (blur, background) and are left out of the vector.
+
+    >>> NetVLAD(512, clusters=16, ghosts=2), NetVLAD(512, clusters=16).out_features
+    (netvlad(clusters=16, ghosts=2), 8192)
+    """
+
+    initialised: Tensor
+
+    def __init__(self, in_channels: int, clusters: int = 64, *, ghosts: int = 0, normalise_input: bool = True) -> None:
+        super().__init__(in_channels)
+        self.clusters = check_positive_int(clusters, "clusters")
+        if isinstance(ghosts, bool) or not isinstance(ghosts, int):
+            raise TypeError(f"ghosts is {ghosts!r}, expected an integer of 0 or more")
+        if ghosts < 0:
+            raise ValueError(f"ghosts is {ghosts}, expected 0 or more: try ghosts=0")
+        self.ghosts = ghosts
+        self.normalise_input = check_switch(normalise_input, "normalise_input")
+        self.out_features = self.clusters * self.in_channels
+        self.weight = nn.Parameter(torch.empty(self.clusters + ghosts, self.in_channels))
+        self.bias = nn.Parameter(torch.empty(self.clusters + ghosts))
+        self.centres = nn.Parameter(torch.empty(self.clusters, self.in_channels))
+        self.register_buffer("initialised", torch.tensor(False))
+        points = unit_length(torch.randn(self.clusters + ghosts, self.in_channels))
+        # Then the logits of random directions have a standard deviation of 2.
+        self._place(points, math.sqrt(self.in_channels))
+
+    def awaits_data(self) -> bool:
+        """Whether its centres are random yet; the answer is kept in the state."""
+        return not bool(self.initialised)
+
+    @torch.no_grad()
+    def initialise(self, features: Iterable[Tensor], *, generator: torch.Generator | None = None) -> None:
+        """Take the centres from data: k-means of descriptors, and how sharply they are assigned from its distances.
+
+        ``features`` are batches of feature maps (N, C, H, W), such as ``(backbone(images) for images, labels in
+        loader)``, or one batch; it is read until 20,000 descriptors have been drawn, at most 64 of each map. The
+        sharpness alpha makes the largest assignment of a descriptor 100 times the second on average: log(100) over
+        the mean of the squared distances' difference; then weight = 2 alpha c and bias = -alpha |c|^2. Ghosts get
+        the clusters of fewest descriptors. The same generator draws the same centres.
+
+        Raises:
+            TypeError, ValueError: features of another kind or shape, not finite, or with too few descriptors.
+
+        Source: Arandjelović et al., NetVLAD, CVPR 2016, section 3.1 and appendix A.
+
+        >>> encoder = NetVLAD(8, clusters=4)
+        >>> encoder.initialise([torch.rand(2, 8, 7, 7)], generator=torch.Generator().manual_seed(0))
+        """
+        generator = torch.Generator().manual_seed(0) if generator is None else generator
+        descriptors = self._draw([features] if isinstance(features, Tensor) else features, generator)
+        count = self.clusters + self.ghosts
+        if len(descriptors) < count:
+            raise ValueError(
+                f"{len(descriptors)} descriptors for {count} clusters, expected more: give more or larger feature maps"
+            )
+        if not bool(descriptors.isfinite().all()):
+            raise ValueError("a feature is not finite, expected numbers: look at the backbone's weights")
+        points = kmeans(descriptors, count, generator)
+        self._place(points, _sharpness(descriptors, points))
+        self.initialised.fill_(True)
+
+    def _draw(self, features: Iterable[Tensor], generator: torch.Generator) -> Tensor:
+        """Descriptors of random locations, (n, C)."""
+        drawn: list[Tensor] = []
+        count = 0
+        for batch in features:
+            self._check(batch)
+            descriptors = batch.detach().to(accumulation_dtype(batch)).flatten(-2).mT
+            for image in descriptors if descriptors.ndim == 3 else descriptors.unsqueeze(0):
+                chosen = torch.randperm(len(image), generator=generator)[:_DESCRIPTORS_OF_AN_IMAGE]
+                drawn.append(image[chosen.to(image.device)])
+                count += len(chosen)
+            if count >= _DESCRIPTORS:
+                break
+        if not drawn:
+            raise ValueError("no features, expected batches (N, C, H, W): is the loader empty or used up?")
+        descriptors = torch.cat(drawn)
+        return unit_length(descriptors) if self.normalise_input else descriptors
+
+    @torch.no_grad()
+    def _place(self, points: Tensor, alpha: float) -> None:
+        """Put the centres at these points: softmax(weight @ x + bias) is then that of -alpha * |x - c|^2."""
+        self.weight.copy_(2 * alpha * points)
+        self.bias.copy_(-alpha * points.square().sum(1))
+        self.centres.copy_(points[: self.clusters])
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features to vectors: see `netvlad`."""
+        self._check(features)
+        return netvlad(features, self.weight, self.bias, self.centres, normalise_input=self.normalise_input)
+
+
+def _sharpness(descriptors: Tensor, points: Tensor) -> float:
+    if len(points) == 1:
+        return 1.0  # the only centre takes all, however sharply
+    nearest = squared_distances(descriptors, points).topk(2, largest=False).values.double()
+    gap = float((nearest[:, 1] - nearest[:, 0]).mean())
+    spacing = torch.finfo(descriptors.dtype).eps * float(descriptors.square().sum(1).mean())
+    return math.log(_SHARPNESS) / max(gap, spacing, 1e-12)

@@ -1,0 +1,45 @@
+"""Features to a vector to scores: an encoder and a linear layer."""
+
+from torch import Tensor, nn
+
+from heads._checks import check_positive_int
+from heads.encoding import Encoder
+from heads.spec import create_encoder
+
+
+class VectorClassifier(nn.Module):
+    """An encoder and a linear layer: class scores, and no class maps.
+
+    The vector has forgotten its locations, so there is no map to return; what localizes such a classifier is the
+    gradient of a score by the features: `wsl.maps.gradient_maps`, which `wsl.Localizer` calls. The parts are
+    attributes: ``encoder`` and ``linear``. The bias starts at zero, the weights as torch's linear layers do.
+
+    Shape:
+        (N, in_channels, h, w) -> (N, num_classes), or without N; a second source where the encoder takes two.
+
+    Raises:
+        TypeError: an argument of another kind.
+        ValueError: a size below 1, an unknown encoder, or features of another shape.
+
+    >>> import torch
+    >>> head = VectorClassifier(512, 20, encoder="netvlad(clusters=16)")
+    >>> head(torch.zeros(2, 512, 14, 14)).shape
+    torch.Size([2, 20])
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, encoder: str | Encoder = "spp") -> None:
+        super().__init__()
+        in_channels = check_positive_int(in_channels, "in_channels")
+        num_classes = check_positive_int(num_classes, "num_classes")
+        self.encoder = encoder if isinstance(encoder, Encoder) else create_encoder(encoder, in_channels)
+        if self.encoder.in_channels != in_channels:
+            raise ValueError(
+                f"an encoder of {self.encoder.in_channels} channels for features of {in_channels}: expected as many"
+            )
+        self.linear = nn.Linear(self.encoder.out_features, num_classes)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        """Features to scores."""
+        scores: Tensor = self.linear(self.encoder(*sources))
+        return scores

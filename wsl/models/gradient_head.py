@@ -1,0 +1,48 @@
+"""A head on an encoder, which has no class maps of its own, with the maps that gradients give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from heads import HeadOutput, VectorClassifier
+from wsl.maps import gradient_maps
+
+Chosen = Sequence[Sequence[int]]
+
+
+class GradientHead(nn.Module):
+    """Scores of a `heads.VectorClassifier`, and in evaluation gradient maps (XGrad-CAM) for class maps.
+
+    In training nobody looks at maps, and they cost a pass back through the encoder for each class: there they are
+    empty, (N, K, 0, 0). `maps` makes those of a few classes only. Scores can be differentiated, maps cannot.
+
+    Shape:
+        (N, C, h, w) to scores (N, K) and maps (N, K, h, w).
+
+    >>> head = GradientHead(VectorClassifier(8, 2, "netvlad(clusters=4)"))
+    >>> head.train()(torch.zeros(1, 8, 7, 7)).maps.shape, head.eval()(torch.zeros(1, 8, 7, 7)).maps.shape
+    (torch.Size([1, 2, 0, 0]), torch.Size([1, 2, 7, 7]))
+    """
+
+    def __init__(self, classifier: VectorClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, features: torch.Tensor) -> HeadOutput:
+        """Scores, and maps of all classes unless training."""
+        if self.training:
+            scores = self.classifier(features)
+            return HeadOutput(scores, scores.new_empty((*scores.shape, 0, 0)))
+        scores, maps = gradient_maps(self.classifier, features)
+        return HeadOutput(self.classifier(features) if torch.is_grad_enabled() else scores, maps)
+
+    def maps(self, features: torch.Tensor, chosen: Chosen) -> list[torch.Tensor]:
+        """The maps (J, h, w) of each image's chosen classes."""
+        most = max(map(len, chosen), default=0)
+        padded = [[*classes, *[0] * (most - len(classes))] for classes in chosen]
+        classes = torch.tensor(padded, dtype=torch.long, device=features.device).reshape(len(chosen), most)
+        maps = gradient_maps(self.classifier, features, classes).maps
+        return [some[: len(wanted)] for some, wanted in zip(maps, chosen, strict=True)]
