@@ -13,6 +13,7 @@ from wsl.metrics.classification import ClassificationAP, average_precision
 from wsl.metrics.coco import CocoAP, coco_ap, coco_ar
 from wsl.metrics.detection import VOCDetectionAP, match_boxes, voc_detection_ap
 from wsl.metrics.evaluation import Evaluation
+from wsl.metrics.faithfulness import Curves, Faithfulness, confidence_change, insertion_deletion
 from wsl.metrics.localization import CorLoc, corloc
 from wsl.metrics.overlap import box_iou, centre_box, whole_box
 from wsl.metrics.pixels import PxAP, histogram_ap, pxap, score_histograms
@@ -28,7 +29,9 @@ __all__ = [
     "ClassificationAP",
     "CocoAP",
     "CorLoc",
+    "Curves",
     "Evaluation",
+    "Faithfulness",
     "MaxBoxAcc",
     "MeanIoU",
     "PointAP",
@@ -46,8 +49,10 @@ __all__ = [
     "class_ranks",
     "coco_ap",
     "coco_ar",
+    "confidence_change",
     "corloc",
     "histogram_ap",
+    "insertion_deletion",
     "match_boxes",
     "max_box_acc",
     "point_ap",
