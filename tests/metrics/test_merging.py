@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import wsl.metrics
-from wsl.metrics import StreamingMetric
+from wsl.metrics import CocoAP, StreamingMetric
 
 CLASSES = ("cat", "dog", "emu")
 SPECIAL = ("Faithfulness",)  # asks a model
@@ -89,6 +89,16 @@ def test_a_metric_survives_a_copy_and_gives_one_image_by_forward(name, scenes):
     assert metric(*scenes[9]) == measured(name, scenes[9:10]).compute()
     copy.update(*scenes[9])
     assert copy.compute() == metric.compute()
+
+
+def test_what_was_given_stays_the_callers(finding, annotated, boxes):
+    one, other = CocoAP(["dog"], replicates=0), CocoAP(["dog"], replicates=0)
+    there, found = boxes(("dog", [0, 0, 9, 9])), boxes(("dog", [0, 0, 9, 9]))
+    for metric in (one, other):
+        metric.update(finding(boxes=found), annotated(there))
+    found.xyxy[:] = 0
+    assert one.compute() == other.compute()
+    assert one.compute()[0].value == pytest.approx(1)
 
 
 PROCESS = """

@@ -11,6 +11,7 @@ from wsl.metrics.baselines import centre_gaussian
 from wsl.metrics.box_accuracy import BoxAccuracy, MaxBoxAcc, max_box_acc
 from wsl.metrics.classification import ClassificationAP, average_precision
 from wsl.metrics.coco import CocoAP, coco_ap, coco_ar
+from wsl.metrics.coco_segm import CocoSegmAP, MaskObject, coco_segm_ap
 from wsl.metrics.detection import VOCDetectionAP, match_boxes, voc_detection_ap
 from wsl.metrics.evaluation import Evaluation
 from wsl.metrics.faithfulness import Curves, Faithfulness, confidence_change, insertion_deletion
@@ -28,10 +29,12 @@ __all__ = [
     "BoxAccuracy",
     "ClassificationAP",
     "CocoAP",
+    "CocoSegmAP",
     "CorLoc",
     "Curves",
     "Evaluation",
     "Faithfulness",
+    "MaskObject",
     "MaxBoxAcc",
     "MeanIoU",
     "PointAP",
@@ -49,6 +52,7 @@ __all__ = [
     "class_ranks",
     "coco_ap",
     "coco_ar",
+    "coco_segm_ap",
     "confidence_change",
     "corloc",
     "histogram_ap",

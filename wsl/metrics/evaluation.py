@@ -13,6 +13,7 @@ from wsl.metrics.box_accuracy import MaxBoxAcc
 from wsl.metrics.class_mean import ClassMean
 from wsl.metrics.classification import ClassificationAP
 from wsl.metrics.coco import CocoAP
+from wsl.metrics.coco_segm import CocoSegmAP
 from wsl.metrics.detection import VOCDetectionAP
 from wsl.metrics.localization import CorLoc
 from wsl.metrics.pixels import PxAP
@@ -68,7 +69,11 @@ class Evaluation:
             MaxBoxAcc(classes, **common),
             CocoAP(classes, **common),
         )
-        self._of_masks: tuple[StreamingMetric, ...] = (PxAP(classes, **pixels), MeanIoU(classes, **pixels))
+        self._of_masks: tuple[StreamingMetric, ...] = (
+            PxAP(classes, **pixels),
+            MeanIoU(classes, **pixels),
+            CocoSegmAP(classes, **common),
+        )
         self._seen: set[Path] = set()
         self._foreign: str | None = None
         self._recognised = False
