@@ -114,7 +114,9 @@ class Metric:
     """One number of an evaluation, per class and as a mean over the classes that have images behind them.
 
     ``value`` is in [0, 1]; None where no image counts. ``per_class`` holds only classes with a count; ``counts``
-    are the images (or boxes, see the metric) behind each.
+    are the images (or boxes, see the metric) behind each. ``interval`` is where 95 % of the values of resampled data
+    sets lie (a bootstrap over images), None where nobody resampled. ``baseline`` is what the image's centre reaches (a
+    box, a point, a map; chance for classification), ``whole_image`` what the whole image as one box or mask does.
 
     >>> Metric(name="CorLoc", value=0.5, per_class={"dog": 0.5}, counts={"dog": 4}).count
     4
@@ -126,6 +128,8 @@ class Metric:
     counts: Mapping[str, int] = field(default_factory=dict)
     baseline: float | None = None
     note: str = ""
+    interval: tuple[float, float] | None = None
+    whole_image: float | None = None
 
     @property
     def count(self) -> int:
@@ -155,7 +159,9 @@ class EvaluationReport:
             "metrics": {
                 metric.name: {
                     "value": metric.value,
+                    "interval": None if metric.interval is None else list(metric.interval),
                     "baseline": metric.baseline,
+                    "whole_image": metric.whole_image,
                     "note": metric.note,
                     "per_class": dict(metric.per_class),
                     "counts": dict(metric.counts),

@@ -16,6 +16,9 @@ class Sample:
     ``labels`` are the classes present, ``ignored`` those whose objects are all difficult (neither positive nor
     negative). ``boxes`` serve evaluation only and are None where nobody annotated them; an empty ``Boxes``
     says that somebody looked and found none. ``size`` is (width, height) as the annotation gives it.
+    ``object_masks`` are files that are not 0 where an object of the image's one class is, ``ignore_mask`` one that is
+    not 0 where nobody is sure. ``mask`` is one file for all classes: 0 is background, i the i-th class of the set, 255
+    nobody is sure (`wsl.masks` reads them).
 
     >>> Sample(path="photos/a.jpg", labels=["dog"]).id
     'a'
@@ -26,6 +29,9 @@ class Sample:
     ignored: tuple[str, ...] = ()
     boxes: Boxes | None = None
     size: tuple[int, int] | None = None
+    object_masks: tuple[Path, ...] = ()
+    ignore_mask: Path | None = None
+    mask: Path | None = None
     id: str = ""
 
     def __post_init__(self) -> None:

@@ -1,7 +1,8 @@
 import pytest
 
 from wsl.errors import UserError
-from wsl.metrics.class_mean import ClassMean, HitTally
+from wsl.metrics.class_mean import ClassMean
+from wsl.metrics.tally import HitMetric
 
 RATES, COUNTS = {"a": 1.0, "b": 0.5, "c": 0.0}, {"a": 1, "b": 2, "c": 5}
 
@@ -25,7 +26,7 @@ def test_a_class_without_trials_enters_neither_mean_nor_table():
 
 
 def test_nothing_behind_it_is_no_value_and_no_zero():
-    metric = HitTally(ClassMean(["a"])).metric("m")
+    metric = HitMetric(["a"])._rates("m")
     assert (metric.value, metric.baseline, metric.count) == (None, None, 0)
 
 

@@ -8,7 +8,10 @@ from pycocotools.cocoeval import COCOeval
 
 from wsl.boxes import Boxes
 from wsl.errors import UserError
-from wsl.metrics import CocoAP, coco_ap, voc_detection_ap
+from wsl.metrics import CocoAP, coco_ap, coco_ar, voc_detection_ap
+from wsl.metrics.bootstrap import poisson_weights
+from wsl.metrics.coco import NAMES, box_evaluation
+from wsl.metrics.coco_eval import resampled_tables
 
 CLASSES = ("cat", "dog", "emu")
 
@@ -29,7 +32,7 @@ def scene(seed, images=15):
 
 
 def official(detections, truths):
-    """The three numbers that COCOeval prints, by the way its documentation takes: loadRes, summarize."""
+    """The six numbers that COCOeval prints for all areas, by the way its documentation takes: loadRes, summarize."""
     annotations, results = [], []
     for image, (found, there) in enumerate(zip(detections, truths, strict=True)):
         for i, (x0, y0, x1, y1) in enumerate(there.xyxy.tolist()):
@@ -65,17 +68,17 @@ def official(detections, truths):
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
-    return evaluator.stats[:3]
+    return evaluator.stats[[0, 1, 2, 6, 7, 8]]
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_three_numbers_are_those_that_cocoeval_prints(finding, annotated, seed, capsys):
+def test_the_six_numbers_are_those_that_cocoeval_prints(finding, annotated, seed, capsys):
     detections, truths = scene(seed)
     metric = CocoAP(CLASSES)
     for found, there in zip(detections, truths, strict=True):
         metric.update(finding(boxes=found), annotated(there))
     result = metric.compute()
-    assert [found.name for found in result] == ["COCO AP", "COCO AP50", "COCO AP75"]
+    assert [found.name for found in result] == [f"COCO {name}" for name in NAMES]
     assert [found.value for found in result] == pytest.approx(official(detections, truths))
     assert result[0].counts.keys() == {"cat", "dog"}  # no emu is annotated
     assert capsys.readouterr().out == ""
@@ -104,11 +107,11 @@ def test_a_clean_scene_has_the_ap_of_voc(boxes):
 
 def test_nothing_found_is_no_value_and_nothing_given_no_crash(finding, annotated, boxes):
     metric = CocoAP(["dog"])
-    assert [found.value for found in metric.compute()] == [None] * 3
+    assert [found.value for found in metric.compute()] == [None] * 6
     metric.update(finding(), annotated(boxes(("dog", [0, 0, 10, 10]))))
-    assert [found.value for found in metric.compute()] == [None] * 3
+    assert [found.value for found in metric.compute()] == [None] * 6
     metric.update(finding(boxes=boxes(("dog", [50, 50, 60, 60]))), annotated(boxes(("dog", [0, 0, 10, 10]))))
-    assert [found.value for found in metric.compute()] == [0] * 3
+    assert [found.value for found in metric.compute()] == [0] * 6
 
 
 def test_report_classes_narrow_the_mean(finding, annotated, boxes):
@@ -123,3 +126,14 @@ def test_report_classes_narrow_the_mean(finding, annotated, boxes):
 def test_lists_of_different_length_are_refused(boxes):
     with pytest.raises(UserError, match="as many"):
         coco_ap([], [boxes(("dog", [0, 0, 1, 1]))], ["dog"])
+
+
+def test_resampling_is_cocoeval_on_images_as_often_as_they_were_drawn():
+    detections, truths = scene(5)
+    weights = poisson_weights(range(len(truths)), 40)
+    drawn = resampled_tables(box_evaluation(detections, truths, CLASSES), weights)
+    for replicate in range(3):
+        again = np.repeat(np.arange(len(truths)), weights[:, replicate])
+        repeated = [detections[i] for i in again], [truths[i] for i in again]
+        np.testing.assert_allclose(drawn.ap[..., replicate], coco_ap(*repeated, CLASSES), atol=1e-12)
+        np.testing.assert_allclose(drawn.recall[..., replicate], coco_ar(*repeated, CLASSES), atol=1e-12)

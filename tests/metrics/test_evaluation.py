@@ -1,7 +1,9 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from wsl.errors import UserError
 from wsl.metrics import Evaluation, StreamingMetric, report_table
@@ -11,9 +13,13 @@ from wsl.samples import Sample
 ALL = [
     "mAP",
     "mAP (11-point)",
+    "top-1",
     "pointing",
     "pointing (pairs)",
+    "point AP",
     "CorLoc",
+    "GT-known Loc",
+    "Top-1 Loc",
     "AP50",
     "AP50 (11-point)",
     "MaxBoxAcc@0.3",
@@ -22,6 +28,9 @@ ALL = [
     "COCO AP",
     "COCO AP50",
     "COCO AP75",
+    "COCO AR1",
+    "COCO AR10",
+    "COCO AR100",
 ]
 
 
@@ -77,14 +86,33 @@ def test_the_order_of_images_has_no_say(perfect, finding):
 def test_a_sample_without_boxes_serves_classification_only(finding):
     evaluation = Evaluation(["cat", "dog"])
     evaluation.update(finding(scores={"cat": 1, "dog": 0}), Sample(path="a.jpg", labels=["cat"]))
-    assert [metric.name for metric in evaluation.compute("x").metrics] == ALL[:2]
+    assert [metric.name for metric in evaluation.compute("x").metrics] == ALL[:3]
 
 
 def test_metrics_without_findings_behind_them_are_left_out(finding, annotated, boxes):
     evaluation = Evaluation(["dog"])
     evaluation.update(finding(scores={"dog": 1}, points={"dog": (1, 1)}), annotated(boxes(("dog", [0, 0, 9, 9]))))
-    assert [metric.name for metric in evaluation.compute("x").metrics] == ALL[:4]
+    assert [metric.name for metric in evaluation.compute("x").metrics] == [
+        *("mAP", "mAP (11-point)"),  # of one class the first is always right
+        *("pointing", "pointing (pairs)", "point AP"),
+    ]
     assert Evaluation(["dog"]).compute("x").metrics == ()
+
+
+def test_masks_give_the_metrics_of_pixels(perfect, tmp_path):
+    evaluation = Evaluation(["cat", "dog"], replicates=0)
+    numbers = np.zeros((100, 100), np.uint8)
+    numbers[:, :50] = 1
+    for number, (found, sample) in zip((1, 2, 2), perfect, strict=True):
+        mask = tmp_path / f"{sample.id}.png"
+        Image.fromarray(numbers * np.uint8(number)).save(mask)
+        evaluation.update(found, replace(sample, mask=mask, boxes=None))
+    metrics = {metric.name: metric for metric in evaluation.compute("x").metrics}
+    segm = [f"COCO segm {name}" for name in ("AP", "AP50", "AP75", "AR1", "AR10", "AR100")]
+    assert list(metrics) == [*ALL[:3], "PxAP", "mIoU", *segm]
+    assert [metric.value for name, metric in metrics.items() if name not in segm] == pytest.approx([1] * 5)
+    assert metrics["COCO segm AP50"].value == pytest.approx(1)  # at a fifth of the range masks are a little wide
+    assert {metric.interval for metric in metrics.values()} == {None}
 
 
 def test_sizes_that_differ_are_refused_with_both(finding, annotated, boxes):
@@ -122,9 +150,10 @@ def test_nan_is_refused_and_unknown_classes_too(finding, annotated, boxes):
 
 
 def test_a_metric_of_ones_own_fits_the_protocol():
-    class Images:
+    class Images(StreamingMetric):
         def __init__(self):
-            self.count = 0
+            super().__init__(["any"])
+            self._add_counter("count")
 
         def update(self, found, sample):
             self.count += 1
@@ -132,7 +161,7 @@ def test_a_metric_of_ones_own_fits_the_protocol():
         def compute(self):
             return Metric(name="images", value=float(self.count))
 
-    metric: StreamingMetric = Images()
+    metric = Images()
     metric.update(None, None)
     assert metric.compute().value == 1
 

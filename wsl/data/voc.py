@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from wsl.data.files import images_below, inside, require_files
@@ -38,7 +39,8 @@ def read_voc(
     ``root``); VOC's 20 where no object has another name; the names in *all* annotations, sorted, so that every
     split of a data set agrees.
 
-    Boxes that reach outside their image are clipped, with one warning for the split.
+    Boxes that reach outside their image are clipped, with one warning for the split. Where the classes are VOC's 20, an
+    image has its mask from ``SegmentationClass`` or ``SegmentationClassAug``.
 
     Args:
         root: VOCdevkit, a folder that holds it, or one year's folder.
@@ -81,6 +83,8 @@ def read_voc(
             samples.append(_sample_from_lists(name, path, lists))
         else:
             samples.append(_sample_from_xml(name, path, annotation, source, names))
+    if names == VOC_CLASSES:  # the masks number them in this order
+        samples = [replace(sample, mask=_mask(folder, sample.id, list_file)) for sample in samples]
     return SampleSet(classes=names, samples=tuple(samples))
 
 
@@ -201,6 +205,13 @@ def _class_names(root: Path, folder: Path, split: str, found: set[str]) -> tuple
         for path in sorted((folder / "Annotations").glob("**/*.xml")):
             found = found | object_names(path)
     return VOC_CLASSES if found.issubset(VOC_CLASSES) else tuple(sorted(found))
+
+
+def _mask(folder: Path, name: str, list_file: str) -> Path | None:
+    paths = (
+        inside(folder / masks, f"{name}.png", list_file) for masks in ("SegmentationClass", "SegmentationClassAug")
+    )
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _sample_from_lists(name: str, path: Path, lists: Mapping[str, Mapping[str, int]]) -> Sample:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from wsl import maps as class_maps
 from wsl.boxes import BoolArray, Boxes
 from wsl.errors import UserError
-from wsl.metrics.class_mean import ClassMean
-from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold
-from wsl.metrics.protocol import annotated_boxes
+from wsl.metrics.bootstrap import percentile_interval
+from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold, whole_box
+from wsl.metrics.protocol import StreamingMetric, annotated_boxes
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
@@ -70,14 +72,14 @@ def max_box_acc(
     )
 
 
-class MaxBoxAcc:
+class MaxBoxAcc(StreamingMetric):
     """MaxBoxAcc over the images of a data set, one `Metric` an IoU level.
 
     The value is over images, each alike (as in the benchmark), and ``per_class`` holds each class at the same
     threshold, which the note names. With ``single_object`` only images with exactly one annotated object, which is
     not difficult, count; else every class in ``sample.labels`` that has a box, right when any of its boxes is met.
     An image without a (finite) map of the class is a miss, and the note counts them. The baseline is `centre_box`.
-    Keeps one counter a class, IoU level and threshold; maps are not kept.
+    Keeps one counter a class, IoU level and threshold, and one a level, threshold and replicate; maps are not kept.
 
     >>> metric = MaxBoxAcc(["dog"], iou_thresholds=[0.5])
     >>> there = Boxes(xyxy=[[2, 0, 6, 2]], labels=["dog"])
@@ -89,6 +91,14 @@ class MaxBoxAcc:
     ('MaxBoxAcc@0.5', 1.0)
     """
 
+    trials: torch.Tensor
+    hits: torch.Tensor
+    baseline_hits: torch.Tensor
+    whole_hits: torch.Tensor
+    missing: torch.Tensor
+    drawn_trials: torch.Tensor
+    drawn_changes: torch.Tensor
+
     def __init__(
         self,
         classes: Sequence[str],
@@ -97,16 +107,21 @@ class MaxBoxAcc:
         single_object: bool = True,
         num_thresholds: int = 100,
         report_classes: Sequence[str] = (),
+        **settings: Any,
     ) -> None:
+        super().__init__(classes, report_classes, **settings)
         self.single_object = single_object
         self.iou_thresholds = _levels(iou_thresholds)
         self._thresholds = _thresholds(num_thresholds)
-        self._mean = ClassMean(classes, report_classes)
-        levels = len(self.iou_thresholds)
-        self._hits = {label: np.zeros((levels, num_thresholds), np.int64) for label in self._mean.classes}
-        self._baseline = {label: np.zeros(levels, np.int64) for label in self._mean.classes}
-        self._trials = dict.fromkeys(self._mean.classes, 0)
-        self._missing = 0
+        shape = len(self._mean.classes), len(self.iou_thresholds)
+        self._add_counter("trials", shape[0])
+        self._add_counter("hits", *shape, num_thresholds)
+        self._add_counter("baseline_hits", *shape)
+        self._add_counter("whole_hits", *shape)
+        self._add_counter("missing")
+        self._add_counter("drawn_trials", self.replicates)
+        # From one threshold to the next few hits change, so that a change is kept where it happens.
+        self._add_counter("drawn_changes", shape[1], num_thresholds, self.replicates)
 
     def update(self, found: Localization, sample: Sample) -> None:
         """Take in the maps of one image.
@@ -121,37 +136,62 @@ class MaxBoxAcc:
             target = truths.of(label).xyxy
             if not len(target):
                 continue
-            self._trials[label] += 1
-            self._baseline[label] += best_iou(centre_box(found.size), target)[0] >= np.array(self.iou_thresholds)
+            row = self._index[label]
+            draws = self._draws(sample) if self.replicates and label in self._mean.report_classes else None
+            self.trials[row] += 1
+            if draws is not None:
+                self.drawn_trials += draws
+            blind = best_iou([centre_box(found.size), whole_box(found.size)], target)
+            centred, whole = blind[:, None] >= np.array(self.iou_thresholds)
+            self.baseline_hits[row] += torch.as_tensor(centred, device=self.device)
+            self.whole_hits[row] += torch.as_tensor(whole, device=self.device)
             score_map = (found.maps or {}).get(label)
             if score_map is None or not np.isfinite(score_map).all():
-                self._missing += 1
+                self.missing += 1
                 continue
-            self._hits[label] += _hits(score_map, target, found.size, self._thresholds, self.iou_thresholds)
+            hits = _hits(score_map, target, found.size, self._thresholds, self.iou_thresholds)
+            self.hits[row] += torch.as_tensor(hits, device=self.device)
+            if draws is not None:
+                self._draw_hits(hits, draws)
+
+    def _draw_hits(self, hits: BoolArray, draws: torch.Tensor) -> None:
+        changes = np.diff(hits.astype(np.int8), axis=1, prepend=0)
+        for level, at in zip(*np.nonzero(changes), strict=True):
+            self.drawn_changes[level, at] += int(changes[level, at]) * draws
 
     def compute(self) -> tuple[Metric, ...]:
         """One metric an IoU level; no value when no image came with a map."""
-        measured = sum(self._trials.values()) > self._missing
-        counts = self._trials if measured else {}
-        reported = np.array([self._hits[label] for label in self._mean.report_classes]).sum(axis=0)
+        states = (self.trials, self.hits, self.baseline_hits, self.whole_hits)
+        trials, hits, baseline, whole = (state.cpu().numpy() for state in states)
+        measured = bool(self.missing < self.trials.sum())
+        tried = [(label, i) for label, i in self._index.items() if trials[i] and measured]
+        reported = hits[[self._index[label] for label in self._mean.report_classes]].sum(axis=0)
         what = "single-object images" if self.single_object else "(image, class) pairs"
-        missing = f"; {self._missing} without a map: misses" if self._missing else ""
+        missing = f"; {int(self.missing)} without a map: misses" if self.missing else ""
         found = []
-        for i, level in enumerate(self.iou_thresholds):
-            best = int(reported[i].argmax())
+        for level, value in enumerate(self.iou_thresholds):
+            best = int(reported[level].argmax())
             threshold = f"best threshold {self._thresholds[best]:g} on the evaluated split (optimistic)"
-            tried = [(label, trials) for label, trials in counts.items() if trials]
+            metric = self._mean.metric(
+                f"MaxBoxAcc@{value:g}",
+                {label: hits[i, level, best] / trials[i] for label, i in tried},
+                {label: int(trials[i]) for label, i in tried},
+                baseline={label: baseline[i, level] / trials[i] for label, i in tried},
+                whole_image={label: whole[i, level] / trials[i] for label, i in tried},
+                pooled=True,
+                note=f"{what}{missing}; {threshold}" if measured else "",
+            )
             found.append(
-                self._mean.metric(
-                    f"MaxBoxAcc@{level:g}",
-                    {label: self._hits[label][i, best] / trials for label, trials in tried},
-                    counts,
-                    baseline={label: self._baseline[label][i] / trials for label, trials in tried},
-                    pooled=True,
-                    note=f"{what}{missing}; {threshold}" if measured else "",
-                )
+                metric if metric.value is None else replace(metric, interval=self._interval(level, metric.value))
             )
         return tuple(found)
+
+    def _interval(self, level: int, value: float) -> tuple[float, float] | None:
+        """Of the accuracy at the best threshold, which each replicate picks for itself."""
+        trials = self.drawn_trials.cpu().numpy()
+        best = self.drawn_changes[level].cumsum(dim=0).amax(dim=0).cpu().numpy()
+        accuracy = np.divide(best, trials, out=np.full(trials.shape, np.nan), where=trials > 0)
+        return percentile_interval(accuracy, value)
 
 
 def _single_label(truths: Boxes) -> tuple[str, ...]:

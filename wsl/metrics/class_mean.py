@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from wsl.errors import UserError
+from wsl.metrics.bootstrap import percentile_interval
 from wsl.results import Metric
 
 
@@ -56,64 +59,58 @@ class ClassMean:
         counts: Mapping[str, int],
         *,
         baseline: Mapping[str, float] | None = None,
+        whole_image: Mapping[str, float] | None = None,
         pooled: bool = False,
         note: str = "",
+        resampled: Mapping[str, npt.ArrayLike] | None = None,
+        draws: Mapping[str, npt.ArrayLike] | None = None,
     ) -> Metric:
-        """The mean over the report classes, each class alike, or with ``pooled`` each trial alike."""
+        """The mean over the report classes, each class alike, or with ``pooled`` each trial alike.
+
+        ``resampled`` are each class's values in the replicates of a bootstrap, NaN where a replicate holds no trial
+        of it, and give the interval; with ``pooled`` they need ``draws``, the trials behind each.
+        """
         counted = {label: counts[label] for label in self.classes if counts.get(label, 0) > 0}
         reported = [label for label in self.report_classes if label in counted]
         weights = [counted[label] if pooled else 1 for label in reported]
+
+        def over_classes(values: Mapping[str, float]) -> float | None:
+            return _weighted_mean([values[label] for label in reported], weights)
+
         if reported and len(reported) < len(counted):
             behind = sum(counted[label] for label in reported)
             share = f"{len(reported)} of {len(counted)} classes ({behind} of {sum(counted.values())})"
             note = f"{note}; {share}" if note else share
+        value = over_classes(per_class)
         return Metric(
             name=name,
-            value=_weighted_mean([per_class[label] for label in reported], weights),
+            value=value,
             per_class={label: float(per_class[label]) for label in counted},
             counts=counted,
-            baseline=None if baseline is None else _weighted_mean([baseline[label] for label in reported], weights),
+            baseline=None if baseline is None else over_classes(baseline),
+            whole_image=None
+            if whole_image is None
+            else _weighted_mean([whole_image[label] for label in reported], weights),
             note=note,
+            interval=None if resampled is None or value is None else _interval(value, reported, resampled, draws),
         )
-
-
-class HitTally:
-    """Hits and trials of each class, for a method and for the baseline that sees the same trials.
-
-    >>> tally = HitTally(ClassMean(["cat", "dog"]))
-    >>> tally.add("dog", hit=True, baseline=False)
-    >>> tally.add("dog", hit=False, baseline=False)
-    >>> tally.metric("pointing").value, tally.metric("pointing").baseline
-    (0.5, 0.0)
-    """
-
-    def __init__(self, mean: ClassMean) -> None:
-        self._mean = mean
-        self._trials: Counter[str] = Counter()
-        self._hits: Counter[str] = Counter()
-        self._baseline: Counter[str] = Counter()
-
-    def add(self, label: str, *, hit: bool, baseline: bool) -> None:
-        """Count one trial of a class."""
-        self._trials[label] += 1
-        self._hits[label] += hit
-        self._baseline[label] += baseline
-
-    @property
-    def trials(self) -> int:
-        """All trials of all classes."""
-        return self._trials.total()
-
-    def metric(self, name: str, *, pooled: bool = False, note: str = "") -> Metric:
-        """Hits over trials: the mean over classes, or with ``pooled`` over all trials."""
-        rates, chance = (
-            {label: hits[label] / trials for label, trials in self._trials.items()}
-            for hits in (self._hits, self._baseline)
-        )
-        return self._mean.metric(name, rates, self._trials, baseline=chance, pooled=pooled, note=note)
 
 
 def _weighted_mean(values: Sequence[float], weights: Sequence[int]) -> float | None:
     if not values:
         return None
     return math.fsum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
+
+
+def _interval(
+    value: float,
+    labels: Sequence[str],
+    resampled: Mapping[str, npt.ArrayLike],
+    draws: Mapping[str, npt.ArrayLike] | None,
+) -> tuple[float, float] | None:
+    """The interval of the mean over classes, of which each replicate has those that it holds trials of."""
+    table = np.asarray([resampled[label] for label in labels], np.float64)
+    weights = ~np.isnan(table) if draws is None else np.asarray([draws[label] for label in labels])
+    total = weights.sum(axis=0)
+    mean = (np.nan_to_num(table) * weights).sum(axis=0) / np.maximum(total, 1)
+    return percentile_interval(np.where(total > 0, mean, np.nan), value)

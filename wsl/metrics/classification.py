@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from wsl.errors import UserError
-from wsl.metrics.class_mean import ClassMean
+from wsl.metrics.bootstrap import Doubles, image_key, poisson_weights
+from wsl.metrics.protocol import StreamingMetric
 from wsl.metrics.ranking import Method, ranking_ap, require_method
+from wsl.metrics.resampling import affordable, resampled_ap
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
@@ -46,13 +50,14 @@ def average_precision(scores: npt.ArrayLike, targets: npt.ArrayLike, method: Met
     return ranking_ap(scores[counted], positive, int(positive.sum()), method)
 
 
-class ClassificationAP:
+class ClassificationAP(StreamingMetric):
     """Mean over classes of the average precision of the class scores (mAP).
 
     ``counts`` are the images that contain the class. A class that ``found.scores`` does not name ranks last, tied
     with all others of that kind, and the note counts them. The baseline is chance: the fraction of positives, which
     is the AP of one score for all images (and, for many images, that of a random ranking).
-    Keeps one float64 and one int8 an image and class.
+    Keeps one float64 and one int8 an image and class; the interval costs as much time as it has replicates, of
+    which very large data sets take fewer (`affordable`).
 
     >>> from wsl.boxes import Boxes
     >>> metric = ClassificationAP(["cat", "dog"])
@@ -64,13 +69,19 @@ class ClassificationAP:
     """
 
     def __init__(
-        self, classes: Sequence[str], method: Method = "all-point", *, report_classes: Sequence[str] = ()
+        self,
+        classes: Sequence[str],
+        method: Method = "all-point",
+        *,
+        report_classes: Sequence[str] = (),
+        **settings: Any,
     ) -> None:
         require_method(method)
+        super().__init__(classes, report_classes, **settings)
         self.method: Method = method
-        self._mean = ClassMean(classes, report_classes)
-        self._scores: list[npt.NDArray[np.float64]] = []
-        self._targets: list[npt.NDArray[np.int8]] = []
+        self._add_rows("scores", len(self._mean.classes), dtype=torch.float64)
+        self._add_rows("targets", len(self._mean.classes), dtype=torch.int8)
+        self._add_rows("keys", dtype=torch.int64)
 
     def update(self, found: Localization, sample: Sample) -> None:
         """Take in the scores of one image.
@@ -83,17 +94,15 @@ class ClassificationAP:
             if math.isnan(score):
                 raise UserError(f"{found.path}: the score of {label!r} is NaN, expected a number: localize it again")
         classes, labels, ignored = self._mean.classes, set(sample.labels), set(sample.ignored)
-        self._scores.append(np.array([found.scores.get(label, -math.inf) for label in classes], np.float64))
-        self._targets.append(
-            np.array([1 if label in labels else -1 if label in ignored else 0 for label in classes], np.int8)
-        )
+        self._append("keys", [image_key(sample.path)])
+        self._append("scores", [found.scores.get(label, -math.inf) for label in classes])
+        self._append("targets", [1 if label in labels else -1 if label in ignored else 0 for label in classes])
 
     def compute(self) -> Metric:
         """The mean AP over the classes that have positives; no value when no image came with a score."""
         name = "mAP" if self.method == "all-point" else f"mAP ({self.method})"
         classes = self._mean.classes
-        scores = np.array(self._scores).reshape(-1, len(classes))
-        targets = np.array(self._targets, np.int8).reshape(-1, len(classes))
+        scores, targets = self._rows("scores"), self._rows("targets")
         missing = np.isneginf(scores)
         if missing.all():
             return self._mean.metric(name, {}, {})
@@ -103,4 +112,16 @@ class ClassificationAP:
         chance = {label: counts[label] / int((targets[:, i] >= 0).sum()) for label, i in columns.items()}
         lost = int(missing[:, list(columns.values())].sum())
         note = "positive images" + (f"; {lost} scores missing: ranked last" if lost else "")
-        return self._mean.metric(name, ap, counts, baseline=chance, note=note)
+        drawn = self._resampled(scores, targets, columns) if self.replicates else None
+        return self._mean.metric(name, ap, counts, baseline=chance, note=note, resampled=drawn)
+
+    def _resampled(
+        self, scores: npt.NDArray[Any], targets: npt.NDArray[Any], columns: Mapping[str, int]
+    ) -> dict[str, Doubles]:
+        weights = poisson_weights(self._rows("keys").tolist(), affordable(scores.size, self.replicates))
+        drawn = {}
+        for label, i in columns.items():
+            counted, positive = targets[:, i] >= 0, targets[:, i] == 1
+            image = np.flatnonzero(counted)
+            drawn[label] = resampled_ap(scores[image, i], positive[image], image, positive, weights, self.method)
+        return drawn

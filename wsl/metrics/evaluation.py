@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from wsl.errors import UserError
+from wsl.metrics.annotated_masks import has_mask
+from wsl.metrics.bootstrap import REPLICATES
 from wsl.metrics.box_accuracy import MaxBoxAcc
 from wsl.metrics.class_mean import ClassMean
 from wsl.metrics.classification import ClassificationAP
 from wsl.metrics.coco import CocoAP
+from wsl.metrics.coco_segm import CocoSegmAP
 from wsl.metrics.detection import VOCDetectionAP
 from wsl.metrics.localization import CorLoc
+from wsl.metrics.pixels import PxAP
+from wsl.metrics.point_ap import PointAP
 from wsl.metrics.pointing import PointingGame
 from wsl.metrics.protocol import StreamingMetric
+from wsl.metrics.segmentation import MeanIoU
+from wsl.metrics.top_k import TopKAccuracy, TopKLoc
 from wsl.results import EvaluationReport, Localization, Metric
 from wsl.samples import Sample
 
@@ -21,9 +29,10 @@ from wsl.samples import Sample
 class Evaluation:
     """Everything that can be said about localizations, given what is annotated.
 
-    Image labels give the classification AP; boxes, where a sample has them, all the rest. A metric that nothing
-    could be measured for (no maps stored, no boxes annotated) is left out of the report. With ``report_classes``
-    the means cover these classes only, and the table by class still shows all.
+    Image labels give classification; boxes, where a sample has them, points and boxes; masks pixels. A metric that
+    nothing could be measured for (no maps stored, no boxes annotated) is left out of the report. With
+    ``report_classes`` the means cover these classes only, and the table by class still shows all. ``replicates`` is
+    how many resampled data sets an interval rests on; 0 leaves intervals out.
 
     Raises:
         UserError: no class, a class named twice, or a report class that is not among the classes.
@@ -33,23 +42,37 @@ class Evaluation:
     >>> evaluation = Evaluation(["cat", "dog"])
     >>> found = Localization(path="a.jpg", size=(20, 20), scores={"dog": 0.9, "cat": 0.1}, boxes=there)
     >>> evaluation.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
-    >>> [(metric.name, metric.value) for metric in evaluation.compute(source="a.jsonl").metrics[:3]]
-    [('mAP', 1.0), ('mAP (11-point)', 1.0), ('CorLoc', 1.0)]
+    >>> [(metric.name, metric.value) for metric in evaluation.compute(source="a.jsonl").metrics[:4]]
+    [('mAP', 1.0), ('mAP (11-point)', 1.0), ('top-1', 1.0), ('CorLoc', 1.0)]
     """
 
-    def __init__(self, classes: Sequence[str], report_classes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, classes: Sequence[str], report_classes: Sequence[str] = (), *, replicates: int = REPLICATES
+    ) -> None:
         self._mean = ClassMean(classes, report_classes)
+        common: dict[str, Any] = {"report_classes": report_classes, "replicates": replicates}
+        # Histograms a replicate are large, so that pixels make do with fewer.
+        pixels: dict[str, Any] = {**common, "replicates": min(replicates, 200)}
         self._of_labels: tuple[StreamingMetric, ...] = (
-            ClassificationAP(classes, "all-point", report_classes=report_classes),
-            ClassificationAP(classes, "11-point", report_classes=report_classes),
+            ClassificationAP(classes, "all-point", **common),
+            ClassificationAP(classes, "11-point", **common),
+            TopKAccuracy(classes, **common),
         )
         self._of_boxes: tuple[StreamingMetric, ...] = (
-            PointingGame(classes, report_classes=report_classes),
-            CorLoc(classes, report_classes=report_classes),
-            VOCDetectionAP(classes, method="all-point", report_classes=report_classes),
-            VOCDetectionAP(classes, method="11-point", report_classes=report_classes),
-            MaxBoxAcc(classes, report_classes=report_classes),
-            CocoAP(classes, report_classes=report_classes),
+            PointingGame(classes, **common),
+            PointingGame(classes, subset="difficult", **common),
+            PointAP(classes, **common),
+            CorLoc(classes, **common),
+            TopKLoc(classes, **common),
+            VOCDetectionAP(classes, method="all-point", **common),
+            VOCDetectionAP(classes, method="11-point", **common),
+            MaxBoxAcc(classes, **common),
+            CocoAP(classes, **common),
+        )
+        self._of_masks: tuple[StreamingMetric, ...] = (
+            PxAP(classes, **pixels),
+            MeanIoU(classes, **pixels),
+            CocoSegmAP(classes, **common),
         )
         self._seen: set[Path] = set()
         self._foreign: str | None = None
@@ -72,7 +95,11 @@ class Evaluation:
         self._mean.require((*sample.labels, *sample.ignored), sample.path)
         if sample.boxes is not None:
             self._mean.require(sample.boxes.labels, sample.path)
-        for metric in (*self._of_labels, *(self._of_boxes if sample.boxes is not None else ())):
+        for metric in self._of_labels:
+            metric.update(found, sample)
+        for metric in self._of_boxes if sample.boxes is not None else ():
+            metric.update(found, sample)
+        for metric in self._of_masks if has_mask(sample) else ():
             metric.update(found, sample)
         self._seen.add(sample.path)
         self._recognise((*found.scores, *found.boxes.labels, *found.points))
@@ -88,9 +115,8 @@ class Evaluation:
         if self._foreign is not None and not self._recognised:
             known = ", ".join(self._mean.classes[:40])
             raise UserError(f"{source}: found classes such as {self._foreign!r}, expected some of: {known}")
-        metrics = [
-            metric for streaming in (*self._of_labels, *self._of_boxes) for metric in _as_tuple(streaming.compute())
-        ]
+        streams = (*self._of_labels, *self._of_boxes, *self._of_masks)
+        metrics = [metric for streaming in streams for metric in _as_tuple(streaming.compute())]
         return EvaluationReport(
             metrics=tuple(metric for metric in metrics if metric.value is not None),
             images=len(self._seen),

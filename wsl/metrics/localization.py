@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from wsl.errors import UserError
-from wsl.metrics.class_mean import ClassMean, HitTally
-from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold
+from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold, whole_box
 from wsl.metrics.protocol import annotated_boxes
+from wsl.metrics.tally import HitMetric
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
@@ -39,14 +41,14 @@ def corloc(boxes: Sequence[npt.ArrayLike | None], truths: Sequence[npt.ArrayLike
     return sum(hits) / len(boxes)
 
 
-class CorLoc:
+class CorLoc(HitMetric):
     """Correct localization: how often the best box of a class that is present is right, mean over classes.
 
     A trial is an (image, class) pair: each class in ``sample.labels`` that has a box, so classes whose boxes are
     all difficult are out. Of the boxes found for the class the one of highest score (of equals the first) must
     reach the IoU with any instance of it; difficult instances count as instances, since pointing at one is not
     wrong. A pair without a box is a miss, and the note counts them. The baseline is `centre_box`, 0.7 of each side.
-    Keeps three counters a class.
+    Keeps four counters a class, and two a replicate.
 
     >>> from wsl.boxes import Boxes
     >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
@@ -57,14 +59,15 @@ class CorLoc:
     (1.0, 0.0)
     """
 
+    missing: torch.Tensor
+
     def __init__(
-        self, classes: Sequence[str], iou_threshold: float = 0.5, *, report_classes: Sequence[str] = ()
+        self, classes: Sequence[str], iou_threshold: float = 0.5, *, report_classes: Sequence[str] = (), **settings: Any
     ) -> None:
         require_iou_threshold(iou_threshold)
+        super().__init__(classes, report_classes, **settings)
         self.iou_threshold = iou_threshold
-        self._mean = ClassMean(classes, report_classes)
-        self._tally = HitTally(self._mean)
-        self._missing = 0
+        self._add_counter("missing")
 
     def update(self, found: Localization, sample: Sample) -> None:
         """Take in the boxes of one image.
@@ -78,19 +81,22 @@ class CorLoc:
             instances, boxes = truths.of(label).xyxy, found.boxes.of(label)
             if not len(instances):
                 continue
-            self._missing += not len(boxes)
-            self._tally.add(
+            self.missing += not len(boxes)
+            best = boxes.xyxy[np.argmax(boxes.scores)] if len(boxes) else None
+            self._count(
+                sample,
                 label,
-                hit=len(boxes) > 0 and _localized(boxes.xyxy[np.argmax(boxes.scores)], instances, self.iou_threshold),
-                baseline=_localized(centre_box(found.size), instances, self.iou_threshold),
+                [best is not None and _localized(best, instances, self.iou_threshold)],
+                baseline=[_localized(centre_box(found.size), instances, self.iou_threshold)],
+                whole=[_localized(whole_box(found.size), instances, self.iou_threshold)],
             )
 
     def compute(self) -> Metric:
         """The mean over classes; no value when no pair came with a box."""
         name = "CorLoc" if self.iou_threshold == 0.5 else f"CorLoc@{self.iou_threshold:g}"
-        tally = HitTally(self._mean) if self._missing == self._tally.trials else self._tally
-        missing = f"; {self._missing} missing: misses" if self._missing else ""
-        return tally.metric(name, note=f"(image, class) pairs{missing}")
+        missing = f"; {int(self.missing)} missing: misses" if self.missing else ""
+        measured = bool(self.missing < self.trials.sum())
+        return self._rates(name, measured=measured, whole=True, note=f"(image, class) pairs{missing}")
 
 
 def _localized(box: npt.ArrayLike, instances: npt.ArrayLike, iou_threshold: float) -> bool:

@@ -68,6 +68,15 @@ def centre_box(size: tuple[int, int], fraction: float = 0.7) -> DoubleArray:
     return np.array([x0, y0, width - x0, height - y0])
 
 
+def whole_box(size: tuple[int, int]) -> DoubleArray:
+    """The box of the whole image, which every localizer must beat too.
+
+    >>> whole_box((100, 50)).tolist()
+    [0.0, 0.0, 100.0, 50.0]
+    """
+    return np.array([0.0, 0.0, *size])
+
+
 def as_xyxy(boxes: npt.ArrayLike) -> DoubleArray:
     """Boxes as an (n, 4) array of doubles; one box may come as (4,), none as an empty list.
 

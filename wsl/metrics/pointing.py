@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from wsl import maps
+from wsl.boxes import Boxes
 from wsl.errors import UserError
-from wsl.metrics.class_mean import ClassMean, HitTally
 from wsl.metrics.overlap import as_xyxy
 from wsl.metrics.protocol import annotated_boxes
+from wsl.metrics.tally import HitMetric
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
 Point = tuple[float, float]
+Subset = Literal["all", "difficult"]
 
 
 def pointing_hit(point: Point, boxes: npt.ArrayLike, tolerance: float = 15) -> bool:
@@ -70,14 +74,32 @@ def pointing_accuracy(points: Sequence[Point | None], boxes: Sequence[npt.ArrayL
     return sum(hits) / len(points)
 
 
-class PointingGame:
+def is_small_among_others(label: str, boxes: Boxes, size: tuple[int, int]) -> bool:
+    """Whether a pair belongs to the difficult subset: the class covers little of the image, and others are there.
+
+    Little is less than a quarter of the image, all boxes of the class together; another class is one with any box.
+
+    Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016, section 4.1.
+
+    >>> boxes = Boxes(xyxy=[[0, 0, 10, 10], [0, 0, 4, 4]], labels=["cat", "dog"])
+    >>> is_small_among_others("dog", boxes, (10, 10)), is_small_among_others("cat", boxes, (10, 10))
+    (True, False)
+    """
+    covered = np.zeros((size[1], size[0]), np.bool_)
+    for x0, y0, x1, y1 in boxes.of(label).xyxy.clip(0):
+        covered[int(y0) : math.ceil(y1), int(x0) : math.ceil(x1)] = True
+    return bool(4 * covered.sum() < covered.size) and len(set(boxes.labels)) > 1
+
+
+class PointingGame(HitMetric):
     """Accuracy of the hottest point of each class map, mean over classes and over all pairs.
 
     A trial is an (image, class) pair: each class in ``sample.labels`` that has a box, so classes whose boxes are
     all difficult are out. All boxes of the class count as target, difficult ones too, as in TorchRay. The
     point is ``found.points[class]``, else the peak of ``found.maps[class]`` at the image's own size. A pair without
     a point, or with a map that is not finite, is a miss, and the note counts them. The baseline points at the
-    image's centre. Keeps three counters a class.
+    image's centre. With ``subset="difficult"`` only pairs of `is_small_among_others` are trials.
+    Keeps four counters a class, and two a replicate.
 
     >>> from wsl.boxes import Boxes
     >>> game = PointingGame(["dog"])
@@ -88,13 +110,25 @@ class PointingGame:
     [('pointing', 1.0, 0.0), ('pointing (pairs)', 1.0, 0.0)]
     """
 
-    def __init__(self, classes: Sequence[str], tolerance: float = 15, *, report_classes: Sequence[str] = ()) -> None:
+    missing: torch.Tensor
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        tolerance: float = 15,
+        subset: Subset = "all",
+        *,
+        report_classes: Sequence[str] = (),
+        **settings: Any,
+    ) -> None:
+        if subset not in get_args(Subset):
+            raise UserError(f"subset is {subset!r}, expected all or difficult")
         if not tolerance > 0:
             raise UserError(f"pointing tolerance is {tolerance}, expected a positive number of pixels: try 15")
+        super().__init__(classes, report_classes, **settings)
         self.tolerance = tolerance
-        self._mean = ClassMean(classes, report_classes)
-        self._tally = HitTally(self._mean)
-        self._missing = 0
+        self.subset: Subset = subset
+        self._add_counter("missing")
 
     def update(self, found: Localization, sample: Sample) -> None:
         """Take in the points of one image.
@@ -110,24 +144,34 @@ class PointingGame:
             target = truths.of(label).xyxy
             if not len(target):
                 continue
-            point = _point(found, label)
-            self._missing += point is None
-            self._tally.add(
+            if self.subset == "difficult" and not is_small_among_others(label, truths, found.size):
+                continue
+            point = found_point(found, label)
+            self.missing += point is None
+            self._count(
+                sample,
                 label,
-                hit=point is not None and pointing_hit(point, target, self.tolerance),
-                baseline=pointing_hit(centre, target, self.tolerance),
+                [point is not None and pointing_hit(point, target, self.tolerance)],
+                baseline=[pointing_hit(centre, target, self.tolerance)],
             )
 
     def compute(self) -> tuple[Metric, Metric]:
         """The mean over classes, then the accuracy over all pairs; no value when no pair came with a point."""
-        tally = HitTally(self._mean) if self._missing == self._tally.trials else self._tally
-        note = "(image, class) pairs" + (f"; {self._missing} missing: misses" if self._missing else "")
-        by_pair = tally.metric("pointing (pairs)", pooled=True, note=note)
+        measured = bool(self.missing < self.trials.sum())
+        note = "(image, class) pairs" + (f"; {int(self.missing)} missing: misses" if self.missing else "")
+        name = "pointing" if self.subset == "all" else "pointing (difficult)"
+        pairs = "pointing (pairs)" if self.subset == "all" else "pointing (difficult pairs)"
+        by_pair = self._rates(pairs, measured=measured, pooled=True, note=note)
         # By class the two are the same.
-        return tally.metric("pointing", note=note), replace(by_pair, per_class={})
+        return self._rates(name, measured=measured, note=note), replace(by_pair, per_class={})
 
 
-def _point(found: Localization, label: str) -> Point | None:
+def found_point(found: Localization, label: str) -> Point | None:
+    """Where a class was found: its point, else the peak of its map; None without either, or with a map not finite.
+
+    Raises:
+        UserError: the point is not finite.
+    """
     if label in found.points:
         x, y = found.points[label]
         if not (math.isfinite(x) and math.isfinite(y)):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wsl.results import EvaluationReport
+from wsl.results import EvaluationReport, Metric
 
 
 def report_table(report: EvaluationReport) -> str:
     """All metrics in one table, each class in a second one, columns aligned, numbers to 3 decimals.
 
-    The baseline is what knows nothing about the image: chance for classification, the image's centre for points and
-    boxes. ``count`` is what the number was measured on, in the unit that the note starts with.
+    Where a metric has an interval, 95 % of the values of resampled data sets lie in it. The baseline is what knows
+    nothing about the image: chance for classification, the image's centre for points, boxes and maps; beside it stands
+    the whole image as one box or mask. ``count`` is what the number was measured on, in the unit that the note starts
+    with.
 
-    >>> from wsl.results import Metric
     >>> pointing = Metric(
     ...     name="pointing", value=0.75, per_class={"dog": 0.75}, counts={"dog": 4}, baseline=0.5, note="pairs"
     ... )
@@ -32,12 +33,23 @@ def report_table(report: EvaluationReport) -> str:
     opening = f"{report.images} images of {report.source}{missing}"
     if not report.metrics:
         return f"{opening}\n\nNothing to measure: no metric has annotations and findings behind it."
-    rows = [
-        [metric.name, _number(metric.value), _number(metric.baseline), str(metric.count), metric.note]
-        for metric in report.metrics
+    return "\n\n".join([opening, _summary(report.metrics), *_class_tables(report)])
+
+
+def _summary(metrics: Sequence[Metric]) -> str:
+    """A row a metric, with the columns that some metric has something in."""
+    columns = [
+        ["value", *(_number(metric.value) for metric in metrics)],
+        ["95 %", *(_range(metric.interval) for metric in metrics)],
+        ["baseline", *(_number(metric.baseline) for metric in metrics)],
+        ["whole image", *(_number(metric.whole_image) for metric in metrics)],
+        ["count", *(str(metric.count) for metric in metrics)],
     ]
-    summary = _markdown(["metric", "value", "baseline", "count", "note"], rows, left=(0, 4))
-    return "\n\n".join([opening, summary, *_class_tables(report)])
+    optional = ("95 %", "whole image")
+    columns = [column for column in columns if column[0] not in optional or any(column[1:])]
+    names, notes = ["metric", *(metric.name for metric in metrics)], ["note", *(metric.note for metric in metrics)]
+    header, *rows = [list(row) for row in zip(names, *columns, notes, strict=True)]
+    return _markdown(header, rows, left=(0, len(header) - 1))
 
 
 def _class_tables(report: EvaluationReport) -> list[str]:
@@ -59,6 +71,10 @@ def _class_tables(report: EvaluationReport) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
+
+
+def _range(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.3f}–{interval[1]:.3f}"
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:

@@ -31,7 +31,9 @@ def validate(model: Localizer, samples: SampleSet, outputs: Iterable[tuple[torch
 
     Maps count for the classes present; a class whose objects are all difficult is left out.
     """
-    classification, pointing = ClassificationAP(samples.classes), PointingGame(samples.classes)
+    # Where several processes train, each measures all images for itself.
+    classification = ClassificationAP(samples.classes, replicates=0, sync_on_compute=False)
+    pointing = PointingGame(samples.classes, replicates=0, sync_on_compute=False)
     for index, output in outputs:
         probabilities = model.probabilities(output.scores).cpu().numpy()
         maps = output.maps.float().cpu().numpy()

@@ -1,0 +1,138 @@
+"""Halves of a data set that were measured apart add up to the whole, for every streaming metric."""
+
+import inspect
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import wsl.metrics
+from wsl.metrics import CocoAP, StreamingMetric
+
+CLASSES = ("cat", "dog", "emu")
+SPECIAL = ("Faithfulness",)  # asks a model
+METRICS = {
+    name: kind
+    for name, kind in vars(wsl.metrics).items()
+    if inspect.isclass(kind) and issubclass(kind, StreamingMetric) and name not in ("StreamingMetric", *SPECIAL)
+}
+
+
+def make(name):
+    return METRICS[name](CLASSES)
+
+
+@pytest.fixture(scope="module")
+def scenes(finding, annotated, boxes, tmp_path_factory):
+    """Findings near and far from the truth, with what is there; one image each without annotations or findings."""
+    folder = tmp_path_factory.mktemp("masks")
+    rng = np.random.default_rng(0)
+    pairs = []
+    for i in range(16):
+        labels = rng.choice(CLASSES[:2], rng.integers(0 if i == 3 else 1, 3))
+        near_corners = rng.integers(0, 60, (len(labels), 2))
+        corners = np.concatenate([near_corners, near_corners + rng.integers(5, 40, near_corners.shape)], axis=1)
+        hard = [["difficult"] * int(rng.random() < 0.2) for _ in labels]
+        near = [xyxy + rng.integers(0, 4, 2).repeat(2) for xyxy in corners] if i != 5 else []
+        there = [(label, xyxy, 1, *flag) for label, xyxy, flag in zip(labels, corners, hard, strict=True)]
+        found = finding(
+            f"{i}.jpg",
+            scores=dict(zip(CLASSES, rng.random(3).round(1).tolist(), strict=True)),
+            boxes=boxes(*((label, xyxy, rng.random()) for label, xyxy in zip(labels, near, strict=False))),
+            points={label: tuple(rng.integers(0, 100, 2).tolist()) for label in labels},
+            maps={label: rng.random((5, 5)).astype(np.float32) for label in CLASSES},
+        )
+        numbers = rng.choice([0, 255, *(CLASSES.index(label) + 1 for label in labels)], (100, 100))
+        Image.fromarray(numbers.astype(np.uint8)).save(folder / f"{i}.png")
+        pairs.append((found, replace(annotated(boxes(*there), f"{i}.jpg"), mask=folder / f"{i}.png")))
+    return pairs
+
+
+def measured(name, pairs):
+    metric = make(name)
+    for pair in pairs:
+        metric.update(*pair)
+    return metric
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_merged_halves_are_the_whole(name, scenes):
+    whole = measured(name, scenes).compute()
+    one, other = measured(name, scenes[:5]), measured(name, scenes[5:])
+    one.compute()
+    one.merge_state(other)
+    assert one.compute() == whole
+    empty = make(name)
+    empty.merge_state(one)
+    assert empty.compute() == whole
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_reading_changes_nothing_and_is_never_stale(name, scenes):
+    metric = make(name)
+    for i, pair in enumerate(scenes, start=1):
+        metric.update(*pair)
+        if i % 8 == 0:
+            assert metric.compute() == metric.compute() == measured(name, scenes[:i]).compute()
+    metric.reset()
+    assert metric.compute() == make(name).compute()
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_survives_a_copy_and_gives_one_image_by_forward(name, scenes):
+    metric = measured(name, scenes[:9])
+    copy = metric.clone()
+    assert metric(*scenes[9]) == measured(name, scenes[9:10]).compute()
+    copy.update(*scenes[9])
+    assert copy.compute() == metric.compute()
+
+
+def test_what_was_given_stays_the_callers(finding, annotated, boxes):
+    one, other = CocoAP(["dog"], replicates=0), CocoAP(["dog"], replicates=0)
+    there, found = boxes(("dog", [0, 0, 9, 9])), boxes(("dog", [0, 0, 9, 9]))
+    for metric in (one, other):
+        metric.update(finding(boxes=found), annotated(there))
+    found.xyxy[:] = 0
+    assert one.compute() == other.compute()
+    assert one.compute()[0].value == pytest.approx(1)
+
+
+PROCESS = """
+import pickle, sys
+import torch.distributed
+from pathlib import Path
+from wsl import metrics
+rank, folder = int(sys.argv[1]), Path(sys.argv[2])
+torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+names, classes, scenes, cuts = pickle.loads((folder / "scenes").read_bytes())
+found = {}
+for name in names:
+    for cut in cuts:
+        metric = getattr(metrics, name)(classes)
+        for pair in (scenes[:cut], scenes[cut:])[rank]:
+            metric.update(*pair)
+        found[name, cut] = metric.compute()
+torch.distributed.destroy_process_group()
+(folder / f"found{rank}").write_bytes(pickle.dumps(found))
+"""
+
+
+def test_processes_add_up_by_themselves_even_one_without_images(scenes, tmp_path):
+    # Two more Pythons that load torch and torchmetrics: ten seconds, for what no fake of torch.distributed shows.
+    cuts = (5, len(scenes))
+    (tmp_path / "scenes").write_bytes(pickle.dumps((list(METRICS), CLASSES, scenes, cuts)))
+    processes = [
+        subprocess.Popen([sys.executable, "-c", PROCESS, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    whole = {name: measured(name, scenes).compute() for name in METRICS}
+    for rank in range(2):
+        found = pickle.loads((tmp_path / f"found{rank}").read_bytes())  # noqa: S301 -- our own bytes
+        assert found == {(name, cut): whole[name] for name in METRICS for cut in cuts}

@@ -1,0 +1,149 @@
+"""Is the one point of a class right, and surer than the wrong ones: localization by point as average precision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from wsl.errors import UserError
+from wsl.metrics.overlap import as_xyxy
+from wsl.metrics.pointing import Point, found_point
+from wsl.metrics.protocol import annotated_boxes
+from wsl.metrics.ranked import RankingMetric
+from wsl.metrics.ranking import Method, ranking_ap
+from wsl.results import Localization, Metric
+from wsl.samples import Sample
+
+
+def point_within(point: Point, boxes: npt.ArrayLike, tolerance: float = 18) -> bool:
+    """Whether the point lies in a box grown by ``tolerance`` pixels on each side.
+
+    Point and pixels are positions on the grid of pixel indices, as for `pointing_hit`, and the last pixel that the
+    tolerance reaches belongs to it.
+
+    Shape:
+        ``point`` is (x, y) in pixels, ``boxes`` (n, 4) xyxy.
+
+    Raises:
+        UserError: the point or a box is not finite, or the tolerance negative.
+
+    Source: Oquab et al., Is Object Localization for Free?, CVPR 2015, section 5.
+
+    >>> point_within((47, 47), [[20, 20, 30, 30]]), point_within((48, 25), [[20, 20, 30, 30]])  # the last pixel is 29
+    (True, False)
+    """
+    if not tolerance >= 0:
+        raise UserError(f"point tolerance is {tolerance}, expected a number of pixels, 0 or more: try 18")
+    if not np.isfinite(point).all():
+        raise UserError(f"point is {tuple(point)}, expected finite (x, y)")
+    xyxy = as_xyxy(boxes)
+    xyxy = xyxy[(xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)]
+    first, last = np.floor(xyxy[:, :2]) - tolerance, np.ceil(xyxy[:, 2:]) - 1 + tolerance
+    return bool(((point >= first) & (point <= last)).all(axis=1).any())
+
+
+def point_ap(
+    points: Sequence[Point | None],
+    scores: npt.ArrayLike,
+    boxes: Sequence[npt.ArrayLike],
+    tolerance: float = 18,
+    method: Method = "all-point",
+) -> float:
+    """Average precision of one class's points, one an image, ranked by the class's score.
+
+    A point is right when it lies `point_within` a box of its image, wrong when not, or where no box is; an image with
+    a box is found once or not at all. A point that is None finds nothing.
+
+    Shape:
+        one point (x, y), one score and one (n, 4) xyxy array an image.
+
+    Raises:
+        UserError: lengths differ, a number is not finite, or no image has a box.
+
+    >>> point_ap([(5, 5), (5, 5)], [0.9, 0.8], [[], [[0, 0, 9, 9]]])
+    0.5
+    """
+    if not len(points) == len(boxes) == np.size(scores):
+        raise UserError(
+            f"{len(points)} points, {np.size(scores)} scores, boxes of {len(boxes)} images, expected as many"
+        )
+    images = [as_xyxy(of) for of in boxes]
+    positives = sum(len(of) > 0 for of in images)
+    if not positives:
+        raise UserError("no image has a box: average precision is undefined, leave the class out")
+    made = [i for i, point in enumerate(points) if point is not None]
+    right = [point_within(point, images[i], tolerance) for i, point in enumerate(points) if point is not None]
+    return ranking_ap(np.asarray(scores, np.float64)[made], right, positives, method)
+
+
+class PointAP(RankingMetric):
+    """Mean over classes of the AP of localization by point: each image gives a class one point, with its score.
+
+    Every annotated image takes part, also those without the class, where the point is wrong. All boxes of the class
+    count as target, difficult ones too; an image with difficult ones only is left out, and so is one that is labelled
+    with the class but has no box of it. The point is that of
+    `PointingGame`; a class without a point or a score finds nothing, and the note counts those that are there.
+    ``counts`` are the images that contain the class. The baseline points at the image's centre with the same scores.
+    Keeps 17 bytes a point, as much for its baseline, and 20 bytes a class that is there.
+
+    >>> from wsl.boxes import Boxes
+    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> metric = PointAP(["dog"])
+    >>> found = Localization(path="a.jpg", size=(90, 90), scores={"dog": 1}, boxes=there, points={"dog": (12, 3)})
+    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> metric.compute().value, metric.compute().baseline
+    (1.0, 0.0)
+    """
+
+    missing: torch.Tensor
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        tolerance: float = 18,
+        method: Method = "all-point",
+        *,
+        report_classes: Sequence[str] = (),
+        **settings: Any,
+    ) -> None:
+        point_within((0, 0), [], tolerance)
+        super().__init__(classes, method, report_classes, **settings)
+        self.tolerance = tolerance
+        self._add_counter("missing")
+
+    def update(self, found: Localization, sample: Sample) -> None:
+        """Take in the points of one image.
+
+        Raises:
+            UserError: the sample has no annotated boxes, a number is not finite, or a label is none of the classes.
+        """
+        truths = annotated_boxes(sample)
+        self._mean.require((*sample.labels, *sample.ignored, *truths.labels), sample.path)
+        centre = (found.size[0] - 1) / 2, (found.size[1] - 1) / 2
+        expected: dict[str, int] = {}
+        made: list[tuple[str, float, bool]] = []
+        centred: list[tuple[str, float, bool]] = []
+        for label in self._mean.classes:
+            target = truths.of(label)
+            if target.difficult.all() if len(target) else label in (*sample.labels, *sample.ignored):
+                continue
+            expected[label] = int(len(target) > 0)
+            point, score = found_point(found, label), found.scores.get(label)
+            if point is None or score is None:
+                self.missing += len(target) > 0
+                continue
+            if math.isnan(score):
+                raise UserError(f"{found.path}: the score of {label!r} is NaN, expected a number: localize it again")
+            made.append((label, score, point_within(point, target.xyxy, self.tolerance)))
+            centred.append((label, score, point_within(centre, target.xyxy, self.tolerance)))
+        self._record(sample, expected, found=made, centre=centred)
+
+    def compute(self) -> Metric:
+        """The mean AP over the classes that have boxes; no value when no image came with a point."""
+        name = "point AP" if self.method == "all-point" else f"point AP ({self.method})"
+        return self._ap(name, "images" + (f"; {int(self.missing)} missing: not found" if self.missing else ""))
