@@ -13,7 +13,7 @@ from wsl.metrics.box_curves import BoxAccuracy, max_box_acc, max_box_acc_v2
 from wsl.metrics.classification import ClassificationAP, average_precision
 from wsl.metrics.coco import CocoAP, coco_ap, coco_ar
 from wsl.metrics.detection import VOCDetectionAP, match_boxes, voc_detection_ap
-from wsl.metrics.evaluation import Evaluation
+from wsl.metrics.evaluation import Evaluation, box_accuracies
 from wsl.metrics.failures import FAILURES, Failure, failure, failures
 from wsl.metrics.fixed_thresholds import accuracy_at, accuracy_curves, best_thresholds
 from wsl.metrics.localization import CorLoc, corloc
@@ -51,6 +51,7 @@ __all__ = [
     "accuracy_curves",
     "average_precision",
     "best_thresholds",
+    "box_accuracies",
     "box_iou",
     "centre_box",
     "centre_gaussian",

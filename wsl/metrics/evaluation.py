@@ -28,6 +28,21 @@ from wsl.results import BoxOrigin, EvaluationReport, Localization, Metric
 from wsl.samples import Sample
 
 
+def box_accuracies(classes: Sequence[str], protocol: Protocol, **settings: Any) -> tuple[MaxBoxAcc, ...]:
+    """MaxBoxAcc and its second version as a protocol has them.
+
+    Ours looks at images of one object. The benchmark's images are of one class, and each counts, right when any of its
+    objects is met; of other data sets each class of an image counts.
+
+    >>> [metric.single_object for metric in box_accuracies(["dog"], "wsolevaluation")]
+    [False, False]
+    """
+    single = protocol == "default"
+    return tuple(
+        kind(classes, protocol=protocol, single_object=single, **settings) for kind in (MaxBoxAcc, MaxBoxAccV2)
+    )
+
+
 class Evaluation:
     """Everything that can be said about localizations, given what is annotated.
 
@@ -68,7 +83,7 @@ class Evaluation:
             TopKAccuracy(classes, **common),
         )
         self.choice = ThresholdChoice(classes, boxes=boxes, **common)
-        self.max_boxes = tuple(kind(classes, protocol=protocol, **common) for kind in (MaxBoxAcc, MaxBoxAccV2))
+        self.max_boxes = box_accuracies(classes, protocol, **common)
         self._boxes = boxes
         self._of_boxes: tuple[StreamingMetric, ...] = (
             PointingGame(classes, **common),

@@ -8,7 +8,7 @@ import logging
 from wsl.config import BoxConfig, EvaluateConfig
 from wsl.data import read_samples
 from wsl.errors import UserError
-from wsl.metrics import MaxBoxAcc, MaxBoxAccV2, ThresholdChoice, best_thresholds
+from wsl.metrics import ThresholdChoice, best_thresholds, box_accuracies
 from wsl.models import SelectedBoxes, load_selected, model_digest, run_folder, save_selected
 from wsl.progress import track
 from wsl.results import BoxOrigin
@@ -75,10 +75,8 @@ def _select(
             "split of other images to select the threshold on"
         )
     choice = ThresholdChoice(samples.classes, report_classes=config.report_classes, replicates=0)
-    max_boxes = [
-        kind(samples.classes, protocol=config.protocol, report_classes=config.report_classes, replicates=0)
-        for kind in (MaxBoxAcc, MaxBoxAccV2)
-    ]
+    settings = {"report_classes": config.report_classes, "replicates": 0}
+    max_boxes = box_accuracies(samples.classes, config.protocol, **settings)
     pairs = findings.pairs(others, split, None)
     for found, sample in track(timed(pairs, findings.stage), f"select on {split}", len(others)):
         if sample.boxes is not None:

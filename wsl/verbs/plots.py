@@ -106,9 +106,7 @@ class Plots:
         }
         if curves:
             place = self.folder / "max_box_acc_over_threshold.png"
-            plot_curves(
-                place, curves, x="map threshold", y="right boxes", title=f"Single-object images, protocol {protocol}"
-            )
+            plot_curves(place, curves, x="map threshold", y="right boxes", title=f"MaxBoxAcc, protocol {protocol}")
 
     def _gallery(self, reason: Failure) -> None:
         """The failures of one kind on one page, the most confident first; images that cannot be read are left out."""
