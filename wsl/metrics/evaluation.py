@@ -14,6 +14,7 @@ from wsl.metrics.box_accuracy import MaxBoxAcc, MaxBoxAccV2
 from wsl.metrics.class_mean import ClassMean
 from wsl.metrics.classification import ClassificationAP
 from wsl.metrics.coco import CocoAP
+from wsl.metrics.coco_segm import CocoSegmAP
 from wsl.metrics.detection import VOCDetectionAP
 from wsl.metrics.fixed_thresholds import accuracy_at
 from wsl.metrics.localization import CorLoc
@@ -98,7 +99,11 @@ class Evaluation:
             CocoAP(classes, **common),
         )
         self.pixels = PxAP(classes, protocol=protocol, **pixels)
-        self._of_masks: tuple[StreamingMetric, ...] = (self.pixels, MeanIoU(classes, **pixels))
+        self._of_masks: tuple[StreamingMetric, ...] = (
+            self.pixels,
+            MeanIoU(classes, **pixels),
+            CocoSegmAP(classes, **common),
+        )
         self._seen: set[Path] = set()
         self._foreign: str | None = None
         self._recognised = False
