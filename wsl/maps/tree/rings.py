@@ -3,7 +3,7 @@
 A ring is a number of eight bits: north-west, north, north-east, west, east, south-west, south, south-east from the
 lowest on. Pixels join from the highest level to the lowest, those of one level in reading order; holes lose them the
 other way round. So one number a pixel tells what happens to both: whether a part begins, grows or meets others, and
-whether a hole does. In a smooth map nearly every pixel grows one part and one hole.
+whether a hole does. In a smooth map nearly every pixel grows one part and one hole, and few can widen their boxes.
 
 Source: Gray, Local Properties of Binary Images in Two Dimensions, IEEE Transactions on Computers 1971 (areas and
 holes from blocks of 2x2 pixels).
@@ -56,23 +56,6 @@ def rings_of(surface: npt.NDArray[Any], stride: int) -> Rings:
     return rings
 
 
-def pit_levels(levels: npt.NDArray[np.uint8], rings: Rings, count: int) -> npt.NDArray[np.bool_]:
-    """The levels at which a hole may begin: those of pixels whose four sides all join the foreground before them.
-
-    Shape:
-        ``levels`` is (h, w), ``rings`` those of it; the result is (``count``,).
-
-    >>> levels = np.uint8([[9, 9, 9], [9, 2, 9], [9, 9, 9]])
-    >>> np.flatnonzero(pit_levels(levels, rings_of(levels, 4), 10)).tolist()
-    [2]
-    """
-    height, width = levels.shape
-    inside = rings.reshape(height + 2, -1)[1:-1, 1 : width + 1]
-    found = np.zeros(count, np.bool_)
-    found[levels[(inside & SIDES) == SIDES]] = True
-    return found
-
-
 def _groups(places: list[Place], touch: Callable[[int, int], bool]) -> list[list[Place]]:
     """Places that hang together."""
     groups: list[list[Place]] = []
@@ -86,7 +69,7 @@ def _of_part(ring: int) -> tuple[int, Place]:
     """Whether a part begins, grows or meets others at a pixel, and a neighbour that belongs to it."""
     there = [place for bit, place in enumerate(PLACES) if ring >> bit & 1]
     groups = _groups(there, lambda y, x: max(y, x) == 1)
-    return min(len(groups), MEETS), min(there, key=lambda place: (0 not in place, place), default=(0, 0))
+    return min(len(groups), MEETS), _middle(there)
 
 
 def _of_hole(ring: int) -> tuple[int, Place]:
@@ -94,7 +77,23 @@ def _of_hole(ring: int) -> tuple[int, Place]:
     absent = [place for bit, place in enumerate(PLACES) if not ring >> bit & 1]
     groups = [[place for place in group if 0 in place] for group in _groups(absent, lambda y, x: y + x == 1)]
     sides = [group for group in groups if group]
-    return min(len(sides), MEETS), min((place for group in sides for place in group), default=(0, 0))
+    return min(len(sides), MEETS), _middle([place for group in sides for place in group])
+
+
+def _middle(places: list[Place]) -> Place:
+    """The place that lies most in the direction of all, where a slope is steepest: it leads to an origin soonest."""
+    y, x = np.sum(places, axis=0) if places else (0, 0)
+    return max(places, key=lambda place: (place[0] * y + place[1] * x) / np.hypot(*place), default=(0, 0))
+
+
+def _shapes_part(ring: int) -> bool:
+    """Whether a pixel may begin a part, join others or widen its part's box: all of the part lies to one side of it."""
+    return _of_part(ring)[0] != GROWS or any(not ring & ~side for side in (WEST, EAST, NORTH, SOUTH))
+
+
+def _shapes_hole(ring: int) -> bool:
+    """The same for a hole: of its four sides, one only is the hole's."""
+    return _of_hole(ring)[0] != GROWS or (~ring & SIDES).bit_count() == 1
 
 
 def _block(ring: int, corner: int, vertical: int, horizontal: int) -> tuple[int, int]:
@@ -118,4 +117,5 @@ _BLOCKS = [
 PART_EVENT, HOLE_EVENT = (np.array([event for event, _ in rules], np.uint8) for rules in (_PARTS, _HOLES))
 # A neighbour's row and column, relative to the pixel.
 PART_AT, HOLE_AT = (np.array([place for _, place in rules], np.int64) for rules in (_PARTS, _HOLES))
+SHAPES_PART, SHAPES_HOLE = (np.array([rule(ring) for ring in range(256)]) for rule in (_shapes_part, _shapes_hole))
 AREA_OF, EULER_OF = (np.array([block[i] for block in _BLOCKS], np.int32) for i in (0, 1))
