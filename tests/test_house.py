@@ -62,7 +62,7 @@ def flags(kind: type, prefix: str = "") -> list[str]:
 
 
 RUNTIME = ["device", "precision", "workers", "strict"]
-DATA = ["data", "format", "year", "download"]
+DATA = ["data", "format", "image_root", "year", "download"]
 BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
 
 
@@ -95,7 +95,8 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
             config.EvaluateConfig,
             [
                 *DATA,
-                *("out", "split", "predictions", "weights", "local_weights", "report_classes"),
+                *("out", "split", "predictions", "predictions_format", "weights", "local_weights"),
+                *("protocol", "select_threshold", "plots", "report_classes"),
                 *BOXES,
                 *("image_size", "batch_size"),
                 *RUNTIME,

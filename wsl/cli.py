@@ -37,12 +37,14 @@ Examples:
   wsl-localize photos/ --weights runs/gap --out found --top-k 3 --heatmaps
   wsl-localize "photos/**/*.jpg" --weights runs/gap --out found --classes dog cat --maps
 """
-EVALUATE = """Measure localizations, or a model, against VOC or COCO annotations.
+EVALUATE = """Measure localizations, score maps, boxes, or a model, against annotations.
 
 Examples:
 
   wsl-evaluate --predictions found --data VOCdevkit/VOC2012 --split val --out found
-  wsl-evaluate --weights runs/gap --data VOCdevkit/VOC2012 --split val --out runs/gap/val
+  wsl-evaluate --weights runs/gap --data VOCdevkit/VOC2012 --split val --select-threshold train --out runs/gap/val
+  wsl-evaluate --predictions scoremaps/ --data metadata/CUB --split test --protocol wsolevaluation --out cub --plots
+  wsl-evaluate --predictions results.json --data coco --split val2017 --out theirs
 """
 VISUALIZE = """Draw localizations: overlays, boxes, contact sheets.
 

@@ -68,7 +68,8 @@ class Predictor:
         batch_size: int | None = None,
         image_size: int | None = None,
     ) -> None:
-        self.pick, self.boxes, self.runtime = pick or PickConfig(), boxes or BoxConfig(), runtime or RuntimeConfig()
+        self.pick, self.runtime = pick or PickConfig(), runtime or RuntimeConfig()
+        self.boxes = (boxes or BoxConfig()).settled()
         self.skipped: list[Path] = []
         self.preprocessing = _resized(model.preprocessing, image_size)
         self.device = choose_device(self.runtime.device)
@@ -146,7 +147,8 @@ class Predictor:
         maps = {self.classes[i]: image.geometry.crop_map(m, self.grid) for i, m in output.maps.items()}
         best = np.argsort(-probabilities, kind="stable")[:MAX_SCORES]
         parts = [
-            self._boxes(maps[self.classes[i]], self.classes[i], float(probabilities[i]), size) for i in output.maps
+            boxes_of_class(maps[self.classes[i]], self.classes[i], float(probabilities[i]), size, self.boxes)
+            for i in output.maps
         ]
         return Localization(
             path=image.path,
@@ -157,14 +159,26 @@ class Predictor:
             maps=maps,
         )
 
-    def _boxes(self, score_map: FloatArray, label: str, score: float, size: tuple[int, int]) -> Boxes:
-        rule = self.boxes
-        found = boxes_from_map(
-            score_map, threshold=rule.threshold, rule=rule.box_rule, size=size, label=label, min_area=rule.min_area
-        )
-        if len(found) > 1:
-            found = non_max_suppression(found, rule.nms_iou)
-        return Boxes(xyxy=found.xyxy, labels=found.labels, scores=found.scores * np.float32(score))
+
+def boxes_of_class(
+    score_map: FloatArray, label: str, score: float, size: tuple[int, int], settings: BoxConfig
+) -> Boxes:
+    """The boxes of one class's map, scored by the class's probability times the map's height in the box.
+
+    >>> corner = np.float32([[0, 0.5], [0, 1]])
+    >>> boxes = boxes_of_class(corner, "dog", 0.5, (8, 8), BoxConfig(threshold=0.9))
+    >>> boxes.labels, boxes.scores.tolist()
+    (('dog',), [0.5])
+    """
+    rule = settings.settled()
+    assert rule.threshold is not None
+    assert rule.box_rule is not None
+    found = boxes_from_map(
+        score_map, threshold=rule.threshold, rule=rule.box_rule, size=size, label=label, min_area=rule.min_area
+    )
+    if len(found) > 1:
+        found = non_max_suppression(found, rule.nms_iou)
+    return Boxes(xyxy=found.xyxy, labels=found.labels, scores=found.scores * np.float32(score))
 
 
 def localize(

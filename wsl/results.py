@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,47 @@ from wsl.boxes import Boxes, FloatArray
 from wsl.errors import UserError
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMaps:
+    """Where the maps of one image lie: those of ``labels``, (h, w) each, one behind another in a file of many.
+
+    ``file`` is relative to the results file, ``offset`` counts values from the file's first. Without a ``shape`` the
+    file holds the maps of this image only.
+
+    >>> StoredMaps.from_json({"file": "maps/shard-0000.npy", "labels": ["dog"], "offset": 49, "shape": [7, 7]}).shape
+    (7, 7)
+    """
+
+    file: str
+    labels: tuple[str, ...]
+    offset: int = 0
+    shape: tuple[int, int] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for the record of the image."""
+        place: dict[str, Any] = {"file": self.file, "labels": list(self.labels)}
+        return place if self.shape is None else {**place, "offset": self.offset, "shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> StoredMaps:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: a number is out of range.
+        """
+        shape = record.get("shape")
+        if shape is not None:
+            height, width = (int(side) for side in shape)
+            if height < 1 or width < 1:
+                raise ValueError(f"maps of shape {shape}")
+            shape = (height, width)
+        offset = int(record.get("offset", 0))
+        if offset < 0:
+            raise ValueError(f"maps at offset {offset}")
+        labels = tuple(str(label) for label in record["labels"])
+        return cls(file=str(record["file"]), labels=labels, offset=offset, shape=shape)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Localization:
     """What a model found in one image.
@@ -21,8 +63,7 @@ class Localization:
     ``size`` is (width, height) of the original image. ``scores`` are the class probabilities, highest first (of
     many classes the best hundred); ``boxes`` the boxes of the classes picked; ``points`` the position (x, y) of each
     picked map's maximum in original pixels. ``maps`` are the raw class maps of the picked classes, (h, w) each, at
-    the network's resolution and covering exactly the image; ``map_file`` is where they were stored, relative to the
-    results file.
+    the network's resolution and covering exactly the image; ``stored`` is where they lie on the disk, if they do.
 
     >>> found = Localization(path="a.jpg", size=(4, 2), scores={"dog": 0.9}, boxes=Boxes.empty())
     >>> Localization.from_json(found.to_json()).scores
@@ -35,8 +76,7 @@ class Localization:
     boxes: Boxes
     points: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     maps: Mapping[str, FloatArray] | None = None
-    map_file: str | None = None
-    map_labels: tuple[str, ...] = ()
+    stored: StoredMaps | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
@@ -63,8 +103,8 @@ class Localization:
             ],
             "points": {name: [round(float(x), 2), round(float(y), 2)] for name, (x, y) in self.points.items()},
         }
-        if self.map_file is not None:
-            record["maps"] = {"file": self.map_file, "labels": list(self.map_labels)}
+        if self.stored is not None:
+            record["maps"] = self.stored.to_json()
         return record
 
     @classmethod
@@ -79,7 +119,6 @@ class Localization:
             width, height = (int(side) for side in record["size"])
             if width < 1 or height < 1:
                 raise ValueError(f"size {record['size']}")
-            maps = record.get("maps") or {"file": None, "labels": ()}
             return cls(
                 path=Path(str(record["image"])),
                 size=(width, height),
@@ -90,8 +129,7 @@ class Localization:
                     scores=np.array([box["score"] for box in boxes], np.float32),
                 ),
                 points={str(name): (_finite(x), _finite(y)) for name, (x, y) in record.get("points", {}).items()},
-                map_file=maps["file"],
-                map_labels=tuple(str(label) for label in maps["labels"]),
+                stored=StoredMaps.from_json(record["maps"]) if record.get("maps") else None,
             )
         except UserError:
             raise
@@ -138,8 +176,35 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BoxOrigin:
+    """How the boxes of an evaluation were drawn, and who said so.
+
+    ``origin`` is "given", "the default", "selected on SPLIT", or what else the boxes come from; ``threshold`` and
+    ``box_rule`` are None where another system drew the boxes. ``by_metric`` are thresholds that were selected for one
+    metric, one an IoU level.
+
+    >>> str(BoxOrigin(threshold=0.3, box_rule="largest", origin="selected on train"))
+    'threshold 0.3 (largest part), selected on train'
+    """
+
+    origin: str
+    threshold: float | None = None
+    box_rule: str | None = None
+    by_metric: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        if self.threshold is None:
+            return self.origin
+        parts = {"largest": "largest part", "peak": "part of the peak", "all": "all parts", None: "unknown parts"}
+        return f"threshold {self.threshold:g} ({parts[self.box_rule]}), {self.origin}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationReport:
     """All metrics of one evaluation and what they were computed from.
+
+    ``rules`` counts what was put up with in reading, by the rule, ``failures`` the (image, class) pairs not found, by
+    the reason; ``seconds`` is the run time by stage.
 
     >>> EvaluationReport(metrics=(), images=0, source="x.jsonl").to_json()["images"]
     0
@@ -149,6 +214,11 @@ class EvaluationReport:
     images: int
     source: str
     missing: int = 0
+    protocol: str = "default"
+    boxes: BoxOrigin | None = None
+    rules: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[str, int] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``evaluation.json``."""
@@ -156,6 +226,11 @@ class EvaluationReport:
             "source": self.source,
             "images": self.images,
             "missing": self.missing,
+            "protocol": self.protocol,
+            "boxes": None if self.boxes is None else dataclasses.asdict(self.boxes),
+            "rules": dict(self.rules),
+            "failures": dict(self.failures),
+            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             "metrics": {
                 metric.name: {
                     "value": metric.value,

@@ -3,7 +3,7 @@ import pytest
 
 from wsl import maps as class_maps
 from wsl.errors import UserError
-from wsl.metrics import MaxBoxAcc, box_iou, max_box_acc
+from wsl.metrics import MaxBoxAcc, MaxBoxAccV2, box_iou, max_box_acc, max_box_acc_v2
 from wsl.metrics.bootstrap import image_key, percentile_interval, poisson_weights
 from wsl.samples import Sample
 
@@ -142,6 +142,89 @@ def test_a_map_without_contrast_is_a_miss(finding, annotated, boxes):
 def test_unannotated_samples_are_refused(finding):
     with pytest.raises(UserError, match="no boxes are annotated"):
         MaxBoxAcc(["dog"]).update(finding(), Sample(path="a.jpg", labels=["dog"]))
+
+
+def published(reference, maps, targets, candidates):
+    """Successes at every threshold and level, counted over the images."""
+    sweep = reference.threshold_sweep
+    found = [sweep.overlaps_by_level(m, t, [candidates])[0] for m, t in zip(maps, targets, strict=True)]
+    return np.array([sum(best >= level for best in found) for level in LEVELS])
+
+
+def benchmark_maps(count, side=48):
+    rng = np.random.default_rng(9)
+    maps = [class_maps.benchmark_map(rng.standard_normal((7, 7)), (side, side)) for _ in range(count)]
+    corners = np.sort(rng.integers(0, side, (count, 2, 2)), axis=1).reshape(count, 1, 4)
+    return maps, corners
+
+
+@pytest.mark.parametrize("candidates", ["largest", "all"])
+def test_the_benchmarks_protocol_gives_the_published_accuracies_and_thresholds(reference, candidates):
+    maps, targets = benchmark_maps(25)
+    hits = published(reference, maps, targets, candidates)
+    result = max_box_acc(maps, targets, LEVELS, protocol="wsolevaluation", candidates=candidates, num_thresholds=1000)
+    assert [level.accuracy for level in result] == (hits.max(axis=1) / 25).tolist()
+    assert [level.map_threshold for level in result] == np.arange(0, 1, 0.001)[hits.argmax(axis=1)].tolist()
+    if candidates == "all":
+        expected = (hits.max(axis=1) / 25).mean()
+        assert max_box_acc_v2(maps, targets, LEVELS, protocol="wsolevaluation") == pytest.approx(expected, abs=1e-15)
+
+
+def test_all_candidates_find_what_the_largest_misses():
+    score_map = np.zeros((20, 20))
+    score_map[2:12, 2:12] = 0.8
+    score_map[15:19, 15:19] = 1
+    small = [15, 15, 19, 19]
+    assert [level.accuracy for level in max_box_acc([score_map], [small], [0.9], num_thresholds=5)] == [1]
+    below = max_box_acc([score_map] * 2, [small, [2, 2, 12, 12]], [0.9], num_thresholds=5)
+    assert below[0].accuracy == 0.5, "no threshold makes both the largest"
+    assert max_box_acc_v2([score_map] * 2, [small, [2, 2, 12, 12]], [0.9]) == 1
+
+
+@pytest.mark.parametrize("kind", [MaxBoxAcc, MaxBoxAccV2])
+def test_streaming_by_the_benchmarks_protocol_scales_maps_and_boxes(finding, annotated, boxes, kind):
+    rng = np.random.default_rng(2)
+    maps = rng.standard_normal((8, 7, 7)).astype(np.float32)
+    targets = np.sort(rng.integers(0, 100, (8, 2, 2)), axis=1).reshape(8, 4) + np.array([0, 0, 1, 1])
+    metric = kind(["dog"], LEVELS, protocol="wsolevaluation", num_thresholds=50, replicates=0)
+    for score_map, target in zip(maps, targets, strict=True):
+        metric.update(finding(maps={"dog": score_map}), annotated(boxes(("dog", target.tolist()))))
+    expected = max_box_acc(
+        [class_maps.benchmark_map(score_map) for score_map in maps],
+        [[[int(x * 2.24) for x in (x0, y0, x1 - 1, y1 - 1)]] for x0, y0, x1, y1 in targets.tolist()],
+        LEVELS,
+        protocol="wsolevaluation",
+        candidates=kind.candidates,
+        num_thresholds=50,
+    )
+    levels = metric.compute()[-3:]
+    assert [level.value for level in levels] == [level.accuracy for level in expected]
+    assert levels[0].name == f"{kind.__name__}@0.3 (wsolevaluation)"
+
+
+def test_version_2_is_the_mean_of_its_levels_and_halves_add_up(finding, annotated, boxes):
+    rng = np.random.default_rng(3)
+    halves, whole = [MaxBoxAccV2(["cat", "dog"]) for _ in range(2)], MaxBoxAccV2(["cat", "dog"])
+    for i in range(12):
+        found = finding(name=f"{i}.jpg", maps={label: rng.random((6, 6), np.float32) for label in ("cat", "dog")})
+        x, y = rng.integers(0, 50, 2)
+        sample = annotated(boxes((["cat", "dog"][i % 2], [x, y, x + 30, y + 30])), name=f"{i}.jpg")
+        halves[i % 2].update(found, sample)
+        whole.update(found, sample)
+    mean, *levels = whole.compute()
+    assert mean.name == "MaxBoxAccV2"
+    assert mean.value == pytest.approx(sum(level.value for level in levels) / 3)
+    assert mean.per_class["cat"] == pytest.approx(sum(level.per_class["cat"] for level in levels) / 3)
+    assert mean.baseline == pytest.approx(sum(level.baseline for level in levels) / 3)
+    assert mean.interval[0] <= mean.value <= mean.interval[1]
+    halves[0].merge_state(halves[1])
+    assert halves[0].compute() == whole.compute()
+    assert MaxBoxAccV2(["cat"]).compute()[0].value is None
+
+
+def test_an_unknown_protocol_is_refused_at_once():
+    with pytest.raises(UserError, match="expected default or wsolevaluation"):
+        MaxBoxAcc(["dog"], protocol="imagenet")
 
 
 def test_the_interval_is_of_the_best_threshold_of_each_replicate(finding, annotated, boxes):

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -106,13 +107,23 @@ def test_streaming_is_the_pure_function_over_pairs(finding, masked):
     assert low < found.value < high
 
 
-def test_the_benchmarks_resolution_takes_the_nearest_pixels(finding, masked, reference):
+@pytest.mark.parametrize("stored", [False, True], ids=["class map", "stored score map"])
+def test_the_benchmark_s_protocol_is_at_224_with_the_nearest_mask(finding, masked, reference, stored):
+    """A score map that is stored at 224x224 in [0, 1] is not stretched again."""
     rng = np.random.default_rng(3)
-    numbers, score_map = np.kron(rng.integers(0, 2, (4, 4)), np.ones((5, 5), int)), rng.random((3, 3))
-    metric = PxAP(["dog"], resolution=(4, 4), interpolation="bicubic")
-    metric.update(finding(size=(20, 20), maps={"dog": score_map.astype(np.float32)}), masked(numbers, ["dog"]))
-    expected = reference.metrics.pxap([heatmap(score_map, (4, 4), "bicubic").astype(np.float64)], [numbers[::5, ::5]])
-    assert metric.compute().value == pytest.approx(expected)
+    numbers, score_map = rng.integers(0, 2, (20, 20)), rng.random((3, 3)).astype(np.float32)
+    resized = cv2.resize(score_map, (224, 224), interpolation=cv2.INTER_CUBIC)
+    prepared = (resized - resized.min()) / (resized.max() - resized.min())
+    if stored:
+        score_map = prepared = (0.1 + 0.7 * prepared).astype(np.float32)
+    metric = PxAP(["dog"], protocol="wsolevaluation")
+    metric.update(finding(size=(20, 20), maps={"dog": score_map}), masked(numbers, ["dog"]))
+    mask = cv2.resize(numbers.astype(np.uint8), (224, 224), interpolation=cv2.INTER_NEAREST)
+    assert metric.compute().value == pytest.approx(reference.metrics.pxap([prepared.astype(np.float64)], [mask]))
+    recall, precision = metric.curve()
+    assert recall[-1] == 1
+    assert precision[-1] == pytest.approx(mask.mean())
+    assert (np.diff(recall) >= 0).all()
 
 
 def test_a_pair_without_a_map_is_zeros_that_the_note_counts(finding, masked):

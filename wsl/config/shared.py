@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from wsl.config.checks import check
 
-DataFormat = Literal["auto", "voc", "coco", "folder", "csv"]
+DataFormat = Literal["auto", "voc", "coco", "wsol", "folder", "csv"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["warp", "letterbox"]
 BoxRule = Literal["largest", "all", "peak"]
+Protocol = Literal["default", "wsolevaluation"]
+
+DEFAULT_THRESHOLD = 0.2
+DEFAULT_RULE: BoxRule = "largest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +41,12 @@ class DataConfig:
     """Where the images and their labels are."""
 
     data: Path
-    """A VOC folder (VOCdevkit/VOC2012), a COCO folder or JSON, an image folder (class/image.jpg), or a CSV."""
+    """A VOC folder (VOCdevkit/VOC2012), a COCO folder or JSON, an image folder (class/image.jpg), a CSV, or
+    metadata lists of the WSOL benchmark (<split>/image_ids.txt)."""
     format: DataFormat = "auto"
     """The layout of --data; auto looks at what is there."""
+    image_root: Path | None = None
+    """The folder of the images that metadata lists name, when it is not found beside them."""
     year: str | None = None
     """VOC year, when --data holds several (VOC2007, VOC2012)."""
     download: bool = False
@@ -50,10 +57,12 @@ class DataConfig:
 class BoxConfig:
     """Maps to boxes."""
 
-    threshold: float = 0.2
-    """Foreground is what exceeds this fraction of the map's range (min 0, max 1)."""
-    box_rule: BoxRule = "largest"
-    """Which connected parts get a box: the largest, all of them, or the one that holds the map's maximum."""
+    threshold: float | None = None
+    """Foreground is what exceeds this fraction of the map's range (min 0, max 1); None takes what was selected for the
+    run (wsl-evaluate --select-threshold), else 0.2."""
+    box_rule: BoxRule | None = None
+    """Which connected parts get a box: the largest, all of them, or the one that holds the map's maximum (peak); None
+    takes what was selected for the run, else largest."""
     min_area: float = 0.001
     """Parts smaller than this fraction of the image are dropped (all)."""
     nms_iou: float = 0.5
@@ -61,11 +70,23 @@ class BoxConfig:
 
     def __post_init__(self) -> None:
         check(
-            0 <= self.threshold < 1,
+            self.threshold is None or 0 <= self.threshold < 1,
             f"threshold is {self.threshold}, expected a fraction of the maximum in [0, 1)",
         )
         check(0 <= self.min_area < 1, f"min area is {self.min_area}, expected a fraction of the image in [0, 1)")
         check(0 <= self.nms_iou <= 1, f"nms iou is {self.nms_iou}, expected an overlap in [0, 1]")
+
+    def settled(self, threshold: float = DEFAULT_THRESHOLD, box_rule: BoxRule = DEFAULT_RULE) -> BoxConfig:
+        """The same with what was left open filled in.
+
+        >>> BoxConfig(threshold=0.4).settled(0.3, "peak")
+        BoxConfig(threshold=0.4, box_rule='peak', min_area=0.001, nms_iou=0.5)
+        """
+        return replace(
+            self,
+            threshold=threshold if self.threshold is None else self.threshold,
+            box_rule=box_rule if self.box_rule is None else self.box_rule,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

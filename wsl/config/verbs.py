@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from wsl.config.checks import check, check_batch_size
-from wsl.config.shared import BoxConfig, DataConfig, PickConfig, RuntimeConfig
+from wsl.config.shared import BoxConfig, DataConfig, PickConfig, Protocol, RuntimeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class LocalizeConfig:
     heatmaps: bool = False
     """Also write a PNG overlay of each map."""
     maps: bool = False
-    """Also write the raw maps: maps/<image>.npy, float16, at the network's resolution."""
+    """Also write the raw maps: maps/shard-0000.npy, …, float16, at the network's resolution."""
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
@@ -41,7 +41,7 @@ class LocalizeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """Measure localizations, or a model, against VOC or COCO annotations."""
+    """Measure localizations, score maps, boxes, or a model, against annotations."""
 
     data: DataConfig
     out: Path
@@ -49,11 +49,22 @@ class EvaluateConfig:
     split: str = "val"
     """Split of the annotations to evaluate on."""
     predictions: Path | None = None
-    """localizations.jsonl or its folder, as wsl-localize writes it (with --maps for MaxBoxAcc)."""
+    """localizations.jsonl or its folder, as wsl-localize writes it (with --maps for all that maps give); a folder of
+    <image id>.npy score maps; COCO results JSON; the VOC devkit's comp3/comp4 text files or their folder."""
+    predictions_format: Literal["auto", "localizations", "maps", "coco", "voc"] = "auto"
+    """What --predictions holds; auto looks at what is there."""
     weights: str | None = None
     """Instead of --predictions: run this model on the split (a run folder or a classifier's name)."""
     local_weights: Path | None = None
     """With a model name: its weights from this file instead of the download."""
+    protocol: Protocol = "default"
+    """How maps become boxes in MaxBoxAcc and PxAP: default, or wsolevaluation (the WSOL benchmark's 224x224 8-bit maps,
+    contours and inclusive corners), for numbers to compare with published ones."""
+    select_threshold: str | None = None
+    """Select the map threshold and box rule on this other split, draw the boxes with them, and keep them with the run
+    of --weights, whose later boxes are drawn so."""
+    plots: bool = False
+    """Also write plots: accuracy over threshold, overlaps, classes, and a gallery of failures."""
     report_classes: tuple[str, ...] = ()
     """Average over these classes only (all classes when empty)."""
     boxes: BoxConfig = field(default_factory=BoxConfig)
@@ -67,6 +78,19 @@ class EvaluateConfig:
         check(
             (self.predictions is None) != (self.weights is None),
             "expected either --predictions FILE or --weights RUN, and not both",
+        )
+        check(
+            self.predictions is not None or self.predictions_format == "auto",
+            "a predictions format without --predictions: expected both, or --weights alone",
+        )
+        check(
+            self.select_threshold is None or (self.boxes.threshold is None and self.boxes.box_rule is None),
+            "both a threshold or box rule and --select-threshold: expected one of them",
+        )
+        check(
+            self.select_threshold is None or self.select_threshold != self.split,
+            f"--select-threshold {self.select_threshold} is the split that is reported: expected another one (the "
+            "optimistic number of this one is always shown)",
         )
         check_batch_size(self.batch_size)
 

@@ -1,6 +1,6 @@
 """Images, data sets and their way into the network and back."""
 
-from wsl.data.coco import read_coco
+from wsl.data.coco import coco_numbers, read_coco
 from wsl.data.decode import MAX_PIXELS, read_image
 from wsl.data.files import IMAGE_SUFFIXES, find_images
 from wsl.data.folder import read_folder
@@ -10,6 +10,7 @@ from wsl.data.multilabel import read_csv
 from wsl.data.reading import detect_format, read_samples, targets
 from wsl.data.transforms import augment, fit, place, to_tensor
 from wsl.data.voc import VOC_CLASSES, read_voc
+from wsl.data.wsol_lists import read_wsol
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -20,6 +21,7 @@ __all__ = [
     "ImageDataset",
     "Item",
     "augment",
+    "coco_numbers",
     "collate",
     "detect_format",
     "find_images",
@@ -31,6 +33,7 @@ __all__ = [
     "read_image",
     "read_samples",
     "read_voc",
+    "read_wsol",
     "start_worker",
     "targets",
     "to_tensor",

@@ -73,6 +73,18 @@ def read_coco(source: str | Path, split: str | None) -> SampleSet:
     return SampleSet(classes=classes, samples=tuple(samples))
 
 
+def coco_numbers(source: str | Path, split: str | None) -> tuple[dict[int | str, str], dict[int, str]]:
+    """The samples' ids by COCO's number of the image, and the class names by the number of the category.
+
+    Raises:
+        UserError: as `read_coco`.
+    """
+    path = _instances_file(Path(source), split)
+    document = _load(path)
+    images = {number: Path(image["file_name"]).stem for number, image in _images(document, path).items()}
+    return images, _categories(document, path)
+
+
 def instances_files(folder: Path) -> dict[str, Path]:
     """The instances files in a folder or its ``annotations``, by split: ``instances_val2017.json`` is val2017.
 

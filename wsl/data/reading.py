@@ -15,12 +15,15 @@ from wsl.data.files import images_below
 from wsl.data.folder import read_folder
 from wsl.data.multilabel import read_csv
 from wsl.data.voc import read_voc, voc_folders
+from wsl.data.wsol_lists import IDS, read_wsol, wsol_splits
 from wsl.errors import UserError
 from wsl.samples import Sample, SampleSet
 
 
-def read_samples(config: DataConfig, split: str | None) -> SampleSet:
+def read_samples(config: DataConfig, split: str | None, *, images: bool = True) -> SampleSet:
     """The samples of one split of the data set that a configuration names.
+
+    Where the ``images`` themselves are not needed, metadata lists do without them.
 
     Raises:
         UserError: no such file or folder, a layout that is not recognised, or what the layout's reader finds.
@@ -43,12 +46,14 @@ def read_samples(config: DataConfig, split: str | None) -> SampleSet:
         return read_voc(data, split, year=config.year, download=config.download)
     if layout == "coco":
         return read_coco(data, split)
+    if layout == "wsol":
+        return read_wsol(data, split, config.image_root, images=images)
     if layout == "csv":
         return read_csv(data, split)
     return read_folder(data, split)
 
 
-def detect_format(data: Path) -> Literal["voc", "coco", "csv", "folder"]:
+def detect_format(data: Path) -> Literal["voc", "coco", "wsol", "csv", "folder"]:
     """The layout of a data set, by what is there.
 
     Raises:
@@ -73,12 +78,15 @@ def detect_format(data: Path) -> Literal["voc", "coco", "csv", "folder"]:
         return "voc"
     if instances_files(data):
         return "coco"
+    if (data / IDS).is_file() or wsol_splits(data):
+        return "wsol"
     folders = (path for path in data.iterdir() if path.is_dir() and not path.name.startswith("."))
     if any(next(images_below(folder), None) for folder in folders):
         return "folder"
     raise UserError(
         f"{data}: no data set recognised; looked for ImageSets/Main and JPEGImages (VOC, also in VOC<year>), "
-        "annotations/instances_<split>.json (COCO) and class/image.jpg; a CSV is given by its own path"
+        "annotations/instances_<split>.json (COCO), <split>/image_ids.txt (lists of the WSOL benchmark) and "
+        "class/image.jpg; a CSV is given by its own path"
     )
 
 

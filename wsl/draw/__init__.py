@@ -10,6 +10,7 @@
 
 from wsl.draw.boxes import class_color, draw_boxes, draw_comparison
 from wsl.draw.overlays import overlay
+from wsl.draw.plots import plot_classes, plot_curves, plot_overlaps
 from wsl.draw.sheets import contact_sheet, fit_into, save_image, save_sheets
 
 __all__ = [
@@ -19,6 +20,9 @@ __all__ = [
     "draw_comparison",
     "fit_into",
     "overlay",
+    "plot_classes",
+    "plot_curves",
+    "plot_overlaps",
     "save_image",
     "save_sheets",
 ]

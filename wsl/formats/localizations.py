@@ -1,4 +1,4 @@
-"""`localizations.jsonl`: one `Localization` a line, its raw maps in files of their own."""
+"""`localizations.jsonl`: one `Localization` a line, its raw maps in files beside it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-import numpy as np
-
-from wsl.boxes import FloatArray
 from wsl.errors import UserError
-from wsl.files import replacing, safe_name
+from wsl.formats.map_shards import MapShelf
 from wsl.results import Localization
 
 FILE_NAME = "localizations.jsonl"
@@ -61,31 +58,6 @@ class LocalizationWriter:
             self.partial.replace(self.path)
 
 
-class MapStore:
-    """Raw class maps of many images: ``maps/<image>.npy``, float16, (classes, h, w) at the network's resolution.
-
-    Images of one name from several folders get a number behind it.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._taken: dict[str, int] = {}
-
-    def write(self, found: Localization) -> Localization:
-        """Store the maps of one localization and return it with their place in it."""
-        if not found.maps:
-            return found
-        name = safe_name(found.path.stem)
-        count = self._taken[name] = self._taken.get(name, 0) + 1
-        name = name if count == 1 else f"{name}~{count}"
-        labels = tuple(found.maps)
-        stack = np.stack([found.maps[label] for label in labels])
-        limit = np.finfo(np.float16).max
-        with replacing(self.folder / "maps" / f"{name}.npy") as temporary:
-            np.save(temporary, np.clip(stack, -limit, limit).astype(np.float16), allow_pickle=False)
-        return dataclasses.replace(found, map_file=f"maps/{name}.npy", map_labels=labels)
-
-
 def find_localizations(path: Path) -> Path:
     """The results file that `path` names: the file itself, or the one in a folder.
 
@@ -97,7 +69,10 @@ def find_localizations(path: Path) -> Path:
         return file
     partial = file.with_name(f"{FILE_NAME}.partial")
     hint = f"; an interrupted run left {partial}: name that file to use it" if partial.is_file() else ""
-    raise UserError(f"no localizations at {path}: expected {FILE_NAME} as wsl-localize writes it{hint}")
+    raise UserError(
+        f"no localizations at {path}: expected {FILE_NAME} as wsl-localize writes it{hint}, or another system's score "
+        "maps, COCO results or comp3/comp4 files"
+    )
 
 
 def read_localizations(path: Path) -> Iterator[Localization]:
@@ -107,35 +82,16 @@ def read_localizations(path: Path) -> Iterator[Localization]:
         UserError: a line is not a localization, or a map file is missing, outside the folder or malformed.
     """
     file = find_localizations(path)
+    shelf = MapShelf(file.parent)
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
                 found = Localization.from_json(json.loads(line))
-                yield _with_maps(found, file.parent)
+                maps = None if found.stored is None else shelf.read(found.stored)
+                yield found if maps is None else dataclasses.replace(found, maps=maps)
             except (json.JSONDecodeError, RecursionError) as error:
                 raise UserError(f"{file}:{number}: not JSON ({error}): was the file cut off?") from error
             except UserError as error:
                 raise UserError(f"{file}:{number}: {error}") from error
-
-
-def _with_maps(found: Localization, root: Path) -> Localization:
-    if found.map_file is None:
-        return found
-    place = (root / found.map_file).resolve()
-    if not place.is_relative_to(root.resolve()):
-        raise UserError(f"map file {found.map_file!r} lies outside the results folder")
-    if not place.is_file():
-        raise UserError(f"map file {found.map_file} is missing: run wsl-localize with --maps again")
-    try:
-        stack = np.load(place, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"map file {found.map_file} is not a .npy array: {error}") from error
-    if stack.ndim != 3 or len(stack) != len(found.map_labels) or not np.issubdtype(stack.dtype, np.floating):
-        raise UserError(
-            f"map file {found.map_file} holds {stack.dtype} {stack.shape}, expected floats "
-            f"({len(found.map_labels)}, h, w)"
-        )
-    maps: dict[str, FloatArray] = dict(zip(found.map_labels, stack.astype(np.float32), strict=True))
-    return dataclasses.replace(found, maps=maps)

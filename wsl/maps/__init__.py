@@ -5,20 +5,44 @@
 [[320.0, 0.0, 640.0, 240.0]]
 """
 
-from wsl.maps.boxes import boxes_from_map, largest_boxes
-from wsl.maps.gradient import GradientMaps, gradient_maps
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from wsl.maps.benchmark import benchmark_boxes, benchmark_map
+from wsl.maps.boxes import boxes_from_map
+from wsl.maps.overlaps import Protocol, overlaps, sweep_overlaps
 from wsl.maps.peaks import peak
 from wsl.maps.scale import heatmap, normalise, resize_map
 from wsl.maps.suppression import non_max_suppression
+from wsl.maps.sweep import ThresholdSweep, largest_boxes, threshold_sweep
+
+if TYPE_CHECKING:
+    from wsl.maps.gradient import GradientMaps, gradient_maps
 
 __all__ = [
     "GradientMaps",
+    "Protocol",
+    "ThresholdSweep",
+    "benchmark_boxes",
+    "benchmark_map",
     "boxes_from_map",
     "gradient_maps",
     "heatmap",
     "largest_boxes",
     "non_max_suppression",
     "normalise",
+    "overlaps",
     "peak",
     "resize_map",
+    "sweep_overlaps",
+    "threshold_sweep",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes seconds to load, and whoever only reads or draws maps does without it.
+    if name in ("GradientMaps", "gradient_maps"):
+        return getattr(importlib.import_module("wsl.maps.gradient"), name)
+    raise AttributeError(f"module 'wsl.maps' has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from wsl.boxes import BoolArray, Boxes, FloatArray
 from wsl.errors import UserError
-from wsl.maps.scale import as_map, as_size, heatmap
+from wsl.maps.surface import surface_of, to_pixels
 
 Rule = Literal["largest", "all", "peak"]
 Indices = npt.NDArray[np.intp]
@@ -33,7 +33,8 @@ def boxes_from_map(
     what exceeds ``threshold``; its 8-connected components are the candidates, and a box's score is the maximum of
     the normalised map inside its component. ``rule`` picks among them:
 
-    * ``largest``: the one of most pixels (of equals the topmost, then the leftmost), as CAM does;
+    * ``largest``: the one of most pixels (of equals the topmost, then the leftmost box, then the first in reading
+      order), as CAM does;
     * ``peak``: the one that holds the map's maximum;
     * ``all``: each that covers at least ``min_area`` of the image, highest score first.
 
@@ -52,13 +53,8 @@ def boxes_from_map(
     >>> boxes.xyxy.tolist(), boxes.scores.tolist(), boxes.labels
     ([[1.0, 1.0, 3.0, 2.0]], [1.0], ('dog',))
     """
-    if not 0 <= threshold < 1:
-        raise UserError(f"threshold is {threshold}, expected a fraction of the map's range in [0, 1): try 0.2")
-    if not 0 <= min_area < 1:
-        raise UserError(f"min area is {min_area}, expected a fraction of the image in [0, 1)")
-    if rule not in ("largest", "all", "peak"):
-        raise UserError(f"box rule is {rule!r}, expected largest, all or peak")
-    surface, size = _surface(score_map, size, resolution)
+    check_rule(threshold, rule, min_area)
+    surface, size = surface_of(score_map, size, resolution)
     parts = _parts(surface > np.float32(threshold))
     if not len(parts.areas):
         return Boxes.empty()
@@ -70,37 +66,33 @@ def boxes_from_map(
         chosen = np.flatnonzero(parts.areas >= min_area * surface.size)
     xyxy = parts.boxes(chosen)
     scores = parts.maxima(chosen, xyxy, surface)
-    order = np.lexsort((xyxy[:, 0], xyxy[:, 1], -scores))
-    return Boxes(xyxy=_to_pixels(xyxy[order], surface, size), labels=(label,) * len(order), scores=scores[order])
+    return in_order(to_pixels(xyxy, surface, size), scores, label)
 
 
-def largest_boxes(
-    score_map: npt.ArrayLike, thresholds: npt.ArrayLike, *, size: tuple[int, int] | None = None, resolution: int = 256
-) -> FloatArray:
-    """The box of ``boxes_from_map(..., rule="largest")`` at each of many thresholds; zeros where there is none.
-
-    Shape:
-        ``score_map`` is (h, w), ``thresholds`` (T,) in [0, 1] in any order, ``size`` (width, height) in pixels;
-        the result is (T, 4), xyxy.
+def check_rule(threshold: float, rule: str, min_area: float) -> None:
+    """Refuse what `boxes_from_map` cannot use.
 
     Raises:
-        UserError: an argument has another shape or lies out of range.
+        UserError: an argument is out of range.
 
-    >>> largest_boxes([[0, 2, 4, 1]], [0, 0.3, 0.6, 1.0]).tolist()
-    [[1.0, 0.0, 4.0, 1.0], [1.0, 0.0, 3.0, 1.0], [2.0, 0.0, 3.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
+    >>> check_rule(0.2, "all", 0.001)
     """
-    cuts = np.asarray(thresholds, np.float32)
-    if cuts.ndim != 1 or not ((cuts >= 0) & (cuts <= 1)).all():
-        raise UserError("thresholds: expected a list of fractions of the map's range in [0, 1]")
-    surface, size = _surface(score_map, size, resolution)
-    boxes = np.zeros((len(cuts), 4), np.float32)
-    # Thresholds that leave equally many pixels leave the same ones.
-    background = np.searchsorted(np.sort(surface, axis=None), cuts, side="right")
-    for count in np.unique(background[background < surface.size]):
-        same = background == count
-        parts = _parts(surface > cuts[same][0])
-        boxes[same] = _to_pixels(parts.boxes(parts.largest()), surface, size)
-    return boxes
+    if not 0 <= threshold < 1:
+        raise UserError(f"threshold is {threshold}, expected a fraction of the map's range in [0, 1): try 0.2")
+    if not 0 <= min_area < 1:
+        raise UserError(f"min area is {min_area}, expected a fraction of the image in [0, 1)")
+    if rule not in get_args(Rule):
+        raise UserError(f"box rule is {rule!r}, expected largest, all or peak")
+
+
+def in_order(xyxy: FloatArray, scores: FloatArray, label: str) -> Boxes:
+    """Boxes of one class, the highest score first, of equals the topmost, then the leftmost, then the smaller.
+
+    >>> in_order(np.float32([[5, 5, 9, 9], [0, 0, 1, 1]]), np.float32([0.5, 0.5]), "dog").xyxy.tolist()
+    [[0.0, 0.0, 1.0, 1.0], [5.0, 5.0, 9.0, 9.0]]
+    """
+    order = np.lexsort((xyxy[:, 2], xyxy[:, 3], xyxy[:, 0], xyxy[:, 1], -scores))
+    return Boxes(xyxy=xyxy[order], labels=(label,) * len(order), scores=scores[order])
 
 
 class _Parts(NamedTuple):
@@ -114,12 +106,14 @@ class _Parts(NamedTuple):
         return np.array([int(self.labels.flat[pixel]) - 1])
 
     def largest(self) -> Indices:
-        """The component of most pixels; of equals the topmost, then the leftmost, whatever number cv2 gave it."""
+        """The component of most pixels; of equals the topmost, then the leftmost, then the first in reading order."""
         tied = np.flatnonzero(self.areas == self.areas.max())
         if len(tied) == 1:
             return tied
         xyxy = self.boxes(tied)
-        return tied[np.lexsort((xyxy[:, 0], xyxy[:, 1]))[:1]]
+        # Whatever numbers cv2 gave them.
+        first = (self.labels[xyxy[:, 1]] == tied[:, None] + 1).argmax(axis=1)
+        return tied[np.lexsort((first, xyxy[:, 0], xyxy[:, 1]))[:1]]
 
     def boxes(self, chosen: Indices) -> Indices:
         """Half-open bounding rectangles in cells of the labels, (n, 4)."""
@@ -147,22 +141,3 @@ def _parts(mask: BoolArray) -> _Parts:
     else:
         areas = np.bincount(labels.ravel(), minlength=count)
     return _Parts(labels, areas[1:])
-
-
-def _surface(
-    score_map: npt.ArrayLike, size: tuple[int, int] | None, resolution: int
-) -> tuple[FloatArray, tuple[int, int]]:
-    """The normalised map at the resolution to work in, and the size (width, height) its boxes are scaled to."""
-    values = as_map(score_map)
-    size = as_size(size or (values.shape[1], values.shape[0]))
-    if resolution < 1:
-        raise UserError(f"resolution is {resolution}, expected the long side of the resized map in pixels: try 256")
-    shrink = min(1.0, resolution / max(size))
-    width, height = (max(1, round(side * shrink)) for side in size)
-    return heatmap(values, (width, height)), size
-
-
-def _to_pixels(xyxy: Indices, surface: FloatArray, size: tuple[int, int]) -> FloatArray:
-    """Boxes from the grid of ``surface`` to an image of ``size``; its far border lands exactly on the image's."""
-    height, width = surface.shape
-    return np.asarray(xyxy * np.array([*size, *size]) / np.array([width, height, width, height]), np.float32)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from wsl.boxes import FloatArray
 from wsl.errors import UserError
+from wsl.stopwatch import stage
 
 Interpolation = Literal["bilinear", "bicubic"]
 
@@ -72,7 +73,8 @@ def resize_map(
     if values.min() == values.max():
         # Rounding would give a constant map a contrast, which normalising would blow up to the full range.
         return np.full((height, width), values[0, 0], np.float32)
-    resized = cv2.resize(values, (width, height), interpolation=flags[interpolation])
+    with stage("upsampling"):
+        resized = cv2.resize(values, (width, height), interpolation=flags[interpolation])
     return np.asarray(resized, np.float32)
 
 

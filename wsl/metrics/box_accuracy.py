@@ -2,74 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from wsl import maps as class_maps
-from wsl.boxes import BoolArray, Boxes
-from wsl.errors import UserError
+from wsl.boxes import BoolArray, Boxes, FloatArray
+from wsl.maps.overlaps import Protocol
+from wsl.maps.sweep import Candidates
+from wsl.metrics.benchmark_input import benchmark_input
 from wsl.metrics.bootstrap import percentile_interval
-from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold, whole_box
+from wsl.metrics.box_curves import Doubles, iou_levels, map_thresholds, reached
+from wsl.metrics.overlap import best_iou, centre_box, whole_box
 from wsl.metrics.protocol import StreamingMetric, annotated_boxes
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
-
-
-class BoxAccuracy(NamedTuple):
-    """Accuracy at one IoU level, and the map threshold that reaches it."""
-
-    iou_threshold: float
-    accuracy: float
-    map_threshold: float
-
-
-def max_box_acc(
-    maps: Sequence[npt.ArrayLike],
-    boxes: Sequence[npt.ArrayLike],
-    iou_thresholds: Sequence[float] = (0.3, 0.5, 0.7),
-    *,
-    sizes: Sequence[tuple[int, int]] | None = None,
-    num_thresholds: int = 100,
-) -> tuple[BoxAccuracy, ...]:
-    """The fraction of images whose map gives a right box, at the best map threshold of the data set.
-
-    At each threshold i / num_thresholds a map, normalised to [0, 1], gives the half-open box of its largest
-    connected component; it is right when its IoU with a box of the image reaches the level. Right answers are
-    counted per threshold over all images, and the best threshold (of equals the lowest) is one for the data set at
-    each IoU level, never one an image. It is picked on the same images, so the number is optimistic.
-
-    Shape:
-        one (h, w) map, one (4,) or (n, 4) xyxy array and one (width, height) an image; without ``sizes`` boxes are
-        in cells of their map.
-
-    Raises:
-        UserError: lengths differ, nothing was given, or a map, box, level or count is out of range.
-
-    Source: Choe et al., Evaluating Weakly Supervised Object Localization Methods Right, CVPR 2020, with float
-    thresholds and half-open boxes in place of its 8-bit maps and inclusive corners.
-
-    >>> max_box_acc([[[0, 2, 4, 1]]], [[1, 0, 3, 1]], iou_thresholds=[0.5])
-    (BoxAccuracy(iou_threshold=0.5, accuracy=1.0, map_threshold=0.0),)
-    """
-    thresholds = _thresholds(num_thresholds)
-    levels = _levels(iou_thresholds)
-    if sizes is not None and len(sizes) != len(maps):
-        raise UserError(f"{len(maps)} maps with {len(sizes)} sizes, expected as many of each")
-    if len(maps) != len(boxes) or not len(maps):
-        raise UserError(f"{len(maps)} maps with boxes of {len(boxes)} images, expected as many, at least 1")
-    hits = np.zeros((len(levels), num_thresholds), np.int64)
-    for i, (score_map, targets) in enumerate(zip(maps, boxes, strict=True)):
-        hits += _hits(score_map, targets, None if sizes is None else sizes[i], thresholds, levels)
-    best = np.argmax(hits, axis=1)
-    return tuple(
-        BoxAccuracy(level, float(row[i] / len(maps)), float(thresholds[i]))
-        for level, row, i in zip(levels, hits, best, strict=True)
-    )
 
 
 class MaxBoxAcc(StreamingMetric):
@@ -78,7 +29,9 @@ class MaxBoxAcc(StreamingMetric):
     The value is over images, each alike (as in the benchmark), and ``per_class`` holds each class at the same
     threshold, which the note names. With ``single_object`` only images with exactly one annotated object, which is
     not difficult, count; else every class in ``sample.labels`` that has a box, right when any of its boxes is met.
-    An image without a (finite) map of the class is a miss, and the note counts them. The baseline is `centre_box`.
+    An image without a (finite) map of the class is a miss, and the note counts them. By protocol ``wsolevaluation``
+    maps are made by `benchmark_input` and boxes by `wsl.maps.benchmark_boxes`, at 224x224. The baseline is
+    `centre_box`, which like the whole image is compared in the image's own pixels by either protocol.
     Keeps one counter a class, IoU level and threshold, and one a level, threshold and replicate; maps are not kept.
 
     >>> metric = MaxBoxAcc(["dog"], iou_thresholds=[0.5])
@@ -90,6 +43,8 @@ class MaxBoxAcc(StreamingMetric):
     >>> metric.compute()[0].name, metric.compute()[0].value
     ('MaxBoxAcc@0.5', 1.0)
     """
+
+    candidates: Candidates = "largest"
 
     trials: torch.Tensor
     hits: torch.Tensor
@@ -104,6 +59,7 @@ class MaxBoxAcc(StreamingMetric):
         classes: Sequence[str],
         iou_thresholds: Sequence[float] = (0.3, 0.5, 0.7),
         *,
+        protocol: Protocol = "default",
         single_object: bool = True,
         num_thresholds: int = 100,
         report_classes: Sequence[str] = (),
@@ -111,8 +67,11 @@ class MaxBoxAcc(StreamingMetric):
     ) -> None:
         super().__init__(classes, report_classes, **settings)
         self.single_object = single_object
-        self.iou_thresholds = _levels(iou_thresholds)
-        self._thresholds = _thresholds(num_thresholds)
+        self.iou_thresholds = iou_levels(iou_thresholds)
+        self.protocol: Protocol = protocol
+        # Said at once and not at the first image.
+        class_maps.overlaps([[0.0]], [], [], protocol=protocol)
+        self._thresholds = map_thresholds(num_thresholds, protocol)
         shape = len(self._mean.classes), len(self.iou_thresholds)
         self._add_counter("trials", shape[0])
         self._add_counter("hits", *shape, num_thresholds)
@@ -149,10 +108,22 @@ class MaxBoxAcc(StreamingMetric):
             if score_map is None or not np.isfinite(score_map).all():
                 self.missing += 1
                 continue
-            hits = _hits(score_map, target, found.size, self._thresholds, self.iou_thresholds)
+            hits = reached(self._overlaps(score_map, target, found.size), self.iou_thresholds)
             self.hits[row] += torch.as_tensor(hits, device=self.device)
             if draws is not None:
                 self._draw_hits(hits, draws)
+
+    def _overlaps(self, score_map: FloatArray, target: FloatArray, size: tuple[int, int]) -> Doubles:
+        """The best IoU at each threshold."""
+        if self.protocol == "default":
+            return class_maps.overlaps(score_map, target, self._thresholds, candidates=self.candidates, size=size)
+        return class_maps.overlaps(
+            benchmark_input(score_map),
+            class_maps.benchmark_boxes(target, size),
+            self._thresholds,
+            protocol=self.protocol,
+            candidates=self.candidates,
+        )
 
     def _draw_hits(self, hits: BoolArray, draws: torch.Tensor) -> None:
         changes = np.diff(hits.astype(np.int8), axis=1, prepend=0)
@@ -173,7 +144,7 @@ class MaxBoxAcc(StreamingMetric):
             best = int(reported[level].argmax())
             threshold = f"best threshold {self._thresholds[best]:g} on the evaluated split (optimistic)"
             metric = self._mean.metric(
-                f"MaxBoxAcc@{value:g}",
+                self._name(f"@{value:g}"),
                 {label: hits[i, level, best] / trials[i] for label, i in tried},
                 {label: int(trials[i]) for label, i in tried},
                 baseline={label: baseline[i, level] / trials[i] for label, i in tried},
@@ -182,43 +153,73 @@ class MaxBoxAcc(StreamingMetric):
                 note=f"{what}{missing}; {threshold}" if measured else "",
             )
             found.append(
-                metric if metric.value is None else replace(metric, interval=self._interval(level, metric.value))
+                metric if metric.value is None else replace(metric, interval=self._interval([level], metric.value))
             )
         return tuple(found)
 
-    def _interval(self, level: int, value: float) -> tuple[float, float] | None:
-        """Of the accuracy at the best threshold, which each replicate picks for itself."""
+    def _name(self, level: str) -> str:
+        """What a number is called, the protocol included where it is not our own."""
+        return f"{type(self).__name__}{level}" + ("" if self.protocol == "default" else f" ({self.protocol})")
+
+    def _interval(self, levels: Sequence[int], value: float) -> tuple[float, float] | None:
+        """Of the mean accuracy at the levels' best thresholds, which each replicate picks for itself."""
         trials = self.drawn_trials.cpu().numpy()
-        best = self.drawn_changes[level].cumsum(dim=0).amax(dim=0).cpu().numpy()
+        best = np.mean([self.drawn_changes[at].cumsum(dim=0).amax(dim=0).cpu().numpy() for at in levels], axis=0)
         accuracy = np.divide(best, trials, out=np.full(trials.shape, np.nan), where=trials > 0)
         return percentile_interval(accuracy, value)
 
 
+class MaxBoxAccV2(MaxBoxAcc):
+    """MaxBoxAccV2 over the images of a data set: any of a map's boxes may be right; the mean over IoU levels.
+
+    Each level has its own best threshold. The first `Metric` is the mean, the others are its levels. Otherwise as
+    `MaxBoxAcc`, whose published form has 100 thresholds, this one's 1,000.
+
+    >>> metric = MaxBoxAccV2(["dog"])
+    >>> there = Boxes(xyxy=[[6, 0, 8, 2]], labels=["dog"])
+    >>> found = Localization(
+    ...     path="a.jpg", size=(8, 2), scores={}, boxes=Boxes.empty(), maps={"dog": np.float32([[4, 0, 0, 1]])}
+    ... )
+    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> [(level.name, level.value) for level in metric.compute()][:2]
+    [('MaxBoxAccV2', 1.0), ('MaxBoxAccV2@0.3', 1.0)]
+    """
+
+    candidates: Candidates = "all"
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        iou_thresholds: Sequence[float] = (0.3, 0.5, 0.7),
+        *,
+        num_thresholds: int = 1000,
+        **settings: Any,
+    ) -> None:
+        super().__init__(classes, iou_thresholds, num_thresholds=num_thresholds, **settings)
+
+    def compute(self) -> tuple[Metric, ...]:
+        """The mean over IoU levels, then each level; no value when no image came with a map."""
+        levels = super().compute()
+        first = levels[0]
+        if first.value is None:
+            return (replace(first, name=self._name("")), *levels)
+        value = _mean([level.value or 0.0 for level in levels])
+        mean = replace(
+            first,
+            name=self._name(""),
+            value=value,
+            per_class={name: _mean([level.per_class[name] for level in levels]) for name in first.per_class},
+            baseline=_mean([level.baseline or 0.0 for level in levels]),
+            whole_image=_mean([level.whole_image or 0.0 for level in levels]),
+            interval=self._interval(range(len(levels)), value),
+            note=f"mean over IoU {', '.join(f'{level:g}' for level in self.iou_thresholds)}; {first.note}",
+        )
+        return (mean, *levels)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
 def _single_label(truths: Boxes) -> tuple[str, ...]:
     return truths.labels if len(truths) == 1 and not truths.difficult[0] else ()
-
-
-def _hits(
-    score_map: npt.ArrayLike,
-    boxes: npt.ArrayLike,
-    size: tuple[int, int] | None,
-    thresholds: npt.NDArray[np.float64],
-    levels: Sequence[float],
-) -> BoolArray:
-    """Which IoU levels each threshold's box reaches, (levels, thresholds)."""
-    overlap = best_iou(class_maps.largest_boxes(score_map, thresholds, size=size), boxes)
-    return np.asarray(overlap >= np.array(levels)[:, None])
-
-
-def _thresholds(count: int) -> npt.NDArray[np.float64]:
-    if count < 1:
-        raise UserError(f"number of thresholds is {count}, expected 1 or more: try 100")
-    return np.arange(count) / count
-
-
-def _levels(iou_thresholds: Sequence[float]) -> tuple[float, ...]:
-    for level in iou_thresholds:
-        require_iou_threshold(level)
-    if not len(iou_thresholds):
-        raise UserError("no IoU thresholds, expected at least one: try (0.3, 0.5, 0.7)")
-    return tuple(float(level) for level in iou_thresholds)

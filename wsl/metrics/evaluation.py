@@ -7,23 +7,41 @@ from pathlib import Path
 from typing import Any
 
 from wsl.errors import UserError
+from wsl.maps import Protocol
 from wsl.metrics.annotated_masks import has_mask
 from wsl.metrics.bootstrap import REPLICATES
-from wsl.metrics.box_accuracy import MaxBoxAcc
+from wsl.metrics.box_accuracy import MaxBoxAcc, MaxBoxAccV2
 from wsl.metrics.class_mean import ClassMean
 from wsl.metrics.classification import ClassificationAP
 from wsl.metrics.coco import CocoAP
 from wsl.metrics.coco_segm import CocoSegmAP
 from wsl.metrics.detection import VOCDetectionAP
+from wsl.metrics.fixed_thresholds import accuracy_at
 from wsl.metrics.localization import CorLoc
 from wsl.metrics.pixels import PxAP
 from wsl.metrics.point_ap import PointAP
 from wsl.metrics.pointing import PointingGame
 from wsl.metrics.protocol import StreamingMetric
 from wsl.metrics.segmentation import MeanIoU
+from wsl.metrics.threshold_choice import ThresholdChoice
 from wsl.metrics.top_k import TopKAccuracy, TopKLoc
-from wsl.results import EvaluationReport, Localization, Metric
+from wsl.results import BoxOrigin, EvaluationReport, Localization, Metric
 from wsl.samples import Sample
+
+
+def box_accuracies(classes: Sequence[str], protocol: Protocol, **settings: Any) -> tuple[MaxBoxAcc, ...]:
+    """MaxBoxAcc and its second version as a protocol has them.
+
+    Ours looks at images of one object. The benchmark's images are of one class, and each counts, right when any of its
+    objects is met; of other data sets each class of an image counts.
+
+    >>> [metric.single_object for metric in box_accuracies(["dog"], "wsolevaluation")]
+    [False, False]
+    """
+    single = protocol == "default"
+    return tuple(
+        kind(classes, protocol=protocol, single_object=single, **settings) for kind in (MaxBoxAcc, MaxBoxAccV2)
+    )
 
 
 class Evaluation:
@@ -32,7 +50,8 @@ class Evaluation:
     Image labels give classification; boxes, where a sample has them, points and boxes; masks pixels. A metric that
     nothing could be measured for (no maps stored, no boxes annotated) is left out of the report. With
     ``report_classes`` the means cover these classes only, and the table by class still shows all. ``replicates`` is
-    how many resampled data sets an interval rests on; 0 leaves intervals out.
+    how many resampled data sets an interval rests on; 0 leaves intervals out. ``protocol`` is that of
+    MaxBoxAcc and PxAP, ``boxes`` says how the boxes were drawn, for the notes.
 
     Raises:
         UserError: no class, a class named twice, or a report class that is not among the classes.
@@ -47,7 +66,13 @@ class Evaluation:
     """
 
     def __init__(
-        self, classes: Sequence[str], report_classes: Sequence[str] = (), *, replicates: int = REPLICATES
+        self,
+        classes: Sequence[str],
+        report_classes: Sequence[str] = (),
+        *,
+        protocol: Protocol = "default",
+        boxes: BoxOrigin | None = None,
+        replicates: int = REPLICATES,
     ) -> None:
         self._mean = ClassMean(classes, report_classes)
         common: dict[str, Any] = {"report_classes": report_classes, "replicates": replicates}
@@ -58,19 +83,24 @@ class Evaluation:
             ClassificationAP(classes, "11-point", **common),
             TopKAccuracy(classes, **common),
         )
+        self.choice = ThresholdChoice(classes, boxes=boxes, **common)
+        self.max_boxes = box_accuracies(classes, protocol, **common)
+        self._boxes = boxes
         self._of_boxes: tuple[StreamingMetric, ...] = (
             PointingGame(classes, **common),
             PointingGame(classes, subset="difficult", **common),
             PointAP(classes, **common),
             CorLoc(classes, **common),
+            self.choice,
             TopKLoc(classes, **common),
             VOCDetectionAP(classes, method="all-point", **common),
             VOCDetectionAP(classes, method="11-point", **common),
-            MaxBoxAcc(classes, **common),
+            *self.max_boxes,
             CocoAP(classes, **common),
         )
+        self.pixels = PxAP(classes, protocol=protocol, **pixels)
         self._of_masks: tuple[StreamingMetric, ...] = (
-            PxAP(classes, **pixels),
+            self.pixels,
             MeanIoU(classes, **pixels),
             CocoSegmAP(classes, **common),
         )
@@ -116,13 +146,23 @@ class Evaluation:
             known = ", ".join(self._mean.classes[:40])
             raise UserError(f"{source}: found classes such as {self._foreign!r}, expected some of: {known}")
         streams = (*self._of_labels, *self._of_boxes, *self._of_masks)
-        metrics = [metric for streaming in streams for metric in _as_tuple(streaming.compute())]
+        metrics = [
+            metric for streaming in streams for metric in (*_as_tuple(streaming.compute()), *self._at_chosen(streaming))
+        ]
         return EvaluationReport(
             metrics=tuple(metric for metric in metrics if metric.value is not None),
             images=len(self._seen),
             source=source,
             missing=missing,
         )
+
+    def _at_chosen(self, metric: StreamingMetric) -> tuple[Metric, ...]:
+        """Beside MaxBoxAcc, the same at thresholds that the evaluated images had no say in."""
+        if not isinstance(metric, MaxBoxAcc) or self._boxes is None or self._boxes.threshold is None:
+            return ()
+        levels = len(metric.iou_thresholds)
+        thresholds = self._boxes.by_metric.get(type(metric).__name__, (self._boxes.threshold,) * levels)
+        return accuracy_at(metric, thresholds, self._boxes.origin)
 
     def _recognise(self, labels: Iterable[str]) -> None:
         # One image may well hold foreign classes only; a whole data set of them is a mix-up of names.

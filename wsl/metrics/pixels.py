@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 
 from wsl.errors import UserError
-from wsl.maps import heatmap
-from wsl.maps.scale import Interpolation
+from wsl.maps import Protocol, heatmap
 from wsl.metrics.annotated_masks import pixel_classes
 from wsl.metrics.baselines import centre_gaussian
+from wsl.metrics.benchmark_input import SIDE, benchmark_input
 from wsl.metrics.bootstrap import Doubles, percentile_interval
 from wsl.metrics.protocol import StreamingMetric
 from wsl.results import Localization, Metric
@@ -119,9 +119,8 @@ class PxAP(StreamingMetric):
     replicate, of which there are few.
 
     Args:
-        resolution: (width, height) at which maps and masks are compared; the image's own where None. The benchmark
-            does it at (224, 224), with bicubic maps.
-        interpolation: How maps are resized.
+        protocol: ``default`` compares at the image's own resolution; ``wsolevaluation`` as the benchmark does, at
+            224x224 with `benchmark_input`.
 
     >>> from wsl.boxes import Boxes
     >>> PxAP(["dog"]).compute().value is None
@@ -138,15 +137,13 @@ class PxAP(StreamingMetric):
         self,
         classes: Sequence[str],
         *,
-        resolution: tuple[int, int] | None = None,
-        interpolation: Interpolation = "bilinear",
+        protocol: Protocol = "default",
         report_classes: Sequence[str] = (),
         replicates: int = 200,
         **settings: Any,
     ) -> None:
         super().__init__(classes, report_classes, replicates=replicates, **settings)
-        self.resolution = resolution
-        self.interpolation: Interpolation = interpolation
+        self.protocol: Protocol = protocol
         self._add_counter("trials", len(self._mean.classes))
         self._add_counter("missing")
         for name in ("pixels", "centre_pixels"):
@@ -160,7 +157,8 @@ class PxAP(StreamingMetric):
             UserError: the sample has no mask, one that does not fit, or a label is none of the classes.
         """
         self._mean.require(sample.labels, sample.path)
-        truth = pixel_classes(sample, self._mean.classes, found.size, self.resolution)
+        resolution = None if self.protocol == "default" else (SIDE, SIDE)
+        truth = pixel_classes(sample, self._mean.classes, found.size, resolution)
         for label in sample.labels:
             inside = truth == self._index[label] + 1
             if inside.any():
@@ -183,15 +181,21 @@ class PxAP(StreamingMetric):
         """
         height, width = np.shape(foreground)
         row, size = self._index[label], (width, height)
-        counts = torch.as_tensor(
-            score_histograms(heatmap(score_map, size, self.interpolation), foreground, ignored), device=self.device
-        )
+        prepared = heatmap(score_map, size) if self.protocol == "default" else benchmark_input(score_map)
+        counts = torch.as_tensor(score_histograms(prepared, foreground, ignored), device=self.device)
         centre = score_histograms(centre_gaussian(size), foreground, ignored)
         self.trials[row] += 1
         self.pixels[row] += counts
         self.centre_pixels[row] += torch.as_tensor(centre, device=self.device)
         if self.replicates and label in self._mean.report_classes:
             self.drawn_pixels += self._draws(sample)[:, None, None] * counts
+
+    def curve(self) -> tuple[Doubles, Doubles]:
+        """Recall and precision at each threshold, the highest first; empty when no pixel is foreground."""
+        rows = [self._index[label] for label in self._mean.report_classes]
+        below, above = self.pixels[rows].sum(dim=0).cpu().numpy()[:, ::-1].cumsum(axis=1)
+        some = above > 0
+        return above[some] / max(1, above[-1]), above[some] / (above + below)[some]
 
     def compute(self) -> Metric:
         """One curve over all pixels; no value when no pair came with a map."""
@@ -201,6 +205,7 @@ class PxAP(StreamingMetric):
         per_class = {label: float(area[i]) for label, i in self._index.items() if trials[i] and measured}
         counts = {label: int(trials[self._index[label]]) for label in per_class}
         note = "(image, class) pairs" + (f"; {int(self.missing)} without a map: zeros" if self.missing else "")
+        note += "" if self.protocol == "default" else f"; protocol {self.protocol}"
         metric = self._mean.metric("PxAP", per_class, counts, note=note)
         if metric.value is None:
             return metric

@@ -31,6 +31,7 @@ def report_table(report: EvaluationReport) -> str:
     """
     missing = f" ({report.missing} more are annotated, nothing was found for them)" if report.missing else ""
     opening = f"{report.images} images of {report.source}{missing}"
+    opening = "\n\n".join([opening, *_facts(report)])
     if not report.metrics:
         return f"{opening}\n\nNothing to measure: no metric has annotations and findings behind it."
     return "\n\n".join([opening, _summary(report.metrics), *_class_tables(report)])
@@ -50,6 +51,16 @@ def _summary(metrics: Sequence[Metric]) -> str:
     names, notes = ["metric", *(metric.name for metric in metrics)], ["note", *(metric.note for metric in metrics)]
     header, *rows = [list(row) for row in zip(names, *columns, notes, strict=True)]
     return _markdown(header, rows, left=(0, len(header) - 1))
+
+
+def _facts(report: EvaluationReport) -> list[str]:
+    """Where the boxes come from, what was put up with in reading, and where the time went."""
+    facts = [] if report.boxes is None else [f"Boxes: {report.boxes}. Protocol of maps: {report.protocol}."]
+    facts += ["".join(f"* {count} {rule}\n" for rule, count in report.rules.items()).rstrip()] if report.rules else []
+    if report.failures:
+        facts.append("Not found: " + ", ".join(f"{reason} {count}" for reason, count in report.failures.items()) + ".")
+    times = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in report.seconds.items())
+    return [*facts, f"Run time: {times}."] if times else facts
 
 
 def _class_tables(report: EvaluationReport) -> list[str]:

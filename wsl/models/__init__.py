@@ -5,12 +5,14 @@ from wsl.models.checkpoint import create, load, open_model, save
 from wsl.models.device import autocast, choose_device, choose_dtype
 from wsl.models.gradient_head import GradientHead
 from wsl.models.localizer import Localizer, Recipe
+from wsl.models.selected_boxes import SelectedBoxes, load_selected, model_digest, run_folder, save_selected
 
 __all__ = [
     "Backbone",
     "GradientHead",
     "Localizer",
     "Recipe",
+    "SelectedBoxes",
     "autocast",
     "choose_device",
     "choose_dtype",
@@ -19,6 +21,10 @@ __all__ = [
     "create_classifier",
     "list_backbones",
     "load",
+    "load_selected",
+    "model_digest",
     "open_model",
+    "run_folder",
     "save",
+    "save_selected",
 ]

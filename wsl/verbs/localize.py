@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import logging
 import time
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from wsl.models import open_model
 from wsl.predict import Predictor
 from wsl.progress import track
 from wsl.results import Localization
+from wsl.verbs.box_choice import settle_boxes
 
 log = logging.getLogger("wsl")
 
@@ -44,31 +47,36 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
     if config.out.exists() and not config.out.is_dir():
         raise UserError(f"{config.out} is a file: expected a folder for the results")
     paths = find_images(config.sources)
+    boxes, origin = settle_boxes(config.boxes, config.weights)
+    if origin.origin.startswith("selected"):  # what nobody typed should not come as a surprise
+        log.info("boxes: %s", origin)
     predictor = Predictor(
         open_model(config.weights, config.local_weights),
         pick=config.pick,
-        boxes=config.boxes,
+        boxes=boxes,
         runtime=config.runtime,
         batch_size=config.batch_size,
         image_size=config.image_size,
     )
-    write_text(config.out / "localize.json", settings.to_json(config) + "\n")
+    record = json.loads(settings.to_json(dataclasses.replace(config, boxes=boxes)))
+    write_text(config.out / "localize.json", json.dumps({**record, "box_origin": origin.origin}, indent=2) + "\n")
     store = MapStore(config.out)
     heatmaps = _Heatmaps(config.out / "heatmaps")
-    images = boxes = 0
+    images = drawn = 0
     with LocalizationWriter(config.out) as writer:
         for found in track(predictor.stream((path, ()) for path in paths), "localize", len(paths)):
             writer.write(store.write(found) if config.maps else found)
             if config.heatmaps:
                 heatmaps.write(found)
             images += 1
-            boxes += len(found.boxes)
+            drawn += len(found.boxes)
         if not images:
             raise RunError(f"none of the {len(paths)} images could be read: see the lines above")
+    store.finish()
     return LocalizeResult(
         localizations=writer.path,
         images=images,
-        boxes=boxes,
+        boxes=drawn,
         skipped=len(predictor.skipped),
         seconds=time.perf_counter() - started,
     )

@@ -1,0 +1,126 @@
+"""The figures of an evaluation: accuracy over threshold, precision over recall, overlaps, classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from wsl.files import replacing
+from wsl.results import Metric
+
+_SIZE = (6.4, 4.0)
+_DPI = 150
+_GREY = "#868e96"
+
+
+def plot_curves(
+    path: Path,
+    curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
+    *,
+    x: str,
+    y: str,
+    marks: Mapping[str, float] | None = None,
+    title: str = "",
+) -> None:
+    """Lines over one axis, each with its name; ``marks`` are places on the axis with a name, as dashed lines.
+
+    Shape:
+        each curve is two arrays of one length, its positions and its values in [0, 1].
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     plot_curves(Path(folder, "a.png"), {"IoU 0.5": ([0, 1], [0.2, 0.7])}, x="threshold", y="accuracy")
+    ...     Path(folder, "a.png").read_bytes()[1:4]
+    b'PNG'
+    """
+    figure, axes = _axes(title)
+    for name, (positions, values) in curves.items():
+        axes.plot(np.asarray(positions), np.asarray(values), label=_plain(name), linewidth=1.5)
+    for i, (name, position) in enumerate((marks or {}).items()):
+        axes.axvline(position, color=_GREY, linestyle=("--", ":", "-.")[i % 3], linewidth=1, label=_plain(name))
+    axes.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1))
+    if curves:
+        axes.legend(frameon=False, fontsize="small")
+    _save(figure, path)
+
+
+def plot_overlaps(path: Path, overlaps: Sequence[float], iou_threshold: float = 0.5, *, title: str = "") -> None:
+    """How many boxes reach which overlap with their object, in twenty bins; those that count as right in colour.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     plot_overlaps(Path(folder, "a.png"), [0.1, 0.6])
+    """
+    figure, axes = _axes(title)
+    counts, edges = np.histogram(np.clip(overlaps, 0, 1), bins=20, range=(0, 1))
+    right = edges[:-1] >= iou_threshold - 1e-9
+    share = sum(overlap >= iou_threshold for overlap in overlaps) / max(1, len(overlaps))
+    width = edges[1] - edges[0]
+    axes.bar(edges[:-1][~right], counts[~right], width, align="edge", color=_GREY, edgecolor="white")
+    label = f"IoU >= {iou_threshold:g}: {share:.1%} of {len(overlaps)}"
+    axes.bar(edges[:-1][right], counts[right], width, align="edge", color="#2b8a3e", edgecolor="white", label=label)
+    axes.set(xlabel="IoU of the best box with the object it meets best", ylabel="(image, class) pairs", xlim=(0, 1))
+    axes.legend(frameon=False, fontsize="small")
+    _save(figure, path)
+
+
+def plot_classes(path: Path, metrics: Sequence[Metric], *, title: str = "") -> None:
+    """One panel a metric, a bar a class, best first; the mean as a line. Metrics without classes are left out.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     plot_classes(Path(folder, "a.png"), [Metric(name="CorLoc", value=0.5, per_class={"dog": 0.5})])
+    """
+    shown = [metric for metric in metrics if metric.per_class]
+    if not shown:
+        return
+    rows = max(len(metric.per_class) for metric in shown)
+    columns = min(3, len(shown))
+    lines = math.ceil(len(shown) / columns)
+    # A thousand classes would give a figure nobody can open; the table by class has them all.
+    height = min(40.0, 0.9 + 0.22 * min(rows, 60))
+    figure = Figure(figsize=(4.2 * columns, height * lines), dpi=_DPI, layout="constrained")
+    for i, metric in enumerate(shown):
+        axes = figure.add_subplot(lines, columns, i + 1)
+        ranked = sorted(metric.per_class.items(), key=lambda item: (-item[1], item[0]))[:60]
+        axes.barh(range(len(ranked)), [value for _, value in ranked], color="#1971c2")
+        axes.set_yticks(range(len(ranked)), [_plain(label) for label, _ in ranked], fontsize="x-small")
+        axes.invert_yaxis()
+        if metric.value is not None:
+            axes.axvline(metric.value, color=_GREY, linestyle="--", linewidth=1)
+        axes.set(xlim=(0, 1), title=_plain(metric.name))
+        _tidy(axes)
+    if title:
+        figure.suptitle(_plain(title))
+    _save(figure, path)
+
+
+def _axes(title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(_plain(title), fontsize="medium")
+    _tidy(axes)
+    return figure, axes
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="both", color="#e9ecef", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _plain(text: str) -> str:
+    """Names are text: matplotlib would set what stands between dollar signs as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as temporary:
+        # Without the version of matplotlib, which is all that would tell two files of one figure apart.
+        figure.savefig(temporary, format="png", metadata={"Software": None})

@@ -1,0 +1,159 @@
+"""Raw class maps of many images in few files: float16, at the network's resolution, one behind another."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.boxes import FloatArray
+from wsl.errors import UserError
+from wsl.results import Localization, StoredMaps
+
+FOLDER = "maps"
+_SHARD = re.compile(r"shard-(\d{4,})\.npy")
+_SHARD_BYTES = 2**28
+
+
+class MapStore:
+    """Writes maps to ``maps/shard-0000.npy``, …: flat float16 arrays of up to a quarter of a GiB, an index outside.
+
+    The index is `StoredMaps` of each localization, which stands in ``localizations.jsonl``. A run writes shards of
+    its own and leaves those of an earlier one alone until `finish`, so that whichever results file is there, the
+    old one, the new one or the partial one of a killed run, its maps are there too.
+
+    >>> import tempfile
+    >>> from wsl.boxes import Boxes
+    >>> found = Localization(path="a.jpg", size=(4, 2), scores={}, boxes=Boxes.empty(), maps={"dog": np.ones((7, 7))})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     MapStore(Path(folder)).write(found).stored
+    StoredMaps(file='maps/shard-0000.npy', labels=('dog',), offset=0, shape=(7, 7))
+    """
+
+    def __init__(self, folder: Path, *, shard_bytes: int = _SHARD_BYTES) -> None:
+        self.folder = folder / FOLDER
+        self._shard_values = max(1, shard_bytes // 2)
+        self._old = _shards(self.folder)
+        self._number = max(self._old, default=-1)
+        self._filled = self._shard_values  # the first map opens a shard
+
+    def write(self, found: Localization) -> Localization:
+        """Store the maps of one localization and return it with their place in it."""
+        if not found.maps:
+            return found
+        labels = tuple(found.maps)
+        stack = np.stack([found.maps[label] for label in labels])
+        limit = np.finfo(np.float16).max
+        values = np.clip(stack, -limit, limit).astype("<f2")
+        if self._filled and self._filled + values.size > self._shard_values:
+            self._number, self._filled = self._number + 1, 0
+        name = f"shard-{self._number:04d}.npy"
+        _append(self.folder / name, values.ravel(), self._filled)
+        offset, self._filled = self._filled, self._filled + values.size
+        height, width = stack.shape[1:]
+        place = StoredMaps(file=f"{FOLDER}/{name}", labels=labels, offset=offset, shape=(height, width))
+        return dataclasses.replace(found, stored=place)
+
+    def finish(self) -> None:
+        """Remove the shards of earlier runs: to be called when the results file that named them has been replaced."""
+        for path in self._old.values():
+            path.unlink(missing_ok=True)
+        self._old = {}
+
+
+class MapShelf:
+    """Reads what `MapStore` wrote below one folder, and the one file an image of older runs.
+
+    A shard stays mapped into memory while its images come one after another; only what is asked for is read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self._name: str | None = None
+        self._values: npt.NDArray[np.float16] = np.empty(0, np.float16)
+
+    def read(self, place: StoredMaps) -> dict[str, FloatArray]:
+        """The maps of one image by label, float32.
+
+        Raises:
+            UserError: the file is missing, outside the folder, of another kind or too short.
+        """
+        stack = self._from_shard(place, place.shape) if place.shape else _read_whole(self._path(place), place)
+        return dict(zip(place.labels, stack.astype(np.float32), strict=True))
+
+    def _from_shard(self, place: StoredMaps, shape: tuple[int, int]) -> npt.NDArray[np.float16]:
+        if place.file != self._name:
+            self._values, self._name = _map_shard(self._path(place), place.file), place.file
+        count = len(place.labels) * shape[0] * shape[1]
+        values = self._values[place.offset : place.offset + count]
+        if len(values) < count:
+            raise UserError(
+                f"map file {place.file} ends at value {len(self._values)}, expected {count} from {place.offset} on: "
+                "was it cut off? Run wsl-localize with --maps again"
+            )
+        return values.reshape(-1, *shape)
+
+    def _path(self, place: StoredMaps) -> Path:
+        path = (self.root / place.file).resolve()
+        if not path.is_relative_to(self.root):
+            raise UserError(f"map file {place.file!r} lies outside the results folder")
+        if not path.is_file():
+            raise UserError(f"map file {place.file} is missing: run wsl-localize with --maps again")
+        return path
+
+
+def _shards(folder: Path) -> dict[int, Path]:
+    names = ((_SHARD.fullmatch(path.name), path) for path in folder.glob("shard-*.npy"))
+    return {int(match[1]): path for match, path in names if match}
+
+
+def _append(path: Path, values: npt.NDArray[np.float16], filled: int) -> None:
+    """Add values to a shard and bring its header up to date, which is as long for any number of them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A new shard must be new: another run that writes here at the same time would mix its maps with ours.
+    with path.open("r+b" if filled else "xb") as file:
+        if not filled:
+            _write_header(file, 0)
+        file.seek(0, 2)
+        file.write(values.tobytes())
+        file.seek(0)
+        _write_header(file, filled + values.size)
+
+
+def _write_header(file: BinaryIO, count: int) -> None:
+    header = {"descr": "<f2", "fortran_order": False, "shape": (count,)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _map_shard(path: Path, name: str) -> npt.NDArray[np.float16]:
+    """All values of a shard, read when they are looked at.
+
+    Their number is the file's, not its header's: a run that was killed may have written maps without counting them.
+    """
+    try:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, kind = np.lib.format.read_array_header_1_0(file)
+            start = file.tell()
+        if kind != np.dtype("<f2") or len(shape) != 1:
+            raise UserError(f"map file {name} holds {kind} {shape}, expected a flat array of float16")
+        count = (path.stat().st_size - start) // 2
+        return np.memmap(path, "<f2", "r", offset=start, shape=(count,)) if count else np.empty(0, np.float16)
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"map file {name} is not a .npy array: {error}") from error
+
+
+def _read_whole(path: Path, place: StoredMaps) -> npt.NDArray[np.float16]:
+    try:
+        stack = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"map file {place.file} is not a .npy array: {error}") from error
+    if stack.ndim != 3 or len(stack) != len(place.labels) or not np.issubdtype(stack.dtype, np.floating):
+        raise UserError(
+            f"map file {place.file} holds {stack.dtype} {stack.shape}, expected floats ({len(place.labels)}, h, w)"
+        )
+    return stack  # type: ignore[no-any-return] # np.load's own

@@ -1,0 +1,112 @@
+"""Detections as the VOC devkit takes them: ``comp3_det_val_dog.txt``, a line ``<image> <score> <box>`` a detection."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from wsl.errors import UserError
+from wsl.formats.detections import Detection, localizations
+from wsl.results import Localization
+from wsl.samples import Sample
+
+_FILE = re.compile(r"comp\d+_det_(.+)\.txt")
+
+
+def read_voc_results(
+    source: Path, split: str, samples: Sequence[Sample], classes: Sequence[str], rules: Counter[str]
+) -> Iterator[tuple[Localization, Sample]]:
+    """The detections of every image of a split, from a folder of the devkit's result files or from one of them.
+
+    A file is ``comp<number>_det_<split>_<class>.txt`` with lines ``<image> <score> <xmin> <ymin> <xmax> <ymax>``,
+    pixels counted from 1, far corner included. An image without a line has no detection. All detections are held.
+
+    What is put up with is counted in ``rules``: lines of images outside the split (left out), boxes that reach
+    outside their image (kept as they are, as the devkit keeps them), classes without a file (no detection).
+
+    Raises:
+        UserError: no file is of the split; two are of one class, or one of an unknown class; a malformed line or an
+            inverted box, named by its line.
+
+    >>> import tempfile
+    >>> sample = Sample(path="a.jpg", labels=["dog"], size=(9, 9))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "comp4_det_val_dog.txt").write_text("a 0.9 1 1 4 2", encoding="utf-8")
+    ...     [(found, _)] = read_voc_results(Path(folder), "val", [sample], ["dog"], Counter())
+    >>> found.boxes.xyxy.tolist(), found.boxes.labels
+    ([[0.0, 0.0, 4.0, 2.0]], ('dog',))
+    """
+    files = _files(source, split, classes)
+    known = {sample.id for sample in samples}
+    detections: defaultdict[str, list[Detection]] = defaultdict(list)
+    for label, path in files.items():
+        for image, detection in _read(path, label):
+            if image in known:
+                detections[image].append(detection)
+            else:
+                rules["detections in images outside the split: left out"] += 1
+    absent = len(set(classes) - set(files))
+    if absent:
+        rules["classes without a file of detections: none found"] = absent
+    yield from localizations(samples, detections, rules)
+
+
+def result_files(source: Path) -> list[Path]:
+    """The devkit's result files that a path names: itself, or those in a folder.
+
+    >>> result_files(Path("no such folder"))
+    []
+    """
+    paths = [source] if source.is_file() else sorted(source.glob("comp*_det_*.txt"))
+    return [path for path in paths if _FILE.fullmatch(path.name)]
+
+
+def _files(source: Path, split: str, classes: Sequence[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    named = {path: _FILE.fullmatch(path.name) for path in result_files(source)}
+    for path, match in named.items():
+        rest = match[1] if match else ""
+        if not rest.startswith(f"{split}_"):
+            continue
+        label = rest.removeprefix(f"{split}_")
+        if label not in classes:
+            raise UserError(f"{path}: detections of the unknown class {label!r}; known: {', '.join(classes[:40])}")
+        if label in found:
+            raise UserError(f"{path}: a second file of {label}, beside {found[label].name}; expected one a class")
+        found[label] = path
+    if not found:
+        raise UserError(
+            f"{source}: none of its {len(named)} result files is of the split {split}; expected comp3_det_{split}_"
+            f"{classes[0] if classes else '<class>'}.txt"
+        )
+    return found
+
+
+def _read(path: Path, label: str) -> Iterator[tuple[str, Detection]]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); expected a text file in UTF-8") from error
+    for number, line in enumerate(lines, 1):
+        cells = line.split()
+        if not cells:
+            continue
+        numbers = _numbers(cells[1:])
+        if numbers is None:
+            raise UserError(f"{path}:{number}: {line!r}, expected <image> <score> <xmin> <ymin> <xmax> <ymax>")
+        score, x0, y0, x1, y1 = numbers
+        if x1 < x0 or y1 < y0:
+            raise UserError(f"{path}:{number}: an inverted box {line!r}, expected xmin <= xmax and ymin <= ymax")
+        yield cells[0], Detection(label, score, (x0 - 1, y0 - 1, x1, y1))
+
+
+def _numbers(cells: Sequence[str]) -> tuple[float, ...] | None:
+    """The score and the corners, if these are five finite numbers."""
+    try:
+        numbers = tuple(map(float, cells))
+    except ValueError:
+        return None
+    return numbers if len(numbers) == 5 and all(map(math.isfinite, numbers)) else None

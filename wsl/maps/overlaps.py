@@ -1,0 +1,124 @@
+"""How well the boxes of a map fit at each threshold, by either protocol, for one map and for a stream of them."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.errors import UserError
+from wsl.maps.benchmark import benchmark_overlaps
+from wsl.maps.surface import as_thresholds, surface_of, to_pixels
+from wsl.maps.sweep import Candidates, Doubles, as_truths, check_candidates, parts_at
+
+Protocol = Literal["default", "wsolevaluation"]
+
+
+def overlaps(
+    score_map: npt.ArrayLike,
+    boxes: npt.ArrayLike,
+    thresholds: npt.ArrayLike,
+    *,
+    protocol: Protocol = "default",
+    candidates: Candidates = "largest",
+    size: tuple[int, int] | None = None,
+    resolution: int = 256,
+) -> Doubles:
+    """The highest IoU of a map's boxes with any true box at each threshold, from one pass over its pixels.
+
+    * ``default``: the map is resized and normalised as `boxes_from_map` does, and boxes are half-open, in pixels of
+      ``size``. A map without contrast has no boxes: IoU 0.
+    * ``wsolevaluation``: the map is taken as it is (see `benchmark_map`), and boxes are in its cells with inclusive far
+      corners. Everything is as in the benchmark's code; `wsl.maps.benchmark` lists the differences.
+
+    ``candidates`` are the largest part (MaxBoxAcc) or each of them (MaxBoxAccV2), of any size. Without true boxes
+    nothing overlaps: zeros. A true box may reach beyond the map.
+
+    Shape:
+        ``score_map`` is (h, w), ``boxes`` (n, 4) xyxy, ``thresholds`` (T,) in [0, 1] in any order; the result is (T,).
+
+    Raises:
+        UserError: an argument has another shape or lies out of range; a box is not finite or inverted; by
+            ``wsolevaluation`` also a map that is not finite and in [0, 1], a negative corner or another size.
+
+    >>> overlaps([[0, 2, 4, 1]], [1, 0, 3, 1], [0, 0.3, 0.6]).round(3).tolist()
+    [0.667, 1.0, 0.5]
+    """
+    truths, cuts = as_truths(boxes), as_thresholds(thresholds)
+    check_candidates(candidates)
+    if protocol not in get_args(Protocol):
+        raise UserError(f"protocol is {protocol!r}, expected default or wsolevaluation")
+    if protocol == "wsolevaluation":
+        shape = np.shape(score_map)
+        if size is not None and tuple(size) != shape[::-1]:
+            raise UserError(f"size is {tuple(size)} for a map of shape {shape}, expected the map's own: resize it")
+        return benchmark_overlaps(score_map, truths, cuts, candidates)
+    surface, size = surface_of(score_map, size, resolution)
+    return _default_overlaps(surface, size, truths, cuts, candidates)
+
+
+def _default_overlaps(
+    surface: npt.NDArray[np.float32], size: tuple[int, int], truths: Doubles, cuts: Doubles, candidates: Candidates
+) -> Doubles:
+    from wsl.maps.tree.overlap import raise_to_best_iou
+
+    distinct, place = np.unique(cuts.astype(np.float32), return_inverse=True)
+    parts, largest = parts_at(surface, distinct, pick=candidates == "largest")
+    low, high = parts.until, parts.since
+    if candidates == "largest":
+        parts, low = largest, np.arange(len(distinct))
+        high = low + (largest.areas > 0)
+    best = np.zeros(len(distinct))
+    found = to_pixels(parts.xyxy, surface, size).astype(np.float64)
+    raise_to_best_iou(best, found, low, high, truths, 0.0)
+    return np.asarray(best[place])
+
+
+def sweep_overlaps(
+    items: Iterable[tuple[npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, tuple[int, int]]],
+    thresholds: npt.ArrayLike,
+    *,
+    protocol: Protocol = "default",
+    candidates: Candidates = "largest",
+    workers: int | None = None,
+) -> Iterator[Doubles]:
+    """`overlaps` for a stream of maps, several at a time; results come in the order of the maps.
+
+    The stream is read as results are taken, never more than a few maps ahead, so memory does not grow with it.
+
+    Shape:
+        each item is (map, boxes) or (map, boxes, size); each result is (T,).
+
+    Raises:
+        UserError: as for `overlaps`, or ``workers`` (threads; one a core when not given) is not 1 or more.
+
+    >>> maps = [[[0, 2, 4, 1]], [[4, 4, 0, 0]]]
+    >>> [best.tolist() for best in sweep_overlaps(zip(maps, [[2, 0, 3, 1], [0, 0, 2, 1]]), [0.6])]
+    [[1.0], [1.0]]
+    """
+    if workers is not None and workers < 1:
+        raise UserError(f"workers are {workers}, expected 1 thread or more")
+    cuts = as_thresholds(thresholds)
+    threads = workers or os.cpu_count() or 1
+
+    def one(item: tuple[npt.ArrayLike, ...]) -> Doubles:
+        score_map, boxes, *size = item
+        of = None if not size else (int(np.asarray(size[0])[0]), int(np.asarray(size[0])[1]))
+        return overlaps(score_map, boxes, cuts, protocol=protocol, candidates=candidates, size=of)
+
+    def stream() -> Iterator[Doubles]:
+        with ThreadPoolExecutor(threads) as pool:
+            waiting: deque[Future[Doubles]] = deque()
+            for item in items:
+                waiting.append(pool.submit(one, item))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    return stream()

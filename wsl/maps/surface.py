@@ -1,0 +1,62 @@
+"""The surface that thresholds cut: a class map at the resolution to work in, and the way back to the image's pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.boxes import FloatArray
+from wsl.errors import UserError
+from wsl.maps.scale import as_map, as_size, heatmap
+from wsl.stopwatch import stage
+
+
+def surface_of(
+    score_map: npt.ArrayLike, size: tuple[int, int] | None, resolution: int
+) -> tuple[FloatArray, tuple[int, int]]:
+    """The normalised map at the resolution to work in, and the size (width, height) its boxes are scaled to.
+
+    The map is resized to ``size``, or to its aspect with ``resolution`` pixels on the long side when that is less.
+
+    Raises:
+        UserError: an argument has another shape or lies out of range.
+
+    >>> surface, size = surface_of([[0, 1]], (400, 200), resolution=4)
+    >>> surface.shape, size
+    ((2, 4), (400, 200))
+    """
+    values = as_map(score_map)
+    size = as_size(size or (values.shape[1], values.shape[0]))
+    if resolution < 1:
+        raise UserError(f"resolution is {resolution}, expected the long side of the resized map in pixels: try 256")
+    shrink = min(1.0, resolution / max(size))
+    width, height = (max(1, round(side * shrink)) for side in size)
+    with stage("upsampling"):
+        return heatmap(values, (width, height)), size
+
+
+def to_pixels(xyxy: npt.NDArray[Any], surface: FloatArray, size: tuple[int, int]) -> FloatArray:
+    """Boxes from the grid of ``surface`` to an image of ``size``; its far border lands exactly on the image's.
+
+    >>> to_pixels(np.array([[1, 0, 3, 2]]), np.zeros((2, 4), np.float32), (400, 200)).tolist()
+    [[100.0, 0.0, 300.0, 200.0]]
+    """
+    height, width = surface.shape
+    return np.asarray(xyxy * np.array([*size, *size]) / np.array([width, height, width, height]), np.float32)
+
+
+def as_thresholds(thresholds: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """A list of fractions of a map's range.
+
+    Raises:
+        UserError: it is no list, or one of them does not lie in [0, 1].
+
+    >>> as_thresholds([0, 0.5]).tolist()
+    [0.0, 0.5]
+    """
+    cuts = np.asarray(thresholds, np.float64)
+    if cuts.ndim != 1 or not ((cuts >= 0) & (cuts <= 1)).all():
+        raise UserError("thresholds: expected a list of fractions of the map's range in [0, 1]")
+    return cuts

@@ -1,0 +1,24 @@
+"""The door to numba: compiled on first call, without the interpreter's lock, and kept on disk where possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """Compile a function over arrays and numbers with numba.
+
+    >>> @compiled
+    ... def last(values):
+    ...     return values[len(values) - 1]
+    """
+    try:
+        return cast(Function, numba.njit(nogil=True, cache=True)(function))
+    except RuntimeError:
+        # Neither the package's folder nor the user's can be written, or the source is no file: compile each time.
+        return cast(Function, numba.njit(nogil=True)(function))

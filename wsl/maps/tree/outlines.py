@@ -1,0 +1,80 @@
+"""The part with the longest reach: twice the area that an outline encloses, holes and what lies in them included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.maps.tree.compiled import compiled
+
+Integers = npt.NDArray[np.int64]
+Levels = npt.NDArray[Any]
+
+
+@compiled
+def largest_outlines(
+    levels: Levels, xyxy: Integers, first: Integers, blocks: Integers, holes: Integers,
+    since: Integers, until: Integers, count: int,
+) -> Integers:  # fmt: skip
+    """At each threshold the part whose outline encloses most, of equals the one that begins last; -1 for none.
+
+    An outline runs through the centres of a part's outermost pixels, as OpenCV's ``contourArea`` takes it, and a part
+    begins at its first pixel in reading order. (A part inside another one's hole is never the largest, so this is
+    the first of the largest contours in the order of ``findContours``, which lists them from the last to the first.)
+
+    Shape:
+        ``levels`` is (h, w), the rest an entry or row a part: its half-open box in pixels, its first pixel ``y * w +
+        x``, twice the area of its 2x2 blocks, its number of holes, and the thresholds ``until <= i < since`` at which
+        it stands. The result is (``count``,).
+    """
+    best = np.full(count, -1, np.int64)
+    # What a threshold's largest outline encloses at least: a part's blocks, as long as no hole is known.
+    least = np.zeros(count, np.int64)
+    for part in range(len(blocks)):
+        for i in range(until[part], since[part]):
+            least[i] = max(least[i], blocks[part])
+    area, start = np.full(count, -1, np.int64), np.empty(count, np.int64)
+    for part in range(len(blocks)):
+        most = 2 * (xyxy[part, 2] - xyxy[part, 0] - 1) * (xyxy[part, 3] - xyxy[part, 1] - 1)
+        hopeful = False
+        for i in range(until[part], since[part]):
+            hopeful |= most >= least[i]
+        if not hopeful:
+            continue
+        enclosed = blocks[part] if holes[part] == 0 else outline_area(levels, first[part], since[part])
+        for i in range(until[part], since[part]):
+            if enclosed > area[i] or (enclosed == area[i] and first[part] > start[i]):
+                best[i], area[i], start[i] = part, enclosed, first[part]
+            least[i] = max(least[i], enclosed)
+    return best
+
+
+@compiled
+def outline_area(levels: Levels, first: int, level: int) -> int:
+    """Twice the area inside the outline of the part, of a level or higher, that begins at a pixel.
+
+    Shape:
+        ``levels`` is (h, w), the first pixel in reading order is given as ``y * w + x``.
+    """
+    height, width = levels.shape
+    steps_x, steps_y = (1, 1, 0, -1, -1, -1, 0, 1), (0, 1, 1, 1, 0, -1, -1, -1)
+    y, x = first // width, first % width
+    start_x, start_y, start_step, area, step = x, y, -1, 0, 0
+    while True:
+        # Clockwise from behind: the pixel that one came from is looked at last.
+        for turn in range(5, 13):
+            ahead = (step + turn) & 7
+            next_x, next_y = x + steps_x[ahead], y + steps_y[ahead]
+            if 0 <= next_x < width and 0 <= next_y < height and levels[next_y, next_x] >= level:
+                break
+        else:
+            return 0
+        if x == start_x and y == start_y:
+            if start_step == ahead:
+                return area
+            if start_step < 0:
+                start_step = ahead
+        area += x * next_y - next_x * y
+        x, y, step = next_x, next_y, ahead

@@ -1,0 +1,149 @@
+"""How many images' boxes fit, at each threshold of their maps: what MaxBoxAcc and MaxBoxAccV2 take the maximum of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl import maps as class_maps
+from wsl.boxes import BoolArray
+from wsl.errors import UserError
+from wsl.maps.overlaps import Protocol
+from wsl.maps.sweep import Candidates
+from wsl.metrics.overlap import require_iou_threshold
+
+Doubles = npt.NDArray[np.float64]
+
+
+class BoxAccuracy(NamedTuple):
+    """Accuracy at one IoU level, and the map threshold that reaches it."""
+
+    iou_threshold: float
+    accuracy: float
+    map_threshold: float
+
+
+def max_box_acc(
+    maps: Sequence[npt.ArrayLike],
+    boxes: Sequence[npt.ArrayLike],
+    iou_thresholds: Sequence[float] = (0.3, 0.5, 0.7),
+    *,
+    protocol: Protocol = "default",
+    candidates: Candidates = "largest",
+    sizes: Sequence[tuple[int, int]] | None = None,
+    num_thresholds: int = 100,
+) -> tuple[BoxAccuracy, ...]:
+    """The fraction of images whose map gives a right box, at the best map threshold of the data set.
+
+    At each of ``num_thresholds`` even thresholds from 0 on a map's box, or with ``candidates="all"`` any of its boxes,
+    is right when its IoU with a box of the image reaches the level. Right answers are counted per threshold over all
+    images, and the best threshold (of equals the lowest) is one for the data set at each IoU level, never one an image.
+    It is picked on the same images, so the number is optimistic. `wsl.maps.overlaps` says how ``protocol`` has maps and
+    boxes; ``wsolevaluation`` takes maps as `wsl.maps.benchmark_map` makes them and boxes in their cells, whole
+    numbers, inclusive far corners.
+
+    Shape:
+        one (h, w) map, one (4,) or (n, 4) xyxy array and one (width, height) an image; without ``sizes`` boxes are
+        in cells of their map.
+
+    Raises:
+        UserError: lengths differ, nothing was given, or a map, box, level or count is out of range.
+
+    Source: Choe et al., Evaluating Weakly Supervised Object Localization Methods Right, CVPR 2020: MaxBoxAcc.
+
+    >>> max_box_acc([[[0, 2, 4, 1]]], [[1, 0, 3, 1]], iou_thresholds=[0.5])
+    (BoxAccuracy(iou_threshold=0.5, accuracy=1.0, map_threshold=0.0),)
+    """
+    thresholds = map_thresholds(num_thresholds, protocol)
+    levels = iou_levels(iou_thresholds)
+    if sizes is not None and len(sizes) != len(maps):
+        raise UserError(f"{len(maps)} maps with {len(sizes)} sizes, expected as many of each")
+    if len(maps) != len(boxes) or not len(maps):
+        raise UserError(f"{len(maps)} maps with boxes of {len(boxes)} images, expected as many, at least 1")
+    items = zip(maps, boxes, strict=True) if sizes is None else zip(maps, boxes, sizes, strict=True)
+    hits = np.zeros((len(levels), num_thresholds), np.int64)
+    for best in class_maps.sweep_overlaps(items, thresholds, protocol=protocol, candidates=candidates):
+        hits += reached(best, levels)
+    chosen = np.argmax(hits, axis=1)
+    return tuple(
+        BoxAccuracy(level, float(row[i] / len(maps)), float(thresholds[i]))
+        for level, row, i in zip(levels, hits, chosen, strict=True)
+    )
+
+
+def max_box_acc_v2(
+    maps: Sequence[npt.ArrayLike],
+    boxes: Sequence[npt.ArrayLike],
+    iou_thresholds: Sequence[float] = (0.3, 0.5, 0.7),
+    *,
+    protocol: Protocol = "default",
+    sizes: Sequence[tuple[int, int]] | None = None,
+    num_thresholds: int = 1000,
+) -> float:
+    """MaxBoxAccV2: `max_box_acc` with all boxes as candidates, the mean over the IoU levels.
+
+    Shape:
+        as for `max_box_acc`.
+
+    Raises:
+        UserError: as for `max_box_acc`.
+
+    Source: Choe et al., Evaluation for Weakly Supervised Object Localization: Protocol, Metrics, and Datasets,
+    TPAMI 2022, section 4.
+
+    >>> max_box_acc_v2([[[0, 4, 0, 1]]], [[1, 0, 2, 1]], iou_thresholds=[0.5, 0.9])
+    1.0
+    """
+    found = max_box_acc(
+        maps,
+        boxes,
+        iou_thresholds,
+        protocol=protocol,
+        candidates="all",
+        sizes=sizes,
+        num_thresholds=num_thresholds,
+    )
+    return math.fsum(level.accuracy for level in found) / len(found)
+
+
+def reached(overlaps: Doubles, levels: Sequence[float]) -> BoolArray:
+    """Which IoU levels each threshold's overlap reaches, (levels, thresholds).
+
+    >>> reached(np.array([0.2, 0.5]), [0.1, 0.5]).tolist()
+    [[True, True], [False, True]]
+    """
+    return np.asarray(overlaps >= np.array(levels)[:, None])
+
+
+def map_thresholds(count: int, protocol: str) -> Doubles:
+    """Even thresholds from 0 on, with the rounding of the protocol: the benchmark's are multiples of a step.
+
+    Raises:
+        UserError: fewer than one.
+
+    >>> map_thresholds(4, "default").tolist()
+    [0.0, 0.25, 0.5, 0.75]
+    """
+    if count < 1:
+        raise UserError(f"number of thresholds is {count}, expected 1 or more: try 100")
+    return np.asarray(np.arange(count) * (1 / count) if protocol == "wsolevaluation" else np.arange(count) / count)
+
+
+def iou_levels(iou_thresholds: Sequence[float]) -> tuple[float, ...]:
+    """IoU levels, at least one.
+
+    Raises:
+        UserError: none, or one that everything or nothing would reach.
+
+    >>> iou_levels([0.5])
+    (0.5,)
+    """
+    for level in iou_thresholds:
+        require_iou_threshold(level)
+    if not len(iou_thresholds):
+        raise UserError("no IoU thresholds, expected at least one: try (0.3, 0.5, 0.7)")
+    return tuple(float(level) for level in iou_thresholds)

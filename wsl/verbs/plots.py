@@ -1,0 +1,144 @@
+"""The pictures of an evaluation: its figures, and a gallery of what went wrong."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from wsl.boxes import Boxes
+from wsl.data import read_image
+from wsl.draw import contact_sheet, draw_comparison, fit_into, plot_classes, plot_curves, plot_overlaps, save_image
+from wsl.errors import BadImageError
+from wsl.metrics import FAILURES, Evaluation, Failure, accuracy_curves, box_iou, failures
+from wsl.results import BoxOrigin, EvaluationReport, Localization, Metric
+from wsl.samples import Sample
+
+log = logging.getLogger("wsl")
+
+EXAMPLES = 12
+CELL = (360, 270)
+
+
+class Plots:
+    """Collects what the pictures need, image by image: an overlap a pair, and the most confident failures."""
+
+    def __init__(self, folder: Path, *, examples: int = EXAMPLES) -> None:
+        self.folder = folder
+        self.counts: Counter[Failure] = Counter()
+        self._examples = examples
+        self._overlaps: list[float] = []
+        self._worst: dict[Failure, list[tuple[float, int, Localization, Sample, str]]] = {}
+        self._seen = 0
+
+    def update(self, found: Localization, sample: Sample) -> None:
+        """Take in one image."""
+        if sample.boxes is None:
+            return
+        for label, reason in failures(found, sample).items():
+            boxes, instances = found.boxes.of(label), sample.boxes.of(label).xyxy
+            if len(boxes):
+                best = boxes.xyxy[np.argmax(boxes.scores)]
+                self._overlaps.append(float(box_iou(best, instances).max()))
+            self._seen += 1
+            if reason is not None:
+                self.counts[reason] += 1
+                self._remember(reason, found, sample, label)
+
+    def _remember(self, reason: Failure, found: Localization, sample: Sample, label: str) -> None:
+        heap = self._worst.setdefault(reason, [])
+        score = found.scores.get(label, max(found.boxes.of(label).scores, default=0.0))
+        small = Localization(
+            path=sample.path, size=found.size, scores=dict([*found.scores.items()][:1]), boxes=found.boxes
+        )
+        heapq.heappush(heap, (float(score), -self._seen, small, sample, label))
+        if len(heap) > self._examples:
+            heapq.heappop(heap)
+
+    def save(self, evaluation: Evaluation, report: EvaluationReport) -> list[Path]:
+        """Write all pictures that something was measured for."""
+        self._accuracy(evaluation, report)
+        self._max_box_acc(evaluation, report.protocol)
+        recall, precision = evaluation.pixels.curve()
+        if len(recall):
+            plot_curves(
+                self.folder / "pixel_precision.png",
+                {"class maps": (recall, precision)},
+                x="recall of object pixels",
+                y="precision",
+                title="Pixels over all map thresholds (PxAP is the area)",
+            )
+        if self._overlaps:
+            plot_overlaps(self.folder / "overlaps.png", self._overlaps, title="Overlap of boxes and objects")
+        plot_classes(self.folder / "classes.png", _by_class(report))
+        for reason in FAILURES:
+            self._gallery(reason)
+        return sorted(self.folder.glob("*.png"))
+
+    def _accuracy(self, evaluation: Evaluation, report: EvaluationReport) -> None:
+        choice = evaluation.choice
+        measure = f"CorLoc (pairs), IoU {choice.iou_threshold:g}"
+        names = {"largest": f"{measure}, largest part", "peak": f"{measure}, part of the peak"}
+        curves = {names[rule]: (choice.thresholds, curve) for rule, curve in choice.accuracies().items() if curve.any()}
+        if not curves:
+            return
+        best = choice.choose()
+        marks = _mark(report.boxes)
+        marks[f"best on this split (optimistic): {best.threshold:g}"] = best.threshold
+        plot_curves(
+            self.folder / "accuracy_over_threshold.png",
+            curves,
+            x="map threshold",
+            y="right boxes",
+            marks=marks,
+            title="Box accuracy over the map threshold",
+        )
+
+    def _max_box_acc(self, evaluation: Evaluation, protocol: str) -> None:
+        curves = {
+            f"{type(metric).__name__}, IoU {level:g}": (np.arange(len(curve)) / len(curve), curve)
+            for metric in evaluation.max_boxes
+            for level, curve in accuracy_curves(metric).items()
+            if curve.any()
+        }
+        if curves:
+            place = self.folder / "max_box_acc_over_threshold.png"
+            plot_curves(place, curves, x="map threshold", y="right boxes", title=f"MaxBoxAcc, protocol {protocol}")
+
+    def _gallery(self, reason: Failure) -> None:
+        """The failures of one kind on one page, the most confident first; images that cannot be read are left out."""
+        pictures, titles = [], []
+        for score, _, found, sample, label in sorted(self._worst.get(reason, []), key=lambda one: (-one[0], -one[1])):
+            try:
+                photo = fit_into(read_image(sample.path), CELL)
+            except BadImageError as error:
+                log.info("not in the gallery: %s", error)
+                continue
+            assert sample.boxes is not None
+            predicted = _fitted(found.boxes.of(label), found.size, photo.shape)
+            pictures.append(draw_comparison(photo, predicted, _fitted(sample.boxes.of(label), found.size, photo.shape)))
+            top = next(iter(found.scores), "")
+            taken = f" taken for {top}" if reason == "wrong class" else ""
+            titles.append(f"{sample.path.stem} · {label}{taken} {score:.2f}")
+        if pictures:
+            heading = f"{reason}: {self.counts[reason]} of {self._seen} (image, class) pairs"
+            path = self.folder / f"failures-{reason.replace(' ', '-')}.png"
+            save_image(path, contact_sheet(pictures, columns=4, titles=titles, heading=heading, cell=CELL))
+
+
+def _mark(boxes: BoxOrigin | None) -> dict[str, float]:
+    return {} if boxes is None or boxes.threshold is None else {f"{boxes.origin}: {boxes.threshold:g}": boxes.threshold}
+
+
+def _by_class(report: EvaluationReport) -> list[Metric]:
+    wanted = ("mAP", "pointing", "CorLoc", "AP50", "MaxBoxAcc@0.5", "mIoU")
+    return [metric for metric in report.metrics if metric.name in wanted]
+
+
+def _fitted(boxes: Boxes, size: tuple[int, int], shape: tuple[int, ...]) -> Boxes:
+    """Boxes of an image of ``size`` on a picture of that image."""
+    scale = np.array([shape[1] / size[0], shape[0] / size[1]] * 2, np.float32)
+    return Boxes(xyxy=boxes.xyxy * scale, labels=boxes.labels, scores=boxes.scores, difficult=boxes.difficult)
