@@ -140,9 +140,16 @@ def lakes(order: Order, offsets: Offsets, rings: Rings, width: int, stride: int)
     toward = np.empty(256, np.int64)
     for ring in range(256):
         toward[ring] = HOLE_AT[ring, 0] * stride + HOLE_AT[ring, 1]
-    parts, count = OUTSIDE, 0
+    pits = np.zeros(levels, np.bool_)
+    for level in range(levels - 1):
+        for i in range(offsets[level], offsets[level + 1]):
+            pits[level] |= HOLE_EVENT[rings[np.uint64(order[np.uint64(i)])]] == BEGINS
+    parts, count, standing = OUTSIDE, 0, 0
     begin(root, state, OUTSIDE, 0, 0, 0)
     for level in range(levels - 2):
+        # What is passed over while there is no hole belongs to the outside, and leads there.
+        if standing == 0 and not pits[level]:
+            continue
         # The outside is never written down.
         state[OUTSIDE, SINCE] = level
         records = with_room(records, count, min(parts, 4 * (offsets[level + 1] - offsets[level])))
@@ -153,6 +160,7 @@ def lakes(order: Order, offsets: Offsets, rings: Rings, width: int, stride: int)
             number, column = np.int32(pixel), np.int32(pixel & (stride - 1))
             if event == BEGINS:
                 parts += 1
+                standing += 1
                 begin(root, state, parts, number, column, level)
                 labels[np.uint64(pixel)] = parts
                 continue
@@ -164,6 +172,7 @@ def lakes(order: Order, offsets: Offsets, rings: Rings, width: int, stride: int)
                         beside = pixel + PLACES[bit][0] * stride + PLACES[bit][1]
                         other = find(root, label_at(labels, rings, toward, beside))
                         if other != part:
+                            standing -= 1
                             count = record(state, other, level, records, count)
                             if min(part, other) == OUTSIDE:
                                 root[max(part, other)] = part = OUTSIDE
