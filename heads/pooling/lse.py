@@ -5,10 +5,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from heads._checks import accumulation_dtype, check_maps, check_number
+from heads._checks import accumulation_dtype, check_learnable, check_maps, check_number, check_per_map
 from heads.pooling._pooling import Pooling
 from heads.pooling.gap import gap
 from heads.pooling.gmp import gmp
+from heads.pooling.softpool import softpool_weights
 
 # Beyond these the result is its limit, to the last digit of any map, and 1 / beta could leave float32.
 _FLATTEST, _SHARPEST = 1e-12, 1e30
@@ -18,13 +19,13 @@ def lse(maps: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     """The log-sum-exp of each map: log(mean(exp(beta * map))) / beta.
 
     ``beta`` is the sharpness: towards 0 the result is GAP's, towards infinity GMP's, and both limits may be
-    given. A scalar tensor is taken as positive and receives its gradient.
+    given. A tensor is one sharpness, or one for each map (C,), taken as positive, and receives its gradient.
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape; beta negative, NaN or no scalar.
+        TypeError, ValueError: ``maps`` of another kind or shape; beta negative, NaN or of another shape.
 
     Source: Pinheiro and Collobert, From image-level to pixel-level labeling, CVPR 2015, equation 3.
 
@@ -35,8 +36,7 @@ def lse(maps: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     """
     check_maps(maps)
     if isinstance(beta, Tensor):
-        if beta.ndim != 0 or not beta.is_floating_point():
-            raise ValueError(f"beta has shape {tuple(beta.shape)} and {beta.dtype}, expected a floating point scalar")
+        check_per_map(beta, maps, "beta")
         beta = beta.to(accumulation_dtype(maps)).clamp(_FLATTEST, _SHARPEST)
     else:
         beta = _check_beta(beta)
@@ -46,7 +46,8 @@ def lse(maps: Tensor, beta: float | Tensor = 1.0) -> Tensor:
             return gmp(maps)
     values = maps.flatten(-2).to(accumulation_dtype(maps))
     peak = values.detach().amax(-1, keepdim=True)
-    scores = peak.squeeze(-1) + _log_mean_exp(beta * (values - peak)) / beta
+    along = beta[..., None] if isinstance(beta, Tensor) else beta
+    scores = peak.squeeze(-1) + _log_mean_exp(along * (values - peak)) / beta
     return scores.to(maps.dtype)
 
 
@@ -71,7 +72,8 @@ class LSE(Pooling):
     """Log-sum-exp pooling: a soft maximum of sharpness beta, between GAP (0) and GMP (inf).
 
     With ``learnable`` the sharpness starts at beta and is trained; it is kept as its logarithm, the parameter
-    ``log_beta``, and so stays positive. The repr tells how the module was made, `sharpness` where it stands.
+    ``log_beta``, and so stays positive. With ``classes`` each map has a sharpness of its own ("auto": a head gives
+    the number). The repr tells how the module was made, `sharpness` where it stands.
 
     >>> LSE(beta=4)
     lse(beta=4)
@@ -79,26 +81,39 @@ class LSE(Pooling):
     1.0
     """
 
-    def __init__(self, beta: float = 1.0, *, learnable: bool = False) -> None:
+    def __init__(self, beta: float = 1.0, *, learnable: bool = False, classes: int | str | None = None) -> None:
         super().__init__()
-        if not isinstance(learnable, bool):
-            raise TypeError(f"learnable is {learnable!r}, expected True or False")
         self.beta = _check_beta(beta)
-        self.learnable = learnable
+        self.learnable, self.classes = check_learnable(learnable, classes)
         if learnable and not _FLATTEST <= self.beta <= _SHARPEST:
             raise ValueError(f"beta is {beta}, a limit that cannot be learnt from: start at beta=1")
-        self.log_beta = nn.Parameter(torch.tensor(math.log(self.beta))) if learnable else None
+        shape = () if self.classes is None else (self.classes,)
+        self.log_beta = nn.Parameter(torch.full(shape, math.log(self.beta))) if learnable else None
 
     @property
-    def sharpness(self) -> float:
-        """The beta in use: learnt, or as given."""
-        return self.beta if self.log_beta is None else math.exp(self.log_beta.item())
+    def sharpness(self) -> float | list[float]:
+        """The beta in use, learnt or as given; a list where each map has its own."""
+        return self.beta if self.log_beta is None else self.log_beta.detach().double().exp().tolist()
 
     def forward(self, maps: Tensor) -> Tensor:
         """Class maps to scores: see `lse`."""
+        return lse(maps, self._beta())
+
+    def weights(self, maps: Tensor) -> Tensor:
+        """The softmax of beta times each map, which is the gradient; the limits are those of GAP and GMP."""
+        check_maps(maps)
+        beta = self._beta()
+        if not isinstance(beta, Tensor):
+            return softpool_weights(maps, beta)
+        check_per_map(beta, maps, "beta")
+        logits = maps.flatten(-2).to(accumulation_dtype(maps))
+        sharpened = beta[..., None] * (logits - logits.amax(-1, keepdim=True))
+        return sharpened.softmax(-1).to(maps.dtype).reshape(maps.shape)
+
+    def _beta(self) -> float | Tensor:
         if self.log_beta is None:
-            return lse(maps, self.beta)
+            return self.beta
         # Not in half precision, where the exponential of a logarithm is off by percents; and the clamp of lse
         # would come too late for the gradient of an exponential that has overflown.
         log_beta = self.log_beta.to(accumulation_dtype(self.log_beta))
-        return lse(maps, log_beta.clamp(math.log(_FLATTEST), math.log(_SHARPEST)).exp())
+        return log_beta.clamp(math.log(_FLATTEST), math.log(_SHARPEST)).exp()

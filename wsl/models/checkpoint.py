@@ -7,6 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from wsl import config
 from wsl.config import ModelConfig, Preprocessing
@@ -72,7 +73,7 @@ def create(
     """The model that the settings of ``wsl-train`` describe, before it is trained.
 
     Where ``settings.weights`` names another run, its backbone goes on from there, and its head too if it has the
-    same classes and maps per class.
+    same classes and maps per class, and the pooling makes maps of the same kind.
 
     Raises:
         UserError: an unknown name, or weights of another backbone.
@@ -93,9 +94,18 @@ def create(
         if before.recipe.backbone != settings.backbone:
             raise UserError(f"{start} has the backbone {before.recipe.backbone}, expected {settings.backbone}")
         model.backbone.load_state_dict(before.backbone.state_dict())
-        if (before.classes, before.recipe.maps_per_class) == (model.classes, settings.maps_per_class):
+        same_maps = before.recipe.maps_per_class == settings.maps_per_class and _alike(
+            before.head.conv, model.head.conv
+        )
+        if before.classes == model.classes and same_maps:
             model.head.conv.load_state_dict(before.head.conv.state_dict())
     return model
+
+
+def _alike(one: nn.Module, other: nn.Module) -> bool:
+    """Whether the two convolutions hold weights of the same kind and shape."""
+    shapes = ({name: tensor.shape for name, tensor in module.state_dict().items()} for module in (one, other))
+    return type(one) is type(other) and next(shapes) == next(shapes)
 
 
 def _run_file(weights: str) -> Path | None:

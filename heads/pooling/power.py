@@ -1,0 +1,115 @@
+"""Power-average pooling, GeM: from the average to the maximum by one exponent."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from heads._checks import accumulation_dtype, check_learnable, check_maps, check_number, check_per_map
+from heads.pooling._pooling import Pooling
+from heads.pooling.lse import lse
+
+# Beyond these the result is its limit, and exp(log p) could leave the range of floats.
+_LOWEST, _HIGHEST = 1e-6, 1e6
+
+
+def gem(maps: Tensor, p: float | Tensor = 3.0, *, eps: float = 1e-6) -> Tensor:
+    """The power mean of each map: mean(x ** p) ** (1 / p), with x = max(map, eps).
+
+    ``p = 1`` is the average of maps above eps, towards infinity it is the maximum (which may be given). A tensor is
+    one exponent, or one for each map (C,), taken as positive, and receives its gradient.
+
+    Shape:
+        (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
+
+    Raises:
+        TypeError, ValueError: ``maps`` of another kind or shape; p not above 0 or of another shape; eps not above 0.
+
+    Source: Radenovic et al., Fine-tuning CNN image retrieval with no human annotation (GeM), TPAMI 2018, equation 3.
+
+    >>> round(gem(torch.tensor([[[3.0, 4.0]]]), p=2).item() ** 2, 4)  # (9 + 16) / 2
+    12.5
+    """
+    check_maps(maps)
+    values = maps.to(accumulation_dtype(maps)).clamp(min=_check_eps(eps))
+    if isinstance(p, Tensor):
+        check_per_map(p, maps, "p")
+        p = p.to(values.dtype).clamp(_LOWEST, _HIGHEST)
+    else:
+        p = _check_p(p)
+    # By the logarithm, as x ** p would overflow; the power mean of x is the log-sum-exp of log x.
+    return lse(values.log(), p).exp().to(maps.dtype)
+
+
+def _check_p(p: object) -> float:
+    number = check_number(p, "p")
+    if number <= 0:
+        raise ValueError(f"p is {number}, expected an exponent above 0: try p=3")
+    return number
+
+
+def _check_eps(eps: object) -> float:
+    number = check_number(eps, "eps")
+    if not 0 < number < math.inf:
+        raise ValueError(f"eps is {number}, expected a small number above 0: try eps=1e-6")
+    return number
+
+
+class GeM(Pooling):
+    """Power-average pooling: mean(x ** p) ** (1 / p) of each map, p = 1 the average, p = inf the maximum.
+
+    With ``learnable`` the exponent starts at p and is trained; it is kept as its logarithm, the parameter ``log_p``,
+    and so stays positive. With ``classes`` each map has an exponent of its own ("auto": a head gives the number).
+
+    Values below ``eps`` count as eps: meant for maps of 0 or more, it sees nothing of how negative a map is.
+
+    >>> GeM()
+    gem(p=3)
+    >>> GeM(p=1, learnable=True, classes=2).exponent
+    [1.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        p: float = 3.0,
+        *,
+        learnable: bool = False,
+        classes: int | str | None = None,
+        eps: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        self.p, self.eps = _check_p(p), _check_eps(eps)
+        self.learnable, self.classes = check_learnable(learnable, classes)
+        if learnable and not _LOWEST <= self.p <= _HIGHEST:
+            raise ValueError(f"p is {p}, a limit that cannot be learnt from: start at p=3")
+        shape = () if self.classes is None else (self.classes,)
+        self.log_p = nn.Parameter(torch.full(shape, math.log(self.p))) if learnable else None
+
+    @property
+    def exponent(self) -> float | list[float]:
+        """The p in use, learnt or as given; a list where each map has its own."""
+        return self.p if self.log_p is None else self.log_p.detach().double().exp().tolist()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Class maps to scores: see `gem`."""
+        return gem(maps, self._exponent(), eps=self.eps)
+
+    def weights(self, maps: Tensor) -> Tensor:
+        """The gradient, 1/n * (x / score) ** (p - 1) and 0 below eps: the sum of weight times value is the score.
+
+        A power mean of k-fold values is k-fold, so its gradient shares it out among them (Euler's theorem).
+        """
+        check_maps(maps)
+        with torch.enable_grad():
+            leaf = maps.detach().requires_grad_()
+            scores = self(leaf)
+            (weights,) = torch.autograd.grad(scores, leaf, torch.ones_like(scores))
+        return weights
+
+    def _exponent(self) -> float | Tensor:
+        if self.log_p is None:
+            return self.p
+        # Not in half precision, where the exponential of a logarithm is off by percents; clamped before the
+        # exponential, whose gradient would be infinite where it overflows.
+        log_p = self.log_p.to(accumulation_dtype(self.log_p))
+        return log_p.clamp(math.log(_LOWEST), math.log(_HIGHEST)).exp()
