@@ -61,6 +61,7 @@ class Attention(Pooling):
 
     def forward(self, maps: Tensor, features: Tensor | None = None) -> Tensor:
         """Class maps to scores, attending to the features, or to the maps themselves."""
+        check_maps(maps)
         return attention(maps, self.logits(maps if features is None else features))
 
     def logits(self, features: Tensor) -> Tensor:
