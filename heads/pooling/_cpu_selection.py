@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from heads.pooling._boundary import find_boundaries
+from heads.pooling._fused import chunks, runs_eagerly_on_cpu
 
 # Values a thread takes at a time: two such buffers fit the outer cache.
 _CHUNK = 1 << 20
@@ -24,20 +25,6 @@ def can_select_by_boundary(values: Tensor, count: int | torch.SymInt) -> bool:
     """
     n = values.shape[-1]
     return runs_eagerly_on_cpu(values) and values.numel() >= _WORTHWHILE and bool(n < 64 * count < 64 * n < 1 << 30)
-
-
-def runs_eagerly_on_cpu(values: Tensor) -> bool:
-    """Whether these are plain float32 or float64 tensors of the CPU, and no compiler traces.
-
-    >>> runs_eagerly_on_cpu(torch.ones(3)), runs_eagerly_on_cpu(torch.ones(3, device="meta"))
-    (True, False)
-    """
-    return (
-        not torch.compiler.is_compiling()
-        and type(values) is Tensor
-        and values.device.type == "cpu"
-        and values.dtype in (torch.float32, torch.float64)
-    )
 
 
 def select_rows(rows: Tensor, count: int, largest: bool) -> tuple[Tensor, Tensor]:
@@ -56,9 +43,8 @@ def select_rows(rows: Tensor, count: int, largest: bool) -> tuple[Tensor, Tensor
         return top.values.mean(-1), _mark(top.indices, chosen)
     above = count if largest else n - count
     sums = rows.new_empty(len(rows))
-    buffer = rows.new_empty(min(len(rows), rows_at_a_time(n)), n)
-    for start in range(0, len(rows), len(buffer)):
-        part = slice(start, start + len(buffer))
+    buffer = torch.empty_like(rows[chunks(rows, _CHUNK)[0]])
+    for part in chunks(rows, _CHUNK):
         values = rows[part]
         weights = buffer[: len(values)]
         boundary = find_boundaries(values, above, weights)
@@ -88,11 +74,6 @@ def are_ties_common(rows: Tensor, count: int, largest: bool) -> bool:
     """Whether more than a quarter of a dozen of the rows have equal values on both sides of the boundary."""
     sample = rows[:: max(1, len(rows) // 8)].topk(count + 1, largest=largest).values
     return (sample[:, -1] == sample[:, -2]).float().mean().item() > 0.25
-
-
-def rows_at_a_time(n: int) -> int:
-    """How many rows of ``n`` values make a chunk."""
-    return max(1, _CHUNK * torch.get_num_threads() // n)
 
 
 class SelectedMean(torch.autograd.Function):
@@ -140,9 +121,7 @@ class Spread(torch.autograd.Function):
         rows = chosen.view(torch.uint8).reshape(-1, chosen.shape[-1])
         weights = weights.reshape(-1, 1)
         spread = weights.new_empty(rows.shape)
-        step = rows_at_a_time(rows.shape[-1])
-        for start in range(0, len(rows), step):
-            part = slice(start, start + step)
+        for part in chunks(rows, _CHUNK):
             spread[part].copy_(rows[part]).mul_(weights[part])
         return spread.view(chosen.shape)
 
