@@ -26,6 +26,8 @@ VARIANTS = [
     "mixed(lam=0.2, mode=learned)",
     "mixed(lam=0.3, mode=random)",
     "gem(p=1.5, learnable=True, classes=3)",
+    "gem(p=2, of=probabilities)",
+    "gem(p=1.5, learnable=True, classes=3, of=probabilities)",
     "softpool(beta=0.3)",
     "stochastic(probability=softmax)",
     "csra(heads=4, lam=0.5)",
@@ -77,7 +79,7 @@ def random_maps(*shape, dtype=torch.float32, seed=0):
 @pytest.fixture
 def fit(spec):
     """Makes maps those that the pooling is meant for."""
-    positive = spec in ("stochastic", "linear(of=values)") or spec.startswith("gem")
+    positive = spec in ("stochastic", "linear(of=values)") or ("gem" in spec and "of=" not in spec)
     return torch.abs if positive else lambda maps: maps
 
 
