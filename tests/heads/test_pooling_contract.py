@@ -131,16 +131,16 @@ def test_it_keeps_the_dtype_and_accumulates_above_half_precision(pooling, dtype)
 
 
 def test_the_gradient_is_the_derivative(pooling, spec, fit):
-    maps = fit(random_maps(2, 3, 3, 4, dtype=torch.float64)).requires_grad_()
+    maps = fit(random_maps(1, 3, 3, 4, dtype=torch.float64)).requires_grad_()
     assert torch.autograd.gradcheck(pooling.double(), (maps,))
     if spec.startswith(SMOOTH):
-        assert torch.autograd.gradgradcheck(pooling, (maps,))
+        assert torch.autograd.gradgradcheck(pooling, (maps.detach()[..., :2, :2].requires_grad_(),))
 
 
 @pytest.mark.parametrize("spec", [spec for spec in SPECS if is_learnt(spec)])
 def test_the_gradient_of_what_is_learnt_is_the_derivative(pooling, fit):
     pooling.double()
-    maps = fit(random_maps(2, 3, 3, 4, dtype=torch.float64))
+    maps = fit(random_maps(1, 3, 2, 3, dtype=torch.float64))
     names = [name for name, _ in pooling.named_parameters()]
 
     def scores(*values):
