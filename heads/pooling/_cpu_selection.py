@@ -71,8 +71,8 @@ def _mark(indices: Tensor, marks: Tensor) -> Tensor:
 
 
 def are_ties_common(rows: Tensor, count: int, largest: bool) -> bool:
-    """Whether more than a quarter of a dozen of the rows have equal values on both sides of the boundary."""
-    sample = rows[:: max(1, len(rows) // 8)].topk(count + 1, largest=largest).values
+    """Whether more than a quarter of eight rows have equal values on both sides of the boundary."""
+    sample = rows[:: -(-len(rows) // 8)].topk(count + 1, largest=largest).values
     return (sample[:, -1] == sample[:, -2]).float().mean().item() > 0.25
 
 
@@ -89,11 +89,15 @@ class SelectedMean(torch.autograd.Function):
         _, ctx.count, _ = inputs
         _, chosen = output
         ctx.mark_non_differentiable(chosen)
+        # Or a tensor of zeros would come as the gradient of the marks.
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(chosen)
         ctx.save_for_forward(chosen)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor | None, _: None) -> tuple[Tensor | None, None, None]:
+        if gradient is None:
+            return None, None, None
         (chosen,) = ctx.saved_tensors
         spread: Tensor = Spread.apply(gradient / ctx.count, chosen)
         return spread, None, None

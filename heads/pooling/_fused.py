@@ -20,8 +20,8 @@ Setting: TypeAlias = float | Tensor
 # For powers of two, which torch computes three times faster than those of e.
 LOG2_E = 1 / math.log(2)
 
-# Values a thread takes at a time: two such buffers fit the outer cache.
-_CHUNK = 1 << 19
+# Values a thread takes at a time: a few such buffers fit the outer cache.
+_CHUNK = 1 << 18
 # With fewer values in all, the calls cost more than they save.
 _WORTHWHILE = 1 << 15
 
@@ -66,12 +66,12 @@ def runs_eagerly_on_cpu(values: Tensor) -> bool:
 
 
 def chunks(rows: Tensor, values: int = _CHUNK) -> list[slice]:
-    """Slices of rows, of so many values for each thread.
+    """Slices of rows, of so many values for each thread, but of a third of the rows at most.
 
-    >>> chunks(torch.empty(500, 4))
-    [slice(0, ..., None)]
+    >>> chunks(torch.empty(4, 5))
+    [slice(0, 2, None), slice(2, 4, None)]
     """
-    step = max(1, values * torch.get_num_threads() // rows.shape[-1])
+    step = max(1, min(-(-len(rows) // 3), values * torch.get_num_threads() // rows.shape[-1]))
     return [slice(start, start + step) for start in range(0, len(rows), step)]
 
 
@@ -89,9 +89,13 @@ class _Fused(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Kernel, Tensor, Setting], output: tuple[Tensor, Tensor]) -> None:
         _keep(ctx, inputs, output)
         ctx.mark_non_differentiable(output[1])
+        # Or a tensor of zeros would come as the gradient of what is kept.
+        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, weights: Tensor, _: Tensor) -> tuple[None, Tensor, Tensor | None]:
+    def backward(ctx: Any, weights: Tensor | None, _: None) -> tuple[None, Tensor | None, Tensor | None]:
+        if weights is None:
+            return None, None, None
         values, scores, kept, setting = _kept(ctx)
         # torch.autograd.grad(is_grads_batched=True) asks no function for its vmap.
         pull = _pull_plainly if is_legacy_batchedtensor(weights) else _FusedGradient.apply

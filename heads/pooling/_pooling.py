@@ -61,4 +61,4 @@ class Pooling(Specified):
 
     def combine(self, maps: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and class maps from a head's features and the maps of all `branches`, (..., branches * C, H, W)."""
-        return self(maps), maps
+        return self.numbers(maps).squeeze(-1), maps

@@ -4,113 +4,83 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 
-from heads._checks import accumulation_dtype, check_learnable, check_maps, check_number, check_per_map
-from heads.pooling._fused import LOG2_E, Kernel, Setting, chunks
+from heads._checks import accumulation_dtype, check_choice, check_learnable, check_maps, check_number, check_per_map
 from heads.pooling._pooling import Pooling
+from heads.pooling._power_mean import power_mean
 from heads.pooling._weighting import FLATTEST, SHARPEST
+from heads.pooling.exp import Of
 from heads.pooling.gmp import gmp
-from heads.pooling.lse import log_mean, plain_lse, precise_log_mean_exp
+from heads.pooling.lse import lse
 
 # Beyond these the result is its limit, and exp(log p) could leave the range of floats.
 _LOWEST, _HIGHEST = 1e-6, 1e6
-# Exponents that need no logarithm.
-_WHOLE = (1.0, 2.0, 3.0)
+# 1 - x is then x's logarithm to the last digit of a double.
+_NEAR_ONE = -34.0
 
 
-def gem(maps: Tensor, p: float | Tensor = 3.0, *, eps: float = 1e-6) -> Tensor:
+def gem(maps: Tensor, p: float | Tensor = 3.0, *, of: Of = "values", eps: float = 1e-6) -> Tensor:
     """The power mean of each map: mean(x ** p) ** (1 / p), with x = max(map, eps).
 
     ``p = 1`` is the average of maps above eps, towards infinity it is the maximum (which may be given). A tensor is
-    one exponent, or one for each map (C,), taken as positive, and receives its gradient.
+    one exponent, or one for each map (C,), taken as positive, and receives its gradient. ``of="probabilities"``
+    takes the maps as logits: x = sigmoid(map), and the score is the logit of the pooled probability.
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape; p not above 0 or of another shape; eps not above 0.
+        TypeError, ValueError: ``maps`` of another kind or shape; p not above 0 or of another shape; eps not above 0;
+            another word for ``of``.
 
-    Source: Radenovic et al., Fine-tuning CNN image retrieval with no human annotation (GeM), TPAMI 2018, equation 3.
+    Source: Radenovic et al., Fine-tuning CNN image retrieval with no human annotation (GeM), TPAMI 2018, equation 3;
+    Viola et al., Multiple instance boosting, NIPS 2005 (the generalized mean of probabilities).
 
     >>> round(gem(torch.tensor([[[3.0, 4.0]]]), p=2).item() ** 2, 4)  # (9 + 16) / 2
     12.5
     """
     check_maps(maps)
-    eps = _check_eps(eps)
-    values = maps.flatten(-2).to(accumulation_dtype(maps))
+    check_choice(of, "of", ("values", "probabilities"))
+    dtype, lowest = accumulation_dtype(maps), _check_eps(eps)
     if isinstance(p, Tensor):
         check_per_map(p, maps, "p")
-        p = p.to(values.dtype).clamp(_LOWEST, _HIGHEST)
+        p = p.to(dtype).clamp(_LOWEST, _HIGHEST)
     else:
         p = _check_p(p)
+    if of == "probabilities":
+        return _of_probabilities(maps, p)
+    if not isinstance(p, Tensor):
         if p > SHARPEST:
-            return gmp(maps.clamp(min=eps))
+            return gmp(maps.clamp(min=lowest))
         p = max(p, FLATTEST)
-    return _kernel(eps)(values, p).to(maps.dtype)
+    return power_mean(maps.flatten(-2).to(dtype), p, lowest).to(maps.dtype)
 
 
-def _kernel(eps: float) -> Kernel:
-    return Kernel(
-        lambda values, p: _plain(values, p, eps),
-        lambda rows, p: _forward(rows, p, eps),
-        lambda weights, rows, p, scores, _: _gradient(weights, rows, p, scores, eps),
-    )
+def _of_probabilities(maps: Tensor, p: float | Tensor) -> Tensor:
+    """The logit of the power mean of sigmoid(map).
+
+    1 - mean(x ** p) is taken as the mean of 1 - x ** p, which has digits left where every x is next to 1.
+    """
+    if not isinstance(p, Tensor) and p > _HIGHEST:
+        return gmp(maps)
+    logits = maps.flatten(-2).to(accumulation_dtype(maps))
+    exponent = torch.as_tensor(p, dtype=logits.dtype, device=logits.device)
+    log_x = logsigmoid(logits)
+    near_one, far = _parts(log_x, exponent[..., None])
+    missing = torch.where(near_one, exponent[..., None].log() + logsigmoid(-logits), far)
+    peak = missing.detach().amax(-1, keepdim=True)
+    log_missing = peak.squeeze(-1) + (missing - peak).exp().mean(-1).log()
+    log_mean = lse(log_x.unsqueeze(-2), exponent)
+    near_one = log_missing - exponent.log() < _NEAR_ONE
+    far = (-torch.expm1(torch.where(near_one, -1, log_mean))).log()
+    return (log_mean - torch.where(near_one, log_missing - exponent.log(), far)).to(maps.dtype)
 
 
-def _plain(values: Tensor, p: Setting, eps: float) -> Tensor:
-    # By the logarithm, as x ** p would overflow; the power mean of x is the log-sum-exp of log x.
-    return plain_lse(values.clamp(min=eps).log(), p).exp()
-
-
-def _forward(rows: Tensor, p: Setting, eps: float) -> tuple[Tensor, Tensor]:
-    """As `_plain`, by the ratios to each row's maximum."""
-    scores = rows.new_empty(len(rows), 1)
-    buffer = torch.empty_like(rows[chunks(rows)[0]])
-    for part in chunks(rows):
-        values, exponent = rows[part], p[part] if isinstance(p, Tensor) else p
-        peak = values.amax(-1, keepdim=True).clamp_(min=eps)
-        ratios = _ratios(values, peak, eps, buffer[: len(values)])
-        if not isinstance(exponent, Tensor) and exponent in _WHOLE:
-            powers = ratios.pow_(exponent)
-        else:
-            powers = ratios.log2_().mul_(exponent).exp2_()
-        soft, near = log_mean(powers)
-        if len(near):
-            one = exponent[near] if isinstance(exponent, Tensor) else exponent
-            again = _ratios(values[near], peak[near], eps, torch.empty_like(values[near]))
-            soft[near] = precise_log_mean_exp(again.log_() * one)
-        scores[part] = peak * (soft / exponent).exp()
-    return scores, rows.new_empty(0)
-
-
-def _gradient(weights: Tensor, rows: Tensor, p: Setting, scores: Tensor, eps: float) -> tuple[Tensor, Tensor | None]:
-    """1/n * ratio ** (p - 1), with ratio = value / score; of p, score / p * mean(ratio ** p * log(ratio))."""
-    of_rows = torch.empty_like(rows)
-    of_p = torch.empty_like(scores) if isinstance(p, Tensor) else None
-    buffers = torch.empty_like(rows[chunks(rows)[0]]), torch.empty_like(rows[chunks(rows)[0]])
-    for part in chunks(rows):
-        values, exponent = rows[part], p[part] if isinstance(p, Tensor) else p
-        slopes = of_rows[part]
-        ratios, logs = (buffer[: len(values)] for buffer in buffers)
-        if not isinstance(exponent, Tensor) and exponent in _WHOLE:
-            _ratios(values, scores[part], eps, slopes).pow_(exponent - 1)
-            shares = weights[part] / rows.shape[-1]
-        else:
-            torch.log2(_ratios(values, scores[part], eps, ratios), out=logs)
-            torch.mul(logs, exponent, out=slopes).exp2_()
-            shares = weights[part] / slopes.sum(-1, keepdim=True)
-            if of_p is not None:
-                mean = logs.mul_(slopes).sum(-1, keepdim=True) * shares / LOG2_E
-                of_p[part] = scores[part] / exponent * mean
-            slopes.div_(ratios)
-        slopes.mul_(torch.ge(values, eps, out=logs)).mul_(shares)
-    return of_rows, of_p
-
-
-def _ratios(values: Tensor, unit: Tensor, eps: float, out: Tensor) -> Tensor:
-    """max(values, eps) / unit, and above 0 even where that is less than the smallest float."""
-    least = (eps / unit).clamp_(min=torch.finfo(values.dtype).tiny)
-    return torch.div(values, unit, out=out).clamp_(min=least)
+def _parts(log_x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    """Where x ** p is next to 1, and elsewhere log(1 - x ** p)."""
+    near_one = p * log_x > -math.exp(_NEAR_ONE)
+    return near_one, (-torch.expm1(torch.where(near_one, -1, p * log_x))).log()
 
 
 def _check_p(p: object) -> float:
@@ -133,7 +103,8 @@ class GeM(Pooling):
     With ``learnable`` the exponent starts at p and is trained; it is kept as its logarithm, the parameter ``log_p``,
     and so stays positive. With ``classes`` each map has an exponent of its own ("auto": a head gives the number).
 
-    Values below ``eps`` count as eps: meant for maps of 0 or more, it sees nothing of how negative a map is.
+    Values below ``eps`` count as eps: nothing is seen, and learnt, of how negative a map is. For class maps, which have
+    signs, there is ``of="probabilities"``: see `gem`.
 
     >>> GeM()
     gem(p=3)
@@ -147,9 +118,12 @@ class GeM(Pooling):
         *,
         learnable: bool = False,
         classes: int | str | None = None,
+        of: Of = "values",
         eps: float = 1e-6,
     ) -> None:
         super().__init__()
+        check_choice(of, "of", ("values", "probabilities"))
+        self.of: Of = of
         self.p, self.eps = _check_p(p), _check_eps(eps)
         self.learnable, self.classes = check_learnable(learnable, classes)
         if learnable and not _LOWEST <= self.p <= _HIGHEST:
@@ -158,18 +132,24 @@ class GeM(Pooling):
         self.log_p = nn.Parameter(torch.full(shape, math.log(self.p))) if learnable else None
 
     @property
+    def for_signed_maps(self) -> str | None:
+        """The argument to give where maps have signs; None where it was."""
+        return "of=probabilities" if self.of == "values" else None
+
+    @property
     def exponent(self) -> float | list[float]:
         """The p in use, learnt or as given; a list where each map has its own."""
         return self.p if self.log_p is None else self.log_p.detach().double().exp().tolist()
 
     def forward(self, maps: Tensor) -> Tensor:
         """Class maps to scores: see `gem`."""
-        return gem(maps, self._exponent(), eps=self.eps)
+        return gem(maps, self._exponent(), of=self.of, eps=self.eps)
 
     def weights(self, maps: Tensor) -> Tensor:
-        """The gradient, 1/n * (x / score) ** (p - 1) and 0 below eps: the sum of weight times value is the score.
+        """The gradient.
 
-        A power mean of k-fold values is k-fold, so its gradient shares it out among them (Euler's theorem).
+        Of values it is 1/n * (x / score) ** (p - 1), and 0 below eps: a power mean of k-fold values is k-fold, so that
+        the sum of weight times value is the score (Euler's theorem).
         """
         check_maps(maps)
         with torch.enable_grad():

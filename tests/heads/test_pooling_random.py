@@ -76,8 +76,7 @@ def test_mixed_draws_for_each_score_each_class_or_all(draw, different):
         if draw == "layer":
             assert is_highest.all() or not is_highest.any()
         patterns.add(tuple(is_highest.flatten().tolist()))
-    assert len(patterns) == min(2**different, len(patterns))
-    assert len(patterns) > {"element": 100, "channel": 7, "layer": 1}[draw]
+    assert {"element": 150, "channel": 8, "layer": 2}[draw] <= len(patterns) <= 2**different
 
 
 def test_mixed_takes_the_maximum_as_often_as_told():
@@ -122,9 +121,7 @@ def test_they_draw_in_compiled_programs_and_in_vmap(spec):
 
 def test_negative_maps_have_no_shares():
     maps = torch.tensor([[[1.0, -0.25]]])
-    message = (
-        r"maps go down to -0.25, expected 0 or more: rectify them with torch.relu\(\), or use probability='softmax'"
-    )
+    message = r"maps go down to -0.25, expected 0 or more: rectify .* torch.relu\(\), or use probability='softmax'"
     for training in (True, False):
         with pytest.raises(ValueError, match=message):
             Stochastic().train(training)(maps)

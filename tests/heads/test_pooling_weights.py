@@ -33,6 +33,7 @@ GRADIENTS = [
     "softpool(beta=0)",
     "softpool(beta=inf)",
     "gem(p=2.5)",
+    "gem(p=2.5, of=probabilities)",
     "gem(p=2.5, learnable=True, classes=3)",
 ]
 

@@ -57,7 +57,10 @@ def cat(values):
     return [gap(values), gmp(values)]
 
 
-def gem(values, p=3.0, eps=1e-6):
+def gem(values, p=3.0, of="values", eps=1e-6):
+    if of == "probabilities":
+        y = gem([math.exp(log_sigmoid(value)) for value in values], p, eps=0)
+        return math.log(y) - math.log1p(-y)
     raised = [max(value, eps) ** p for value in values]
     return gap(raised) ** (1 / p)
 
