@@ -22,8 +22,6 @@ LOG2_E = 1 / math.log(2)
 
 # Values a thread takes at a time: a few such buffers fit the outer cache.
 _CHUNK = 1 << 18
-# With fewer values in all, the calls cost more than they save.
-_WORTHWHILE = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -35,20 +33,27 @@ class Kernel:
         ``forward``: rows (R, n), setting a float or (R, 1) -> scores (R, 1), and what to keep (R, n) or (R, 0).
         ``gradient``: weights (R, 1) of the scores, rows, setting, scores, kept -> of the rows (R, n), of the setting
         (R, 1) if that is a tensor.
+
+    With fewer than ``worthwhile`` values in all, the calls cost more than they save.
     """
 
     plain: Callable[[Tensor, Setting], Tensor]
     forward: Callable[[Tensor, Setting], tuple[Tensor, Tensor]]
     gradient: Callable[[Tensor, Tensor, Setting, Tensor, Tensor], tuple[Tensor, Tensor | None]]
+    worthwhile: int = 1 << 15
 
     def __call__(self, values: Tensor, setting: Setting) -> Tensor:
         """Scores of (..., n); a setting that is a tensor broadcasts to (...) and receives its gradient."""
-        if not (runs_eagerly_on_cpu(values) and values.numel() >= _WORTHWHILE):
+        if not self.takes(values):
             return self.plain(values, setting)
         if isinstance(setting, Tensor):
             setting = setting.expand(values.shape[:-1])
         scores: Tensor = _Fused.apply(self, values, setting)[0]
         return scores
+
+    def takes(self, values: Tensor) -> bool:
+        """Whether these are for the kernel, not for the plain expression."""
+        return runs_eagerly_on_cpu(values) and values.numel() >= self.worthwhile
 
 
 def runs_eagerly_on_cpu(values: Tensor) -> bool:
@@ -66,12 +71,12 @@ def runs_eagerly_on_cpu(values: Tensor) -> bool:
 
 
 def chunks(rows: Tensor, values: int = _CHUNK) -> list[slice]:
-    """Slices of rows, of so many values for each thread, but of a third of the rows at most.
+    """Slices of rows, of so many values for each thread, but of half the rows at most.
 
     >>> chunks(torch.empty(4, 5))
     [slice(0, 2, None), slice(2, 4, None)]
     """
-    step = max(1, min(-(-len(rows) // 3), values * torch.get_num_threads() // rows.shape[-1]))
+    step = max(1, min(-(-len(rows) // 2), values * torch.get_num_threads() // rows.shape[-1]))
     return [slice(start, start + step) for start in range(0, len(rows), step)]
 
 

@@ -72,7 +72,7 @@ def _gradient(weights: Tensor, rows: Tensor, beta: Setting, scores: Tensor, kept
     return of_rows, None
 
 
-_SOFTPOOL = Kernel(_plain, _forward, _gradient)
+_SOFTPOOL = Kernel(_plain, _forward, _gradient, worthwhile=1 << 20)
 
 
 def softpool_weights(maps: Tensor, beta: float) -> Tensor:

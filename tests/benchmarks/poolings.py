@@ -182,6 +182,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--classes", type=int, nargs="+", default=[80, 1000])
+    parser.add_argument("--sides", type=int, nargs="+", default=[14, 28, 56])
     parser.add_argument("--quick", action="store_true", help="80 classes only, 3 pairs")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     args = parser.parse_args()
@@ -195,10 +197,10 @@ def main() -> int:
         "| --- | --- | ---: | ---: | ---: | --- | --- | --- | --- | --- |"
     )
     lowest = []
-    for classes in (80,) if args.quick else (80, 1000):
-        for side in (14, 28, 56):
+    for classes in [80] if args.quick else args.classes:
+        for side in args.sides:
             maps = torch.randn(32, classes, side, side, generator=generator).requires_grad_()
-            pairs = 3 if args.quick or maps.numel() > 5e7 else args.pairs
+            pairs = min(args.pairs, 3) if args.quick or maps.numel() > 5e7 else args.pairs
             for case in (*selecting(side), *smooth()):
                 row, ratio = measure(case, maps, pairs, clock)
                 lowest.append((ratio, case.name, side, classes))

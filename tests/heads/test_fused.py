@@ -1,7 +1,5 @@
 """The hand-written kernels of the CPU are their plain expressions: value, every gradient, transforms, memory."""
 
-import math
-
 import pytest
 import torch
 
@@ -33,7 +31,7 @@ LEARNT = {
 
 @pytest.fixture(autouse=True)
 def everything_is_worthwhile(monkeypatch):
-    monkeypatch.setattr(_fused, "_WORTHWHILE", 1)
+    monkeypatch.setattr(_fused.Kernel, "takes", lambda self, values: _fused.runs_eagerly_on_cpu(values))
 
 
 @pytest.fixture
@@ -42,7 +40,7 @@ def plainly(monkeypatch):
 
     def call(function, *args):
         with monkeypatch.context() as patch:
-            patch.setattr(_fused, "_WORTHWHILE", math.inf)
+            patch.setattr(_fused.Kernel, "takes", lambda self, values: False)
             return function(*args)
 
     return call
