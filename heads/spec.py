@@ -29,6 +29,19 @@ POOLINGS: Mapping[str, type[Pooling]] = MappingProxyType(
         "lse": pooling.LSE,
         "weldon": pooling.WELDON,
         "wildcat": pooling.WILDCAT,
+        "mixed": pooling.Mixed,
+        "add": pooling.Add,
+        "cat": pooling.Cat,
+        "gem": pooling.GeM,
+        "softpool": pooling.SoftPool,
+        "stochastic": pooling.Stochastic,
+        "median": pooling.Median,
+        "attention": pooling.Attention,
+        "csra": pooling.CSRA,
+        "pcam": pooling.PCAM,
+        "exp": pooling.Exp,
+        "linear": pooling.Linear,
+        "adaptive": pooling.Adaptive,
     }
 )
 """Every pooling by name, the one list that all others are made from."""
@@ -56,10 +69,11 @@ def list_poolings() -> list[str]:
     return list(POOLINGS)
 
 
-def create_pooling(spec: str) -> Pooling:
+def create_pooling(spec: str, **sizes: int) -> Pooling:
     """The pooling module that a spec string names.
 
-    ``create_pooling(repr(module))`` makes a module equivalent to a new one of the same arguments.
+    ``create_pooling(repr(module))`` makes a module equivalent to a new one of the same arguments. ``sizes`` are the
+    numbers of ``classes`` and ``channels`` that stand for "auto" in the arguments of those names, as a head knows them.
 
     Raises:
         TypeError: ``spec`` is no string.
@@ -71,7 +85,7 @@ def create_pooling(spec: str) -> Pooling:
     Traceback (most recent call last):
     ValueError: unknown pooling 'weldn': did you mean 'weldon'?
     """
-    return _create(spec, POOLINGS, "pooling")
+    return _create(spec, POOLINGS, "pooling", sizes)
 
 
 def list_encoders() -> list[str]:
@@ -114,15 +128,24 @@ def names_encoder(spec: str) -> bool:
     return name in ENCODERS
 
 
-def _create(spec: str, known: Mapping[str, type[M]], kind: str, **given: Any) -> M:
-    """The module that a spec string names among those of its kind, with the arguments that no spec holds."""
+def _create(
+    spec: str, known: Mapping[str, type[M]], kind: str, sizes: Mapping[str, int] | None = None, **given: Any
+) -> M:
+    """The module that a spec string names among those of its kind.
+
+    ``sizes`` stand for the argument "auto", ``given`` are the arguments that no spec holds.
+    """
     name, arguments = parse_spec(spec)
     if name not in known:
         raise ValueError(f"unknown {kind} {name!r}: {_suggestion(name, known)}")
-    parameters = [name for name in inspect.signature(known[name]).parameters if name not in given]
+    signature = inspect.signature(known[name]).parameters
+    parameters = {argument: about for argument, about in signature.items() if argument not in given}
     for argument in arguments:
         if argument not in parameters:
             raise ValueError(f"{kind} {name!r} has no argument {argument!r}: {_suggestion(argument, parameters)}")
+    for size, number in (sizes or {}).items():
+        if size in parameters and arguments.get(size, parameters[size].default) == "auto":
+            arguments[size] = number
     try:
         return known[name](**given, **arguments)
     except (TypeError, ValueError) as error:

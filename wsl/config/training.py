@@ -19,7 +19,9 @@ class ModelConfig:
     weights: str = "DEFAULT"
     """Weights to start from: DEFAULT or another name that the library knows, a local file, another run, or none."""
     pooling: str = "gap"
-    """Spatial pooling of the class maps: gap, gmp, kmax(k=10), lse(beta=4), weldon(k_max=0.2), wildcat(alpha=0.7).
+    """Spatial pooling of the class maps: gap, gmp, kmax(k=10), lse(beta=4), weldon(k_max=0.2), wildcat(alpha=0.7),
+    mixed(lam=0.5), add, cat, gem(p=3, of=probabilities), softpool, stochastic(probability=softmax), median,
+    attention(hidden=128), csra(heads=4, lam=0.5), pcam, exp, linear, adaptive(size=2).
     Or an encoder, whose maps are gradient maps: spp, netvlad(clusters=16), bilinear, compactbilinear(dim=4096)."""
     maps_per_class: int = 1
     """Class maps that are averaged into one before pooling (WILDCAT's M)."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from heads import MapClassifier
 from wsl import config
@@ -73,7 +74,7 @@ def create(
     """The model that the settings of ``wsl-train`` describe, before it is trained.
 
     Where ``settings.weights`` names another run, its backbone goes on from there, and its head too if it has the
-    same classes and maps per class, or the same encoder.
+    same classes and maps per class and the pooling makes maps of the same kind, or the same encoder.
 
     Raises:
         UserError: an unknown name, or weights of another backbone.
@@ -99,14 +100,20 @@ def create(
 
 
 def _continue_head(model: Localizer, before: Localizer) -> None:
-    """Take over the head of another run where it fits: the class maps of any pooling, the vectors of one encoder."""
+    """Take over the head of another run where it fits: class maps of the same kind, or the vectors of one encoder."""
     if before.classes != model.classes:
         return
     if isinstance(model.head, MapClassifier) and isinstance(before.head, MapClassifier):
-        if before.recipe.maps_per_class == model.recipe.maps_per_class:
+        if before.recipe.maps_per_class == model.recipe.maps_per_class and _alike(before.head.conv, model.head.conv):
             model.head.conv.load_state_dict(before.head.conv.state_dict())
     elif repr(model.head) == repr(before.head):
         model.head.load_state_dict(before.head.state_dict())
+
+
+def _alike(one: nn.Module, other: nn.Module) -> bool:
+    """Whether the two convolutions hold weights of the same kind and shape."""
+    shapes = ({name: tensor.shape for name, tensor in module.state_dict().items()} for module in (one, other))
+    return type(one) is type(other) and next(shapes) == next(shapes)
 
 
 def _run_file(weights: str) -> Path | None:

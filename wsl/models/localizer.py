@@ -36,10 +36,11 @@ class Recipe:
 class RectifiedMapClassifier(MapClassifier):
     """A head whose maps pass a ReLU before they are pooled, as SqueezeNet's classifier does."""
 
-    def forward(self, features: torch.Tensor) -> HeadOutput:
-        """Scores and rectified maps."""
-        maps = torch.relu(super().forward(features).maps)
-        return HeadOutput(self.pooling(maps), maps)
+    rectified = True
+
+    def class_maps(self, features: torch.Tensor) -> torch.Tensor:
+        """Rectified maps."""
+        return torch.relu(super().class_maps(features))
 
 
 class Localizer(nn.Module):
