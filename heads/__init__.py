@@ -5,18 +5,32 @@
 >>> scores, maps = head(torch.zeros(1, 512, 14, 14))
 """
 
-from heads import pooling
+from heads import downsampling, pooling
 from heads.classifier import HeadOutput, MapClassifier
 from heads.classwise import ClasswiseMean, classwise_mean
-from heads.spec import POOLINGS, create_pooling, list_poolings
+from heads.replace import Replacement, replace_pooling
+from heads.spec import (
+    DOWNSAMPLINGS,
+    POOLINGS,
+    create_downsampling,
+    create_pooling,
+    list_downsamplings,
+    list_poolings,
+)
 
 __all__ = [
+    "DOWNSAMPLINGS",
     "POOLINGS",
     "ClasswiseMean",
     "HeadOutput",
     "MapClassifier",
+    "Replacement",
     "classwise_mean",
+    "create_downsampling",
     "create_pooling",
+    "downsampling",
+    "list_downsamplings",
     "list_poolings",
     "pooling",
+    "replace_pooling",
 ]

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
-from heads import pooling
+from heads import downsampling, pooling
 from heads._specified import Specified
+from heads.downsampling import Downsampling
 from heads.pooling import Pooling
 
 M = TypeVar("M", bound=Specified)
@@ -31,6 +32,22 @@ POOLINGS: Mapping[str, type[Pooling]] = MappingProxyType(
     }
 )
 """Every pooling by name, the one list that all others are made from."""
+
+DOWNSAMPLINGS: Mapping[str, type[Downsampling]] = MappingProxyType(
+    {
+        "softpool1d": downsampling.SoftPool1d,
+        "softpool2d": downsampling.SoftPool2d,
+        "softpool3d": downsampling.SoftPool3d,
+        "stochasticpool2d": downsampling.StochasticPool2d,
+        "mixedpool2d": downsampling.MixedPool2d,
+        "medianpool2d": downsampling.MedianPool2d,
+        "powerpool2d": downsampling.PowerPool2d,
+        "adapool2d": downsampling.AdaPool2d,
+        "maxpool2d": downsampling.MaxPool2d,
+        "avgpool2d": downsampling.AvgPool2d,
+    }
+)
+"""Every windowed pooling by name."""
 
 _LONGEST_SPEC = 500
 _WORDS = {"inf": math.inf, "nan": math.nan, "none": None, "true": True, "false": False}
@@ -63,8 +80,35 @@ def create_pooling(spec: str) -> Pooling:
     return _create(spec, POOLINGS, "pooling")
 
 
-def _create(spec: str, known: Mapping[str, type[M]], kind: str) -> M:
-    """The module that a spec string names among those of its kind."""
+def list_downsamplings() -> list[str]:
+    """The names that `create_downsampling` and `heads.replace_pooling` know.
+
+    >>> "softpool2d" in list_downsamplings()
+    True
+    """
+    return list(DOWNSAMPLINGS)
+
+
+def create_downsampling(spec: str, **window: Any) -> Downsampling:
+    """The windowed pooling that a spec string names; ``window`` are arguments that the spec may leave out.
+
+    Raises:
+        TypeError: ``spec`` is no string.
+        ValueError: no spec, an unknown name or argument, no ``kernel_size``, or a value out of its range.
+
+    >>> create_downsampling("softpool2d(kernel_size=3, stride=2)")
+    softpool2d(kernel_size=3, stride=2, padding=0)
+    >>> create_downsampling("powerpool2d(p=4)", kernel_size=2)
+    powerpool2d(kernel_size=2, stride=2, padding=0, p=4)
+    """
+    name, arguments = parse_spec(spec)
+    if name in DOWNSAMPLINGS and "kernel_size" not in {**window, **arguments}:
+        raise ValueError(f"downsampling {spec!r} has no window: give its kernel_size, such as {name}(kernel_size=2)")
+    return _create(spec, DOWNSAMPLINGS, "downsampling", **window)
+
+
+def _create(spec: str, known: Mapping[str, type[M]], kind: str, **given: Any) -> M:
+    """The module that a spec string names among those of its kind; ``given`` is what the spec may leave out."""
     name, arguments = parse_spec(spec)
     if name not in known:
         raise ValueError(f"unknown {kind} {name!r}: {_suggestion(name, known)}")
@@ -73,7 +117,7 @@ def _create(spec: str, known: Mapping[str, type[M]], kind: str) -> M:
         if argument not in parameters:
             raise ValueError(f"{kind} {name!r} has no argument {argument!r}: {_suggestion(argument, parameters)}")
     try:
-        return known[name](**arguments)
+        return known[name](**{**given, **arguments})
     except (TypeError, ValueError) as error:
         raise ValueError(f"{kind} {spec!r}: {error}") from error
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from heads import HeadOutput, MapClassifier
+from heads import HeadOutput, MapClassifier, replace_pooling
 from wsl.config import Preprocessing
 from wsl.errors import UserError
 from wsl.models.backbone import Backbone, create_backbone, create_classifier, cut_backbone
@@ -27,6 +27,7 @@ class Recipe:
     preprocessing: Preprocessing
     maps_per_class: int = 1
     output_stride: int | None = None
+    downsampling: str | None = None
     rectified: bool = False
     multi_label: bool = True
 
@@ -44,7 +45,9 @@ class Localizer(nn.Module):
     """A backbone and a pooling head: images to class scores and class activation maps.
 
     `backbone` is a torchvision name, ``timm/NAME``, ``tinynet``, or a module that gives feature maps. `pooling` is
-    a spec string of `heads.list_poolings`. `weights` are the backbone's: ``DEFAULT``, a local file, or ``none``.
+    a spec string of `heads.list_poolings`. `downsampling` is one of `heads.list_downsamplings` and takes the place of
+    the backbone's max and average pools (`heads.replace_pooling`). `weights` are the backbone's: ``DEFAULT``, a local
+    file, or ``none``.
     `multi_label` says whether scores become probabilities by a sigmoid each or by one softmax.
 
     Shape:
@@ -68,6 +71,7 @@ class Localizer(nn.Module):
         maps_per_class: int = 1,
         weights: str | None = "DEFAULT",
         output_stride: int | None = None,
+        downsampling: str | None = None,
         classes: Sequence[str] = (),
         preprocessing: Preprocessing | None = None,
         multi_label: bool = True,
@@ -78,6 +82,8 @@ class Localizer(nn.Module):
             backbone = create_backbone(backbone, weights or "none", output_stride)
         elif not isinstance(backbone, Backbone):
             backbone = Backbone(backbone, "")
+        if downsampling is not None:
+            backbone = _downsample(backbone, downsampling)
         self.backbone = backbone
         self.head = _head(MapClassifier, backbone.out_channels, len(classes), pooling, maps_per_class)
         self.recipe = Recipe(
@@ -87,6 +93,7 @@ class Localizer(nn.Module):
             preprocessing=preprocessing or Preprocessing(),
             maps_per_class=maps_per_class,
             output_stride=output_stride,
+            downsampling=downsampling,
             multi_label=multi_label,
         )
 
@@ -99,6 +106,7 @@ class Localizer(nn.Module):
             maps_per_class=recipe.maps_per_class,
             weights="none",
             output_stride=recipe.output_stride,
+            downsampling=recipe.downsampling,
             classes=recipe.classes,
             preprocessing=recipe.preprocessing,
             multi_label=recipe.multi_label,
@@ -202,6 +210,22 @@ def _head(
         return kind(channels, num_classes, pooling=pooling, maps_per_class=maps_per_class)
     except (ValueError, TypeError) as error:
         raise UserError(str(error)) from error
+
+
+def _downsample(backbone: Backbone, downsampling: str) -> Backbone:
+    """The same backbone with other poolings inside."""
+    net = copy.deepcopy(backbone.net)  # the caller's stays as it is
+    try:
+        replaced = replace_pooling(net, downsampling)
+        downsampled = Backbone(net, backbone.name)
+    except (ValueError, TypeError) as error:
+        raise UserError(str(error)) from error
+    if not replaced:
+        raise UserError(
+            f"downsampling {downsampling!r}: {backbone.name or type(net).__name__} has no pooling layer of that kind, "
+            "expected a backbone with some (resnet50, densenet121, vgg16, squeezenet1_1, …), or None"
+        )
+    return downsampled
 
 
 def _class_names(classes: Sequence[str], num_classes: int | None) -> tuple[str, ...]:
