@@ -1,14 +1,13 @@
 """SoftPool: the mean of a window, weighted by the softmax of its own values."""
 
-import functools
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from heads._checks import accumulation_dtype
 from heads.downsampling._downsampling import Downsampling
-from heads.downsampling._views import LOWEST, peak_of, place_views
+from heads.downsampling._softpool_blocks import SoftPoolFunction
+from heads.downsampling._softpool_definition import defined_softpool
 from heads.downsampling._window import Size, Window, check_flag
 
 
@@ -99,20 +98,11 @@ def softpool3d(
 def window_softpool(maps: Tensor, window: Window, count_include_pad: bool) -> Tensor:
     """SoftPool of a window."""
     window.check(maps)
-    return defined_softpool(maps, window, count_include_pad)
-
-
-def defined_softpool(maps: Tensor, window: Window, count_include_pad: bool) -> Tensor:
-    """SoftPool as it is defined, of torch's own operations: what compilers, exporters and transforms see."""
-    wide = maps.to(accumulation_dtype(maps))
-    views = place_views(wide, window, beyond=LOWEST, padding=0.0 if count_include_pad else None)
-    peak = peak_of(views)
-    below = [view - peak for view in views]
-    weights = [torch.exp(difference) for difference in below]
-    total = functools.reduce(torch.add, weights)
-    lowered = functools.reduce(torch.add, (w * d for w, d in zip(weights, below, strict=True)))
-    # Differences to the highest value, so that a constant stays what it is to the last digit.
-    return (lowered / total + peak).to(maps.dtype)
+    padded = count_include_pad and any(window.padding)
+    if torch.compiler.is_compiling() or padded or maps.numel() == 0:
+        return defined_softpool(maps, window, count_include_pad)
+    result: Tensor = SoftPoolFunction.apply(maps, window)
+    return result
 
 
 class _SoftPool(Downsampling):
