@@ -1,18 +1,16 @@
 """SoftPool block by block: of planes that fit into the cache, the exponentials, then the sums of their windows."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from heads._checks import accumulation_dtype
+from heads.downsampling._blocks import Blocks, layout
 from heads.downsampling._softpool_definition import defined_softpool
 from heads.downsampling._sums import WindowSums
 from heads.downsampling._window import Window
 
-# Values of a block: enough to keep a core busy, few enough for its cache.
-BLOCK = 1 << 17
 # exp() of half of it, up and down, leaves room in float32 for the products, sums and quotients of any window.
 _WIDEST = 60.0
 
@@ -32,13 +30,15 @@ class SoftPoolFunction(torch.autograd.Function):
         """SoftPool of the maps."""
         dims = len(window.kernel)
         size = (*maps.shape[:-dims], *window.output_size(maps.shape[-dims:]))
-        result = torch.empty(size, dtype=maps.dtype, device=maps.device, memory_format=_layout(maps, dims))
+        result = torch.empty(size, dtype=maps.dtype, device=maps.device, memory_format=layout(maps, dims))
         arithmetic = _Arithmetic(maps, window)
-        for values, pooled in arithmetic.blocks(maps, result):
+        for values, pooled in arithmetic.blocks.cut(maps, result):
             if arithmetic.load(values):
-                pooled.copy_(arithmetic.pool())
+                arithmetic.pool(pooled)
             else:
-                pooled.copy_(arithmetic.turn(defined_softpool(arithmetic.turn(values), window), back=True))
+                pooled.copy_(
+                    arithmetic.blocks.turn(defined_softpool(arithmetic.blocks.turn(values), window), back=True)
+                )
         return result
 
     @staticmethod
@@ -58,14 +58,14 @@ class SoftPoolFunction(torch.autograd.Function):
 
         if torch.is_grad_enabled():
             return torch.func.vjp(definition, maps)[1](gradient)[0], None
-        result = torch.empty_like(maps, memory_format=_layout(maps, len(window.kernel)))
+        result = torch.empty_like(maps, memory_format=layout(maps, len(window.kernel)))
         arithmetic = _Arithmetic(maps, window)
-        for values, pulled, total in arithmetic.blocks(maps, gradient, result):
+        for values, pulled, total in arithmetic.blocks.cut(maps, gradient, result):
             if arithmetic.load(values):
-                total.copy_(arithmetic.pull(pulled))
+                arithmetic.pull(pulled, total)
             else:
-                pull = torch.func.vjp(definition, arithmetic.turn(values))[1]
-                total.copy_(arithmetic.turn(pull(arithmetic.turn(pulled))[0], back=True))
+                pull = torch.func.vjp(definition, arithmetic.blocks.turn(values))[1]
+                total.copy_(arithmetic.blocks.turn(pull(arithmetic.blocks.turn(pulled))[0], back=True))
         return result, None
 
     @staticmethod
@@ -75,54 +75,21 @@ class SoftPoolFunction(torch.autograd.Function):
         return result, 0
 
 
-def _layout(maps: Tensor, dims: int) -> torch.memory_format:
-    """Whether channels are neighbours in memory, so that windows are summed for all of them at once."""
-    plain = dims != 2 or maps.ndim != 4 or maps.is_contiguous()
-    if plain or not maps.is_contiguous(memory_format=torch.channels_last):
-        return torch.contiguous_format
-    return torch.channels_last
-
-
 class _Arithmetic:
-    """The buffers of one pass, and what is computed of one block in them.
-
-    A block is (planes, *sizes), or (images, H, W, C) where channels are last in memory.
-    """
+    """The buffers of one pass, and what is computed of one block in them."""
 
     def __init__(self, maps: Tensor, window: Window) -> None:
-        self._window, self._dims = window, len(window.kernel)
-        self._sizes = maps.shape[-self._dims :]
-        self._last = _layout(maps, self._dims) == torch.channels_last
-        self._inner = (maps.shape[1],) if self._last else ()
-        shape = (*self._sizes, *self._inner)
-        # Other devices have no cache to stay in, and each call costs them the same.
-        planes = BLOCK // max(1, torch.Size(shape).numel()) if maps.device.type == "cpu" else 1 << 10
-        self._lead = max(1, min(planes, maps.numel() // max(1, torch.Size(shape).numel())))
-        like = maps.new_empty((), dtype=accumulation_dtype(maps))
-        self._like = like
-        self._sums = WindowSums(window, self._sizes, (2, self._lead), self._inner, like)
-        self._values = like.new_empty((self._lead, *shape))
+        self.blocks = Blocks(maps, len(window.kernel))
+        self._window = window
+        self._like = maps.new_empty((), dtype=accumulation_dtype(maps))
+        self._values = self._like.new_empty((self.blocks.lead, *self.blocks.sizes, *self.blocks.inner))
+        self._sums = self._buffers()
         self._spread: WindowSums | None = None
         self._middle = 0.0
 
-    def blocks(self, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """The same planes of all tensors, as views of them; the last block may repeat some of the one before."""
-        rows = [self._rows(tensor) for tensor in tensors]
-        count = len(rows[0])
-        for start in range(0, count, self._lead):
-            first = min(start, count - self._lead)
-            yield tuple(row[first : first + self._lead] for row in rows)
-
-    def _rows(self, tensor: Tensor) -> Tensor:
-        if self._last:
-            return tensor.movedim(1, -1)
-        return tensor.reshape(-1, *tensor.shape[-self._dims :])
-
-    def turn(self, block: Tensor, *, back: bool = False) -> Tensor:
-        """A block with its windows in the last dimensions, or back."""
-        if not self._last:
-            return block
-        return block.movedim(1, -1) if back else block.movedim(-1, 1)
+    def _buffers(self) -> WindowSums:
+        blocks = self.blocks
+        return WindowSums(self._window, blocks.sizes, (2, blocks.lead), blocks.inner, self._like)
 
     def load(self, values: Tensor) -> bool:
         """Exponentials and products of a block; False, and nothing, where its values lie too far apart."""
@@ -130,25 +97,28 @@ class _Arithmetic:
         if not high - low <= _WIDEST:
             return False
         self._middle = (low + high) / 2
-        self._values.copy_(values).sub_(self._middle)
+        if values.dtype == self._values.dtype:
+            torch.sub(values, self._middle, out=self._values)
+        else:  # not in half precision, as torch.sub would
+            self._values.copy_(values).sub_(self._middle)
         weights, weighted = self._sums.target.unbind()
         torch.exp(self._values, out=weights)
         torch.mul(weights, self._values, out=weighted)
         return True
 
-    def pool(self) -> Tensor:
+    def pool(self, result: Tensor) -> None:
         """The windows' means."""
         total, lowered = self._sums.sums().unbind()
-        return lowered.div_(total).add_(self._middle)
+        torch.add(lowered.div_(total), self._middle, out=result)
 
-    def pull(self, gradient: Tensor) -> Tensor:
+    def pull(self, gradient: Tensor, result: Tensor) -> None:
         """The gradient of the block: exp(x) * ((1 + x) * sum(g / total) - sum(g / total * y)), over x's windows."""
         total, mean = self._sums.sums().unbind()
         mean.div_(total)
         torch.div(gradient, total, out=total)
         mean.mul_(total)
         if self._spread is None:
-            self._spread = WindowSums(self._window, self._sizes, (2, self._lead), self._inner, self._like)
+            self._spread = self._buffers()
         parts, means = self._spread.spread(self._sums.result).unbind()
         weights = self._sums.target[0]
-        return self._values.add_(1).mul_(parts).sub_(means).mul_(weights)
+        torch.mul(self._values.add_(1).mul_(parts).sub_(means), weights, out=result)

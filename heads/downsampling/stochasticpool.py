@@ -8,7 +8,8 @@ from torch import Tensor
 
 from heads._checks import accumulation_dtype, check_choice
 from heads.downsampling._downsampling import Downsampling
-from heads.downsampling._views import LOWEST, peak_of, place_views
+from heads.downsampling._draw import Draw, choose, pick
+from heads.downsampling._views import peak_of, place_views
 from heads.downsampling._window import Size, Window
 from heads.downsampling.softpool import window_softpool
 
@@ -62,36 +63,13 @@ def _stochastic(
         _refuse_negative(maps)
     if not training:
         return _expected_share(maps, window) if probability == "share" else window_softpool(maps, window, False)
-    wide = maps.detach().to(accumulation_dtype(maps))
-    outputs = window.output_size(maps.shape[-2:])
-    uniform = torch.rand((*maps.shape[:-2], *outputs), dtype=wide.dtype, device=maps.device, generator=generator)
-    return _drawn(maps, window, probability, uniform)
-
-
-def _drawn(maps: Tensor, window: Window, probability: Probability, uniform: Tensor) -> Tensor:
-    """The value of each window at which the running sum of the odds first passes a random part of their sum."""
-    views = place_views(maps, window, beyond=0.0)
-    odds = _odds(maps.detach().to(uniform.dtype), window, probability)
-    total = functools.reduce(torch.add, odds)
-    threshold = uniform * total
-    drawn = torch.zeros_like(views[0])
-    passed = torch.zeros_like(total)
-    open_ = total > 0
-    for view, odd in zip(views, odds, strict=True):
-        passed = passed + odd
-        # Where a product is rounded up to the sum itself, the last value that has a share is meant.
-        here = open_ & ((passed > threshold) | (passed >= total))
-        drawn = torch.where(here, view, drawn)
-        open_ = open_ & ~here
+    shape = (*maps.shape[:-2], *window.output_size(maps.shape[-2:]))
+    uniform = torch.rand(shape, dtype=accumulation_dtype(maps), device=maps.device, generator=generator)
+    softmax = probability == "softmax"
+    if torch.compiler.is_compiling() or maps.numel() == 0:
+        return pick(maps, choose(maps, uniform, window, softmax), window)
+    drawn: Tensor = Draw.apply(maps, uniform, window, softmax)[0]
     return drawn
-
-
-def _odds(wide: Tensor, window: Window, probability: Probability) -> list[Tensor]:
-    if probability == "share":
-        return place_views(wide.clamp(min=0), window, beyond=0.0)
-    views = place_views(wide, window, beyond=LOWEST)
-    peak = peak_of(views)
-    return [torch.exp(view - peak) for view in views]
 
 
 def _expected_share(maps: Tensor, window: Window) -> Tensor:
