@@ -55,8 +55,10 @@ class Draw(torch.autograd.Function):
         places = Places(window, blocks, 0.0, maps.new_empty((), dtype=accumulation_dtype(maps)))
         for pulled, place, total in blocks.cut(gradient, chosen, result):
             places.clear()
+            numbers = place.to(places.views[0].dtype)
+            here = torch.empty_like(numbers)
             for number, view in enumerate(places.views):
-                view.addcmul_(pulled, place == number)
+                view.addcmul_(here.copy_(numbers).eq_(number), pulled)
             places.store(total)
         return result, None, None, None
 
@@ -83,11 +85,11 @@ def _draw_block(views: list[Tensor], uniform: Tensor, drawn: Tensor, chosen: Ten
     # Below the sum also where the product is rounded up to it.
     threshold = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
     passed, value = odds[0].clone(), views[0].clone()
-    place = torch.zeros_like(chosen)
+    place, further = torch.zeros_like(total), torch.empty_like(total)
     for view, odd in zip(views[1:], odds[1:], strict=True):
-        further = passed <= threshold
+        further.copy_(passed).le_(threshold)  # 1.0 or 0.0: torch works faster with these than with booleans
         place.add_(further)
-        torch.where(further, view, value, out=value)
+        value.lerp_(view, further)
         passed.add_(odd)
     chosen.copy_(place.masked_fill_(total == 0, len(views)))
     drawn.copy_(value)
