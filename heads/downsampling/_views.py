@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -32,22 +31,27 @@ def place_views(maps: Tensor, window: Window, beyond: float, padding: float | No
     if window.ceil_mode:
         after = [added for extra in reversed(window.overhang(sizes)) for added in (0, extra)]
         padded = F.pad(padded, after, value=beyond)
-    return [take(padded, slices) for slices in place_slices(window, window.output_size(sizes))]
+    places = window.output_size(sizes)
+    take = _gathered if torch.compiler.is_exporting() else _sliced
+    views = []
+    for place in itertools.product(*map(range, window.kernel)):
+        starts = [index * step for index, step in zip(place, window.dilation, strict=True)]
+        views.append(take(padded, starts, places, window.stride))
+    return views
 
 
-def take(maps: Tensor, slices: tuple[slice, ...]) -> Tensor:
-    """The view that slices of the last dimensions leave."""
-    index: tuple[Any, ...] = (Ellipsis, *slices)
-    view: Tensor = maps[index]
+def _sliced(padded: Tensor, starts: list[int], places: list[int], strides: tuple[int, ...]) -> Tensor:
+    spans = zip(starts, places, strides, strict=True)
+    index: tuple[Any, ...] = (..., *(slice(start, start + (n - 1) * step + 1, step) for start, n, step in spans))
+    view: Tensor = padded[index]
     return view
 
 
-def place_slices(window: Window, outputs: list[int]) -> Iterator[tuple[slice, ...]]:
-    """For each place in the window, first to last, where all windows have it in the padded map."""
-    for place in itertools.product(*map(range, window.kernel)):
-        starts = [index * step for index, step in zip(place, window.dilation, strict=True)]
-        spans = zip(starts, outputs, window.stride, strict=True)
-        yield tuple(slice(start, start + (count - 1) * step + 1, step) for start, count, step in spans)
+def _gathered(padded: Tensor, starts: list[int], places: list[int], strides: tuple[int, ...]) -> Tensor:
+    """The same, where an exporter would compare the ends of slices, and strides of views, with sizes that are open."""
+    for axis, (start, count, step) in enumerate(zip(starts, places, strides, strict=True), -len(starts)):
+        padded = padded.index_select(axis, torch.arange(count, device=padded.device) * step + start)
+    return padded
 
 
 def place_counts(maps: Tensor, window: Window, count_include_pad: bool) -> list[Tensor] | None:

@@ -39,7 +39,7 @@ class Window(NamedTuple):
 
         >>> Window.of(2, kernel_size=2, padding=2)
         Traceback (most recent call last):
-        ValueError: padding is 2, expected at most half of kernel_size 2: give padding=1 or less
+        ValueError: padding is 2, expected at most half of kernel_size 2: give 1 or less
         """
         kernel = _sizes(kernel_size, dims, "kernel_size", 1)
         window = cls(
@@ -49,11 +49,11 @@ class Window(NamedTuple):
             dilation=_sizes(dilation, dims, "dilation", 1),
             ceil_mode=check_flag(ceil_mode, "ceil_mode"),
         )
-        for width, reach, added in zip(kernel, window.reach, window.padding, strict=True):
-            if added > reach // 2:
-                what = f"kernel_size {width}" if reach == width else f"the window's {reach} places"
+        for width, added in zip(kernel, window.padding, strict=True):
+            if added > width // 2:
+                fits = width // 2
                 raise ValueError(
-                    f"padding is {added}, expected at most half of {what}: give padding={reach // 2} or less"
+                    f"padding is {added}, expected at most half of kernel_size {width}: give {fits} or less"
                 )
         return window
 
@@ -72,7 +72,7 @@ class Window(NamedTuple):
         places = []
         for size, reach, step, added in zip(sizes, self.reach, self.stride, self.padding, strict=True):
             room = size + 2 * added - reach
-            if self.ceil_mode:
+            if self.ceil_mode and step > 1:
                 places.append(cast(int, torch.sym_min(-(-room // step), (size + added - 1) // step)) + 1)
             else:
                 places.append(room // step + 1)

@@ -218,6 +218,10 @@ def _downsample(backbone: Backbone, downsampling: str) -> Backbone:
     try:
         replaced = replace_pooling(net, downsampling)
         downsampled = Backbone(net, backbone.name)
+        # Some refuse what they are given, such as negative values: better here than in the first step.
+        noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            downsampled(noise)
     except (ValueError, TypeError) as error:
         raise UserError(str(error)) from error
     if not replaced:
