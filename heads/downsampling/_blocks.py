@@ -39,12 +39,6 @@ class Blocks:
     def _rows(self, tensor: Tensor) -> Tensor:
         return tensor.movedim(1, -1) if self._last else tensor.reshape(-1, *tensor.shape[-self._dims :])
 
-    def turn(self, block: Tensor, *, back: bool = False) -> Tensor:
-        """A block with its windows in the last dimensions, or back."""
-        if not self._last:
-            return block
-        return block.movedim(1, -1) if back else block.movedim(-1, 1)
-
 
 def layout(maps: Tensor, dims: int) -> torch.memory_format:
     """Whether channels are neighbours in memory, so that windows are summed for all of them at once.

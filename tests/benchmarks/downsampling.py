@@ -2,9 +2,9 @@
 
     python tests/benchmarks/downsampling.py
 
-Time is measured on the CPU, and on the GPU where there is one. On a busy machine ``--clock cpu`` counts the time of this
-process alone (with ``--threads 1``, or the waiting of the others is counted too). The error is the largest difference to
-float64, of the result and of the gradient, relative to the largest value.
+Time is measured on the CPU, and on the GPU where there is one. On a busy machine ``--clock cpu`` counts the time of
+this process alone (with ``--threads 1``, or the waiting of the others is counted too). The error is the largest
+difference to float64, of the result and of the gradient, relative to the largest value.
 """
 
 import argparse

@@ -146,15 +146,23 @@ def test_impossible_heads_are_refused():
 def test_the_public_face():
     assert {name for name in vars(heads) if not name.startswith("_")} >= set(heads.__all__)
     assert set(heads.__all__) == {
+        "DOWNSAMPLINGS",
         "POOLINGS",
         "ClasswiseMean",
         "HeadOutput",
         "MapClassifier",
+        "Replacement",
         "classwise_mean",
+        "create_downsampling",
         "create_pooling",
+        "downsampling",
+        "list_downsamplings",
         "list_poolings",
         "pooling",
+        "replace_pooling",
     }
+    windowed = {name for name in heads.downsampling.__all__ if name != "Downsampling"}
+    assert windowed == set(heads.DOWNSAMPLINGS) | {kind.__name__ for kind in heads.DOWNSAMPLINGS.values()}
     twins = {name for name in heads.pooling.__all__ if name != "Pooling"}
     assert twins == set(heads.POOLINGS) | {kind.__name__ for kind in heads.POOLINGS.values()}
 
