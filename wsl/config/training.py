@@ -27,6 +27,8 @@ class ModelConfig:
     """Class maps that are averaged into one before pooling (WILDCAT's M)."""
     output_stride: int | None = None
     """Image pixels a map cell (8 or 16): dilates the backbone for finer maps, at more cost."""
+    downsampling: str | None = None
+    """Pooling in the place of the backbone's max and average pools: softpool2d, mixedpool2d(lam=0.3), …"""
 
     def __post_init__(self) -> None:
         check(self.maps_per_class >= 1, f"maps per class is {self.maps_per_class}, expected 1 or more")

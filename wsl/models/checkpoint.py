@@ -86,6 +86,7 @@ def create(
         maps_per_class=settings.maps_per_class,
         weights=settings.weights if start is None else "none",
         output_stride=settings.output_stride,
+        downsampling=settings.downsampling,
         classes=classes,
         preprocessing=preprocessing,
         multi_label=multi_label,
@@ -94,7 +95,9 @@ def create(
         before = load(start)
         if before.recipe.backbone != settings.backbone:
             raise UserError(f"{start} has the backbone {before.recipe.backbone}, expected {settings.backbone}")
-        model.backbone.load_state_dict(before.backbone.state_dict())
+        # Poolings inside may have parameters of their own, which another kind neither has nor wants.
+        alike = before.recipe.downsampling == settings.downsampling
+        model.backbone.load_state_dict(before.backbone.state_dict(), strict=alike)
         _continue_head(model, before)
     return model
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import fx, nn
 
+from heads.downsampling import Downsampling
 from wsl.errors import UserError
 
-_WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+_WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, Downsampling)
 
 
 def dilate(net: fx.GraphModule, output_stride: int, name: str) -> None:
@@ -34,7 +35,9 @@ def dilate(net: fx.GraphModule, output_stride: int, name: str) -> None:
             _dilate_layer(module, stride, output_stride, f"output stride {output_stride} of {name}: {node.target}")
 
 
-def _dilate_layer(module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d, stride: int, output_stride: int, where: str) -> None:
+def _dilate_layer(
+    module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d | Downsampling, stride: int, output_stride: int, where: str
+) -> None:
     """One layer that sees a map of `stride` in the original network."""
     own = _side(module.stride)
     rate = max(1, stride // output_stride)
