@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from heads._checks import accumulation_dtype, check_learnable, check_maps, check_number, check_per_map
+from heads.pooling._fused import LOG2_E, Kernel, Setting, chunks
 from heads.pooling._pooling import Pooling
 from heads.pooling.gap import gap
 from heads.pooling.gmp import gmp
@@ -13,6 +14,8 @@ from heads.pooling.softpool import softpool_weights
 
 # Beyond these the result is its limit, to the last digit of any map, and 1 / beta could leave float32.
 _FLATTEST, _SHARPEST = 1e-12, 1e30
+# A mean of powers from here to 1 has too few digits left for its logarithm.
+_NEAR_ONE = 0.9
 
 
 def lse(maps: Tensor, beta: float | Tensor = 1.0) -> Tensor:
@@ -45,10 +48,18 @@ def lse(maps: Tensor, beta: float | Tensor = 1.0) -> Tensor:
         if beta > _SHARPEST:
             return gmp(maps)
     values = maps.flatten(-2).to(accumulation_dtype(maps))
+    return _LSE(values, beta).to(maps.dtype)
+
+
+def plain_lse(values: Tensor, beta: Setting) -> Tensor:
+    """The log-sum-exp of (..., n) with a sharpness that broadcasts to (...), in operations that autograd knows.
+
+    >>> plain_lse(torch.tensor([[2.0, 2.0]]), 4.0)
+    tensor([2.])
+    """
     peak = values.detach().amax(-1, keepdim=True)
     along = beta[..., None] if isinstance(beta, Tensor) else beta
-    scores = peak.squeeze(-1) + _log_mean_exp(along * (values - peak)) / beta
-    return scores.to(maps.dtype)
+    return peak.squeeze(-1) + _log_mean_exp(along * (values - peak)) / beta
 
 
 def _log_mean_exp(values: Tensor) -> Tensor:
@@ -59,6 +70,58 @@ def _log_mean_exp(values: Tensor) -> Tensor:
     """
     shortfall = values.expm1().mean(-1)
     return torch.where(shortfall > -0.5, shortfall.log1p(), values.exp().mean(-1).log())
+
+
+def _forward(rows: Tensor, beta: Setting) -> tuple[Tensor, Tensor]:
+    """As `plain_lse`."""
+    scores = rows.new_empty(len(rows), 1)
+    buffer = torch.empty_like(rows[chunks(rows)[0]])
+    for part in chunks(rows):
+        values, sharpness = rows[part], beta[part] if isinstance(beta, Tensor) else beta
+        peak = values.amax(-1, keepdim=True)
+        powers = torch.sub(values, peak, out=buffer[: len(values)]).mul_(sharpness * LOG2_E).exp2_()
+        soft, near = log_mean(powers)
+        if len(near):
+            one = sharpness[near] if isinstance(sharpness, Tensor) else sharpness
+            soft[near] = precise_log_mean_exp((values[near] - peak[near]) * one)
+        scores[part] = peak + soft / sharpness
+    return scores, rows.new_empty(0)
+
+
+def log_mean(powers: Tensor) -> tuple[Tensor, Tensor]:
+    """The logarithm of each row's mean, and the rows of powers so near 1 that it needs `precise_log_mean_exp`."""
+    mean = powers.mean(-1, keepdim=True)
+    return mean.log(), (mean > _NEAR_ONE).view(-1).nonzero().view(-1)
+
+
+def precise_log_mean_exp(values: Tensor) -> Tensor:
+    """As `_log_mean_exp`, in float64, where expm1 is slow and float32 needs none: the first two moments serve."""
+    if values.dtype == torch.float64:
+        return _log_mean_exp(values).unsqueeze(-1)
+    wide = values.double()
+    first = wide.mean(-1, keepdim=True)
+    second = wide.square().mean(-1, keepdim=True) - first.square()
+    of_powers = wide.mul_(LOG2_E).exp2_().mean(-1, keepdim=True).log_()
+    return torch.where(values.amin(-1, keepdim=True) > -1e-4, first + second / 2, of_powers).to(values.dtype)
+
+
+def _gradient(weights: Tensor, rows: Tensor, beta: Setting, scores: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The softmax of beta times each row; of beta, (its mean - score) / beta."""
+    of_rows = torch.empty_like(rows)
+    of_beta = torch.empty_like(scores) if isinstance(beta, Tensor) else None
+    buffer = torch.empty_like(rows[chunks(rows)[0]])
+    for part in chunks(rows):
+        sharpness = beta[part] if isinstance(beta, Tensor) else beta
+        above = torch.sub(rows[part], scores[part], out=of_rows[part])
+        powers = torch.mul(above, sharpness * LOG2_E, out=buffer[: len(above)]).exp2_()
+        shares = weights[part] / powers.sum(-1, keepdim=True)
+        if of_beta is not None:
+            of_beta[part] = above.mul_(powers).sum(-1, keepdim=True) * shares / sharpness
+        torch.mul(powers, shares, out=of_rows[part])
+    return of_rows, of_beta
+
+
+_LSE = Kernel(plain_lse, _forward, _gradient)
 
 
 def _check_beta(beta: float) -> float:

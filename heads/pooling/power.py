@@ -8,7 +8,8 @@ from torch.nn.functional import logsigmoid
 
 from heads._checks import accumulation_dtype, check_choice, check_learnable, check_maps, check_number, check_per_map
 from heads.pooling._pooling import Pooling
-from heads.pooling._weighting import mean_weights, selected_weights
+from heads.pooling._power_mean import power_mean
+from heads.pooling._weighting import FLATTEST, SHARPEST, mean_weights, selected_weights
 from heads.pooling.exp import Of
 from heads.pooling.gmp import gmp
 from heads.pooling.lse import lse
@@ -49,9 +50,11 @@ def gem(maps: Tensor, p: float | Tensor = 3.0, *, of: Of = "values", eps: float 
         p = _check_p(p)
     if of == "probabilities":
         return _of_probabilities(maps, p)
-    values = maps.to(dtype).clamp(min=lowest)
-    # By the logarithm, as x ** p would overflow; the power mean of x is the log-sum-exp of log x.
-    return lse(values.log(), p).exp().to(maps.dtype)
+    if not isinstance(p, Tensor):
+        if p > SHARPEST:
+            return gmp(maps.clamp(min=lowest))
+        p = max(p, FLATTEST)
+    return power_mean(maps.flatten(-2).to(dtype), p, lowest).to(maps.dtype)
 
 
 def _of_probabilities(maps: Tensor, p: float | Tensor) -> Tensor:

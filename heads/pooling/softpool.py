@@ -1,8 +1,10 @@
 """Global SoftPool: the mean of each map, weighted by the softmax of its own values."""
 
+import torch
 from torch import Tensor
 
-from heads._checks import check_maps
+from heads._checks import accumulation_dtype, check_maps
+from heads.pooling._fused import LOG2_E, Kernel, Setting, chunks
 from heads.pooling._pooling import Pooling
 from heads.pooling._selection import selected_mean
 from heads.pooling._weighting import (
@@ -41,7 +43,36 @@ def softpool(maps: Tensor, beta: float = 1.0) -> Tensor:
         return gap(maps)
     if beta > SHARPEST:
         return selected_mean(maps, 1, largest=True, rounding="floor").to(maps.dtype)
-    return weighted_sum(maps, softmax_weights(maps, beta)).to(maps.dtype)
+    return _SOFTPOOL(maps.flatten(-2).to(accumulation_dtype(maps)), beta).to(maps.dtype)
+
+
+def _plain(values: Tensor, beta: Setting) -> Tensor:
+    planes = values.unsqueeze(-2)
+    return weighted_sum(planes, softmax_weights(planes, float(beta)))
+
+
+def _forward(rows: Tensor, beta: Setting) -> tuple[Tensor, Tensor]:
+    """As `_plain`; keeps the softmax times a constant of each row."""
+    scores, kept = rows.new_empty(len(rows), 1), torch.empty_like(rows)
+    buffer = torch.empty_like(rows[chunks(rows)[0]])
+    for part in chunks(rows):
+        values = rows[part]
+        powers = torch.sub(values, values.amax(-1, keepdim=True), out=kept[part]).mul_(beta * LOG2_E).exp2_()
+        total = powers.sum(-1, keepdim=True)
+        scores[part] = torch.mul(values, powers, out=buffer[: len(values)]).sum(-1, keepdim=True) / total
+    return scores, kept
+
+
+def _gradient(weights: Tensor, rows: Tensor, beta: Setting, scores: Tensor, kept: Tensor) -> tuple[Tensor, None]:
+    """The softmax times (1 + beta * (value - score))."""
+    of_rows = torch.empty_like(rows)
+    for part in chunks(rows):
+        shares = weights[part] * beta / kept[part].sum(-1, keepdim=True)
+        torch.sub(rows[part], scores[part] - 1 / beta, out=of_rows[part]).mul_(kept[part]).mul_(shares)
+    return of_rows, None
+
+
+_SOFTPOOL = Kernel(_plain, _forward, _gradient, worthwhile=1 << 20)
 
 
 def softpool_weights(maps: Tensor, beta: float) -> Tensor:

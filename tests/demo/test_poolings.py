@@ -117,7 +117,7 @@ def train_and_measure(specs):
     backbone = TinyNet()
     single, _, digits, _ = windows(train, 48, 1)
     classifier = nn.Sequential(backbone, MapClassifier(128, len(CLASSES), pooling="gmp"))
-    fit(classifier, single, lambda output, rows: cross_entropy(output.scores, digits[rows]), epochs=8, lr=3e-3)
+    fit(classifier, single, lambda output, rows: cross_entropy(output.scores, digits[rows]), epochs=7, lr=3e-3)
     images, targets, _, _ = windows(train, 64, 3)
     localizer = nn.Sequential(backbone, MapClassifier(128, len(CLASSES), pooling="weldon(k_max=0.1)"))
     localizer.train()
@@ -130,7 +130,7 @@ def train_and_measure(specs):
         together,
         features,
         lambda outputs, rows: sum(multi_label_loss(output.scores, targets[rows]) for output in outputs),
-        epochs=24,
+        epochs=18,
         lr=1e-2,
     )
     with torch.no_grad():
