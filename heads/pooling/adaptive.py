@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
+from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_max_pool2d
 
 from heads._checks import accumulation_dtype, check_choice, check_maps, check_positive_int
 from heads.pooling._pooling import Pooling
@@ -32,8 +32,7 @@ def adaptive(maps: Tensor, size: Side | tuple[Side, Side] = 1, *, mode: Mode = "
     """
     check_maps(maps)
     check_choice(mode, "mode", ("average", "max"))
-    height, width = _sides(_check_size(size))
-    sides = (maps.shape[-2] if height is None else height, maps.shape[-1] if width is None else width)
+    sides = _sides_of(maps, _check_size(size))
     if mode == "max":
         return adaptive_max_pool2d(maps, sides)
     return adaptive_avg_pool2d(maps.to(accumulation_dtype(maps)), sides).to(maps.dtype)
@@ -50,6 +49,11 @@ def _check_size(size: object) -> Side | tuple[Side, Side]:
 
 def _sides(size: Side | tuple[Side, Side]) -> tuple[Side, Side]:
     return size if isinstance(size, tuple) else (size, size)
+
+
+def _sides_of(maps: Tensor, size: Side | tuple[Side, Side]) -> tuple[int, int]:
+    height, width = _sides(size)
+    return maps.shape[-2] if height is None else height, maps.shape[-1] if width is None else width
 
 
 class Adaptive(Pooling):
@@ -86,8 +90,17 @@ class Adaptive(Pooling):
     def weights(self, maps: Tensor) -> Tensor:
         """The gradient of the grid's mean with respect to the map: how much each location counts in all cells."""
         check_maps(maps)
-        with torch.enable_grad():
-            leaf = maps.detach().requires_grad_()
-            means = self(leaf).mean((-2, -1))
-            (weights,) = torch.autograd.grad(means, leaf, torch.ones_like(means))
-        return weights
+        height, width = _sides_of(maps, self.size)
+        if self.mode == "average":
+            rows, columns = _shares(maps.shape[-2], height, maps), _shares(maps.shape[-1], width, maps)
+            return (rows[:, None] * columns).to(maps.dtype).expand_as(maps)
+        _, index = adaptive_max_pool2d(maps.detach(), (height, width), return_indices=True)
+        index = index.flatten(-2)
+        share = torch.full_like(index, 1 / (height * width), dtype=maps.dtype)
+        return torch.zeros_like(maps).flatten(-2).scatter_add(-1, index, share).reshape(maps.shape)
+
+
+def _shares(length: int, cells: int, like: Tensor) -> Tensor:
+    """What each of ``length`` rows counts in the mean of the averages of ``cells`` windows."""
+    each = torch.eye(length, dtype=accumulation_dtype(like), device=like.device)
+    return adaptive_avg_pool1d(each[None], cells)[0].mean(-1)

@@ -9,7 +9,7 @@ from torch.nn.functional import logsigmoid
 from heads._checks import accumulation_dtype, check_choice, check_learnable, check_maps, check_number, check_per_map
 from heads.pooling._pooling import Pooling
 from heads.pooling._power_mean import power_mean
-from heads.pooling._weighting import FLATTEST, SHARPEST
+from heads.pooling._weighting import FLATTEST, SHARPEST, mean_weights, selected_weights
 from heads.pooling.exp import Of
 from heads.pooling.gmp import gmp
 from heads.pooling.lse import lse
@@ -152,11 +152,18 @@ class GeM(Pooling):
         the sum of weight times value is the score (Euler's theorem).
         """
         check_maps(maps)
-        with torch.enable_grad():
-            leaf = maps.detach().requires_grad_()
-            scores = self(leaf)
-            (weights,) = torch.autograd.grad(scores, leaf, torch.ones_like(scores))
-        return weights
+        wide, p = maps.to(accumulation_dtype(maps)), self._exponent()
+        values = self.of == "values"
+        if not isinstance(p, Tensor) and p > _HIGHEST:
+            return selected_weights(maps, 1) * (maps >= self.eps) if values else selected_weights(maps, 1)
+        scores = gem(wide, p, of=self.of, eps=self.eps)[..., None, None]
+        p = p[..., None, None] if isinstance(p, Tensor) else p
+        if values:
+            weights = ((p - 1) * (wide.clamp(min=self.eps).log() - scores.log())).exp() * (wide >= self.eps)
+        else:
+            share = p * (logsigmoid(wide) - logsigmoid(scores))
+            weights = (share + logsigmoid(-wide) - logsigmoid(-scores)).exp()
+        return (weights * mean_weights(wide)).to(maps.dtype)
 
     def _exponent(self) -> float | Tensor:
         if self.log_p is None:

@@ -72,8 +72,11 @@ def test_their_weights_are_a_map_for_each_number_or_of_the_grids_mean():
     weights = Cat().weights(maps)
     assert weights.shape == (2, 6, 7, 6)
     torch.testing.assert_close((weights * torch.cat([maps, maps], 1)).sum((-2, -1)), cat(maps))
-    grid = Adaptive(2, mode="max")
-    torch.testing.assert_close((grid.weights(maps) * maps).sum((-2, -1)), grid(maps).mean((-2, -1)))
+    for size in (1, 2, (3, 4), (None, 2), (9, 1)):
+        for mode in ("average", "max"):
+            grid, leaf = Adaptive(size, mode=mode), maps.clone().requires_grad_()
+            grid(leaf).mean((-2, -1)).sum().backward()
+            torch.testing.assert_close(grid.weights(maps), leaf.grad)
 
 
 @pytest.mark.parametrize(("spec", "start"), [("cat", "add"), ("adaptive", "gap"), ("adaptive(size=(7, 6))", "gap")])

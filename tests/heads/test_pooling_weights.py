@@ -33,8 +33,12 @@ GRADIENTS = [
     "softpool(beta=0)",
     "softpool(beta=inf)",
     "gem(p=2.5)",
+    "gem(p=0.5)",
     "gem(p=2.5, of=probabilities)",
     "gem(p=2.5, learnable=True, classes=3)",
+    "gem(p=2.5, learnable=True, classes=3, of=probabilities)",
+    "gem(p=inf)",
+    "gem(p=inf, of=probabilities)",
 ]
 
 # The score is the weighted sum of the map.
@@ -69,7 +73,7 @@ def test_the_weights_are_the_gradient_of_the_score(spec, ties):
     pooling = heads.create_pooling(spec).eval()
     maps = random_maps(2, 3, 7, 6)
     maps = maps.round() if ties else maps
-    maps = maps.abs() + 0.5 if "gem" in spec else maps
+    maps = maps.abs() + 0.5 if "gem" in spec and "of=" not in spec else maps
     leaf = maps.clone().requires_grad_()
     pooling(leaf).sum().backward()
     torch.testing.assert_close(pooling.weights(maps), leaf.grad, rtol=1e-6, atol=1e-9)
@@ -95,7 +99,8 @@ def test_probabilities_are_weighted_where_they_are_pooled(spec, power):
 def test_they_have_the_shape_and_dtype_of_the_maps(spec):
     pooling = heads.create_pooling(spec)
     for maps in (random_maps(2, 3, 7, 6, dtype=torch.bfloat16), random_maps(3, 1, 5), random_maps(0, 3, 7, 6)):
-        weights = pooling.weights(maps.abs())
+        with torch.inference_mode():
+            weights = pooling.weights(maps.abs())
         assert (weights.shape, weights.dtype) == (maps.shape, maps.dtype)
         assert weights.isfinite().all()
 
@@ -107,6 +112,15 @@ def test_where_a_soft_pooling_says_so_its_gradient_is_another():
     scores.sum().backward()
     weights = pooling.weights(leaf.detach())
     torch.testing.assert_close(leaf.grad, weights * (1 + 2 * (leaf - scores[..., None, None])).detach())
+
+
+def test_of_what_lies_below_eps_gem_sees_nothing():
+    leaf = random_maps(2, 3, 7, 6).requires_grad_()
+    pooling = heads.create_pooling("gem(p=2.5)")
+    pooling(leaf).sum().backward()
+    weights = pooling.weights(leaf.detach())
+    torch.testing.assert_close(weights, leaf.grad)
+    assert not weights[leaf < 0].any()
 
 
 def test_weldon_points_up_and_down():
