@@ -140,7 +140,7 @@ def lakes(order: Order, offsets: Offsets, rings: Rings, width: int, stride: int)
     toward = np.empty(256, np.int64)
     for ring in range(256):
         toward[ring] = HOLE_AT[ring, 0] * stride + HOLE_AT[ring, 1]
-    parts, count = OUTSIDE, 0
+    parts, count, standing = OUTSIDE, 0, 0
     begin(root, state, OUTSIDE, 0, 0, 0)
     for level in range(levels - 2):
         # The outside is never written down.
@@ -150,9 +150,13 @@ def lakes(order: Order, offsets: Offsets, rings: Rings, width: int, stride: int)
             pixel = np.int64(order[np.uint64(i)])
             ring = rings[np.uint64(pixel)]
             event = HOLE_EVENT[ring]
+            if standing == 0 and event != BEGINS:
+                # What is passed over while there is no hole belongs to the outside, and leads there.
+                continue
             number, column = np.int32(pixel), np.int32(pixel & (stride - 1))
             if event == BEGINS:
                 parts += 1
+                standing += 1
                 begin(root, state, parts, number, column, level)
                 labels[np.uint64(pixel)] = parts
                 continue
@@ -164,6 +168,7 @@ def lakes(order: Order, offsets: Offsets, rings: Rings, width: int, stride: int)
                         beside = pixel + PLACES[bit][0] * stride + PLACES[bit][1]
                         other = find(root, label_at(labels, rings, toward, beside))
                         if other != part:
+                            standing -= 1
                             count = record(state, other, level, records, count)
                             if min(part, other) == OUTSIDE:
                                 root[max(part, other)] = part = OUTSIDE
