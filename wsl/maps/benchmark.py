@@ -118,11 +118,11 @@ def _raise_by_all(best: Doubles, levels: npt.NDArray[np.uint8], truths: Doubles)
     from wsl.maps.tree.overlap import raise_by_records
     from wsl.maps.tree.parts import islands, lakes
     from wsl.maps.tree.records import stride_of
-    from wsl.maps.tree.rings import rings_of
+    from wsl.maps.tree.rings import beyond_of, rings_of
 
     (height, width), stride = levels.shape, stride_of(levels)
     rings = rings_of(levels, stride)
-    order, offsets, other, other_offsets = order_of_shapers(levels, rings, len(best), stride)
+    order, offsets, other, other_offsets = order_of_shapers(levels, rings, beyond_of(levels, stride), len(best), stride)
     parts, _ = islands(order, offsets, rings, stride, False, False)
     raise_by_records(best, parts, stride, width, height, truths, 0)
     # A hole's outline runs on the foreground around it.

@@ -22,8 +22,8 @@ log = logging.getLogger("wsl")
 def settle_boxes(boxes: BoxConfig, weights: str) -> tuple[BoxConfig, BoxOrigin]:
     """The settings with what was left open filled in, and where threshold and rule come from.
 
-    >>> settle_boxes(BoxConfig(threshold=0.4), "resnet50")[1]
-    BoxOrigin(origin='given', threshold=0.4, box_rule='largest')
+    >>> str(settle_boxes(BoxConfig(threshold=0.4), "resnet50")[1])
+    'threshold 0.4 (largest part), given'
     """
     selected = None if boxes.threshold is not None and boxes.box_rule is not None else load_selected(weights)
     settled = boxes.settled(selected.threshold, selected.box_rule) if selected else boxes.settled()

@@ -135,7 +135,7 @@ def _mark(boxes: BoxOrigin | None) -> dict[str, float]:
 
 def _by_class(report: EvaluationReport) -> list[Metric]:
     wanted = ("mAP", "pointing", "CorLoc", "AP50", "MaxBoxAcc@0.5", "mIoU")
-    return [metric for metric in report.metrics if metric.name in wanted]
+    return [metric for metric in report.metrics if metric.name.removesuffix(" (wsolevaluation)") in wanted]
 
 
 def _fitted(boxes: Boxes, size: tuple[int, int], shape: tuple[int, ...]) -> Boxes:

@@ -90,11 +90,13 @@ def order_by_level(levels: Levels, count: int, stride: int) -> tuple[Order, Offs
 
 
 @compiled
-def order_of_shapers(levels: Levels, rings: Rings, count: int, stride: int) -> tuple[Order, Offsets, Order, Offsets]:
+def order_of_shapers(
+    levels: Levels, rings: Rings, beyond: Rings, count: int, stride: int
+) -> tuple[Order, Offsets, Order, Offsets]:
     """As `order_by_level`, of those pixels only that shape parts, then of those that shape holes (see `rings`).
 
     Shape:
-        ``rings`` is in the order of pixels' numbers.
+        ``rings`` and ``beyond`` are in the order of pixels' numbers.
     """
     height, width = levels.shape
     parts, holes = np.empty(height * width + 1, np.uint32), np.empty(height * width + 1, np.uint32)
@@ -107,7 +109,7 @@ def order_of_shapers(levels: Levels, rings: Rings, count: int, stride: int) -> t
             # Written in any case and kept when wanted, which spares the processor a guess.
             parts[np.uint64(n_parts)] = holes[np.uint64(n_holes)] = start + x
             of_parts[np.uint64(n_parts)] = of_holes[np.uint64(n_holes)] = levels[y, x]
-            n_parts += SHAPES_PART[ring]
+            n_parts += SHAPES_PART[ring, beyond[np.uint64(start + x)]]
             n_holes += SHAPES_HOLE[ring]
     order, offsets = _sorted(parts[:n_parts], of_parts, count)
     other, other_offsets = _sorted(holes[:n_holes], of_holes, count)

@@ -140,16 +140,9 @@ def lakes(order: Order, offsets: Offsets, rings: Rings, width: int, stride: int)
     toward = np.empty(256, np.int64)
     for ring in range(256):
         toward[ring] = HOLE_AT[ring, 0] * stride + HOLE_AT[ring, 1]
-    pits = np.zeros(levels, np.bool_)
-    for level in range(levels - 1):
-        for i in range(offsets[level], offsets[level + 1]):
-            pits[level] |= HOLE_EVENT[rings[np.uint64(order[np.uint64(i)])]] == BEGINS
     parts, count, standing = OUTSIDE, 0, 0
     begin(root, state, OUTSIDE, 0, 0, 0)
     for level in range(levels - 2):
-        # What is passed over while there is no hole belongs to the outside, and leads there.
-        if standing == 0 and not pits[level]:
-            continue
         # The outside is never written down.
         state[OUTSIDE, SINCE] = level
         records = with_room(records, count, min(parts, 4 * (offsets[level + 1] - offsets[level])))
@@ -157,6 +150,9 @@ def lakes(order: Order, offsets: Offsets, rings: Rings, width: int, stride: int)
             pixel = np.int64(order[np.uint64(i)])
             ring = rings[np.uint64(pixel)]
             event = HOLE_EVENT[ring]
+            if standing == 0 and event != BEGINS:
+                # What is passed over while there is no hole belongs to the outside, and leads there.
+                continue
             number, column = np.int32(pixel), np.int32(pixel & (stride - 1))
             if event == BEGINS:
                 parts += 1

@@ -56,6 +56,28 @@ def rings_of(surface: npt.NDArray[Any], stride: int) -> Rings:
     return rings
 
 
+@compiled
+def beyond_of(levels: Rings, stride: int) -> Rings:
+    """Which pixels two steps away join before a pixel: north, west, east, south from the lowest bit on.
+
+    Shape:
+        ``levels`` is (h, w); the result lists the pixels as `ordering` numbers them. Pixels of level 0 count as
+        nobody's.
+    """
+    height, width = levels.shape
+    padded = np.zeros((height + 4, width + 4), levels.dtype)
+    padded[2:-2, 2:-2] = levels
+    beyond = np.zeros((height + 2) * stride, np.uint8)
+    for y in range(height):
+        above, here, below = padded[y], padded[y + 2], padded[y + 4]
+        row = beyond[(y + 1) * stride + 1 : (y + 1) * stride + 1 + width]
+        for x in range(width):
+            value = here[x + 2]
+            bits = np.uint8(above[x + 2] >= value) | np.uint8(here[x] >= value) << 1
+            row[x] = bits | np.uint8(here[x + 4] > value) << 2 | np.uint8(below[x + 2] > value) << 3
+    return beyond
+
+
 def _groups(places: list[Place], touch: Callable[[int, int], bool]) -> list[list[Place]]:
     """Places that hang together."""
     groups: list[list[Place]] = []
@@ -86,9 +108,23 @@ def _middle(places: list[Place]) -> Place:
     return max(places, key=lambda place: (place[0] * y + place[1] * x) / np.hypot(*place), default=(0, 0))
 
 
-def _shapes_part(ring: int) -> bool:
-    """Whether a pixel may begin a part, join others or widen its part's box: all of the part lies to one side of it."""
-    return _of_part(ring)[0] != GROWS or any(not ring & ~side for side in (WEST, EAST, NORTH, SOUTH))
+def _shapes_part(ring: int, beyond: int) -> bool:
+    """Whether a pixel may begin a part, join others or widen its part's box.
+
+    It widens the box to the west when all of the part lies east of it: nothing of it in the ring elsewhere, and nothing
+    two steps north or south where a pixel of the ring touches that.
+    """
+    if _of_part(ring)[0] != GROWS:
+        return True
+    north, west, east, south = (beyond >> bit & 1 for bit in range(4))
+    nw, ne, sw, se = (ring >> bit & 1 for bit in (0, 2, 5, 7))
+    joined = {
+        EAST: (ne and north) or (se and south),
+        WEST: (nw and north) or (sw and south),
+        SOUTH: (sw and west) or (se and east),
+        NORTH: (nw and west) or (ne and east),
+    }
+    return any(not ring & ~side and not elsewhere for side, elsewhere in joined.items())
 
 
 def _shapes_hole(ring: int) -> bool:
@@ -117,5 +153,6 @@ _BLOCKS = [
 PART_EVENT, HOLE_EVENT = (np.array([event for event, _ in rules], np.uint8) for rules in (_PARTS, _HOLES))
 # A neighbour's row and column, relative to the pixel.
 PART_AT, HOLE_AT = (np.array([place for _, place in rules], np.int64) for rules in (_PARTS, _HOLES))
-SHAPES_PART, SHAPES_HOLE = (np.array([rule(ring) for ring in range(256)]) for rule in (_shapes_part, _shapes_hole))
+SHAPES_PART = np.array([[_shapes_part(ring, beyond) for beyond in range(16)] for ring in range(256)])
+SHAPES_HOLE = np.array([_shapes_hole(ring) for ring in range(256)])
 AREA_OF, EULER_OF = (np.array([block[i] for block in _BLOCKS], np.int32) for i in (0, 1))
