@@ -10,18 +10,19 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import torch
 
 from wsl.boxes import Boxes, FloatArray
-from wsl.config import BoxConfig, PickConfig, Preprocessing, RuntimeConfig
+from wsl.config import BoxConfig, PickConfig, Preprocessing, Refine, RuntimeConfig
 from wsl.data import Geometry, find_images, fit, read_image, to_tensor
 from wsl.errors import BadImageError, UserError
-from wsl.maps import boxes_from_map, non_max_suppression, peak
+from wsl.maps import boxes_from_map, non_max_suppression, peak, random_walk
 from wsl.models import Localizer, autocast, choose_device, choose_dtype
 from wsl.models.fuse import fuse_batch_norm
+from wsl.models.midway import MidwayFeatures
 from wsl.results import Localization
 
 T = TypeVar("T")
@@ -44,11 +45,15 @@ class _Prepared:
 
 @dataclass(frozen=True, slots=True)
 class _Output:
-    """What the network says of an image; `maps` are those of the classes chosen, by index."""
+    """What the network says of an image; `maps` are those of the classes chosen, by index.
+
+    `features` are from halfway, to refine the maps with.
+    """
 
     image: _Prepared
     probabilities: FloatArray
     maps: dict[int, FloatArray]
+    features: FloatArray | None
 
 
 class Predictor:
@@ -64,6 +69,7 @@ class Predictor:
         *,
         pick: PickConfig | None = None,
         boxes: BoxConfig | None = None,
+        refine: Refine = "none",
         runtime: RuntimeConfig | None = None,
         batch_size: int | None = None,
         image_size: int | None = None,
@@ -80,6 +86,9 @@ class Predictor:
         self._index = {name: i for i, name in enumerate(self.classes)}
         self._picked = self._indices(self.pick.classes)
         fused = fuse_batch_norm(model)
+        if refine not in get_args(Refine):
+            raise UserError(f"refine is {refine!r}, expected {' or '.join(get_args(Refine))}")
+        self._midway = None if refine == "none" else MidwayFeatures(fused.backbone)
         self.model = fused.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def stream(self, items: Iterable[tuple[Path, Classes]]) -> Iterator[Localization]:
@@ -127,10 +136,12 @@ class Predictor:
             pixels = torch.from_numpy(np.stack([image.pixels for image in batch]))
             scores, maps = self.model(to_tensor(pixels, self.preprocessing, self.device, torch.float32))
             probabilities = self.model.probabilities(scores).cpu().numpy()
+            features = None if self._midway is None else self._midway.take().float().cpu().numpy()
             for row, image in enumerate(batch):
                 chosen = self._choose(probabilities[row], image.classes)
                 some = maps[row, chosen].float().cpu().numpy()
-                outputs.append(_Output(image, probabilities[row], dict(zip(chosen, some, strict=True))))
+                halfway = None if features is None else features[row]
+                outputs.append(_Output(image, probabilities[row], dict(zip(chosen, some, strict=True)), halfway))
         return outputs
 
     def _choose(self, probabilities: FloatArray, wanted: Classes) -> list[int]:
@@ -144,7 +155,7 @@ class Predictor:
     def _extract(self, output: _Output) -> Localization:
         image, probabilities = output.image, output.probabilities
         size = image.geometry.original
-        maps = {self.classes[i]: image.geometry.crop_map(m, self.grid) for i, m in output.maps.items()}
+        maps = self._maps(output)
         best = np.argsort(-probabilities, kind="stable")[:MAX_SCORES]
         parts = [
             self._boxes(maps[self.classes[i]], self.classes[i], float(probabilities[i]), size) for i in output.maps
@@ -157,6 +168,15 @@ class Predictor:
             points={label: peak(score_map, size) for label, score_map in maps.items()},
             maps=maps,
         )
+
+    def _maps(self, output: _Output) -> dict[str, FloatArray]:
+        """The chosen maps by class, covering exactly the image, refined when asked."""
+        geometry = output.image.geometry
+        maps = {self.classes[i]: geometry.crop_map(m, self.grid) for i, m in output.maps.items()}
+        if output.features is None or self._midway is None or not maps:
+            return maps
+        features = geometry.crop_map(output.features, self._midway.grid)
+        return dict(zip(maps, random_walk(list(maps.values()), features), strict=True))
 
     def _boxes(self, score_map: FloatArray, label: str, score: float, size: tuple[int, int]) -> Boxes:
         rule = self.boxes
@@ -176,6 +196,7 @@ def localize(
     classes: Sequence[str] = (),
     score_threshold: float = 0.0,
     threshold: float = 0.2,
+    refine: Refine = "none",
     batch_size: int | None = None,
     image_size: int | None = None,
     device: str = "auto",
@@ -185,7 +206,8 @@ def localize(
 
     `sources` are files, folders or globs. The classes localized are the `top_k` of highest score with a probability
     of at least `score_threshold`, or exactly `classes`. A box surrounds the largest part of a map that exceeds
-    `threshold` times its range. Unreadable images are logged and left out unless `strict`.
+    `threshold` times its range. With `refine` "affinity" maps are spread over what the backbone sees alike first
+    (`wsl.maps.random_walk`); then 0.5 is a better threshold. Unreadable images are logged and left out unless `strict`.
 
     Raises:
         UserError: a source without images, an unknown class, a setting out of range.
@@ -202,6 +224,7 @@ def localize(
         model,
         pick=PickConfig(top_k=top_k, classes=tuple(classes), score_threshold=score_threshold),
         boxes=BoxConfig(threshold=threshold),
+        refine=refine,
         runtime=RuntimeConfig(device=device, strict=strict),
         batch_size=batch_size,
         image_size=image_size,

@@ -20,9 +20,9 @@ class Localization:
 
     ``size`` is (width, height) of the original image. ``scores`` are the class probabilities, highest first (of
     many classes the best hundred); ``boxes`` the boxes of the classes picked; ``points`` the position (x, y) of each
-    picked map's maximum in original pixels. ``maps`` are the raw class maps of the picked classes, (h, w) each, at
-    the network's resolution and covering exactly the image; ``map_file`` is where they were stored, relative to the
-    results file.
+    picked map's maximum in original pixels. ``maps`` are the class maps of the picked classes, (h, w) each, raw at
+    the network's resolution or refined, and covering exactly the image; ``map_file`` is where they were stored,
+    relative to the results file.
 
     >>> found = Localization(path="a.jpg", size=(4, 2), scores={"dog": 0.9}, boxes=Boxes.empty())
     >>> Localization.from_json(found.to_json()).scores

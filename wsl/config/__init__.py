@@ -9,6 +9,7 @@ from wsl.config.shared import (
     PickConfig,
     Precision,
     Preprocessing,
+    Refine,
     Resize,
     RuntimeConfig,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "PickConfig",
     "Precision",
     "Preprocessing",
+    "Refine",
     "Resize",
     "RuntimeConfig",
     "TrainConfig",

@@ -12,6 +12,7 @@ DataFormat = Literal["auto", "voc", "coco", "folder", "csv"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["warp", "letterbox"]
 BoxRule = Literal["largest", "all", "peak"]
+Refine = Literal["none", "affinity"]
 
 
 @dataclass(frozen=True, kw_only=True)

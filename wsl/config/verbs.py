@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from wsl.config.checks import check, check_batch_size
-from wsl.config.shared import BoxConfig, DataConfig, PickConfig, RuntimeConfig
+from wsl.config.shared import BoxConfig, DataConfig, PickConfig, Refine, RuntimeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,8 @@ class LocalizeConfig:
     """Also write a PNG overlay of each map."""
     maps: bool = False
     """Also write the raw maps: maps/<image>.npy, float16, at the network's resolution."""
+    refine: Refine = "none"
+    """affinity spreads maps over what the backbone sees alike: fuller boxes, with --threshold 0.5 or so."""
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
@@ -57,6 +59,8 @@ class EvaluateConfig:
     report_classes: tuple[str, ...] = ()
     """Average over these classes only (all classes when empty)."""
     boxes: BoxConfig = field(default_factory=BoxConfig)
+    refine: Refine = "none"
+    """affinity spreads maps over what the backbone sees alike: fuller boxes, with --threshold 0.5 or so."""
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
@@ -67,6 +71,10 @@ class EvaluateConfig:
         check(
             (self.predictions is None) != (self.weights is None),
             "expected either --predictions FILE or --weights RUN, and not both",
+        )
+        check(
+            self.refine == "none" or self.weights is not None,
+            "--refine needs --weights: maps are refined where they are made, give it to wsl-localize",
         )
         check_batch_size(self.batch_size)
 

@@ -7,7 +7,17 @@
 
 from wsl.maps.boxes import boxes_from_map, largest_boxes
 from wsl.maps.peaks import peak
+from wsl.maps.refine import random_walk
 from wsl.maps.scale import heatmap, normalise, resize_map
 from wsl.maps.suppression import non_max_suppression
 
-__all__ = ["boxes_from_map", "heatmap", "largest_boxes", "non_max_suppression", "normalise", "peak", "resize_map"]
+__all__ = [
+    "boxes_from_map",
+    "heatmap",
+    "largest_boxes",
+    "non_max_suppression",
+    "normalise",
+    "peak",
+    "random_walk",
+    "resize_map",
+]

@@ -64,6 +64,7 @@ def _computed(config: EvaluateConfig, samples: SampleSet) -> Pairs:
         model,
         pick=PickConfig(classes=samples.classes),
         boxes=config.boxes,
+        refine=config.refine,
         runtime=config.runtime,
         batch_size=config.batch_size,
         image_size=config.image_size,

@@ -48,6 +48,7 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
         open_model(config.weights, config.local_weights),
         pick=config.pick,
         boxes=config.boxes,
+        refine=config.refine,
         runtime=config.runtime,
         batch_size=config.batch_size,
         image_size=config.image_size,
