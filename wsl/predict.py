@@ -47,13 +47,13 @@ class _Prepared:
 class _Output:
     """What the network says of an image; `maps` are those of the classes chosen, by index.
 
-    `features` are from halfway, to refine the maps with.
+    `features` are of the layers to refine the maps with.
     """
 
     image: _Prepared
     probabilities: FloatArray
     maps: dict[int, FloatArray]
-    features: FloatArray | None
+    features: tuple[FloatArray, ...]
 
 
 class Predictor:
@@ -136,11 +136,11 @@ class Predictor:
             pixels = torch.from_numpy(np.stack([image.pixels for image in batch]))
             scores, maps = self.model(to_tensor(pixels, self.preprocessing, self.device, torch.float32))
             probabilities = self.model.probabilities(scores).cpu().numpy()
-            features = None if self._midway is None else self._midway.take().float().cpu().numpy()
+            features = () if self._midway is None else [f.float().cpu().numpy() for f in self._midway.take()]
             for row, image in enumerate(batch):
                 chosen = self._choose(probabilities[row], image.classes)
                 some = maps[row, chosen].float().cpu().numpy()
-                halfway = None if features is None else features[row]
+                halfway = tuple(layer[row] for layer in features)
                 outputs.append(_Output(image, probabilities[row], dict(zip(chosen, some, strict=True)), halfway))
         return outputs
 
@@ -155,7 +155,8 @@ class Predictor:
     def _extract(self, output: _Output) -> Localization:
         image, probabilities = output.image, output.probabilities
         size = image.geometry.original
-        maps = self._maps(output)
+        raw = {self.classes[i]: image.geometry.crop_map(m, self.grid) for i, m in output.maps.items()}
+        maps = self._refined(raw, output)
         best = np.argsort(-probabilities, kind="stable")[:MAX_SCORES]
         parts = [
             self._boxes(maps[self.classes[i]], self.classes[i], float(probabilities[i]), size) for i in output.maps
@@ -165,17 +166,16 @@ class Predictor:
             size=size,
             scores={self.classes[i]: float(probabilities[i]) for i in best},
             boxes=Boxes.concatenate(parts),
-            points={label: peak(score_map, size) for label, score_map in maps.items()},
+            # A refined map is about extent: its maximum moves to wherever most looks alike.
+            points={label: peak(score_map, size) for label, score_map in raw.items()},
             maps=maps,
         )
 
-    def _maps(self, output: _Output) -> dict[str, FloatArray]:
-        """The chosen maps by class, covering exactly the image, refined when asked."""
-        geometry = output.image.geometry
-        maps = {self.classes[i]: geometry.crop_map(m, self.grid) for i, m in output.maps.items()}
-        if output.features is None or self._midway is None or not maps:
+    def _refined(self, maps: dict[str, FloatArray], output: _Output) -> dict[str, FloatArray]:
+        if self._midway is None or not maps:
             return maps
-        features = geometry.crop_map(output.features, self._midway.grid)
+        crop = output.image.geometry.crop_map
+        features = [crop(layer, grid) for layer, grid in zip(output.features, self._midway.grids, strict=True)]
         return dict(zip(maps, random_walk(list(maps.values()), features), strict=True))
 
     def _boxes(self, score_map: FloatArray, label: str, score: float, size: tuple[int, int]) -> Boxes:

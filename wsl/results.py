@@ -19,9 +19,9 @@ class Localization:
     """What a model found in one image.
 
     ``size`` is (width, height) of the original image. ``scores`` are the class probabilities, highest first (of
-    many classes the best hundred); ``boxes`` the boxes of the classes picked; ``points`` the position (x, y) of each
-    picked map's maximum in original pixels. ``maps`` are the class maps of the picked classes, (h, w) each, raw at
-    the network's resolution or refined, and covering exactly the image; ``map_file`` is where they were stored,
+    many classes the best hundred); ``boxes`` the boxes of the classes picked; ``points`` the position (x, y) of the
+    maximum of each picked class's raw map, in original pixels. ``maps`` are the picked classes' maps, (h, w) each,
+    covering exactly the image: raw, at the network's resolution, or refined. ``map_file`` is where they were stored,
     relative to the results file.
 
     >>> found = Localization(path="a.jpg", size=(4, 2), scores={"dog": 0.9}, boxes=Boxes.empty())

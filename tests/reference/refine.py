@@ -3,19 +3,26 @@
 import math
 
 
-def random_walk(values, features, power=4, steps=3):
-    """`values` at n locations and their n feature vectors, to n values."""
-    n, channels = len(values), len(features[0])
-    mean = [math.fsum(vector[c] for vector in features) / n for c in range(channels)]
-    centred = [[vector[c] - mean[c] for c in range(channels)] for vector in features]
+def random_walk(values, layers, power=2, steps=3):
+    """`values` at n locations and, layer by layer, their n feature vectors, to n values."""
+    n = len(values)
+    layers = [_centred(vectors) for vectors in layers]
     for _ in range(steps):
-        values = [_step(i, values, centred, power) for i in range(n)]
+        values = [_step(i, values, layers, power) for i in range(n)]
     return values
 
 
-def _step(i, values, centred, power):
-    weights = [max(_cosine(centred[i], other), 0) ** power for other in centred]
-    weights[i] = 1
+def _centred(vectors):
+    n, channels = len(vectors), len(vectors[0])
+    mean = [math.fsum(vector[c] for vector in vectors) / n for c in range(channels)]
+    return [[vector[c] - mean[c] for c in range(channels)] for vector in vectors]
+
+
+def _step(i, values, layers, power):
+    weights = []
+    for j in range(len(values)):
+        likeness = math.fsum(_cosine(vectors[i], vectors[j]) for vectors in layers) / len(layers)
+        weights.append(1 if i == j else max(likeness, 0) ** power)
     return math.fsum(w * v for w, v in zip(weights, values, strict=True)) / math.fsum(weights)
 
 

@@ -32,6 +32,7 @@ def test_boxes_fit_better_and_scores_are_the_same(run, val):
     fits = []
     for before, after, sample in zip(plain, spread, val, strict=True):
         assert before.scores == after.scores
+        assert before.points == after.points
         for label in sample.labels:
             truth = sample.boxes.of(label).xyxy
             fits.append([best_iou(one.boxes.of(label).xyxy, truth).max(initial=0) for one in (before, after)])

@@ -29,7 +29,7 @@ class LocalizeConfig:
     maps: bool = False
     """Also write the raw maps: maps/<image>.npy, float16, at the network's resolution."""
     refine: Refine = "none"
-    """affinity spreads maps over what the backbone sees alike: fuller boxes, with --threshold 0.5 or so."""
+    """affinity spreads maps over what the backbone sees alike: fuller boxes; give it a --threshold of 0.5."""
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
@@ -60,7 +60,7 @@ class EvaluateConfig:
     """Average over these classes only (all classes when empty)."""
     boxes: BoxConfig = field(default_factory=BoxConfig)
     refine: Refine = "none"
-    """affinity spreads maps over what the backbone sees alike: fuller boxes, with --threshold 0.5 or so."""
+    """affinity spreads maps over what the backbone sees alike: fuller boxes; give it a --threshold of 0.5."""
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None

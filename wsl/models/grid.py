@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ class Grid(NamedTuple):
 
 
 class Midway(NamedTuple):
-    """A layer that shrinks the map and the grid of its input: finer features, of what things look like."""
+    """A layer that shrinks the map, or did before it was dilated, and the grid of its input."""
 
     layer: str
     grid: Grid
@@ -39,8 +39,8 @@ class GridTracer:
     of the same block, see the size from before and agree with it.
     """
 
-    def __init__(self, width: int) -> None:
-        self._width = width
+    def __init__(self, width: int, dilated: Collection[str] = ()) -> None:
+        self._width, self._dilated = width, dilated
         self._stride, self._start = 1.0, 0.5
         self._shrinking: list[Midway] = []
 
@@ -48,10 +48,9 @@ class GridTracer:
         """The grid of the last map; None where something else than windowed layers changed the size."""
         return Grid(self._stride, self._start) if features.shape[-1] == self._width else None
 
-    def midway(self, finest: float = 4, coarsest: float = 8) -> Midway | None:
-        """The last layer that shrinks a map of between so many pixels a cell; None where there is none."""
-        fitting = [midway for midway in self._shrinking if finest <= midway.grid.stride <= coarsest]
-        return fitting[-1] if fitting else None
+    def midway(self) -> tuple[Midway, ...]:
+        """The last two layers that shrink a map of 4 to 16 pixels a cell, or what there is of them."""
+        return tuple(midway for midway in self._shrinking if 4 <= midway.grid.stride <= 16)[-2:]
 
     @contextmanager
     def watching(self, net: nn.Module) -> Iterator[None]:
@@ -65,7 +64,11 @@ class GridTracer:
                 hook.remove()
 
     def _see(self, name: str, layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        if inputs[0].shape[-1] != self._width or output.shape[-1] == self._width:
+        if inputs[0].shape[-1] != self._width:
+            return
+        if name in self._dilated:
+            self._shrinking.append(Midway(name, Grid(self._stride, self._start)))
+        if output.shape[-1] == self._width:
             return
         self._shrinking.append(Midway(name, Grid(self._stride, self._start)))
         kernel, stride, padding = (_last(getattr(layer, name)) for name in ("kernel_size", "stride", "padding"))
