@@ -87,7 +87,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
             [
                 *("sources", "weights", "out", "local_weights", "top_k", "score_threshold", "classes"),
                 *BOXES,
-                *("heatmaps", "maps", "image_size", "batch_size"),
+                *("heatmaps", "maps", "refine", "image_size", "batch_size"),
                 *RUNTIME,
             ],
         ),
@@ -98,7 +98,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
                 *("out", "split", "predictions", "predictions_format", "weights", "local_weights"),
                 *("protocol", "select_threshold", "plots", "report_classes"),
                 *BOXES,
-                *("image_size", "batch_size"),
+                *("refine", "image_size", "batch_size"),
                 *RUNTIME,
             ],
         ),

@@ -10,6 +10,7 @@ from wsl.config.shared import (
     Precision,
     Preprocessing,
     Protocol,
+    Refine,
     Resize,
     RuntimeConfig,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Precision",
     "Preprocessing",
     "Protocol",
+    "Refine",
     "Resize",
     "RuntimeConfig",
     "TrainConfig",
