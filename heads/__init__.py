@@ -5,25 +5,43 @@
 >>> scores, maps = head(torch.zeros(1, 512, 14, 14))
 """
 
-from heads import encoding, pooling
+from heads import downsampling, encoding, pooling
 from heads.classifier import HeadOutput, MapClassifier
 from heads.classwise import ClasswiseMean, classwise_mean
-from heads.spec import ENCODERS, POOLINGS, create_encoder, create_pooling, list_encoders, list_poolings, names_encoder
+from heads.replace import Replacement, replace_pooling
+from heads.spec import (
+    DOWNSAMPLINGS,
+    ENCODERS,
+    POOLINGS,
+    create_downsampling,
+    create_encoder,
+    create_pooling,
+    list_downsamplings,
+    list_encoders,
+    list_poolings,
+    names_encoder,
+)
 from heads.vector_classifier import VectorClassifier
 
 __all__ = [
+    "DOWNSAMPLINGS",
     "ENCODERS",
     "POOLINGS",
     "ClasswiseMean",
     "HeadOutput",
     "MapClassifier",
+    "Replacement",
     "VectorClassifier",
     "classwise_mean",
+    "create_downsampling",
     "create_encoder",
     "create_pooling",
+    "downsampling",
     "encoding",
+    "list_downsamplings",
     "list_encoders",
     "list_poolings",
     "names_encoder",
     "pooling",
+    "replace_pooling",
 ]

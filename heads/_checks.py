@@ -74,6 +74,57 @@ def check_positive_int(value: object, name: str) -> int:
     return number
 
 
+def check_size(value: object, name: str) -> int:
+    """The number of classes or channels, which a head puts in the place of "auto".
+
+    Raises:
+        TypeError: not an integer.
+        ValueError: below 1, or left to a head where there is none.
+
+    >>> check_size("auto", "classes")
+    Traceback (most recent call last):
+    ValueError: classes is 'auto', which only a head can fill in: give their number, such as classes=20
+    """
+    if value == "auto":
+        raise ValueError(f"{name} is 'auto', which only a head can fill in: give their number, such as {name}=20")
+    return check_positive_int(value, name)
+
+
+def check_learnable(learnable: object, classes: object) -> tuple[bool, int | None]:
+    """``learnable`` as it is and ``classes`` as a number, or None.
+
+    Raises:
+        TypeError, ValueError: of another kind, or numbers of their own for each class that are not learnt.
+
+    >>> check_learnable(True, 20)
+    (True, 20)
+    """
+    if not isinstance(learnable, bool):
+        raise TypeError(f"learnable is {learnable!r}, expected True or False")
+    if classes is None:
+        return learnable, None
+    if not learnable:
+        raise ValueError(f"classes is {classes!r} and learnable False: expected learnable=True, or no classes")
+    return learnable, check_size(classes, "classes")
+
+
+def check_per_map(value: Tensor, maps: Tensor, name: str) -> None:
+    """A floating point number for all maps, or one for each.
+
+    Raises:
+        ValueError: of another shape or dtype.
+
+    >>> check_per_map(torch.ones(3), torch.ones(2, 4, 4), "beta")
+    Traceback (most recent call last):
+    ValueError: beta has shape (3,) and torch.float32, expected a floating point scalar or one for each of 2 maps
+    """
+    if value.ndim > 1 or not value.is_floating_point() or (value.ndim == 1 and value.shape[0] != maps.shape[-3]):
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)} and {value.dtype}, expected a floating point scalar or one for "
+            f"each of {maps.shape[-3]} maps"
+        )
+
+
 def check_choice(value: str, name: str, choices: Sequence[str]) -> None:
     """One of a few words.
 
@@ -86,6 +137,30 @@ def check_choice(value: str, name: str, choices: Sequence[str]) -> None:
     """
     if value not in choices:
         raise ValueError(f"{name} is {value!r}, expected {' or '.join(map(repr, choices))}")
+
+
+def check_non_negative(maps: Tensor, instead: str) -> None:
+    """Refuse maps with negative values; ``instead`` is the argument that takes them.
+
+    Not while a compiler or a transform of functions traces: they know no values. There negative ones go in as they are.
+
+    Raises:
+        ValueError: there is one.
+
+    >>> check_non_negative(torch.tensor([[[1.0, -2.0]]]), "of='probabilities'")
+    Traceback (most recent call last):
+    ValueError: maps go down to -2, expected 0 or more: rectify them with torch.relu(), or use of='probabilities'
+    """
+    if torch.compiler.is_compiling() or maps.numel() == 0:
+        return
+    try:
+        lowest = maps.detach().amin().item()
+    except RuntimeError:  # under torch.func.vmap there is no one value
+        return
+    if lowest < 0:
+        raise ValueError(
+            f"maps go down to {lowest:g}, expected 0 or more: rectify them with torch.relu(), or use {instead}"
+        )
 
 
 def accumulation_dtype(maps: Tensor) -> torch.dtype:

@@ -5,7 +5,10 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from heads._checks import check_maps, check_positive_int
+from heads._unit_conv import UnitConv2d
 from heads.classwise import ClasswiseMean
+from heads.pooling import Pooling
+from heads.readout import Readout
 from heads.spec import create_pooling
 
 
@@ -29,12 +32,17 @@ class MapClassifier(nn.Module):
     The parts are attributes: ``conv``, ``classwise`` and ``pooling``; another pooling of the same maps is
     ``other(head(features).maps)``. The bias starts at zero, the weights as torch's convolutions do.
 
+    The pooling has its say: a size that its spec leaves open ("auto") becomes this head's; where it gives several
+    numbers a map (``cat``, ``adaptive``), each class learns how its own make one score, from their mean (``readout``);
+    ``attention`` reads the features; ``csra`` has a convolution a temperature, of norm 1 and without bias, and its
+    class maps are their sum.
+
     Shape:
         (N, in_channels, h, w) -> scores (N, num_classes), maps (N, num_classes, h, w); or without N.
 
     Raises:
         TypeError: an argument of another kind.
-        ValueError: a size below 1, an unknown pooling, or features of another shape.
+        ValueError: a size below 1, an unknown pooling, one that does not fit class maps, or features of another shape.
 
     >>> import torch
     >>> head = MapClassifier(512, 20, pooling="weldon(k_max=0.2, k_min=0.2)", maps_per_class=4)
@@ -43,6 +51,9 @@ class MapClassifier(nn.Module):
     (torch.Size([2, 20]), torch.Size([2, 20, 14, 14]))
     """
 
+    rectified: bool = False
+    """Whether maps are made positive before they are pooled."""
+
     def __init__(
         self, in_channels: int, num_classes: int, pooling: str | nn.Module = "gap", maps_per_class: int = 1
     ) -> None:
@@ -50,18 +61,51 @@ class MapClassifier(nn.Module):
         in_channels = check_positive_int(in_channels, "in_channels")
         num_classes = check_positive_int(num_classes, "num_classes")
         self.classwise = ClasswiseMean(maps_per_class)
-        self.conv = nn.Conv2d(in_channels, num_classes * self.classwise.maps_per_class, kernel_size=1)
-        self.pooling = pooling if isinstance(pooling, nn.Module) else create_pooling(pooling)
-        assert self.conv.bias is not None
-        nn.init.zeros_(self.conv.bias)
+        sizes = {"classes": num_classes, "channels": in_channels}
+        self.pooling = pooling if isinstance(pooling, nn.Module) else create_pooling(pooling, **sizes)
+        maps, unit_norm, numbers = num_classes * self.classwise.maps_per_class, False, 1
+        if isinstance(self.pooling, Pooling):
+            maps, unit_norm = maps * self.pooling.branches, self.pooling.unit_norm
+            numbers = self._check_pooling(self.pooling)
+        self.conv = UnitConv2d(in_channels, maps) if unit_norm else nn.Conv2d(in_channels, maps, kernel_size=1)
+        self.readout = Readout(num_classes, numbers) if numbers > 1 else None
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
+
+    def _check_pooling(self, pooling: Pooling) -> int:
+        """The numbers of each map, after a look whether the pooling fits."""
+        if pooling.for_signed_maps is not None and not self.rectified:
+            name = repr(pooling).partition("(")[0]
+            raise ValueError(
+                f"pooling {pooling!r} takes maps of 0 or more, and class maps have signs: "
+                f"use {name}({pooling.for_signed_maps})"
+            )
+        if pooling.numbers_per_map is None:
+            raise ValueError(
+                f"pooling {pooling!r} gives as many numbers as the image makes them, and a class needs a fixed number: "
+                "use adaptive(size=2)"
+            )
+        return pooling.numbers_per_map
 
     def forward(self, features: Tensor) -> HeadOutput:
         """Features to scores and class maps."""
+        return self.pool(self.class_maps(features), features)
+
+    def class_maps(self, features: Tensor) -> Tensor:
+        """The maps that are pooled, (N, num_classes, h, w), and more where the pooling has several convolutions."""
         check_maps(features, "features")
         if features.shape[-3] != self.conv.in_channels:
             raise ValueError(
                 f"features have shape {tuple(features.shape)}, expected {self.conv.in_channels} channels: "
                 "build the head for this backbone's channels"
             )
-        maps = self.classwise(self.conv(features))
-        return HeadOutput(self.pooling(maps), maps)
+        maps: Tensor = self.classwise(self.conv(features))
+        return maps
+
+    def pool(self, maps: Tensor, features: Tensor) -> HeadOutput:
+        """Scores of the maps, and the maps to show for them."""
+        if not isinstance(self.pooling, Pooling):
+            return HeadOutput(self.pooling(maps), maps)
+        if self.readout is not None:
+            return HeadOutput(self.readout(self.pooling.numbers(maps)), maps)
+        return HeadOutput(*self.pooling.combine(maps, features))

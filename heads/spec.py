@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
-from heads import encoding, pooling
+from heads import downsampling, encoding, pooling
 from heads._specified import Specified
+from heads.downsampling import Downsampling
 from heads.encoding import Encoder
 from heads.pooling import Pooling
 
@@ -29,6 +30,19 @@ POOLINGS: Mapping[str, type[Pooling]] = MappingProxyType(
         "lse": pooling.LSE,
         "weldon": pooling.WELDON,
         "wildcat": pooling.WILDCAT,
+        "mixed": pooling.Mixed,
+        "add": pooling.Add,
+        "cat": pooling.Cat,
+        "gem": pooling.GeM,
+        "softpool": pooling.SoftPool,
+        "stochastic": pooling.Stochastic,
+        "median": pooling.Median,
+        "attention": pooling.Attention,
+        "csra": pooling.CSRA,
+        "pcam": pooling.PCAM,
+        "exp": pooling.Exp,
+        "linear": pooling.Linear,
+        "adaptive": pooling.Adaptive,
     }
 )
 """Every pooling by name, the one list that all others are made from."""
@@ -43,6 +57,22 @@ ENCODERS: Mapping[str, type[Encoder]] = MappingProxyType(
 )
 """Every encoder by name. No name is a pooling's too: one flag names either."""
 
+DOWNSAMPLINGS: Mapping[str, type[Downsampling]] = MappingProxyType(
+    {
+        "softpool1d": downsampling.SoftPool1d,
+        "softpool2d": downsampling.SoftPool2d,
+        "softpool3d": downsampling.SoftPool3d,
+        "stochasticpool2d": downsampling.StochasticPool2d,
+        "mixedpool2d": downsampling.MixedPool2d,
+        "medianpool2d": downsampling.MedianPool2d,
+        "powerpool2d": downsampling.PowerPool2d,
+        "adapool2d": downsampling.AdaPool2d,
+        "maxpool2d": downsampling.MaxPool2d,
+        "avgpool2d": downsampling.AvgPool2d,
+    }
+)
+"""Every windowed pooling by name."""
+
 _LONGEST_SPEC = 500
 _WORDS = {"inf": math.inf, "nan": math.nan, "none": None, "true": True, "false": False}
 
@@ -56,10 +86,11 @@ def list_poolings() -> list[str]:
     return list(POOLINGS)
 
 
-def create_pooling(spec: str) -> Pooling:
+def create_pooling(spec: str, **sizes: int) -> Pooling:
     """The pooling module that a spec string names.
 
-    ``create_pooling(repr(module))`` makes a module equivalent to a new one of the same arguments.
+    ``create_pooling(repr(module))`` makes a module equivalent to a new one of the same arguments. ``sizes`` are the
+    numbers of ``classes`` and ``channels`` that stand for "auto" in the arguments of those names, as a head knows them.
 
     Raises:
         TypeError: ``spec`` is no string.
@@ -71,7 +102,7 @@ def create_pooling(spec: str) -> Pooling:
     Traceback (most recent call last):
     ValueError: unknown pooling 'weldn': did you mean 'weldon'?
     """
-    return _create(spec, POOLINGS, "pooling")
+    return _create(spec, POOLINGS, "pooling", sizes=sizes)
 
 
 def list_encoders() -> list[str]:
@@ -95,7 +126,7 @@ def create_encoder(spec: str, in_channels: int) -> Encoder:
     >>> create_encoder("spp(levels=(2, 1), kind=average)", 512)
     spp(levels=(2, 1), kind=average)
     """
-    return _create(spec, ENCODERS, "encoder", in_channels=in_channels)
+    return _create(spec, ENCODERS, "encoder", given={"in_channels": in_channels})
 
 
 def names_encoder(spec: str) -> bool:
@@ -114,17 +145,60 @@ def names_encoder(spec: str) -> bool:
     return name in ENCODERS
 
 
-def _create(spec: str, known: Mapping[str, type[M]], kind: str, **given: Any) -> M:
-    """The module that a spec string names among those of its kind, with the arguments that no spec holds."""
+def list_downsamplings() -> list[str]:
+    """The names that `create_downsampling` and `heads.replace_pooling` know.
+
+    >>> "softpool2d" in list_downsamplings()
+    True
+    """
+    return list(DOWNSAMPLINGS)
+
+
+def create_downsampling(spec: str, **window: Any) -> Downsampling:
+    """The windowed pooling that a spec string names; ``window`` are arguments that the spec may leave out.
+
+    Raises:
+        TypeError: ``spec`` is no string.
+        ValueError: no spec, an unknown name or argument, no ``kernel_size``, or a value out of its range.
+
+    >>> create_downsampling("softpool2d(kernel_size=3, stride=2)")
+    softpool2d(kernel_size=3, stride=2, padding=0)
+    >>> create_downsampling("powerpool2d(p=4)", kernel_size=2)
+    powerpool2d(kernel_size=2, stride=2, padding=0, p=4)
+    """
+    name, arguments = parse_spec(spec)
+    if name in DOWNSAMPLINGS and "kernel_size" not in {**window, **arguments}:
+        raise ValueError(f"downsampling {spec!r} has no window: give its kernel_size, such as {name}(kernel_size=2)")
+    return _create(spec, DOWNSAMPLINGS, "downsampling", defaults=window)
+
+
+def _create(
+    spec: str,
+    known: Mapping[str, type[M]],
+    kind: str,
+    *,
+    sizes: Mapping[str, int] | None = None,
+    given: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> M:
+    """The module that a spec string names among those of its kind.
+
+    ``sizes`` stand for the argument "auto"; ``given`` are arguments that no spec holds, and ``defaults`` those that it
+    may leave out.
+    """
     name, arguments = parse_spec(spec)
     if name not in known:
         raise ValueError(f"unknown {kind} {name!r}: {_suggestion(name, known)}")
-    parameters = [name for name in inspect.signature(known[name]).parameters if name not in given]
+    signature = inspect.signature(known[name]).parameters
+    parameters = {argument: about for argument, about in signature.items() if argument not in (given or {})}
     for argument in arguments:
         if argument not in parameters:
             raise ValueError(f"{kind} {name!r} has no argument {argument!r}: {_suggestion(argument, parameters)}")
+    for size, number in (sizes or {}).items():
+        if size in parameters and arguments.get(size, parameters[size].default) == "auto":
+            arguments[size] = number
     try:
-        return known[name](**given, **arguments)
+        return known[name](**{**(defaults or {}), **(given or {}), **arguments})
     except (TypeError, ValueError) as error:
         raise ValueError(f"{kind} {spec!r}: {error}") from error
 

@@ -74,7 +74,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
             [
                 *DATA,
                 *("out", "train_split", "val_split"),
-                *("backbone", "weights", "pooling", "maps_per_class", "output_stride"),
+                *("backbone", "weights", "pooling", "maps_per_class", "output_stride", "downsampling"),
                 *("image_size", "resize", "mean", "std"),
                 *("epochs", "batch_size", "loss", "optimizer", "lr", "backbone_lr_factor", "freeze_backbone"),
                 *("weight_decay", "schedule", "warmup_epochs", "clip_norm", "min_crop", "flip"),
@@ -87,7 +87,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
             [
                 *("sources", "weights", "out", "local_weights", "top_k", "score_threshold", "classes"),
                 *BOXES,
-                *("heatmaps", "maps", "image_size", "batch_size"),
+                *("heatmaps", "maps", "refine", "image_size", "batch_size"),
                 *RUNTIME,
             ],
         ),
@@ -98,7 +98,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
                 *("out", "split", "predictions", "predictions_format", "weights", "local_weights"),
                 *("protocol", "select_threshold", "plots", "report_classes"),
                 *BOXES,
-                *("image_size", "batch_size"),
+                *("refine", "image_size", "batch_size"),
                 *RUNTIME,
             ],
         ),

@@ -23,6 +23,8 @@ _WHERE = {
     "Localizer": "wsl.models",
     "load": "wsl.models",
     "localize": "wsl.predict",
+    "class_maps": "wsl.training.sweep",
+    "sweep_poolings": "wsl.training.sweep",
     "train": "wsl.verbs.train",
     "evaluate": "wsl.verbs.evaluate",
     "visualize": "wsl.verbs.visualize",

@@ -61,9 +61,10 @@ class Localization:
     """What a model found in one image.
 
     ``size`` is (width, height) of the original image. ``scores`` are the class probabilities, highest first (of
-    many classes the best hundred); ``boxes`` the boxes of the classes picked; ``points`` the position (x, y) of each
-    picked map's maximum in original pixels. ``maps`` are the raw class maps of the picked classes, (h, w) each, at
-    the network's resolution and covering exactly the image; ``stored`` is where they lie on the disk, if they do.
+    many classes the best hundred); ``boxes`` the boxes of the classes picked; ``points`` the position (x, y) of the
+    maximum of each picked class's raw map, in original pixels. ``maps`` are the picked classes' maps, (h, w) each,
+    covering exactly the image: raw, at the network's resolution, or refined. ``stored`` is where they lie on the disk,
+    if they do.
 
     >>> found = Localization(path="a.jpg", size=(4, 2), scores={"dog": 0.9}, boxes=Boxes.empty())
     >>> Localization.from_json(found.to_json()).scores

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from heads._checks import accumulation_dtype, check_choice
+from heads.pooling._cpu_selection import SelectedMean, can_select_by_boundary
 
 K: TypeAlias = int | float | Fraction | str
 Selection: TypeAlias = int | Fraction | Literal["all"]
@@ -106,6 +107,9 @@ def selected_mean(maps: Tensor, k: Selection, *, largest: bool, rounding: Roundi
     count = count_locations(k, values.shape[-1], rounding)
     if isinstance(k, Fraction) and torch.compiler.is_compiling():
         return _masked_mean(values, count, largest=largest)
+    if can_select_by_boundary(values, count):
+        means: Tensor = SelectedMean.apply(values, count, largest)[0]
+        return means
     return values.topk(count, largest=largest, sorted=False).values.mean(-1, dtype=dtype)
 
 

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from heads._checks import accumulation_dtype, check_maps
 from heads.pooling._pooling import Pooling
+from heads.pooling._weighting import mean_weights
 
 
 def gap(maps: Tensor) -> Tensor:
@@ -35,3 +36,8 @@ class GAP(Pooling):
     def forward(self, maps: Tensor) -> Tensor:
         """Class maps to scores: see `gap`."""
         return gap(maps)
+
+    def weights(self, maps: Tensor) -> Tensor:
+        """1/n everywhere: the gradient."""
+        check_maps(maps)
+        return mean_weights(maps)

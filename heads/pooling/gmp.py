@@ -4,6 +4,7 @@ from torch import Tensor
 
 from heads._checks import check_maps
 from heads.pooling._pooling import Pooling
+from heads.pooling._weighting import selected_weights
 
 
 def gmp(maps: Tensor) -> Tensor:
@@ -35,3 +36,8 @@ class GMP(Pooling):
     def forward(self, maps: Tensor) -> Tensor:
         """Class maps to scores: see `gmp`."""
         return gmp(maps)
+
+    def weights(self, maps: Tensor) -> Tensor:
+        """1 at the highest location: the gradient."""
+        check_maps(maps)
+        return selected_weights(maps, 1)

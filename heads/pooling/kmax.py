@@ -5,6 +5,7 @@ from torch import Tensor
 from heads._checks import check_choice, check_maps
 from heads.pooling._pooling import Pooling
 from heads.pooling._selection import K, Rounding, check_k, selected_mean
+from heads.pooling._weighting import selected_weights
 
 
 def kmax(maps: Tensor, k: K = 1, *, rounding: Rounding = "floor") -> Tensor:
@@ -46,3 +47,8 @@ class KMax(Pooling):
     def forward(self, maps: Tensor) -> Tensor:
         """Class maps to scores: see `kmax`."""
         return kmax(maps, self.k, rounding=self.rounding)
+
+    def weights(self, maps: Tensor) -> Tensor:
+        """1/k at the k highest locations: the gradient."""
+        check_maps(maps)
+        return selected_weights(maps, self.k, rounding=self.rounding)

@@ -7,6 +7,7 @@ from torch import Tensor
 from heads._checks import check_choice, check_maps
 from heads.pooling._pooling import Pooling
 from heads.pooling._selection import K, Rounding, Selection, check_k, selected_mean
+from heads.pooling._weighting import selected_weights
 
 Reduction: TypeAlias = Literal["sum", "mean"]
 
@@ -89,3 +90,15 @@ class WELDON(Pooling):
     def forward(self, maps: Tensor) -> Tensor:
         """Class maps to scores: see `weldon`."""
         return weldon(maps, self.k_max, self.k_min, reduction=self.reduction, rounding=self.rounding)
+
+    def weights(self, maps: Tensor) -> Tensor:
+        """1/k_max at the k_max highest locations plus 1/k_min at the k_min lowest (or half of both): the gradient.
+
+        A location may be of both.
+        """
+        check_maps(maps)
+        weights = selected_weights(maps, self.k_max, rounding=self.rounding)
+        if self.k_min == 0:
+            return weights
+        weights = weights + selected_weights(maps, self.k_min, largest=False, rounding=self.rounding)
+        return weights if self.reduction == "sum" else weights / 2

@@ -7,6 +7,7 @@ from torch import Tensor
 from heads._checks import check_choice, check_maps, check_number
 from heads.pooling._pooling import Pooling
 from heads.pooling._selection import K, Rounding, selected_mean
+from heads.pooling._weighting import selected_weights
 from heads.pooling.weldon import check_k_pair
 
 
@@ -78,3 +79,12 @@ class WILDCAT(Pooling):
     def forward(self, maps: Tensor) -> Tensor:
         """Class maps to scores: see `wildcat`."""
         return wildcat(maps, self.k_max, self.k_min, self.alpha, rounding=self.rounding)
+
+    def weights(self, maps: Tensor) -> Tensor:
+        """Half of: 1/k_max at the k_max highest locations plus alpha/k_min at the k_min lowest: the gradient."""
+        check_maps(maps)
+        weights = selected_weights(maps, self.k_max, rounding=self.rounding)
+        if self.alpha == 0 or self.k_min == 0:
+            return weights
+        lowest = selected_weights(maps, self.k_min, largest=False, rounding=self.rounding)
+        return (weights + self.alpha * lowest) / 2

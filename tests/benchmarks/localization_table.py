@@ -75,12 +75,13 @@ def table(name: str, protocol: str, reports: dict[str, dict[str, Any]]) -> list[
     names = dict.fromkeys(metric for report in reports.values() for metric in report["metrics"])
     lines = []
     for metric in names:
+        if protocol not in ("default", metric.partition("(")[2].rstrip(")")) and metric != "PxAP":
+            continue  # the protocol has no say in the others
         found = [report["metrics"].get(metric) for report in reports.values()]
         known = next(one for one in found if one is not None)
         values = ["" if one is None else f"{one['value']:.3f}" for one in found]
         baseline = "" if known["baseline"] is None else f"{known['baseline']:.3f}"
-        label = name if protocol == "default" else f"{name}, {protocol}"
-        lines.append(f"| {label} | {metric} | {sum(known['counts'].values())} | {' | '.join(values)} | {baseline} |")
+        lines.append(f"| {name} | {metric} | {sum(known['counts'].values())} | {' | '.join(values)} | {baseline} |")
     return lines
 
 

@@ -147,20 +147,28 @@ def test_the_public_face():
     assert {name for name in vars(heads) if not name.startswith("_")} >= set(heads.__all__)
     assert set(heads.__all__) == {
         "ENCODERS",
+        "DOWNSAMPLINGS",
         "POOLINGS",
         "ClasswiseMean",
         "HeadOutput",
         "MapClassifier",
+        "Replacement",
         "VectorClassifier",
         "classwise_mean",
+        "create_downsampling",
         "create_encoder",
         "create_pooling",
+        "downsampling",
         "encoding",
+        "list_downsamplings",
         "list_encoders",
         "list_poolings",
         "names_encoder",
         "pooling",
+        "replace_pooling",
     }
+    windowed = {name for name in heads.downsampling.__all__ if name != "Downsampling"}
+    assert windowed == set(heads.DOWNSAMPLINGS) | {kind.__name__ for kind in heads.DOWNSAMPLINGS.values()}
     twins = {name for name in heads.pooling.__all__ if name != "Pooling"}
     assert twins == set(heads.POOLINGS) | {kind.__name__ for kind in heads.POOLINGS.values()}
 

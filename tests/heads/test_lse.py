@@ -93,7 +93,7 @@ def test_a_sharpness_of_another_kind_is_refused():
     for beta in (True, "4", None):
         with pytest.raises(TypeError, match=r"beta is .*, expected a number"):
             LSE(beta)
-    for beta in (torch.ones(3), torch.tensor(4)):
+    for beta in (torch.ones(2), torch.ones(1, 3), torch.tensor(4)):
         with pytest.raises(ValueError, match=r"beta has shape .*, expected a floating point scalar"):
             lse(torch.ones(3, 2, 2), beta)
     with pytest.raises(TypeError, match="learnable is 1, expected True or False"):

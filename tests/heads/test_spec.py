@@ -22,6 +22,14 @@ CANONICAL = [
     "weldon(k_max=1, k_min=0, reduction=mean)",
     "wildcat(k_max=0.2, k_min=0.2, alpha=0.7)",
     "wildcat(k_max=0.2, k_min=0.1, alpha=1, rounding=round)",
+    "mixed(lam=0.5, mode=random, draw=layer)",
+    "gem(p=3, learnable=True, classes=20)",
+    "softpool(beta=1)",
+    "stochastic(probability=softmax)",
+    "attention(hidden=128, channels=512)",
+    "csra(heads=4, lam=0.5)",
+    "csra(heads=(1, 2.5), lam=0.1)",
+    "adaptive(size=(2, None), mode=max)",
 ]
 
 
@@ -41,6 +49,8 @@ def test_canonical_specs_are_their_modules_repr(spec):
         ("kmax(k=10.0)", "kmax(k=10)"),
         ("lse", "lse(beta=1)"),
         ("lse(beta=1e1)", "lse(beta=10)"),
+        ("csra(heads=[2])", "csra(heads=(2,), lam=0.1)"),
+        ("adaptive(size=none)", "adaptive(size=None)"),
         ("lse(learnable=true)", "lse(beta=1, learnable=True)"),
         ("weldon(k_max=0.2)", "weldon(k_max=0.2, k_min=0.2)"),
         ("weldon(k_max=3, k_min=none)", "weldon(k_max=3, k_min=3)"),
@@ -83,7 +93,7 @@ def test_poolings_are_listed_by_name():
         ("transformer", "unknown pooling 'transformer': expected one of gmp, gap, "),
         ("weldon(kmax=1)", "pooling 'weldon' has no argument 'kmax': did you mean 'k_max'?"),
         ("gap(k=1)", "pooling 'gap' has no argument 'k': expected none"),
-        ("lse(t=1)", "pooling 'lse' has no argument 't': expected one of beta, learnable"),
+        ("lse(t=1)", "pooling 'lse' has no argument 't': expected one of beta, learnable, classes"),
         ("kmax(k=nan)", "pooling 'kmax(k=nan)': k is nan, expected"),
         ("kmax(k=true)", "pooling 'kmax(k=true)': k is True, expected"),
         ("kmax(k=many)", "pooling 'kmax(k=many)': k is 'many', expected"),

@@ -4,6 +4,7 @@ import pytest
 from wsl import maps as class_maps
 from wsl.errors import UserError
 from wsl.metrics import MaxBoxAcc, MaxBoxAccV2, box_iou, max_box_acc, max_box_acc_v2
+from wsl.metrics.bootstrap import image_key, percentile_interval, poisson_weights
 from wsl.samples import Sample
 
 LEVELS = (0.3, 0.5, 0.7)
@@ -224,3 +225,29 @@ def test_version_2_is_the_mean_of_its_levels_and_halves_add_up(finding, annotate
 def test_an_unknown_protocol_is_refused_at_once():
     with pytest.raises(UserError, match="expected default or wsolevaluation"):
         MaxBoxAcc(["dog"], protocol="imagenet")
+
+
+def test_the_interval_is_of_the_best_threshold_of_each_replicate(finding, annotated, boxes):
+    rng = np.random.default_rng(6)
+    metric = MaxBoxAcc(["cat", "dog"], [0.5], num_thresholds=10, replicates=40, report_classes=["dog"])
+    hits, keys = [], []
+    for i in range(15):
+        score_map, width = staircase(*rng.integers(1, 20, 3)), int(rng.integers(4, 20))
+        label = "cat" if i % 5 == 4 else "dog"
+        sample = annotated(boxes((label, [0, 0, width, 1])), f"{i}.jpg", (20, 1))
+        metric.update(finding(maps={label: score_map}, size=(20, 1)), sample)
+        if label == "dog":
+            found = class_maps.largest_boxes(score_map, np.arange(10) / 10)
+            hits.append(box_iou(found, [0, 0, width, 1])[:, 0] >= 0.5)
+            keys.append(image_key(sample.path))
+    weights = poisson_weights(keys, 40).astype(int)
+    accuracy = (weights.T @ np.array(hits)).max(axis=1) / weights.sum(axis=0)
+    assert metric.compute()[0].interval == pytest.approx(percentile_interval(accuracy, metric.compute()[0].value))
+
+
+def test_the_whole_image_is_a_box_too(finding, annotated, boxes):
+    metric = MaxBoxAcc(["dog"], [0.5])
+    for i, width in enumerate((100, 49)):
+        metric.update(finding(maps={"dog": staircase(10)}), annotated(boxes(("dog", [0, 0, width, 100])), f"{i}.jpg"))
+    (found,) = metric.compute()
+    assert found.whole_image == 0.5

@@ -10,7 +10,7 @@ from wsl.boxes import Boxes
 from wsl.errors import UserError
 from wsl.metrics import CocoAP, coco_ap, coco_ar, voc_detection_ap
 from wsl.metrics.bootstrap import poisson_weights
-from wsl.metrics.coco import NAMES, _evaluated
+from wsl.metrics.coco import NAMES, box_evaluation
 from wsl.metrics.coco_eval import resampled_tables
 
 CLASSES = ("cat", "dog", "emu")
@@ -78,7 +78,7 @@ def test_the_six_numbers_are_those_that_cocoeval_prints(finding, annotated, seed
     for found, there in zip(detections, truths, strict=True):
         metric.update(finding(boxes=found), annotated(there))
     result = metric.compute()
-    assert [found.name for found in result] == list(NAMES)
+    assert [found.name for found in result] == [f"COCO {name}" for name in NAMES]
     assert [found.value for found in result] == pytest.approx(official(detections, truths))
     assert result[0].counts.keys() == {"cat", "dog"}  # no emu is annotated
     assert capsys.readouterr().out == ""
@@ -131,7 +131,7 @@ def test_lists_of_different_length_are_refused(boxes):
 def test_resampling_is_cocoeval_on_images_as_often_as_they_were_drawn():
     detections, truths = scene(5)
     weights = poisson_weights(range(len(truths)), 40)
-    drawn = resampled_tables(_evaluated(detections, truths, CLASSES), weights)
+    drawn = resampled_tables(box_evaluation(detections, truths, CLASSES), weights)
     for replicate in range(3):
         again = np.repeat(np.arange(len(truths)), weights[:, replicate])
         repeated = [detections[i] for i in again], [truths[i] for i in again]

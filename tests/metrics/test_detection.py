@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,6 +8,8 @@ from hypothesis import strategies as st
 from wsl.boxes import Boxes
 from wsl.errors import UserError
 from wsl.metrics import VOCDetectionAP, centre_box, match_boxes, voc_detection_ap
+from wsl.metrics.bootstrap import image_key, percentile_interval, poisson_weights
+from wsl.results import Localization
 from wsl.samples import Sample
 
 METHODS = ("all-point", "11-point")
@@ -145,3 +149,27 @@ def test_foreign_classes_are_left_out_and_foreign_annotations_refused(finding, a
         metric.update(finding(), annotated(boxes(("emu", [0, 0, 10, 10]))))
     with pytest.raises(UserError, match="no boxes are annotated"):
         metric.update(finding(), Sample(path="a.jpg", labels=["dog"]))
+
+
+def test_the_whole_image_is_found_instead_where_a_class_is(finding, annotated, boxes):
+    metric = VOCDetectionAP(["dog"])
+    all_of_it, corner = boxes(("dog", [0, 0, 100, 100])), boxes(("dog", [0, 0, 20, 20]))
+    metric.update(finding(scores={"dog": 0.9}, boxes=corner), annotated(all_of_it, "a.jpg"))
+    metric.update(finding(scores={"dog": 0.3}, boxes=corner), annotated(corner, "b.jpg"))
+    assert metric.compute().whole_image == pytest.approx(0.5)
+
+
+def test_the_interval_is_of_images_as_often_as_they_were_drawn():
+    detections, truths = scene(21, images=12)
+    found, there = per_image(detections, truths)
+    metric = VOCDetectionAP(["dog"], replicates=40)
+    names = [f"{i}.jpg" for i in range(len(truths))]
+    for name, mine, target in zip(names, found, there, strict=True):
+        finds = Localization(path=name, size=(40, 40), scores={}, boxes=mine)
+        metric.update(finds, Sample(path=name, labels=["dog"], boxes=target))
+    weights = poisson_weights([image_key(Path(name)) for name in names], 40)
+    drawn = []
+    for times in weights.T:
+        again = np.repeat(np.arange(len(names)), times)
+        drawn.append(voc_detection_ap([found[i] for i in again], [there[i] for i in again]))
+    assert metric.compute().interval == pytest.approx(percentile_interval(drawn, metric.compute().value))

@@ -114,8 +114,10 @@ def test_masks_give_the_metrics_of_pixels(perfect, tmp_path):
         Image.fromarray(numbers * np.uint8(number)).save(mask)
         evaluation.update(found, replace(sample, mask=mask, boxes=None))
     metrics = {metric.name: metric for metric in evaluation.compute("x").metrics}
-    assert list(metrics) == [*ALL[:3], "PxAP", "mIoU"]
-    assert [metric.value for metric in metrics.values()] == pytest.approx([1] * 5)
+    segm = [f"COCO segm {name}" for name in ("AP", "AP50", "AP75", "AR1", "AR10", "AR100")]
+    assert list(metrics) == [*ALL[:3], "PxAP", "mIoU", *segm]
+    assert [metric.value for name, metric in metrics.items() if name not in segm] == pytest.approx([1] * 5)
+    assert metrics["COCO segm AP50"].value == pytest.approx(1)  # at a fifth of the range masks are a little wide
     assert {metric.interval for metric in metrics.values()} == {None}
 
 

@@ -82,3 +82,11 @@ def test_pairs_and_single_objects_of_the_voc_subset(realdata):
     samples = read_voc(realdata / "VOCdevkit", "val").samples
     assert sum(len(sample.labels) for sample in samples) == 646
     assert sum(len(sample.boxes) == 1 and not sample.boxes.difficult[0] for sample in samples) == 242
+
+
+def test_the_whole_image_is_a_box_too(finding, annotated, boxes):
+    metric = CorLoc(["dog"])
+    for i, width in enumerate((100, 50, 49)):
+        there = boxes(("dog", [0, 0, width, 100]))
+        metric.update(finding(boxes=there), annotated(there, f"{i}.jpg"))
+    assert metric.compute().whole_image == pytest.approx(2 / 3)

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+import torch
+import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
@@ -55,3 +57,15 @@ def test_what_is_no_box_is_refused(bad):
 def test_centre_box_refuses_what_is_outside(size, fraction):
     with pytest.raises(UserError, match="expected"):
         centre_box(size, fraction)
+
+
+def test_iou_is_that_of_torchvision():
+    a, b = random_boxes(2, 40), random_boxes(3, 30)
+    a[:, 2:] += 1
+    b[:, 2:] += 1
+    theirs = torchvision.ops.box_iou(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+    np.testing.assert_allclose(box_iou(a, b), theirs, atol=1e-12)
+
+
+def test_a_box_that_reaches_outside_the_image_has_the_iou_of_all_of_it():
+    assert best_iou([-10, 0, 10, 10], [0, 0, 10, 10])[0] == 0.5

@@ -142,3 +142,15 @@ def test_bad_input_is_refused(finding, tmp_path):
         MeanIoU(["dog"]).update(finding(), Sample(path="a.jpg", labels=["dog"]))
     with pytest.raises(UserError, match=r"2x1.*3x1"):
         MeanIoU(["dog"]).update(finding(size=(3, 1)), save(tmp_path, [[0, 0]], ["dog"], "a"))
+
+
+@pytest.mark.realdata
+def test_vocs_own_masks_fit_their_images_and_hold_the_labels_that_their_boxes_do(realdata):
+    from wsl.data import read_voc
+    from wsl.metrics.annotated_masks import pixel_classes
+
+    samples = read_voc(realdata / "VOCdevkit", "val")
+    for sample in samples.samples[:60]:
+        present = np.unique(pixel_classes(sample, samples.classes, sample.size))
+        named = {samples.classes[number - 1] for number in present[present > 0]}
+        assert named <= {*sample.labels, *sample.ignored}

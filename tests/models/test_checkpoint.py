@@ -130,3 +130,41 @@ def test_training_can_start_from_another_run(tmp_path):
         assert not torch.equal(other.head.conv.weight[:2], before.head.conv.weight)
     with pytest.raises(UserError, match="has the backbone tinynet, expected resnet18"):
         create(ModelConfig(backbone="resnet18", weights=str(tmp_path)), ["cat", "dog"], Preprocessing())
+
+
+# Every head that is more than a convolution and a pooling without weights.
+OWN_WEIGHTS = [
+    "lse(learnable=true, classes=auto)",
+    "gem(learnable=true, classes=auto, of=probabilities)",
+    "mixed(mode=learned)",
+    "cat",
+    "adaptive(size=2)",
+    "attention(hidden=4)",
+    "csra(heads=4, lam=0.5)",
+]
+
+
+@pytest.mark.parametrize("pooling", OWN_WEIGHTS)
+def test_what_a_head_learnt_beside_its_maps_is_saved(tmp_path, pooling):
+    model = Localizer("tinynet", 3, pooling=pooling, weights="none")
+    with torch.no_grad():
+        for parameter in model.head.parameters():
+            parameter.add_(0.1)
+    save(model, tmp_path / "model.safetensors")
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(scores_of(load(tmp_path), images).scores, scores_of(model, images).scores)
+
+
+@pytest.mark.parametrize("pooling", OWN_WEIGHTS)
+def test_a_head_starts_from_anothers_convolution_where_it_is_of_the_same_kind(tmp_path, pooling):
+    before = Localizer("tinynet", 3, weights="none")
+    save(before, tmp_path / "model.safetensors")
+    settings = ModelConfig(backbone="tinynet", weights=str(tmp_path), pooling=pooling)
+    model = create(settings, before.classes, Preprocessing())
+    alike = "csra" not in pooling
+    assert torch.equal(model.head.conv.weight[:3], before.head.conv.weight) == alike
+
+
+def test_a_pooling_that_does_not_fit_class_maps_is_the_user_s_mistake():
+    with pytest.raises(UserError, match=r"takes maps of 0 or more.*use stochastic\(probability=softmax\)"):
+        Localizer("tinynet", 3, pooling="stochastic", weights="none")

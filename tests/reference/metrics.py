@@ -37,3 +37,17 @@ def mean_iou(class_maps, masks, threshold, num_classes):
         if confusion[c].sum()
     ]
     return float(np.mean(iou))
+
+
+def causal_curve(score, start, finish, score_map, pixels_a_step):
+    """RISE's CausalMetric: the score while the pixels of highest map go over from one picture to the other."""
+    order = np.argsort(-score_map.ravel(), kind="stable")
+    picture = start.copy()
+    curve = [score(picture)]
+    for first in range(0, len(order), pixels_a_step):
+        for pixel in order[first : first + pixels_a_step]:
+            y, x = divmod(int(pixel), score_map.shape[1])
+            picture[:, y, x] = finish[:, y, x]
+        curve.append(score(picture))
+    area = (sum(curve) - curve[0] / 2 - curve[-1] / 2) / (len(curve) - 1)
+    return curve, area

@@ -53,6 +53,16 @@ def test_another_head_on_the_same_backbone_runs_it_no_more(samples, tmp_path):
     assert np.array_equal(kept, again)
 
 
+def test_poolings_without_parameters_inside_the_backbone_compute_them_again(samples, tmp_path):
+    kept = []
+    for downsampling in (None, "softpool2d"):
+        torch.manual_seed(0)
+        settings = {"weights": "none", "preprocessing": Preprocessing(image_size=64), "downsampling": downsampling}
+        model = Localizer("squeezenet1_1", 3, **settings)
+        kept.append(cache(tmp_path, model).features(samples, mirrored=False).copy())
+    assert not np.array_equal(*kept)
+
+
 @pytest.mark.parametrize("change", ["weights", "buffer", "size", "resize", "precision", "mirrored", "file"])
 def test_whatever_changes_the_features_computes_them_again(change, samples, tmp_path):
     cache(tmp_path, Counting().model).features(samples, mirrored=False)

@@ -1,6 +1,7 @@
 """The commands as a user types them: help, one clear line for a mistake, exit codes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import heads
 from wsl import cli
 from wsl.formats import LocalizationWriter
 
@@ -21,6 +23,14 @@ def test_tools_show_examples_first(verb):
     assert f"wsl-{verb} " in text
     assert text.index("Examples") < text.index("─ options")
     assert len((TOOLS / f"{verb}.py").read_text(encoding="utf-8").splitlines()) < 20
+
+
+def test_training_s_help_names_every_pooling(capsys):
+    with pytest.raises(SystemExit):
+        cli.train(["--help"])
+    text = capsys.readouterr().out
+    flag = text[text.index("--pooling ") : text.index("--maps-per-class")]
+    assert set(heads.list_poolings()) <= set(re.findall(r"[a-z_]+", flag))
 
 
 def test_the_whole_path_from_the_command_line(world, tmp_path, capsys):

@@ -11,6 +11,7 @@ from wsl.config.shared import (
     Precision,
     Preprocessing,
     Protocol,
+    Refine,
     Resize,
     RuntimeConfig,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "Precision",
     "Preprocessing",
     "Protocol",
+    "Refine",
     "Resize",
     "RuntimeConfig",
     "TrainConfig",

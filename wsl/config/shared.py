@@ -12,9 +12,11 @@ DataFormat = Literal["auto", "voc", "coco", "wsol", "folder", "csv"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["warp", "letterbox"]
 BoxRule = Literal["largest", "all", "peak"]
+Refine = Literal["none", "affinity"]
 Protocol = Literal["default", "wsolevaluation"]
 
-DEFAULT_THRESHOLD = 0.2
+DEFAULT_THRESHOLDS: dict[Refine, float] = {"none": 0.2, "affinity": 0.5}
+DEFAULT_THRESHOLD = DEFAULT_THRESHOLDS["none"]
 DEFAULT_RULE: BoxRule = "largest"
 
 
@@ -59,7 +61,7 @@ class BoxConfig:
 
     threshold: float | None = None
     """Foreground is what exceeds this fraction of the map's range (min 0, max 1); None takes what was selected for the
-    run (wsl-evaluate --select-threshold), else 0.2."""
+    run (wsl-evaluate --select-threshold), else 0.2, or 0.5 of refined maps."""
     box_rule: BoxRule | None = None
     """Which connected parts get a box: the largest, all of them, or the one that holds the map's maximum (peak); None
     takes what was selected for the run, else largest."""

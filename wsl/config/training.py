@@ -19,12 +19,16 @@ class ModelConfig:
     weights: str = "DEFAULT"
     """Weights to start from: DEFAULT or another name that the library knows, a local file, another run, or none."""
     pooling: str = "gap"
-    """Spatial pooling of the class maps: gap, gmp, kmax(k=10), lse(beta=4), weldon(k_max=0.2), wildcat(alpha=0.7).
+    """Spatial pooling of the class maps: gap, gmp, kmax(k=10), lse(beta=4), weldon(k_max=0.2), wildcat(alpha=0.7),
+    mixed(lam=0.5), add, cat, gem(p=3, of=probabilities), softpool, stochastic(probability=softmax), median,
+    attention(hidden=128), csra(heads=4, lam=0.5), pcam, exp, linear, adaptive(size=2).
     Or an encoder, whose maps are gradient maps: spp, netvlad(clusters=16), bilinear, compactbilinear(dim=4096)."""
     maps_per_class: int = 1
     """Class maps that are averaged into one before pooling (WILDCAT's M)."""
     output_stride: int | None = None
     """Image pixels a map cell (8 or 16): dilates the backbone for finer maps, at more cost."""
+    downsampling: str | None = None
+    """Pooling in the place of the backbone's max and average pools: softpool2d, mixedpool2d(lam=0.3), …"""
 
     def __post_init__(self) -> None:
         check(self.maps_per_class >= 1, f"maps per class is {self.maps_per_class}, expected 1 or more")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from wsl.config.checks import check, check_batch_size
-from wsl.config.shared import BoxConfig, DataConfig, PickConfig, Protocol, RuntimeConfig
+from wsl.config.shared import BoxConfig, DataConfig, PickConfig, Protocol, Refine, RuntimeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,8 @@ class LocalizeConfig:
     """Also write a PNG overlay of each map."""
     maps: bool = False
     """Also write the raw maps: maps/shard-0000.npy, …, float16, at the network's resolution."""
+    refine: Refine = "none"
+    """affinity spreads maps over what the backbone sees alike: fuller boxes, half the speed."""
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
@@ -72,6 +74,8 @@ class EvaluateConfig:
     report_classes: tuple[str, ...] = ()
     """Average over these classes only (all classes when empty)."""
     boxes: BoxConfig = field(default_factory=BoxConfig)
+    refine: Refine = "none"
+    """affinity spreads maps over what the backbone sees alike: fuller boxes, half the speed."""
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
@@ -95,6 +99,10 @@ class EvaluateConfig:
             self.select_threshold is None or self.select_threshold != self.split,
             f"--select-threshold {self.select_threshold} is the split that is reported: expected another one (the "
             "optimistic number of this one is always shown)",
+        )
+        check(
+            self.refine == "none" or self.weights is not None,
+            "--refine needs --weights: maps are refined where they are made, give it to wsl-localize",
         )
         check_batch_size(self.batch_size)
 

@@ -14,6 +14,7 @@ from wsl.maps.benchmark import benchmark_boxes, benchmark_map
 from wsl.maps.boxes import boxes_from_map
 from wsl.maps.overlaps import Protocol, overlaps, sweep_overlaps
 from wsl.maps.peaks import peak
+from wsl.maps.refine import random_walk
 from wsl.maps.scale import heatmap, normalise, resize_map
 from wsl.maps.suppression import non_max_suppression
 from wsl.maps.sweep import ThresholdSweep, largest_boxes, threshold_sweep
@@ -35,6 +36,7 @@ __all__ = [
     "normalise",
     "overlaps",
     "peak",
+    "random_walk",
     "resize_map",
     "sweep_overlaps",
     "threshold_sweep",

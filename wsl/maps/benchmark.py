@@ -36,7 +36,7 @@ def benchmark_map(score_map: npt.ArrayLike, size: tuple[int, int] = (224, 224)) 
     """A class map as the benchmark evaluates it: resized bicubically, then stretched to [0, 1].
 
     A map that is constant or holds a NaN or an infinity becomes all zeros. The result has the map's own precision,
-    float32 or float64, since the benchmark's 8-bit levels depend on it.
+    float32 or else float64, since the benchmark's 8-bit levels depend on it.
 
     Shape:
         ``score_map`` is (h, w), ``size`` (width, height); the result is (height, width).
@@ -48,7 +48,6 @@ def benchmark_map(score_map: npt.ArrayLike, size: tuple[int, int] = (224, 224)) 
     [[0.0, 1.0]]
     """
     values = _as_floats(score_map)
-    values = values.astype(np.float32) if values.dtype.itemsize < 4 else values
     width, height = as_size(size)
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
@@ -103,62 +102,75 @@ def benchmark_overlaps(
 
     if (truths < 0).any():
         raise UserError(f"box {truths[(truths < 0).any(axis=1)][0].tolist()} begins before 0: clip it to the map")
-    levels = _eight_bits(score_map)
-    highest = int(levels.max())
+    levels, highest = _eight_bits(score_map)
     best = np.zeros(highest + 1)
     with stage("sweep"):
-        found = _candidates(levels, highest, candidates)
-    for boxes, low, high in found:
-        # Twice the same: far corners that would leave the map come back to its last column and row.
-        np.minimum(boxes[:, 2:], np.array(levels.shape[::-1]) - 1, out=boxes[:, 2:])
-        raise_to_best_iou(best, boxes, low, high, truths, 1.0)
+        (_raise_by_largest if candidates == "largest" else _raise_by_all)(best, levels, truths)
     # Nothing exceeds the highest level, and nothing at all a map of zeros.
     none = np.array([highest], np.int64)
     raise_to_best_iou(best, np.zeros((1, 4)), none, none + 1, truths, 1.0)
     return np.asarray(best[(thresholds * highest).astype(np.int64)])
 
 
-def _candidates(
-    levels: npt.NDArray[np.uint8], highest: int, candidates: Candidates
-) -> list[tuple[Doubles, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Boxes, one pixel beyond their part, with the levels [low, high) at which they stand."""
+def _raise_by_all(best: Doubles, levels: npt.NDArray[np.uint8], truths: Doubles) -> None:
+    """By every part and every hole."""
+    from wsl.maps.tree.ordering import order_of_shapers
+    from wsl.maps.tree.overlap import raise_by_records
+    from wsl.maps.tree.parts import islands, lakes
+    from wsl.maps.tree.records import stride_of
+    from wsl.maps.tree.rings import beyond_of, rings_of
+
+    (height, width), stride = levels.shape, stride_of(levels)
+    rings = rings_of(levels, stride)
+    order, offsets, other, other_offsets = order_of_shapers(levels, rings, beyond_of(levels, stride), len(best), stride)
+    parts, _ = islands(order, offsets, rings, stride, False, False)
+    raise_by_records(best, parts, stride, width, height, truths, 0)
+    # A hole's outline runs on the foreground around it.
+    holes = lakes(other, other_offsets, rings, width, stride)
+    raise_by_records(best, holes, stride, width, height, truths, 1)
+
+
+def _raise_by_largest(best: Doubles, levels: npt.NDArray[np.uint8], truths: Doubles) -> None:
+    """By the part of the largest outline at each threshold."""
     from wsl.maps.tree.ordering import order_by_level
     from wsl.maps.tree.outlines import largest_outlines
-    from wsl.maps.tree.parts import islands, lakes
+    from wsl.maps.tree.overlap import raise_by_records
+    from wsl.maps.tree.parts import SINCE, UNTIL, islands
     from wsl.maps.tree.records import Parts, stride_of
-    from wsl.maps.tree.rings import pit_levels, rings_of
+    from wsl.maps.tree.rings import rings_of
 
-    width, stride = levels.shape[1], stride_of(levels)
-    order, offsets = order_by_level(levels, highest + 1, stride)
-    rings = rings_of(levels, stride)
-    parts = Parts(islands(order, offsets, rings, stride, False, candidates == "largest")[0], stride, width)
-    if candidates == "largest":
-        chosen = largest_outlines(
-            levels, parts.xyxy, parts.firsts, parts.blocks, parts.holes, parts.since, parts.until, highest
+    (height, width), stride = levels.shape, stride_of(levels)
+    order, offsets = order_by_level(levels, len(best), stride)
+    records, _ = islands(order, offsets, rings_of(levels, stride), stride, False, True)
+    parts = Parts(records, stride, width)
+    chosen = records[
+        largest_outlines(
+            levels, parts.xyxy, parts.firsts, parts.blocks, parts.holes, parts.since, parts.until, len(best) - 1
         )
-        every = np.arange(highest)
-        return [(parts.xyxy[chosen].astype(np.float64), every, every + 1)]
-    pits = pit_levels(levels, rings, highest + 1)
-    holes = Parts(lakes(order, offsets, rings, pits, stride), stride, width)
-    # A hole's outline runs on the foreground around it.
-    around = holes.xyxy + np.array([-1.0, -1, 1, 1])
-    return [(parts.xyxy.astype(np.float64), parts.until, parts.since), (around, holes.since, holes.until)]
+    ]
+    chosen[:, UNTIL] = np.arange(len(chosen))
+    chosen[:, SINCE] = chosen[:, UNTIL] + 1
+    raise_by_records(best, chosen, stride, width, height, truths, 0)
 
 
-def _eight_bits(score_map: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    """The benchmark's levels, 0 to 255, with the rounding of the map's own precision."""
-    values = _as_floats(score_map)
-    if not ((values >= 0) & (values <= 1)).all():
+def _eight_bits(score_map: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], int]:
+    """The benchmark's levels with the rounding of the map's own precision, and the highest of them."""
+    from wsl.maps.tree.ordering import eight_bits
+
+    values = np.ascontiguousarray(_as_floats(score_map))
+    levels, highest, right = eight_bits(values, values.dtype.type(255))
+    if not right:
         raise UserError(
             f"a score map's values run from {values.min()} to {values.max()}, expected finite numbers in [0, 1]: "
             "normalise it with wsl.maps.benchmark_map"
         )
-    return (values * 255).astype(np.uint8)
+    return levels, int(highest)
 
 
 def _as_floats(score_map: npt.ArrayLike) -> Floats:
     values = np.asarray(score_map)
-    values = values if np.issubdtype(values.dtype, np.floating) else values.astype(np.float64)
+    # Other numbers, half precision among them, are exact in double precision.
+    values = values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
     if values.ndim != 2 or values.size == 0:
         raise UserError(f"a map has shape {values.shape}, expected (h, w) with at least one cell: pass one class's map")
     return values

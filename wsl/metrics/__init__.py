@@ -12,9 +12,11 @@ from wsl.metrics.box_accuracy import MaxBoxAcc, MaxBoxAccV2
 from wsl.metrics.box_curves import BoxAccuracy, max_box_acc, max_box_acc_v2
 from wsl.metrics.classification import ClassificationAP, average_precision
 from wsl.metrics.coco import CocoAP, coco_ap, coco_ar
+from wsl.metrics.coco_segm import CocoSegmAP, MaskObject, coco_segm_ap
 from wsl.metrics.detection import VOCDetectionAP, match_boxes, voc_detection_ap
-from wsl.metrics.evaluation import Evaluation
+from wsl.metrics.evaluation import Evaluation, box_accuracies
 from wsl.metrics.failures import FAILURES, Failure, failure, failures
+from wsl.metrics.faithfulness import Curves, Faithfulness, confidence_change, insertion_deletion
 from wsl.metrics.fixed_thresholds import accuracy_at, accuracy_curves, best_thresholds
 from wsl.metrics.localization import CorLoc, corloc
 from wsl.metrics.overlap import box_iou, centre_box, whole_box
@@ -33,9 +35,13 @@ __all__ = [
     "Choice",
     "ClassificationAP",
     "CocoAP",
+    "CocoSegmAP",
     "CorLoc",
+    "Curves",
     "Evaluation",
     "Failure",
+    "Faithfulness",
+    "MaskObject",
     "MaxBoxAcc",
     "MaxBoxAccV2",
     "MeanIoU",
@@ -51,6 +57,7 @@ __all__ = [
     "accuracy_curves",
     "average_precision",
     "best_thresholds",
+    "box_accuracies",
     "box_iou",
     "centre_box",
     "centre_gaussian",
@@ -58,10 +65,13 @@ __all__ = [
     "class_ranks",
     "coco_ap",
     "coco_ar",
+    "coco_segm_ap",
+    "confidence_change",
     "corloc",
     "failure",
     "failures",
     "histogram_ap",
+    "insertion_deletion",
     "match_boxes",
     "max_box_acc",
     "max_box_acc_v2",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from wsl.boxes import Boxes
 from wsl.errors import UserError
 from wsl.metrics.bootstrap import Doubles, image_key, poisson_weights
-from wsl.metrics.coco_eval import IOU_THRESHOLDS, CocoTables, box_objects, evaluated, resampled_tables, tables
+from wsl.metrics.coco_eval import IOU_THRESHOLDS, CocoTables, Kind, box_outline, evaluated, resampled_tables, tables
 from wsl.metrics.protocol import StreamingMetric, annotated_boxes
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
@@ -58,12 +59,74 @@ def coco_ar(detections: Sequence[Boxes], truths: Sequence[Boxes], classes: Seque
     return _tables(detections, truths, classes).recall
 
 
-class CocoAP(StreamingMetric):
+class CocoMetric(StreamingMetric):
+    """COCO's six numbers of objects, found and true, of which a subclass says what they are.
+
+    A subclass keeps the outline of each object in rows of its own, and gives back objects as pycocotools holds them.
+    Scores that tie across images rank by the images' keys, so that the order in which they came has no say.
+    """
+
+    prefix = "COCO"
+    kind: Kind = "bbox"
+
+    def __init__(self, classes: Sequence[str], *, report_classes: Sequence[str] = (), **settings: Any) -> None:
+        super().__init__(classes, report_classes, **settings)
+        self._add_rows("keys", dtype=torch.int64)
+        for name in ("found", "true"):
+            # An image's objects follow each other; how many they are tells where the next image's begin.
+            self._add_rows(f"{name}_counts", dtype=torch.int64)
+            self._add_rows(f"{name}_labels", dtype=torch.int32)
+            self._add_rows(f"{name}_scores", dtype=torch.float32)
+            self._add_rows(f"{name}_difficult", dtype=torch.int8)
+
+    def compute(self) -> tuple[Metric, ...]:
+        """AP, AP50, AP75, AR1, AR10 and AR100; no value when nothing was detected in any image."""
+        names = [f"{self.prefix} {name}" for name in NAMES]
+        if not len(self._rows("found_labels")):
+            return tuple(self._mean.metric(name, {}, {}) for name in names)
+        classes = self._mean.classes
+        easy = self._rows("true_labels")[self._rows("true_difficult") == 0]
+        counts = dict(zip(classes, np.bincount(easy, minlength=len(classes)).tolist(), strict=True))
+        evaluator = evaluated(self._objects("true"), self._objects("found"), len(classes), self.kind)
+        weights = poisson_weights(np.sort(self._rows("keys")).tolist(), self.replicates)
+        drawn = _numbers(resampled_tables(evaluator, weights)) if self.replicates else None
+        return tuple(
+            self._mean.metric(
+                name,
+                dict(zip(classes, values.tolist(), strict=True)),
+                counts,
+                note="boxes" if self.kind == "bbox" else "objects",
+                resampled=dict(zip(classes, drawn[i], strict=True)) if drawn else None,
+            )
+            for i, (name, values) in enumerate(zip(names, _numbers(tables(evaluator)), strict=True))
+        )
+
+    def _keep(self, name: str, labels: Sequence[str], scores: npt.ArrayLike, difficult: npt.ArrayLike) -> None:
+        self._append(f"{name}_counts", [len(labels)])
+        self._append(f"{name}_labels", [self._index[label] for label in labels])
+        self._append(f"{name}_scores", scores)
+        self._append(f"{name}_difficult", difficult)
+
+    def _objects(self, name: str) -> list[list[dict[str, Any]]]:
+        """The objects of each image, in the order of the images' keys."""
+        columns = (self._rows(f"{name}_{column}").tolist() for column in ("labels", "scores", "difficult"))
+        rows = [
+            {"category_id": label + 1, "score": score, "iscrowd": difficult, **outline}
+            for label, score, difficult, outline in zip(*columns, self._outlines(name), strict=True)
+        ]
+        ends = np.cumsum(self._rows(f"{name}_counts")).tolist()
+        images = [rows[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        return [images[i] for i in np.argsort(self._rows("keys"), kind="stable")]
+
+    def _outlines(self, name: str) -> list[dict[str, Any]]:
+        raise NotImplementedError(f"{type(self).__name__} has no outlines")
+
+
+class CocoAP(CocoMetric):
     """COCO's AP over IoU 0.50 to 0.95, AP50, AP75, and AR at 1, 10 and 100 boxes, each the mean over classes.
 
     ``counts`` are the annotated boxes that are not difficult. There is no baseline: that of `VOCDetectionAP` tells
-    the same. Keeps all boxes, found and true. Scores that tie across images rank as the images came, and after
-    `merge_state` those of the other come first.
+    the same. Keeps all boxes, found and true.
 
     >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = CocoAP(["dog"])
@@ -74,15 +137,9 @@ class CocoAP(StreamingMetric):
     """
 
     def __init__(self, classes: Sequence[str], *, report_classes: Sequence[str] = (), **settings: Any) -> None:
-        super().__init__(classes, report_classes, **settings)
-        self._add_rows("keys", dtype=torch.int64)
+        super().__init__(classes, report_classes=report_classes, **settings)
         for name in ("found", "true"):
-            # An image's boxes follow each other; how many they are tells where the next image's begin.
-            self._add_rows(f"{name}_counts", dtype=torch.int64)
-            self._add_rows(f"{name}_labels", dtype=torch.int32)
             self._add_rows(f"{name}_xyxy", 4, dtype=torch.float32)
-        self._add_rows("found_scores", dtype=torch.float32)
-        self._add_rows("true_difficult", dtype=torch.int8)
 
     def update(self, found: Localization, sample: Sample) -> None:
         """Take in the boxes of one image.
@@ -95,50 +152,19 @@ class CocoAP(StreamingMetric):
         boxes = found.boxes.select([i for i, label in enumerate(found.boxes.labels) if label in self._mean])
         self._append("keys", [image_key(sample.path)])
         for name, kept in (("found", boxes), ("true", truths)):
-            self._append(f"{name}_counts", [len(kept)])
-            self._append(f"{name}_labels", [self._index[label] for label in kept.labels])
+            self._keep(name, kept.labels, kept.scores, kept.difficult & (name == "true"))
             self._append(f"{name}_xyxy", kept.xyxy)
-        self._append("found_scores", boxes.scores)
-        self._append("true_difficult", truths.difficult)
 
-    def compute(self) -> tuple[Metric, ...]:
-        """AP, AP50, AP75, AR1, AR10 and AR100; no value when nothing was detected in any image."""
-        if not len(self._rows("found_labels")):
-            return tuple(self._mean.metric(name, {}, {}) for name in NAMES)
-        classes = self._mean.classes
-        easy = self._rows("true_labels")[self._rows("true_difficult") == 0]
-        counts = dict(zip(classes, np.bincount(easy, minlength=len(classes)).tolist(), strict=True))
-        evaluator = _evaluated(self._images("found", "scores"), self._images("true", "difficult"), classes)
-        weights = poisson_weights(self._rows("keys").tolist(), self.replicates)
-        drawn = _numbers(resampled_tables(evaluator, weights)) if self.replicates else None
-        return tuple(
-            self._mean.metric(
-                name,
-                dict(zip(classes, values.tolist(), strict=True)),
-                counts,
-                note="boxes",
-                resampled=dict(zip(classes, drawn[name], strict=True)) if drawn else None,
-            )
-            for name, values in _numbers(tables(evaluator)).items()
-        )
-
-    def _images(self, name: str, field: str) -> list[Boxes]:
-        """The boxes of each image as they came in, with their scores or flags."""
-        cuts = np.cumsum(self._rows(f"{name}_counts"))[:-1]
-        parts = (np.split(self._rows(f"{name}_{column}"), cuts) for column in ("labels", "xyxy", field))
-        return [
-            Boxes(xyxy=xyxy, labels=tuple(self._mean.classes[i] for i in labels), **{field: values})
-            for labels, xyxy, values in zip(*parts, strict=True)
-        ]
+    def _outlines(self, name: str) -> list[dict[str, Any]]:
+        return [box_outline(xyxy) for xyxy in self._rows(f"{name}_xyxy").tolist()]
 
 
-NAMES = ("COCO AP", "COCO AP50", "COCO AP75", "COCO AR1", "COCO AR10", "COCO AR100")
+NAMES = ("AP", "AP50", "AP75", "AR1", "AR10", "AR100")
 
 
-def _numbers(found: CocoTables) -> dict[str, Doubles]:
+def _numbers(found: CocoTables) -> list[Doubles]:
     """COCO's six numbers of each class, (classes,) or, of a bootstrap, (classes, replicates)."""
-    values = [found.ap.mean(axis=1), found.ap[:, 0], found.ap[:, 5], *np.moveaxis(found.recall, 1, 0)]
-    return dict(zip(NAMES, values, strict=True))
+    return [found.ap.mean(axis=1), found.ap[:, 0], found.ap[:, 5], *np.moveaxis(found.recall, 1, 0)]
 
 
 def _tables(detections: Sequence[Boxes], truths: Sequence[Boxes], classes: Sequence[str]) -> CocoTables:
@@ -146,10 +172,24 @@ def _tables(detections: Sequence[Boxes], truths: Sequence[Boxes], classes: Seque
         raise UserError(f"detections of {len(detections)} images with true boxes of {len(truths)}, expected as many")
     if not truths or not classes:
         return CocoTables(np.full((len(classes), len(IOU_THRESHOLDS)), np.nan), np.full((len(classes), 3), np.nan))
-    return tables(_evaluated(detections, truths, classes))
+    return tables(box_evaluation(detections, truths, classes))
 
 
-def _evaluated(detections: Sequence[Boxes], truths: Sequence[Boxes], classes: Sequence[str]) -> Any:
+def box_evaluation(detections: Sequence[Boxes], truths: Sequence[Boxes], classes: Sequence[str]) -> Any:
+    """COCOeval over boxes, a list entry an image."""
     numbers = {label: number for number, label in enumerate(classes, start=1)}
-    found, there = ([box_objects(boxes, numbers) for boxes in images] for images in (detections, truths))
+    found, there = ([_box_objects(boxes, numbers) for boxes in images] for images in (detections, truths))
     return evaluated(there, found, len(classes), "bbox")
+
+
+def _box_objects(boxes: Boxes, numbers: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [
+        {
+            "category_id": numbers[boxes.labels[i]],
+            "score": float(boxes.scores[i]),
+            "iscrowd": int(boxes.difficult[i]),
+            **box_outline(xyxy),
+        }
+        for i, xyxy in enumerate(boxes.xyxy.tolist())
+        if boxes.labels[i] in numbers
+    ]

@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from wsl.boxes import Boxes
 from wsl.metrics.bootstrap import Doubles, Weights
 from wsl.metrics.resampling import affordable, resampled_ap
 
@@ -35,7 +34,7 @@ class CocoTables(NamedTuple):
 
 
 def evaluated(truths: Sequence[Objects], detections: Sequence[Objects], classes: int, kind: Kind) -> Any:
-    """COCOeval after its work, over objects of all areas; one list of `box_objects` or mask objects an image."""
+    """COCOeval after its work, over objects of all areas; a list of objects an image."""
     # Loaded here: whoever measures points or maps does without it.
     from pycocotools.cocoeval import COCOeval
 
@@ -67,19 +66,39 @@ def resampled_tables(evaluator: Any, weights: Weights) -> CocoTables:
     return CocoTables(np.array([ap for ap, _ in per_class]), np.array([recall for _, recall in per_class]))
 
 
-def box_objects(boxes: Boxes, numbers: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Boxes as pycocotools holds them, true or found; those of other classes are left out."""
-    return [
-        {
-            "category_id": numbers[boxes.labels[i]],
-            "bbox": [x0, y0, x1 - x0, y1 - y0],
-            "area": (x1 - x0) * (y1 - y0),
-            "score": float(boxes.scores[i]),
-            "iscrowd": int(boxes.difficult[i]),
-        }
-        for i, (x0, y0, x1, y1) in enumerate(boxes.xyxy.tolist())
-        if boxes.labels[i] in numbers
-    ]
+def box_outline(xyxy: Sequence[float]) -> dict[str, Any]:
+    """Where a box is, as pycocotools holds it.
+
+    >>> box_outline([1, 2, 4, 6])
+    {'bbox': [1, 2, 3, 4], 'area': 12}
+    """
+    x0, y0, x1, y1 = xyxy
+    return {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0)}
+
+
+def encode_mask(mask: npt.ArrayLike) -> bytes:
+    """A mask (H, W) as pycocotools' run lengths.
+
+    >>> decoded = mask_outline(encode_mask([[True, True, False]]), (3, 1))
+    >>> decoded["area"], decoded["bbox"]
+    (2, [0.0, 0.0, 2.0, 1.0])
+    """
+    from pycocotools import mask as run_lengths
+
+    pixels = np.asfortranarray(np.asarray(mask, np.uint8))
+    return bytes(run_lengths.encode(pixels)["counts"])
+
+
+def mask_outline(counts: bytes, size: tuple[int, int]) -> dict[str, Any]:
+    """Where a mask is, as pycocotools holds it; ``size`` is (width, height)."""
+    from pycocotools import mask as run_lengths
+
+    segmentation = {"size": [size[1], size[0]], "counts": counts}
+    return {
+        "segmentation": segmentation,
+        "area": int(run_lengths.area(segmentation)),
+        "bbox": run_lengths.toBbox(segmentation).tolist(),
+    }
 
 
 def _store(images: Sequence[Objects], classes: int) -> Any:
@@ -89,7 +108,8 @@ def _store(images: Sequence[Objects], classes: int) -> Any:
     rows = [{**row, "image_id": image} for image, objects in enumerate(images, start=1) for row in objects]
     store = COCO()
     store.dataset = {
-        "images": [{"id": image} for image in range(1, len(images) + 1)],
+        # A height and width are asked for, though run lengths know theirs.
+        "images": [{"id": image, "height": 0, "width": 0} for image in range(1, len(images) + 1)],
         "categories": [{"id": number, "name": str(number)} for number in range(1, classes + 1)],
         "annotations": [{**row, "id": number} for number, row in enumerate(rows, start=1)],
     }

@@ -14,6 +14,7 @@ from wsl.metrics.box_accuracy import MaxBoxAcc, MaxBoxAccV2
 from wsl.metrics.class_mean import ClassMean
 from wsl.metrics.classification import ClassificationAP
 from wsl.metrics.coco import CocoAP
+from wsl.metrics.coco_segm import CocoSegmAP
 from wsl.metrics.detection import VOCDetectionAP
 from wsl.metrics.fixed_thresholds import accuracy_at
 from wsl.metrics.localization import CorLoc
@@ -26,6 +27,21 @@ from wsl.metrics.threshold_choice import ThresholdChoice
 from wsl.metrics.top_k import TopKAccuracy, TopKLoc
 from wsl.results import BoxOrigin, EvaluationReport, Localization, Metric
 from wsl.samples import Sample
+
+
+def box_accuracies(classes: Sequence[str], protocol: Protocol, **settings: Any) -> tuple[MaxBoxAcc, ...]:
+    """MaxBoxAcc and its second version as a protocol has them.
+
+    Ours looks at images of one object. The benchmark's images are of one class, and each counts, right when any of its
+    objects is met; of other data sets each class of an image counts.
+
+    >>> [metric.single_object for metric in box_accuracies(["dog"], "wsolevaluation")]
+    [False, False]
+    """
+    single = protocol == "default"
+    return tuple(
+        kind(classes, protocol=protocol, single_object=single, **settings) for kind in (MaxBoxAcc, MaxBoxAccV2)
+    )
 
 
 class Evaluation:
@@ -68,7 +84,7 @@ class Evaluation:
             TopKAccuracy(classes, **common),
         )
         self.choice = ThresholdChoice(classes, boxes=boxes, **common)
-        self.max_boxes = tuple(kind(classes, protocol=protocol, **common) for kind in (MaxBoxAcc, MaxBoxAccV2))
+        self.max_boxes = box_accuracies(classes, protocol, **common)
         self._boxes = boxes
         self._of_boxes: tuple[StreamingMetric, ...] = (
             PointingGame(classes, **common),
@@ -83,7 +99,11 @@ class Evaluation:
             CocoAP(classes, **common),
         )
         self.pixels = PxAP(classes, protocol=protocol, **pixels)
-        self._of_masks: tuple[StreamingMetric, ...] = (self.pixels, MeanIoU(classes, **pixels))
+        self._of_masks: tuple[StreamingMetric, ...] = (
+            self.pixels,
+            MeanIoU(classes, **pixels),
+            CocoSegmAP(classes, **common),
+        )
         self._seen: set[Path] = set()
         self._foreign: str | None = None
         self._recognised = False

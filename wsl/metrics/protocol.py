@@ -102,7 +102,8 @@ class StreamingMetric(torchmetrics.Metric):
 
     def _append(self, name: str, rows: npt.ArrayLike) -> None:
         blank = self._blank[name]
-        values = torch.as_tensor(np.asarray(rows), dtype=blank.dtype, device=self.device)
+        # A copy, since the caller's array stays the caller's.
+        values = torch.as_tensor(np.array(rows), dtype=blank.dtype, device=self.device)
         getattr(self, name).append(values.reshape(-1, *blank.shape[1:]))
 
     def _rows(self, name: str) -> npt.NDArray[Any]:

@@ -7,7 +7,7 @@ import difflib
 import importlib
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +40,11 @@ class Backbone(nn.Module):
     128
     """
 
-    def __init__(self, net: nn.Module, name: str) -> None:
+    def __init__(self, net: nn.Module, name: str, dilated: Collection[str] = ()) -> None:
         super().__init__()
         self.net = net
         self.name = name
-        tracer = GridTracer(_PROBE)
+        tracer = GridTracer(_PROBE, dilated)
         # A traced graph prints itself when it fails.
         with torch.no_grad(), contextlib.redirect_stderr(None), tracer.watching(net):
             features = self.eval()(torch.zeros(1, 3, _PROBE, _PROBE))
@@ -52,6 +52,7 @@ class Backbone(nn.Module):
         self.out_channels = int(features.shape[1])
         self.stride = _stride(features.shape[-1])
         self.grid = tracer.grid(features)
+        self.midway = tracer.midway()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Feature maps of a batch of normalised images."""
@@ -114,9 +115,9 @@ def cut_backbone(net: nn.Module, features: fx.Node, name: str, output_stride: in
     body = cut(net, features)
     if output_stride is None:
         return Backbone(body, name)
-    dilate(body, output_stride, name)
+    dilated = dilate(body, output_stride, name)
     try:
-        backbone = Backbone(body, name)
+        backbone = Backbone(body, name, dilated)
     except RuntimeError as error:  # a stride outside the layers, in the code itself
         raise UserError(f"{name} cannot be dilated to output stride {output_stride}: take another backbone") from error
     if backbone.stride != output_stride:

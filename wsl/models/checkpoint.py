@@ -7,6 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from heads import MapClassifier
 from wsl import config
@@ -74,7 +75,7 @@ def create(
     """The model that the settings of ``wsl-train`` describe, before it is trained.
 
     Where ``settings.weights`` names another run, its backbone goes on from there, and its head too if it has the
-    same classes and maps per class, or the same encoder.
+    same classes and maps per class and the pooling makes maps of the same kind, or the same encoder.
 
     Raises:
         UserError: an unknown name, or weights of another backbone.
@@ -86,6 +87,7 @@ def create(
         maps_per_class=settings.maps_per_class,
         weights=settings.weights if start is None else "none",
         output_stride=settings.output_stride,
+        downsampling=settings.downsampling,
         classes=classes,
         preprocessing=preprocessing,
         multi_label=multi_label,
@@ -94,20 +96,28 @@ def create(
         before = load(start)
         if before.recipe.backbone != settings.backbone:
             raise UserError(f"{start} has the backbone {before.recipe.backbone}, expected {settings.backbone}")
-        model.backbone.load_state_dict(before.backbone.state_dict())
+        # Poolings inside may have parameters of their own, which another kind neither has nor wants.
+        alike = before.recipe.downsampling == settings.downsampling
+        model.backbone.load_state_dict(before.backbone.state_dict(), strict=alike)
         _continue_head(model, before)
     return model
 
 
 def _continue_head(model: Localizer, before: Localizer) -> None:
-    """Take over the head of another run where it fits: the class maps of any pooling, the vectors of one encoder."""
+    """Take over the head of another run where it fits: class maps of the same kind, or the vectors of one encoder."""
     if before.classes != model.classes:
         return
     if isinstance(model.head, MapClassifier) and isinstance(before.head, MapClassifier):
-        if before.recipe.maps_per_class == model.recipe.maps_per_class:
+        if before.recipe.maps_per_class == model.recipe.maps_per_class and _alike(before.head.conv, model.head.conv):
             model.head.conv.load_state_dict(before.head.conv.state_dict())
     elif repr(model.head) == repr(before.head):
         model.head.load_state_dict(before.head.state_dict())
+
+
+def _alike(one: nn.Module, other: nn.Module) -> bool:
+    """Whether the two convolutions hold weights of the same kind and shape."""
+    shapes = ({name: tensor.shape for name, tensor in module.state_dict().items()} for module in (one, other))
+    return type(one) is type(other) and next(shapes) == next(shapes)
 
 
 def _run_file(weights: str) -> Path | None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from torch import fx, nn
 
+from heads.downsampling import Downsampling
 from wsl.errors import UserError
 
-_WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+_WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, Downsampling)
 
 
-def dilate(net: fx.GraphModule, output_stride: int, name: str) -> None:
+def dilate(net: fx.GraphModule, output_stride: int, name: str) -> tuple[str, ...]:
     """Lower the stride of a cut network (a traced graph) in place, keeping what it computes at the old positions.
 
     A layer that would take the stride beyond `output_stride` gets stride 1, and each later k x k layer is dilated
     by the factor that was saved, so that ``dilated(x)[..., ::2, ::2]`` equals ``original(x)`` (Holschneider et al.
-    1989; DeepLab, Chen et al. 2015) wherever no layer on the way pools the whole map.
+    1989; DeepLab, Chen et al. 2015) wherever no layer on the way pools the whole map. Returns the layers that no
+    longer shrink the map: of each stage the first.
 
     Raises:
         UserError: a layer cannot be dilated (an even kernel, an average).
@@ -22,6 +24,7 @@ def dilate(net: fx.GraphModule, output_stride: int, name: str) -> None:
     modules = dict(net.named_modules())
     strides: dict[fx.Node, int] = {}
     done: set[int] = set()
+    stages: dict[int, str] = {}
     for node in net.graph.nodes:
         stride = max((strides[source] for source in node.all_input_nodes), default=1)
         strides[node] = stride
@@ -29,12 +32,17 @@ def dilate(net: fx.GraphModule, output_stride: int, name: str) -> None:
         if not isinstance(module, _WINDOWED):
             continue
         strides[node] = stride * _side(module.stride)
+        if strides[node] > max(stride, output_stride):
+            stages.setdefault(stride, str(node.target))
         if id(module) not in done:
             done.add(id(module))
             _dilate_layer(module, stride, output_stride, f"output stride {output_stride} of {name}: {node.target}")
+    return tuple(stages.values())
 
 
-def _dilate_layer(module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d, stride: int, output_stride: int, where: str) -> None:
+def _dilate_layer(
+    module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d | Downsampling, stride: int, output_stride: int, where: str
+) -> None:
     """One layer that sees a map of `stride` in the original network."""
     own = _side(module.stride)
     rate = max(1, stride // output_stride)

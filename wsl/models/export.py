@@ -39,8 +39,8 @@ def export_model(
     result is the largest absolute difference over a batch of another size than the one that was traced.
 
     Raises:
-        UserError: a head without class maps, another suffix than .onnx or .pt2, the onnx extra is missing, or the network cannot be traced with
-            open sizes.
+        UserError: a head without class maps, another suffix than .onnx or .pt2, the onnx extra is missing, or the
+            network cannot be traced with open sizes.
         RunError: the exported model computes something else.
     """
     if path.suffix != _SUFFIXES[kind]:
@@ -49,8 +49,8 @@ def export_model(
         )
     if isinstance(model.head, GradientHead):
         raise UserError(
-            f"{model.recipe.pooling} has no class maps of its own, and gradient maps cannot be exported: train a pooling "
-            "of class maps such as gap, or export model.head.classifier yourself"
+            f"{model.recipe.pooling} has no class maps of its own, and gradient maps cannot be exported: train a "
+            "pooling of class maps such as gap, or export model.head.classifier yourself"
         )
     side = image_size or model.preprocessing.image_size
     net = _Outputs(fuse_batch_norm(model))

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import fx, nn
 
+from heads.downsampling import Downsampling
 from wsl.errors import UserError
 
 _POOL_MODULES = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d)
@@ -132,7 +133,7 @@ def cut(model: nn.Module, node: fx.Node) -> fx.GraphModule:
 
 
 class _Tracer(fx.Tracer):
-    """Traces into everything but torch's own layers and those whose training mode must stay a question."""
+    """Traces into everything but torch's and our own layers and those whose training mode must stay a question."""
 
     def __init__(self) -> None:
         # torch 2.14 declares a tuple of one module, later releases of any number.
@@ -140,6 +141,8 @@ class _Tracer(fx.Tracer):
         super().__init__(autowrap_modules=wrapped)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if isinstance(m, Downsampling):
+            return True
         return type(m).__name__ in ("StochasticDepth", "DropPath") or super().is_leaf_module(m, module_qualified_name)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-_WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+from heads.downsampling import Downsampling
+
+_WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, Downsampling)
 
 
 class Grid(NamedTuple):
@@ -24,6 +27,13 @@ class Grid(NamedTuple):
     start: float
 
 
+class Midway(NamedTuple):
+    """A layer that shrinks the map, or did before it was dilated, and the grid of its input."""
+
+    layer: str
+    grid: Grid
+
+
 class GridTracer:
     """Follows the size of the signal through the windowed layers of one forward pass.
 
@@ -31,28 +41,38 @@ class GridTracer:
     of the same block, see the size from before and agree with it.
     """
 
-    def __init__(self, width: int) -> None:
-        self._width = width
+    def __init__(self, width: int, dilated: Collection[str] = ()) -> None:
+        self._width, self._dilated = width, dilated
         self._stride, self._start = 1.0, 0.5
+        self._shrinking: list[Midway] = []
 
     def grid(self, features: torch.Tensor) -> Grid | None:
         """The grid of the last map; None where something else than windowed layers changed the size."""
         return Grid(self._stride, self._start) if features.shape[-1] == self._width else None
 
+    def midway(self) -> tuple[Midway, ...]:
+        """The last two layers that shrink a map of 4 to 16 pixels a cell, or what there is of them."""
+        return tuple(midway for midway in self._shrinking if 4 <= midway.grid.stride <= 16)[-2:]
+
     @contextmanager
     def watching(self, net: nn.Module) -> Iterator[None]:
         """Watch the layers of a network while the block runs."""
-        layers = [module for module in net.modules() if isinstance(module, _WINDOWED)]
-        hooks = [layer.register_forward_hook(self._see) for layer in layers]
+        layers = [(name, module) for name, module in net.named_modules() if isinstance(module, _WINDOWED)]
+        hooks = [layer.register_forward_hook(partial(self._see, name)) for name, layer in layers]
         try:
             yield
         finally:
             for hook in hooks:
                 hook.remove()
 
-    def _see(self, layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        if inputs[0].shape[-1] != self._width or output.shape[-1] == self._width:
+    def _see(self, name: str, layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if inputs[0].shape[-1] != self._width:
             return
+        if name in self._dilated:
+            self._shrinking.append(Midway(name, Grid(self._stride, self._start)))
+        if output.shape[-1] == self._width:
+            return
+        self._shrinking.append(Midway(name, Grid(self._stride, self._start)))
         kernel, stride, padding = (_last(getattr(layer, name)) for name in ("kernel_size", "stride", "padding"))
         dilation = _last(getattr(layer, "dilation", 1))
         self._start += ((kernel - 1) * dilation / 2 - padding) * self._stride

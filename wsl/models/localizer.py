@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from heads import HeadOutput, MapClassifier, VectorClassifier, names_encoder
+from heads import HeadOutput, MapClassifier, VectorClassifier, names_encoder, replace_pooling
 from wsl.config import Preprocessing
 from wsl.errors import UserError
 from wsl.models.backbone import Backbone, create_backbone, create_classifier, cut_backbone
@@ -30,6 +30,7 @@ class Recipe:
     preprocessing: Preprocessing
     maps_per_class: int = 1
     output_stride: int | None = None
+    downsampling: str | None = None
     rectified: bool = False
     multi_label: bool = True
 
@@ -37,10 +38,11 @@ class Recipe:
 class RectifiedMapClassifier(MapClassifier):
     """A head whose maps pass a ReLU before they are pooled, as SqueezeNet's classifier does."""
 
-    def forward(self, features: torch.Tensor) -> HeadOutput:
-        """Scores and rectified maps."""
-        maps = torch.relu(super().forward(features).maps)
-        return HeadOutput(self.pooling(maps), maps)
+    rectified = True
+
+    def class_maps(self, features: torch.Tensor) -> torch.Tensor:
+        """Rectified maps."""
+        return torch.relu(super().class_maps(features))
 
 
 class Localizer(nn.Module):
@@ -48,7 +50,9 @@ class Localizer(nn.Module):
 
     `backbone` is a torchvision name, ``timm/NAME``, ``tinynet``, or a module that gives feature maps. `pooling` is
     a spec string of `heads.list_poolings`, or of `heads.list_encoders`: then the maps are gradient maps, in
-    evaluation, and empty in training. `weights` are the backbone's: ``DEFAULT``, a local file, or ``none``.
+    evaluation, and empty in training. `downsampling` is one of `heads.list_downsamplings` and takes the place of the
+    backbone's max and average pools (`heads.replace_pooling`). `weights` are the backbone's: ``DEFAULT``, a local
+    file, or ``none``.
     `multi_label` says whether scores become probabilities by a sigmoid each or by one softmax.
 
     Shape:
@@ -72,6 +76,7 @@ class Localizer(nn.Module):
         maps_per_class: int = 1,
         weights: str | None = "DEFAULT",
         output_stride: int | None = None,
+        downsampling: str | None = None,
         classes: Sequence[str] = (),
         preprocessing: Preprocessing | None = None,
         multi_label: bool = True,
@@ -82,6 +87,8 @@ class Localizer(nn.Module):
             backbone = create_backbone(backbone, weights or "none", output_stride)
         elif not isinstance(backbone, Backbone):
             backbone = Backbone(backbone, "")
+        if downsampling is not None:
+            backbone = _downsample(backbone, downsampling)
         self.backbone = backbone
         self.head: MapClassifier | GradientHead = _head(backbone.out_channels, len(classes), pooling, maps_per_class)
         self.recipe = Recipe(
@@ -91,6 +98,7 @@ class Localizer(nn.Module):
             preprocessing=preprocessing or Preprocessing(),
             maps_per_class=maps_per_class,
             output_stride=output_stride,
+            downsampling=downsampling,
             multi_label=multi_label,
         )
 
@@ -103,6 +111,7 @@ class Localizer(nn.Module):
             maps_per_class=recipe.maps_per_class,
             weights="none",
             output_stride=recipe.output_stride,
+            downsampling=recipe.downsampling,
             classes=recipe.classes,
             preprocessing=recipe.preprocessing,
             multi_label=recipe.multi_label,
@@ -250,6 +259,26 @@ def _head(channels: int, num_classes: int, pooling: str, maps_per_class: int) ->
     if classifier.encoder.other_channels is not None:
         raise UserError(f"{pooling} takes two sources, and a backbone gives one: leave other_channels out")
     return GradientHead(classifier)
+
+
+def _downsample(backbone: Backbone, downsampling: str) -> Backbone:
+    """The same backbone with other poolings inside."""
+    net = copy.deepcopy(backbone.net)  # the caller's stays as it is
+    try:
+        replaced = replace_pooling(net, downsampling)
+        downsampled = Backbone(net, backbone.name)
+        # Some refuse what they are given, such as negative values: better here than in the first step.
+        noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            downsampled(noise)
+    except (ValueError, TypeError) as error:
+        raise UserError(str(error)) from error
+    if not replaced:
+        raise UserError(
+            f"downsampling {downsampling!r}: {backbone.name or type(net).__name__} has no pooling layer of that kind, "
+            "expected a backbone with some (resnet50, densenet121, vgg16, squeezenet1_1, …), or None"
+        )
+    return downsampled
 
 
 def _class_names(classes: Sequence[str], num_classes: int | None) -> tuple[str, ...]:

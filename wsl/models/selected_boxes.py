@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsl import config
-from wsl.config import BoxRule
+from wsl.config import BoxRule, Refine
 from wsl.errors import UserError
 from wsl.files import write_text
 from wsl.models.checkpoint import FILE_NAME as MODEL_FILE
@@ -23,7 +23,7 @@ class SelectedBoxes:
     """What ``wsl-evaluate --select-threshold`` found to be best, and what that is worth.
 
     ``accuracy`` is the fraction of the split's (image, class) pairs whose box has IoU >= ``iou`` with an instance.
-    ``model`` is the SHA-256 of the checkpoint that it was selected for.
+    ``model`` is the SHA-256 of the checkpoint, and ``refine`` how its maps were refined, that it was selected for.
     """
 
     threshold: float
@@ -33,6 +33,7 @@ class SelectedBoxes:
     iou: float
     accuracy: float
     pairs: int
+    refine: Refine = "none"
     model: str = ""
 
 
@@ -43,10 +44,11 @@ def save_selected(selected: SelectedBoxes, folder: Path) -> Path:
     return path
 
 
-def load_selected(weights: str | Path) -> SelectedBoxes | None:
+def load_selected(weights: str | Path, refine: Refine = "none") -> SelectedBoxes | None:
     """What was selected for a run (its folder, or the checkpoint in it); None when nothing was.
 
-    A run that was trained again since has another model, so what was selected for the old one counts no more.
+    A run that was trained again since has another model, and maps refined otherwise have other heights, so what was
+    selected for those counts no more.
 
     Raises:
         UserError: the file is malformed.
@@ -64,6 +66,9 @@ def load_selected(weights: str | Path) -> SelectedBoxes | None:
         raise UserError(f"{path}: {error}; remove it, or select the threshold again") from error
     if selected.model != model_digest(folder):
         log.warning("%s was selected for another state of the run and is left alone: select the threshold again", path)
+        return None
+    if selected.refine != refine:
+        log.warning("%s was selected for maps with --refine %s and is left alone", path, selected.refine)
         return None
     return selected
 

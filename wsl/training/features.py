@@ -46,7 +46,8 @@ class FeatureCache:
         self._preprocessing = model.preprocessing
         self._runtime, self._device = runtime, device
         self._dtype = choose_dtype(runtime.precision, device)
-        self._identity = [model.recipe.backbone, model.recipe.output_stride, _digest(model.backbone)]
+        recipe = model.recipe
+        self._identity = [recipe.backbone, recipe.output_stride, recipe.downsampling, _digest(model.backbone)]
         self._identity += [to_json(model.preprocessing), str(self._dtype), device.type]
 
     def features(self, samples: SampleSet, mirrored: bool) -> Features:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-from wsl.config import BoxConfig, EvaluateConfig
+from wsl.config import BoxConfig, EvaluateConfig, Refine
+from wsl.config.shared import DEFAULT_THRESHOLDS
 from wsl.data import read_samples
 from wsl.errors import UserError
-from wsl.metrics import MaxBoxAcc, MaxBoxAccV2, ThresholdChoice, best_thresholds
+from wsl.metrics import ThresholdChoice, best_thresholds, box_accuracies
 from wsl.models import SelectedBoxes, load_selected, model_digest, run_folder, save_selected
 from wsl.progress import track
 from wsl.results import BoxOrigin
@@ -19,14 +20,16 @@ from wsl.verbs.findings import Findings
 log = logging.getLogger("wsl")
 
 
-def settle_boxes(boxes: BoxConfig, weights: str) -> tuple[BoxConfig, BoxOrigin]:
+def settle_boxes(boxes: BoxConfig, weights: str, refine: Refine = "none") -> tuple[BoxConfig, BoxOrigin]:
     """The settings with what was left open filled in, and where threshold and rule come from.
 
-    >>> settle_boxes(BoxConfig(threshold=0.4), "resnet50")[1]
-    BoxOrigin(origin='given', threshold=0.4, box_rule='largest')
+    >>> str(settle_boxes(BoxConfig(threshold=0.4), "resnet50")[1])
+    'threshold 0.4 (largest part), given'
     """
-    selected = None if boxes.threshold is not None and boxes.box_rule is not None else load_selected(weights)
-    settled = boxes.settled(selected.threshold, selected.box_rule) if selected else boxes.settled()
+    selected = None if boxes.threshold is not None and boxes.box_rule is not None else load_selected(weights, refine)
+    settled = (
+        boxes.settled(selected.threshold, selected.box_rule) if selected else boxes.settled(DEFAULT_THRESHOLDS[refine])
+    )
     if boxes.threshold is not None:
         origin = "given"
     elif selected is not None:
@@ -54,7 +57,7 @@ def choose_boxes(config: EvaluateConfig, findings: Findings, samples: SampleSet)
         )
         return boxes, origin
     if config.weights is not None:
-        return settle_boxes(config.boxes, config.weights)
+        return settle_boxes(config.boxes, config.weights, config.refine)
     if config.boxes != BoxConfig():
         boxes = config.boxes.settled()
         whose = "the default" if config.boxes.threshold is None else "given"
@@ -75,10 +78,8 @@ def _select(
             "split of other images to select the threshold on"
         )
     choice = ThresholdChoice(samples.classes, report_classes=config.report_classes, replicates=0)
-    max_boxes = [
-        kind(samples.classes, protocol=config.protocol, report_classes=config.report_classes, replicates=0)
-        for kind in (MaxBoxAcc, MaxBoxAccV2)
-    ]
+    settings = {"report_classes": config.report_classes, "replicates": 0}
+    max_boxes = box_accuracies(samples.classes, config.protocol, **settings)
     pairs = findings.pairs(others, split, None)
     for found, sample in track(timed(pairs, findings.stage), f"select on {split}", len(others)):
         if sample.boxes is not None:
@@ -98,6 +99,7 @@ def _select(
         iou=choice.iou_threshold,
         accuracy=best.accuracy,
         pairs=best.pairs,
+        refine=config.refine,
     )
     return selected, {type(metric).__name__: best_thresholds(metric) for metric in max_boxes if metric.trials.sum()}
 

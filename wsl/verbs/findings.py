@@ -115,6 +115,7 @@ class Findings:
             self._model,
             pick=PickConfig(classes=samples.classes),
             boxes=boxes or config.boxes,
+            refine=config.refine,
             runtime=config.runtime,
             batch_size=config.batch_size,
             image_size=config.image_size,

@@ -116,11 +116,12 @@ def _prepare(config: LocalizeConfig) -> tuple[list[Path], Predictor, BoxConfig, 
     if config.out.exists() and not config.out.is_dir():
         raise UserError(f"{config.out} is a file: expected a folder for the results")
     paths = find_images(config.sources)
-    boxes, origin = settle_boxes(config.boxes, config.weights)
+    boxes, origin = settle_boxes(config.boxes, config.weights, config.refine)
     predictor = Predictor(
         open_model(config.weights, config.local_weights),
         pick=config.pick,
         boxes=boxes,
+        refine=config.refine,
         runtime=config.runtime,
         batch_size=config.batch_size,
         image_size=config.image_size,

@@ -106,9 +106,7 @@ class Plots:
         }
         if curves:
             place = self.folder / "max_box_acc_over_threshold.png"
-            plot_curves(
-                place, curves, x="map threshold", y="right boxes", title=f"Single-object images, protocol {protocol}"
-            )
+            plot_curves(place, curves, x="map threshold", y="right boxes", title=f"MaxBoxAcc, protocol {protocol}")
 
     def _gallery(self, reason: Failure) -> None:
         """The failures of one kind on one page, the most confident first; images that cannot be read are left out."""
@@ -137,7 +135,7 @@ def _mark(boxes: BoxOrigin | None) -> dict[str, float]:
 
 def _by_class(report: EvaluationReport) -> list[Metric]:
     wanted = ("mAP", "pointing", "CorLoc", "AP50", "MaxBoxAcc@0.5", "mIoU")
-    return [metric for metric in report.metrics if metric.name in wanted]
+    return [metric for metric in report.metrics if metric.name.removesuffix(" (wsolevaluation)") in wanted]
 
 
 def _fitted(boxes: Boxes, size: tuple[int, int], shape: tuple[int, ...]) -> Boxes:

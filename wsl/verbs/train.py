@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from heads.downsampling import Downsampling
 from wsl.config import TrainConfig
 from wsl.data import read_samples
 from wsl.errors import UserError
@@ -81,6 +82,11 @@ def _learner(config: TrainConfig, accelerator: Accelerator) -> Learner:
     model = create(
         config.model, samples.classes, config.preprocessing, multi_label=config.optim.loss != "cross-entropy"
     )
+    if accelerator.is_main_process and config.model.downsampling is not None:
+        inside = [
+            f"{name}: {layer}" for name, layer in model.backbone.net.named_modules() if isinstance(layer, Downsampling)
+        ]
+        log.info("pooling inside the backbone: %s", ", ".join(inside))
     return Learner(model, samples, val, config, accelerator)
 
 

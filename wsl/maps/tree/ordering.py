@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from wsl.boxes import FloatArray
 from wsl.maps.tree.compiled import compiled
+from wsl.maps.tree.rings import SHAPES_HOLE, SHAPES_PART, Rings
 
 Levels = npt.NDArray[Any]
 Order = npt.NDArray[np.uint32]
@@ -43,6 +44,26 @@ def threshold_levels(surface: FloatArray, thresholds: FloatArray) -> npt.NDArray
 
 
 @compiled
+def eight_bits(values: npt.NDArray[Any], scale: Any) -> tuple[npt.NDArray[np.uint8], int, bool]:
+    """``uint8(values * scale)``, the highest of it, and whether all values lie in [0, 1].
+
+    Shape:
+        ``values`` is (h, w), and ``scale`` the number 255 in their own precision.
+    """
+    height, width = values.shape
+    levels, highest, right = np.empty((height, width), np.uint8), 0, True
+    for y in range(height):
+        for x in range(width):
+            value = values[y, x]
+            right &= (value >= 0) & (value <= 1)
+            levels[y, x] = np.uint8(value * scale)
+        if not right:
+            return levels, highest, False
+        highest = max(highest, levels[y].max())
+    return levels, highest, True
+
+
+@compiled
 def order_by_level(levels: Levels, count: int, stride: int) -> tuple[Order, Offsets]:
     """Pixels from the lowest level to the highest, those of one level in reading order.
 
@@ -65,6 +86,49 @@ def order_by_level(levels: Levels, count: int, stride: int) -> tuple[Order, Offs
             place = following[np.intp(levels[y, x])]
             order[place] = start + x
             following[np.intp(levels[y, x])] = place + 1
+    return order, offsets
+
+
+@compiled
+def order_of_shapers(
+    levels: Levels, rings: Rings, beyond: Rings, count: int, stride: int
+) -> tuple[Order, Offsets, Order, Offsets]:
+    """As `order_by_level`, of those pixels only that shape parts, then of those that shape holes (see `rings`).
+
+    Shape:
+        ``rings`` and ``beyond`` are in the order of pixels' numbers.
+    """
+    height, width = levels.shape
+    parts, holes = np.empty(height * width + 1, np.uint32), np.empty(height * width + 1, np.uint32)
+    of_parts, of_holes = np.empty(len(parts), levels.dtype), np.empty(len(holes), levels.dtype)
+    n_parts, n_holes = 0, 0
+    for y in range(height):
+        start = (y + 1) * stride + 1
+        for x in range(width):
+            ring = rings[np.uint64(start + x)]
+            # Written in any case and kept when wanted, which spares the processor a guess.
+            parts[np.uint64(n_parts)] = holes[np.uint64(n_holes)] = start + x
+            of_parts[np.uint64(n_parts)] = of_holes[np.uint64(n_holes)] = levels[y, x]
+            n_parts += SHAPES_PART[ring, beyond[np.uint64(start + x)]]
+            n_holes += SHAPES_HOLE[ring]
+    order, offsets = _sorted(parts[:n_parts], of_parts, count)
+    other, other_offsets = _sorted(holes[:n_holes], of_holes, count)
+    return order, offsets, other, other_offsets
+
+
+@compiled
+def _sorted(pixels: Order, levels: Levels, count: int) -> tuple[Order, Offsets]:
+    offsets = np.zeros(count + 1, np.int64)
+    for i in range(len(pixels)):
+        offsets[np.intp(levels[i]) + 1] += 1
+    for level in range(count):
+        offsets[level + 1] += offsets[level]
+    following = offsets[:-1].copy()
+    order = np.empty(len(pixels), np.uint32)
+    for i in range(len(pixels)):
+        place = following[np.intp(levels[i])]
+        order[place] = pixels[i]
+        following[np.intp(levels[i])] = place + 1
     return order, offsets
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.maps.tree.compiled import compiled
+from wsl.maps.tree.parts import FIRST, LAST, SINCE, UNTIL, X0, X1, Records
 
 Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -23,18 +24,42 @@ def raise_to_best_iou(
         ``best`` is (T,), ``boxes`` (n, 4) with ``low`` and ``high`` (n,), ``truths`` (m, 4).
     """
     for box in range(len(boxes)):
-        if low[box] >= high[box]:
-            continue
-        x0, y0, x1, y1 = boxes[box]
-        area = (x1 - x0 + extra) * (y1 - y0 + extra)
-        highest = 0.0
-        for truth in range(len(truths)):
-            near_x, near_y, far_x, far_y = truths[truth]
-            across = max(0.0, min(x1, far_x) - max(x0, near_x) + extra)
-            along = max(0.0, min(y1, far_y) - max(y0, near_y) + extra)
-            both = across * along
-            union = area + (far_x - near_x + extra) * (far_y - near_y + extra) - both
-            if union > 0:
-                highest = max(highest, both / union)
-        for i in range(low[box], high[box]):
+        if low[box] < high[box]:
+            x0, y0, x1, y1 = boxes[box]
+            highest = best_iou(x0, y0, x1, y1, truths, extra)
+            for i in range(low[box], high[box]):
+                best[i] = max(best[i], highest)
+
+
+@compiled
+def raise_by_records(
+    best: Doubles, records: Records, stride: int, width: int, height: int, truths: Doubles, around: int
+) -> None:
+    """The same for records of parts as they are: boxes are ``around`` wider on each side, and as the benchmark's.
+
+    That is, a far corner lies one pixel beyond the part, yet in the map, and belongs to the box.
+
+    Shape:
+        ``best`` is (T,), ``records`` (n, 10), ``truths`` (m, 4).
+    """
+    for row in records:
+        x0, y0 = row[X0] - 1 - around, row[FIRST] // stride - 1 - around
+        x1, y1 = min(row[X1] + around, width - 1), min(row[LAST] // stride + around, height - 1)
+        highest = best_iou(float(x0), float(y0), float(x1), float(y1), truths, 1.0)
+        for i in range(min(row[SINCE], row[UNTIL]), max(row[SINCE], row[UNTIL])):
             best[i] = max(best[i], highest)
+
+
+@compiled
+def best_iou(x0: float, y0: float, x1: float, y1: float, truths: Doubles, extra: float) -> float:
+    """The highest IoU of a box with a true one."""
+    area, highest = (x1 - x0 + extra) * (y1 - y0 + extra), 0.0
+    for truth in range(len(truths)):
+        near_x, near_y, far_x, far_y = truths[truth]
+        across = max(0.0, min(x1, far_x) - max(x0, near_x) + extra)
+        along = max(0.0, min(y1, far_y) - max(y0, near_y) + extra)
+        both = across * along
+        union = area + (far_x - near_x + extra) * (far_y - near_y + extra) - both
+        if union > 0:
+            highest = max(highest, both / union)
+    return highest

@@ -28,6 +28,7 @@ Labels = npt.NDArray[np.uint32]
 Order = npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]
 Number = int | np.int32
+Pixel = int | np.int64
 
 # What is known of a part: its first and last column, its first and last pixel in reading order, its number of pixels,
 # the pixel of its extreme level, its 2x2 blocks and its holes (see `islands`), and the levels at which it came to this
@@ -49,12 +50,14 @@ def islands(
     holes. Row i of the second result is the part of most pixels at threshold i, of equals the topmost, then the
     leftmost box, then the first in reading order; its ``AREA`` is 0 for none.
 
+    ``order`` may hold only the pixels of ``SHAPES_PART``; then levels and boxes are right, and nothing else.
+
     Shape:
         ``order`` and ``offsets`` as `ordering` gives them, ``rings`` as `rings` does; (n, 10) and (levels - 1, 10),
         columns as above.
     """
     levels = len(offsets)
-    labels = np.empty(len(rings), np.uint32)
+    labels = np.zeros(len(rings), np.uint32)
     # No two pixels that begin a part are neighbours.
     capacity = len(rings) // 4 + stride
     root, births, touched = np.empty(capacity, np.uint32), np.empty(capacity, np.int32), np.empty(capacity, np.int32)
@@ -81,7 +84,7 @@ def islands(
                 labels[pixel] = touched[changed] = parts
                 changed += 1
                 continue
-            part = find(root, labels[np.uint64(pixel + toward[ring])])
+            part = find(root, label_at(labels, rings, toward, pixel + toward[ring]))
             if state[part, SINCE] != level:
                 touched[changed] = part
                 changed += 1
@@ -89,7 +92,8 @@ def islands(
             if event == MEETS:
                 for bit in range(8):
                     if ring >> bit & 1:
-                        other = find(root, labels[pixel + PLACES[bit][0] * stride + PLACES[bit][1]])
+                        beside = pixel + PLACES[bit][0] * stride + PLACES[bit][1]
+                        other = find(root, label_at(labels, rings, toward, beside))
                         if other != part:
                             count = record(state, other, level, records, count)
                             part = join(root, state, part, other)
@@ -114,18 +118,21 @@ def islands(
 
 
 @compiled
-def lakes(order: Order, offsets: Offsets, rings: Rings, pits: npt.NDArray[np.bool_], stride: int) -> Records:
+def lakes(order: Order, offsets: Offsets, rings: Rings, width: int, stride: int) -> Records:
     """Every state of every hole in the foreground: 4-connected background that does not reach the map's border.
 
-    A row is a hole at the thresholds i with ``SINCE <= i < UNTIL``.
+    A row is a hole at the thresholds i with ``SINCE <= i < UNTIL``. ``order`` may hold only the pixels of
+    ``SHAPES_HOLE``; then levels and boxes are right, and nothing else.
 
     Shape:
-        ``order`` and ``offsets`` as `ordering` gives them, ``rings`` as `rings` does, ``pits`` (levels,) those at
-        which a hole may begin; (n, 10), columns as above.
+        ``order`` and ``offsets`` as `ordering` gives them, ``rings`` as `rings` does; (n, 10), columns as above.
     """
     levels = len(offsets)
-    # What is visited while there is no hole belongs to the outside, as does the border.
-    labels = np.full(len(rings), OUTSIDE, np.uint32)
+    labels = np.zeros(len(rings), np.uint32)
+    last = len(rings) - stride
+    labels[: stride + 1] = labels[last:] = OUTSIDE
+    for start in range(stride, last, stride):
+        labels[start] = labels[start + width + 1] = OUTSIDE
     # No two pixels that begin a hole are neighbours.
     capacity = len(order) // 2 + 3
     root = np.empty(capacity, np.uint32)
@@ -136,8 +143,6 @@ def lakes(order: Order, offsets: Offsets, rings: Rings, pits: npt.NDArray[np.boo
     parts, count, standing = OUTSIDE, 0, 0
     begin(root, state, OUTSIDE, 0, 0, 0)
     for level in range(levels - 2):
-        if standing == 0 and not pits[level]:
-            continue
         # The outside is never written down.
         state[OUTSIDE, SINCE] = level
         records = with_room(records, count, min(parts, 4 * (offsets[level + 1] - offsets[level])))
@@ -145,6 +150,9 @@ def lakes(order: Order, offsets: Offsets, rings: Rings, pits: npt.NDArray[np.boo
             pixel = np.int64(order[np.uint64(i)])
             ring = rings[np.uint64(pixel)]
             event = HOLE_EVENT[ring]
+            if standing == 0 and event != BEGINS:
+                # What is passed over while there is no hole belongs to the outside, and leads there.
+                continue
             number, column = np.int32(pixel), np.int32(pixel & (stride - 1))
             if event == BEGINS:
                 parts += 1
@@ -152,12 +160,13 @@ def lakes(order: Order, offsets: Offsets, rings: Rings, pits: npt.NDArray[np.boo
                 begin(root, state, parts, number, column, level)
                 labels[np.uint64(pixel)] = parts
                 continue
-            part = find(root, labels[np.uint64(pixel + toward[ring])])
+            part = find(root, label_at(labels, rings, toward, pixel + toward[ring]))
             if event == MEETS:
                 count = record(state, part, level, records, count)
                 for bit in (1, 3, 4, 6):
                     if not ring >> bit & 1:
-                        other = find(root, labels[pixel + PLACES[bit][0] * stride + PLACES[bit][1]])
+                        beside = pixel + PLACES[bit][0] * stride + PLACES[bit][1]
+                        other = find(root, label_at(labels, rings, toward, beside))
                         if other != part:
                             standing -= 1
                             count = record(state, other, level, records, count)
@@ -182,6 +191,19 @@ def find(root: Labels, label: int) -> int:
     while root[label] != label:
         root[label] = root[root[label]]
         label = root[label]
+    return label
+
+
+@compiled
+def label_at(labels: Labels, rings: Rings, toward: npt.NDArray[np.int64], pixel: Pixel) -> int:
+    """The label of a pixel that was passed over: that of the first one with a label on the way to its part's origin."""
+    end = pixel
+    while labels[np.uint64(end)] == 0:
+        end += toward[rings[np.uint64(end)]]
+    label: int = labels[np.uint64(end)]
+    while pixel != end:
+        labels[np.uint64(pixel)] = label
+        pixel += toward[rings[np.uint64(pixel)]]
     return label
 
 

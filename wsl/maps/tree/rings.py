@@ -3,7 +3,7 @@
 A ring is a number of eight bits: north-west, north, north-east, west, east, south-west, south, south-east from the
 lowest on. Pixels join from the highest level to the lowest, those of one level in reading order; holes lose them the
 other way round. So one number a pixel tells what happens to both: whether a part begins, grows or meets others, and
-whether a hole does. In a smooth map nearly every pixel grows one part and one hole.
+whether a hole does. In a smooth map nearly every pixel grows one part and one hole, and few can widen their boxes.
 
 Source: Gray, Local Properties of Binary Images in Two Dimensions, IEEE Transactions on Computers 1971 (areas and
 holes from blocks of 2x2 pixels).
@@ -56,21 +56,26 @@ def rings_of(surface: npt.NDArray[Any], stride: int) -> Rings:
     return rings
 
 
-def pit_levels(levels: npt.NDArray[np.uint8], rings: Rings, count: int) -> npt.NDArray[np.bool_]:
-    """The levels at which a hole may begin: those of pixels whose four sides all join the foreground before them.
+@compiled
+def beyond_of(levels: Rings, stride: int) -> Rings:
+    """Which pixels two steps away join before a pixel: north, west, east, south from the lowest bit on.
 
     Shape:
-        ``levels`` is (h, w), ``rings`` those of it; the result is (``count``,).
-
-    >>> levels = np.uint8([[9, 9, 9], [9, 2, 9], [9, 9, 9]])
-    >>> np.flatnonzero(pit_levels(levels, rings_of(levels, 4), 10)).tolist()
-    [2]
+        ``levels`` is (h, w); the result lists the pixels as `ordering` numbers them. Pixels of level 0 count as
+        nobody's.
     """
     height, width = levels.shape
-    inside = rings.reshape(height + 2, -1)[1:-1, 1 : width + 1]
-    found = np.zeros(count, np.bool_)
-    found[levels[(inside & SIDES) == SIDES]] = True
-    return found
+    padded = np.zeros((height + 4, width + 4), levels.dtype)
+    padded[2:-2, 2:-2] = levels
+    beyond = np.zeros((height + 2) * stride, np.uint8)
+    for y in range(height):
+        above, here, below = padded[y], padded[y + 2], padded[y + 4]
+        row = beyond[(y + 1) * stride + 1 : (y + 1) * stride + 1 + width]
+        for x in range(width):
+            value = here[x + 2]
+            bits = np.uint8(above[x + 2] >= value) | np.uint8(here[x] >= value) << 1
+            row[x] = bits | np.uint8(here[x + 4] > value) << 2 | np.uint8(below[x + 2] > value) << 3
+    return beyond
 
 
 def _groups(places: list[Place], touch: Callable[[int, int], bool]) -> list[list[Place]]:
@@ -86,7 +91,7 @@ def _of_part(ring: int) -> tuple[int, Place]:
     """Whether a part begins, grows or meets others at a pixel, and a neighbour that belongs to it."""
     there = [place for bit, place in enumerate(PLACES) if ring >> bit & 1]
     groups = _groups(there, lambda y, x: max(y, x) == 1)
-    return min(len(groups), MEETS), min(there, key=lambda place: (0 not in place, place), default=(0, 0))
+    return min(len(groups), MEETS), _middle(there)
 
 
 def _of_hole(ring: int) -> tuple[int, Place]:
@@ -94,7 +99,37 @@ def _of_hole(ring: int) -> tuple[int, Place]:
     absent = [place for bit, place in enumerate(PLACES) if not ring >> bit & 1]
     groups = [[place for place in group if 0 in place] for group in _groups(absent, lambda y, x: y + x == 1)]
     sides = [group for group in groups if group]
-    return min(len(sides), MEETS), min((place for group in sides for place in group), default=(0, 0))
+    return min(len(sides), MEETS), _middle([place for group in sides for place in group])
+
+
+def _middle(places: list[Place]) -> Place:
+    """The place that lies most in the direction of all, where a slope is steepest: it leads to an origin soonest."""
+    y, x = np.sum(places, axis=0) if places else (0, 0)
+    return max(places, key=lambda place: (place[0] * y + place[1] * x) / np.hypot(*place), default=(0, 0))
+
+
+def _shapes_part(ring: int, beyond: int) -> bool:
+    """Whether a pixel may begin a part, join others or widen its part's box.
+
+    It widens the box to the west when all of the part lies east of it: nothing of it in the ring elsewhere, and nothing
+    two steps north or south where a pixel of the ring touches that.
+    """
+    if _of_part(ring)[0] != GROWS:
+        return True
+    north, west, east, south = (beyond >> bit & 1 for bit in range(4))
+    nw, ne, sw, se = (ring >> bit & 1 for bit in (0, 2, 5, 7))
+    joined = {
+        EAST: (ne and north) or (se and south),
+        WEST: (nw and north) or (sw and south),
+        SOUTH: (sw and west) or (se and east),
+        NORTH: (nw and west) or (ne and east),
+    }
+    return any(not ring & ~side and not elsewhere for side, elsewhere in joined.items())
+
+
+def _shapes_hole(ring: int) -> bool:
+    """The same for a hole: of its four sides, one only is the hole's."""
+    return _of_hole(ring)[0] != GROWS or (~ring & SIDES).bit_count() == 1
 
 
 def _block(ring: int, corner: int, vertical: int, horizontal: int) -> tuple[int, int]:
@@ -118,4 +153,6 @@ _BLOCKS = [
 PART_EVENT, HOLE_EVENT = (np.array([event for event, _ in rules], np.uint8) for rules in (_PARTS, _HOLES))
 # A neighbour's row and column, relative to the pixel.
 PART_AT, HOLE_AT = (np.array([place for _, place in rules], np.int64) for rules in (_PARTS, _HOLES))
+SHAPES_PART = np.array([[_shapes_part(ring, beyond) for beyond in range(16)] for ring in range(256)])
+SHAPES_HOLE = np.array([_shapes_hole(ring) for ring in range(256)])
 AREA_OF, EULER_OF = (np.array([block[i] for block in _BLOCKS], np.int32) for i in (0, 1))

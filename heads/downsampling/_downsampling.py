@@ -1,0 +1,34 @@
+"""What all windowed poolings share."""
+
+from typing import ClassVar
+
+from heads._specified import Specified
+from heads.downsampling._window import Size, Window, as_given
+
+
+class Downsampling(Specified):
+    """A window becomes a value: a drop-in replacement for torch's pooling layers inside a backbone.
+
+    ``kernel_size``, ``stride`` (``kernel_size`` when None), ``padding``, ``dilation`` and ``ceil_mode`` mean what they
+    mean in `torch.nn.MaxPool2d`. ``dims`` is the number of dimensions over which the window slides.
+
+    >>> from heads.downsampling import SoftPool2d
+    >>> SoftPool2d(3, stride=2, padding=1)
+    softpool2d(kernel_size=3, stride=2, padding=1)
+    """
+
+    dims: ClassVar[int] = 2
+
+    def __init__(self, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool) -> None:
+        super().__init__()
+        window = Window.of(self.dims, kernel_size, stride, padding, dilation, ceil_mode)
+        self.kernel_size = as_given(window.kernel, self.dims)
+        self.stride = as_given(window.stride, self.dims)
+        self.padding = as_given(window.padding, self.dims)
+        self.dilation = as_given(window.dilation, self.dims)
+        self.ceil_mode = window.ceil_mode
+
+    @property
+    def window(self) -> Window:
+        """The window of the present attributes, which others may change as they change a convolution's."""
+        return Window.of(self.dims, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)

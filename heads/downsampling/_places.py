@@ -1,0 +1,78 @@
+"""A padded copy of a block, and a view of it for each place in the window."""
+
+import itertools
+from typing import Any
+
+from torch import Tensor
+
+from heads.downsampling._blocks import Blocks
+from heads.downsampling._window import Window
+
+
+class Places:
+    """The values at each place of all windows of a block: `views`, (lead, *places, *inner) each, first place to last.
+
+    Columns of a last dimension with a stride lie sorted by their rest modulo the stride, so that each view's rows are
+    runs of neighbours. ``fill`` stands beyond the map.
+
+    >>> import torch
+    >>> maps = torch.arange(6.0).reshape(1, 1, 6)
+    >>> places = Places(Window.of(1, 3, stride=2), Blocks(maps, 1), fill=0.0, like=maps)
+    >>> places.load(maps[0])
+    >>> [view.tolist() for view in places.views]
+    [[[0.0, 2.0]], [[1.0, 3.0]], [[2.0, 4.0]]]
+    """
+
+    def __init__(self, window: Window, blocks: Blocks, fill: float, like: Tensor) -> None:
+        counts = window.output_size(blocks.sizes)
+        ends = [(count - 1) * step for count, step in zip(counts, window.stride, strict=True)]
+        lengths = [
+            max(size + added, end + reach)
+            for size, added, end, reach in zip(blocks.sizes, window.padding, ends, window.reach, strict=True)
+        ]
+        inside = [slice(added, added + size) for size, added in zip(blocks.sizes, window.padding, strict=True)]
+        stride = window.stride[-1]
+        sorts = not blocks.inner and stride > 1
+        if sorts:
+            lengths[-1:] = [stride, -(-lengths[-1] // stride)]
+        self._buffer = like.new_full((blocks.lead, *lengths, *blocks.inner), fill)
+        self.views = []
+        for place in itertools.product(*map(range, window.kernel)):
+            starts = [index * step for index, step in zip(place, window.dilation, strict=True)]
+            cuts = [
+                slice(start, start + end + 1, step)
+                for start, end, step in zip(starts, ends, window.stride, strict=True)
+            ]
+            if sorts:
+                first, rest = divmod(starts[-1], stride)
+                self.views.append(self._cut(*cuts[:-1], rest, slice(first, first + counts[-1])))
+            else:
+                self.views.append(self._cut(*cuts))
+        # Where the map's columns lie: all of them, or those of each rest.
+        self._parts = [(self._cut(*inside), slice(None))]
+        if sorts:
+            self._parts = []
+            for rest in range(stride):
+                first = (rest - window.padding[-1]) % stride
+                begin, columns = (first + window.padding[-1]) // stride, len(range(first, blocks.sizes[-1], stride))
+                part = self._cut(*inside[:-1], rest, slice(begin, begin + columns))
+                self._parts.append((part, slice(first, None, stride)))
+
+    def _cut(self, *cuts: slice | int) -> Tensor:
+        index: tuple[Any, ...] = (slice(None), *cuts)
+        view: Tensor = self._buffer[index]
+        return view
+
+    def load(self, values: Tensor) -> None:
+        """Copy a block into the middle."""
+        for part, columns in self._parts:
+            part.copy_(values[..., columns])
+
+    def store(self, result: Tensor) -> None:
+        """Copy the middle into a block."""
+        for part, columns in self._parts:
+            result[..., columns].copy_(part)
+
+    def clear(self) -> None:
+        """Zeros everywhere."""
+        self._buffer.zero_()

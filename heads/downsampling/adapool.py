@@ -1,0 +1,134 @@
+"""AdaPool: between SoftPool and a mean weighted by likeness to the window's mean, by a learnt weight."""
+
+import functools
+import math
+
+import torch
+from torch import Tensor, nn
+
+from heads._checks import accumulation_dtype, check_number
+from heads.downsampling._downsampling import Downsampling
+from heads.downsampling._views import mean_of, place_counts, place_views
+from heads.downsampling._window import Size, Window, check_flag
+from heads.downsampling.softpool import window_softpool
+
+
+def adapool2d(
+    maps: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    *,
+    beta: float | Tensor = 0.5,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    count_include_pad: bool = False,
+) -> Tensor:
+    """beta times eDSCWPool plus 1 - beta times eMPool (SoftPool) of each window.
+
+    eDSCWPool is the mean weighted by exp(DSC), the Dice-Sørensen coefficient of each value x with the window's mean m:
+    2 x m / (x^2 + m^2), 1 where they are alike and -1 where they are opposite (0 where both are 0). As in the authors'
+    kernel it is taken for each channel alone; their kernel also lifts negative results to 0, which this does not.
+    Padding counts as in `softpool2d`.
+
+    Shape:
+        (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).
+
+    Raises:
+        TypeError, ValueError: ``maps`` of another kind or smaller than the window; an argument out of its range.
+
+    Source: Stergiou and Poppe, AdaPool: exponential adaptive pooling for information-retaining downsampling, TIP 2023
+    (arXiv 2111.00772).
+
+    >>> maps = torch.tensor([[[1.0, 3.0]]])  # DSC with the mean 2 is 4/5 and 12/13
+    >>> adapool2d(maps, kernel_size=(1, 2), beta=1.0)
+    tensor([[[2.0615]]])
+    """
+    window = Window.of(2, kernel_size, stride, padding, dilation, ceil_mode)
+    if isinstance(beta, Tensor):
+        if beta.ndim != 0 or not beta.is_floating_point():
+            raise ValueError(f"beta has shape {tuple(beta.shape)} and {beta.dtype}, expected a floating point scalar")
+    else:
+        beta = _check_beta(beta)
+    return _adapool(maps, window, beta, check_flag(count_include_pad, "count_include_pad"))
+
+
+def _adapool(maps: Tensor, window: Window, beta: float | Tensor, count_include_pad: bool) -> Tensor:
+    window.check(maps)
+    wide = maps.to(accumulation_dtype(maps))
+    views = place_views(wide, window, beyond=0.0)
+    counts = place_counts(wide, window, count_include_pad)
+    mean = mean_of(views, counts)
+    weights = [torch.exp(_likeness(view, mean)) for view in views]
+    if counts is not None:
+        weights = [weight * count for weight, count in zip(weights, counts, strict=True)]
+    total = functools.reduce(torch.add, weights)
+    above = functools.reduce(torch.add, (w * (v - mean) for w, v in zip(weights, views, strict=True)))
+    alike = above / total + mean
+    return (beta * alike + (1 - beta) * window_softpool(wide, window, count_include_pad)).to(maps.dtype)
+
+
+def _likeness(x: Tensor, mean: Tensor) -> Tensor:
+    """The Dice-Sørensen coefficient 2 x m / (x^2 + m^2), 0 for two zeros."""
+    # The same when both are divided by a number: by the larger, or their squares could leave the range of floats.
+    scale = torch.maximum(x.detach().abs(), mean.detach().abs())
+    scale = torch.where(scale > 0, scale, 1)
+    x, mean = x / scale, mean / scale
+    squares = x * x + mean * mean
+    return 2 * x * mean / torch.where(squares > 0, squares, 1)
+
+
+def _check_beta(beta: object) -> float:
+    number = check_number(beta, "beta")
+    if not 0 <= number <= 1:
+        raise ValueError(f"beta is {number}, expected the weight of eDSCWPool in [0, 1]: try beta=0.5")
+    return number
+
+
+class AdaPool2d(Downsampling):
+    """AdaPool: beta times eDSCWPool plus 1 - beta times SoftPool of each window, beta learnt.
+
+    beta starts as given and is kept as its logit, the parameter ``logit_beta``, and so stays between 0 and 1. It is one
+    number a layer; the authors' layer has one for each place of the output and is bound to that size.
+    ``learnable=False`` keeps it fixed.
+
+    >>> AdaPool2d(2)
+    adapool2d(kernel_size=2, stride=2, padding=0)
+    >>> AdaPool2d(2, beta=0.5).weight
+    0.5
+    """
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        *,
+        beta: float = 0.5,
+        learnable: bool = True,
+        dilation: Size = 1,
+        ceil_mode: bool = False,
+        count_include_pad: bool = False,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
+        self.beta = _check_beta(beta)
+        self.learnable = check_flag(learnable, "learnable")
+        self.count_include_pad = check_flag(count_include_pad, "count_include_pad")
+        if learnable and not 1e-6 <= self.beta <= 1 - 1e-6:
+            raise ValueError(
+                f"beta is {beta}, a limit that cannot be learnt from: start at beta=0.5, or learnable=False"
+            )
+        logit = math.log(self.beta / (1 - self.beta)) if learnable else 0.0
+        self.logit_beta = nn.Parameter(torch.tensor(logit)) if learnable else None
+
+    @property
+    def weight(self) -> float:
+        """The weight of eDSCWPool in use: learnt, or as given."""
+        return self.beta if self.logit_beta is None else self.logit_beta.detach().double().sigmoid().item()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Windows to values: see `adapool2d`."""
+        beta: float | Tensor = self.beta
+        if self.logit_beta is not None:
+            beta = self.logit_beta.to(accumulation_dtype(self.logit_beta)).sigmoid()
+        return _adapool(maps, self.window, beta, self.count_include_pad)

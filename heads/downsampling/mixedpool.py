@@ -1,0 +1,135 @@
+"""Mixed pooling of a window: between the maximum and the average, by a weight that is given, learnt or drawn."""
+
+import math
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from heads._checks import accumulation_dtype, check_choice, check_number
+from heads.downsampling._downsampling import Downsampling
+from heads.downsampling._window import Size, Window, check_flag
+from heads.downsampling.avgpool import window_mean
+from heads.downsampling.maxpool import window_max
+
+Mode: TypeAlias = Literal["fixed", "learned", "random"]
+Draw: TypeAlias = Literal["element", "channel", "layer"]
+
+
+def mixedpool2d(
+    maps: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    *,
+    lam: float | Tensor = 0.5,
+    mode: Literal["fixed", "random"] = "fixed",
+    draw: Draw = "layer",
+    training: bool = False,
+    generator: torch.Generator | None = None,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    count_include_pad: bool = False,
+) -> Tensor:
+    """lam times the maximum of each window plus 1 - lam times its average.
+
+    With ``mode="random"`` a window in training gives its maximum with probability lam and its average otherwise,
+    drawn once for all ("layer", as in the paper), for each channel of a batch ("channel") or for each window
+    ("element"); outside training the mean of these, which is the fixed mixture. Padding counts as in `avgpool2d`.
+
+    Shape:
+        (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).
+
+    Raises:
+        TypeError, ValueError: ``maps`` of another kind or smaller than the window; an argument out of its range.
+
+    Source: Yu et al., Mixed pooling for convolutional neural networks, RSKT 2014, equation 4 (random); Lee et al.,
+    Generalizing pooling functions in CNNs: mixed, gated, and tree, AISTATS 2016, section 3.1 (fixed, learnt).
+
+    >>> mixedpool2d(torch.tensor([[[1.0, 2.0], [3.0, 6.0]]]), kernel_size=2, lam=0.25)
+    tensor([[[3.7500]]])
+    """
+    check_choice(mode, "mode", ("fixed", "random"))
+    check_choice(draw, "draw", ("element", "channel", "layer"))
+    window = Window.of(2, kernel_size, stride, padding, dilation, ceil_mode)
+    lam = lam if isinstance(lam, Tensor) else _check_lam(lam)
+    drawn = draw if mode == "random" and training else None
+    return _mixed(maps, window, lam, drawn, generator, check_flag(count_include_pad, "count_include_pad"))
+
+
+def _mixed(
+    maps: Tensor,
+    window: Window,
+    lam: float | Tensor,
+    draw: Draw | None,
+    generator: torch.Generator | None,
+    count_include_pad: bool,
+) -> Tensor:
+    highest, average = window_max(maps, window), window_mean(maps, window, count_include_pad)
+    dtype = accumulation_dtype(maps)
+    if draw is not None:
+        shape = {"element": highest.shape, "channel": (*highest.shape[-3:-2], 1, 1), "layer": ()}[draw]
+        return torch.where(
+            torch.rand(shape, dtype=dtype, device=maps.device, generator=generator) < lam, highest, average
+        )
+    highest, average = highest.to(dtype), average.to(dtype)
+    return (lam * highest + (1 - lam) * average).to(maps.dtype)
+
+
+def _check_lam(lam: object) -> float:
+    number = check_number(lam, "lam")
+    if not 0 <= number <= 1:
+        raise ValueError(f"lam is {number}, expected the weight of the maximum in [0, 1]: try lam=0.5")
+    return number
+
+
+class MixedPool2d(Downsampling):
+    """Mixed pooling: lam times the maximum of each window plus 1 - lam times its average.
+
+    ``mode`` is "fixed"; "learned" (lam starts as given and is trained; it is kept as its logit, the parameter
+    ``logit_lam``, and so stays between 0 and 1); or "random" (in training the maximum with probability lam, or the
+    average; ``draw`` says for what this is drawn, see `mixedpool2d`).
+
+    >>> MixedPool2d(2, mode="random")
+    mixedpool2d(kernel_size=2, stride=2, padding=0, mode=random)
+    >>> MixedPool2d(2, mode="learned").weight
+    0.5
+    """
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        *,
+        lam: float = 0.5,
+        mode: Mode = "fixed",
+        draw: Draw = "layer",
+        dilation: Size = 1,
+        ceil_mode: bool = False,
+        count_include_pad: bool = False,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
+        check_choice(mode, "mode", ("fixed", "learned", "random"))
+        check_choice(draw, "draw", ("element", "channel", "layer"))
+        self.lam = _check_lam(lam)
+        self.mode: Mode = mode
+        self.draw: Draw = draw
+        self.count_include_pad = check_flag(count_include_pad, "count_include_pad")
+        if mode == "learned" and not 1e-6 <= self.lam <= 1 - 1e-6:
+            raise ValueError(f"lam is {lam}, a limit that cannot be learnt from: start at lam=0.5")
+        logit = math.log(self.lam / (1 - self.lam)) if mode == "learned" else 0.0
+        self.logit_lam = nn.Parameter(torch.tensor(logit)) if mode == "learned" else None
+
+    @property
+    def weight(self) -> float:
+        """The maximum's weight in use: learnt, or as given."""
+        return self.lam if self.logit_lam is None else self.logit_lam.detach().double().sigmoid().item()
+
+    def forward(self, maps: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Windows to values: see `mixedpool2d`. In training, drawn from ``generator`` or torch's own."""
+        lam: float | Tensor = self.lam
+        if self.logit_lam is not None:
+            lam = self.logit_lam.to(accumulation_dtype(self.logit_lam)).sigmoid()
+        draw = self.draw if self.mode == "random" and self.training else None
+        return _mixed(maps, self.window, lam, draw, generator, self.count_include_pad)

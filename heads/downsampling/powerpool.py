@@ -1,0 +1,131 @@
+"""Power-average pooling of a window: from the average to the maximum by one exponent."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from heads._checks import accumulation_dtype, check_number
+from heads.downsampling._downsampling import Downsampling
+from heads.downsampling._views import mean_of, peak_of, place_counts, place_views
+from heads.downsampling._window import Size, Window, check_flag
+from heads.downsampling.maxpool import window_max
+
+# Beyond these the result is its limit, and exp(log p) could leave the range of floats.
+_LOWEST, _HIGHEST = 1e-6, 1e6
+
+
+def powerpool2d(
+    maps: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    *,
+    p: float | Tensor = 3.0,
+    eps: float = 1e-6,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    count_include_pad: bool = False,
+) -> Tensor:
+    """The power mean of each window: mean(x ** p) ** (1 / p), with x = max(map, eps).
+
+    ``p = 1`` is the average of maps above eps, towards infinity it is the maximum (which may be given). A scalar
+    tensor is taken as positive and receives its gradient. `torch.nn.LPPool2d` has the sum in place of the mean: of k
+    values it is k ** (1 / p) times this. Padding counts as in `avgpool2d`.
+
+    Shape:
+        (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).
+
+    Raises:
+        TypeError, ValueError: ``maps`` of another kind or smaller than the window; an argument out of its range.
+
+    Source: Sermanet et al., Convolutional neural networks applied to house numbers digit classification, ICPR 2012
+    (LP pooling); Radenovic et al., Fine-tuning CNN image retrieval with no human annotation (GeM), TPAMI 2018.
+
+    >>> round(powerpool2d(torch.tensor([[[3.0, 4.0]]]), kernel_size=(1, 2), p=2).item() ** 2, 4)  # (9 + 16) / 2
+    12.5
+    """
+    window = Window.of(2, kernel_size, stride, padding, dilation, ceil_mode)
+    if isinstance(p, Tensor):
+        if p.ndim != 0 or not p.is_floating_point():
+            raise ValueError(f"p has shape {tuple(p.shape)} and {p.dtype}, expected a floating point scalar")
+    else:
+        p = _check_p(p)
+    return _power(maps, window, p, _check_eps(eps), check_flag(count_include_pad, "count_include_pad"))
+
+
+def _power(maps: Tensor, window: Window, p: float | Tensor, eps: float, count_include_pad: bool) -> Tensor:
+    window.check(maps)
+    values = maps.to(accumulation_dtype(maps)).clamp(min=eps)
+    if isinstance(p, Tensor):
+        p = p.to(values.dtype).clamp(_LOWEST, _HIGHEST)
+    elif p > _HIGHEST:
+        return window_max(values, window).to(maps.dtype)
+    # By logarithms relative to the highest, as x ** p would overflow; expm1 and log1p keep the digits of a small p.
+    logs = place_views(values.log(), window, beyond=math.log(eps))
+    peak = peak_of(logs)
+    shortfall = mean_of(
+        [torch.expm1(p * (log - peak)) for log in logs], place_counts(values, window, count_include_pad)
+    )
+    return (peak + torch.log1p(shortfall) / p).exp().to(maps.dtype)
+
+
+def _check_p(p: object) -> float:
+    number = check_number(p, "p")
+    if number <= 0:
+        raise ValueError(f"p is {number}, expected an exponent above 0: try p=3")
+    return number
+
+
+def _check_eps(eps: object) -> float:
+    number = check_number(eps, "eps")
+    if not 0 < number < math.inf:
+        raise ValueError(f"eps is {number}, expected a small number above 0: try eps=1e-6")
+    return number
+
+
+class PowerPool2d(Downsampling):
+    """Power-average pooling: mean(x ** p) ** (1 / p) of each window, p = 1 the average, p = inf the maximum.
+
+    With ``learnable`` the exponent starts at p and is trained; it is kept as its logarithm, the parameter ``log_p``,
+    and so stays positive. Values below ``eps`` count as eps: it is meant for maps of 0 or more.
+
+    >>> PowerPool2d(2, p=4)
+    powerpool2d(kernel_size=2, stride=2, padding=0, p=4)
+    """
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        *,
+        p: float = 3.0,
+        learnable: bool = False,
+        eps: float = 1e-6,
+        dilation: Size = 1,
+        ceil_mode: bool = False,
+        count_include_pad: bool = False,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
+        self.p, self.eps = _check_p(p), _check_eps(eps)
+        self.learnable = check_flag(learnable, "learnable")
+        self.count_include_pad = check_flag(count_include_pad, "count_include_pad")
+        if learnable and not _LOWEST <= self.p <= _HIGHEST:
+            raise ValueError(f"p is {p}, a limit that cannot be learnt from: start at p=3")
+        self.log_p = nn.Parameter(torch.tensor(math.log(self.p))) if learnable else None
+
+    @property
+    def exponent(self) -> float:
+        """The p in use: learnt, or as given."""
+        return self.p if self.log_p is None else self.log_p.detach().double().exp().item()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Windows to values: see `powerpool2d`."""
+        p: float | Tensor = self.p
+        if self.log_p is not None:
+            # Not in half precision, where the exponential of a logarithm is off by percents; clamped before the
+            # exponential, whose gradient would be infinite where it overflows.
+            log_p = self.log_p.to(accumulation_dtype(self.log_p))
+            p = log_p.clamp(math.log(_LOWEST), math.log(_HIGHEST)).exp()
+        return _power(maps, self.window, p, self.eps, self.count_include_pad)

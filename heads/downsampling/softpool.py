@@ -1,0 +1,156 @@
+"""SoftPool: the mean of a window, weighted by the softmax of its own values."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from heads.downsampling._downsampling import Downsampling
+from heads.downsampling._softpool_blocks import SoftPoolFunction
+from heads.downsampling._softpool_definition import defined_softpool
+from heads.downsampling._window import Size, Window, check_flag
+
+
+def softpool1d(
+    maps: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    *,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    count_include_pad: bool = False,
+) -> Tensor:
+    """The softmax-weighted mean of each window of a sequence: see `softpool2d`.
+
+    Shape:
+        (N, C, L) -> (N, C, l), or (C, L) -> (C, l).
+
+    Raises:
+        TypeError, ValueError: ``maps`` of another kind or smaller than the window; an argument out of its range.
+
+    >>> import math
+    >>> softpool1d(torch.tensor([[0.0, math.log(3.0)]]), kernel_size=2)  # weights 1/4 and 3/4
+    tensor([[0.8240]])
+    """
+    window = Window.of(1, kernel_size, stride, padding, dilation, ceil_mode)
+    return window_softpool(maps, window, check_flag(count_include_pad, "count_include_pad"))
+
+
+def softpool2d(
+    maps: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    *,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    count_include_pad: bool = False,
+) -> Tensor:
+    """The mean of each window, weighted by the softmax of its values: sum(softmax(x) * x).
+
+    As the paper has it: over the window of one channel, whatever the sign, and on every device. What lies beyond the
+    map has no weight, unless ``count_include_pad`` counts the padding as zeros, of weight exp(0). The authors' CUDA
+    kernel overflows near 88 and lifts negative results to 0, and their fallback for the CPU is another operator, with
+    sums over channels.
+
+    Shape:
+        (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).
+
+    Raises:
+        TypeError, ValueError: ``maps`` of another kind or smaller than the window; an argument out of its range.
+
+    Source: Stergiou, Poppe and Kalliatakis, Refining activation downsampling with SoftPool, ICCV 2021, equations 1, 2.
+
+    >>> softpool2d(torch.full((1, 4, 4), -2.0), kernel_size=3, stride=2, padding=1)
+    tensor([[[-2., -2.],
+             [-2., -2.]]])
+    """
+    window = Window.of(2, kernel_size, stride, padding, dilation, ceil_mode)
+    return window_softpool(maps, window, check_flag(count_include_pad, "count_include_pad"))
+
+
+def softpool3d(
+    maps: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    *,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    count_include_pad: bool = False,
+) -> Tensor:
+    """The softmax-weighted mean of each window of a volume: see `softpool2d`.
+
+    Shape:
+        (N, C, D, H, W) -> (N, C, d, h, w), or (C, D, H, W) -> (C, d, h, w).
+
+    Raises:
+        TypeError, ValueError: ``maps`` of another kind or smaller than the window; an argument out of its range.
+
+    >>> softpool3d(torch.zeros(1, 2, 2, 2), kernel_size=2)
+    tensor([[[[0.]]]])
+    """
+    window = Window.of(3, kernel_size, stride, padding, dilation, ceil_mode)
+    return window_softpool(maps, window, check_flag(count_include_pad, "count_include_pad"))
+
+
+def window_softpool(maps: Tensor, window: Window, count_include_pad: bool) -> Tensor:
+    """SoftPool of a window."""
+    window.check(maps)
+    padded = count_include_pad and any(window.padding)
+    if torch.compiler.is_compiling() or padded or maps.numel() == 0:
+        return defined_softpool(maps, window, count_include_pad)
+    result: Tensor = SoftPoolFunction.apply(maps, window)
+    return result
+
+
+class _SoftPool(Downsampling):
+    """What the three have in common."""
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        *,
+        dilation: Size = 1,
+        ceil_mode: bool = False,
+        count_include_pad: bool = False,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
+        self.count_include_pad = check_flag(count_include_pad, "count_include_pad")
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Windows to values: see `softpool2d`."""
+        return window_softpool(maps, self.window, self.count_include_pad)
+
+
+class SoftPool1d(_SoftPool):
+    """SoftPool of sequences: the softmax-weighted mean of each window.
+
+    >>> SoftPool1d(2)
+    softpool1d(kernel_size=2, stride=2, padding=0)
+    """
+
+    dims: ClassVar[int] = 1
+
+
+class SoftPool2d(_SoftPool):
+    """SoftPool: the mean of each window, weighted by the softmax of its values.
+
+    >>> SoftPool2d(3, stride=2, padding=1)
+    softpool2d(kernel_size=3, stride=2, padding=1)
+    """
+
+    dims: ClassVar[int] = 2
+
+
+class SoftPool3d(_SoftPool):
+    """SoftPool of volumes: the softmax-weighted mean of each window.
+
+    >>> SoftPool3d((1, 2, 2))
+    softpool3d(kernel_size=(1, 2, 2), stride=(1, 2, 2), padding=0)
+    """
+
+    dims: ClassVar[int] = 3

@@ -1,0 +1,125 @@
+"""Stochastic pooling of a window: one of its values is drawn in training, and expected in evaluation."""
+
+import functools
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from heads._checks import accumulation_dtype, check_choice
+from heads.downsampling._downsampling import Downsampling
+from heads.downsampling._draw import Draw, choose, pick
+from heads.downsampling._views import peak_of, place_views
+from heads.downsampling._window import Size, Window
+from heads.downsampling.softpool import window_softpool
+
+Probability: TypeAlias = Literal["share", "softmax"]
+
+
+def stochasticpool2d(
+    maps: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    *,
+    probability: Probability = "share",
+    training: bool = False,
+    generator: torch.Generator | None = None,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """In training one value of each window, drawn at random; otherwise the mean over all draws.
+
+    A value is drawn with the ``probability`` of its "share" x / sum(x), as in the paper, which needs x >= 0 (a window
+    of zeros gives 0), or of its "softmax", which takes maps with signs and whose mean is SoftPool. The gradient of a
+    draw goes to the place it came from. What lies beyond the map is never drawn.
+
+    Shape:
+        (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).
+
+    Raises:
+        TypeError, ValueError: ``maps`` of another kind or smaller than the window; negative values with "share";
+            an argument out of its range.
+
+    Source: Zeiler and Fergus, Stochastic pooling for regularization of deep convolutional neural networks, ICLR 2013,
+    equations 4 to 6.
+
+    >>> maps = torch.tensor([[[1.0, 3.0]]])
+    >>> stochasticpool2d(maps, kernel_size=(1, 2))  # 1/4 * 1 + 3/4 * 3
+    tensor([[[2.5000]]])
+    >>> stochasticpool2d(maps, kernel_size=(1, 2), training=True).item() in (1.0, 3.0)
+    True
+    """
+    window = Window.of(2, kernel_size, stride, padding, dilation, ceil_mode)
+    check_choice(probability, "probability", ("share", "softmax"))
+    return _stochastic(maps, window, probability, training, generator)
+
+
+def _stochastic(
+    maps: Tensor, window: Window, probability: Probability, training: bool, generator: torch.Generator | None
+) -> Tensor:
+    window.check(maps)
+    if probability == "share":
+        _refuse_negative(maps)
+    if not training:
+        return _expected_share(maps, window) if probability == "share" else window_softpool(maps, window, False)
+    shape = (*maps.shape[:-2], *window.output_size(maps.shape[-2:]))
+    uniform = torch.rand(shape, dtype=accumulation_dtype(maps), device=maps.device, generator=generator)
+    softmax = probability == "softmax"
+    if torch.compiler.is_compiling() or maps.numel() == 0:
+        return pick(maps, choose(maps, uniform, window, softmax), window)
+    drawn: Tensor = Draw.apply(maps, uniform, window, softmax)[0]
+    return drawn
+
+
+def _expected_share(maps: Tensor, window: Window) -> Tensor:
+    """sum(x * x) / sum(x) of each window, 0 where all are 0."""
+    wide = maps.to(accumulation_dtype(maps)).clamp(min=0)
+    views = place_views(wide, window, beyond=0.0)
+    peak = peak_of(views)
+    # Relative to the highest, or squares would leave the range of floats.
+    parts = [view / torch.where(peak > 0, peak, 1) for view in views]
+    total = functools.reduce(torch.add, parts)
+    squares = functools.reduce(torch.add, (part * part for part in parts))
+    return (peak * squares / torch.where(total > 0, total, 1)).to(maps.dtype)
+
+
+def _refuse_negative(maps: Tensor) -> None:
+    """Negative values have no share; compilers and transforms, which know no values, give them the share 0."""
+    if torch.compiler.is_compiling() or maps.numel() == 0:
+        return
+    try:
+        lowest = maps.detach().amin().item()
+    except RuntimeError:  # under torch.func.vmap there is no one value
+        return
+    if lowest < 0:
+        raise ValueError(
+            f"maps go down to {lowest:g}, expected 0 or more: rectify them with torch.relu(), "
+            "or use probability='softmax'"
+        )
+
+
+class StochasticPool2d(Downsampling):
+    """Stochastic pooling: one random value of each window in training, its expectation in evaluation.
+
+    >>> StochasticPool2d(3, stride=2, probability="softmax")
+    stochasticpool2d(kernel_size=3, stride=2, padding=0, probability=softmax)
+    """
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        *,
+        probability: Probability = "share",
+        dilation: Size = 1,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
+        check_choice(probability, "probability", ("share", "softmax"))
+        self.probability: Probability = probability
+
+    def forward(self, maps: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Windows to values: see `stochasticpool2d`. In training, drawn from ``generator`` or torch's own."""
+        return _stochastic(maps, self.window, self.probability, self.training, generator)

@@ -1,0 +1,127 @@
+"""Mixed pooling: between the maximum and the average by a weight that is given, learnt or drawn."""
+
+import math
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from heads._checks import accumulation_dtype, check_choice, check_maps, check_number
+from heads.pooling._pooling import Pooling
+from heads.pooling._selection import selected_mean
+from heads.pooling._weighting import mean_weights, selected_weights
+
+Mode: TypeAlias = Literal["fixed", "learned", "random"]
+Draw: TypeAlias = Literal["element", "channel", "layer"]
+
+
+def mixed(
+    maps: Tensor,
+    lam: float | Tensor = 0.5,
+    *,
+    mode: Literal["fixed", "random"] = "fixed",
+    draw: Draw = "element",
+    training: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """lam times the maximum of each map plus 1 - lam times its average.
+
+    With ``mode="random"`` a map in training is pooled by its maximum with probability lam and by its average
+    otherwise, drawn for each score ("element"), once for each class of a batch ("channel") or once for all ("layer");
+    outside training the mean of these counts, which is the fixed mixture.
+
+    Shape:
+        (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
+
+    Raises:
+        TypeError, ValueError: ``maps`` of another kind or shape; lam outside [0, 1]; another mode or draw.
+
+    Source: Yu et al., Mixed pooling for convolutional neural networks, RSKT 2014, equation 4 (random); Lee et al.,
+    Generalizing pooling functions in CNNs: mixed, gated, and tree, AISTATS 2016, section 3.1 (fixed, learnt).
+
+    >>> mixed(torch.tensor([[[1.0, 2.0], [3.0, 6.0]]]), lam=0.25)
+    tensor([3.7500])
+    """
+    check_maps(maps)
+    check_choice(mode, "mode", ("fixed", "random"))
+    check_choice(draw, "draw", ("element", "channel", "layer"))
+    lam = lam if isinstance(lam, Tensor) else check_lam(lam)
+    dtype = accumulation_dtype(maps)
+    highest = selected_mean(maps, 1, largest=True, rounding="floor")
+    average = maps.mean((-2, -1), dtype=dtype)
+    if mode == "random" and training:
+        classes = highest.shape[-1:]
+        shape = {"element": highest.shape, "channel": classes, "layer": torch.Size(())}[draw]
+        drawn = torch.rand(shape, dtype=dtype, device=maps.device, generator=generator) < lam
+        return torch.where(drawn, highest, average).to(maps.dtype)
+    return (lam * highest + (1 - lam) * average).to(maps.dtype)
+
+
+def check_lam(lam: object) -> float:
+    """The maximum's weight, from 0 to 1.
+
+    Raises:
+        TypeError, ValueError: not a number, or outside.
+
+    >>> check_lam(2)
+    Traceback (most recent call last):
+    ValueError: lam is 2.0, expected the weight of the maximum in [0, 1]: try lam=0.5
+    """
+    number = check_number(lam, "lam")
+    if not 0 <= number <= 1:
+        raise ValueError(f"lam is {number}, expected the weight of the maximum in [0, 1]: try lam=0.5")
+    return number
+
+
+class Mixed(Pooling):
+    """Mixed pooling: lam times the maximum of each map plus 1 - lam times its average.
+
+    ``mode`` is "fixed"; "learned" (lam starts as given and is trained; it is kept as its logit, the parameter
+    ``logit_lam``, and so stays between 0 and 1); or "random" (in training a score is the maximum with probability
+    lam, or the average; ``draw`` says for what this is drawn, see `mixed`).
+
+    >>> Mixed(lam=0.25)
+    mixed(lam=0.25)
+    >>> Mixed(mode="learned").weight
+    0.5
+    """
+
+    def __init__(self, lam: float = 0.5, *, mode: Mode = "fixed", draw: Draw = "element") -> None:
+        super().__init__()
+        check_choice(mode, "mode", ("fixed", "learned", "random"))
+        check_choice(draw, "draw", ("element", "channel", "layer"))
+        self.lam = check_lam(lam)
+        self.mode: Mode = mode
+        self.draw: Draw = draw
+        if mode == "learned" and not 1e-6 <= self.lam <= 1 - 1e-6:
+            raise ValueError(f"lam is {lam}, a limit that cannot be learnt from: start at lam=0.5")
+        logit = math.log(self.lam / (1 - self.lam)) if mode == "learned" else 0.0
+        self.logit_lam = nn.Parameter(torch.tensor(logit)) if mode == "learned" else None
+
+    @property
+    def weight(self) -> float:
+        """The maximum's weight in use: learnt, or as given."""
+        return self.lam if self.logit_lam is None else self.logit_lam.detach().double().sigmoid().item()
+
+    def forward(self, maps: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Class maps to scores: see `mixed`. In training, drawn from ``generator`` or torch's own."""
+        random = self.mode == "random"
+        return mixed(
+            maps,
+            self._lam(),
+            mode="random" if random else "fixed",
+            draw=self.draw,
+            training=self.training,
+            generator=generator,
+        )
+
+    def weights(self, maps: Tensor) -> Tensor:
+        """lam at the maximum and (1 - lam) / n everywhere: the gradient, of the expectation where lam is drawn."""
+        check_maps(maps)
+        lam = self._lam()
+        return (lam * selected_weights(maps, 1) + (1 - lam) * mean_weights(maps)).to(maps.dtype)
+
+    def _lam(self) -> float | Tensor:
+        if self.logit_lam is None:
+            return self.lam
+        return self.logit_lam.to(accumulation_dtype(self.logit_lam)).sigmoid()

@@ -1,0 +1,174 @@
+"""Power-average pooling, GeM: from the average to the maximum by one exponent."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from heads._checks import accumulation_dtype, check_choice, check_learnable, check_maps, check_number, check_per_map
+from heads.pooling._pooling import Pooling
+from heads.pooling._power_mean import power_mean
+from heads.pooling._weighting import FLATTEST, SHARPEST, mean_weights, selected_weights
+from heads.pooling.exp import Of
+from heads.pooling.gmp import gmp
+from heads.pooling.lse import lse
+
+# Beyond these the result is its limit, and exp(log p) could leave the range of floats.
+_LOWEST, _HIGHEST = 1e-6, 1e6
+# 1 - x is then x's logarithm to the last digit of a double.
+_NEAR_ONE = -34.0
+
+
+def gem(maps: Tensor, p: float | Tensor = 3.0, *, of: Of = "values", eps: float = 1e-6) -> Tensor:
+    """The power mean of each map: mean(x ** p) ** (1 / p), with x = max(map, eps).
+
+    ``p = 1`` is the average of maps above eps, towards infinity it is the maximum (which may be given). A tensor is
+    one exponent, or one for each map (C,), taken as positive, and receives its gradient. ``of="probabilities"``
+    takes the maps as logits: x = sigmoid(map), and the score is the logit of the pooled probability.
+
+    Shape:
+        (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
+
+    Raises:
+        TypeError, ValueError: ``maps`` of another kind or shape; p not above 0 or of another shape; eps not above 0;
+            another word for ``of``.
+
+    Source: Radenovic et al., Fine-tuning CNN image retrieval with no human annotation (GeM), TPAMI 2018, equation 3;
+    Viola et al., Multiple instance boosting, NIPS 2005 (the generalized mean of probabilities).
+
+    >>> round(gem(torch.tensor([[[3.0, 4.0]]]), p=2).item() ** 2, 4)  # (9 + 16) / 2
+    12.5
+    """
+    check_maps(maps)
+    check_choice(of, "of", ("values", "probabilities"))
+    dtype, lowest = accumulation_dtype(maps), _check_eps(eps)
+    if isinstance(p, Tensor):
+        check_per_map(p, maps, "p")
+        p = p.to(dtype).clamp(_LOWEST, _HIGHEST)
+    else:
+        p = _check_p(p)
+    if of == "probabilities":
+        return _of_probabilities(maps, p)
+    if not isinstance(p, Tensor):
+        if p > SHARPEST:
+            return gmp(maps.clamp(min=lowest))
+        p = max(p, FLATTEST)
+    return power_mean(maps.flatten(-2).to(dtype), p, lowest).to(maps.dtype)
+
+
+def _of_probabilities(maps: Tensor, p: float | Tensor) -> Tensor:
+    """The logit of the power mean of sigmoid(map).
+
+    1 - mean(x ** p) is taken as the mean of 1 - x ** p, which has digits left where every x is next to 1.
+    """
+    if not isinstance(p, Tensor) and p > _HIGHEST:
+        return gmp(maps)
+    logits = maps.flatten(-2).to(accumulation_dtype(maps))
+    exponent = torch.as_tensor(p, dtype=logits.dtype, device=logits.device)
+    log_x = logsigmoid(logits)
+    near_one, far = _parts(log_x, exponent[..., None])
+    missing = torch.where(near_one, exponent[..., None].log() + logsigmoid(-logits), far)
+    peak = missing.detach().amax(-1, keepdim=True)
+    log_missing = peak.squeeze(-1) + (missing - peak).exp().mean(-1).log()
+    log_mean = lse(log_x.unsqueeze(-2), exponent)
+    near_one = log_missing - exponent.log() < _NEAR_ONE
+    far = (-torch.expm1(torch.where(near_one, -1, log_mean))).log()
+    return (log_mean - torch.where(near_one, log_missing - exponent.log(), far)).to(maps.dtype)
+
+
+def _parts(log_x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    """Where x ** p is next to 1, and elsewhere log(1 - x ** p)."""
+    near_one = p * log_x > -math.exp(_NEAR_ONE)
+    return near_one, (-torch.expm1(torch.where(near_one, -1, p * log_x))).log()
+
+
+def _check_p(p: object) -> float:
+    number = check_number(p, "p")
+    if number <= 0:
+        raise ValueError(f"p is {number}, expected an exponent above 0: try p=3")
+    return number
+
+
+def _check_eps(eps: object) -> float:
+    number = check_number(eps, "eps")
+    if not 0 < number < math.inf:
+        raise ValueError(f"eps is {number}, expected a small number above 0: try eps=1e-6")
+    return number
+
+
+class GeM(Pooling):
+    """Power-average pooling: mean(x ** p) ** (1 / p) of each map, p = 1 the average, p = inf the maximum.
+
+    With ``learnable`` the exponent starts at p and is trained; it is kept as its logarithm, the parameter ``log_p``,
+    and so stays positive. With ``classes`` each map has an exponent of its own ("auto": a head gives the number).
+
+    Values below ``eps`` count as eps: nothing is seen, and learnt, of how negative a map is. For class maps, which have
+    signs, there is ``of="probabilities"``: see `gem`.
+
+    >>> GeM()
+    gem(p=3)
+    >>> GeM(p=1, learnable=True, classes=2).exponent
+    [1.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        p: float = 3.0,
+        *,
+        learnable: bool = False,
+        classes: int | str | None = None,
+        of: Of = "values",
+        eps: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        check_choice(of, "of", ("values", "probabilities"))
+        self.of: Of = of
+        self.p, self.eps = _check_p(p), _check_eps(eps)
+        self.learnable, self.classes = check_learnable(learnable, classes)
+        if learnable and not _LOWEST <= self.p <= _HIGHEST:
+            raise ValueError(f"p is {p}, a limit that cannot be learnt from: start at p=3")
+        shape = () if self.classes is None else (self.classes,)
+        self.log_p = nn.Parameter(torch.full(shape, math.log(self.p))) if learnable else None
+
+    @property
+    def for_signed_maps(self) -> str | None:
+        """The argument to give where maps have signs; None where it was."""
+        return "of=probabilities" if self.of == "values" else None
+
+    @property
+    def exponent(self) -> float | list[float]:
+        """The p in use, learnt or as given; a list where each map has its own."""
+        return self.p if self.log_p is None else self.log_p.detach().double().exp().tolist()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Class maps to scores: see `gem`."""
+        return gem(maps, self._exponent(), of=self.of, eps=self.eps)
+
+    def weights(self, maps: Tensor) -> Tensor:
+        """The gradient.
+
+        Of values it is 1/n * (x / score) ** (p - 1), and 0 below eps: a power mean of k-fold values is k-fold, so that
+        the sum of weight times value is the score (Euler's theorem).
+        """
+        check_maps(maps)
+        wide, p = maps.to(accumulation_dtype(maps)), self._exponent()
+        values = self.of == "values"
+        if not isinstance(p, Tensor) and p > _HIGHEST:
+            return selected_weights(maps, 1) * (maps >= self.eps) if values else selected_weights(maps, 1)
+        scores = gem(wide, p, of=self.of, eps=self.eps)[..., None, None]
+        p = p[..., None, None] if isinstance(p, Tensor) else p
+        if values:
+            weights = ((p - 1) * (wide.clamp(min=self.eps).log() - scores.log())).exp() * (wide >= self.eps)
+        else:
+            share = p * (logsigmoid(wide) - logsigmoid(scores))
+            weights = (share + logsigmoid(-wide) - logsigmoid(-scores)).exp()
+        return (weights * mean_weights(wide)).to(maps.dtype)
+
+    def _exponent(self) -> float | Tensor:
+        if self.log_p is None:
+            return self.p
+        # Not in half precision, where the exponential of a logarithm is off by percents; clamped before the
+        # exponential, whose gradient would be infinite where it overflows.
+        log_p = self.log_p.to(accumulation_dtype(self.log_p))
+        return log_p.clamp(math.log(_LOWEST), math.log(_HIGHEST)).exp()

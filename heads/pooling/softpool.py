@@ -1,0 +1,113 @@
+"""Global SoftPool: the mean of each map, weighted by the softmax of its own values."""
+
+import torch
+from torch import Tensor
+
+from heads._checks import accumulation_dtype, check_maps
+from heads.pooling._fused import LOG2_E, Kernel, Setting, chunks
+from heads.pooling._pooling import Pooling
+from heads.pooling._selection import selected_mean
+from heads.pooling._weighting import (
+    FLATTEST,
+    SHARPEST,
+    check_sharpness,
+    mean_weights,
+    selected_weights,
+    softmax_weights,
+    weighted_sum,
+)
+from heads.pooling.gap import gap
+
+
+def softpool(maps: Tensor, beta: float = 1.0) -> Tensor:
+    """The softmax-weighted mean of each map: sum(softmax(beta * map) * map).
+
+    ``beta`` is the sharpness, 1 in the paper: towards 0 the result is GAP's, towards infinity GMP's. Signed maps are
+    pooled as they are.
+
+    Shape:
+        (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
+
+    Raises:
+        TypeError, ValueError: ``maps`` of another kind or shape; beta negative or NaN.
+
+    Source: Stergiou et al., Refining activation downsampling with SoftPool, ICCV 2021, equation 2.
+
+    >>> import math, torch
+    >>> softpool(torch.tensor([[[0.0, 0.0, 0.0, math.log(3.0)]]]))  # weights 1/6, 1/6, 1/6, 1/2
+    tensor([0.5493])
+    """
+    check_maps(maps)
+    beta = check_sharpness(beta, "beta")
+    if beta < FLATTEST:
+        return gap(maps)
+    if beta > SHARPEST:
+        return selected_mean(maps, 1, largest=True, rounding="floor").to(maps.dtype)
+    return _SOFTPOOL(maps.flatten(-2).to(accumulation_dtype(maps)), beta).to(maps.dtype)
+
+
+def _plain(values: Tensor, beta: Setting) -> Tensor:
+    planes = values.unsqueeze(-2)
+    return weighted_sum(planes, softmax_weights(planes, float(beta)))
+
+
+def _forward(rows: Tensor, beta: Setting) -> tuple[Tensor, Tensor]:
+    """As `_plain`; keeps the softmax times a constant of each row."""
+    scores, kept = rows.new_empty(len(rows), 1), torch.empty_like(rows)
+    buffer = torch.empty_like(rows[chunks(rows)[0]])
+    for part in chunks(rows):
+        values = rows[part]
+        powers = torch.sub(values, values.amax(-1, keepdim=True), out=kept[part]).mul_(beta * LOG2_E).exp2_()
+        total = powers.sum(-1, keepdim=True)
+        scores[part] = torch.mul(values, powers, out=buffer[: len(values)]).sum(-1, keepdim=True) / total
+    return scores, kept
+
+
+def _gradient(weights: Tensor, rows: Tensor, beta: Setting, scores: Tensor, kept: Tensor) -> tuple[Tensor, None]:
+    """The softmax times (1 + beta * (value - score))."""
+    of_rows = torch.empty_like(rows)
+    for part in chunks(rows):
+        shares = weights[part] * beta / kept[part].sum(-1, keepdim=True)
+        torch.sub(rows[part], scores[part] - 1 / beta, out=of_rows[part]).mul_(kept[part]).mul_(shares)
+    return of_rows, None
+
+
+_SOFTPOOL = Kernel(_plain, _forward, _gradient, worthwhile=1 << 20)
+
+
+def softpool_weights(maps: Tensor, beta: float) -> Tensor:
+    """softmax(beta * map) and its limits, in the dtype of the maps.
+
+    >>> import torch
+    >>> softpool_weights(torch.tensor([[[1.0, 2.0]]]), beta=float("inf"))
+    tensor([[[0., 1.]]])
+    """
+    if beta < FLATTEST:
+        return mean_weights(maps)
+    if beta > SHARPEST:
+        return selected_weights(maps, 1)
+    return softmax_weights(maps, beta).to(maps.dtype)
+
+
+class SoftPool(Pooling):
+    """Global SoftPool: the mean of each map, weighted by the softmax of beta times its values.
+
+    >>> SoftPool()
+    softpool(beta=1)
+    """
+
+    def __init__(self, beta: float = 1.0) -> None:
+        super().__init__()
+        self.beta = check_sharpness(beta, "beta")
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Class maps to scores: see `softpool`."""
+        return softpool(maps, self.beta)
+
+    def weights(self, maps: Tensor) -> Tensor:
+        """The softmax of each map, by which the score is a weighted sum of its values.
+
+        The gradient is another: ``w * (1 + beta * (map - score))``, below zero where a map lies far under its score.
+        """
+        check_maps(maps)
+        return softpool_weights(maps, self.beta)

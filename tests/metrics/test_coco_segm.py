@@ -1,0 +1,122 @@
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as run_lengths
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from wsl.errors import UserError
+from wsl.metrics import CocoSegmAP, MaskObject, coco_segm_ap
+from wsl.samples import Sample
+
+CLASSES = ("cat", "dog", "emu")
+
+
+def official(detections, truths):
+    """COCOeval's AP, AP50 and AP75 of masks, by the way its documentation takes: loadRes, summarize."""
+    rows = {"true": [], "found": []}
+    for name, images in (("true", truths), ("found", detections)):
+        for image, objects in enumerate(images):
+            for label, mask, score in objects:
+                runs = run_lengths.encode(np.asfortranarray(np.uint8(mask)))
+                runs["counts"] = runs["counts"].decode()
+                row = {"image_id": image, "category_id": CLASSES.index(label), "segmentation": runs, "score": score}
+                area = {"area": float(np.sum(mask)), "iscrowd": 0, "id": len(rows[name]) + 1, "bbox": [0, 0, 1, 1]}
+                rows[name].append(row if name == "found" else {**row, **area})
+    with contextlib.redirect_stdout(io.StringIO()):
+        store = COCO()
+        store.dataset = {
+            "info": {},
+            "images": [{"id": i, "width": 12, "height": 9} for i in range(len(truths))],
+            "categories": [{"id": i, "name": name} for i, name in enumerate(CLASSES)],
+            "annotations": rows["true"],
+        }
+        store.createIndex()
+        evaluator = COCOeval(store, store.loadRes(rows["found"]), "segm")
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    return evaluator.stats[:3]
+
+
+def scene(seed, images=12):
+    """Rectangles of the two first classes, and findings that shift them."""
+    rng = np.random.default_rng(seed)
+    truths, detections = [], []
+    for _ in range(images):
+        there, found = [], []
+        for label in CLASSES[:2]:
+            y, x = rng.integers(0, 5, 2)
+            mask = np.zeros((9, 12), bool)
+            mask[y : y + 4, x : x + 6] = True
+            if rng.random() < 0.7:
+                there.append(MaskObject(label, mask))
+            found.append(MaskObject(label, np.roll(mask, rng.integers(0, 2, 2), (0, 1)), float(rng.random())))
+        truths.append(there)
+        detections.append(found)
+    return detections, truths
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_cocoevals(seed):
+    detections, truths = scene(seed)
+    ap = coco_segm_ap(detections, truths, CLASSES)
+    assert np.isnan(ap[2]).all()
+    found = [ap[:2].mean(), ap[:2, 0].mean(), ap[:2, 5].mean()]
+    assert found == pytest.approx(official(detections, truths))
+
+
+def test_streaming_is_the_pure_function_on_maps_that_are_masks(finding, tmp_path):
+    detections, truths = scene(7)
+    metric = CocoSegmAP(CLASSES)
+    for i, (found, there) in enumerate(zip(detections, truths, strict=True)):
+        numbers = np.zeros((9, 12), np.uint8)
+        for item in there[:1]:  # a mask of numbers has one class a pixel
+            numbers[item.mask] = CLASSES.index(item.label) + 1
+        Image.fromarray(numbers).save(tmp_path / f"{i}.png")
+        maps = {item.label: item.mask.astype(np.float32) for item in found}
+        scores = {item.label: item.score for item in found}
+        labels = [item.label for item in there[:1]]
+        sample = Sample(path=f"{i}.jpg", labels=labels, mask=tmp_path / f"{i}.png")
+        metric.update(finding(f"{i}.jpg", (12, 9), scores=scores, maps=maps), sample)
+    expected = coco_segm_ap(detections, [there[:1] for there in truths], CLASSES)[:2]
+    found = metric.compute()
+    assert [metric.name for metric in found[:3]] == ["COCO segm AP", "COCO segm AP50", "COCO segm AP75"]
+    values = [expected.mean(), expected[:, 0].mean(), expected[:, 5].mean()]
+    assert [metric.value for metric in found[:3]] == pytest.approx(values)
+
+
+def test_pixels_nobody_is_sure_of_belong_to_neither(finding, tmp_path):
+    Image.fromarray(np.uint8([[1, 255, 255, 0]])).save(tmp_path / "a.png")
+    metric = CocoSegmAP(["dog"])
+    maps = {"dog": np.float32([[1, 1, 1, 0]])}
+    metric.update(
+        finding(size=(4, 1), scores={"dog": 1}, maps=maps),
+        Sample(path="a.jpg", labels=["dog"], mask=tmp_path / "a.png"),
+    )
+    assert metric.compute()[0].value == pytest.approx(1)
+
+
+def test_nothing_found_is_no_value(finding, tmp_path):
+    Image.fromarray(np.uint8([[1, 0]])).save(tmp_path / "a.png")
+    metric = CocoSegmAP(["dog"])
+    sample = Sample(path="a.jpg", labels=["dog"], mask=tmp_path / "a.png")
+    constant = {"dog": np.ones((1, 2), np.float32)}
+    broken = {"dog": np.full((1, 2), np.nan, np.float32)}
+    for maps in ({}, constant, broken):
+        metric.update(finding(size=(2, 1), scores={"dog": 1}, maps=maps), sample)
+    assert [found.value for found in metric.compute()] == [None] * 6
+
+
+def test_nonsense_is_refused(finding):
+    with pytest.raises(UserError, match="as many"):
+        coco_segm_ap([], [[]], CLASSES)
+    with pytest.raises(UserError, match="shapes"):
+        coco_segm_ap([[MaskObject("dog", [[1]])]], [[MaskObject("dog", [[1, 1]])]], CLASSES)
+    with pytest.raises(UserError, match="threshold"):
+        CocoSegmAP(["dog"], threshold=1)
+    with pytest.raises(UserError, match="no mask"):
+        CocoSegmAP(["dog"]).update(finding(), Sample(path="a.jpg", labels=["dog"]))

@@ -1,0 +1,87 @@
+"""Refined maps from the command's own path: fuller boxes, the same scores, in whatever batches and threads."""
+
+import numpy as np
+import pytest
+
+import wsl
+from wsl.config import BoxConfig, DataConfig, EvaluateConfig, LocalizeConfig, PickConfig, Preprocessing, RuntimeConfig
+from wsl.errors import UserError
+from wsl.formats import read_localizations
+from wsl.metrics.overlap import best_iou
+from wsl.predict import Predictor
+from wsl.verbs.localize import run_localize
+
+BOTH = PickConfig(top_k=None)
+
+
+def refined(run, paths, *, batch_size=8, workers=0, **options):
+    runtime = RuntimeConfig(device="cpu", precision="fp32", workers=workers)
+    predictor = Predictor(wsl.load(run), pick=BOTH, runtime=runtime, batch_size=batch_size, **options)
+    return list(predictor.stream((path, ()) for path in paths))
+
+
+@pytest.fixture(scope="module")
+def val(world):
+    return wsl.data.read_voc(world, "val").samples
+
+
+def test_boxes_fit_better_and_scores_are_the_same(run, val):
+    paths = [sample.path for sample in val]
+    plain = refined(run, paths)
+    spread = refined(run, paths, refine="affinity", boxes=BoxConfig(threshold=0.5))
+    fits = []
+    for before, after, sample in zip(plain, spread, val, strict=True):
+        assert before.scores == after.scores
+        assert before.points == after.points
+        for label in sample.labels:
+            truth = sample.boxes.of(label).xyxy
+            fits.append([best_iou(one.boxes.of(label).xyxy, truth).max(initial=0) for one in (before, after)])
+    before, after = np.mean(fits, axis=0)
+    assert after > before + 0.1
+
+
+@pytest.mark.parametrize(("workers", "batch_size"), [(3, 1), (3, 5), (0, 16)])
+def test_workers_and_batches_change_nothing(run, val, workers, batch_size):
+    """Each thread refines with the features of its own images."""
+    paths = [sample.path for sample in val]
+    one = refined(run, paths, refine="affinity", workers=workers, batch_size=batch_size)
+    for mine, other in zip(one, refined(run, paths, refine="affinity"), strict=True):
+        for label, score_map in other.maps.items():
+            np.testing.assert_allclose(mine.maps[label], score_map, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("resize", "shape"), [("warp", (16, 16)), ("letterbox", (13, 16))])
+def test_maps_cover_exactly_the_image(photos, resize, shape):
+    """The halfway features of tinynet at 64 px have 16 cells; a letterboxed image of 80 x 64 fills 13 rows of them."""
+    model = wsl.Localizer(
+        "tinynet", classes=["x"], weights="none", preprocessing=Preprocessing(image_size=64, resize=resize)
+    )
+    predictor = Predictor(model, refine="affinity", runtime=RuntimeConfig(device="cpu", precision="fp32"))
+    (found,) = predictor.stream([(photos / "val00.png", ())])
+    assert found.size == (80, 64)
+    assert found.maps["x"].shape == shape
+
+
+def test_an_image_of_no_class_has_no_map(run, val):
+    never = PickConfig(top_k=None, score_threshold=1.0)
+    predictor = Predictor(wsl.load(run), pick=never, refine="affinity", runtime=RuntimeConfig(device="cpu"))
+    (found,) = predictor.stream([(val[0].path, ())])
+    assert found.maps == {}
+
+
+def test_the_command_writes_refined_maps(run, photos, val, tmp_path):
+    config = LocalizeConfig(
+        sources=(str(photos / "val00.png"),), weights=str(run), out=tmp_path, maps=True, refine="affinity", pick=BOTH
+    )
+    run_localize(config)
+    (found,) = read_localizations(tmp_path)
+    assert {score_map.shape for score_map in found.maps.values()} == {(16, 16)}
+
+
+def test_what_cannot_be_refined_is_told(world, run, tmp_path):
+    with pytest.raises(UserError, match="refine is 'sharpen', expected none or affinity"):
+        next(wsl.localize(wsl.load(run), world, refine="sharpen"))
+    with pytest.raises(UserError, match="--refine needs --weights"):
+        EvaluateConfig(data=DataConfig(data=world), out=tmp_path, predictions=tmp_path, refine="affinity")
+    with pytest.raises(UserError, match="swin_t has no convolution or pooling that shrinks"):
+        Predictor(wsl.Localizer("swin_t", 2, weights="none"), refine="affinity")

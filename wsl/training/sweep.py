@@ -1,0 +1,155 @@
+"""Many poolings of the same class maps: the network runs once, each further setting is a matter of milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from heads import HeadOutput, create_pooling
+from wsl.config import RuntimeConfig
+from wsl.data import ImageDataset, collate, start_worker, targets, to_tensor
+from wsl.errors import RunError, UserError
+from wsl.metrics import average_precision
+from wsl.models import Localizer, autocast, choose_device, choose_dtype
+from wsl.progress import progress
+from wsl.samples import SampleSet
+from wsl.training.features import report_skipped
+from wsl.training.validation import validate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassMaps:
+    """The class maps of a data set's images, held in memory: all that a pooling reads, and what is true of each image.
+
+    ``maps`` are (N, K, h, w) float32, ``targets`` (N, K) int8: 1 present, 0 absent, -1 difficult only. ``pointing`` is
+    the pointing accuracy of the maps (None where no boxes are known), the same whatever pools them. ``skipped``
+    counts the images that could not be read.
+    """
+
+    classes: tuple[str, ...]
+    maps: torch.Tensor
+    targets: np.ndarray
+    pointing: float | None
+    multi_label: bool
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolingFigures:
+    """What one pooling of given class maps reaches; None where nothing counts."""
+
+    pooling: str
+    mAP: float | None
+    pointing: float | None
+
+
+def class_maps(
+    model: Localizer, samples: SampleSet, *, runtime: RuntimeConfig | None = None, batch_size: int = 16
+) -> ClassMaps:
+    """Run the model over the images once, for `sweep_poolings`.
+
+    Raises:
+        UserError: the samples have other classes than the model, or there are none.
+        RunError: not one image could be read.
+    """
+    if samples.classes != model.classes:
+        raise UserError(f"the samples' classes ({len(samples.classes)}) are not the model's ({len(model.classes)})")
+    runtime = runtime or RuntimeConfig()
+    known: set[str] = set()
+    outputs = list(_outputs(model, samples, runtime, batch_size, known))
+    if not outputs:
+        raise RunError("none of the images could be read")
+    rows = torch.cat([index for index, _ in outputs]).tolist()
+    return ClassMaps(
+        classes=samples.classes,
+        maps=torch.cat([output.maps for _, output in outputs]),
+        targets=np.stack([targets(samples.samples[row], samples.classes) for row in rows]),
+        pointing=validate(model, samples, outputs).pointing,
+        multi_label=model.recipe.multi_label,
+        skipped=len(known),
+    )
+
+
+def _outputs(
+    model: Localizer, samples: SampleSet, runtime: RuntimeConfig, batch_size: int, known: set[str]
+) -> Iterator[tuple[torch.Tensor, HeadOutput]]:
+    """Indices and float32 outputs of the readable images."""
+    device = choose_device(runtime.device)
+    dtype = choose_dtype(runtime.precision, device)
+    loader = DataLoader(
+        ImageDataset(samples, model.preprocessing),
+        batch_size=batch_size,
+        num_workers=runtime.workers,
+        collate_fn=collate,
+        worker_init_fn=start_worker,
+        generator=torch.Generator(),
+    )
+    training = model.training
+    model.to(device).eval()
+    try:
+        with progress("class maps", len(samples)) as advance, torch.inference_mode():
+            for batch in loader:
+                report_skipped(batch.skipped, known, runtime.strict)
+                advance(len(batch.index) + len(batch.skipped))
+                if not len(batch.index):
+                    continue
+                with autocast(device, dtype):
+                    output = model(to_tensor(batch.images, model.preprocessing, device, torch.float32))
+                yield batch.index, HeadOutput(output.scores.float().cpu(), output.maps.float().cpu())
+    finally:
+        model.train(training)
+
+
+def sweep_poolings(maps: ClassMaps, poolings: Sequence[str]) -> list[PoolingFigures]:
+    """Pool the same class maps by each of the spec strings, and measure the scores.
+
+    For heads that share a convolution: the maps are those of one trained head, and k, beta, alpha or a temperature is
+    tried on them without training or running the network again. A pooling whose parameters are learnt is taken as it
+    starts. The mAP is the mean over classes with positive images. Pointing is that of the maps: no pooling moves it.
+
+    Raises:
+        UserError: an unknown pooling, or one that needs more than the class maps (``attention``, ``cat``,
+            ``adaptive``) or maps without signs.
+
+    >>> maps = torch.tensor([[[[4.0, 0.0]]], [[[3.0, 3.0]]]])
+    >>> known = ClassMaps(
+    ...     classes=("dog",), maps=maps, targets=np.array([[1], [0]]), pointing=None, multi_label=True, skipped=0
+    ... )
+    >>> [(row.pooling, row.mAP) for row in sweep_poolings(known, ["gmp", "gap"])]
+    [('gmp', 1.0), ('gap', 0.5)]
+    """
+    figures = []
+    for spec in poolings:
+        scores = _pool(maps, spec)
+        figures.append(PoolingFigures(pooling=spec, mAP=_mean_ap(scores, maps.targets), pointing=maps.pointing))
+    return figures
+
+
+@torch.inference_mode()
+def _pool(maps: ClassMaps, spec: str) -> np.ndarray:
+    """Probabilities in double precision, (N, K)."""
+    try:
+        pooling = create_pooling(spec, classes=len(maps.classes), channels=len(maps.classes)).eval()
+        if pooling.reads_features or pooling.numbers_per_map != 1:
+            raise ValueError(
+                f"pooling {spec!r} has learnt weights of its own beside the class maps: expected one that reads "
+                "nothing but a map, such as kmax(k=0.2); train and evaluate this one"
+            )
+        if pooling.for_signed_maps is not None:
+            raise ValueError(f"pooling {spec!r} takes maps of 0 or more: give it {pooling.for_signed_maps}")
+        scores = pooling(maps.maps).double()
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    # A sigmoid keeps the order of images, a softmax may change it.
+    return np.asarray(scores if maps.multi_label else scores.softmax(-1))
+
+
+def _mean_ap(scores: np.ndarray, known: np.ndarray) -> float | None:
+    present = np.flatnonzero((known == 1).any(axis=0))
+    if not len(present):
+        return None
+    return float(np.mean([average_precision(scores[:, k], known[:, k]) for k in present]))
