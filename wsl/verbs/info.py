@@ -6,9 +6,11 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 import heads
 from wsl.formats.exchange import FORMATS
+from wsl.maps.gradient import Method
 from wsl.models import choose_device, choose_dtype, list_backbones
 
 _LIBRARIES = ("wsl-toolkit", "torch", "torchvision", "numpy", "opencv-python", "pycocotools", "timm", "onnxruntime")
@@ -22,6 +24,9 @@ class Info:
     device: str
     precision: str
     poolings: tuple[str, ...]
+    encoders: tuple[str, ...]
+    downsamplings: tuple[str, ...]
+    cam_methods: tuple[str, ...]
     backbones: tuple[str, ...]
     formats: tuple[str, ...]
 
@@ -30,6 +35,9 @@ class Info:
             **{name: version or "not installed" for name, version in self.versions.items()},
             "device": f"{self.device}, {self.precision}",
             "poolings": ", ".join(self.poolings),
+            "encoders": ", ".join(self.encoders),
+            "downsamplings": ", ".join(self.downsamplings),
+            "CAM methods": ", ".join(self.cam_methods),
             "backbones": f"{len(self.backbones)} from {self.backbones[0]} to {self.backbones[-1]}, all in --json, and "
             "with the timm extra any timm/NAME",
             "export formats": ", ".join(self.formats),
@@ -39,7 +47,7 @@ class Info:
 
 
 def info() -> Info:
-    """What a bug report needs, and what ``--pooling``, ``--backbone`` and ``--format`` take.
+    """What a bug report needs, and what ``--pooling``, ``--downsampling``, ``--backbone`` and ``--format`` take.
 
     >>> "gap" in info().poolings
     True
@@ -50,6 +58,9 @@ def info() -> Info:
         device=str(device),
         precision=str(choose_dtype("auto", device)).removeprefix("torch."),
         poolings=tuple(heads.list_poolings()),
+        encoders=tuple(heads.list_encoders()),
+        downsamplings=tuple(heads.list_downsamplings()),
+        cam_methods=("class maps", *get_args(Method)),
         backbones=tuple(list_backbones()),
         formats=tuple(FORMATS),
     )
