@@ -52,6 +52,7 @@ from wsl.verbs.train import train
 from wsl.verbs.visualize import visualize
 
 MARKER = ".made-by-digits-demo"
+REPORTED = "weldon"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +87,12 @@ class Demo:
         write_text(self.out / "results.md", results_table(outcomes))
         runs = {head.name: (self.out / head.name, head.threshold) for head in HEADS}
         save_image(self.out / "comparison.png", comparison_sheet(self.canvases, runs))
+        report = self._write_report(self.out / REPORTED)
         print(f"\n{time.perf_counter() - started:.0f} s in all. To look at:")
         print(f"  {self.out / 'comparison.png'}  one class on each canvas, by every pooling")
         print(f"  {self.out / HEADS[-1].name / 'pictures' / 'sheet-001.png'}  all that one head finds; each has such")
         print(f"  {self.out / 'results.md'}  the table")
+        print(f"  {report}  the report of {REPORTED}: open it in a browser, and move the threshold")
 
     def run_head(self, head: Head) -> Outcome:
         """Train a head, then measure and draw what it finds on the held-out canvases."""
@@ -98,7 +101,14 @@ class Demo:
         trained = train(config)
         boxes = BoxConfig(threshold=head.threshold, box_rule="peak")
         report = evaluate(
-            EvaluateConfig(data=config.data, out=run / "val", weights=str(run), boxes=boxes, runtime=config.runtime)
+            EvaluateConfig(
+                data=config.data,
+                out=run / "val",
+                weights=str(run),
+                boxes=boxes,
+                plots=head.name == REPORTED,
+                runtime=config.runtime,
+            )
         )
         run_localize(
             LocalizeConfig(
@@ -117,6 +127,14 @@ class Demo:
             )
         )
         return Outcome(head=head, epochs=config.optim.epochs, report=report, seconds=trained.seconds)
+
+    def _write_report(self, run: Path) -> Path:
+        """The page that shows all that one head finds."""
+        found = run / "found"
+        config = VisualizeConfig(
+            predictions=found, out=self.out, data=self.canvases, report=True, evaluation=run / "val"
+        )
+        return visualize(config).paths[0]
 
     def training(self, head: Head) -> TrainConfig:
         """The settings of one head's training."""
@@ -183,7 +201,7 @@ def prepare_folder(out: Path) -> None:
         raise UserError(f"{out} holds files that this demo did not write: choose another --out or empty it first")
     for name in ("canvases", *(head.name for head in HEADS)):
         shutil.rmtree(out / name, ignore_errors=True)
-    for name in ("results.md", "comparison.png"):
+    for name in ("results.md", "comparison.png", "report.html"):
         (out / name).unlink(missing_ok=True)
     write_text(marker, "demo/digits.py may empty this folder.\n")
 

@@ -28,6 +28,7 @@ _WHERE = {
     "train": "wsl.verbs.train",
     "evaluate": "wsl.verbs.evaluate",
     "visualize": "wsl.verbs.visualize",
+    "export": "wsl.verbs.export",
 }
 _ROOMS = ("data", "draw", "formats", "maps", "metrics", "models")
 

@@ -20,7 +20,7 @@ from wsl.config import BoxConfig, PickConfig, Preprocessing, Refine, RuntimeConf
 from wsl.data import Geometry, find_images, fit, read_image, to_tensor
 from wsl.errors import BadImageError, UserError
 from wsl.maps import boxes_from_map, non_max_suppression, peak, random_walk
-from wsl.models import Localizer, autocast, choose_device, choose_dtype
+from wsl.models import Localizer, OnnxLocalizer, autocast, choose_device, choose_dtype
 from wsl.models.fuse import fuse_batch_norm
 from wsl.models.midway import MidwayFeatures
 from wsl.results import Localization
@@ -65,7 +65,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: Localizer,
+        model: Localizer | OnnxLocalizer,
         *,
         pick: PickConfig | None = None,
         boxes: BoxConfig | None = None,
@@ -83,11 +83,11 @@ class Predictor:
         # Larger batches on the CPU leave its caches, and their blocks go back to the system after each layer.
         self.batch_size = batch_size or (8 if self.device.type == "cpu" else 32)
         self.classes = model.classes
-        self.grid = model.backbone.grid
+        self.grid = model.grid
         self._index = {name: i for i, name in enumerate(self.classes)}
         self._picked = self._indices(self.pick.classes)
-        fused = fuse_batch_norm(model)
-        self._midway = None if refine == "none" else MidwayFeatures(fused.backbone)
+        fused = fuse_batch_norm(model) if isinstance(model, Localizer) else model
+        self._midway = None if refine == "none" else _midway(fused)
         self.model = fused.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def stream(self, items: Iterable[tuple[Path, Classes]]) -> Iterator[Localization]:
@@ -176,6 +176,12 @@ class Predictor:
         crop = output.image.geometry.crop_map
         features = [crop(layer, grid) for layer, grid in zip(output.features, self._midway.grids, strict=True)]
         return dict(zip(maps, random_walk(list(maps.values()), features), strict=True))
+
+
+def _midway(model: Localizer | OnnxLocalizer) -> MidwayFeatures:
+    if isinstance(model, OnnxLocalizer):
+        raise UserError("an ONNX model shows no layer but its last: refine with the run that it was exported from")
+    return MidwayFeatures(model.backbone)
 
 
 def boxes_of_class(

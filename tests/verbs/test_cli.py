@@ -16,12 +16,12 @@ from wsl.formats import LocalizationWriter
 TOOLS = Path(__file__).parents[2] / "tools"
 
 
-@pytest.mark.parametrize("verb", ["train", "localize", "evaluate", "visualize"])
+@pytest.mark.parametrize("verb", ["train", "localize", "evaluate", "visualize", "export", "info"])
 def test_tools_show_examples_first(verb):
     command = [sys.executable, str(TOOLS / f"{verb}.py"), "--help"]
     text = subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8").stdout
     assert f"wsl-{verb} " in text
-    assert text.index("Examples") < text.index("--")
+    assert text.index("Examples") < text.index("─ options")
     assert len((TOOLS / f"{verb}.py").read_text(encoding="utf-8").splitlines()) < 20
 
 

@@ -1,5 +1,6 @@
 """Every setting of every command: frozen dataclasses, one field a setting, its help under the field."""
 
+from wsl.config.export import ExportConfig
 from wsl.config.serial import from_json, to_json
 from wsl.config.shared import (
     BoxConfig,
@@ -23,6 +24,7 @@ __all__ = [
     "DataConfig",
     "DataFormat",
     "EvaluateConfig",
+    "ExportConfig",
     "LocalizeConfig",
     "ModelConfig",
     "OptimConfig",

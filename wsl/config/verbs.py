@@ -34,6 +34,8 @@ class LocalizeConfig:
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
     """Images a forward pass; None takes 8 on the CPU and 32 elsewhere."""
+    dry_run: bool = False
+    """Only say which images and settings would be used; nothing is computed or written."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
@@ -67,6 +69,8 @@ class EvaluateConfig:
     of --weights, whose later boxes are drawn so."""
     plots: bool = False
     """Also write plots: accuracy over threshold, overlaps, classes, and a gallery of failures."""
+    table: Literal["markdown", "latex", "csv"] = "markdown"
+    """How the results are printed, to be pasted into a text or a paper; evaluation.md is Markdown always."""
     report_classes: tuple[str, ...] = ()
     """Average over these classes only (all classes when empty)."""
     boxes: BoxConfig = field(default_factory=BoxConfig)
@@ -115,6 +119,10 @@ class VisualizeConfig:
     """Annotations (as wsl-evaluate's --data), to draw the true boxes beside the predicted ones."""
     split: str = "val"
     """Split of the annotations."""
+    report: bool = False
+    """Instead of pictures and sheets write report.html: one page to look, slide the threshold, filter and sort."""
+    evaluation: Path | None = None
+    """Folder of wsl-evaluate, whose numbers and plots open the report; None looks beside the predictions."""
     images: bool = True
     """One picture an image."""
     sheet: bool = True

@@ -1,7 +1,7 @@
 """Images, data sets and their way into the network and back."""
 
 from wsl.data.coco import coco_numbers, read_coco
-from wsl.data.decode import MAX_PIXELS, read_image
+from wsl.data.decode import MAX_PIXELS, image_size, read_image
 from wsl.data.files import IMAGE_SUFFIXES, find_images
 from wsl.data.folder import read_folder
 from wsl.data.geometry import Geometry
@@ -26,6 +26,7 @@ __all__ = [
     "detect_format",
     "find_images",
     "fit",
+    "image_size",
     "place",
     "read_coco",
     "read_csv",

@@ -10,6 +10,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from PIL import Image, ImageFile
 from wsl.errors import BadImageError
 
 UInt8Array = npt.NDArray[np.uint8]
+T = TypeVar("T")
 
 MAX_PIXELS = 200_000_000
 
@@ -61,10 +63,35 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> UI
     ...     read_image(file).shape
     (2, 3, 3)
     """
-    path = Path(path)
+    return _reading(Path(path), lambda data: _decode(data, max_pixels))
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """The (width, height) of the picture in a file, upright, by its header alone.
+
+    Raises:
+        BadImageError: no such file, or not a picture.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "grey.png")
+    ...     Image.new("L", (3, 2), color=7).save(file)
+    ...     image_size(file)
+    (3, 2)
+    """
+
+    def measure(data: bytes) -> tuple[int, int]:
+        header = _open(data)
+        width, height = header.size
+        return (height, width) if 5 <= _orientation(header) <= 8 else (width, height)
+
+    return _reading(Path(path), measure)
+
+
+def _reading(path: Path, decode: Callable[[bytes], T]) -> T:
     data = _read_bytes(path)
     try:
-        return _decode(data, max_pixels)
+        return decode(data)
     except BadImageError as error:
         raise BadImageError(f"{path}: {error}") from None
     except Exception as error:

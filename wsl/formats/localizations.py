@@ -75,8 +75,10 @@ def find_localizations(path: Path) -> Path:
     )
 
 
-def read_localizations(path: Path) -> Iterator[Localization]:
+def read_localizations(path: Path, *, maps: bool = True) -> Iterator[Localization]:
     """Stream localizations from a results file or its folder, with their maps when those were stored.
+
+    Without ``maps`` only their place is given.
 
     Raises:
         UserError: a line is not a localization, or a map file is missing, outside the folder or malformed.
@@ -89,8 +91,8 @@ def read_localizations(path: Path) -> Iterator[Localization]:
                 continue
             try:
                 found = Localization.from_json(json.loads(line))
-                maps = None if found.stored is None else shelf.read(found.stored)
-                yield found if maps is None else dataclasses.replace(found, maps=maps)
+                stored = found.stored if maps else None
+                yield found if stored is None else dataclasses.replace(found, maps=shelf.read(stored))
             except (json.JSONDecodeError, RecursionError) as error:
                 raise UserError(f"{file}:{number}: not JSON ({error}): was the file cut off?") from error
             except UserError as error:

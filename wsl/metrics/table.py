@@ -1,19 +1,20 @@
-"""An evaluation as Markdown that also reads well as plain text."""
+"""An evaluation as tables: Markdown that also reads well as plain text, or what a paper or a spreadsheet takes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wsl.metrics.table_styles import TableStyle, format_table
 from wsl.results import EvaluationReport, Metric
 
 
-def report_table(report: EvaluationReport) -> str:
+def report_table(report: EvaluationReport, style: TableStyle = "markdown") -> str:
     """All metrics in one table, each class in a second one, columns aligned, numbers to 3 decimals.
 
     Where a metric has an interval, 95 % of the values of resampled data sets lie in it. The baseline is what knows
     nothing about the image: chance for classification, the image's centre for points, boxes and maps; beside it stands
     the whole image as one box or mask. ``count`` is what the number was measured on, in the unit that the note starts
-    with.
+    with. In LaTeX the sentences above the tables are comments, in CSV they are left out.
 
     >>> pointing = Metric(
     ...     name="pointing", value=0.75, per_class={"dog": 0.75}, counts={"dog": 4}, baseline=0.5, note="pairs"
@@ -34,10 +35,13 @@ def report_table(report: EvaluationReport) -> str:
     opening = "\n\n".join([opening, *_facts(report)])
     if not report.metrics:
         return f"{opening}\n\nNothing to measure: no metric has annotations and findings behind it."
-    return "\n\n".join([opening, _summary(report.metrics), *_class_tables(report)])
+    if style == "latex":
+        opening = "\n".join(f"% {line}".rstrip() for line in opening.splitlines())
+    tables = [_summary(report.metrics, style), *_class_tables(report, style)]
+    return "\n\n".join(tables if style == "csv" else [opening, *tables])
 
 
-def _summary(metrics: Sequence[Metric]) -> str:
+def _summary(metrics: Sequence[Metric], style: TableStyle) -> str:
     """A row a metric, with the columns that some metric has something in."""
     columns = [
         ["value", *(_number(metric.value) for metric in metrics)],
@@ -50,7 +54,7 @@ def _summary(metrics: Sequence[Metric]) -> str:
     columns = [column for column in columns if column[0] not in optional or any(column[1:])]
     names, notes = ["metric", *(metric.name for metric in metrics)], ["note", *(metric.note for metric in metrics)]
     header, *rows = [list(row) for row in zip(names, *columns, notes, strict=True)]
-    return _markdown(header, rows, left=(0, len(header) - 1))
+    return format_table(header, rows, (0, len(header) - 1), style)
 
 
 def _facts(report: EvaluationReport) -> list[str]:
@@ -63,7 +67,7 @@ def _facts(report: EvaluationReport) -> list[str]:
     return [*facts, f"Run time: {times}."] if times else facts
 
 
-def _class_tables(report: EvaluationReport) -> list[str]:
+def _class_tables(report: EvaluationReport, style: TableStyle) -> list[str]:
     """One table for the metrics that were measured on the same counts, so that one count column serves them all."""
     groups: dict[tuple[tuple[str, int], ...], list[int]] = {}
     for i, metric in enumerate(report.metrics):
@@ -76,7 +80,7 @@ def _class_tables(report: EvaluationReport) -> list[str]:
             [label, *(_number(metric.per_class.get(label)) for metric in metrics), str(count)]
             for label, count in counts
         ]
-        tables.append(_markdown(["class", *(metric.name for metric in metrics), "count"], rows, left=(0,)))
+        tables.append(format_table(["class", *(metric.name for metric in metrics), "count"], rows, (0,), style))
     return tables
 
 
@@ -86,18 +90,3 @@ def _number(value: float | None) -> str:
 
 def _range(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f"{interval[0]:.3f}–{interval[1]:.3f}"
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
-    """Cells padded to one width a column; columns in ``left`` are left-aligned, the others right-aligned."""
-    cells = [[cell.replace("|", r"\|").replace("\n", " ") for cell in row] for row in (header, *rows)]
-    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
-    aligned = [
-        [
-            cell.ljust(width) if i in left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        for row in cells
-    ]
-    rule = [":" + "-" * (width - 1) if i in left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (aligned[0], rule, *aligned[1:]))

@@ -3,14 +3,17 @@
 from wsl.models.backbone import Backbone, create_backbone, create_classifier, list_backbones
 from wsl.models.checkpoint import create, load, open_model, save
 from wsl.models.device import autocast, choose_device, choose_dtype
+from wsl.models.export import export_model
 from wsl.models.gradient_head import GradientHead
 from wsl.models.localizer import Localizer, Recipe
+from wsl.models.onnx import OnnxLocalizer
 from wsl.models.selected_boxes import SelectedBoxes, load_selected, model_digest, run_folder, save_selected
 
 __all__ = [
     "Backbone",
     "GradientHead",
     "Localizer",
+    "OnnxLocalizer",
     "Recipe",
     "SelectedBoxes",
     "autocast",
@@ -19,6 +22,7 @@ __all__ = [
     "create",
     "create_backbone",
     "create_classifier",
+    "export_model",
     "list_backbones",
     "load",
     "load_selected",

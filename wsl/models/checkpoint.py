@@ -16,6 +16,7 @@ from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.models.backbone import TIMM, TINY, list_backbones
 from wsl.models.localizer import Localizer, Recipe
+from wsl.models.onnx import OnnxLocalizer
 from wsl.models.weights import load_strictly, read_state_dict
 
 FILE_NAME = "model.safetensors"
@@ -136,14 +137,14 @@ def _description(file: Path) -> str | None:
         raise UserError(f"{file} is not a whole safetensors file ({error}): train or copy it again") from error
 
 
-def open_model(weights: str, local_weights: Path | None = None) -> Localizer:
-    """What ``--weights`` names: a run folder, a checkpoint, or a classifier by name, with no training.
+def open_model(weights: str, local_weights: Path | None = None) -> Localizer | OnnxLocalizer:
+    """What ``--weights`` names: a run folder, a checkpoint, an ONNX model, or a classifier's name, with no training.
 
     Raises:
         UserError: it is none of them.
     """
     if Path(weights).exists() and not (weights in list_backbones() and local_weights is not None):
-        return load(weights)
+        return OnnxLocalizer(Path(weights)) if weights.endswith(".onnx") else load(weights)
     if weights == TINY or not (weights in list_backbones() or weights.startswith(TIMM)):
         hint = " (a path, but nothing is there)" if "/" in weights or "\\" in weights else ""
         raise UserError(

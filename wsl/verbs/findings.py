@@ -21,7 +21,7 @@ from wsl.formats import (
     read_score_maps,
     read_voc_results,
 )
-from wsl.models import Localizer, open_model
+from wsl.models import Localizer, OnnxLocalizer, open_model
 from wsl.predict import Predictor, boxes_of_class
 from wsl.results import BoxOrigin, Localization
 from wsl.samples import Sample, SampleSet
@@ -39,7 +39,7 @@ class Findings:
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config
         self.rules: Counter[str] = Counter()
-        self._model: Localizer | None = None
+        self._model: Localizer | OnnxLocalizer | None = None
         self.kind: str = "model"
         if config.predictions is not None:
             wanted = config.predictions_format

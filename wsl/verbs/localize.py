@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsl import config as settings
-from wsl.config import LocalizeConfig
+from wsl.config import BoxConfig, LocalizeConfig
 from wsl.data import find_images, read_image
 from wsl.draw import overlay, save_image
 from wsl.errors import RunError, UserError
 from wsl.files import safe_name, write_text
 from wsl.formats import LocalizationWriter, MapStore
+from wsl.formats.localizations import FILE_NAME
 from wsl.models import open_model
 from wsl.predict import Predictor
 from wsl.progress import track
-from wsl.results import Localization
+from wsl.results import BoxOrigin, Localization
 from wsl.verbs.box_choice import settle_boxes
 
 log = logging.getLogger("wsl")
@@ -36,6 +37,46 @@ class LocalizeResult:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalizePlan:
+    """What `run_localize` would do."""
+
+    images: int
+    first: tuple[Path, ...]
+    classes: int
+    image_size: int
+    boxes: str
+    out: Path
+    replaces: bool
+
+    def __str__(self) -> str:
+        shown = "".join(f"  {path}\n" for path in self.first)
+        more = f"  … and {self.images - len(self.first)} more\n" if self.images > len(self.first) else ""
+        replaced = " (an older one is replaced)" if self.replaces else ""
+        return (
+            f"{self.images} images at {self.image_size} px, a model of {self.classes} classes:\n{shown}{more}"
+            f"boxes: {self.boxes}\nwould be written to {self.out / FILE_NAME}{replaced}"
+        )
+
+
+def plan_localize(config: LocalizeConfig) -> LocalizePlan:
+    """Check everything that `run_localize` checks before its first image; nothing is written.
+
+    Raises:
+        UserError: no image, an unknown model or class, a setting out of range.
+    """
+    paths, predictor, _, origin = _prepare(config)
+    return LocalizePlan(
+        images=len(paths),
+        first=tuple(Path(path) for path in paths[:5]),
+        classes=len(predictor.classes),
+        image_size=predictor.preprocessing.image_size,
+        boxes=str(origin),
+        out=config.out,
+        replaces=(config.out / FILE_NAME).exists(),
+    )
+
+
 def run_localize(config: LocalizeConfig) -> LocalizeResult:
     """Localize images and write ``localizations.jsonl`` (and heatmaps and maps when asked) into ``config.out``.
 
@@ -44,21 +85,9 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
         RunError: not one image could be read.
     """
     started = time.perf_counter()
-    if config.out.exists() and not config.out.is_dir():
-        raise UserError(f"{config.out} is a file: expected a folder for the results")
-    paths = find_images(config.sources)
-    boxes, origin = settle_boxes(config.boxes, config.weights, config.refine)
+    paths, predictor, boxes, origin = _prepare(config)
     if origin.origin.startswith("selected"):  # what nobody typed should not come as a surprise
         log.info("boxes: %s", origin)
-    predictor = Predictor(
-        open_model(config.weights, config.local_weights),
-        pick=config.pick,
-        boxes=boxes,
-        refine=config.refine,
-        runtime=config.runtime,
-        batch_size=config.batch_size,
-        image_size=config.image_size,
-    )
     record = json.loads(settings.to_json(dataclasses.replace(config, boxes=boxes)))
     write_text(config.out / "localize.json", json.dumps({**record, "box_origin": origin.origin}, indent=2) + "\n")
     store = MapStore(config.out)
@@ -81,6 +110,23 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
         skipped=len(predictor.skipped),
         seconds=time.perf_counter() - started,
     )
+
+
+def _prepare(config: LocalizeConfig) -> tuple[list[Path], Predictor, BoxConfig, BoxOrigin]:
+    if config.out.exists() and not config.out.is_dir():
+        raise UserError(f"{config.out} is a file: expected a folder for the results")
+    paths = find_images(config.sources)
+    boxes, origin = settle_boxes(config.boxes, config.weights, config.refine)
+    predictor = Predictor(
+        open_model(config.weights, config.local_weights),
+        pick=config.pick,
+        boxes=boxes,
+        refine=config.refine,
+        runtime=config.runtime,
+        batch_size=config.batch_size,
+        image_size=config.image_size,
+    )
+    return paths, predictor, boxes, origin
 
 
 class _Heatmaps:

@@ -63,6 +63,11 @@ def visualize(config: VisualizeConfig) -> VisualizeSummary:
     """
     if not (config.images or config.sheet or config.per_class):
         raise UserError("nothing to draw: images, sheet and per class are all off, expected one of them on")
+    if config.report:
+        from wsl.verbs.report import report  # which knows the gallery's page, and this module does without
+
+        written, skipped = report(config)
+        return VisualizeSummary(pictures=written.images, sheets=0, skipped=skipped, paths=written.pages)
     annotated = _annotated_boxes(config)
     results = find_localizations(config.predictions)
     localizations = itertools.islice(read_localizations(results), config.limit)

@@ -1,0 +1,152 @@
+"""The web page: what it computes without a server, and once in a browser."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
+import app
+import numpy as np
+import page
+import pytest
+from PIL import Image
+
+import wsl
+from wsl.data import read_image
+from wsl.errors import UserError
+from wsl.models import save
+
+
+@pytest.fixture(scope="module")
+def model():
+    return wsl.Localizer("tinynet", classes=["cat", "dog", "emu"], pooling="gap", weights="none").eval()
+
+
+@pytest.fixture(scope="module")
+def runs(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    save(model, folder / "first" / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "a photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 90, 3)).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def controls(runs, tmp_path):
+    return app.Page(app.find_runs([runs]), tmp_path)
+
+
+def test_it_says_what_localize_says(model, photo):
+    found = next(wsl.localize(model, photo, threshold=0.4, device="cpu"))
+    shown = page.predict(read_image(photo), model, threshold=0.4)
+    assert shown.label == next(iter(found.scores))
+    np.testing.assert_allclose(shown.boxes.xyxy, found.boxes.xyxy, atol=1)  # bf16 there, where the processor has it
+    assert [name for name, _ in shown.top] == list(found.scores)
+
+
+def test_another_pooling_pools_the_same_maps(model, photo):
+    image = read_image(photo)
+    own, again, top = (page.predict(image, model, pooling=spec, label="dog") for spec in ("", "gap", "gmp"))
+    assert dict(own.top) == dict(again.top)
+    assert dict(top.top)["dog"] > dict(own.top)["dog"]
+    assert own.boxes.xyxy.tolist() == top.boxes.xyxy.tolist()
+
+
+def test_the_gradient_of_gap_is_its_class_map(model, photo):
+    image = read_image(photo)
+    boxes = [page.predict(image, model, label="cat", method=method).boxes for method in page.METHODS]
+    np.testing.assert_allclose(boxes[1].xyxy, boxes[0].xyxy, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"label": "gnu"}, "knows no class 'gnu'"),
+        ({"pooling": "gapp"}, "did you mean 'gap'"),
+        ({"method": "magic"}, "method is 'magic'"),
+        ({"threshold": 2}, "threshold is 2"),
+    ],
+)
+def test_a_mistake_is_told(settings, message, model, photo):
+    with pytest.raises(UserError, match=message):
+        page.predict(read_image(photo), model, **settings)
+
+
+def test_what_is_taken_along_is_below_the_page_s_folder(controls, photo, runs):
+    settings = (str(runs / "first"), app.OWN, "gmp", "", "class map", 0.3, 0.5)
+    first, second, files, known = controls.localize(str(photo), *settings)
+    assert second.label == first.label
+    assert set(known) == {"cat", "dog", "emu"}
+    assert [path.suffix for path in files] == [".json", ".xml", ".txt", ".png"]
+    assert all(path.resolve().is_relative_to(controls.folder.resolve()) for path in files)
+    box = json.loads(files[0].read_text(encoding="utf-8"))["annotations"][0]["bbox"]
+    x0, y0, x1, y1 = first.boxes.xyxy[0].tolist()
+    assert box == pytest.approx([x0, y0, x1 - x0, y1 - y0], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["/etc", "../first", "resnet50"])
+def test_only_listed_models_are_opened(name, controls, photo):
+    with pytest.raises(UserError, match="expected one of the list"):
+        controls.localize(str(photo), name, app.OWN, app.NOTHING, "", "class map", 0.3, 0.5)
+
+
+def test_no_image_a_broken_one_and_a_bomb_are_refused(controls, tmp_path, monkeypatch):
+    settings = (controls.models[0], app.OWN, app.NOTHING, "", "class map", 0.3, 0.5)
+    with pytest.raises(UserError, match="no image yet"):
+        controls.localize(None, *settings)
+    (tmp_path / "text.jpg").write_text("no picture", encoding="utf-8")
+    with pytest.raises(UserError, match=r"text\.jpg: not a picture"):
+        controls.localize(str(tmp_path / "text.jpg"), *settings)
+    Image.new("1", (9000, 9000)).save(tmp_path / "bomb.png")
+    with pytest.raises(UserError, match="9000 x 9000 pixels by its header"):
+        controls.localize(str(tmp_path / "bomb.png"), *settings)
+
+
+def test_without_a_run_it_says_how_to_get_one(tmp_path, capsys):
+    assert app.main(["--runs", str(tmp_path)]) == 2
+    assert "make demo" in capsys.readouterr().err
+
+
+@pytest.fixture
+def address(runs):
+    """The page as a user starts it, on a free port."""
+    pytest.importorskip("gradio")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-u", app.__file__, "--runs", str(runs), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as server:
+        try:
+            lines = iter(server.stdout.readline, "")
+            assert any(f"http://127.0.0.1:{port}" in line for line in lines)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def test_the_page_in_a_browser(address, photo):
+    """Drop an image and look; nothing is asked of any other machine. Starting gradio and Chromium takes seconds."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no chromium: install it (apt-get install chromium) or name it in CHROMIUM")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        tab = browser.new_page()
+        outside = []
+        tab.on("request", lambda request: outside.append(request.url))
+        tab.goto(address)
+        tab.set_input_files("input[type=file]", str(photo))
+        tab.wait_for_selector("text=/photo-coco.json/", timeout=60_000)
+        tab.get_by_label("Beside it").first.fill("gmp")
+        tab.keyboard.press("Enter")
+        tab.wait_for_function("document.querySelectorAll('table tbody tr').length >= 2", timeout=60_000)
+        browser.close()
+    assert [url for url in outside if not url.startswith((address, "data:", "blob:"))] == []

@@ -1,0 +1,88 @@
+"""A report of a small world, and a browser to look at it with."""
+
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from wsl.boxes import Boxes
+from wsl.config import BoxConfig
+from wsl.maps import boxes_from_map, peak
+from wsl.report import Head, write_report
+from wsl.report.items import encode_picture, gallery_item
+from wsl.results import Localization
+from wsl.samples import Sample
+
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+NAMES = ("a <!--<script><b>.png", "bird & 'quote'.png", "c.png", "猫.png", "e.png", "f.png")
+CLASSES = ("cat", "dog")
+THRESHOLD = 0.3
+
+
+def smooth_map(seed):
+    noise = np.random.default_rng(seed).random((9, 7)).astype(np.float32)
+    return cv2.GaussianBlur(noise, (0, 0), 1.2)
+
+
+@pytest.fixture(scope="session")
+def world():
+    """Localizations with maps of two classes and annotations: some right, some wrong."""
+    pairs = []
+    for seed, name in enumerate(NAMES):
+        size = (90 + 10 * seed, 120)
+        maps = {label: smooth_map(10 * seed + i) for i, label in enumerate(CLASSES)}
+        boxes = [boxes_from_map(m, threshold=THRESHOLD, size=size, label=label) for label, m in maps.items()]
+        points = {label: peak(score_map, size) for label, score_map in maps.items()}
+        scores = {"cat": 0.08 * seed, "dog": 0.5}
+        found = Localization(
+            path=f"photos/{name}", size=size, scores=scores, boxes=Boxes.concatenate(boxes), points=points, maps=maps
+        )
+        there = boxes[1] if seed % 2 else Boxes(xyxy=[[0, 0, 12, 12]], labels=["dog"])
+        sample = Sample(path=f"photos/{name}", labels=["dog"], boxes=there, size=size)
+        pairs.append((found, sample))
+    return pairs
+
+
+@pytest.fixture(scope="session")
+def page(world, tmp_path_factory):
+    """The report's file."""
+    out = tmp_path_factory.mktemp("report")
+    grey = np.full((40, 30, 3), 90, np.uint8)
+    items = ((gallery_item(found, sample, BoxConfig()), encode_picture(grey, 400, 60)) for found, sample in world)
+    metric = {"value": 0.5, "interval": [0.25, 0.75], "baseline": None, "count": 6, "note": "pairs <b>"}
+    head = Head(
+        title="Six <images>", threshold=THRESHOLD, facts={"model": "</script><gap>"}, metrics={"CorLoc": metric}
+    )
+    return write_report(items, head, out).pages[0]
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Headless Chromium, Debian's or the one that CHROMIUM names."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no chromium: install it (apt-get install chromium) or name it in CHROMIUM")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def artefacts(tmp_path) -> Path:
+    """Where screenshots are kept: WSL_ARTEFACTS, or the test's own folder."""
+    folder = Path(os.environ.get("WSL_ARTEFACTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,151 @@
+"""Handing on: boxes, masks and models from the command line, and corrected boxes back."""
+
+import json
+import re
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from wsl import cli
+from wsl.config import ExportConfig, LocalizeConfig, PickConfig, RuntimeConfig, from_json, to_json
+from wsl.config.export import BoxFormat
+from wsl.errors import UserError
+from wsl.formats import read_localizations
+from wsl.formats.exchange import FORMATS
+from wsl.models import Localizer, export_model, load
+from wsl.models.export import METADATA_KEY
+from wsl.verbs.export import export
+from wsl.verbs.localize import run_localize
+
+CPU = RuntimeConfig(device="cpu", precision="fp32", workers=0)
+
+
+@pytest.fixture(scope="session")
+def found(run, photos, tmp_path_factory):
+    """Localizations of the validation images, maps kept."""
+    out = tmp_path_factory.mktemp("found")
+    pattern = str(photos / "val*.png")
+    config = LocalizeConfig(sources=(pattern,), weights=str(run), out=out, maps=True, runtime=CPU)
+    assert run_localize(config).images == 16
+    return out
+
+
+def boxes(folder):
+    rows = [(each.path.name, each.boxes.labels, each.boxes.xyxy.tolist()) for each in read_localizations(folder)]
+    return sorted(rows)
+
+
+def test_the_command_line_knows_every_format():
+    assert {*FORMATS, "wsl"} == set(BoxFormat.__args__)
+
+
+@pytest.mark.parametrize("name", [name for name, known in FORMATS.items() if known.read])
+def test_boxes_go_out_and_come_back(name, found, photos, tmp_path, capsys):
+    """As a person does it: to another tool, and from there to our own evaluation."""
+    out, back = tmp_path / "out", tmp_path / "back"
+    assert cli.export([str(found), "--format", name, "--copy-images", "--out", str(out)]) == 0
+    assert "16 boxes in 16 images" in capsys.readouterr().out
+    folder = out / (FORMATS[name].images or "images")
+    assert {path.name for path in folder.glob("*.png")} == {path.name for path in photos.glob("val*.png")}
+    files = {"coco": "instances.json", "label-studio": "tasks.json", "cvat": "annotations.xml", "csv": "boxes.csv"}
+    source = str(out / files.get(name, "."))
+    assert cli.export([source, "--source-format", name, "--format", "wsl", "--out", str(back)]) == 0
+    for (image, labels, before), (other, same, after) in zip(boxes(found), boxes(back), strict=True):
+        assert (image, labels) == (other, same)
+        np.testing.assert_allclose(after, before, atol=0.51 if name == "voc" else 1e-2)
+    assert all(each.path.is_file() for each in read_localizations(back))
+
+
+def test_boxes_below_a_score_stay_behind(found, tmp_path):
+    some = export(ExportConfig(source=found, format="csv", out=tmp_path, min_score=0.9))
+    scores = [score for each in read_localizations(found) for score in each.boxes.scores]
+    assert some.boxes == sum(score >= 0.9 for score in scores)
+    assert 0 < some.boxes < len(scores)
+
+
+@pytest.mark.parametrize("name", ["voc-masks", "coco-masks"])
+def test_maps_go_out_as_masks(name, found, tmp_path):
+    result = export(ExportConfig(source=found, format=name, out=tmp_path, threshold=0.5))
+    assert result.images == 16
+    assert result.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["NOWHERE", "--format", "coco"], "no localizations at"),
+        (["FOUND", "--format", "coco", "--classes", "green"], "class 'red' is not among those to export|class 'blue'"),
+        (["FOUND", "--format", "csv", "--image-root", "NOWHERE"], "does not lie below"),
+        (["FOUND", "--format", "voc-masks", "--source-format", "csv"], "cannot be read|masks are made of maps"),
+        (["RUN", "--format", "onnx"], "expected a name that ends with .onnx"),
+    ],
+)
+def test_a_mistake_is_one_line(flags, message, found, run, tmp_path, capsys):
+    places = {"NOWHERE": str(tmp_path / "nowhere"), "FOUND": str(found), "RUN": str(run)}
+    assert cli.export([*(places.get(flag, flag) for flag in flags), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(message, error)
+
+
+def test_a_reference_is_for_results_only(found):
+    with pytest.raises(UserError, match="--reference is for coco-results and coco-masks, not for voc"):
+        ExportConfig(source=found, format="voc", out=found, reference=found)
+
+
+def test_the_configuration_survives_json(found):
+    config = ExportConfig(source=found, format="coco", out=found, classes=("a", "b"), scores=True)
+    assert from_json(to_json(config), ExportConfig) == config
+
+
+def test_an_onnx_model_localizes_as_the_run_does(run, photos, found, tmp_path, capsys):
+    """Exported, checked by onnx, run by onnxruntime on other sizes, and taken by wsl-localize."""
+    path = tmp_path / "model.onnx"
+    assert cli.export([str(run), "--format", "onnx", "--out", str(path)]) == 0
+    assert "of PyTorch's" in capsys.readouterr().out
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    described = json.loads({entry.key: entry.value for entry in model.metadata_props}[METADATA_KEY])
+    assert described["classes"] == ["blue", "red"]
+    assert described["preprocessing"]["image_size"] == 64
+
+    images = torch.randn((1, 3, 96, 128), generator=torch.Generator().manual_seed(0))
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        for ours, theirs in zip(load(run)(images), session.run(None, {"images": images.numpy()}), strict=True):
+            np.testing.assert_allclose(theirs, ours.numpy(), atol=1e-5)
+
+    out = tmp_path / "found"
+    sources = (str(photos / "val*.png"),)
+    run_localize(LocalizeConfig(sources=sources, weights=str(path), out=out, maps=True, runtime=CPU))
+    assert boxes(out) == boxes(found)
+
+
+def test_a_torch_program_carries_its_description(tmp_path):
+    model = Localizer("tinynet", classes=["cat", "dog"], pooling="kmax(k=0.2)", weights="none").eval()
+    path = tmp_path / "model.pt2"
+    assert export_model(model, path, "torch", image_size=64) < 1e-5
+    extra = {METADATA_KEY: ""}
+    program = torch.export.load(path, extra_files=extra)
+    assert json.loads(extra[METADATA_KEY])["classes"] == ["cat", "dog"]
+    images = torch.randn((3, 3, 64, 96), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(tuple(program.module()(images)), tuple(model(images)))
+
+
+def test_a_foreign_onnx_file_is_refused(photos, tmp_path):
+    (tmp_path / "broken.onnx").write_bytes(b"not a model")
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = onnx.helper.make_graph([node], "foreign", ends[:1], ends[1:])
+    foreign = onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 20)])
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    for name, message in (("broken", "cannot be run"), ("foreign", "was not written by wsl-export")):
+        config = LocalizeConfig(
+            sources=(str(photos),), weights=str(tmp_path / f"{name}.onnx"), out=tmp_path / "out", pick=PickConfig()
+        )
+        with pytest.raises(UserError, match=message):
+            run_localize(config)

@@ -1,0 +1,53 @@
+"""What `--help` shows of each command: one sentence, then examples."""
+
+TRAIN = """Train a classifier with a spatial pooling from image-level labels.
+
+Examples:
+
+  wsl-train --data VOCdevkit/VOC2012 --out runs/gap --backbone resnet50
+  wsl-train --data VOCdevkit/VOC2012 --out runs/weldon --pooling "weldon(k_max=0.2, k_min=0.2)" --freeze-backbone
+  wsl-train --data photos/ --train-split all --val-split None --out runs/mine --loss cross-entropy
+  wsl-train --data VOCdevkit/VOC2012 --out runs/gap --backbone resnet50 --resume
+"""
+LOCALIZE = """Find the things in images: class scores, boxes and heatmaps.
+
+Examples:
+
+  wsl-localize photo.jpg --weights resnet50 --out found
+  wsl-localize photos/ --weights runs/gap --out found --top-k 3 --heatmaps
+  wsl-localize "photos/**/*.jpg" --weights runs/gap --out found --classes dog cat --maps
+"""
+EVALUATE = """Measure localizations, score maps, boxes, or a model, against annotations.
+
+Examples:
+
+  wsl-evaluate --predictions found --data VOCdevkit/VOC2012 --split val --out found
+  wsl-evaluate --weights runs/gap --data VOCdevkit/VOC2012 --split val --select-threshold train --out runs/gap/val
+  wsl-evaluate --predictions scoremaps/ --data metadata/CUB --split test --protocol wsolevaluation --out cub --plots
+  wsl-evaluate --predictions results.json --data coco --split val2017 --out theirs
+"""
+VISUALIZE = """Draw localizations: overlays, boxes, contact sheets.
+
+Examples:
+
+  wsl-visualize --predictions found --out found/pictures
+  wsl-visualize --predictions found --data VOCdevkit/VOC2012 --split val --report --out found
+  wsl-visualize --predictions found --data VOCdevkit/VOC2012 --split val --per-class --file-format pdf --out sheets
+"""
+EXPORT = """Hand boxes, masks or a model on to another tool.
+
+Examples:
+
+  wsl-export found --format coco --out annotations
+  wsl-export found --format yolo --min-score 0.5 --copy-images --out dataset
+  wsl-export tasks.json --source-format label-studio --format voc --out corrected
+  wsl-export found --format voc-masks --out masks
+  wsl-export runs/gap --format onnx --out gap.onnx
+"""
+INFO = """Say what is here: versions, the device, poolings, backbones, formats.
+
+Examples:
+
+  wsl-info
+  wsl-info --json
+"""

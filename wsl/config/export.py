@@ -1,0 +1,53 @@
+"""Settings of `wsl-export`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from wsl.config.checks import check
+
+BoxFormat = Literal["wsl", "coco", "coco-results", "voc", "yolo", "labelme", "label-studio", "cvat", "csv"]
+MaskFormat = Literal["voc-masks", "coco-masks"]
+ModelFormat = Literal["onnx", "torch"]
+SourceFormat = Literal["wsl", "coco", "voc", "yolo", "labelme", "label-studio", "cvat", "csv"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Hand boxes, masks or a model on to another tool."""
+
+    source: Path
+    """Localizations (a folder of wsl-localize, or another tool's with --source-format), or for onnx and torch a run."""
+    format: Literal[BoxFormat, MaskFormat, ModelFormat]
+    """What to write; the README's table names what reads it."""
+    out: Path
+    """Folder for the files (for a model, the file itself)."""
+    source_format: SourceFormat = "wsl"
+    """What the source is: wsl, or a format that another tool wrote, to bring corrected boxes back."""
+    classes: tuple[str, ...] = ()
+    """Class names in the order of their numbers; those localized, by name, when empty."""
+    min_score: float = 0.0
+    """Leave out boxes of a lower score."""
+    scores: bool | None = None
+    """Write scores too; None does where the format always has them (coco-results, label-studio, csv)."""
+    image_root: Path | None = None
+    """Folder that image names are relative to; None takes the deepest one that holds all images."""
+    copy_images: bool = False
+    """Also copy the images to where the format's tools look for them."""
+    reference: Path | None = None
+    """coco-results and coco-masks: annotations in COCO's format whose image and category numbers to use."""
+    threshold: float = 0.2
+    """Masks: foreground is what exceeds this fraction of the map's range."""
+    image_size: int | None = None
+    """Models: side of the example input; None takes the one of the training. Other sizes work too."""
+
+    def __post_init__(self) -> None:
+        check(0 <= self.min_score <= 1, f"min score is {self.min_score}, expected a probability in [0, 1]")
+        check(0 <= self.threshold < 1, f"threshold is {self.threshold}, expected a fraction of the range in [0, 1)")
+        check(len(set(self.classes)) == len(self.classes), "classes: expected each name once")
+        check(
+            self.reference is None or self.format in ("coco-results", "coco-masks"),
+            f"--reference is for coco-results and coco-masks, not for {self.format}",
+        )

@@ -1,0 +1,162 @@
+"""COCO's annotations as JSON, to correct or to train on.
+
+Boxes are (x, y, width, height) in pixels from 0, which is ours with sides in place of far corners.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from wsl.errors import UserError
+from wsl.files import replacing
+from wsl.formats.exchange.labelled import Labelled, class_index, number_of
+from wsl.formats.exchange.parsing import boxes_of, load_json, number, rows_of
+
+_EXPECTED = "COCO annotations (images, annotations, categories)"
+
+
+def write_coco(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
+    """``instances.json``: images, boxes and categories as COCO's ground truth, ids counted from 1.
+
+    The boxes are their own ``segmentation`` too, since tools that were made for masks ask for one. With ``scores``
+    each annotation has one.
+
+    Raises:
+        UserError: a box of a class that is not listed.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     dog = boxes_of([("dog", 1.0, (1, 2, 4, 6))])
+    ...     file = write_coco([Labelled(name="a.jpg", size=(8, 8), boxes=dog)], Path(folder), ["dog"])
+    ...     [found.boxes.xyxy.tolist() for found in read_coco(file)]
+    [[[1.0, 2.0, 4.0, 6.0]]]
+    """
+    index = class_index(classes)
+    path = out / "instances.json"
+    # Images and annotations are two lists of one document, and only one of them can be written as images come.
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file, _side_file() as later:
+        categories = [{"id": i + 1, "name": name, "supercategory": ""} for name, i in index.items()]
+        file.write(f'{{"categories": {json.dumps(categories, ensure_ascii=False)},\n"images": [')
+        written = 0
+        for image_id, image in enumerate(images, 1):
+            width, height = image.size
+            record = {"id": image_id, "file_name": image.name, "width": width, "height": height}
+            append_record(file, record, first=image_id == 1)
+            for label, score, xyxy in rows_of(image.boxes):
+                category = number_of(label, index, image.name) + 1
+                annotation = {"id": written + 1, "image_id": image_id, "category_id": category, **_geometry(xyxy)}
+                append_record(later, {**annotation, "score": score} if scores else annotation, first=written == 0)
+                written += 1
+        file.write('\n],\n"annotations": [')
+        later.seek(0)
+        shutil.copyfileobj(later, file)
+        file.write("\n]}\n")
+    return path
+
+
+def read_coco(path: Path) -> Iterator[Labelled]:
+    """The images and boxes of annotations in COCO's format; crowds are left out.
+
+    Raises:
+        UserError: not such a document, an impossible value, or an annotation without its image or category.
+    """
+    document = load_json(path, _EXPECTED)
+    reference = CocoNames(path, document)
+    rows: dict[Any, list[tuple[str, float, tuple[float, float, float, float]]]] = {}
+    for record in _records(document, "annotations", path):
+        image_id, category = record.get("image_id"), record.get("category_id")
+        if image_id not in reference.names or category not in reference.labels:
+            raise UserError(
+                f"{path}: annotation {record.get('id')} names image {image_id} and category {category}, "
+                "expected ones that are listed"
+            )
+        if record.get("iscrowd"):
+            continue
+        box = record.get("bbox")
+        if not isinstance(box, list) or len(box) != 4:
+            raise UserError(f"{path}: annotation {record.get('id')} has bbox {box!r}, expected [x, y, width, height]")
+        x, y, width, height = (number(value, f"{path}: bbox of annotation {record.get('id')}") for value in box)
+        score = number(record.get("score", 1.0), f"{path}: score of annotation {record.get('id')}")
+        rows.setdefault(image_id, []).append((reference.labels[category], score, (x, y, x + width, y + height)))
+    for image_id, record in reference.records.items():
+        size = (
+            int(number(record.get("width"), f"{path}: width of {record['file_name']}")),
+            int(number(record.get("height"), f"{path}: height of {record['file_name']}")),
+        )
+        yield Labelled(name=str(record["file_name"]), size=size, boxes=boxes_of(rows.get(image_id, [])))
+
+
+class CocoNames:
+    """What the numbers of a document in COCO's format stand for, both ways.
+
+    Raises:
+        UserError: not such a document.
+    """
+
+    def __init__(self, path: Path, document: Any = None) -> None:
+        self.path = path
+        document = load_json(path, _EXPECTED) if document is None else document
+        self.records = {_key(record, "file_name", path): record for record in _records(document, "images", path)}
+        self.names = {key: str(record["file_name"]) for key, record in self.records.items()}
+        categories = _records(document, "categories", path)
+        self.labels = {_key(record, "name", path): str(record["name"]) for record in categories}
+        self._images = {name: key for key, name in self.names.items()}
+        self._categories = {label: key for key, label in self.labels.items()}
+        # Files may lie in a folder more or less than the reference was written for.
+        self._by_file: dict[str, list[Any]] = {}
+        for name, key in self._images.items():
+            self._by_file.setdefault(name.rsplit("/", 1)[-1], []).append(key)
+
+    def image(self, name: str) -> Any:
+        """The number of an image, by its name or, where that is unique, by its file name alone."""
+        if name in self._images:
+            return self._images[name]
+        same = self._by_file.get(name.rsplit("/", 1)[-1], [])
+        if len(same) != 1:
+            raise UserError(f"{self.path} lists no image {name!r}, expected all exported images: is it the right file?")
+        return same[0]
+
+    def category(self, label: str) -> Any:
+        """The number of a class."""
+        return self._categories[label] if label in self._categories else self._unknown(label)
+
+    def _unknown(self, label: str) -> Any:
+        known = ", ".join(list(self._categories)[:40])
+        raise UserError(f"{self.path} lists no category {label!r}, expected some of: {known}")
+
+
+def _geometry(xyxy: tuple[float, float, float, float]) -> dict[str, Any]:
+    x0, y0, x1, y1 = xyxy
+    return {
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": (x1 - x0) * (y1 - y0),
+        "iscrowd": 0,
+        "segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]],
+    }
+
+
+def _records(document: Any, field: str, path: Path) -> list[Mapping[str, Any]]:
+    records = document.get(field) if isinstance(document, dict) else None
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise UserError(f"{path}: has no list of {field}; expected {_EXPECTED}")
+    return records
+
+
+def _key(record: Mapping[str, Any], field: str, path: Path) -> int | str:
+    key = record.get("id")
+    if isinstance(key, bool) or not isinstance(key, (int, str)) or not isinstance(record.get(field), str):
+        raise UserError(f"{path}: {record} has not an id and a {field}; expected {_EXPECTED}")
+    return key
+
+
+def append_record(file: TextIO, record: Mapping[str, Any], *, first: bool) -> None:
+    """One more element of the JSON list that a file is in the middle of."""
+    file.write(("\n" if first else ",\n") + json.dumps(record, ensure_ascii=False, allow_nan=False))
+
+
+def _side_file() -> Any:
+    return tempfile.TemporaryFile("w+", encoding="utf-8")

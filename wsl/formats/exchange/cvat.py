@@ -1,0 +1,82 @@
+"""CVAT's XML for images, version 1.1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from wsl.errors import UserError
+from wsl.files import replacing
+from wsl.formats.exchange.labelled import Labelled, class_index, number_of
+from wsl.formats.exchange.parsing import boxes_of, load_xml, number, rows_of, xml_bytes
+
+_EXPECTED = "CVAT for images 1.1 (annotations.xml)"
+_EDGES = ("xtl", "ytl", "xbr", "ybr")
+
+
+def write_cvat(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
+    """``annotations.xml``, to be uploaded to a task that has the same images and labels.
+
+    With ``scores`` a box has its score as an attribute named score, which the task's label must have too.
+
+    Raises:
+        UserError: a class that is not listed, or a name that XML cannot write.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     dog = boxes_of([("dog", 1.0, (0, 2, 4, 6))])
+    ...     file = write_cvat([Labelled(name="a.jpg", size=(8, 8), boxes=dog)], Path(folder), ["dog"])
+    ...     [found.boxes.xyxy.tolist() for found in read_cvat(file)]
+    [[[0.0, 2.0, 4.0, 6.0]]]
+    """
+    index = class_index(classes)
+    root = ElementTree.Element("annotations")
+    ElementTree.SubElement(root, "version").text = "1.1"
+    labels = ElementTree.SubElement(ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task"), "labels")
+    for name in index:
+        ElementTree.SubElement(ElementTree.SubElement(labels, "label"), "name").text = name
+    for i, image in enumerate(images):
+        width, height = image.size
+        element = ElementTree.SubElement(
+            root, "image", id=str(i), name=image.name, width=str(width), height=str(height)
+        )
+        for label, score, xyxy in rows_of(image.boxes):
+            number_of(label, index, image.name)
+            edges = {field: f"{edge:.9g}" for field, edge in zip(_EDGES, xyxy, strict=True)}
+            box = ElementTree.SubElement(
+                element, "box", {"label": label, "source": "auto", "occluded": "0", **edges, "z_order": "0"}
+            )
+            if scores:
+                ElementTree.SubElement(box, "attribute", name="score").text = f"{score:.9g}"
+    path = out / "annotations.xml"
+    with replacing(path) as temporary:
+        temporary.write_bytes(xml_bytes(root))
+    return path
+
+
+def read_cvat(path: Path) -> Iterator[Labelled]:
+    """The images and boxes of an export "CVAT for images"; polygons and other shapes are left out.
+
+    Raises:
+        UserError: not such a file, or a box without its label or edges.
+    """
+    file = path / "annotations.xml" if path.is_dir() else path
+    root = load_xml(file, _EXPECTED)
+    if root.tag != "annotations":
+        raise UserError(f"{file}: its root is <{root.tag}>; expected {_EXPECTED}")
+    for element in root.iterfind("image"):
+        name = element.get("name") or ""
+        width, height = (int(number(element.get(side), f"{file}: {side} of {name}")) for side in ("width", "height"))
+        rows = [_row(box, f"{file}: {name}") for box in element.iterfind("box")]
+        yield Labelled(name=name, size=(width, height), boxes=boxes_of(rows))
+
+
+def _row(box: Any, where: str) -> tuple[str, float, tuple[float, float, float, float]]:
+    label = box.get("label")
+    if not label:
+        raise UserError(f"{where}: a box has no label; expected {_EXPECTED}")
+    x0, y0, x1, y1 = (number(box.get(edge), f"{where}: {edge} of {label}") for edge in _EDGES)
+    scores = [attribute.text for attribute in box.iterfind("attribute") if attribute.get("name") == "score"]
+    return label, number(scores[0], f"{where}: score of {label}") if scores else 1.0, (x0, y0, x1, y1)

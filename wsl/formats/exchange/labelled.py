@@ -1,0 +1,130 @@
+"""The noun that files of other tools are written from and read into: an image's name, its size and its boxes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from wsl.boxes import Boxes
+from wsl.errors import UserError
+from wsl.results import Localization
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """One image as an annotation tool knows it.
+
+    ``name`` is the path of the image below some root folder, with forward slashes; ``size`` is (width, height);
+    the boxes have whatever scores the file holds, ones where it holds none.
+
+    Raises:
+        UserError: the name is empty, absolute or leads out of the root, or the size is not positive.
+
+    >>> Labelled(name="cats/a.jpg", size=(640, 480), boxes=Boxes.empty()).stem
+    'cats/a'
+    >>> Labelled(name="../a.jpg", size=(640, 480), boxes=Boxes.empty())
+    Traceback (most recent call last):
+    wsl.errors.UserError: image name '../a.jpg' leads out of its folder, expected a path below it such as cats/a.jpg
+    """
+
+    name: str
+    size: tuple[int, int]
+    boxes: Boxes
+
+    def __post_init__(self) -> None:
+        parts = PurePosixPath(self.name.replace("\\", "/")).parts
+        # A Windows drive (C:) leads out too, whatever system reads the file.
+        if not parts or parts[0] == "/" or ".." in parts or parts[0][1:2] == ":" or "\0" in self.name:
+            raise UserError(
+                f"image name {self.name!r} leads out of its folder, expected a path below it such as cats/a.jpg"
+            )
+        if min(self.size) < 1:
+            raise UserError(f"{self.name}: size is {self.size}, expected (width, height) in pixels, each 1 or more")
+
+    @property
+    def stem(self) -> str:
+        """The name without its last suffix."""
+        return str(PurePosixPath(self.name).with_suffix(""))
+
+
+def common_root(paths: Iterable[Path]) -> Path:
+    """The deepest folder that holds all images.
+
+    Raises:
+        UserError: there is no image, or no such folder (drives of Windows).
+
+    >>> common_root([Path("photos/cats/a.jpg"), Path("photos/dogs/b.jpg")]).as_posix()
+    'photos'
+    """
+    root: str | None = None
+    try:
+        for path in paths:
+            folder = os.path.normpath(path.parent)
+            root = folder if root is None else os.path.commonpath([root, folder]) or "."
+    except ValueError as error:
+        raise UserError(f"the images lie below no common folder ({error}): give it with --image-root") from error
+    if root is None:
+        raise UserError("no image to export, expected at least one localization")
+    return Path(root)
+
+
+def from_localization(found: Localization, root: Path) -> Labelled:
+    """A localization under the name that its image has below ``root``.
+
+    Raises:
+        UserError: the image lies elsewhere.
+
+    >>> found = Localization(path="photos/cats/a.jpg", size=(4, 2), scores={}, boxes=Boxes.empty())
+    >>> from_localization(found, Path("photos")).name
+    'cats/a.jpg'
+    """
+    try:
+        name = Path(os.path.normpath(found.path)).relative_to(os.path.normpath(root))
+    except ValueError:
+        raise UserError(f"{found.path} does not lie below {root}: give its folder with --image-root") from None
+    return Labelled(name=name.as_posix(), size=found.size, boxes=found.boxes)
+
+
+def to_localization(labelled: Labelled, root: Path) -> Localization:
+    """What a file says of an image as a localization: of each class the best box's score stands for the class.
+
+    >>> boxes = Boxes(xyxy=[[0, 0, 1, 1], [0, 0, 2, 2]], labels=["cat", "cat"], scores=[0.5, 0.75])
+    >>> to_localization(Labelled(name="a.jpg", size=(4, 2), boxes=boxes), Path("photos")).scores
+    {'cat': 0.75}
+    """
+    boxes = labelled.boxes
+    scores: dict[str, float] = {}
+    for label, score in sorted(zip(boxes.labels, boxes.scores.tolist(), strict=True), key=lambda pair: -pair[1]):
+        scores.setdefault(label, score)
+    return Localization(path=root / labelled.name, size=labelled.size, scores=scores, boxes=boxes)
+
+
+def class_index(classes: Sequence[str]) -> dict[str, int]:
+    """The number of each class, from 0.
+
+    Raises:
+        UserError: no class at all.
+
+    >>> class_index(["cat", "dog"])
+    {'cat': 0, 'dog': 1}
+    """
+    if not classes:
+        raise UserError("no class to export: nothing was localized; give the names with --classes")
+    return {name: number for number, name in enumerate(classes)}
+
+
+def number_of(label: str, index: dict[str, int], where: str) -> int:
+    """The number of one class.
+
+    Raises:
+        UserError: it has none.
+
+    >>> number_of("dog", {"cat": 0, "dog": 1}, "a.jpg")
+    1
+    """
+    if label not in index:
+        known = ", ".join(list(index)[:40])
+        raise UserError(f"{where}: class {label!r} is not among those to export, expected some of: {known}")
+    return index[label]

@@ -1,0 +1,97 @@
+"""LabelMe's JSON, one file an image, rectangles by two corners."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from wsl.errors import UserError
+from wsl.files import write_text
+from wsl.formats.exchange.labelled import Labelled, class_index, number_of
+from wsl.formats.exchange.parsing import boxes_of, load_json, number, rows_of
+from wsl.formats.exchange.voc import Stems
+
+_EXPECTED = "LabelMe's shapes, imagePath, imageWidth and imageHeight"
+
+
+def write_labelme(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
+    """``<image>.json`` beside where the image lies below ``out``, as LabelMe opens it together with the image.
+
+    With ``scores`` each shape has its score as its description.
+
+    Raises:
+        UserError: a class that is not listed, or two images that would share a file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     dog = boxes_of([("dog", 1.0, (0, 2, 4, 6))])
+    ...     _ = write_labelme([Labelled(name="a.jpg", size=(8, 8), boxes=dog)], Path(folder), ["dog"])
+    ...     [found.boxes.labels for found in read_labelme(Path(folder))]
+    [('dog',)]
+    """
+    index = class_index(classes)
+    stems = Stems(".json")
+    for image in images:
+        shapes: list[dict[str, Any]] = []
+        for label, score, (x0, y0, x1, y1) in rows_of(image.boxes):
+            number_of(label, index, image.name)
+            shapes.append(
+                {
+                    "label": label,
+                    "points": [[x0, y0], [x1, y1]],
+                    "group_id": None,
+                    "description": f"{score:.9g}" if scores else "",
+                    "shape_type": "rectangle",
+                    "flags": {},
+                    "mask": None,
+                }
+            )
+        document: dict[str, Any] = {
+            "version": "5.5.0",
+            "flags": {},
+            "shapes": shapes,
+            "imagePath": PurePosixPath(image.name).name,
+            "imageData": None,
+            "imageHeight": image.size[1],
+            "imageWidth": image.size[0],
+        }
+        write_text(out / f"{stems.take(image)}.json", json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    return out
+
+
+def read_labelme(path: Path) -> Iterator[Labelled]:
+    """The images and rectangles of a folder of LabelMe's files, by name; other shapes count by their bounds.
+
+    Raises:
+        UserError: no such file, or a shape without its label or points.
+    """
+    files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+    if not files:
+        raise UserError(f"{path}: no .json file in it, expected {_EXPECTED}")
+    root = path if path.is_dir() else path.parent
+    for file in files:
+        document = load_json(file, _EXPECTED)
+        if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
+            raise UserError(f"{file}: has no list of shapes; expected {_EXPECTED}")
+        size = tuple(int(number(document.get(f"image{side}"), f"{file}: image{side}")) for side in ("Width", "Height"))
+        image = PurePosixPath(str(document.get("imagePath") or f"{file.stem}.jpg").replace("\\", "/"))
+        folder = PurePosixPath(file.relative_to(root).as_posix()).parent
+        rows = [_row(shape, file) for shape in document["shapes"]]
+        yield Labelled(name=str(folder / image), size=(size[0], size[1]), boxes=boxes_of(rows))
+
+
+def _row(shape: Any, file: Path) -> tuple[str, float, tuple[float, float, float, float]]:
+    points = shape.get("points") if isinstance(shape, dict) else None
+    label = shape.get("label") if isinstance(shape, dict) else None
+    if not isinstance(label, str) or not isinstance(points, list) or len(points) < 2:
+        raise UserError(f"{file}: a shape has no label or fewer than two points; expected {_EXPECTED}")
+    if not all(isinstance(point, list) and len(point) == 2 for point in points):
+        raise UserError(f"{file}: {label} has the points {points!r:.80}, expected [[x, y], [x, y]]")
+    xs, ys = ([number(point[axis], f"{file}: a point of {label}") for point in points] for axis in (0, 1))
+    try:
+        score = float(shape.get("description") or 1.0)
+    except ValueError:
+        score = 1.0  # somebody's words
+    return label, score, (min(xs), min(ys), max(xs), max(ys))

@@ -1,0 +1,130 @@
+"""Reading JSON, XML and text that strangers wrote: every surprise is one clear line."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as Writing
+from xml.etree.ElementTree import ParseError
+
+import numpy as np
+from defusedxml import DefusedXmlException, ElementTree
+
+from wsl.boxes import Boxes
+from wsl.errors import UserError
+
+# What XML 1.0 has no way to write, not even escaped.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def load_json(path: Path, expected: str) -> Any:
+    """A JSON document.
+
+    Raises:
+        UserError: it cannot be read or is not JSON.
+    """
+    try:
+        return json.loads(read_text(path, expected))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON ({error}); expected {expected}") from error
+
+
+def load_xml(path: Path, expected: str) -> Any:
+    """The root of an XML document without entities.
+
+    Raises:
+        UserError: it cannot be read, is not well-formed, or declares entities.
+    """
+    try:
+        return ElementTree.fromstring(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from error
+    except DefusedXmlException as error:
+        raise UserError(f"{path}: refused, it declares XML entities; expected {expected}") from error
+    except (ParseError, ValueError, LookupError) as error:
+        raise UserError(f"{path}: not well-formed XML ({error}); expected {expected}") from error
+
+
+def read_text(path: Path, expected: str) -> str:
+    """A UTF-8 text file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text; expected {expected}") from error
+
+
+def xml_bytes(root: Writing.Element, *, declared: bool = True) -> bytes:
+    """An XML document, indented, with or without the line that says so.
+
+    Raises:
+        UserError: a name holds a character that XML cannot write.
+
+    >>> element = Writing.Element("a", name="cat & dog")
+    >>> xml_bytes(element).splitlines()[-1]
+    b'<a name="cat &amp; dog" />'
+    """
+    for element in root.iter():
+        for text in (element.text or "", *element.attrib.values()):
+            if _NOT_XML.search(text):
+                raise UserError(f"{text!r} holds a character that XML cannot write: rename the file or the class")
+    Writing.indent(root)
+    return bytes(Writing.tostring(root, encoding="utf-8", xml_declaration=declared)) + b"\n"
+
+
+def number(value: Any, what: str) -> float:
+    """A finite number.
+
+    Raises:
+        UserError: it is none.
+
+    >>> number("1.5", "x")
+    1.5
+    """
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        result = math.nan
+    if isinstance(value, bool) or not math.isfinite(result):
+        raise UserError(f"{what} is {value!r}, expected a number")
+    return result
+
+
+def boxes_of(rows: Iterable[tuple[str, float, tuple[float, float, float, float]]]) -> Boxes:
+    """Boxes from (label, score, xyxy) rows.
+
+    Raises:
+        UserError: a box is inverted.
+
+    >>> boxes_of([("dog", 0.5, (0, 0, 2, 1))]).labels
+    ('dog',)
+    """
+    listed = list(rows)
+    return Boxes(
+        xyxy=np.array([xyxy for _, _, xyxy in listed], np.float32).reshape(-1, 4),
+        labels=tuple(label for label, _, _ in listed),
+        scores=np.array([score for _, score, _ in listed], np.float32),
+    )
+
+
+def rows_of(boxes: Boxes) -> Iterable[tuple[str, float, tuple[float, float, float, float]]]:
+    """The inverse of `boxes_of`: (label, score, xyxy) a box, as Python's own numbers.
+
+    >>> list(rows_of(boxes_of([("dog", 0.5, (0, 0, 2, 1))])))
+    [('dog', 0.5, (0.0, 0.0, 2.0, 1.0))]
+    """
+    return zip(boxes.labels, boxes.scores.tolist(), map(_four, boxes.xyxy.tolist()), strict=True)
+
+
+def _four(row: list[float]) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = row
+    return x0, y0, x1, y1

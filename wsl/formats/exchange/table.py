@@ -1,0 +1,81 @@
+"""A CSV with a row a box, for spreadsheets and scripts."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from wsl.errors import UserError
+from wsl.files import replacing
+from wsl.formats.exchange.labelled import Labelled, class_index, number_of
+from wsl.formats.exchange.parsing import boxes_of, number, rows_of
+
+COLUMNS = ("image", "width", "height", "label", "score", "x0", "y0", "x1", "y1")
+
+
+def write_table(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = True) -> Path:
+    """``boxes.csv``: image, its size, class, score and half-open corners; an image without a box has one row.
+
+    Without ``scores`` that column is empty.
+
+    Raises:
+        UserError: a class that is not listed.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     dog = boxes_of([("dog", 0.5, (0, 2, 4, 6))])
+    ...     file = write_table([Labelled(name="a.jpg", size=(8, 8), boxes=dog)], Path(folder), ["dog"])
+    ...     file.read_text(encoding="utf-8").splitlines()[1]
+    'a.jpg,8,8,dog,0.5,0.0,2.0,4.0,6.0'
+    """
+    index = class_index(classes)
+    path = out / "boxes.csv"
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for image in images:
+            if not len(image.boxes):
+                writer.writerow([image.name, *image.size, *[""] * 6])
+            for label, score, xyxy in rows_of(image.boxes):
+                number_of(label, index, image.name)
+                writer.writerow([image.name, *image.size, label, f"{score:.9g}" if scores else "", *xyxy])
+    return path
+
+
+def read_table(path: Path) -> Iterator[Labelled]:
+    """The images and boxes of a CSV with these columns; rows of one image stand together.
+
+    Raises:
+        UserError: no such file, a column missing, a value that is no number, or an image in two places.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, strict=True)
+            missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
+            if missing:
+                raise UserError(f"{path}: has no column {missing[0]!r}, expected {', '.join(COLUMNS)}")
+            seen: set[str] = set()
+            for name, group in itertools.groupby(rows, key=lambda row: str(row["image"])):
+                if name in seen:
+                    raise UserError(f"{path}: {name} stands in two places, expected its rows together: sort the file")
+                seen.add(name)
+                yield _image(name, list(group), path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a CSV of boxes") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not CSV ({error}); expected {', '.join(COLUMNS)}") from error
+
+
+def _image(name: str, rows: list[dict[str, Any]], path: Path) -> Labelled:
+    width, height = (int(number(rows[0][side], f"{path}: {side} of {name}")) for side in ("width", "height"))
+    boxes = []
+    for row in rows:
+        if row["label"] in ("", None):
+            continue
+        x0, y0, x1, y1 = (number(row[edge], f"{path}: {edge} of {name}") for edge in COLUMNS[-4:])
+        score = number(row["score"], f"{path}: score of {name}") if row["score"] else 1.0
+        boxes.append((str(row["label"]), score, (x0, y0, x1, y1)))
+    return Labelled(name=name, size=(width, height), boxes=boxes_of(boxes))

@@ -1,0 +1,143 @@
+"""Pascal VOC's XML, one file an image: pixels count from 1, and both corners are inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from xml.etree import ElementTree
+
+from wsl.errors import UserError
+from wsl.files import replacing, write_text
+from wsl.formats.exchange.labelled import Labelled, class_index, number_of
+from wsl.formats.exchange.parsing import boxes_of, load_xml, number, rows_of, xml_bytes
+
+_EDGES = ("xmin", "ymin", "xmax", "ymax")
+
+
+def write_voc(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
+    """``Annotations/<image>.xml`` and the list ``ImageSets/Main/all.txt``, as VOC's tools and torchvision read them.
+
+    Coordinates are whole pixels, each edge rounded, a box at least one pixel wide. With ``scores`` an object has a
+    ``<score>``, which VOC does not know and its tools pass over.
+
+    Raises:
+        UserError: a class that is not listed, two images that would share a file, or a name that XML or VOC's list
+            of images cannot hold.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     dog = boxes_of([("dog", 1.0, (0.2, 2, 4, 6))])
+    ...     _ = write_voc([Labelled(name="a.jpg", size=(8, 8), boxes=dog)], Path(folder), ["dog"])
+    ...     [found.boxes.xyxy.tolist() for found in read_voc(Path(folder))]
+    [[[0.0, 2.0, 4.0, 6.0]]]
+    """
+    index = class_index(classes)
+    folder = out / "Annotations"
+    stems = Stems(".xml")
+    for image in images:
+        stem = stems.take(image)
+        if stem != stem.strip() or len(stem.splitlines()) != 1:
+            raise UserError(f"{image.name!r}: a line of VOC's list of images cannot hold it, expected no such blanks")
+        root = ElementTree.Element("annotation")
+        path = PurePosixPath(image.name)
+        _add(root, "folder", str(path.parent) if path.parent.name else "")
+        _add(root, "filename", path.name)
+        size = _add(root, "size")
+        for field, value in zip(("width", "height", "depth"), (*image.size, 3), strict=True):
+            _add(size, field, value)
+        _add(root, "segmented", 0)
+        for label, score, xyxy in rows_of(image.boxes):
+            number_of(label, index, image.name)
+            element = _add(root, "object")
+            for field, text in (("name", label), ("pose", "Unspecified"), ("truncated", "0"), ("difficult", "0")):
+                _add(element, field, text)
+            box = _add(element, "bndbox")
+            for field, edge in zip(_EDGES, _whole(xyxy, image.size), strict=True):
+                _add(box, field, edge)
+            if scores:
+                _add(element, "score", repr(score))
+        with replacing(folder / f"{stem}.xml") as temporary:
+            temporary.write_bytes(xml_bytes(root))
+    write_text(out / "ImageSets" / "Main" / "all.txt", "".join(f"{stem}\n" for stem in stems.taken))
+    return folder
+
+
+def read_voc(path: Path) -> Iterator[Labelled]:
+    """The images and boxes of a folder of VOC XML files (or of the ``Annotations`` in it), by name.
+
+    Raises:
+        UserError: no such file, not VOC's XML, or an object without its name or box.
+    """
+    folder = path / "Annotations" if (path / "Annotations").is_dir() else path
+    files = sorted(folder.rglob("*.xml"))
+    if not files:
+        raise UserError(f"{path}: no .xml file in it, expected VOC annotations")
+    for file in files:
+        yield _read(file, PurePosixPath(file.relative_to(folder).as_posix()).parent)
+
+
+class Stems:
+    """Names of the files that stand beside images, one an image: two images never share one.
+
+    >>> from wsl.boxes import Boxes
+    >>> Stems(".xml").take(Labelled(name="cats/a.jpg", size=(4, 2), boxes=Boxes.empty()))
+    'cats/a'
+    """
+
+    def __init__(self, suffix: str) -> None:
+        self.suffix = suffix
+        self.taken: dict[str, str] = {}
+        self._folded: dict[str, str] = {}
+
+    def take(self, image: Labelled) -> str:
+        """The stem for an image.
+
+        Raises:
+            UserError: another image has it, on a system that tells no upper case from lower case or on all.
+        """
+        other = self._folded.get(image.stem.casefold())
+        if other is not None:
+            raise UserError(f"{other} and {image.name} would both become {image.stem}{self.suffix}: rename one of them")
+        self._folded[image.stem.casefold()] = self.taken[image.stem] = image.name
+        return image.stem
+
+
+def _whole(xyxy: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Edges rounded to whole pixels inside the image, at least one apart, in VOC's count."""
+    x0, x1 = _edges(xyxy[0], xyxy[2], size[0])
+    y0, y1 = _edges(xyxy[1], xyxy[3], size[1])
+    return x0 + 1, y0 + 1, x1, y1
+
+
+def _edges(low: float, high: float, side: int) -> tuple[int, int]:
+    first = min(max(round(low), 0), side - 1)
+    return first, min(max(round(high), first + 1), side)
+
+
+def _add(parent: ElementTree.Element, name: str, text: object = None) -> ElementTree.Element:
+    element = ElementTree.SubElement(parent, name)
+    element.text = None if text is None else str(text)
+    return element
+
+
+def _read(file: Path, folder: PurePosixPath) -> Labelled:
+    root = load_xml(file, "a VOC annotation")
+    width, height = (int(number(root.findtext(f"size/{side}"), f"{file}: {side}")) for side in ("width", "height"))
+    rows = []
+    for element in root.iterfind("object"):
+        label = element.findtext("name") or ""
+        if not label.strip():
+            raise UserError(f"{file}: an object has no <name>, expected the name of its class")
+        x0, y0, x1, y1 = _box(element, file)
+        score = number(element.findtext("score", "1"), f"{file}: score of {label}")
+        rows.append((label, score, (x0 - 1, y0 - 1, x1, y1)))
+    name = root.findtext("filename") or f"{file.stem}.jpg"
+    return Labelled(
+        name=str(folder / PurePosixPath(name.replace("\\", "/")).name), size=(width, height), boxes=boxes_of(rows)
+    )
+
+
+def _box(element: Any, file: Path) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = (number(element.findtext(f"bndbox/{edge}"), f"{file}: {edge}") for edge in _EDGES)
+    return x0, y0, x1, y1

@@ -1,0 +1,59 @@
+"""One table in the styles that people paste: Markdown, LaTeX, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Literal
+
+TableStyle = Literal["markdown", "latex", "csv"]
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{character: rf"\{character}" for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "–": "--",
+}
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int], style: TableStyle) -> str:
+    """A table as text; the columns whose numbers are in ``left`` are left-aligned, the others right-aligned.
+
+    LaTeX is a ``tabular`` with the rules of the booktabs package.
+
+    >>> print(format_table(["metric", "value"], [["mAP", "0.9"]], (0,), "markdown"))
+    | metric | value |
+    | :----- | ----: |
+    | mAP    |   0.9 |
+    """
+    formats = {"markdown": _markdown, "latex": _latex, "csv": _csv}
+    return formats[style](header, [[cell.replace("\n", " ") for cell in row] for row in rows], left)
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    cells = [[cell.replace("|", r"\|") for cell in row] for row in (header, *rows)]
+    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+    aligned = [
+        [
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in cells
+    ]
+    rule = [":" + "-" * (width - 1) if i in left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (aligned[0], rule, *aligned[1:]))
+
+
+def _latex(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    columns = "".join("l" if i in left else "r" for i in range(len(header)))
+    lines = [" & ".join("".join(_LATEX.get(c, c) for c in cell) for cell in row) + r" \\" for row in (header, *rows)]
+    top, bottom = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"], [r"\bottomrule", r"\end{tabular}"]
+    return "\n".join([*top, lines[0], r"\midrule", *lines[1:], *bottom])
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue().rstrip("\n")

@@ -1,0 +1,157 @@
+"""Models as files that run without this toolkit: torch.export's and ONNX, batch and image size left open."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from wsl import config
+from wsl.errors import RunError, UserError
+from wsl.files import replacing
+from wsl.models.fuse import fuse_batch_norm
+from wsl.models.gradient_head import GradientHead
+from wsl.models.localizer import Localizer
+
+METADATA_KEY = "wsl-toolkit"
+INPUT, OUTPUTS = "images", ("scores", "maps")
+# The newest that onnxruntime 1.20 reads, and every network here can be written in.
+_OPSET = 20
+# Of logits around ten; a fused batch norm and another order of sums stay well below it.
+_TOLERANCE = 1e-3
+_SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
+
+
+def export_model(
+    model: Localizer, path: Path, kind: Literal["onnx", "torch"], *, image_size: int | None = None
+) -> float:
+    """Write a model as ONNX or as torch.export's program, and say how far its outputs are from the model's.
+
+    The input ``images`` is (N, 3, H, W), normalised with the mean and standard deviation in the metadata; the outputs
+    are ``scores`` (N, K) and ``maps`` (N, K, h, w). N, H and W are left open. The metadata (`METADATA_KEY`) is JSON:
+    classes, preprocessing, whether scores are for a sigmoid or a softmax, and where the cells of a map look. The
+    result is the largest absolute difference over a batch of another size than the one that was traced.
+
+    Raises:
+        UserError: a head without class maps, another suffix than .onnx or .pt2, the onnx extra is missing, or the
+            network cannot be traced with open sizes.
+        RunError: the exported model computes something else.
+    """
+    if path.suffix != _SUFFIXES[kind]:
+        raise UserError(
+            f"{path} is to be a model in the format {kind}: expected a name that ends with {_SUFFIXES[kind]}"
+        )
+    if isinstance(model.head, GradientHead):
+        raise UserError(
+            f"{model.recipe.pooling} has no class maps of its own, and gradient maps cannot be exported: train a "
+            "pooling of class maps such as gap, or export model.head.classifier yourself"
+        )
+    side = image_size or model.preprocessing.image_size
+    net = _Outputs(fuse_batch_norm(model))
+    generator = torch.Generator().manual_seed(0)
+    example = torch.randn((2, 3, side, side), generator=generator)
+    program = _trace(net, example, model)
+    other = torch.randn((3, 3, side + 64, side), generator=generator)
+    with torch.no_grad(), replacing(path) as temporary:
+        expected = net(other)
+        if kind == "torch":
+            torch.export.save(program, temporary, extra_files={METADATA_KEY: describe(model)})
+            found = torch.export.load(temporary).module()(other)
+        else:
+            _save_onnx(program, temporary, describe(model))
+            outputs = session(temporary).run(None, {INPUT: other.numpy()})
+            found = tuple(torch.from_numpy(np.asarray(output)) for output in outputs)
+        difference = max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
+        if not difference <= _TOLERANCE:
+            raise RunError(
+                f"the exported model is off by {difference:.2g}, expected at most {_TOLERANCE:g}: not written"
+            )
+    return difference
+
+
+def describe(model: Localizer) -> str:
+    """What a reader of the exported file needs to know, as JSON.
+
+    >>> model = Localizer("tinynet", classes=["cat", "dog"], weights="none")
+    >>> json.loads(describe(model))["classes"]
+    ['cat', 'dog']
+    """
+    preprocessing = json.loads(config.to_json(model.preprocessing))
+    grid = model.grid
+    document = {
+        "classes": list(model.classes),
+        "preprocessing": preprocessing,
+        "multi_label": model.recipe.multi_label,
+        "pooling": model.recipe.pooling,
+        "grid": None if grid is None else {"stride": grid.stride, "start": grid.start},
+    }
+    return json.dumps(document, ensure_ascii=False)
+
+
+def session(path: Path) -> Any:
+    """An onnxruntime session of a model file, on one core: whoever runs it decides how many run side by side.
+
+    Raises:
+        UserError: the onnx extra is missing, or the file is no ONNX model.
+    """
+    onnxruntime = _import("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no class of their own
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be run ({reason}): expected an ONNX model of wsl-export") from error
+
+
+class _Outputs(nn.Module):
+    """The model as the exporters like it: a plain pair of tensors."""
+
+    def __init__(self, model: Localizer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        scores, maps = self.model(images)
+        return scores, maps
+
+
+def _trace(net: nn.Module, example: torch.Tensor, model: Localizer) -> torch.export.ExportedProgram:
+    free = torch.export.Dim.DYNAMIC
+    try:
+        with torch.no_grad():
+            return torch.export.export(net.eval(), (example,), dynamic_shapes=({0: free, 2: free, 3: free},))
+    except Exception as error:  # torch.export has a dozen kinds, most of them private
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(
+            f"{model.recipe.backbone} cannot be exported with open sizes ({reason}): expected a network of "
+            "convolutions, such as a ResNet or MobileNet"
+        ) from error
+
+
+def _save_onnx(program: torch.export.ExportedProgram, path: Path, description: str) -> None:
+    _import("onnx")
+    _import("onnxscript")
+    with warnings.catch_warnings():
+        # The exporter warns of its own and its libraries' coming changes.
+        warnings.simplefilter("ignore")
+        converted = torch.onnx.export(
+            program, dynamo=True, opset_version=_OPSET, input_names=[INPUT], output_names=OUTPUTS, verbose=False
+        )
+    assert converted is not None
+    converted.model.metadata_props[METADATA_KEY] = description
+    converted.save(str(path), external_data=False)
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError("ONNX needs the onnx extra: pip install 'wsl-toolkit[onnx]'") from error

@@ -1,0 +1,155 @@
+"""Hand boxes, masks or a model on to another tool."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wsl.boxes import Boxes
+from wsl.config import ExportConfig
+from wsl.data import image_size
+from wsl.errors import UserError
+from wsl.files import replacing
+from wsl.formats import LocalizationWriter, read_localizations
+from wsl.formats.exchange import FORMATS
+from wsl.formats.exchange.labelled import Labelled, common_root, from_localization, to_localization
+from wsl.formats.exchange.masks import write_coco_masks, write_voc_masks
+from wsl.progress import track
+from wsl.results import Localization
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult:
+    """What was written: its place and how much of it; for a model, how far its outputs are from PyTorch's."""
+
+    path: Path
+    images: int = 0
+    boxes: int = 0
+    max_difference: float | None = None
+
+
+def export(config: ExportConfig) -> ExportResult:
+    """Write the boxes, masks or model of ``config.source`` in another format.
+
+    Raises:
+        UserError: the source cannot be read, or holds a name that the format cannot.
+    """
+    if config.format in ("onnx", "torch"):
+        from wsl.models import load
+        from wsl.models.export import export_model
+
+        difference = export_model(load(config.source), config.out, config.format, image_size=config.image_size)
+        return ExportResult(path=config.out, max_difference=difference)
+    if config.out.exists() and not config.out.is_dir():
+        raise UserError(f"{config.out} is a file: expected a folder for the files")
+    source = _Source(config)
+    if config.format == "voc-masks":
+        path = write_voc_masks(source.localized(), config.out, source.classes, threshold=config.threshold)
+    elif config.format == "coco-masks":
+        path = write_coco_masks(
+            source.localized(), config.out, source.classes, threshold=config.threshold, reference=config.reference
+        )
+    elif config.format == "wsl":
+        path = _write_localizations(source, config.out)
+    else:
+        path = FORMATS[config.format].write(source.labelled(), config.out, source.classes, **_options(config))
+    return ExportResult(path=path, images=source.images, boxes=source.boxes)
+
+
+class _Source:
+    """What is exported. It is gone through twice, for names and classes and then to be written; nothing is kept."""
+
+    def __init__(self, config: ExportConfig) -> None:
+        self.config = config
+        self.images = self.boxes = self._count = 0
+        self.root = config.image_root or self._default_root()
+        labels: set[str] = set()
+        for image, _ in self._read(maps=False):
+            self._count += 1
+            labels.update(image.boxes.labels)
+        self.classes = config.classes or tuple(sorted(labels))
+
+    def labelled(self) -> Iterator[Labelled]:
+        """Each image and its boxes."""
+        return (image for image, _ in self._counted(maps=False))
+
+    def localized(self) -> Iterator[tuple[Labelled, Localization]]:
+        """Each image with its maps.
+
+        Raises:
+            UserError: the source is another tool's, which has none.
+        """
+        if self.config.source_format != "wsl":
+            raise UserError(f"masks are made of maps, which {self.config.source_format} has not: give localizations")
+        return self._counted(maps=True)
+
+    def _counted(self, *, maps: bool) -> Iterator[tuple[Labelled, Localization]]:
+        seen: set[str] = set()
+        for image, found in track(self._read(maps=maps), "export", self._count):
+            if image.name in seen:
+                raise UserError(f"{image.name} comes twice, expected each image once: remove one of its records")
+            seen.add(image.name)
+            if self.config.copy_images:
+                self._copy(image)
+            yield image, found
+            self.images += 1
+            self.boxes += len(image.boxes)
+
+    def _read(self, *, maps: bool) -> Iterator[tuple[Labelled, Localization]]:
+        config = self.config
+        if config.source_format == "wsl":
+            for found in read_localizations(config.source, maps=maps):
+                kept = dataclasses.replace(found, boxes=_above(found.boxes, config.min_score))
+                yield from_localization(kept, self.root), kept
+            return
+        read = FORMATS[config.source_format].read
+        assert read is not None
+        for image in read(config.source, image_size):
+            kept_image = dataclasses.replace(image, boxes=_above(image.boxes, config.min_score))
+            yield kept_image, to_localization(kept_image, self.root)
+
+    def _default_root(self) -> Path:
+        config = self.config
+        if config.source_format == "wsl":
+            return common_root(found.path for found in read_localizations(config.source, maps=False))
+        folder = config.source if config.source.is_dir() else config.source.parent
+        images = folder / (FORMATS[config.source_format].images or ".")
+        return images if images.is_dir() else folder
+
+    def _copy(self, image: Labelled) -> None:
+        source = self.root / image.name
+        folder = "JPEGImages" if self.config.format == "voc-masks" else _image_folder(self.config.format)
+        target = self.config.out / folder / image.name
+        if not source.is_file():
+            raise UserError(f"{source}: no such image to copy, give the folder of the images with --image-root")
+        if target.exists() and target.samefile(source):
+            return
+        with replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def _image_folder(name: str) -> str:
+    known = FORMATS.get(name)
+    return "images" if known is None or known.images is None else known.images
+
+
+def _above(boxes: Boxes, score: float) -> Boxes:
+    return boxes if score == 0 else boxes.select(boxes.scores >= score)
+
+
+def _options(config: ExportConfig) -> dict[str, Any]:
+    """What the format's writer is told beside the boxes."""
+    if config.format == "coco-results":
+        return {"reference": config.reference}
+    return {} if config.scores is None else {"scores": config.scores}
+
+
+def _write_localizations(source: _Source, out: Path) -> Path:
+    with LocalizationWriter(out) as writer:
+        for image in source.labelled():
+            writer.write(to_localization(image, source.root))
+    return writer.path
