@@ -67,6 +67,7 @@ def run(name: str, row: str, settings: dict[str, Any], args: argparse.Namespace)
         flags += ["--protocol", protocol] if protocol != "default" else []
         command("evaluate", [*flags, "--plots"])
         reports[protocol] = json.loads((place / "evaluation.json").read_text(encoding="utf-8"))
+        reports[protocol]["seconds"] = json.loads((place / "seconds.json").read_text(encoding="utf-8"))
     return reports
 
 

@@ -49,7 +49,7 @@ class EvaluateConfig:
 
     data: DataConfig
     out: Path
-    """Results folder: evaluation.json and evaluation.md."""
+    """Results folder: evaluation.json, evaluation.md, seconds.json, and plots/ when asked for."""
     split: str = "val"
     """Split of the annotations to evaluate on."""
     predictions: Path | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsl.config import EvaluateConfig
@@ -26,6 +27,8 @@ log = logging.getLogger("wsl")
 
 def evaluate(config: EvaluateConfig) -> EvaluationReport:
     """All metrics of one split that have their inputs; also written to ``evaluation.json`` and ``evaluation.md``.
+
+    Where the run time went stands in ``seconds.json``.
 
     With ``config.select_threshold`` the boxes are drawn with the threshold and rule that are best on that split, which
     are kept as ``boxes.json`` in ``config.out`` and in the model's run folder. With ``config.plots`` pictures go to
@@ -74,9 +77,16 @@ def evaluate(config: EvaluateConfig) -> EvaluationReport:
     )
     if report.missing:
         log.warning("%d of %d images of split %s have no localization", report.missing, len(samples), config.split)
-    write_text(config.out / "evaluation.json", json.dumps(report.to_json(), indent=2) + "\n")
-    write_text(config.out / "evaluation.md", report_table(report) + "\n")
+    _write(config.out, report)
     return report
+
+
+def _write(folder: Path, report: EvaluationReport) -> None:
+    """The report, which two runs of one evaluation give alike, and the run time, which they do not."""
+    write_text(folder / "evaluation.json", json.dumps(report.to_json(), indent=2) + "\n")
+    write_text(folder / "evaluation.md", report_table(dataclasses.replace(report, seconds={})) + "\n")
+    seconds = {name: round(spent, 3) for name, spent in report.seconds.items()}
+    write_text(folder / "seconds.json", json.dumps(seconds, indent=2) + "\n")
 
 
 def _plots(config: EvaluateConfig) -> Plots | None:
