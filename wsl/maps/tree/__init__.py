@@ -6,7 +6,8 @@ neighbours' parts (`parts`); a part's state is written down whenever it is about
 which it stood. `outlines` and `levels` read those records.
 
 Importing one of these modules loads numba (half a second); the first call of a function compiles it, and the compiled
-code is kept on disk. What is kept knows its own file only: a compiled function calls none of another file.
+code is kept on disk. What is kept knows its own file only: a compiled function calls none of another file, and whoever changes
+a table of `rings` or a column of `parts` deletes the compiled code (``__pycache__/*.nb?``).
 
 Source: Najman & Couprie, Building the Component Tree in Quasi-Linear Time, IEEE TIP 2006.
 """
