@@ -96,7 +96,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
             [
                 *DATA,
                 *("out", "split", "predictions", "predictions_format", "weights", "local_weights"),
-                *("protocol", "select_threshold", "plots", "report_classes"),
+                *("protocol", "select_threshold", "plots", "table", "report_classes"),
                 *BOXES,
                 *("refine", "image_size", "batch_size"),
                 *RUNTIME,

@@ -17,6 +17,7 @@ import torch
 
 from wsl.boxes import Boxes, FloatArray
 from wsl.config import BoxConfig, PickConfig, Preprocessing, Refine, RuntimeConfig
+from wsl.config.shared import DEFAULT_THRESHOLDS
 from wsl.data import Geometry, find_images, fit, read_image, to_tensor
 from wsl.errors import BadImageError, UserError
 from wsl.maps import boxes_from_map, non_max_suppression, peak, random_walk
@@ -75,7 +76,9 @@ class Predictor:
         image_size: int | None = None,
     ) -> None:
         self.pick, self.runtime = pick or PickConfig(), runtime or RuntimeConfig()
-        self.boxes = (boxes or BoxConfig()).settled()
+        if refine not in DEFAULT_THRESHOLDS:
+            raise UserError(f"refine is {refine!r}, expected {' or '.join(DEFAULT_THRESHOLDS)}")
+        self.boxes = (boxes or BoxConfig()).settled(DEFAULT_THRESHOLDS[refine])
         self.skipped: list[Path] = []
         self.preprocessing = _resized(model.preprocessing, image_size)
         self.device = choose_device(self.runtime.device)
