@@ -87,7 +87,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
             [
                 *("sources", "weights", "out", "local_weights", "top_k", "score_threshold", "classes"),
                 *BOXES,
-                *("heatmaps", "maps", "refine", "image_size", "batch_size"),
+                *("heatmaps", "maps", "refine", "image_size", "batch_size", "dry_run"),
                 *RUNTIME,
             ],
         ),
@@ -105,8 +105,16 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
         (
             config.VisualizeConfig,
             [
-                *("predictions", "out", "data", "split", "images", "sheet", "per_class", "file_format"),
+                *("predictions", "out", "data", "split", "report", "evaluation"),
+                *("images", "sheet", "per_class", "file_format"),
                 *("columns", "rows", "limit", "opacity", "color_map"),
+            ],
+        ),
+        (
+            config.ExportConfig,
+            [
+                *("source", "format", "out", "source_format", "classes", "min_score", "scores", "image_root"),
+                *("copy_images", "reference", "threshold", "image_size"),
             ],
         ),
     ],
