@@ -1,7 +1,7 @@
 """The README's table "Evaluation": every localization metric of three heads on three data sets, one command.
 
-    python tests/benchmarks/localization_table.py shared/data --out runs/localization
-    python tests/benchmarks/localization_table.py shared/data --out runs/localization --sets coco --rows gap
+    python tests/benchmarks/localization_table.py DATA --out runs/localization
+    python tests/benchmarks/localization_table.py DATA --out runs/localization --sets coco --rows gap
 
 The first argument is the folder of development photographs (VOCdevkit, coco2017_subset, tiny-imagenet-wsol20.zip,
 weights). Each cell is one `wsl-train` with a frozen mobilenet_v2 and one `wsl-evaluate`, printed as they run; threshold
