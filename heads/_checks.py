@@ -1,5 +1,6 @@
 """Checks at the public door: what was given, what was expected, what to do."""
 
+import math
 import numbers
 from collections.abc import Sequence
 
@@ -137,6 +138,36 @@ def check_choice(value: str, name: str, choices: Sequence[str]) -> None:
     """
     if value not in choices:
         raise ValueError(f"{name} is {value!r}, expected {' or '.join(map(repr, choices))}")
+
+
+def check_exponent(p: object) -> float:
+    """A power average's exponent, above 0; infinity passes.
+
+    Raises:
+        TypeError, ValueError: no number, or not above 0.
+
+    >>> check_exponent(3)
+    3.0
+    """
+    number = check_number(p, "p")
+    if number <= 0:
+        raise ValueError(f"p is {number}, expected an exponent above 0: try p=3")
+    return number
+
+
+def check_eps(eps: object) -> float:
+    """The value that smaller ones count as, above 0.
+
+    Raises:
+        TypeError, ValueError: no number, or not above 0 and finite.
+
+    >>> check_eps(1e-6)
+    1e-06
+    """
+    number = check_number(eps, "eps")
+    if not 0 < number < math.inf:
+        raise ValueError(f"eps is {number}, expected a small number above 0: try eps=1e-6")
+    return number
 
 
 def check_non_negative(maps: Tensor, instead: str) -> None:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from heads._checks import accumulation_dtype, check_number
+from heads._checks import accumulation_dtype, check_eps, check_exponent
 from heads.downsampling._downsampling import Downsampling
 from heads.downsampling._views import mean_of, peak_of, place_counts, place_views
 from heads.downsampling._window import Size, Window, check_flag
@@ -50,8 +50,8 @@ def powerpool2d(
         if p.ndim != 0 or not p.is_floating_point():
             raise ValueError(f"p has shape {tuple(p.shape)} and {p.dtype}, expected a floating point scalar")
     else:
-        p = _check_p(p)
-    return _power(maps, window, p, _check_eps(eps), check_flag(count_include_pad, "count_include_pad"))
+        p = check_exponent(p)
+    return _power(maps, window, p, check_eps(eps), check_flag(count_include_pad, "count_include_pad"))
 
 
 def _power(maps: Tensor, window: Window, p: float | Tensor, eps: float, count_include_pad: bool) -> Tensor:
@@ -68,20 +68,6 @@ def _power(maps: Tensor, window: Window, p: float | Tensor, eps: float, count_in
         [torch.expm1(p * (log - peak)) for log in logs], place_counts(values, window, count_include_pad)
     )
     return (peak + torch.log1p(shortfall) / p).exp().to(maps.dtype)
-
-
-def _check_p(p: object) -> float:
-    number = check_number(p, "p")
-    if number <= 0:
-        raise ValueError(f"p is {number}, expected an exponent above 0: try p=3")
-    return number
-
-
-def _check_eps(eps: object) -> float:
-    number = check_number(eps, "eps")
-    if not 0 < number < math.inf:
-        raise ValueError(f"eps is {number}, expected a small number above 0: try eps=1e-6")
-    return number
 
 
 class PowerPool2d(Downsampling):
@@ -108,7 +94,7 @@ class PowerPool2d(Downsampling):
         count_include_pad: bool = False,
     ) -> None:
         super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
-        self.p, self.eps = _check_p(p), _check_eps(eps)
+        self.p, self.eps = check_exponent(p), check_eps(eps)
         self.learnable = check_flag(learnable, "learnable")
         self.count_include_pad = check_flag(count_include_pad, "count_include_pad")
         if learnable and not _LOWEST <= self.p <= _HIGHEST:

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from heads._checks import accumulation_dtype, check_choice
+from heads._checks import accumulation_dtype, check_choice, check_non_negative
 from heads.downsampling._downsampling import Downsampling
 from heads.downsampling._draw import Draw, choose, pick
 from heads.downsampling._views import peak_of, place_views
@@ -60,7 +60,7 @@ def _stochastic(
 ) -> Tensor:
     window.check(maps)
     if probability == "share":
-        _refuse_negative(maps)
+        check_non_negative(maps, "probability='softmax'")
     if not training:
         return _expected_share(maps, window) if probability == "share" else window_softpool(maps, window, False)
     shape = (*maps.shape[:-2], *window.output_size(maps.shape[-2:]))
@@ -82,21 +82,6 @@ def _expected_share(maps: Tensor, window: Window) -> Tensor:
     total = functools.reduce(torch.add, parts)
     squares = functools.reduce(torch.add, (part * part for part in parts))
     return (peak * squares / torch.where(total > 0, total, 1)).to(maps.dtype)
-
-
-def _refuse_negative(maps: Tensor) -> None:
-    """Negative values have no share; compilers and transforms, which know no values, give them the share 0."""
-    if torch.compiler.is_compiling() or maps.numel() == 0:
-        return
-    try:
-        lowest = maps.detach().amin().item()
-    except RuntimeError:  # under torch.func.vmap there is no one value
-        return
-    if lowest < 0:
-        raise ValueError(
-            f"maps go down to {lowest:g}, expected 0 or more: rectify them with torch.relu(), "
-            "or use probability='softmax'"
-        )
 
 
 class StochasticPool2d(Downsampling):

@@ -6,7 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from heads._checks import accumulation_dtype, check_choice, check_learnable, check_maps, check_number, check_per_map
+from heads._checks import (
+    accumulation_dtype,
+    check_choice,
+    check_eps,
+    check_exponent,
+    check_learnable,
+    check_maps,
+    check_per_map,
+)
 from heads.pooling._pooling import Pooling
 from heads.pooling._power_mean import power_mean
 from heads.pooling._weighting import FLATTEST, SHARPEST, mean_weights, selected_weights
@@ -42,12 +50,12 @@ def gem(maps: Tensor, p: float | Tensor = 3.0, *, of: Of = "values", eps: float 
     """
     check_maps(maps)
     check_choice(of, "of", ("values", "probabilities"))
-    dtype, lowest = accumulation_dtype(maps), _check_eps(eps)
+    dtype, lowest = accumulation_dtype(maps), check_eps(eps)
     if isinstance(p, Tensor):
         check_per_map(p, maps, "p")
         p = p.to(dtype).clamp(_LOWEST, _HIGHEST)
     else:
-        p = _check_p(p)
+        p = check_exponent(p)
     if of == "probabilities":
         return _of_probabilities(maps, p)
     if not isinstance(p, Tensor):
@@ -83,20 +91,6 @@ def _parts(log_x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
     return near_one, (-torch.expm1(torch.where(near_one, -1, p * log_x))).log()
 
 
-def _check_p(p: object) -> float:
-    number = check_number(p, "p")
-    if number <= 0:
-        raise ValueError(f"p is {number}, expected an exponent above 0: try p=3")
-    return number
-
-
-def _check_eps(eps: object) -> float:
-    number = check_number(eps, "eps")
-    if not 0 < number < math.inf:
-        raise ValueError(f"eps is {number}, expected a small number above 0: try eps=1e-6")
-    return number
-
-
 class GeM(Pooling):
     """Power-average pooling: mean(x ** p) ** (1 / p) of each map, p = 1 the average, p = inf the maximum.
 
@@ -124,7 +118,7 @@ class GeM(Pooling):
         super().__init__()
         check_choice(of, "of", ("values", "probabilities"))
         self.of: Of = of
-        self.p, self.eps = _check_p(p), _check_eps(eps)
+        self.p, self.eps = check_exponent(p), check_eps(eps)
         self.learnable, self.classes = check_learnable(learnable, classes)
         if learnable and not _LOWEST <= self.p <= _HIGHEST:
             raise ValueError(f"p is {p}, a limit that cannot be learnt from: start at p=3")

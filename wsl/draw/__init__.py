@@ -9,7 +9,7 @@
 """
 
 from wsl.draw.boxes import class_color, draw_boxes, draw_comparison
-from wsl.draw.overlays import overlay
+from wsl.draw.overlays import overlay, palette
 from wsl.draw.plots import plot_classes, plot_curves, plot_overlaps
 from wsl.draw.sheets import contact_sheet, fit_into, save_image, save_sheets
 
@@ -20,6 +20,7 @@ __all__ = [
     "draw_comparison",
     "fit_into",
     "overlay",
+    "palette",
     "plot_classes",
     "plot_curves",
     "plot_overlaps",

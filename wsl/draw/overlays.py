@@ -38,7 +38,7 @@ def overlay(
     photo = as_image(image)
     if not 0 <= opacity <= 1:
         raise UserError(f"opacity is {opacity}, expected 0 (photograph only) to 1: try 0.5")
-    palette = _palette(color_map)
+    colours = palette(color_map)
     height, width = photo.shape[:2]
     heat = heatmap(score_map, (width, height), "bicubic")
     if not heat.any():
@@ -46,7 +46,7 @@ def overlay(
     strength = opacity * np.sqrt(heat)[..., None]
     # In float: in uint8 the differences below zero would wrap around to bright ones.
     below = photo.astype(np.float32)
-    colour = palette[np.rint(heat * 255).astype(np.intp)]
+    colour = colours[np.rint(heat * 255).astype(np.intp)]
     return np.asarray(np.rint(below + strength * (colour - below)), np.uint8)
 
 
@@ -65,8 +65,15 @@ def as_image(image: UInt8Array) -> UInt8Array:
     return array
 
 
-def _palette(name: str) -> npt.NDArray[np.float32]:
-    """256 RGB colours, coldest first, in 0 to 255."""
+def palette(name: str) -> npt.NDArray[np.float32]:
+    """A colour map of matplotlib as 256 RGB colours in 0 to 255, coldest first, (256, 3).
+
+    Raises:
+        UserError: it has no such colour map.
+
+    >>> palette("turbo")[-1].round().tolist()
+    [122.0, 4.0, 3.0]
+    """
     if name not in matplotlib.colormaps:
         close = difflib.get_close_matches(name, list(matplotlib.colormaps), n=1)
         hint = f"did you mean {close[0]}?" if close else "try turbo, viridis or inferno"

@@ -18,6 +18,7 @@ from wsl.models.backbone import Backbone, create_backbone, create_classifier, cu
 from wsl.models.gradient_head import Chosen, GradientHead
 from wsl.models.graph import Chain, ConvClassifier, conv_classifier, find_chain
 from wsl.models.grid import Grid
+from wsl.models.outputs import choose_maps, to_probabilities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,27 +225,6 @@ class Localizer(nn.Module):
         self.head = RectifiedMapClassifier(self.backbone.out_channels, len(self.classes), self.recipe.pooling)
         self.head.load_state_dict(plain.state_dict())
         self.recipe = dataclasses.replace(self.recipe, rectified=True)
-
-
-def choose_maps(maps: torch.Tensor, chosen: Chosen) -> list[torch.Tensor]:
-    """Of maps (N, K, h, w) those of each image's chosen classes, (J, h, w).
-
-    >>> [some.shape for some in choose_maps(torch.zeros(1, 5, 2, 2), [[3, 4]])]
-    [torch.Size([2, 2, 2])]
-    """
-    return [some[list(classes)] for some, classes in zip(maps, chosen, strict=True)]
-
-
-def to_probabilities(scores: torch.Tensor, *, multi_label: bool) -> torch.Tensor:
-    """Scores as probabilities in double precision, by a sigmoid each or by one softmax: (…, K) to (…, K).
-
-    Single precision would make equals of all confident images and lose their ranking.
-
-    >>> to_probabilities(torch.zeros(2), multi_label=False).tolist()
-    [0.5, 0.5]
-    """
-    scores = scores.double()
-    return scores.sigmoid() if multi_label else scores.softmax(-1)
 
 
 def _head(channels: int, num_classes: int, pooling: str, maps_per_class: int) -> MapClassifier | GradientHead:

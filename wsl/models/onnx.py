@@ -16,7 +16,7 @@ from wsl.errors import UserError
 from wsl.models.export import INPUT, METADATA_KEY, OUTPUTS, session
 from wsl.models.gradient_head import Chosen
 from wsl.models.grid import Grid
-from wsl.models.localizer import choose_maps, to_probabilities
+from wsl.models.outputs import choose_maps, to_probabilities
 
 
 class OnnxLocalizer(nn.Module):

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
 import numpy as np
 
+from wsl.draw import palette
 from wsl.files import write_text
 
 MAX_ITEMS = 1000
@@ -121,8 +121,7 @@ def _name(number: int) -> str:
 
 
 def _palette(name: str) -> str:
-    colours = np.rint(255 * matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)
-    return base64.b64encode(colours.tobytes()).decode("ascii")
+    return base64.b64encode(np.rint(palette(name)).astype(np.uint8).tobytes()).decode("ascii")
 
 
 def _json(value: Any) -> str:
