@@ -134,6 +134,6 @@ def test_a_phone_s_width_needs_no_sideways_scrolling(view, artefacts):
 def test_pictures_out_of_sight_are_let_go(view):
     view.set_viewport_size({"width": 300, "height": 200})
     view.evaluate("document.body.style.paddingBottom = '5000px'; window.scrollTo(0, 5000)")
-    view.wait_for_function("document.querySelectorAll('.card img').length === 0")
+    view.wait_for_selector(".card img", state="detached")
     view.evaluate("window.scrollTo(0, 0)")
     view.wait_for_selector(".card img")
