@@ -52,7 +52,6 @@ from wsl.verbs.train import train
 from wsl.verbs.visualize import visualize
 
 MARKER = ".made-by-digits-demo"
-REPORTED = "weldon"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +86,12 @@ class Demo:
         write_text(self.out / "results.md", results_table(outcomes))
         runs = {head.name: (self.out / head.name, head.threshold) for head in HEADS}
         save_image(self.out / "comparison.png", comparison_sheet(self.canvases, runs))
-        report = self._write_report(self.out / REPORTED)
+        report = self._write_report(self.out / HEADS[-1].name)
         print(f"\n{time.perf_counter() - started:.0f} s in all. To look at:")
         print(f"  {self.out / 'comparison.png'}  one class on each canvas, by every pooling")
         print(f"  {self.out / HEADS[-1].name / 'pictures' / 'sheet-001.png'}  all that one head finds; each has such")
         print(f"  {self.out / 'results.md'}  the table")
-        print(f"  {report}  the report of {REPORTED}: open it in a browser, and move the threshold")
+        print(f"  {report}  the same as a page: open it in a browser, and move the threshold")
 
     def run_head(self, head: Head) -> Outcome:
         """Train a head, then measure and draw what it finds on the held-out canvases."""
@@ -106,7 +105,7 @@ class Demo:
                 out=run / "val",
                 weights=str(run),
                 boxes=boxes,
-                plots=head.name == REPORTED,
+                plots=head.name == HEADS[-1].name,
                 runtime=config.runtime,
             )
         )
