@@ -109,7 +109,7 @@ def _load(path: Path) -> dict[str, Any]:
 def _facts(settings: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, str]:
     facts = {}
     if "weights" in settings:
-        facts["model"] = str(settings["weights"])
+        facts["model"] = Path(settings["weights"]).name  # whoever gets the page need not know where runs lie
     boxes, origin = settings.get("boxes") or {}, settings.get("box_origin")
     if boxes.get("threshold") is not None:
         facts["threshold"] = f"{boxes['threshold']:g}" + (f", {origin}" if origin else "")
