@@ -76,7 +76,7 @@ def test_maps_go_out_as_masks(name, found, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["NOWHERE", "--format", "coco"], "no localizations at"),
+        (["NOWHERE", "--format", "coco"], "^error: no localizations at"),
         (["FOUND", "--format", "coco", "--classes", "green"], "class 'red' is not among those to export|class 'blue'"),
         (["FOUND", "--format", "csv", "--image-root", "NOWHERE"], "does not lie below"),
         (["FOUND", "--format", "voc-masks", "--source-format", "csv"], "cannot be read|masks are made of maps"),

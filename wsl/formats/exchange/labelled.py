@@ -59,12 +59,12 @@ def common_root(paths: Iterable[Path]) -> Path:
     'photos'
     """
     root: str | None = None
-    try:
-        for path in paths:
-            folder = os.path.normpath(path.parent)
+    for path in paths:
+        folder = os.path.normpath(path.parent)
+        try:
             root = folder if root is None else os.path.commonpath([root, folder]) or "."
-    except ValueError as error:
-        raise UserError(f"the images lie below no common folder ({error}): give it with --image-root") from error
+        except ValueError as error:
+            raise UserError(f"the images lie below no common folder ({error}): give it with --image-root") from error
     if root is None:
         raise UserError("no image to export, expected at least one localization")
     return Path(root)
