@@ -35,6 +35,27 @@ def check_maps(maps: Tensor, name: str = "maps") -> None:
         )
 
 
+def check_features(features: Tensor, channels: int, name: str = "features", *, of: str = "encoder") -> None:
+    """Accept floating point (N, C, H, W) or (C, H, W) of that many channels and at least one location.
+
+    ``of`` is whose channels they are.
+
+    Raises:
+        TypeError: not a tensor of floating point numbers.
+        ValueError: another shape.
+
+    >>> check_features(torch.ones(1, 3, 7, 7), 8)
+    Traceback (most recent call last):
+    ValueError: features have shape (1, 3, 7, 7), expected 8 channels: build the encoder for this backbone's channels
+    """
+    check_maps(features, name)
+    if features.shape[-3] != channels:
+        raise ValueError(
+            f"{name} have shape {tuple(features.shape)}, expected {channels} channels: "
+            f"build the {of} for this backbone's channels"
+        )
+
+
 def check_number(value: object, name: str) -> float:
     """A real number as a float; infinity passes, NaN and bool do not.
 

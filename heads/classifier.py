@@ -4,12 +4,13 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from heads._checks import check_maps, check_positive_int
+from heads._checks import check_features, check_positive_int
 from heads._unit_conv import UnitConv2d
 from heads.classwise import ClasswiseMean
+from heads.encoding import SPPBlock
 from heads.pooling import Pooling
 from heads.readout import Readout
-from heads.spec import create_pooling
+from heads.spec import create_neck, create_pooling
 
 
 class HeadOutput(NamedTuple):
@@ -30,7 +31,8 @@ class MapClassifier(nn.Module):
     """Backbone features become class maps, and class maps scores: 1x1 convolution, class-wise mean, pooling.
 
     The parts are attributes: ``conv``, ``classwise`` and ``pooling``; another pooling of the same maps is
-    ``other(head(features).maps)``. The bias starts at zero, the weights as torch's convolutions do.
+    ``other(head(features).maps)``. The bias starts at zero, the weights as torch's convolutions do. A ``neck``
+    (``"sppblock"``) shows each location its surroundings before the convolution.
 
     The pooling has its say: a size that its spec leaves open ("auto") becomes this head's; where it gives several
     numbers a map (``cat``, ``adaptive``), each class learns how its own make one score, from their mean (``readout``);
@@ -55,11 +57,18 @@ class MapClassifier(nn.Module):
     """Whether maps are made positive before they are pooled."""
 
     def __init__(
-        self, in_channels: int, num_classes: int, pooling: str | nn.Module = "gap", maps_per_class: int = 1
+        self,
+        in_channels: int,
+        num_classes: int,
+        pooling: str | nn.Module = "gap",
+        maps_per_class: int = 1,
+        neck: str | SPPBlock | None = None,
     ) -> None:
         super().__init__()
-        in_channels = check_positive_int(in_channels, "in_channels")
+        self.in_channels = check_positive_int(in_channels, "in_channels")
         num_classes = check_positive_int(num_classes, "num_classes")
+        self.neck = create_neck(neck) if isinstance(neck, str) else neck
+        in_channels = self.in_channels if self.neck is None else self.neck.out_channels(self.in_channels)
         self.classwise = ClasswiseMean(maps_per_class)
         sizes = {"classes": num_classes, "channels": in_channels}
         self.pooling = pooling if isinstance(pooling, nn.Module) else create_pooling(pooling, **sizes)
@@ -89,16 +98,16 @@ class MapClassifier(nn.Module):
 
     def forward(self, features: Tensor) -> HeadOutput:
         """Features to scores and class maps."""
+        check_features(features, self.in_channels, of="head")
+        if self.neck is not None:
+            features = self.neck(features)
         return self.pool(self.class_maps(features), features)
 
     def class_maps(self, features: Tensor) -> Tensor:
-        """The maps that are pooled, (N, num_classes, h, w), and more where the pooling has several convolutions."""
-        check_maps(features, "features")
-        if features.shape[-3] != self.conv.in_channels:
-            raise ValueError(
-                f"features have shape {tuple(features.shape)}, expected {self.conv.in_channels} channels: "
-                "build the head for this backbone's channels"
-            )
+        """The maps that are pooled, from features that have passed the neck.
+
+        (N, num_classes, h, w), and more where the pooling has several convolutions.
+        """
         maps: Tensor = self.classwise(self.conv(features))
         return maps
 

@@ -1,4 +1,4 @@
-"""Spec strings, the names of poolings and encoders everywhere: ``weldon(k_max=0.2, k_min=0.2)`` <-> module.
+"""Spec strings, the names of poolings, encoders and necks everywhere: ``weldon(k_max=0.2, k_min=0.2)`` <-> module.
 
 A spec is a name, or a name with keyword arguments that are numbers, words, quoted or not, or tuples of those. It
 is parsed, never evaluated. The way back is ``repr(module)``.
@@ -56,6 +56,9 @@ ENCODERS: Mapping[str, type[Encoder]] = MappingProxyType(
     }
 )
 """Every encoder by name. No name is a pooling's too: one flag names either."""
+
+NECKS: Mapping[str, type[encoding.SPPBlock]] = MappingProxyType({"sppblock": encoding.SPPBlock})
+"""Every neck by name: what turns features into more features, between a backbone and either head."""
 
 DOWNSAMPLINGS: Mapping[str, type[Downsampling]] = MappingProxyType(
     {
@@ -145,6 +148,28 @@ def names_encoder(spec: str) -> bool:
     return name in ENCODERS
 
 
+def list_necks() -> list[str]:
+    """The names that `create_neck` knows.
+
+    >>> list_necks()
+    ['sppblock']
+    """
+    return list(NECKS)
+
+
+def create_neck(spec: str) -> encoding.SPPBlock:
+    """The neck that a spec string names; its ``out_channels(in_channels)`` are what the head behind it is given.
+
+    Raises:
+        TypeError: ``spec`` is no string.
+        ValueError: no spec, an unknown name or argument, or an argument's value out of its range.
+
+    >>> create_neck("sppblock"), create_neck("sppblock(kernels=(3, 7))").out_channels(512)
+    (sppblock(kernels=(5, 9, 13)), 1536)
+    """
+    return _create(spec, NECKS, "neck")
+
+
 def list_downsamplings() -> list[str]:
     """The names that `create_downsampling` and `heads.replace_pooling` know.
 
@@ -214,7 +239,7 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
     ('weldon', {'k_max': 0.2, 'k_min': 'all'})
     """
     if not isinstance(spec, str):
-        raise TypeError(f"pooling is {spec!r}, expected a spec string such as 'gap'")
+        raise TypeError(f"the spec is {spec!r}, expected a string such as 'gap'")
     match _parse_expression(spec):
         case ast.Name(id=name):
             return name, {}
@@ -258,7 +283,7 @@ def _value(node: ast.expr, spec: str) -> Value:
 def _malformed(spec: str) -> ValueError:
     shown = spec if len(spec) <= 80 else f"{spec[:80]}…"
     return ValueError(
-        f"pooling is {shown!r}, expected a name with its arguments by name, such as 'gap' or 'kmax(k=10)'"
+        f"the spec is {shown!r}, expected a name with its arguments by name, such as 'gap' or 'kmax(k=10)'"
     )
 
 

@@ -1,10 +1,13 @@
 """Features to a vector to scores: an encoder and a linear layer."""
 
+from collections.abc import Iterable
+
+import torch
 from torch import Tensor, nn
 
-from heads._checks import check_positive_int
-from heads.encoding import Encoder
-from heads.spec import create_encoder
+from heads._checks import check_features, check_positive_int
+from heads.encoding import Encoder, SPPBlock
+from heads.spec import create_encoder, create_neck
 
 
 class VectorClassifier(nn.Module):
@@ -12,7 +15,8 @@ class VectorClassifier(nn.Module):
 
     The vector has forgotten its locations, so there is no map to return; what localizes such a classifier is the
     gradient of a score by the features: `wsl.maps.gradient_maps`, which `wsl.Localizer` calls. The parts are
-    attributes: ``encoder`` and ``linear``. The bias starts at zero, the weights as torch's linear layers do.
+    attributes: ``encoder`` and ``linear``. The bias starts at zero, the weights as torch's linear layers do. A ``neck``
+    (``"sppblock"``) shows each location its surroundings before the encoder.
 
     Shape:
         (N, in_channels, h, w) -> (N, num_classes), or without N; a second source where the encoder takes two.
@@ -27,10 +31,18 @@ class VectorClassifier(nn.Module):
     torch.Size([2, 20])
     """
 
-    def __init__(self, in_channels: int, num_classes: int, encoder: str | Encoder = "spp") -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        encoder: str | Encoder = "spp",
+        neck: str | SPPBlock | None = None,
+    ) -> None:
         super().__init__()
-        in_channels = check_positive_int(in_channels, "in_channels")
+        self.in_channels = check_positive_int(in_channels, "in_channels")
         num_classes = check_positive_int(num_classes, "num_classes")
+        self.neck = create_neck(neck) if isinstance(neck, str) else neck
+        in_channels = self.in_channels if self.neck is None else self.neck.out_channels(self.in_channels)
         self.encoder = encoder if isinstance(encoder, Encoder) else create_encoder(encoder, in_channels)
         if self.encoder.in_channels != in_channels:
             raise ValueError(
@@ -39,7 +51,15 @@ class VectorClassifier(nn.Module):
         self.linear = nn.Linear(self.encoder.out_features, num_classes)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, *sources: Tensor) -> Tensor:
+    def forward(self, features: Tensor, *others: Tensor) -> Tensor:
         """Features to scores."""
-        scores: Tensor = self.linear(self.encoder(*sources))
+        check_features(features, self.in_channels, of="head")
+        scores: Tensor = self.linear(self.encoder(*map(self._through_neck, (features, *others))))
         return scores
+
+    def initialise(self, features: Iterable[Tensor], *, generator: torch.Generator | None = None) -> None:
+        """Set what the encoder has from data: `heads.encoding.Encoder.initialise`, past the neck."""
+        self.encoder.initialise(map(self._through_neck, features), generator=generator)
+
+    def _through_neck(self, features: Tensor) -> Tensor:
+        return features if self.neck is None else self.neck(features)

@@ -1,7 +1,7 @@
 """Encoders: feature maps (N, C, H, W) or (C, H, W) become vectors (N, D) or (D,), whatever H and W are.
 
 Each is a function and its `torch.nn.Module` twin; `heads.create_encoder` makes modules from spec strings, and
-`heads.VectorClassifier` puts a linear layer on them. `SPPBlock` gives maps, and stands before any head.
+`heads.VectorClassifier` puts a linear layer on them. `SPPBlock` gives maps: a neck, which either head takes.
 """
 
 from heads.encoding._encoder import Encoder

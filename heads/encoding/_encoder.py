@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from heads._checks import check_maps, check_positive_int
+from heads._checks import check_features, check_positive_int
 from heads._specified import Specified
 
 
@@ -39,23 +39,3 @@ class Encoder(Specified):
 
     def _check(self, features: Tensor, name: str = "features") -> None:
         check_features(features, self.in_channels, name)
-
-
-def check_features(features: Tensor, channels: int, name: str = "features") -> None:
-    """Accept floating point (N, C, H, W) or (C, H, W) of that many channels and at least one location.
-
-    Raises:
-        TypeError: not a tensor of floating point numbers.
-        ValueError: another shape.
-
-    >>> import torch
-    >>> check_features(torch.ones(1, 3, 7, 7), 8)
-    Traceback (most recent call last):
-    ValueError: features have shape (1, 3, 7, 7), expected 8 channels: build the encoder for this backbone's channels
-    """
-    check_maps(features, name)
-    if features.shape[-3] != channels:
-        raise ValueError(
-            f"{name} have shape {tuple(features.shape)}, expected {channels} channels: "
-            "build the encoder for this backbone's channels"
-        )

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from heads._checks import accumulation_dtype, check_maps, check_positive_int
-from heads.encoding._encoder import Encoder, check_features
+from heads._checks import accumulation_dtype, check_features, check_maps, check_positive_int
+from heads.encoding._encoder import Encoder
 from heads.encoding._normalisation import signed_sqrt as _signed_sqrt
 from heads.encoding._normalisation import unit_length
 

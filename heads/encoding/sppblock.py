@@ -14,8 +14,8 @@ from heads._specified import Specified
 def sppblock(features: Tensor, kernels: Sequence[int] = (5, 9, 13)) -> Tensor:
     """The features, and beside them their maximum in square windows around each location, one block a window.
 
-    It keeps the locations, so it is no encoder: it stands between a backbone and any head, `heads.MapClassifier`
-    with its class maps included, and lets each location see its surroundings.
+    It keeps the locations, so it is no encoder but a neck: it stands between a backbone and any head,
+    `heads.MapClassifier` with its class maps included, and lets each location see its surroundings.
 
     Shape:
         (N, C, H, W) -> (N, C * (1 + len(kernels)), H, W), or without N; the features come first, then the windows in
@@ -57,10 +57,9 @@ class SPPBlock(Specified):
     """YOLO's spatial pyramid: features, and their maxima in windows of stride 1, one beside the other.
 
     >>> from heads import MapClassifier
-    >>> block = SPPBlock(kernels=(5, 9, 13))
-    >>> head = torch.nn.Sequential(block, MapClassifier(block.out_channels(256), num_classes=20, pooling="kmax(k=0.2)"))
-    >>> block, head(torch.zeros(1, 256, 14, 14)).maps.shape
-    (sppblock(kernels=(5, 9, 13)), torch.Size([1, 20, 14, 14]))
+    >>> head = MapClassifier(256, 20, pooling="kmax(k=0.2)", neck=SPPBlock(kernels=(5, 9, 13)))
+    >>> head.neck, head.conv.in_channels, head(torch.zeros(1, 256, 14, 14)).maps.shape
+    (sppblock(kernels=(5, 9, 13)), 1024, torch.Size([1, 20, 14, 14]))
     """
 
     def __init__(self, kernels: Sequence[int] = (5, 9, 13)) -> None:

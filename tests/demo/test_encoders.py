@@ -63,7 +63,7 @@ def trained() -> tuple[nn.Module, nn.ModuleDict]:
     network = TinyNet()
     classifiers = nn.ModuleDict({spec: heads.VectorClassifier(128, len(CLASSES), spec) for spec in ENCODERS})
     for classifier in classifiers.values():
-        classifier.encoder.initialise(network(part) for part in images.split(100)[:3])
+        classifier.initialise(network(part) for part in images.split(100)[:3])
     optimizer = torch.optim.AdamW([*network.parameters(), *classifiers.parameters()], weight_decay=0.05)
     steps = [part for _ in range(8) for part in torch.randperm(len(images)).split(16)]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=len(steps), pct_start=0.1)

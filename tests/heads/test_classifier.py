@@ -139,7 +139,7 @@ def test_impossible_heads_are_refused():
         MapClassifier(8.0, 5)
     with pytest.raises(ValueError, match=r"did you mean 'gap'\?"):
         MapClassifier(8, 5, pooling="gapp")
-    with pytest.raises(TypeError, match=r"pooling is <class .*, expected a spec string"):
+    with pytest.raises(TypeError, match=r"the spec is <class .*, expected a string"):
         MapClassifier(8, 5, pooling=GAP)
 
 
@@ -147,6 +147,7 @@ def test_the_public_face():
     assert {name for name in vars(heads) if not name.startswith("_")} >= set(heads.__all__)
     assert set(heads.__all__) == {
         "ENCODERS",
+        "NECKS",
         "DOWNSAMPLINGS",
         "POOLINGS",
         "ClasswiseMean",
@@ -157,11 +158,13 @@ def test_the_public_face():
         "classwise_mean",
         "create_downsampling",
         "create_encoder",
+        "create_neck",
         "create_pooling",
         "downsampling",
         "encoding",
         "list_downsamplings",
         "list_encoders",
+        "list_necks",
         "list_poolings",
         "names_encoder",
         "pooling",

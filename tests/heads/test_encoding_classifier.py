@@ -6,7 +6,16 @@ import pytest
 import torch
 
 import heads
-from heads import ENCODERS, POOLINGS, VectorClassifier, create_encoder, names_encoder
+from heads import (
+    ENCODERS,
+    NECKS,
+    POOLINGS,
+    MapClassifier,
+    VectorClassifier,
+    create_encoder,
+    create_neck,
+    names_encoder,
+)
 from heads.encoding import SPP, Bilinear, CompactBilinear, NetVLAD, SPPBlock, bilinear, spp, sppblock
 
 
@@ -145,6 +154,66 @@ def test_functions_and_blocks_refuse_the_same():
         spp(torch.ones(3, 7, 7, dtype=torch.bool))
     with pytest.raises(TypeError, match="a level is 'a', expected an integer"):
         spp(random_features(3, 7, 7), ("a",))
+
+
+def test_a_neck_stands_before_either_head():
+    features = random_features(2, 8, 7, 6)
+    for make in (MapClassifier, VectorClassifier):
+        head = make(8, 5, neck="sppblock(kernels=(3, 5))")
+        assert repr(head.neck) == "sppblock(kernels=(3, 5))"
+        behind = make(24, 5)
+        behind.load_state_dict(head.state_dict())
+        torch.testing.assert_close(head(features), behind(sppblock(features, (3, 5))), rtol=0, atol=0)
+        with pytest.raises(
+            ValueError, match=r"features have shape \(2, 24, 7, 6\), expected 8 channels: build the head"
+        ):
+            head(sppblock(features, (3, 5)))
+
+
+def test_windows_of_one_location_are_a_neck_that_only_repeats():
+    plain, necked = MapClassifier(8, 5, pooling="gap"), MapClassifier(8, 5, pooling="gap", neck=SPPBlock(kernels=(1,)))
+    with torch.no_grad():
+        necked.conv.weight.copy_(plain.conv.weight.repeat(1, 2, 1, 1) / 2)
+    features = random_features(2, 8, 7, 6)
+    torch.testing.assert_close(necked(features), plain(features))
+
+
+def test_attention_reads_the_features_past_the_neck():
+    head = MapClassifier(8, 5, pooling="attention(hidden=4)", neck="sppblock(kernels=(3,))")
+    assert head(random_features(2, 8, 7, 6)).scores.shape == (2, 5)
+    assert head.pooling.channels == head.conv.in_channels == 16
+
+
+def test_a_netvlad_starts_past_the_neck():
+    head = VectorClassifier(8, 5, encoder="netvlad(clusters=3)", neck="sppblock(kernels=(3,))")
+    alone = create_encoder("netvlad(clusters=3)", 16)
+    features = random_features(4, 8, 7, 6)
+    head.initialise([features], generator=torch.Generator().manual_seed(0))
+    alone.initialise([sppblock(features, (3,))], generator=torch.Generator().manual_seed(0))
+    assert torch.equal(head.encoder(sppblock(features, (3,))), alone(sppblock(features, (3,))))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("sppblok", "unknown neck 'sppblok': did you mean 'sppblock'"),
+        ("sppblock(levels=(1,))", "neck 'sppblock' has no argument 'levels': did you mean 'kernels'"),
+        ("sppblock(kernels=(4,))", "a kernel is 4, expected an odd side"),
+        ("sppblock(", r"the spec is 'sppblock\(', expected a name with its arguments"),
+    ],
+)
+def test_necks_that_are_none_are_refused(spec, message):
+    with pytest.raises(ValueError, match=message):
+        create_neck(spec)
+    with pytest.raises(ValueError, match=message):
+        MapClassifier(8, 5, neck=spec)
+
+
+def test_necks_are_specs_in_one_list():
+    assert heads.list_necks() == list(NECKS) == ["sppblock"]
+    assert not set(NECKS) & {*ENCODERS, *POOLINGS}
+    for spec in ("sppblock(kernels=(5, 9, 13))", "sppblock(kernels=(3,))"):
+        assert repr(create_neck(spec)) == spec
 
 
 def test_a_netvlad_starts_from_data_within_the_classifier():

@@ -145,7 +145,7 @@ def test_mistakes_are_named(spec, message):
     ],
 )
 def test_anything_else_is_refused_in_one_line(spec):
-    with pytest.raises(ValueError, match="pooling") as caught:
+    with pytest.raises(ValueError, match=r"the spec is|k is \(1,\)") as caught:
         heads.create_pooling(spec)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1000
@@ -153,7 +153,7 @@ def test_anything_else_is_refused_in_one_line(spec):
 
 @pytest.mark.parametrize("spec", [None, 3, b"gap", GAP])
 def test_a_spec_is_a_string(spec):
-    with pytest.raises(TypeError, match="expected a spec string such as 'gap'"):
+    with pytest.raises(TypeError, match="expected a string such as 'gap'"):
         heads.create_pooling(spec)
 
 

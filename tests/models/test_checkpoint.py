@@ -125,11 +125,29 @@ def test_training_can_start_from_another_run(tmp_path):
 
     same = start(["cat", "dog"], pooling="gmp")
     assert all(torch.equal(a, b) for a, b in zip(same.parameters(), before.parameters(), strict=True))
-    for other in (start(["cat", "cow"]), start(["cat", "dog"], maps_per_class=3)):
+    for other in (
+        start(["cat", "cow"]),
+        start(["cat", "dog"], maps_per_class=3),
+        start(["cat", "dog"], neck="sppblock"),
+    ):
         assert torch.equal(next(other.backbone.parameters()), next(before.backbone.parameters()))
-        assert not torch.equal(other.head.conv.weight[:2], before.head.conv.weight)
+        channels = before.backbone.out_channels
+        assert not torch.equal(other.head.conv.weight[:2, :channels], before.head.conv.weight)
     with pytest.raises(UserError, match="has the backbone tinynet, expected resnet18"):
         create(ModelConfig(backbone="resnet18", weights=str(tmp_path)), ["cat", "dog"], Preprocessing())
+
+
+@pytest.mark.parametrize("pooling", ["gap", "spp(levels=(1,))"])
+def test_a_head_goes_on_only_behind_the_same_neck(tmp_path, pooling):
+    before = Localizer(
+        "tinynet", classes=["cat", "dog"], weights="none", pooling=pooling, neck="sppblock(kernels=(3, 5))"
+    )
+    save(before, tmp_path / "model.safetensors")
+    for neck, goes_on in (("sppblock(kernels=[3, 5])", True), ("sppblock(kernels=(3, 7))", False)):
+        settings = ModelConfig(backbone="tinynet", weights=str(tmp_path), pooling=pooling, neck=neck)
+        heads = (create(settings, ["cat", "dog"], Preprocessing()).head, before.head)
+        same = [torch.equal(a, b) for a, b in zip(*(head.parameters() for head in heads), strict=True)]
+        assert same[0] is goes_on  # the biases are zero in either
 
 
 # Every head that is more than a convolution and a pooling without weights.

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from heads import MapClassifier
 from wsl import cli
 from wsl.config import DataConfig, ModelConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
 from wsl.errors import UserError
@@ -38,11 +39,18 @@ def settings(world: Path, out: Path, *, pooling="netvlad(clusters=4)", workers=0
     )
 
 
-@pytest.mark.parametrize("pooling", ["netvlad(clusters=4, ghosts=1)", "compactbilinear(dim=512)"])
-def test_the_whole_path_from_the_command_line(world, photos, tmp_path, capsys, pooling):
+@pytest.mark.parametrize(
+    ("pooling", "neck"),
+    [
+        ("netvlad(clusters=4, ghosts=1)", []),
+        ("compactbilinear(dim=512)", []),
+        ("kmax(k=0.2)", ["--neck", "sppblock(kernels=(3,))"]),
+    ],
+)
+def test_the_whole_path_from_the_command_line(world, photos, tmp_path, capsys, pooling, neck):
     """Colours are learnt in 8 epochs of 48 pictures; about 4 s each."""
     run, found = str(tmp_path / "run"), str(tmp_path / "found")
-    assert cli.train(["--data", str(world), "--out", run, "--pooling", pooling, *FLAGS]) == 0
+    assert cli.train(["--data", str(world), "--out", run, "--pooling", pooling, *neck, *FLAGS]) == 0
     best = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert best["mAP"] > 0.9
     assert best["pointing"] > 0.8
@@ -50,7 +58,10 @@ def test_the_whole_path_from_the_command_line(world, photos, tmp_path, capsys, p
     command = ["--predictions", found, "--data", str(world), "--split", "val", "--out", found]
     assert cli.evaluate(command) == 0
     assert "pointing" in capsys.readouterr().out
-    assert repr(load(run).head.classifier.encoder) == pooling
+    model = load(run)
+    assert model.recipe.pooling == pooling
+    head = model.head if isinstance(model.head, MapClassifier) else model.head.classifier
+    assert repr(head.neck) == (neck[1] if neck else "None")
 
 
 def figures(out: Path) -> list[dict[str, float]]:

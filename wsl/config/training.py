@@ -23,6 +23,8 @@ class ModelConfig:
     mixed(lam=0.5), add, cat, gem(p=3, of=probabilities), softpool, stochastic(probability=softmax), median,
     attention(hidden=128), csra(heads=4, lam=0.5), pcam, exp, linear, adaptive(size=2).
     Or an encoder, whose maps are gradient maps: spp, netvlad(clusters=16), bilinear, compactbilinear(dim=4096)."""
+    neck: str | None = None
+    """Between backbone and head: sppblock(kernels=(5, 9, 13)), YOLO's SPP, shows each location its surroundings."""
     maps_per_class: int = 1
     """Class maps that are averaged into one before pooling (WILDCAT's M)."""
     output_stride: int | None = None

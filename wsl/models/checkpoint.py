@@ -75,7 +75,7 @@ def create(
     """The model that the settings of ``wsl-train`` describe, before it is trained.
 
     Where ``settings.weights`` names another run, its backbone goes on from there, and its head too if it has the
-    same classes and maps per class and the pooling makes maps of the same kind, or the same encoder.
+    same classes, neck and maps per class and the pooling makes maps of the same kind, or the same encoder.
 
     Raises:
         UserError: an unknown name, or weights of another backbone.
@@ -84,6 +84,7 @@ def create(
     model = Localizer(
         settings.backbone,
         pooling=settings.pooling,
+        neck=settings.neck,
         maps_per_class=settings.maps_per_class,
         weights=settings.weights if start is None else "none",
         output_stride=settings.output_stride,
@@ -108,7 +109,9 @@ def _continue_head(model: Localizer, before: Localizer) -> None:
     if before.classes != model.classes:
         return
     if isinstance(model.head, MapClassifier) and isinstance(before.head, MapClassifier):
-        if before.recipe.maps_per_class == model.recipe.maps_per_class and _alike(before.head.conv, model.head.conv):
+        same = before.recipe.maps_per_class == model.recipe.maps_per_class
+        same = same and repr(before.head.neck) == repr(model.head.neck)
+        if same and _alike(before.head.conv, model.head.conv):
             model.head.conv.load_state_dict(before.head.conv.state_dict())
     elif repr(model.head) == repr(before.head):
         model.head.load_state_dict(before.head.state_dict())

@@ -29,6 +29,7 @@ class Recipe:
     pooling: str
     classes: tuple[str, ...]
     preprocessing: Preprocessing
+    neck: str | None = None
     maps_per_class: int = 1
     output_stride: int | None = None
     downsampling: str | None = None
@@ -52,7 +53,8 @@ class Localizer(nn.Module):
     `backbone` is a torchvision name, ``timm/NAME``, ``tinynet``, or a module that gives feature maps. `pooling` is
     a spec string of `heads.list_poolings`, or of `heads.list_encoders`: then the maps are gradient maps, in
     evaluation, and empty in training. `downsampling` is one of `heads.list_downsamplings` and takes the place of the
-    backbone's max and average pools (`heads.replace_pooling`). `weights` are the backbone's: ``DEFAULT``, a local
+    backbone's max and average pools (`heads.replace_pooling`); `neck` is one of `heads.list_necks`, between backbone
+    and head. `weights` are the backbone's: ``DEFAULT``, a local
     file, or ``none``.
     `multi_label` says whether scores become probabilities by a sigmoid each or by one softmax.
 
@@ -74,6 +76,7 @@ class Localizer(nn.Module):
         num_classes: int | None = None,
         *,
         pooling: str = "gap",
+        neck: str | None = None,
         maps_per_class: int = 1,
         weights: str | None = "DEFAULT",
         output_stride: int | None = None,
@@ -91,12 +94,15 @@ class Localizer(nn.Module):
         if downsampling is not None:
             backbone = _downsample(backbone, downsampling)
         self.backbone = backbone
-        self.head: MapClassifier | GradientHead = _head(backbone.out_channels, len(classes), pooling, maps_per_class)
+        self.head: MapClassifier | GradientHead = _head(
+            backbone.out_channels, len(classes), pooling, neck, maps_per_class
+        )
         self.recipe = Recipe(
             backbone=backbone.name,
             pooling=pooling,
             classes=classes,
             preprocessing=preprocessing or Preprocessing(),
+            neck=neck,
             maps_per_class=maps_per_class,
             output_stride=output_stride,
             downsampling=downsampling,
@@ -109,6 +115,7 @@ class Localizer(nn.Module):
         model = cls(
             recipe.backbone,
             pooling=recipe.pooling,
+            neck=recipe.neck,
             maps_per_class=recipe.maps_per_class,
             weights="none",
             output_stride=recipe.output_stride,
@@ -227,11 +234,13 @@ class Localizer(nn.Module):
         self.recipe = dataclasses.replace(self.recipe, rectified=True)
 
 
-def _head(channels: int, num_classes: int, pooling: str, maps_per_class: int) -> MapClassifier | GradientHead:
+def _head(
+    channels: int, num_classes: int, pooling: str, neck: str | None, maps_per_class: int
+) -> MapClassifier | GradientHead:
     try:
         if not names_encoder(pooling):
-            return MapClassifier(channels, num_classes, pooling=pooling, maps_per_class=maps_per_class)
-        classifier = VectorClassifier(channels, num_classes, encoder=pooling)
+            return MapClassifier(channels, num_classes, pooling=pooling, maps_per_class=maps_per_class, neck=neck)
+        classifier = VectorClassifier(channels, num_classes, encoder=pooling, neck=neck)
     except (ValueError, TypeError) as error:
         raise UserError(str(error)) from error
     if maps_per_class != 1:

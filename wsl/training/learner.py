@@ -130,7 +130,7 @@ class Learner:
         backbone.train(trains_backbone(self.config.optim))
         generator = torch.Generator().manual_seed(self.config.seed)
         try:
-            head.classifier.encoder.initialise(self._first_features(), generator=generator)
+            head.classifier.initialise(self._first_features(), generator=generator)
         except ValueError as error:
             raise UserError(f"{head.classifier.encoder} cannot start from the training images: {error}") from error
         finally:

@@ -25,6 +25,7 @@ class Info:
     precision: str
     poolings: tuple[str, ...]
     encoders: tuple[str, ...]
+    necks: tuple[str, ...]
     downsamplings: tuple[str, ...]
     cam_methods: tuple[str, ...]
     backbones: tuple[str, ...]
@@ -36,6 +37,7 @@ class Info:
             "device": f"{self.device}, {self.precision}",
             "poolings": ", ".join(self.poolings),
             "encoders": ", ".join(self.encoders),
+            "necks": ", ".join(self.necks),
             "downsamplings": ", ".join(self.downsamplings),
             "CAM methods": ", ".join(self.cam_methods),
             "backbones": f"{len(self.backbones)} from {self.backbones[0]} to {self.backbones[-1]}, all in --json, and "
@@ -47,7 +49,7 @@ class Info:
 
 
 def info() -> Info:
-    """What a bug report needs, and what ``--pooling``, ``--downsampling``, ``--backbone`` and ``--format`` take.
+    """What a bug report needs, and what the flags take that name things (``--pooling``, ``--backbone``, ``--format``…).
 
     >>> "gap" in info().poolings
     True
@@ -59,6 +61,7 @@ def info() -> Info:
         precision=str(choose_dtype("auto", device)).removeprefix("torch."),
         poolings=tuple(heads.list_poolings()),
         encoders=tuple(heads.list_encoders()),
+        necks=tuple(heads.list_necks()),
         downsamplings=tuple(heads.list_downsamplings()),
         cam_methods=("class maps", *get_args(Method)),
         backbones=tuple(list_backbones()),
