@@ -2,10 +2,12 @@
 
 A pass over rows that stay in the cache (compare, count) costs a hundredth of what sorting them costs and a
 sixtieth of selecting in them, and a few passes are enough: the number of values above a guess tells where to
-guess next.
+guess next. Several boundaries of the same rows are searched at once, as rows of their own.
 """
 
 import math
+from collections.abc import Sequence
+from statistics import NormalDist
 
 import torch
 from torch import Tensor
@@ -13,42 +15,54 @@ from torch import Tensor
 # Passes over the rows, after which the rows still open are left to the caller. Bell-shaped rows need 5, skewed ones 10.
 _PASSES = 12
 # Fewer open rows than this part of all are not worth another pass.
-_FEW = 1 / 32
+_FEW = 1 / 64
 # What an end of the bracket weighs with each pass that does not move it.
 _FADING = 0.7
 
 
-def find_boundaries(rows: Tensor, above: int, scratch: Tensor) -> Tensor:
-    """For each row a number with exactly ``above`` values above it; NaN where none was found.
+def find_boundaries(rows: Tensor, above: Sequence[int], scratch: Tensor) -> Tensor:
+    """For each row and each count a number with exactly so many values above it; NaN where none was found.
 
     None is found in a row where the values on both sides of the boundary are equal, in one that is not finite,
     and in one whose values are spread too unevenly for a few guesses. ``scratch`` is overwritten.
 
     Shape:
-        (R, n), scratch (R, n) -> (R, 1), for 0 < above < n < 2**24.
+        (R, n), E counts, scratch (E, R, n) -> (E, R, 1), for 0 < count < n < 2**24.
 
     >>> rows = torch.tensor([[1.0, 4.0, 2.0, 3.0], [1.0, 1.0, 1.0, 0.0]])
-    >>> (rows > find_boundaries(rows, 2, torch.empty(2, 4))).sum(-1)
-    tensor([2, 0])
+    >>> (rows > find_boundaries(rows, (2, 3), torch.empty(2, 2, 4))).sum(-1)
+    tensor([[2, 0],
+            [3, 3]])
     """
-    few = int(len(rows) * _FEW)
-    found = rows.new_full((len(rows), 1), math.nan)
-    places = torch.arange(len(rows))
     bracket = _Bracket(rows, above, scratch)
+    found = rows.new_full((len(above) * len(rows),), math.nan)
+    few = int(len(found) * _FEW)
+    guess, places = bracket.guess.view(len(above), -1, 1), None
     for turn in range(_PASSES):
-        excess = torch.gt(rows, bracket.guess, out=scratch).sum(-1, keepdim=True).sub_(above)
+        excess = torch.gt(rows, guess, out=scratch).sum(-1).view(-1).sub_(bracket.above)
         left = int(excess.count_nonzero())
         if left <= few or turn == _PASSES - 1:
             break
-        if 2 * left <= len(rows):
-            found[places] = bracket.guess.masked_fill(excess != 0, math.nan)
-            keep = excess.view(-1).nonzero().view(-1)
-            places, rows, excess = (tensor.index_select(0, keep) for tensor in (places, rows, excess))
-            scratch = scratch[: len(keep)]
+        if 2 * left <= len(excess):
+            _note(found, places, bracket.guess, excess)
+            keep = excess.nonzero().view(-1)
+            excess = excess.index_select(0, keep)
+            rows = rows.index_select(0, keep.remainder(len(rows)) if places is None else keep)
+            places = keep if places is None else places.index_select(0, keep)
+            scratch = scratch.view(-1, rows.shape[-1])[: len(keep)]
             bracket.keep(keep)
         bracket.tighten(excess)
-    found[places] = bracket.guess.masked_fill(excess != 0, math.nan)
-    return found
+        guess = bracket.guess.view(guess.shape if places is None else (-1, 1))
+    _note(found, places, bracket.guess, excess)
+    return found.view(len(above), -1, 1)
+
+
+def _note(found: Tensor, places: Tensor | None, guess: Tensor, excess: Tensor) -> None:
+    guess = guess.masked_fill(excess != 0, math.nan)
+    if places is None:
+        found.copy_(guess)
+    else:
+        found[places] = guess
 
 
 class _Bracket:
@@ -58,19 +72,25 @@ class _Bracket:
     ends' surpluses (regula falsi), where an end that stays counts less each time, so that it moves as well.
     """
 
-    def __init__(self, rows: Tensor, above: int, scratch: Tensor) -> None:
+    def __init__(self, rows: Tensor, above: Sequence[int], scratch: Tensor) -> None:
         n = rows.shape[-1]
-        share = above / n
         mean = rows.mean(-1, keepdim=True)
-        deviation = torch.linalg.vector_norm(torch.sub(rows, mean, out=scratch), dim=-1, keepdim=True) / math.sqrt(n)
-        # Cantelli's inequality: the boundary can be nowhere else.
-        lowest, highest = -math.sqrt(share / (1 - share)), math.sqrt((1 - share) / share)
-        quantile = math.sqrt(2) * torch.erfinv(torch.tensor(1 - 2 * share, dtype=torch.float64)).item()
-        density = math.exp(-quantile * quantile / 2) / math.sqrt(2 * math.pi)
-        self.ends = mean + deviation * rows.new_tensor([lowest, highest]).view(2, 1, 1)
-        self.surplus = rows.new_tensor([quantile - lowest, highest - quantile]).mul_(n * density).view(2, 1, 1)
-        self.guess = mean + deviation * quantile
-        self.signs = rows.new_tensor([1.0, -1.0]).view(2, 1, 1)
+        deviation = torch.linalg.vector_norm(torch.sub(rows, mean, out=scratch[0]), dim=-1).div_(math.sqrt(n))
+        constants = []
+        for count in above:
+            share = count / n
+            quantile = NormalDist().inv_cdf(1 - share)
+            surplus_a_deviation = n * NormalDist().pdf(quantile)
+            # Cantelli's inequality: the boundary can be nowhere else.
+            lowest, highest = -math.sqrt(share / (1 - share)), math.sqrt((1 - share) / share)
+            too_many, too_few = (quantile - lowest) * surplus_a_deviation, (highest - quantile) * surplus_a_deviation
+            constants.append((lowest, highest, quantile, too_many, too_few, count))
+        columns = rows.new_tensor(constants).T.unsqueeze(-1)  # (6, E, 1)
+        ends = mean.view(-1) + deviation * columns[:3]
+        self.ends, self.guess = ends[:2].reshape(2, -1), ends[2].reshape(-1)
+        surplus = columns[3:].expand(ends.shape).reshape(3, -1)
+        self.surplus, self.above = surplus[:2], surplus[2]
+        self.signs = rows.new_tensor([[1.0], [-1.0]])
         self.fading = 1.0
 
     def tighten(self, excess: Tensor) -> None:
@@ -86,7 +106,5 @@ class _Bracket:
 
     def keep(self, rows: Tensor) -> None:
         """Forget all other rows."""
-        self.guess = self.guess.index_select(0, rows)
-        self.ends = self.ends.index_select(1, rows)
-        if self.surplus.shape[1] > 1:
-            self.surplus = self.surplus.index_select(1, rows)
+        self.guess, self.above = (numbers.index_select(0, rows) for numbers in (self.guess, self.above))
+        self.ends, self.surplus = (numbers.index_select(1, rows) for numbers in (self.ends, self.surplus))

@@ -71,12 +71,12 @@ def runs_eagerly_on_cpu(values: Tensor) -> bool:
 
 
 def chunks(rows: Tensor, values: int = _CHUNK) -> list[slice]:
-    """Slices of rows, of so many values for each thread, but of half the rows at most.
+    """Slices of rows, of so many values for each thread.
 
-    >>> chunks(torch.empty(4, 5))
-    [slice(0, 2, None), slice(2, 4, None)]
+    >>> [part.start for part in chunks(torch.empty(4, 5), 10 // torch.get_num_threads())]
+    [0, 2]
     """
-    step = max(1, min(-(-len(rows) // 2), values * torch.get_num_threads() // rows.shape[-1]))
+    step = max(1, values * torch.get_num_threads() // rows.shape[-1])
     return [slice(start, start + step) for start in range(0, len(rows), step)]
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from heads._checks import accumulation_dtype, check_choice
-from heads.pooling._cpu_selection import SelectedMean, can_select_by_boundary
+from heads.pooling._cpu_selection import End, SelectedMean, can_select_by_boundary
 
 K: TypeAlias = int | float | Fraction | str
 Selection: TypeAlias = int | Fraction | Literal["all"]
@@ -97,20 +97,44 @@ def selected_mean(maps: Tensor, k: Selection, *, largest: bool, rounding: Roundi
     tensor([3.])
     """
     check_choice(rounding, "rounding", ("floor", "round"))
-    dtype = accumulation_dtype(maps)
     values = maps.flatten(-2)
     if isinstance(k, str):
-        return values.mean(-1, dtype=dtype)
+        return values.mean(-1, dtype=accumulation_dtype(maps))
     if isinstance(k, int) and k == 1:
         # Not amax, which spreads the gradient over ties, nor topk, which is slower.
-        return (values.max(-1) if largest else values.min(-1)).values.to(dtype)
+        return (values.max(-1) if largest else values.min(-1)).values.to(accumulation_dtype(maps))
     count = count_locations(k, values.shape[-1], rounding)
     if isinstance(k, Fraction) and torch.compiler.is_compiling():
         return _masked_mean(values, count, largest=largest)
     if can_select_by_boundary(values, count):
-        means: Tensor = SelectedMean.apply(values, count, largest)[0]
+        means: Tensor = SelectedMean.apply(values, (End(int(count), largest),))[0]
         return means
-    return values.topk(count, largest=largest, sorted=False).values.mean(-1, dtype=dtype)
+    return values.topk(count, largest=largest, sorted=False).values.mean(-1, dtype=accumulation_dtype(maps))
+
+
+def two_ended_mean(
+    maps: Tensor, k_max: Selection, k_min: Selection, *, low_weight: float, rounding: Rounding
+) -> Tensor:
+    """The mean of the k_max highest values of each map plus ``low_weight`` times that of the k_min lowest.
+
+    Otherwise as `selected_mean`; on the CPU one search serves both ends.
+
+    Shape:
+        (..., H, W) -> (...).
+
+    >>> two_ended_mean(torch.tensor([[[1.0, 2.0, 4.0]]]), 2, 1, low_weight=0.5, rounding="floor")
+    tensor([3.5000])
+    """
+    values = maps.flatten(-2)
+    counts = [count_locations(k, values.shape[-1], rounding) for k in (k_max, k_min)]
+    if 1 not in counts and can_select_by_boundary(values, *counts):
+        ends = End(int(counts[0]), largest=True), End(int(counts[1]), largest=False, weight=low_weight)
+        means: Tensor = SelectedMean.apply(values, ends)[0]
+        return means
+    highest, lowest = (
+        selected_mean(maps, k, largest=largest, rounding=rounding) for k, largest in ((k_max, True), (k_min, False))
+    )
+    return highest + low_weight * lowest
 
 
 def _masked_mean(values: Tensor, count: int | torch.SymInt, *, largest: bool) -> Tensor:

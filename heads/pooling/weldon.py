@@ -6,7 +6,7 @@ from torch import Tensor
 
 from heads._checks import check_choice, check_maps
 from heads.pooling._pooling import Pooling
-from heads.pooling._selection import K, Rounding, Selection, check_k, selected_mean
+from heads.pooling._selection import K, Rounding, Selection, check_k, selected_mean, two_ended_mean
 from heads.pooling._weighting import selected_weights
 
 Reduction: TypeAlias = Literal["sum", "mean"]
@@ -43,10 +43,9 @@ def weldon(
     check_maps(maps)
     check_choice(reduction, "reduction", ("sum", "mean"))
     highest, lowest = check_k_pair(k_max, k_min)
-    top = selected_mean(maps, highest, largest=True, rounding=rounding)
     if lowest == 0:
-        return top.to(maps.dtype)
-    total = top + selected_mean(maps, lowest, largest=False, rounding=rounding)
+        return selected_mean(maps, highest, largest=True, rounding=rounding).to(maps.dtype)
+    total = two_ended_mean(maps, highest, lowest, low_weight=1, rounding=rounding)
     return (total if reduction == "sum" else total / 2).to(maps.dtype)
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from heads._checks import check_choice, check_maps, check_number
 from heads.pooling._pooling import Pooling
-from heads.pooling._selection import K, Rounding, selected_mean
+from heads.pooling._selection import K, Rounding, selected_mean, two_ended_mean
 from heads.pooling._weighting import selected_weights
 from heads.pooling.weldon import check_k_pair
 
@@ -41,11 +41,9 @@ def wildcat(
     check_maps(maps)
     highest, lowest = check_k_pair(k_max, k_min)
     alpha = _check_alpha(alpha)
-    top = selected_mean(maps, highest, largest=True, rounding=rounding)
     if alpha == 0 or lowest == 0:
-        return top.to(maps.dtype)
-    bottom = selected_mean(maps, lowest, largest=False, rounding=rounding)
-    return ((top + alpha * bottom) / 2).to(maps.dtype)
+        return selected_mean(maps, highest, largest=True, rounding=rounding).to(maps.dtype)
+    return (two_ended_mean(maps, highest, lowest, low_weight=alpha, rounding=rounding) / 2).to(maps.dtype)
 
 
 def _check_alpha(alpha: float) -> float:
