@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_legacy_batchedtensor
+from torch._C._functorch import is_functorch_wrapped_tensor, is_legacy_batchedtensor
 
 # One number for all rows, or one for each.
 Setting: TypeAlias = float | Tensor
@@ -103,9 +103,12 @@ class _Fused(torch.autograd.Function):
             return None, None, None
         values, scores, kept, setting = _kept(ctx)
         # torch.autograd.grad(is_grads_batched=True) asks no function for its vmap.
-        pull = _pull_plainly if is_legacy_batchedtensor(weights) else _FusedGradient.apply
-        of_values, of_setting = pull(ctx.kernel, weights, values, scores, kept, setting)
-        return None, of_values, of_setting
+        if is_legacy_batchedtensor(weights):
+            return None, *_pull_plainly(ctx.kernel, weights, values, scores, kept, setting)
+        # What nobody differentiates further need not pass through autograd again.
+        plainly = not torch.is_grad_enabled() and not is_functorch_wrapped_tensor(weights)
+        pull = _FusedGradient.forward if plainly else _FusedGradient.apply
+        return None, *pull(ctx.kernel, weights, values, scores, kept, setting)
 
     @staticmethod
     def jvp(ctx: Any, _: None, along: Tensor | None, setting_along: Tensor | None) -> tuple[Tensor, None]:

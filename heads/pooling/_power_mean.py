@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from heads.pooling._fused import LOG2_E, Kernel, Setting, chunks
-from heads.pooling.lse import log_mean, plain_lse, precise_log_mean_exp
+from heads.pooling.lse import plain_lse, precise_log_mean_exp, rows_near_one
 
 # Exponents that need no logarithm.
 _WHOLE = (1.0, 2.0, 3.0)
@@ -34,31 +34,34 @@ def _plain(values: Tensor, p: Setting, eps: float) -> Tensor:
 
 def _forward(rows: Tensor, p: Setting, eps: float) -> tuple[Tensor, Tensor]:
     """As `_plain`, by the ratios to each row's maximum."""
-    scores = rows.new_empty(len(rows), 1)
-    buffer = torch.empty_like(rows[chunks(rows)[0]])
-    for part in chunks(rows):
+    peak, mean = rows.new_empty(len(rows), 1), rows.new_empty(len(rows), 1)
+    parts = chunks(rows)
+    buffer = torch.empty_like(rows[parts[0]])
+    for part in parts:
         values, exponent = rows[part], p[part] if isinstance(p, Tensor) else p
-        peak = values.amax(-1, keepdim=True).clamp_(min=eps)
-        ratios = _ratios(values, peak, eps, buffer[: len(values)])
+        torch.amax(values, -1, keepdim=True, out=peak[part]).clamp_(min=eps)
+        powers = _ratios(values, peak[part], eps, buffer[: len(values)])
         if not isinstance(exponent, Tensor) and exponent in _WHOLE:
-            powers = ratios.pow_(exponent)
+            powers.pow_(exponent)
         else:
-            powers = ratios.log2_().mul_(exponent).exp2_()
-        soft, near = log_mean(powers)
-        if len(near):
-            one = exponent[near] if isinstance(exponent, Tensor) else exponent
-            again = _ratios(values[near], peak[near], eps, torch.empty_like(values[near]))
-            soft[near] = precise_log_mean_exp(again.log_() * one)
-        scores[part] = peak * (soft / exponent).exp()
-    return scores, rows.new_empty(0)
+            powers.log2_().mul_(exponent).exp2_()
+        torch.mean(powers, -1, keepdim=True, out=mean[part])
+    near = rows_near_one(mean)
+    soft = mean.log_()
+    if len(near):
+        one = p[near] if isinstance(p, Tensor) else p
+        again = _ratios(rows[near], peak[near], eps, torch.empty_like(rows[near]))
+        soft[near] = precise_log_mean_exp(again.log_() * one)
+    return soft.div_(p).exp_().mul_(peak), rows.new_empty(0)
 
 
 def _gradient(weights: Tensor, rows: Tensor, p: Setting, scores: Tensor, eps: float) -> tuple[Tensor, Tensor | None]:
     """1/n * ratio ** (p - 1), with ratio = value / score; of p, score / p * mean(ratio ** p * log(ratio))."""
     of_rows = torch.empty_like(rows)
     of_p = torch.empty_like(scores) if isinstance(p, Tensor) else None
-    buffers = torch.empty_like(rows[chunks(rows)[0]]), torch.empty_like(rows[chunks(rows)[0]])
-    for part in chunks(rows):
+    parts = chunks(rows)
+    buffers = torch.empty_like(rows[parts[0]]), torch.empty_like(rows[parts[0]])
+    for part in parts:
         values, exponent = rows[part], p[part] if isinstance(p, Tensor) else p
         slopes = of_rows[part]
         ratios, logs = (buffer[: len(values)] for buffer in buffers)

@@ -74,24 +74,27 @@ def _log_mean_exp(values: Tensor) -> Tensor:
 
 def _forward(rows: Tensor, beta: Setting) -> tuple[Tensor, Tensor]:
     """As `plain_lse`."""
-    scores = rows.new_empty(len(rows), 1)
-    buffer = torch.empty_like(rows[chunks(rows)[0]])
-    for part in chunks(rows):
-        values, sharpness = rows[part], beta[part] if isinstance(beta, Tensor) else beta
-        peak = values.amax(-1, keepdim=True)
-        powers = torch.sub(values, peak, out=buffer[: len(values)]).mul_(sharpness * LOG2_E).exp2_()
-        soft, near = log_mean(powers)
-        if len(near):
-            one = sharpness[near] if isinstance(sharpness, Tensor) else sharpness
-            soft[near] = precise_log_mean_exp((values[near] - peak[near]) * one)
-        scores[part] = peak + soft / sharpness
-    return scores, rows.new_empty(0)
+    peak, mean = rows.new_empty(len(rows), 1), rows.new_empty(len(rows), 1)
+    parts = chunks(rows)
+    buffer = torch.empty_like(rows[parts[0]])
+    factor = beta * LOG2_E
+    for part in parts:
+        values = rows[part]
+        torch.amax(values, -1, keepdim=True, out=peak[part])
+        powers = torch.sub(values, peak[part], out=buffer[: len(values)])
+        powers.mul_(factor[part] if isinstance(factor, Tensor) else factor).exp2_()
+        torch.mean(powers, -1, keepdim=True, out=mean[part])
+    near = rows_near_one(mean)
+    soft = mean.log_()
+    if len(near):
+        one = beta[near] if isinstance(beta, Tensor) else beta
+        soft[near] = precise_log_mean_exp((rows[near] - peak[near]) * one)
+    return soft.div_(beta).add_(peak), rows.new_empty(0)
 
 
-def log_mean(powers: Tensor) -> tuple[Tensor, Tensor]:
-    """The logarithm of each row's mean, and the rows of powers so near 1 that it needs `precise_log_mean_exp`."""
-    mean = powers.mean(-1, keepdim=True)
-    return mean.log(), (mean > _NEAR_ONE).view(-1).nonzero().view(-1)
+def rows_near_one(mean: Tensor) -> Tensor:
+    """The rows whose mean power is so near 1 that its logarithm needs `precise_log_mean_exp`."""
+    return (mean > _NEAR_ONE).view(-1).nonzero().view(-1)
 
 
 def precise_log_mean_exp(values: Tensor) -> Tensor:
@@ -109,16 +112,18 @@ def _gradient(weights: Tensor, rows: Tensor, beta: Setting, scores: Tensor, _: T
     """The softmax of beta times each row; of beta, (its mean - score) / beta."""
     of_rows = torch.empty_like(rows)
     of_beta = torch.empty_like(scores) if isinstance(beta, Tensor) else None
-    buffer = torch.empty_like(rows[chunks(rows)[0]])
-    for part in chunks(rows):
-        sharpness = beta[part] if isinstance(beta, Tensor) else beta
+    parts = chunks(rows)
+    buffer = torch.empty_like(rows[parts[0]])
+    factor = beta * LOG2_E
+    for part in parts:
         above = torch.sub(rows[part], scores[part], out=of_rows[part])
-        powers = torch.mul(above, sharpness * LOG2_E, out=buffer[: len(above)]).exp2_()
+        powers = buffer[: len(above)]
+        torch.mul(above, factor[part] if isinstance(factor, Tensor) else factor, out=powers).exp2_()
         shares = weights[part] / powers.sum(-1, keepdim=True)
         if of_beta is not None:
-            of_beta[part] = above.mul_(powers).sum(-1, keepdim=True) * shares / sharpness
-        torch.mul(powers, shares, out=of_rows[part])
-    return of_rows, of_beta
+            of_beta[part] = above.mul_(powers).sum(-1, keepdim=True) * shares
+        torch.mul(powers, shares, out=above)
+    return of_rows, None if of_beta is None else of_beta.div_(beta)
 
 
 _LSE = Kernel(plain_lse, _forward, _gradient)

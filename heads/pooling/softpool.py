@@ -53,22 +53,23 @@ def _plain(values: Tensor, beta: Setting) -> Tensor:
 
 def _forward(rows: Tensor, beta: Setting) -> tuple[Tensor, Tensor]:
     """As `_plain`; keeps the softmax times a constant of each row."""
-    scores, kept = rows.new_empty(len(rows), 1), torch.empty_like(rows)
-    buffer = torch.empty_like(rows[chunks(rows)[0]])
-    for part in chunks(rows):
+    scores, total, kept = rows.new_empty(len(rows), 1), rows.new_empty(len(rows), 1), torch.empty_like(rows)
+    parts = chunks(rows)
+    buffer = torch.empty_like(rows[parts[0]])
+    for part in parts:
         values = rows[part]
         powers = torch.sub(values, values.amax(-1, keepdim=True), out=kept[part]).mul_(beta * LOG2_E).exp2_()
-        total = powers.sum(-1, keepdim=True)
-        scores[part] = torch.mul(values, powers, out=buffer[: len(values)]).sum(-1, keepdim=True) / total
-    return scores, kept
+        torch.sum(powers, -1, keepdim=True, out=total[part])
+        torch.sum(torch.mul(values, powers, out=buffer[: len(values)]), -1, keepdim=True, out=scores[part])
+    return scores.div_(total), kept
 
 
 def _gradient(weights: Tensor, rows: Tensor, beta: Setting, scores: Tensor, kept: Tensor) -> tuple[Tensor, None]:
     """The softmax times (1 + beta * (value - score))."""
-    of_rows = torch.empty_like(rows)
+    of_rows, weights, below = torch.empty_like(rows), weights * beta, scores - 1 / beta
     for part in chunks(rows):
-        shares = weights[part] * beta / kept[part].sum(-1, keepdim=True)
-        torch.sub(rows[part], scores[part] - 1 / beta, out=of_rows[part]).mul_(kept[part]).mul_(shares)
+        shares = weights[part] / kept[part].sum(-1, keepdim=True)
+        torch.sub(rows[part], below[part], out=of_rows[part]).mul_(kept[part]).mul_(shares)
     return of_rows, None
 
 
