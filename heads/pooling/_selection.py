@@ -127,7 +127,7 @@ def two_ended_mean(
     """
     values = maps.flatten(-2)
     counts = [count_locations(k, values.shape[-1], rounding) for k in (k_max, k_min)]
-    if 1 not in counts and can_select_by_boundary(values, *counts):
+    if can_select_by_boundary(values, *counts) and 1 not in counts:
         ends = End(int(counts[0]), largest=True), End(int(counts[1]), largest=False, weight=low_weight)
         means: Tensor = SelectedMean.apply(values, ends)[0]
         return means

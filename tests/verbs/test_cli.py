@@ -25,12 +25,17 @@ def test_tools_show_examples_first(verb):
     assert len((TOOLS / f"{verb}.py").read_text(encoding="utf-8").splitlines()) < 20
 
 
-def test_training_s_help_names_every_pooling(capsys):
+def test_training_s_help_names_all_there_is_in_heads(capsys):
     with pytest.raises(SystemExit):
         cli.train(["--help"])
     text = capsys.readouterr().out
-    flag = text[text.index("--pooling ") : text.index("--maps-per-class")]
-    assert set(heads.list_poolings()) <= set(re.findall(r"[a-z_]+", flag))
+    flags = dict(re.findall(r"^\W*--([a-z-]+) (.*?)(?=^\W*--|\Z)", text, re.DOTALL | re.MULTILINE))
+    for flag, names in {
+        "pooling": {*heads.list_poolings(), *heads.list_encoders()},
+        "neck": set(heads.list_necks()),
+        "downsampling": {name for name in heads.list_downsamplings() if not name.endswith(("1d", "3d"))},
+    }.items():
+        assert names <= set(re.findall(r"[a-z_0-9]+", flags[flag]))
 
 
 def test_the_whole_path_from_the_command_line(world, tmp_path, capsys):

@@ -30,7 +30,8 @@ class ModelConfig:
     output_stride: int | None = None
     """Image pixels a map cell (8 or 16): dilates the backbone for finer maps, at more cost."""
     downsampling: str | None = None
-    """Pooling in the place of the backbone's max and average pools: softpool2d, mixedpool2d(lam=0.3), …"""
+    """Pooling in the place of the backbone's max and average pools: softpool2d, adapool2d, stochasticpool2d,
+    mixedpool2d(lam=0.3), powerpool2d(p=3), medianpool2d, maxpool2d, avgpool2d."""
 
     def __post_init__(self) -> None:
         check(self.maps_per_class >= 1, f"maps per class is {self.maps_per_class}, expected 1 or more")
