@@ -10,6 +10,21 @@ from wsl.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """The pixels of one object: ``runs`` are run lengths (`wsl.run_lengths`) for the size of its image.
+
+    ``unsure`` are crowds, and boxes of objects that nobody outlined: their class is there, but where is not known.
+
+    >>> Outline(label="dog", runs=b"021").unsure
+    False
+    """
+
+    label: str
+    runs: bytes
+    unsure: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One image with its labels; boxes are known only where an annotation gives them.
 
@@ -18,7 +33,8 @@ class Sample:
     says that somebody looked and found none. ``size`` is (width, height) as the annotation gives it.
     ``object_masks`` are files that are not 0 where an object of the image's one class is, ``ignore_mask`` one that is
     not 0 where nobody is sure. ``mask`` is one file for all classes: 0 is background, i the i-th class of the set, 255
-    nobody is sure (`wsl.masks` reads them).
+    nobody is sure (`wsl.masks` reads them). ``outlines`` are objects one by one, in an image of known ``size``; None
+    where nobody drew any.
 
     >>> Sample(path="photos/a.jpg", labels=["dog"]).id
     'a'
@@ -32,6 +48,7 @@ class Sample:
     object_masks: tuple[Path, ...] = ()
     ignore_mask: Path | None = None
     mask: Path | None = None
+    outlines: tuple[Outline, ...] | None = None
     id: str = ""
 
     def __post_init__(self) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
+from wsl import run_lengths
 from wsl.data import read_coco
 from wsl.errors import UserError
 
@@ -101,6 +103,56 @@ def test_an_image_of_unknown_size_keeps_its_boxes(make):
     sample = read_coco(make(bare), "val").samples[0]
     assert sample.size is None
     assert len(sample.boxes) == 2
+
+
+def outlined(*segmentations: Any) -> dict[str, Any]:
+    """As `document`, with what is under ``segmentation`` of the dog and the crowd; and a dog that nobody outlined."""
+    bare = {"id": 3, "image_id": 8, "category_id": 18, "bbox": [1, 1, 2, 2]}
+    rows = [*document()["annotations"], bare]
+    return document(
+        annotations=[
+            {**row, "segmentation": segmentation} for row, segmentation in zip(rows, (*segmentations, []), strict=True)
+        ]
+    )
+
+
+def test_outlines_are_pycocotools_own_pixels(make):
+    dog, people = [[10, 20, 40.5, 20, 40.5, 25], [50, 30, 60, 30, 60, 40, 50, 40]], [400, 600, 4000]
+    root = make(outlined(dog, {"size": [50, 100], "counts": people}))
+    first, second = read_coco(root, "val", outlines=True).samples
+    with contextlib.redirect_stdout(io.StringIO()):
+        theirs = COCO(root / "annotations" / "instances_val2017.json")
+    for outline, (number, label, unsure) in zip(
+        (*first.outlines, *second.outlines), ((1, "dog", False), (2, "person", True), (3, "dog", True)), strict=True
+    ):
+        assert (outline.label, outline.unsure) == (label, unsure)
+        if number < 3:
+            assert outline.runs == theirs.annToRLE(theirs.anns[number])["counts"]
+    assert np.argwhere(run_lengths.decode(second.outlines[0].runs, (100, 50))).tolist() == [
+        [1, 1],
+        [1, 2],
+        [2, 1],
+        [2, 2],
+    ]
+
+
+def test_outlines_are_read_where_they_are_asked_for_and_there_are_some(make):
+    some = outlined([[0, 0, 9, 0, 9, 9]], [])
+    assert all(sample.outlines is None for sample in read_coco(make(some), "val").samples)
+    assert all(sample.outlines is None for sample in read_coco(make(document()), "val", outlines=True).samples)
+    del some["images"][0]["width"], some["images"][0]["height"]
+    first, second = read_coco(make(some), "val", outlines=True).samples
+    assert first.outlines is None
+    assert len(second.outlines) == 1
+
+
+@pytest.mark.parametrize(
+    "segmentation", [[[0, 0, 1, 1]], {"size": [50, 100], "counts": [5]}, "polygon", [[0, 0, 1e9, 0, 1, 1]]]
+)
+def test_an_outline_that_does_not_fit_says_where(make, segmentation):
+    with pytest.raises(UserError, match=r"instances_val2017\.json: the annotation 1 of image 7: .*expected") as caught:
+        read_coco(make(outlined(segmentation, [])), "val", outlines=True)
+    assert "\n" not in str(caught.value)
 
 
 def box(**changes: Any) -> dict[str, Any]:

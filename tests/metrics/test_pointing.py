@@ -1,14 +1,17 @@
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
+from wsl import run_lengths
 from wsl.boxes import Boxes
 from wsl.errors import UserError
-from wsl.metrics import PointingGame, pointing_accuracy, pointing_hit
-from wsl.samples import Sample
+from wsl.metrics import PointingGame, pointing_accuracy, pointing_hit, pointing_hit_pixels
+from wsl.samples import Outline, Sample
 
 
 def hit_by_masks(point, boxes, tolerance, size=60):
@@ -31,6 +34,33 @@ coordinate = st.integers(0, 59)
 def test_a_hit_is_what_torchrays_masks_say(point, corners, tolerance):
     boxes = [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in corners]
     assert pointing_hit(point, boxes, tolerance) == hit_by_masks(point, boxes, tolerance)
+
+
+@given(
+    point=st.tuples(st.floats(-30, 90), st.floats(-30, 90)),
+    mask=arrays.arrays(np.bool_, (60, 60), elements=st.booleans(), fill=st.just(False)),
+    tolerance=st.floats(0.1, 20),
+)
+def test_a_hit_of_pixels_is_torchrays_test(point, mask, tolerance):
+    y, x = np.mgrid[:60, :60]
+    near = (x - point[0]) ** 2 + (y - point[1]) ** 2 < tolerance**2
+    assert pointing_hit_pixels(point, mask, tolerance) == (mask & near).any()
+
+
+def test_outlines_take_the_place_of_boxes(annotated, boxes, finding):
+    """The dog fills a corner of its box; the point lies in the box, and 15 px or more from the dog."""
+    mask = np.zeros((100, 100), bool)
+    mask[:10, :10] = True
+    sample = annotated(boxes(("dog", [0, 0, 80, 80])))
+    runs = run_lengths.encode(mask)
+    games = {True: PointingGame(["dog"]), False: PointingGame(["dog"])}
+    for point in ((40, 40), (24, 5), (23, 5)):
+        for outlined, game in games.items():
+            drawn = (Outline(label="dog", runs=runs),) if outlined else None
+            game.update(finding(points={"dog": point}), dataclasses.replace(sample, outlines=drawn))
+    (_, pairs), (_, by_boxes) = games[True].compute(), games[False].compute()
+    assert (pairs.value, by_boxes.value) == (pytest.approx(1 / 3), 1)
+    assert (pairs.note, by_boxes.note) == ("(image, class) pairs; 3 against outlines", "(image, class) pairs")
 
 
 @pytest.mark.parametrize(

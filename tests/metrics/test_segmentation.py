@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchmetrics.classification import MulticlassJaccardIndex
 
+from wsl import run_lengths
 from wsl.errors import UserError
 from wsl.maps import heatmap
 from wsl.metrics import MeanIoU, class_iou
-from wsl.samples import Sample
+from wsl.metrics.annotated_masks import class_pixels, pixel_classes
+from wsl.samples import Outline, Sample
 
 CLASSES = ("cat", "dog", "emu")
 
@@ -144,10 +146,31 @@ def test_bad_input_is_refused(finding, tmp_path):
         MeanIoU(["dog"]).update(finding(size=(3, 1)), save(tmp_path, [[0, 0]], ["dog"], "a"))
 
 
+def test_of_objects_one_by_one_nobody_is_sure_where_classes_overlap_or_a_crowd_is_alone():
+    def outline(label, columns, unsure=False):
+        mask = np.zeros((1, 8), bool)
+        mask[:, columns] = True
+        return Outline(label=label, runs=run_lengths.encode(mask), unsure=unsure)
+
+    outlines = (
+        outline("dog", [0, 1, 2]),
+        outline("dog", [2, 3]),
+        outline("cat", [3, 4, 5]),
+        outline("cat", [0, 5, 6], unsure=True),
+    )
+    sample = Sample(path="a.jpg", labels=CLASSES, size=(8, 1), outlines=outlines)
+    cat, dog = CLASSES.index("cat") + 1, CLASSES.index("dog") + 1
+    assert pixel_classes(sample, CLASSES, (8, 1)).tolist() == [[dog, dog, dog, -1, cat, cat, -1, 0]]
+    assert pixel_classes(sample, CLASSES, (8, 1), (4, 2)).tolist() == [[dog, dog, cat, -1]] * 2
+    assert class_pixels(sample, "cat", (8, 1)).tolist() == [[True, False, False, True, True, True, True, False]]
+    assert not pixel_classes(Sample(path="a.jpg", size=(8, 1), outlines=()), CLASSES, (8, 1)).any()
+    with pytest.raises(UserError, match=r"outlines for \(8, 1\) pixels, expected those of the image, \(4, 1\)"):
+        pixel_classes(sample, CLASSES, (4, 1))
+
+
 @pytest.mark.realdata
 def test_vocs_own_masks_fit_their_images_and_hold_the_labels_that_their_boxes_do(realdata):
     from wsl.data import read_voc
-    from wsl.metrics.annotated_masks import pixel_classes
 
     samples = read_voc(realdata / "VOCdevkit", "val")
     for sample in samples.samples[:60]:

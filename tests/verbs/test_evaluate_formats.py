@@ -1,6 +1,7 @@
 """One set of findings, told in four ways, gives the same figures; what cannot be is one line."""
 
 import json
+import shutil
 from collections import defaultdict
 
 import cv2
@@ -169,6 +170,26 @@ def test_coco_results_give_the_figures_of_the_boxes_they_list(coco_world, found,
     theirs = evaluate(EvaluateConfig(data=data, predictions=tmp_path / "results.json", out=tmp_path))
     for name in DETECTION:
         assert value(theirs, name) == pytest.approx(value(ours, name), abs=1e-6)
+
+
+def test_coco_s_polygons_are_masks_and_targets(coco_world, found, tmp_path):
+    """Of polygons around the boxes' pixels, the boxes' figures and those of masks of the same pixels."""
+    document = json.loads((coco_world / "annotations" / "instances_val.json").read_text(encoding="utf-8"))
+    for row in document["annotations"]:
+        x, y, width, height = row["bbox"]
+        row["segmentation"] = [[x, y, x + width, y, x + width, y + height, x, y + height]]
+    (tmp_path / "instances_outlined.json").write_text(json.dumps(document), encoding="utf-8")
+    shutil.copytree(coco_world / "images", tmp_path / "images")
+    plain = evaluate(EvaluateConfig(data=DataConfig(data=coco_world), predictions=found, out=tmp_path))
+    data = DataConfig(data=tmp_path / "instances_outlined.json")
+    outlined = evaluate(EvaluateConfig(data=data, split="all", predictions=found, out=tmp_path))
+    masks = {"PxAP", "mIoU", "COCO segm AP"}
+    assert not masks & {metric.name for metric in plain.metrics}
+    assert masks <= {metric.name for metric in outlined.metrics}
+    for name in (*DETECTION, "pointing", "pointing (pairs)"):
+        assert value(outlined, name) == value(plain, name)
+    (pairs,) = [metric for metric in outlined.metrics if metric.name == "pointing (pairs)"]
+    assert "against outlines" in pairs.note
 
 
 def test_coco_results_need_coco_annotations(world, tmp_path):

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from wsl import run_lengths
 from wsl.boxes import Boxes
 from wsl.data.files import inside, require_files
 from wsl.data.splits import unknown_split
 from wsl.errors import UserError
-from wsl.samples import Sample, SampleSet
+from wsl.samples import Outline, Sample, SampleSet
 
 Record = Mapping[str, Any]
 
@@ -24,12 +25,14 @@ _PREFIX = "instances_"
 _LARGEST = 1e9
 
 
-def read_coco(source: str | Path, split: str | None) -> SampleSet:
+def read_coco(source: str | Path, split: str | None, *, outlines: bool = False) -> SampleSet:
     """The images, labels and boxes of one split of a data set in COCO's layout.
 
     Classes are the categories in order of their id. Crowds are difficult boxes: a class with crowds only is
     ignored. Boxes are clipped to their image; those without extent are dropped, with one warning for the split.
-    Images without an annotation are kept: somebody looked, and found nothing.
+    Images without an annotation are kept: somebody looked, and found nothing. With ``outlines`` each object's polygons
+    or run lengths become its `wsl.samples.Outline`, in a file that has some: crowds are unsure, and objects without
+    their own are so in their box.
 
     Args:
         source: A folder with ``annotations/instances_<split>*.json`` (or the JSON beside the images), or one JSON
@@ -39,7 +42,7 @@ def read_coco(source: str | Path, split: str | None) -> SampleSet:
 
     Raises:
         UserError: no such file or split; malformed JSON, a missing or impossible value, an unknown category, an
-            annotation without its image; images missing or outside the folder.
+            annotation without its image, an outline that does not fit its image; images missing or outside the folder.
 
     >>> import tempfile
     >>> dog = {"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}
@@ -61,13 +64,15 @@ def read_coco(source: str | Path, split: str | None) -> SampleSet:
     files = {number: inside(folder, image["file_name"], path.name) for number, image in images.items()}
     require_files(files.values(), path.name)
     classes = tuple(categories[number] for number in sorted(categories))
+    outlines = outlines and any(record.get("segmentation") for records in objects.values() for record in records)
     dropped = 0
     samples = []
     for number, image in images.items():
         size = _size(image, path)
         boxes = _boxes(objects[number], categories, size)
         dropped += len(objects[number]) - len(boxes)
-        samples.append(_sample(files[number], boxes, classes, size))
+        drawn = _outlines(objects[number], categories, size, path) if outlines and size is not None else None
+        samples.append(_sample(files[number], boxes, classes, size, drawn))
     if dropped:
         warnings.warn(f"{path}: {dropped} boxes without extent inside their image were dropped", stacklevel=2)
     return SampleSet(classes=classes, samples=tuple(samples))
@@ -210,7 +215,32 @@ def _boxes(objects: Sequence[Record], categories: Mapping[int, str], size: tuple
     return boxes.select(np.flatnonzero((boxes.xyxy[:, 2:] > boxes.xyxy[:, :2]).all(axis=1)))
 
 
-def _sample(path: Path, boxes: Boxes, classes: Sequence[str], size: tuple[int, int] | None) -> Sample:
+def _outlines(
+    objects: Sequence[Record], categories: Mapping[int, str], size: tuple[int, int], path: Path
+) -> tuple[Outline, ...]:
+    drawn = []
+    for record in objects:
+        try:
+            runs = run_lengths.from_segmentation(record.get("segmentation"), size)
+        except UserError as error:
+            raise UserError(
+                f"{path}: the annotation {record.get('id')!r} of image {record['image_id']!r}: {error}"
+            ) from error
+        unsure = runs is None or bool(record.get("iscrowd"))
+        if runs is None:
+            x, y, width, height = record["bbox"]
+            runs = run_lengths.from_rectangle((x, y, x + width, y + height), size)
+        drawn.append(Outline(label=categories[record["category_id"]], runs=runs, unsure=unsure))
+    return tuple(drawn)
+
+
+def _sample(
+    path: Path,
+    boxes: Boxes,
+    classes: Sequence[str],
+    size: tuple[int, int] | None,
+    outlines: tuple[Outline, ...] | None,
+) -> Sample:
     clear = {label for label, crowd in zip(boxes.labels, boxes.difficult, strict=True) if not crowd}
     crowds = set(boxes.labels) - clear
     return Sample(
@@ -219,4 +249,5 @@ def _sample(path: Path, boxes: Boxes, classes: Sequence[str], size: tuple[int, i
         ignored=tuple(name for name in classes if name in crowds),
         boxes=boxes,
         size=size,
+        outlines=outlines,
     )

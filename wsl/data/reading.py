@@ -20,10 +20,11 @@ from wsl.errors import UserError
 from wsl.samples import Sample, SampleSet
 
 
-def read_samples(config: DataConfig, split: str | None, *, images: bool = True) -> SampleSet:
+def read_samples(config: DataConfig, split: str | None, *, images: bool = True, outlines: bool = False) -> SampleSet:
     """The samples of one split of the data set that a configuration names.
 
-    Where the ``images`` themselves are not needed, metadata lists do without them.
+    Where the ``images`` themselves are not needed, metadata lists do without them; where ``outlines`` are, COCO's
+    polygons are read too.
 
     Raises:
         UserError: no such file or folder, a layout that is not recognised, or what the layout's reader finds.
@@ -45,7 +46,7 @@ def read_samples(config: DataConfig, split: str | None, *, images: bool = True) 
     if layout == "voc":
         return read_voc(data, split, year=config.year, download=config.download)
     if layout == "coco":
-        return read_coco(data, split)
+        return read_coco(data, split, outlines=outlines)
     if layout == "wsol":
         return read_wsol(data, split, config.image_root, images=images)
     if layout == "csv":

@@ -22,7 +22,7 @@ from wsl.metrics.localization import CorLoc, corloc
 from wsl.metrics.overlap import box_iou, centre_box, whole_box
 from wsl.metrics.pixels import PxAP, histogram_ap, pxap, score_histograms
 from wsl.metrics.point_ap import PointAP, point_ap, point_within
-from wsl.metrics.pointing import PointingGame, pointing_accuracy, pointing_hit
+from wsl.metrics.pointing import PointingGame, pointing_accuracy, pointing_hit, pointing_hit_pixels
 from wsl.metrics.protocol import StreamingMetric
 from wsl.metrics.segmentation import MeanIoU, class_iou
 from wsl.metrics.table import report_table
@@ -79,6 +79,7 @@ __all__ = [
     "point_within",
     "pointing_accuracy",
     "pointing_hit",
+    "pointing_hit_pixels",
     "pxap",
     "report_table",
     "score_histograms",

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from wsl import run_lengths
 from wsl.errors import UserError
 from wsl.masks import IGNORED, object_mask, read_mask
-from wsl.samples import Sample
+from wsl.samples import Outline, Sample
 
 Classes = npt.NDArray[np.int32]
 
@@ -21,7 +22,7 @@ def has_mask(sample: Sample) -> bool:
     >>> has_mask(Sample(path="a.jpg"))
     False
     """
-    return sample.mask is not None or bool(sample.object_masks)
+    return sample.mask is not None or bool(sample.object_masks) or sample.outlines is not None
 
 
 def pixel_classes(
@@ -29,6 +30,7 @@ def pixel_classes(
 ) -> Classes:
     """The class of each pixel: 0 for background, i for the i-th class, -1 where nobody is sure.
 
+    Of objects one by one, nobody is sure where two classes overlap, and where there is a crowd and nothing else.
     ``resolution`` (width, height) takes the nearest pixels instead of all, as the WSOL benchmark does at 224x224.
 
     Shape:
@@ -53,6 +55,11 @@ def pixel_classes(
         if resolution is not None:
             numbers = np.asarray(cv2.resize(numbers, resolution, interpolation=cv2.INTER_NEAREST), np.uint8)
         return np.where(numbers == IGNORED, -1, numbers.astype(np.int32))
+    if sample.outlines is not None:
+        whole = _outlined_classes(sample, classes, size)
+        if resolution is None:
+            return whole
+        return np.asarray(cv2.resize(whole, resolution, interpolation=cv2.INTER_NEAREST), np.int32)
     if not sample.object_masks:
         raise UserError(f"{sample.path}: no mask is annotated, expected a file of class numbers: leave the image out")
     if len(sample.labels) != 1:
@@ -60,3 +67,44 @@ def pixel_classes(
     objects = object_mask(sample.object_masks, sample.ignore_mask, resolution or size)
     number = list(classes).index(sample.labels[0]) + 1
     return np.where(objects == IGNORED, -1, objects.astype(np.int32) * number)
+
+
+def class_pixels(sample: Sample, label: str, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Where the objects of one class are, crowds and all, of a sample with outlines.
+
+    Shape:
+        ``size`` is (width, height) of the image; the result is (height, width).
+
+    Raises:
+        UserError: the outlines are of an image of another size.
+
+    >>> from wsl.samples import Outline
+    >>> sample = Sample(path="a.jpg", size=(3, 1), outlines=(Outline(label="dog", runs=b"021"),))
+    >>> class_pixels(sample, "dog", (3, 1)).tolist()
+    [[True, True, False]]
+    """
+    pixels = np.zeros((size[1], size[0]), np.bool_)
+    for outline in sample.outlines or ():
+        if outline.label == label:
+            pixels |= _decoded(sample, outline, size)
+    return pixels
+
+
+def _outlined_classes(sample: Sample, classes: Sequence[str], size: tuple[int, int]) -> Classes:
+    numbers = np.zeros((size[1], size[0]), np.int32)
+    unsure = np.zeros(numbers.shape, np.bool_)
+    for outline in sample.outlines or ():
+        pixels = _decoded(sample, outline, size)
+        if outline.unsure:
+            unsure |= pixels
+        else:
+            number = list(classes).index(outline.label) + 1
+            numbers[pixels] = np.where((numbers == 0) | (numbers == number), number, -1)[pixels]
+    numbers[unsure & (numbers == 0)] = -1
+    return numbers
+
+
+def _decoded(sample: Sample, outline: Outline, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    if sample.size != size:
+        raise UserError(f"{sample.path}: outlines for {sample.size} pixels, expected those of the image, {size}")
+    return run_lengths.decode(outline.runs, size)

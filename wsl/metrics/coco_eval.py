@@ -76,31 +76,6 @@ def box_outline(xyxy: Sequence[float]) -> dict[str, Any]:
     return {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0)}
 
 
-def encode_mask(mask: npt.ArrayLike) -> bytes:
-    """A mask (H, W) as pycocotools' run lengths.
-
-    >>> decoded = mask_outline(encode_mask([[True, True, False]]), (3, 1))
-    >>> decoded["area"], decoded["bbox"]
-    (2, [0.0, 0.0, 2.0, 1.0])
-    """
-    from pycocotools import mask as run_lengths
-
-    pixels = np.asfortranarray(np.asarray(mask, np.uint8))
-    return bytes(run_lengths.encode(pixels)["counts"])
-
-
-def mask_outline(counts: bytes, size: tuple[int, int]) -> dict[str, Any]:
-    """Where a mask is, as pycocotools holds it; ``size`` is (width, height)."""
-    from pycocotools import mask as run_lengths
-
-    segmentation = {"size": [size[1], size[0]], "counts": counts}
-    return {
-        "segmentation": segmentation,
-        "area": int(run_lengths.area(segmentation)),
-        "bbox": run_lengths.toBbox(segmentation).tolist(),
-    }
-
-
 def _store(images: Sequence[Objects], classes: int) -> Any:
     """A COCO data set; images, categories and annotations count from 1, where 0 would mean "unmatched"."""
     from pycocotools.coco import COCO

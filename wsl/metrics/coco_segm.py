@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from wsl import run_lengths
 from wsl.errors import UserError
 from wsl.maps import heatmap
 from wsl.metrics.annotated_masks import pixel_classes
 from wsl.metrics.bootstrap import Doubles, image_key
 from wsl.metrics.coco import CocoMetric
-from wsl.metrics.coco_eval import Kind, encode_mask, evaluated, mask_outline, tables
+from wsl.metrics.coco_eval import Kind, evaluated, tables
 from wsl.results import Localization
 from wsl.samples import Sample
 
@@ -105,7 +106,7 @@ class CocoSegmAP(CocoMetric):
         for name, masks in (("found", seen), ("true", there)):
             scores = [found.scores[label] if name == "found" else 1.0 for label in masks]
             self._keep(name, list(masks), scores, [False for _ in masks])
-            runs = [encode_mask(mask) for mask in masks.values()]
+            runs = [run_lengths.encode(mask) for mask in masks.values()]
             self._append(f"{name}_runs", np.frombuffer(b"".join(runs), np.uint8))
             self._append(f"{name}_lengths", [len(run) for run in runs])
             self._append(f"{name}_sizes", [found.size for _ in runs])
@@ -118,7 +119,7 @@ class CocoSegmAP(CocoMetric):
         ends = np.cumsum(self._rows(f"{name}_lengths")).tolist()
         sizes = self._rows(f"{name}_sizes").tolist()
         return [
-            mask_outline(runs[start:end], (width, height))
+            run_lengths.to_annotation(runs[start:end], (width, height))
             for start, end, (width, height) in zip([0, *ends][:-1], ends, sizes, strict=True)
         ]
 
@@ -129,7 +130,7 @@ def _objects(image: Sequence[MaskObject], numbers: Mapping[str, int]) -> list[di
             "category_id": numbers[item.label],
             "score": item.score,
             "iscrowd": 0,
-            **mask_outline(encode_mask(item.mask), np.shape(item.mask)[::-1]),
+            **run_lengths.to_annotation(run_lengths.encode(item.mask), np.shape(item.mask)[::-1]),
         }
         for item in image
         if item.label in numbers

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -14,6 +15,7 @@ import torch
 from wsl import maps
 from wsl.boxes import Boxes
 from wsl.errors import UserError
+from wsl.metrics.annotated_masks import class_pixels
 from wsl.metrics.overlap import as_xyxy
 from wsl.metrics.protocol import annotated_boxes
 from wsl.metrics.tally import HitMetric
@@ -45,15 +47,39 @@ def pointing_hit(point: Point, boxes: npt.ArrayLike, tolerance: float = 15) -> b
     >>> pointing_hit((43, 25), box), pointing_hit((44, 25), box)  # the last pixel is 29
     (True, False)
     """
-    if not tolerance > 0:
-        raise UserError(f"pointing tolerance is {tolerance}, expected a positive number of pixels: try 15")
-    if not all(map(math.isfinite, point)):
-        raise UserError(f"point is {tuple(point)}, expected finite (x, y)")
+    _check_point(point, tolerance)
     xyxy = as_xyxy(boxes)
     xyxy = xyxy[(xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)]
     first, last = np.floor(xyxy[:, :2]), np.ceil(xyxy[:, 2:]) - 1
     nearest = np.clip(np.rint(point), first, last)
     return bool((((nearest - point) ** 2).sum(axis=1) < tolerance**2).any())
+
+
+def pointing_hit_pixels(point: Point, pixels: npt.ArrayLike, tolerance: float = 15) -> bool:
+    """Whether some of the pixels that are true lies strictly nearer to the point than ``tolerance`` pixels.
+
+    Shape:
+        ``point`` is (x, y) in pixels, ``pixels`` (H, W).
+
+    Raises:
+        UserError: the point is not finite, the tolerance not positive, or the pixels are no mask.
+
+    Source: as `pointing_hit`, on data sets that outline their objects.
+
+    >>> mask = np.zeros((50, 50), bool)
+    >>> mask[20:30, 20:30] = True
+    >>> pointing_hit_pixels((43, 25), mask), pointing_hit_pixels((44, 25), mask)
+    (True, False)
+    """
+    _check_point(point, tolerance)
+    there = np.asarray(pixels)
+    if there.ndim != 2:
+        raise UserError(f"pixels have shape {there.shape}, expected a mask (H, W)")
+    x, y = point
+    left, top = (max(math.ceil(position - tolerance), 0) for position in point)
+    near = there[top : max(math.floor(y + tolerance) + 1, 0), left : max(math.floor(x + tolerance) + 1, 0)]
+    rows, columns = np.nonzero(near)
+    return bool(((columns + left - x) ** 2 + (rows + top - y) ** 2 < tolerance**2).any())
 
 
 def pointing_accuracy(points: Sequence[Point | None], boxes: Sequence[npt.ArrayLike], tolerance: float = 15) -> float:
@@ -91,14 +117,22 @@ def is_small_among_others(label: str, boxes: Boxes, size: tuple[int, int]) -> bo
     return bool(4 * covered.sum() < covered.size) and len(set(boxes.labels)) > 1
 
 
+def _check_point(point: Point, tolerance: float) -> None:
+    if not tolerance > 0:
+        raise UserError(f"pointing tolerance is {tolerance}, expected a positive number of pixels: try 15")
+    if not all(map(math.isfinite, point)):
+        raise UserError(f"point is {tuple(point)}, expected finite (x, y)")
+
+
 class PointingGame(HitMetric):
     """Accuracy of the hottest point of each class map, mean over classes and over all pairs.
 
     A trial is an (image, class) pair: each class in ``sample.labels`` that has a box, so classes whose boxes are
-    all difficult are out. All boxes of the class count as target, difficult ones too, as in TorchRay. The
-    point is ``found.points[class]``, else the peak of ``found.maps[class]`` at the image's own size. A pair without
-    a point, or with a map that is not finite, is a miss, and the note counts them. The baseline points at the
-    image's centre. With ``subset="difficult"`` only pairs of `is_small_among_others` are trials.
+    all difficult are out. All boxes of the class count as target, difficult ones too, as in TorchRay; where the sample
+    has outlines, as in COCO, their pixels do, and the note counts those pairs. The point is ``found.points[class]``,
+    else the peak of ``found.maps[class]`` at the image's own size. A pair without a point, or with a map that is not
+    finite, is a miss, and the note counts them. The baseline points at the image's centre. With ``subset="difficult"``
+    only pairs of `is_small_among_others` are trials.
     Keeps four counters a class, and two a replicate.
 
     >>> from wsl.boxes import Boxes
@@ -111,6 +145,7 @@ class PointingGame(HitMetric):
     """
 
     missing: torch.Tensor
+    outlined: torch.Tensor
 
     def __init__(
         self,
@@ -129,6 +164,7 @@ class PointingGame(HitMetric):
         self.tolerance = tolerance
         self.subset: Subset = subset
         self._add_counter("missing")
+        self._add_counter("outlined")
 
     def update(self, found: Localization, sample: Sample) -> None:
         """Take in the points of one image.
@@ -146,19 +182,23 @@ class PointingGame(HitMetric):
                 continue
             if self.subset == "difficult" and not is_small_among_others(label, truths, found.size):
                 continue
+            hits: Callable[[Point], bool] = functools.partial(pointing_hit, boxes=target, tolerance=self.tolerance)
+            if sample.outlines is not None:
+                pixels = class_pixels(sample, label, found.size)
+                hits = functools.partial(pointing_hit_pixels, pixels=pixels, tolerance=self.tolerance)
             point = found_point(found, label)
             self.missing += point is None
-            self._count(
-                sample,
-                label,
-                [point is not None and pointing_hit(point, target, self.tolerance)],
-                baseline=[pointing_hit(centre, target, self.tolerance)],
-            )
+            self.outlined += sample.outlines is not None
+            self._count(sample, label, [point is not None and hits(point)], baseline=[hits(centre)])
 
     def compute(self) -> tuple[Metric, Metric]:
         """The mean over classes, then the accuracy over all pairs; no value when no pair came with a point."""
         measured = bool(self.missing < self.trials.sum())
-        note = "(image, class) pairs" + (f"; {int(self.missing)} missing: misses" if self.missing else "")
+        note = "(image, class) pairs"
+        if self.outlined:
+            note += f"; {int(self.outlined)} against outlines"
+        if self.missing:
+            note += f"; {int(self.missing)} missing: misses"
         name = "pointing" if self.subset == "all" else "pointing (difficult)"
         pairs = "pointing (pairs)" if self.subset == "all" else "pointing (difficult pairs)"
         by_pair = self._rates(pairs, measured=measured, pooled=True, note=note)

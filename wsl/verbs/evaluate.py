@@ -40,7 +40,7 @@ def evaluate(config: EvaluateConfig) -> EvaluationReport:
     """
     with Stopwatch().running() as watch:
         with stage("reading"):
-            samples = read_samples(config.data, config.split, images=config.weights is not None)
+            samples = read_samples(config.data, config.split, images=config.weights is not None, outlines=True)
         unknown = [name for name in config.report_classes if name not in samples.classes]
         if unknown:
             raise UserError(f"unknown class {unknown[0]!r} to report; known: {', '.join(samples.classes)}")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pycocotools import mask as coco_mask
 
+from wsl import run_lengths
 from wsl.errors import UserError
 from wsl.files import replacing, write_text
 from wsl.formats.exchange.coco_results import NumberedResults
@@ -92,11 +92,11 @@ def write_coco_masks(
         for image, found in images:
             results.open_image(image)
             for label, score_map in _maps(found).items():
-                mask = np.asfortranarray(heatmap(score_map, found.size) > np.float32(threshold), np.uint8)
-                encoded = coco_mask.encode(mask)
-                segmentation = {"size": list(encoded["size"]), "counts": encoded["counts"].decode("ascii")}
-                box = [float(edge) for edge in coco_mask.toBbox(encoded)]
-                results.add(label, found.scores.get(label, 1.0), {"segmentation": segmentation, "bbox": box})
+                runs = run_lengths.encode(heatmap(score_map, found.size) > np.float32(threshold))
+                there = run_lengths.to_annotation(runs, found.size)
+                segmentation = {**there["segmentation"], "counts": runs.decode("ascii")}
+                place = {"segmentation": segmentation, "bbox": there["bbox"]}
+                results.add(label, found.scores.get(label, 1.0), place)
     return results.path
 
 
