@@ -15,6 +15,8 @@ def test_it_names_what_is_here(capsys):
     record = json.loads(capsys.readouterr().out)
     assert "resnet50" in record["backbones"]
     assert record["versions"]["torch"]
+    assert {"sppblock", "softpool2d", "netvlad"} <= {*record["necks"], *record["downsamplings"], *record["encoders"]}
+    assert {"coco", "voc-masks", "onnx"} <= set(record["formats"])
 
 
 def test_json_is_one_object_on_standard_output(run, photos, tmp_path, capsys):

@@ -1,6 +1,6 @@
 """Every setting of every command: frozen dataclasses, one field a setting, its help under the field."""
 
-from wsl.config.export import ExportConfig
+from wsl.config.export import ExportConfig, ExportFormat
 from wsl.config.serial import from_json, to_json
 from wsl.config.shared import (
     BoxConfig,
@@ -25,6 +25,7 @@ __all__ = [
     "DataFormat",
     "EvaluateConfig",
     "ExportConfig",
+    "ExportFormat",
     "LocalizeConfig",
     "ModelConfig",
     "OptimConfig",

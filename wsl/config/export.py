@@ -11,6 +11,7 @@ from wsl.config.checks import check
 BoxFormat = Literal["wsl", "coco", "coco-results", "voc", "yolo", "labelme", "label-studio", "cvat", "csv"]
 MaskFormat = Literal["voc-masks", "coco-masks"]
 ModelFormat = Literal["onnx", "torch"]
+ExportFormat = Literal[BoxFormat, MaskFormat, ModelFormat]
 SourceFormat = Literal["wsl", "coco", "voc", "yolo", "labelme", "label-studio", "cvat", "csv"]
 
 
@@ -20,7 +21,7 @@ class ExportConfig:
 
     source: Path
     """Localizations (a folder of wsl-localize, or another tool's with --source-format), or for onnx and torch a run."""
-    format: Literal[BoxFormat, MaskFormat, ModelFormat]
+    format: ExportFormat
     """What to write; the README's table names what reads it."""
     out: Path
     """Folder for the files (for a model, the file itself)."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 import heads
-from wsl.formats.exchange import FORMATS
+from wsl.config import ExportFormat
 from wsl.maps.gradient import Method
 from wsl.models import choose_device, choose_dtype, list_backbones
 
@@ -65,7 +65,7 @@ def info() -> Info:
         downsamplings=tuple(heads.list_downsamplings()),
         cam_methods=("class maps", *get_args(Method)),
         backbones=tuple(list_backbones()),
-        formats=tuple(FORMATS),
+        formats=get_args(ExportFormat),
     )
 
 
