@@ -119,3 +119,13 @@ class Boxes:
         0
         """
         return self.select([i for i, name in enumerate(self.labels) if name == label])
+
+    def best(self, label: str) -> FloatArray | None:
+        """The box of a class that scores highest, of equals the first, (4,); None where the class has no box.
+
+        >>> boxes = Boxes(xyxy=[[0, 0, 1, 1], [0, 0, 2, 2]], labels=["cat", "cat"], scores=[0.3, 0.6])
+        >>> boxes.best("cat").tolist(), boxes.best("dog")
+        ([0.0, 0.0, 2.0, 2.0], None)
+        """
+        own = [i for i, name in enumerate(self.labels) if name == label]
+        return self.xyxy[own[int(self.scores[own].argmax())]] if own else None
