@@ -118,7 +118,8 @@ class ClassificationAP(StreamingMetric):
     def _resampled(
         self, scores: npt.NDArray[Any], targets: npt.NDArray[Any], columns: Mapping[str, int]
     ) -> dict[str, Doubles]:
-        weights = poisson_weights(self._rows("keys").tolist(), affordable(scores.size, self.replicates))
+        replicates = affordable(scores.size, self.replicates)
+        weights = poisson_weights(self._rows("keys").tolist(), replicates).astype(np.float32)
         drawn = {}
         for label, i in columns.items():
             counted, positive = targets[:, i] >= 0, targets[:, i] == 1

@@ -101,7 +101,7 @@ class RankingMetric(StreamingMetric):
         expected = [self._rows(f"expected_{name}") for name in ("keys", "labels", "numbers")]
         keys = np.unique(np.concatenate([expected[0], *(ranking[2] for ranking in found.values())]))
         entries = sum(len(ranking[0]) for ranking in found.values())
-        weights = poisson_weights(keys.tolist(), affordable(entries, self.replicates))
+        weights = poisson_weights(keys.tolist(), affordable(entries, self.replicates)).astype(np.float32)
         drawn = {}
         for label, (scores, right, of) in found.items():
             mine = expected[1] == self._index[label]
