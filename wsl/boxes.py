@@ -105,12 +105,13 @@ class Boxes:
         """
         index = np.asarray(index)
         chosen = np.flatnonzero(index) if index.dtype == np.bool_ else index.astype(np.intp)
-        return Boxes(
-            xyxy=self.xyxy[chosen],
-            labels=tuple(self.labels[i] for i in chosen),
-            scores=self.scores[chosen],
-            difficult=self.difficult[chosen],
-        )
+        # Not through the constructor: what was validated once stays valid.
+        taken = object.__new__(Boxes)
+        object.__setattr__(taken, "xyxy", self.xyxy[chosen])
+        object.__setattr__(taken, "labels", tuple(self.labels[i] for i in chosen.tolist()))
+        object.__setattr__(taken, "scores", self.scores[chosen])
+        object.__setattr__(taken, "difficult", self.difficult[chosen])
+        return taken
 
     def of(self, label: str) -> Boxes:
         """The boxes of one class.
