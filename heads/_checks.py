@@ -19,10 +19,7 @@ def check_maps(maps: Tensor, name: str = "maps") -> None:
     Traceback (most recent call last):
     TypeError: maps are torch.uint8, expected floating point numbers: convert them with maps.float()
     """
-    if not isinstance(maps, Tensor):
-        raise TypeError(f"{name} are a {type(maps).__name__}, expected a tensor: use torch.as_tensor()")
-    if not maps.is_floating_point():
-        raise TypeError(f"{name} are {maps.dtype}, expected floating point numbers: convert them with {name}.float()")
+    check_floating(maps, name)
     if maps.ndim not in (3, 4):
         raise ValueError(
             f"{name} have shape {tuple(maps.shape)}, expected (N, C, H, W) or (C, H, W): "
@@ -54,6 +51,37 @@ def check_features(features: Tensor, channels: int, name: str = "features", *, o
             f"{name} have shape {tuple(features.shape)}, expected {channels} channels: "
             f"build the {of} for this backbone's channels"
         )
+
+
+def check_floating(maps: object, name: str) -> None:
+    """A tensor of floating point numbers.
+
+    Raises:
+        TypeError: something else.
+
+    >>> check_floating([0.5], "maps")
+    Traceback (most recent call last):
+    TypeError: maps are a list, expected a tensor: use torch.as_tensor()
+    """
+    if not isinstance(maps, Tensor):
+        raise TypeError(f"{name} are a {type(maps).__name__}, expected a tensor: use torch.as_tensor()")
+    if not maps.is_floating_point():
+        raise TypeError(f"{name} are {maps.dtype}, expected floating point numbers: convert them with {name}.float()")
+
+
+def check_flag(value: object, name: str) -> bool:
+    """True or False.
+
+    Raises:
+        TypeError: something else.
+
+    >>> check_flag(1, "ceil_mode")
+    Traceback (most recent call last):
+    TypeError: ceil_mode is 1, expected True or False
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}, expected True or False")
+    return value
 
 
 def check_number(value: object, name: str) -> float:
@@ -121,13 +149,12 @@ def check_learnable(learnable: object, classes: object) -> tuple[bool, int | Non
     >>> check_learnable(True, 20)
     (True, 20)
     """
-    if not isinstance(learnable, bool):
-        raise TypeError(f"learnable is {learnable!r}, expected True or False")
+    learns = check_flag(learnable, "learnable")
     if classes is None:
-        return learnable, None
-    if not learnable:
+        return learns, None
+    if not learns:
         raise ValueError(f"classes is {classes!r} and learnable False: expected learnable=True, or no classes")
-    return learnable, check_size(classes, "classes")
+    return learns, check_size(classes, "classes")
 
 
 def check_per_map(value: Tensor, maps: Tensor, name: str) -> None:
@@ -145,6 +172,20 @@ def check_per_map(value: Tensor, maps: Tensor, name: str) -> None:
             f"{name} has shape {tuple(value.shape)} and {value.dtype}, expected a floating point scalar or one for "
             f"each of {maps.shape[-3]} maps"
         )
+
+
+def check_scalar(value: Tensor, name: str) -> None:
+    """One floating point number.
+
+    Raises:
+        ValueError: of another shape or dtype.
+
+    >>> check_scalar(torch.ones(3), "p")
+    Traceback (most recent call last):
+    ValueError: p has shape (3,) and torch.float32, expected a floating point scalar
+    """
+    if value.ndim != 0 or not value.is_floating_point():
+        raise ValueError(f"{name} has shape {tuple(value.shape)} and {value.dtype}, expected a floating point scalar")
 
 
 def check_choice(value: str, name: str, choices: Sequence[str]) -> None:

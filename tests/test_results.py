@@ -31,6 +31,12 @@ def test_selecting_by_mask_and_by_order():
     assert Boxes.concatenate([boxes, Boxes.empty(), boxes]).labels == tuple("abcabc")
 
 
+def test_the_best_box_is_the_first_of_the_highest():
+    boxes = Boxes(xyxy=[[0, 0, i + 1, 1] for i in range(4)], labels="abbb", scores=[0.9, 0.1, 0.5, 0.5])
+    assert boxes.best("b").tolist() == [0, 0, 3, 1]
+    assert boxes.best("c") is None
+
+
 def test_a_sample_of_an_unknown_class_is_refused():
     with pytest.raises(UserError, match="unknown class 'dgo'"):
         SampleSet(classes=["dog"], samples=[Sample(path="a.jpg", labels=["dgo"])])

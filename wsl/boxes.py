@@ -105,12 +105,13 @@ class Boxes:
         """
         index = np.asarray(index)
         chosen = np.flatnonzero(index) if index.dtype == np.bool_ else index.astype(np.intp)
-        return Boxes(
-            xyxy=self.xyxy[chosen],
-            labels=tuple(self.labels[i] for i in chosen),
-            scores=self.scores[chosen],
-            difficult=self.difficult[chosen],
-        )
+        # Not through the constructor: what was validated once stays valid.
+        taken = object.__new__(Boxes)
+        object.__setattr__(taken, "xyxy", self.xyxy[chosen])
+        object.__setattr__(taken, "labels", tuple(self.labels[i] for i in chosen.tolist()))
+        object.__setattr__(taken, "scores", self.scores[chosen])
+        object.__setattr__(taken, "difficult", self.difficult[chosen])
+        return taken
 
     def of(self, label: str) -> Boxes:
         """The boxes of one class.
@@ -119,3 +120,13 @@ class Boxes:
         0
         """
         return self.select([i for i, name in enumerate(self.labels) if name == label])
+
+    def best(self, label: str) -> FloatArray | None:
+        """The box of a class that scores highest, of equals the first, (4,); None where the class has no box.
+
+        >>> boxes = Boxes(xyxy=[[0, 0, 1, 1], [0, 0, 2, 2]], labels=["cat", "cat"], scores=[0.3, 0.6])
+        >>> boxes.best("cat").tolist(), boxes.best("dog")
+        ([0.0, 0.0, 2.0, 2.0], None)
+        """
+        own = [i for i, name in enumerate(self.labels) if name == label]
+        return self.xyxy[own[int(self.scores[own].argmax())]] if own else None

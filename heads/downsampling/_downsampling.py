@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from heads._checks import check_flag
 from heads._specified import Specified
 from heads.downsampling._window import Size, Window, as_given
 
@@ -19,7 +20,15 @@ class Downsampling(Specified):
 
     dims: ClassVar[int] = 2
 
-    def __init__(self, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool) -> None:
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        *,
+        dilation: Size = 1,
+        ceil_mode: bool = False,
+    ) -> None:
         super().__init__()
         window = Window.of(self.dims, kernel_size, stride, padding, dilation, ceil_mode)
         self.kernel_size = as_given(window.kernel, self.dims)
@@ -32,3 +41,25 @@ class Downsampling(Specified):
     def window(self) -> Window:
         """The window of the present attributes, which others may change as they change a convolution's."""
         return Window.of(self.dims, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+
+
+class Averaging(Downsampling):
+    """A windowed pooling that averages, with ``count_include_pad``: whether the padding counts, as zeros.
+
+    >>> from heads.downsampling import AvgPool2d
+    >>> AvgPool2d(3, padding=1, count_include_pad=True)
+    avgpool2d(kernel_size=3, stride=3, padding=1, count_include_pad=True)
+    """
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        *,
+        dilation: Size = 1,
+        ceil_mode: bool = False,
+        count_include_pad: bool = False,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, dilation=dilation, ceil_mode=ceil_mode)
+        self.count_include_pad = check_flag(count_include_pad, "count_include_pad")

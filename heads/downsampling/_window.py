@@ -6,6 +6,8 @@ from typing import NamedTuple, TypeAlias, cast
 import torch
 from torch import Tensor
 
+from heads._checks import check_flag, check_floating
+
 Size: TypeAlias = int | tuple[int, ...] | list[int]
 
 
@@ -100,10 +102,7 @@ class Window(NamedTuple):
         ValueError: kernel_size is 5 on maps of shape (1, 2, 2) with padding 1: give 4 or less, or larger maps
         """
         dims = len(self.kernel)
-        if not isinstance(maps, Tensor):
-            raise TypeError(f"maps are a {type(maps).__name__}, expected a tensor: use torch.as_tensor()")
-        if not maps.is_floating_point():
-            raise TypeError(f"maps are {maps.dtype}, expected floating point numbers: convert them with maps.float()")
+        check_floating(maps, "maps")
         if maps.ndim not in (dims + 1, dims + 2):
             axes = ", ".join("LHWDHW"[dims * (dims - 1) // 2 :][:dims])
             raise ValueError(
@@ -120,21 +119,6 @@ class Window(NamedTuple):
                     f"{given} on maps of shape {tuple(maps.shape)} with padding {added}: "
                     f"give {fits} or less, or larger maps"
                 )
-
-
-def check_flag(value: object, name: str) -> bool:
-    """True or False.
-
-    Raises:
-        TypeError: something else.
-
-    >>> check_flag(1, "ceil_mode")
-    Traceback (most recent call last):
-    TypeError: ceil_mode is 1, expected True or False
-    """
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r}, expected True or False")
-    return value
 
 
 def as_given(size: Size, dims: int) -> int | tuple[int, ...]:

@@ -1,15 +1,15 @@
 """AdaPool: between SoftPool and a mean weighted by likeness to the window's mean, by a learnt weight."""
 
 import functools
-import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from heads._checks import accumulation_dtype, check_number
-from heads.downsampling._downsampling import Downsampling
+from heads._checks import accumulation_dtype, check_flag, check_scalar
+from heads._mixture import check_weight, learnt_logit, weight_in_use, weight_to_show
+from heads.downsampling._downsampling import Averaging
 from heads.downsampling._views import mean_of, place_counts, place_views
-from heads.downsampling._window import Size, Window, check_flag
+from heads.downsampling._window import Size, Window
 from heads.downsampling.softpool import window_softpool
 
 
@@ -46,10 +46,9 @@ def adapool2d(
     """
     window = Window.of(2, kernel_size, stride, padding, dilation, ceil_mode)
     if isinstance(beta, Tensor):
-        if beta.ndim != 0 or not beta.is_floating_point():
-            raise ValueError(f"beta has shape {tuple(beta.shape)} and {beta.dtype}, expected a floating point scalar")
+        check_scalar(beta, "beta")
     else:
-        beta = _check_beta(beta)
+        beta = check_weight(beta, "beta", "eDSCWPool")
     return _adapool(maps, window, beta, check_flag(count_include_pad, "count_include_pad"))
 
 
@@ -78,14 +77,7 @@ def _likeness(x: Tensor, mean: Tensor) -> Tensor:
     return 2 * x * mean / torch.where(squares > 0, squares, 1)
 
 
-def _check_beta(beta: object) -> float:
-    number = check_number(beta, "beta")
-    if not 0 <= number <= 1:
-        raise ValueError(f"beta is {number}, expected the weight of eDSCWPool in [0, 1]: try beta=0.5")
-    return number
-
-
-class AdaPool2d(Downsampling):
+class AdaPool2d(Averaging):
     """AdaPool: beta times eDSCWPool plus 1 - beta times SoftPool of each window, beta learnt.
 
     beta starts as given and is kept as its logit, the parameter ``logit_beta``, and so stays between 0 and 1. It is one
@@ -110,25 +102,23 @@ class AdaPool2d(Downsampling):
         ceil_mode: bool = False,
         count_include_pad: bool = False,
     ) -> None:
-        super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
-        self.beta = _check_beta(beta)
+        super().__init__(
+            kernel_size,
+            stride,
+            padding,
+            dilation=dilation,
+            ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad,
+        )
+        self.beta = check_weight(beta, "beta", "eDSCWPool")
         self.learnable = check_flag(learnable, "learnable")
-        self.count_include_pad = check_flag(count_include_pad, "count_include_pad")
-        if learnable and not 1e-6 <= self.beta <= 1 - 1e-6:
-            raise ValueError(
-                f"beta is {beta}, a limit that cannot be learnt from: start at beta=0.5, or learnable=False"
-            )
-        logit = math.log(self.beta / (1 - self.beta)) if learnable else 0.0
-        self.logit_beta = nn.Parameter(torch.tensor(logit)) if learnable else None
+        self.logit_beta = learnt_logit(self.beta, "beta", ", or learnable=False") if learnable else None
 
     @property
     def weight(self) -> float:
         """The weight of eDSCWPool in use: learnt, or as given."""
-        return self.beta if self.logit_beta is None else self.logit_beta.detach().double().sigmoid().item()
+        return weight_to_show(self.beta, self.logit_beta)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Windows to values: see `adapool2d`."""
-        beta: float | Tensor = self.beta
-        if self.logit_beta is not None:
-            beta = self.logit_beta.to(accumulation_dtype(self.logit_beta)).sigmoid()
-        return _adapool(maps, self.window, beta, self.count_include_pad)
+        return _adapool(maps, self.window, weight_in_use(self.beta, self.logit_beta), self.count_include_pad)

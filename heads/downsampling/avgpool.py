@@ -3,10 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from heads._checks import accumulation_dtype
-from heads.downsampling._downsampling import Downsampling
+from heads._checks import accumulation_dtype, check_flag
+from heads.downsampling._downsampling import Averaging
 from heads.downsampling._views import mean_of, place_counts, place_views
-from heads.downsampling._window import Size, Window, check_flag
+from heads.downsampling._window import Size, Window
 
 
 def avgpool2d(
@@ -48,25 +48,12 @@ def window_mean(maps: Tensor, window: Window, count_include_pad: bool) -> Tensor
     return mean_of(views, place_counts(wide, window, count_include_pad)).to(maps.dtype)
 
 
-class AvgPool2d(Downsampling):
+class AvgPool2d(Averaging):
     """The average of each window: torch's own layer, under a name for specifications.
 
     >>> AvgPool2d(3, stride=2, padding=1, count_include_pad=True)
     avgpool2d(kernel_size=3, stride=2, padding=1, count_include_pad=True)
     """
-
-    def __init__(
-        self,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: Size = 0,
-        *,
-        dilation: Size = 1,
-        ceil_mode: bool = False,
-        count_include_pad: bool = False,
-    ) -> None:
-        super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
-        self.count_include_pad = check_flag(count_include_pad, "count_include_pad")
 
     def forward(self, maps: Tensor) -> Tensor:
         """Windows to values: see `avgpool2d`."""

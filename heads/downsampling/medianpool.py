@@ -58,17 +58,6 @@ class MedianPool2d(Downsampling):
     medianpool2d(kernel_size=3, stride=2, padding=0)
     """
 
-    def __init__(
-        self,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: Size = 0,
-        *,
-        dilation: Size = 1,
-        ceil_mode: bool = False,
-    ) -> None:
-        super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
-
     def forward(self, maps: Tensor) -> Tensor:
         """Windows to values: see `medianpool2d`."""
         return _median(maps, self.window)

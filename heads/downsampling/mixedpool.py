@@ -1,19 +1,16 @@
 """Mixed pooling of a window: between the maximum and the average, by a weight that is given, learnt or drawn."""
 
-import math
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from heads._checks import accumulation_dtype, check_choice, check_number
-from heads.downsampling._downsampling import Downsampling
-from heads.downsampling._window import Size, Window, check_flag
+from heads._checks import accumulation_dtype, check_flag
+from heads._mixture import Draw, Mode, check_mixing, check_weight, learnt_logit, weight_in_use, weight_to_show
+from heads.downsampling._downsampling import Averaging
+from heads.downsampling._window import Size, Window
 from heads.downsampling.avgpool import window_mean
 from heads.downsampling.maxpool import window_max
-
-Mode: TypeAlias = Literal["fixed", "learned", "random"]
-Draw: TypeAlias = Literal["element", "channel", "layer"]
 
 
 def mixedpool2d(
@@ -49,10 +46,9 @@ def mixedpool2d(
     >>> mixedpool2d(torch.tensor([[[1.0, 2.0], [3.0, 6.0]]]), kernel_size=2, lam=0.25)
     tensor([[[3.7500]]])
     """
-    check_choice(mode, "mode", ("fixed", "random"))
-    check_choice(draw, "draw", ("element", "channel", "layer"))
+    check_mixing(mode, draw)
     window = Window.of(2, kernel_size, stride, padding, dilation, ceil_mode)
-    lam = lam if isinstance(lam, Tensor) else _check_lam(lam)
+    lam = lam if isinstance(lam, Tensor) else check_weight(lam, "lam", "the maximum")
     drawn = draw if mode == "random" and training else None
     return _mixed(maps, window, lam, drawn, generator, check_flag(count_include_pad, "count_include_pad"))
 
@@ -76,14 +72,7 @@ def _mixed(
     return (lam * highest + (1 - lam) * average).to(maps.dtype)
 
 
-def _check_lam(lam: object) -> float:
-    number = check_number(lam, "lam")
-    if not 0 <= number <= 1:
-        raise ValueError(f"lam is {number}, expected the weight of the maximum in [0, 1]: try lam=0.5")
-    return number
-
-
-class MixedPool2d(Downsampling):
+class MixedPool2d(Averaging):
     """Mixed pooling: lam times the maximum of each window plus 1 - lam times its average.
 
     ``mode`` is "fixed"; "learned" (lam starts as given and is trained; it is kept as its logit, the parameter
@@ -109,27 +98,27 @@ class MixedPool2d(Downsampling):
         ceil_mode: bool = False,
         count_include_pad: bool = False,
     ) -> None:
-        super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
-        check_choice(mode, "mode", ("fixed", "learned", "random"))
-        check_choice(draw, "draw", ("element", "channel", "layer"))
-        self.lam = _check_lam(lam)
+        super().__init__(
+            kernel_size,
+            stride,
+            padding,
+            dilation=dilation,
+            ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad,
+        )
+        check_mixing(mode, draw, learned=True)
+        self.lam = check_weight(lam, "lam", "the maximum")
         self.mode: Mode = mode
         self.draw: Draw = draw
-        self.count_include_pad = check_flag(count_include_pad, "count_include_pad")
-        if mode == "learned" and not 1e-6 <= self.lam <= 1 - 1e-6:
-            raise ValueError(f"lam is {lam}, a limit that cannot be learnt from: start at lam=0.5")
-        logit = math.log(self.lam / (1 - self.lam)) if mode == "learned" else 0.0
-        self.logit_lam = nn.Parameter(torch.tensor(logit)) if mode == "learned" else None
+        self.logit_lam = learnt_logit(self.lam, "lam") if mode == "learned" else None
 
     @property
     def weight(self) -> float:
         """The maximum's weight in use: learnt, or as given."""
-        return self.lam if self.logit_lam is None else self.logit_lam.detach().double().sigmoid().item()
+        return weight_to_show(self.lam, self.logit_lam)
 
     def forward(self, maps: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Windows to values: see `mixedpool2d`. In training, drawn from ``generator`` or torch's own."""
-        lam: float | Tensor = self.lam
-        if self.logit_lam is not None:
-            lam = self.logit_lam.to(accumulation_dtype(self.logit_lam)).sigmoid()
+        lam = weight_in_use(self.lam, self.logit_lam)
         draw = self.draw if self.mode == "random" and self.training else None
         return _mixed(maps, self.window, lam, draw, generator, self.count_include_pad)

@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from heads._checks import accumulation_dtype, check_eps, check_exponent
-from heads.downsampling._downsampling import Downsampling
+from heads._checks import accumulation_dtype, check_eps, check_exponent, check_flag, check_scalar
+from heads.downsampling._downsampling import Averaging
 from heads.downsampling._views import mean_of, peak_of, place_counts, place_views
-from heads.downsampling._window import Size, Window, check_flag
+from heads.downsampling._window import Size, Window
 from heads.downsampling.maxpool import window_max
 
 # Beyond these the result is its limit, and exp(log p) could leave the range of floats.
@@ -47,8 +47,7 @@ def powerpool2d(
     """
     window = Window.of(2, kernel_size, stride, padding, dilation, ceil_mode)
     if isinstance(p, Tensor):
-        if p.ndim != 0 or not p.is_floating_point():
-            raise ValueError(f"p has shape {tuple(p.shape)} and {p.dtype}, expected a floating point scalar")
+        check_scalar(p, "p")
     else:
         p = check_exponent(p)
     return _power(maps, window, p, check_eps(eps), check_flag(count_include_pad, "count_include_pad"))
@@ -70,7 +69,7 @@ def _power(maps: Tensor, window: Window, p: float | Tensor, eps: float, count_in
     return (peak + torch.log1p(shortfall) / p).exp().to(maps.dtype)
 
 
-class PowerPool2d(Downsampling):
+class PowerPool2d(Averaging):
     """Power-average pooling: mean(x ** p) ** (1 / p) of each window, p = 1 the average, p = inf the maximum.
 
     With ``learnable`` the exponent starts at p and is trained; it is kept as its logarithm, the parameter ``log_p``,
@@ -93,10 +92,16 @@ class PowerPool2d(Downsampling):
         ceil_mode: bool = False,
         count_include_pad: bool = False,
     ) -> None:
-        super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
+        super().__init__(
+            kernel_size,
+            stride,
+            padding,
+            dilation=dilation,
+            ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad,
+        )
         self.p, self.eps = check_exponent(p), check_eps(eps)
         self.learnable = check_flag(learnable, "learnable")
-        self.count_include_pad = check_flag(count_include_pad, "count_include_pad")
         if learnable and not _LOWEST <= self.p <= _HIGHEST:
             raise ValueError(f"p is {p}, a limit that cannot be learnt from: start at p=3")
         self.log_p = nn.Parameter(torch.tensor(math.log(self.p))) if learnable else None

@@ -5,10 +5,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from heads.downsampling._downsampling import Downsampling
+from heads._checks import check_flag
+from heads.downsampling._downsampling import Averaging
 from heads.downsampling._softpool_blocks import SoftPoolFunction
 from heads.downsampling._softpool_definition import defined_softpool
-from heads.downsampling._window import Size, Window, check_flag
+from heads.downsampling._window import Size, Window
 
 
 def softpool1d(
@@ -105,21 +106,8 @@ def window_softpool(maps: Tensor, window: Window, count_include_pad: bool) -> Te
     return result
 
 
-class _SoftPool(Downsampling):
+class _SoftPool(Averaging):
     """What the three have in common."""
-
-    def __init__(
-        self,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: Size = 0,
-        *,
-        dilation: Size = 1,
-        ceil_mode: bool = False,
-        count_include_pad: bool = False,
-    ) -> None:
-        super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
-        self.count_include_pad = check_flag(count_include_pad, "count_include_pad")
 
     def forward(self, maps: Tensor) -> Tensor:
         """Windows to values: see `softpool2d`."""

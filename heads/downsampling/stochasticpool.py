@@ -101,7 +101,7 @@ class StochasticPool2d(Downsampling):
         dilation: Size = 1,
         ceil_mode: bool = False,
     ) -> None:
-        super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
+        super().__init__(kernel_size, stride, padding, dilation=dilation, ceil_mode=ceil_mode)
         check_choice(probability, "probability", ("share", "softmax"))
         self.probability: Probability = probability
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from heads._checks import accumulation_dtype, check_features, check_maps, check_positive_int
+from heads._checks import accumulation_dtype, check_features, check_flag, check_maps, check_positive_int
 from heads.encoding._encoder import Encoder
 from heads.encoding._normalisation import signed_sqrt as _signed_sqrt
 from heads.encoding._normalisation import unit_length
@@ -75,8 +75,8 @@ class Bilinear(Encoder):
     ) -> None:
         super().__init__(in_channels)
         self.other_channels = check_other(other_channels)
-        self.signed_sqrt = check_switch(signed_sqrt, "signed_sqrt")
-        self.l2 = check_switch(l2, "l2")
+        self.signed_sqrt = check_flag(signed_sqrt, "signed_sqrt")
+        self.l2 = check_flag(l2, "l2")
         self.out_features = self.in_channels * (self.other_channels or self.in_channels)
 
     def forward(self, features: Tensor, other: Tensor | None = None) -> Tensor:
@@ -89,17 +89,6 @@ class Bilinear(Encoder):
 def check_other(other_channels: int | None) -> int | None:
     """The channels of a second source, or None for an encoder of one."""
     return None if other_channels is None else check_positive_int(other_channels, "other_channels")
-
-
-def check_switch(value: object, name: str) -> bool:
-    """A bool and nothing else.
-
-    Raises:
-        TypeError: another kind.
-    """
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r}, expected True or False")
-    return value
 
 
 def check_source(other: Tensor | None, channels: int | None) -> None:

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from heads._checks import check_positive_int
+from heads._checks import check_flag, check_positive_int
 from heads.encoding._encoder import Encoder
-from heads.encoding.bilinear import check_other, check_source, check_switch, evened, mean_outer_product, paired_columns
+from heads.encoding.bilinear import check_other, check_source, evened, mean_outer_product, paired_columns
 
 
 def compactbilinear(
@@ -94,8 +94,8 @@ class CompactBilinear(Encoder):
         self.dim = self.out_features = check_positive_int(dim, "dim")
         self.other_channels = check_other(other_channels)
         self.seed = _check_seed(seed)
-        self.signed_sqrt = check_switch(signed_sqrt, "signed_sqrt")
-        self.l2 = check_switch(l2, "l2")
+        self.signed_sqrt = check_flag(signed_sqrt, "signed_sqrt")
+        self.l2 = check_flag(l2, "l2")
         generator = torch.Generator().manual_seed(self.seed)
         for prefix, channels in (("", self.in_channels), ("other_", self.other_channels or self.in_channels)):
             places = torch.randint(self.dim, (channels,), generator=generator)

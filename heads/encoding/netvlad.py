@@ -6,11 +6,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from heads._checks import accumulation_dtype, check_maps, check_positive_int
+from heads._checks import accumulation_dtype, check_flag, check_maps, check_positive_int
 from heads.encoding._encoder import Encoder
 from heads.encoding._kmeans import kmeans, squared_distances
 from heads.encoding._normalisation import unit_length
-from heads.encoding.bilinear import check_switch
 
 # Of the assignments of a descriptor, the largest is so many times the second on (geometric) average.
 _SHARPNESS = 100.0
@@ -74,7 +73,7 @@ class NetVLAD(Encoder):
         if ghosts < 0:
             raise ValueError(f"ghosts is {ghosts}, expected 0 or more: try ghosts=0")
         self.ghosts = ghosts
-        self.normalise_input = check_switch(normalise_input, "normalise_input")
+        self.normalise_input = check_flag(normalise_input, "normalise_input")
         self.out_features = self.clusters * self.in_channels
         self.weight = nn.Parameter(torch.empty(self.clusters + ghosts, self.in_channels))
         self.bias = nn.Parameter(torch.empty(self.clusters + ghosts))

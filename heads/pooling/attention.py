@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from heads._checks import check_maps, check_positive_int, check_size
+from heads._checks import check_flag, check_maps, check_positive_int, check_size
 from heads.pooling._pooling import Pooling
 from heads.pooling._weighting import softmax_weights, weighted_sum
 
@@ -50,11 +50,9 @@ class Attention(Pooling):
 
     def __init__(self, hidden: int = 128, *, channels: int | str = "auto", gated: bool = True) -> None:
         super().__init__()
-        if not isinstance(gated, bool):
-            raise TypeError(f"gated is {gated!r}, expected True or False")
         self.hidden = check_positive_int(hidden, "hidden")
         self.channels = check_size(channels, "channels")
-        self.gated = gated
+        self.gated = check_flag(gated, "gated")
         self.content = nn.Conv2d(self.channels, self.hidden, 1)
         self.gate = nn.Conv2d(self.channels, self.hidden, 1) if gated else None
         self.score = nn.Conv2d(self.hidden, 1, 1)

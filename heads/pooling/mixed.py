@@ -1,18 +1,15 @@
 """Mixed pooling: between the maximum and the average by a weight that is given, learnt or drawn."""
 
-import math
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from heads._checks import accumulation_dtype, check_choice, check_maps, check_number
+from heads._checks import accumulation_dtype, check_maps
+from heads._mixture import Draw, Mode, check_mixing, check_weight, learnt_logit, weight_in_use, weight_to_show
 from heads.pooling._pooling import Pooling
 from heads.pooling._selection import selected_mean
 from heads.pooling._weighting import mean_weights, selected_weights
-
-Mode: TypeAlias = Literal["fixed", "learned", "random"]
-Draw: TypeAlias = Literal["element", "channel", "layer"]
 
 
 def mixed(
@@ -43,9 +40,8 @@ def mixed(
     tensor([3.7500])
     """
     check_maps(maps)
-    check_choice(mode, "mode", ("fixed", "random"))
-    check_choice(draw, "draw", ("element", "channel", "layer"))
-    lam = lam if isinstance(lam, Tensor) else check_lam(lam)
+    check_mixing(mode, draw)
+    lam = lam if isinstance(lam, Tensor) else check_weight(lam, "lam", "the maximum")
     dtype = accumulation_dtype(maps)
     highest = selected_mean(maps, 1, largest=True, rounding="floor")
     average = maps.mean((-2, -1), dtype=dtype)
@@ -55,22 +51,6 @@ def mixed(
         drawn = torch.rand(shape, dtype=dtype, device=maps.device, generator=generator) < lam
         return torch.where(drawn, highest, average).to(maps.dtype)
     return (lam * highest + (1 - lam) * average).to(maps.dtype)
-
-
-def check_lam(lam: object) -> float:
-    """The maximum's weight, from 0 to 1.
-
-    Raises:
-        TypeError, ValueError: not a number, or outside.
-
-    >>> check_lam(2)
-    Traceback (most recent call last):
-    ValueError: lam is 2.0, expected the weight of the maximum in [0, 1]: try lam=0.5
-    """
-    number = check_number(lam, "lam")
-    if not 0 <= number <= 1:
-        raise ValueError(f"lam is {number}, expected the weight of the maximum in [0, 1]: try lam=0.5")
-    return number
 
 
 class Mixed(Pooling):
@@ -88,27 +68,23 @@ class Mixed(Pooling):
 
     def __init__(self, lam: float = 0.5, *, mode: Mode = "fixed", draw: Draw = "element") -> None:
         super().__init__()
-        check_choice(mode, "mode", ("fixed", "learned", "random"))
-        check_choice(draw, "draw", ("element", "channel", "layer"))
-        self.lam = check_lam(lam)
+        check_mixing(mode, draw, learned=True)
+        self.lam = check_weight(lam, "lam", "the maximum")
         self.mode: Mode = mode
         self.draw: Draw = draw
-        if mode == "learned" and not 1e-6 <= self.lam <= 1 - 1e-6:
-            raise ValueError(f"lam is {lam}, a limit that cannot be learnt from: start at lam=0.5")
-        logit = math.log(self.lam / (1 - self.lam)) if mode == "learned" else 0.0
-        self.logit_lam = nn.Parameter(torch.tensor(logit)) if mode == "learned" else None
+        self.logit_lam = learnt_logit(self.lam, "lam") if mode == "learned" else None
 
     @property
     def weight(self) -> float:
         """The maximum's weight in use: learnt, or as given."""
-        return self.lam if self.logit_lam is None else self.logit_lam.detach().double().sigmoid().item()
+        return weight_to_show(self.lam, self.logit_lam)
 
     def forward(self, maps: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Class maps to scores: see `mixed`. In training, drawn from ``generator`` or torch's own."""
         random = self.mode == "random"
         return mixed(
             maps,
-            self._lam(),
+            weight_in_use(self.lam, self.logit_lam),
             mode="random" if random else "fixed",
             draw=self.draw,
             training=self.training,
@@ -118,10 +94,5 @@ class Mixed(Pooling):
     def weights(self, maps: Tensor) -> Tensor:
         """lam at the maximum and (1 - lam) / n everywhere: the gradient, of the expectation where lam is drawn."""
         check_maps(maps)
-        lam = self._lam()
+        lam = weight_in_use(self.lam, self.logit_lam)
         return (lam * selected_weights(maps, 1) + (1 - lam) * mean_weights(maps)).to(maps.dtype)
-
-    def _lam(self) -> float | Tensor:
-        if self.logit_lam is None:
-            return self.lam
-        return self.logit_lam.to(accumulation_dtype(self.logit_lam)).sigmoid()

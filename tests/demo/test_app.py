@@ -1,8 +1,6 @@
 """The web page: what it computes without a server, and once in a browser."""
 
 import json
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -131,16 +129,10 @@ def address(runs):
             server.terminate()
 
 
-def test_the_page_in_a_browser(address, photo):
+def test_the_page_in_a_browser(chromium, address, photo):
     """Drop an image and look; nothing is asked of any other machine. Starting gradio and Chromium takes seconds."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no chromium: install it (apt-get install chromium) or name it in CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        tab = browser.new_page()
-        outside = []
+    outside = []
+    with chromium.new_page() as tab:
         tab.on("request", lambda request: outside.append(request.url))
         tab.goto(address)
         tab.set_input_files("input[type=file]", str(photo))
@@ -148,5 +140,4 @@ def test_the_page_in_a_browser(address, photo):
         tab.get_by_label("Beside it").first.fill("gmp")
         tab.keyboard.press("Enter")
         tab.wait_for_function("document.querySelectorAll('img[src*=\"/file=\"]').length >= 2", timeout=60_000)
-        browser.close()
     assert [url for url in outside if not url.startswith((address, "data:", "blob:"))] == []

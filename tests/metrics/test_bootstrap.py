@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsl.errors import UserError
-from wsl.metrics import ClassificationAP, CorLoc, MaxBoxAcc, PointingGame, VOCDetectionAP, report_table
+from wsl.metrics import ClassificationAP, CorLoc, MaxBoxAcc, PointingGame, VOCDetectionAP, report_table, resampling
 from wsl.metrics.bootstrap import image_key, percentile_interval, poisson_weights
 from wsl.metrics.class_mean import ClassMean
 from wsl.metrics.ranking import ranking_ap
@@ -48,6 +48,18 @@ def test_resampled_ap_is_the_ap_of_images_as_often_as_they_were_drawn(method, se
             assert found[replicate] == pytest.approx(ranking_ap(scores[again], correct[again], total, method))
         else:
             assert np.isnan(found[replicate])
+
+
+@pytest.mark.parametrize(("chunk", "highest"), [(1, 12), (50, 12), (10**6, 2**24)])
+def test_resampled_ap_is_the_same_in_parts_and_in_wider_floats(chunk, highest, monkeypatch):
+    rng = np.random.default_rng(1)
+    n, images = 200, 60
+    scores, correct, image = rng.integers(0, 90, n), rng.random(n) < 0.3, rng.integers(0, images, n)
+    positives, weights = np.bincount(image[correct], minlength=images), poisson_weights(range(images), 50)
+    whole = resampled_ap(scores, correct, image, positives, weights)
+    monkeypatch.setattr(resampling, "_CHUNK", chunk)
+    monkeypatch.setattr(resampling, "HIGHEST_WEIGHT", highest)
+    np.testing.assert_allclose(resampled_ap(scores, correct, image, positives, weights), whole, rtol=1e-15)
 
 
 def test_the_interval_of_a_rate_is_as_wide_as_the_binomial_says(finding, annotated, boxes):

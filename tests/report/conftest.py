@@ -1,7 +1,6 @@
-"""A report of a small world, and a browser to look at it with."""
+"""A report of a small world."""
 
 import os
-import shutil
 from pathlib import Path
 
 import cv2
@@ -16,15 +15,6 @@ from wsl.report.items import encode_picture, gallery_item
 from wsl.results import Localization
 from wsl.samples import Sample
 
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 NAMES = ("a <!--<script><b>.png", "bird & 'quote'.png", "c.png", "猫.png", "e.png", "f.png")
 CLASSES = ("cat", "dog")
 THRESHOLD = 0.3
@@ -65,19 +55,6 @@ def page(world, tmp_path_factory):
         title="Six <images>", threshold=THRESHOLD, facts={"model": "</script><gap>"}, metrics={"CorLoc": metric}
     )
     return write_report(items, head, out).pages[0]
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """Headless Chromium, Debian's or the one that CHROMIUM names."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("no chromium: install it (apt-get install chromium) or name it in CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -10,13 +10,15 @@ import pytest
 import torch
 
 from wsl import cli
+from wsl.boxes import Boxes
 from wsl.config import ExportConfig, LocalizeConfig, PickConfig, RuntimeConfig, from_json, to_json
 from wsl.config.export import BoxFormat
 from wsl.errors import UserError
-from wsl.formats import read_localizations
+from wsl.formats import LocalizationWriter, read_localizations
 from wsl.formats.exchange import FORMATS
 from wsl.models import Localizer, export_model, load
 from wsl.models.export import METADATA_KEY
+from wsl.results import Localization
 from wsl.verbs.export import export
 from wsl.verbs.localize import run_localize
 
@@ -89,6 +91,22 @@ def test_a_mistake_is_one_line(flags, message, found, run, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert re.search(message, error)
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (("photos/a.jpg", "photos/x/../a.jpg"), "a.jpg comes twice"),
+        (("a.jpg", "../b.jpg"), "'../b.jpg' leads out of its folder"),
+    ],
+)
+def test_unfit_names_are_refused_before_anything_is_written(paths, message, tmp_path):
+    with LocalizationWriter(tmp_path / "found") as writer:
+        for path in paths:
+            writer.write(Localization(path=path, size=(4, 2), scores={}, boxes=Boxes(xyxy=[[0, 0, 1, 1]], labels="a")))
+    with pytest.raises(UserError, match=message):
+        export(ExportConfig(source=tmp_path / "found", format="voc", out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_reference_is_for_results_only(found):

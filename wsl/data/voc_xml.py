@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
 
 import numpy as np
-from defusedxml import DefusedXmlException, ElementTree
 
 from wsl.boxes import Boxes
 from wsl.errors import UserError
+from wsl.xml_files import load_xml
 
+_EXPECTED = "a VOC annotation"
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -48,7 +48,7 @@ def read_annotation(path: Path) -> Annotation:
     ...     read_annotation(file).boxes.xyxy.tolist()
     [[0.0, 0.0, 4.0, 2.0]]
     """
-    root = _parse(path)
+    root = load_xml(path, _EXPECTED)
     size = _size(root)
     limit = (*size, *size) if size else (math.inf,) * 4
     rows: list[list[float]] = []
@@ -78,18 +78,7 @@ def object_names(path: Path) -> set[str]:
     Raises:
         UserError: no such file, or not well-formed XML.
     """
-    return {(element.findtext("name") or "").strip() for element in _parse(path).iterfind("object")} - {""}
-
-
-def _parse(path: Path) -> Any:
-    try:
-        return ElementTree.fromstring(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a VOC annotation") from error
-    except DefusedXmlException as error:
-        raise UserError(f"{path}: refused, it declares XML entities; expected a plain VOC annotation") from error
-    except (ParseError, ValueError, LookupError) as error:
-        raise UserError(f"{path}: not well-formed XML ({error}); expected a VOC annotation") from error
+    return {(element.findtext("name") or "").strip() for element in load_xml(path, _EXPECTED).iterfind("object")} - {""}
 
 
 def _size(root: Any) -> tuple[int, int] | None:

@@ -17,6 +17,9 @@ from wsl.errors import UserError
 REPLICATES = 1000
 """How many resampled data sets stand behind an interval."""
 
+HIGHEST_WEIGHT = 12
+"""An image is never drawn more often than that."""
+
 Weights = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.float64]
 
@@ -92,7 +95,7 @@ def require_replicates(replicates: int) -> None:
 
 def _poisson_quantiles() -> Weights:
     """The Poisson number of each 16-bit uniform number."""
-    cumulative = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(12)])
+    cumulative = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(HIGHEST_WEIGHT)])
     table: npt.NDArray[Any] = np.searchsorted(cumulative, (np.arange(2**16) + 0.5) / 2**16)
     return table.astype(np.uint8)
 

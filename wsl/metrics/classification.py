@@ -12,8 +12,8 @@ import torch
 
 from wsl.errors import UserError
 from wsl.metrics.bootstrap import Doubles, image_key, poisson_weights
-from wsl.metrics.protocol import StreamingMetric
-from wsl.metrics.ranking import Method, ranking_ap, require_method
+from wsl.metrics.ranked import AveragePrecision
+from wsl.metrics.ranking import Method, ranking_ap
 from wsl.metrics.resampling import affordable, resampled_ap
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
@@ -50,7 +50,7 @@ def average_precision(scores: npt.ArrayLike, targets: npt.ArrayLike, method: Met
     return ranking_ap(scores[counted], positive, int(positive.sum()), method)
 
 
-class ClassificationAP(StreamingMetric):
+class ClassificationAP(AveragePrecision):
     """Mean over classes of the average precision of the class scores (mAP).
 
     ``counts`` are the images that contain the class. A class that ``found.scores`` does not name ranks last, tied
@@ -76,9 +76,7 @@ class ClassificationAP(StreamingMetric):
         report_classes: Sequence[str] = (),
         **settings: Any,
     ) -> None:
-        require_method(method)
-        super().__init__(classes, report_classes, **settings)
-        self.method: Method = method
+        super().__init__(classes, method, report_classes, **settings)
         self._add_rows("scores", len(self._mean.classes), dtype=torch.float64)
         self._add_rows("targets", len(self._mean.classes), dtype=torch.int8)
         self._add_rows("keys", dtype=torch.int64)
@@ -98,9 +96,8 @@ class ClassificationAP(StreamingMetric):
         self._append("scores", [found.scores.get(label, -math.inf) for label in classes])
         self._append("targets", [1 if label in labels else -1 if label in ignored else 0 for label in classes])
 
-    def compute(self) -> Metric:
-        """The mean AP over the classes that have positives; no value when no image came with a score."""
-        name = "mAP" if self.method == "all-point" else f"mAP ({self.method})"
+    def _measured(self, method: Method) -> Metric:
+        name = "mAP" if method == "all-point" else f"mAP ({method})"
         classes = self._mean.classes
         scores, targets = self._rows("scores"), self._rows("targets")
         missing = np.isneginf(scores)
@@ -108,20 +105,21 @@ class ClassificationAP(StreamingMetric):
             return self._mean.metric(name, {}, {})
         counts = dict(zip(classes, (targets == 1).sum(axis=0).tolist(), strict=True))
         columns = {label: i for i, label in enumerate(classes) if counts[label]}
-        ap = {label: average_precision(scores[:, i], targets[:, i], self.method) for label, i in columns.items()}
+        ap = {label: average_precision(scores[:, i], targets[:, i], method) for label, i in columns.items()}
         chance = {label: counts[label] / int((targets[:, i] >= 0).sum()) for label, i in columns.items()}
         lost = int(missing[:, list(columns.values())].sum())
         note = "positive images" + (f"; {lost} scores missing: ranked last" if lost else "")
-        drawn = self._resampled(scores, targets, columns) if self.replicates else None
+        drawn = self._resampled(scores, targets, columns, method) if self.replicates else None
         return self._mean.metric(name, ap, counts, baseline=chance, note=note, resampled=drawn)
 
     def _resampled(
-        self, scores: npt.NDArray[Any], targets: npt.NDArray[Any], columns: Mapping[str, int]
+        self, scores: npt.NDArray[Any], targets: npt.NDArray[Any], columns: Mapping[str, int], method: Method
     ) -> dict[str, Doubles]:
-        weights = poisson_weights(self._rows("keys").tolist(), affordable(scores.size, self.replicates))
+        replicates = affordable(scores.size, self.replicates)
+        weights = poisson_weights(self._rows("keys").tolist(), replicates).astype(np.float32)
         drawn = {}
         for label, i in columns.items():
             counted, positive = targets[:, i] >= 0, targets[:, i] == 1
             image = np.flatnonzero(counted)
-            drawn[label] = resampled_ap(scores[image, i], positive[image], image, positive, weights, self.method)
+            drawn[label] = resampled_ap(scores[image, i], positive[image], image, positive, weights, method)
         return drawn

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.metrics.bootstrap import Doubles, Weights
-from wsl.metrics.resampling import affordable, resampled_ap
+from wsl.metrics.resampling import Floats, affordable, drawn_sums, resampled_ap
 
 IOU_THRESHOLDS = tuple(k / 100 for k in range(50, 100, 5))
 """COCO's ten: 0.50, 0.55, …, 0.95."""
@@ -61,8 +61,8 @@ def resampled_tables(evaluator: Any, weights: Weights) -> CocoTables:
     """The same for every column of weights, (images, replicates), from the matches that COCOeval made."""
     judged = [list(_matches(evaluator, number)) for number in range(len(evaluator.params.catIds))]
     entries = sum(len(match.scores) * len(IOU_THRESHOLDS) for matches in judged for match in matches)
-    weights = weights[:, : affordable(entries, weights.shape[1])]
-    per_class = [_resampled_class(matches, weights) for matches in judged]
+    drawn = weights[:, : affordable(entries, weights.shape[1])].astype(np.float32)
+    per_class = [_resampled_class(matches, drawn) for matches in judged]
     return CocoTables(np.array([ap for ap, _ in per_class]), np.array([recall for _, recall in per_class]))
 
 
@@ -112,7 +112,7 @@ def _matches(evaluator: Any, number: int) -> Iterator[_Match]:
             yield _Match(image, np.asarray(found["dtScores"], np.float64), right, ignored, positives)
 
 
-def _resampled_class(matches: Sequence[_Match], weights: Weights) -> tuple[Doubles, Doubles]:
+def _resampled_class(matches: Sequence[_Match], weights: Floats) -> tuple[Doubles, Doubles]:
     replicates = weights.shape[1]
     positives = np.zeros(len(weights), np.int64)
     hits = np.zeros((len(RECALL_DETECTIONS), len(weights)), np.int64)
@@ -129,6 +129,6 @@ def _resampled_class(matches: Sequence[_Match], weights: Weights) -> tuple[Doubl
         resampled_ap(scores[kept], row[kept], image[kept], positives, weights, "101-point", ties=False)
         for row, kept in zip(right, judged, strict=True)
     ]
-    total = positives @ weights.astype(np.int64)
-    recall = np.where(total > 0, hits @ weights.astype(np.int64) / np.maximum(total, 1), np.nan)
+    total = drawn_sums(positives, weights)
+    recall = np.where(total > 0, drawn_sums(hits, weights) / np.maximum(total, 1), np.nan)
     return np.array(ap), recall / len(IOU_THRESHOLDS)

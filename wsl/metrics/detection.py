@@ -134,10 +134,9 @@ class VOCDetectionAP(RankingMetric):
                     rankings[name].append((label, judged.scores, match_boxes(judged, there, self.iou_threshold)))
         self._record(sample, expected, **rankings)
 
-    def compute(self) -> Metric:
-        """The mean AP over the classes that have boxes; no value when nothing was detected in any image."""
-        name = f"AP{100 * self.iou_threshold:g}" + ("" if self.method == "all-point" else f" ({self.method})")
-        return self._ap(name, "boxes")
+    def _measured(self, method: Method) -> Metric:
+        name = f"AP{100 * self.iou_threshold:g}" + ("" if method == "all-point" else f" ({method})")
+        return self._ap(name, "boxes", method)
 
 
 def _instead(boxes: Boxes, found: Localization, label: str, box: npt.ArrayLike) -> Boxes:

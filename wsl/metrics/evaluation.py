@@ -79,8 +79,7 @@ class Evaluation:
         # Histograms a replicate are large, so that pixels make do with fewer.
         pixels: dict[str, Any] = {**common, "replicates": min(replicates, 200)}
         self._of_labels: tuple[StreamingMetric, ...] = (
-            ClassificationAP(classes, "all-point", **common),
-            ClassificationAP(classes, "11-point", **common),
+            ClassificationAP(classes, **common),
             TopKAccuracy(classes, **common),
         )
         self.choice = ThresholdChoice(classes, boxes=boxes, **common)
@@ -93,8 +92,7 @@ class Evaluation:
             CorLoc(classes, **common),
             self.choice,
             TopKLoc(classes, **common),
-            VOCDetectionAP(classes, method="all-point", **common),
-            VOCDetectionAP(classes, method="11-point", **common),
+            VOCDetectionAP(classes, **common),
             *self.max_boxes,
             CocoAP(classes, **common),
         )
@@ -147,7 +145,7 @@ class Evaluation:
             raise UserError(f"{source}: found classes such as {self._foreign!r}, expected some of: {known}")
         streams = (*self._of_labels, *self._of_boxes, *self._of_masks)
         metrics = [
-            metric for streaming in streams for metric in (*_as_tuple(streaming.compute()), *self._at_chosen(streaming))
+            metric for streaming in streams for metric in (*_as_tuple(streaming.compute()), *self._beside(streaming))
         ]
         return EvaluationReport(
             metrics=tuple(metric for metric in metrics if metric.value is not None),
@@ -156,8 +154,10 @@ class Evaluation:
             missing=missing,
         )
 
-    def _at_chosen(self, metric: StreamingMetric) -> tuple[Metric, ...]:
-        """Beside MaxBoxAcc, the same at thresholds that the evaluated images had no say in."""
+    def _beside(self, metric: StreamingMetric) -> tuple[Metric, ...]:
+        """Beside VOC's APs those of its older rule, beside MaxBoxAcc thresholds that the images had no say in."""
+        if isinstance(metric, ClassificationAP | VOCDetectionAP):
+            return (metric.by("11-point"),)
         if not isinstance(metric, MaxBoxAcc) or self._boxes is None or self._boxes.threshold is None:
             return ()
         levels = len(metric.iou_thresholds)

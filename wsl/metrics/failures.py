@@ -68,13 +68,13 @@ def failures(found: Localization, sample: Sample, iou_threshold: float = 0.5) ->
     mistaken = top is not None and top not in (*sample.labels, *sample.ignored)
     truths = Boxes.empty() if sample.boxes is None else sample.boxes
     for label in sample.labels:
-        instances, boxes = truths.of(label).xyxy, found.boxes.of(label)
+        instances, best = truths.of(label).xyxy, found.boxes.best(label)
         if not len(instances):
             continue
         if mistaken:
             reasons[label] = "wrong class"
-        elif not len(boxes):
+        elif best is None:
             reasons[label] = "no box"
         else:
-            reasons[label] = failure(boxes.xyxy[np.argmax(boxes.scores)], instances, iou_threshold)
+            reasons[label] = failure(best, instances, iou_threshold)
     return reasons

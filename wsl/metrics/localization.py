@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
@@ -78,11 +77,10 @@ class CorLoc(HitMetric):
         truths = annotated_boxes(sample)
         self._mean.require(sample.labels, sample.path)
         for label in sample.labels:
-            instances, boxes = truths.of(label).xyxy, found.boxes.of(label)
+            instances, best = truths.of(label).xyxy, found.boxes.best(label)
             if not len(instances):
                 continue
-            self.missing += not len(boxes)
-            best = boxes.xyxy[np.argmax(boxes.scores)] if len(boxes) else None
+            self.missing += best is None
             self._count(
                 sample,
                 label,

@@ -143,7 +143,7 @@ class PointAP(RankingMetric):
             centred.append((label, score, point_within(centre, target.xyxy, self.tolerance)))
         self._record(sample, expected, found=made, centre=centred)
 
-    def compute(self) -> Metric:
-        """The mean AP over the classes that have boxes; no value when no image came with a point."""
-        name = "point AP" if self.method == "all-point" else f"point AP ({self.method})"
-        return self._ap(name, "images" + (f"; {int(self.missing)} missing: not found" if self.missing else ""))
+    def _measured(self, method: Method) -> Metric:
+        name = "point AP" if method == "all-point" else f"point AP ({method})"
+        note = "images" + (f"; {int(self.missing)} missing: not found" if self.missing else "")
+        return self._ap(name, note, method)

@@ -1,4 +1,4 @@
-"""Findings of all images in one ranking a class: what detection AP and localization by point have in common."""
+"""One ranking a class over all images: what classification, detection AP and localization by point have in common."""
 
 from __future__ import annotations
 
@@ -22,7 +22,43 @@ _Finding = tuple[str, npt.ArrayLike, npt.ArrayLike]
 _Ranking = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.int64]]
 
 
-class RankingMetric(StreamingMetric):
+class AveragePrecision(StreamingMetric):
+    """A mean over classes of the average precision of rankings, which several rules can read.
+
+    A subclass measures with `_measured`.
+
+    >>> from wsl.metrics import ClassificationAP
+    >>> metric = ClassificationAP(["dog"])
+    >>> metric.compute().name, metric.by("11-point").name
+    ('mAP', 'mAP (11-point)')
+    """
+
+    def __init__(
+        self, classes: Sequence[str], method: Method = "all-point", report_classes: Sequence[str] = (), **settings: Any
+    ) -> None:
+        require_method(method)
+        super().__init__(classes, report_classes, **settings)
+        self.method: Method = method
+
+    def compute(self) -> Metric:
+        """The mean AP over the classes that have something to find; no value when nothing was found in any image."""
+        return self._measured(self.method)
+
+    def by(self, method: Method) -> Metric:
+        """What `compute` would give with another rule.
+
+        Raises:
+            UserError: no such rule.
+        """
+        require_method(method)
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.sync_on_compute):
+            return self._measured(method)
+
+    def _measured(self, method: Method) -> Metric:
+        raise NotImplementedError(f"{type(self).__name__} has no measure")
+
+
+class RankingMetric(AveragePrecision):
     """Mean over classes of the AP of findings that were judged, image by image, right (1), wrong (0) or neither (-1).
 
     A subclass says with `_record` what is to be found in an image and what was found: by the method ("found"), by
@@ -35,9 +71,7 @@ class RankingMetric(StreamingMetric):
     def __init__(
         self, classes: Sequence[str], method: Method = "all-point", report_classes: Sequence[str] = (), **settings: Any
     ) -> None:
-        require_method(method)
-        super().__init__(classes, report_classes, **settings)
-        self.method: Method = method
+        super().__init__(classes, method, report_classes, **settings)
         self._add_counter("positives", len(self._mean.classes))
         for ranking in ("found", "centre", "whole", "expected"):
             self._add_rows(f"{ranking}_keys", dtype=torch.int64)
@@ -66,7 +100,7 @@ class RankingMetric(StreamingMetric):
             self._append(f"{ranking}_scores", np.concatenate([np.atleast_1d(score) for score in scores]))
             self._append(f"{ranking}_outcomes", np.concatenate([np.atleast_1d(outcome) for outcome in outcomes]))
 
-    def _ap(self, name: str, note: str) -> Metric:
+    def _ap(self, name: str, note: str, method: Method) -> Metric:
         """The mean AP over classes with something to find; no value when nothing was found in any image."""
         if not len(self._rows("found_labels")):
             return self._mean.metric(name, {}, {})
@@ -75,7 +109,7 @@ class RankingMetric(StreamingMetric):
         found, centre, whole = (self._judged(ranking, counts) for ranking in ("found", "centre", "whole"))
 
         def ap(ranking: Mapping[str, _Ranking]) -> dict[str, float]:
-            return {label: ranking_ap(*ranking[label][:2], counts[label], self.method) for label in counts}
+            return {label: ranking_ap(*ranking[label][:2], counts[label], method) for label in counts}
 
         return self._mean.metric(
             name,
@@ -84,7 +118,7 @@ class RankingMetric(StreamingMetric):
             baseline=ap(centre),
             whole_image=ap(whole) if len(self._rows("whole_labels")) else None,
             note=note,
-            resampled=self._resampled(found) if self.replicates else None,
+            resampled=self._resampled(found, method) if self.replicates else None,
         )
 
     def _judged(self, ranking: str, classes: Iterable[str]) -> dict[str, _Ranking]:
@@ -97,15 +131,15 @@ class RankingMetric(StreamingMetric):
             by_class[label] = scores[mine], outcomes[mine] == 1, keys[mine]
         return by_class
 
-    def _resampled(self, found: Mapping[str, _Ranking]) -> dict[str, Doubles]:
+    def _resampled(self, found: Mapping[str, _Ranking], method: Method) -> dict[str, Doubles]:
         expected = [self._rows(f"expected_{name}") for name in ("keys", "labels", "numbers")]
         keys = np.unique(np.concatenate([expected[0], *(ranking[2] for ranking in found.values())]))
         entries = sum(len(ranking[0]) for ranking in found.values())
-        weights = poisson_weights(keys.tolist(), affordable(entries, self.replicates))
+        weights = poisson_weights(keys.tolist(), affordable(entries, self.replicates)).astype(np.float32)
         drawn = {}
         for label, (scores, right, of) in found.items():
             mine = expected[1] == self._index[label]
             positives = np.zeros(len(keys), np.int64)
             np.add.at(positives, np.searchsorted(keys, expected[0][mine]), expected[2][mine])
-            drawn[label] = resampled_ap(scores, right, np.searchsorted(keys, of), positives, weights, self.method)
+            drawn[label] = resampled_ap(scores, right, np.searchsorted(keys, of), positives, weights, method)
         return drawn

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch.nn.functional import embedding_bag
 
-from wsl.metrics.bootstrap import Doubles, Weights
+from wsl.metrics.bootstrap import HIGHEST_WEIGHT, Doubles, Weights
 from wsl.metrics.ranking import Method
 
-Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
 
 _LEVELS = {"11-point": 10, "101-point": 100}
 _CHUNK = 2_000_000
@@ -24,7 +28,7 @@ def resampled_ap(
     correct: npt.ArrayLike,
     image: npt.ArrayLike,
     positives: npt.ArrayLike,
-    weights: Weights,
+    weights: Weights | Floats,
     method: Method | Literal["101-point"] = "all-point",
     *,
     ties: bool = True,
@@ -42,7 +46,7 @@ def resampled_ap(
     >>> resampled_ap([0.9, 0.8], [False, True], [1, 0], [1, 0], weights).tolist()
     [0.5, 1.0]
     """
-    values, of = np.asarray(scores), np.asarray(image, np.intp)
+    values, of = np.asarray(scores), np.asarray(image, np.int64)
     order = np.argsort(-values, kind="stable")
     ranked, of = values[order], of[order]
     found = np.flatnonzero(np.asarray(correct, np.bool_)[order])
@@ -51,12 +55,10 @@ def resampled_ap(
     steps = np.unique(ends[np.searchsorted(ends, found)]) if len(found) else found
     last = np.searchsorted(found, steps, side="right") - 1
     results = []
-    for columns in _chunks(len(ranked), weights.shape[1]):
+    for columns in _chunks(len(steps), weights.shape[1]):
         drawn = weights[:, columns]
-        total = np.asarray(positives, np.int64) @ drawn
-        right = np.cumsum(drawn[of[found]], axis=0, dtype=np.int64)[last]
-        seen = np.cumsum(drawn[of], axis=0, dtype=np.int64)[steps]
-        results.append(_area(right, seen, total, method))
+        gained, passed = _summed(drawn, of[found], last), _summed(drawn, of, steps)
+        results.append(_area(gained, passed, drawn_sums(positives, drawn), method))
     return np.concatenate(results) if results else np.empty(0)
 
 
@@ -69,20 +71,52 @@ def affordable(entries: int, replicates: int) -> int:
     return min(replicates, max(_FEWEST, _BUDGET // max(1, entries)))
 
 
-def _area(right: Counts, seen: Counts, total: Counts, method: str) -> Doubles:
-    """AP of each column of cumulated counts, by the rules of `ranking_ap`."""
-    precision = right / np.maximum(seen, 1)
+def drawn_sums(numbers: npt.ArrayLike, weights: Weights | Floats) -> Doubles:
+    """The sum of each image's number in each replicate, (..., images) to (..., replicates).
+
+    >>> drawn_sums([1, 2], np.uint8([[1, 2], [1, 0]])).tolist()
+    [3.0, 2.0]
+    """
+    values = np.asarray(numbers)
+    exact = _exact(int(values.sum()))
+    return np.asarray(values.astype(exact) @ weights.astype(exact, copy=False), np.float64)
+
+
+def _summed(weights: Weights | Floats, image: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> Doubles:
+    """What the images of a ranking's entries weigh together, from each of ``ends`` to the next, (ends, replicates)."""
+    if not len(ends):
+        return np.empty((0, weights.shape[1]))
+    table = torch.from_numpy(np.ascontiguousarray(weights, _exact(len(image))))
+    starts = torch.from_numpy(np.append(0, ends[:-1] + 1))
+    entries = torch.from_numpy(image[: ends[-1] + 1])
+    return np.asarray(embedding_bag(entries, table, starts, mode="sum").numpy(), np.float64)
+
+
+def _exact(entries: int) -> type[np.float32] | type[np.float64]:
+    """The smallest floats that hold every sum of so many weights exactly: all are whole numbers."""
+    return np.float32 if entries * HIGHEST_WEIGHT < 2**24 else np.float64
+
+
+def _area(gained: Doubles, passed: Doubles, total: Doubles, method: str) -> Doubles:
+    """AP of each column, by the rules of `ranking_ap`, of what is found at each step and what it passes."""
+    right = gained.cumsum(axis=0)
+    precision = passed.cumsum(axis=0, out=passed)
+    np.divide(right, np.maximum(precision, 1, out=precision), out=precision)
     if method != "sum":
-        precision = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    found, out_of = right, total
+        backwards = precision[::-1]
+        np.maximum.accumulate(backwards, axis=0, out=backwards)
+    out_of = total
     if method in _LEVELS:
         # The levels k / steps that a recall has reached, in whole numbers; the first step reaches level 0.
-        found = (right * _LEVELS[method]) // np.maximum(total, 1) + 1
+        reached = (right * _LEVELS[method]) // np.maximum(total, 1) + 1
+        gained = np.diff(reached, axis=0, prepend=0)
         out_of = np.full_like(total, _LEVELS[method] + 1)
-    area = (np.diff(found, axis=0, prepend=0) * precision).sum(axis=0) / np.maximum(out_of, 1)
+    area = np.multiply(gained, precision, out=precision).sum(axis=0) / np.maximum(out_of, 1)
     return np.where(total > 0, area, np.nan)
 
 
-def _chunks(entries: int, replicates: int) -> Iterator[slice]:
-    step = max(1, _CHUNK // max(1, entries))
-    return (slice(start, start + step) for start in range(0, replicates, step))
+def _chunks(steps: int, replicates: int) -> Iterator[slice]:
+    """Replicates in even parts, none of them large in memory."""
+    parts = max(1, math.ceil(steps * replicates / _CHUNK))
+    bounds = np.linspace(0, replicates, min(parts, replicates) + 1).astype(int).tolist()
+    return (slice(start, end) for start, end in itertools.pairwise(bounds))

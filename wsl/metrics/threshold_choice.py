@@ -85,14 +85,14 @@ class ThresholdChoice(HitMetric):
         truths = annotated_boxes(sample)
         self._mean.require(sample.labels, sample.path)
         for label in sample.labels:
-            instances, boxes = truths.of(label).xyxy, found.boxes.of(label)
+            instances, best = truths.of(label).xyxy, found.boxes.best(label)
             if not len(instances):
                 continue
-            self.missing_boxes += not len(boxes)
+            self.missing_boxes += best is None
             self._count(
                 sample,
                 label,
-                [len(boxes) > 0 and self._right(boxes.xyxy[np.argmax(boxes.scores)], instances)],
+                [best is not None and self._right(best, instances)],
                 baseline=[self._right(centre_box(found.size), instances)],
             )
             score_map = (found.maps or {}).get(label)

@@ -202,15 +202,15 @@ class TopKLoc(HitMetric):
         truths = annotated_boxes(sample)
         self._mean.require(sample.labels, sample.path)
         for label in sample.labels:
-            instances, boxes = truths.of(label).xyxy, found.boxes.of(label)
+            instances, best = truths.of(label).xyxy, found.boxes.best(label)
             if not len(instances):
                 continue
             rank = _rank(found, label, self._mean.classes)
             ranked = [True, *(rank < k for k in self.ks)]
-            best = boxes.xyxy[np.argmax(boxes.scores)] if len(boxes) else np.zeros(4)
-            candidates = np.stack([best, centre_box(found.size), whole_box(found.size)])
+            found_box = np.zeros(4) if best is None else best
+            candidates = np.stack([found_box, centre_box(found.size), whole_box(found.size)])
             right, centre, whole = (best_iou(candidates, instances) >= self.iou_threshold).tolist()
-            self.missing += not len(boxes)
+            self.missing += best is None
             self.unranked += not found.scores
             self._count(
                 sample,

@@ -72,7 +72,8 @@ def _entry(
     assert settled.box_rule is not None
     iou = None
     if len(instances):
-        iou = float(best_iou(boxes.xyxy[np.argmax(boxes.scores)], instances.xyxy)[0]) if len(boxes) else 0.0
+        best = boxes.best(label)
+        iou = 0.0 if best is None else float(best_iou(best, instances.xyxy)[0])
     outcome = None
     if annotated:
         outcome = (judged[label] or "right") if label in judged else "not in the image"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.formats import LocalizationWriter, read_localizations
 from wsl.formats.exchange import FORMATS
-from wsl.formats.exchange.labelled import Labelled, common_root, from_localization, to_localization
+from wsl.formats.exchange.labelled import Labelled, common_root, from_localization, image_name, to_localization
 from wsl.formats.exchange.masks import write_coco_masks, write_voc_masks
 from wsl.progress import track
 from wsl.results import Localization
@@ -61,17 +62,29 @@ def export(config: ExportConfig) -> ExportResult:
 
 
 class _Source:
-    """What is exported. It is gone through twice, for names and classes and then to be written; nothing is kept."""
+    """What is exported. It is gone through twice, for names and classes and then to be written; no boxes are kept.
+
+    Raises:
+        UserError: an image comes twice, or has no name below the root.
+    """
 
     def __init__(self, config: ExportConfig) -> None:
         self.config = config
-        self.images = self.boxes = self._count = 0
-        self.root = config.image_root or self._default_root()
+        self.images = self.boxes = 0
+        sizes: dict[str, tuple[int, int]] = {}
         labels: set[str] = set()
-        for image, _ in self._read(maps=False):
-            self._count += 1
-            labels.update(image.boxes.labels)
+        for path, size, boxes in self._listed():
+            name = os.path.normpath(path)
+            if name in sizes:
+                raise UserError(f"{path} comes twice, expected each image once: remove one of its records")
+            sizes[name] = size
+            labels.update(_above(boxes, config.min_score).labels)
         self.classes = config.classes or tuple(sorted(labels))
+        self.root = config.image_root or self._default_root(map(Path, sizes))
+        self._count = len(sizes)
+        if config.source_format == "wsl":
+            for name, size in sizes.items():
+                Labelled(name=image_name(Path(name), self.root), size=size, boxes=Boxes.empty())
 
     def labelled(self) -> Iterator[Labelled]:
         """Each image and its boxes."""
@@ -88,11 +101,7 @@ class _Source:
         return self._counted(maps=True)
 
     def _counted(self, *, maps: bool) -> Iterator[tuple[Labelled, Localization]]:
-        seen: set[str] = set()
         for image, found in track(self._read(maps=maps), "export", self._count):
-            if image.name in seen:
-                raise UserError(f"{image.name} comes twice, expected each image once: remove one of its records")
-            seen.add(image.name)
             if self.config.copy_images:
                 self._copy(image)
             yield image, found
@@ -106,16 +115,27 @@ class _Source:
                 kept = dataclasses.replace(found, boxes=_above(found.boxes, config.min_score))
                 yield from_localization(kept, self.root), kept
             return
-        read = FORMATS[config.source_format].read
-        assert read is not None
-        for image in read(config.source, image_size):
+        for image in self._foreign():
             kept_image = dataclasses.replace(image, boxes=_above(image.boxes, config.min_score))
             yield kept_image, to_localization(kept_image, self.root)
 
-    def _default_root(self) -> Path:
+    def _listed(self) -> Iterator[tuple[Path, tuple[int, int], Boxes]]:
+        if self.config.source_format == "wsl":
+            for found in read_localizations(self.config.source, maps=False):
+                yield found.path, found.size, found.boxes
+            return
+        for image in self._foreign():
+            yield Path(image.name), image.size, image.boxes
+
+    def _foreign(self) -> Iterator[Labelled]:
+        read = FORMATS[self.config.source_format].read
+        assert read is not None
+        return read(self.config.source, image_size)
+
+    def _default_root(self, paths: Iterable[Path]) -> Path:
         config = self.config
         if config.source_format == "wsl":
-            return common_root(found.path for found in read_localizations(config.source, maps=False))
+            return common_root(paths)
         folder = config.source if config.source.is_dir() else config.source.parent
         images = folder / (FORMATS[config.source_format].images or ".")
         return images if images.is_dir() else folder

@@ -39,9 +39,8 @@ class Plots:
         if sample.boxes is None:
             return
         for label, reason in failures(found, sample).items():
-            boxes, instances = found.boxes.of(label), sample.boxes.of(label).xyxy
-            if len(boxes):
-                best = boxes.xyxy[np.argmax(boxes.scores)]
+            best, instances = found.boxes.best(label), sample.boxes.of(label).xyxy
+            if best is not None:
                 self._overlaps.append(float(box_iou(best, instances).max()))
             self._seen += 1
             if reason is not None:

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
-from wsl.formats.exchange.parsing import boxes_of, load_xml, number, rows_of, xml_bytes
+from wsl.formats.exchange.parsing import boxes_of, number, rows_of, xml_bytes
+from wsl.xml_files import load_xml
 
 _EXPECTED = "CVAT for images 1.1 (annotations.xml)"
 _EDGES = ("xtl", "ytl", "xbr", "ybr")

@@ -70,6 +70,21 @@ def common_root(paths: Iterable[Path]) -> Path:
     return Path(root)
 
 
+def image_name(path: Path, root: Path) -> str:
+    """The name that an image has below ``root``.
+
+    Raises:
+        UserError: the image lies elsewhere.
+
+    >>> image_name(Path("photos/dogs/../cats/a.jpg"), Path("photos"))
+    'cats/a.jpg'
+    """
+    try:
+        return Path(os.path.normpath(path)).relative_to(os.path.normpath(root)).as_posix()
+    except ValueError:
+        raise UserError(f"{path} does not lie below {root}: give its folder with --image-root") from None
+
+
 def from_localization(found: Localization, root: Path) -> Labelled:
     """A localization under the name that its image has below ``root``.
 
@@ -80,11 +95,7 @@ def from_localization(found: Localization, root: Path) -> Labelled:
     >>> from_localization(found, Path("photos")).name
     'cats/a.jpg'
     """
-    try:
-        name = Path(os.path.normpath(found.path)).relative_to(os.path.normpath(root))
-    except ValueError:
-        raise UserError(f"{found.path} does not lie below {root}: give its folder with --image-root") from None
-    return Labelled(name=name.as_posix(), size=found.size, boxes=found.boxes)
+    return Labelled(name=image_name(found.path, root), size=found.size, boxes=found.boxes)
 
 
 def to_localization(labelled: Labelled, root: Path) -> Localization:

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 from wsl.errors import UserError
 from wsl.files import replacing, write_text
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
-from wsl.formats.exchange.parsing import boxes_of, load_xml, number, rows_of, xml_bytes
+from wsl.formats.exchange.parsing import boxes_of, number, rows_of, xml_bytes
+from wsl.xml_files import load_xml
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
