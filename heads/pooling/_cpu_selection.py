@@ -76,8 +76,9 @@ def select_rows(rows: Tensor, ends: Ends) -> tuple[Tensor, Tensor]:
         values = rows[part]
         there = buffer[: len(ends) * len(values)].view(len(ends), *values.shape)
         missing = _mark_by_boundary(values, ends, there)
-        if len(shares) < len(ends):
-            there = torch.sum(there, 0, keepdim=True) if len(ends) > 2 else there[:1].add_(there[1])
+        for other in there[len(shares) :]:
+            there[0].add_(other)
+        there = there[: len(shares)]
         marks[:, part] = there
         if len(missing):
             chosen = there.index_select(1, missing)
