@@ -28,7 +28,7 @@ class Places:
         ends = [(count - 1) * step for count, step in zip(counts, window.stride, strict=True)]
         lengths = [
             max(size + added, end + reach)
-            for size, added, end, reach in zip(blocks.sizes, window.padding, ends, window.reach, strict=True)
+            for size, added, end, reach in zip(blocks.sizes, window.padding, ends, window.reach(), strict=True)
         ]
         inside = [slice(added, added + size) for size, added in zip(blocks.sizes, window.padding, strict=True)]
         stride = window.stride[-1]

@@ -73,7 +73,7 @@ class _Arithmetic:
         self.blocks = Blocks(maps, len(window.kernel))
         self._window = window
         self._like = maps.new_empty((), dtype=accumulation_dtype(maps))
-        self._overlap = any(reach > step for reach, step in zip(window.reach, window.stride, strict=True))
+        self._overlap = any(reach > step for reach, step in zip(window.reach(), window.stride, strict=True))
         self._shared: _SharedExponentials | None = None
         self._own: _OwnMaxima | None = None
 

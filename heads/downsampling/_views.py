@@ -60,7 +60,7 @@ def place_counts(maps: Tensor, window: Window, count_include_pad: bool) -> list[
     Shape:
         (1, *output_size) each.
     """
-    if window.stays_inside:
+    if window.stays_inside():
         return None
     ones = maps.new_ones((1, *maps.shape[-len(window.kernel) :]))
     return place_views(ones, window, beyond=0.0, padding=float(count_include_pad))

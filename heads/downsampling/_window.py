@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias, cast
 
-import torch
 from torch import Tensor
 
 from heads._checks import check_flag, check_floating
+from heads._sizes import least, most
 
 Size: TypeAlias = int | tuple[int, ...] | list[int]
 
@@ -59,12 +59,10 @@ class Window(NamedTuple):
                 )
         return window
 
-    @property
     def reach(self) -> tuple[int, ...]:
         """Places from the first to the last of the window, those that dilation leaves out included."""
         return tuple((width - 1) * step + 1 for width, step in zip(self.kernel, self.dilation, strict=True))
 
-    @property
     def stays_inside(self) -> bool:
         """Whether no window reaches beyond the map."""
         return not self.ceil_mode and not any(self.padding)
@@ -72,10 +70,10 @@ class Window(NamedTuple):
     def output_size(self, sizes: Sequence[int]) -> list[int]:
         """Places that the window takes along each dimension, as in torch; no window starts beyond the map."""
         places = []
-        for size, reach, step, added in zip(sizes, self.reach, self.stride, self.padding, strict=True):
+        for size, reach, step, added in zip(sizes, self.reach(), self.stride, self.padding, strict=True):
             room = size + 2 * added - reach
             if self.ceil_mode and step > 1:
-                places.append(cast(int, torch.sym_min(-(-room // step), (size + added - 1) // step)) + 1)
+                places.append(cast(int, least(-(-room // step), (size + added - 1) // step)) + 1)
             else:
                 places.append(room // step + 1)
         return places
@@ -84,9 +82,9 @@ class Window(NamedTuple):
         """Places by which the last window of ``ceil_mode`` lies beyond the padded map."""
         if not self.ceil_mode:
             return [0] * len(self.kernel)
-        ends = zip(sizes, self.output_size(sizes), self.reach, self.stride, self.padding, strict=True)
+        ends = zip(sizes, self.output_size(sizes), self.reach(), self.stride, self.padding, strict=True)
         return [
-            cast(int, torch.sym_max((places - 1) * step + reach - size - 2 * added, 0))
+            cast(int, most((places - 1) * step + reach - size - 2 * added, 0))
             for size, places, reach, step, added in ends
         ]
 
@@ -110,7 +108,7 @@ class Window(NamedTuple):
                 "add or merge dimensions with reshape()"
             )
         for size, width, reach, added, step in zip(
-            maps.shape[-dims:], self.kernel, self.reach, self.padding, self.dilation, strict=True
+            maps.shape[-dims:], self.kernel, self.reach(), self.padding, self.dilation, strict=True
         ):
             if size + 2 * added < reach or size < 1 or (added and size < step):
                 given = f"kernel_size is {width}" + (f" with dilation {step}" if step > 1 else "")
@@ -134,7 +132,7 @@ def as_given(size: Size, dims: int) -> int | tuple[int, ...]:
 def _sizes(value: Size, dims: int, name: str, lowest: int) -> tuple[int, ...]:
     wanted = f"an integer of {lowest} or more" + (f", or {dims} of them" if dims > 1 else "")
     message = f"{name} is {value!r}, expected {wanted}: try {name}={max(lowest, 2)}"
-    items = tuple(value) if isinstance(value, list | tuple) else (value,)
+    items = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if any(isinstance(item, bool) or not isinstance(item, int) for item in items):
         raise TypeError(message)
     if len(items) not in (1, dims) or min(items) < lowest:

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 
 from heads._checks import accumulation_dtype, check_choice
+from heads._sizes import least, most
 from heads.pooling._cpu_selection import End, SelectedMean, can_select_by_boundary
+from heads.pooling._fused import runs_eagerly_on_cpu
 
 K: TypeAlias = int | float | Fraction | str
 Selection: TypeAlias = int | Fraction | Literal["all"]
@@ -76,13 +78,13 @@ def count_locations(k: Selection, n: int, rounding: Rounding = "floor") -> int |
     if isinstance(k, str):
         return n
     if isinstance(k, int):
-        return torch.sym_min(k, n)
+        return least(k, n)
     top, bottom = k.numerator * n, k.denominator
     if rounding == "floor":
-        return torch.sym_max(1, top // bottom)
+        return most(1, top // bottom)
     half_down = (2 * top + bottom - 1) // (2 * bottom)
     half_up = (2 * top + bottom) // (2 * bottom)
-    return torch.sym_max(1, half_down + (half_up - half_down) * (half_down % 2))
+    return most(1, half_down + (half_up - half_down) * (half_down % 2))
 
 
 def selected_mean(maps: Tensor, k: Selection, *, largest: bool, rounding: Rounding) -> Tensor:
@@ -126,15 +128,14 @@ def two_ended_mean(
     tensor([3.5000])
     """
     values = maps.flatten(-2)
-    counts = [count_locations(k, values.shape[-1], rounding) for k in (k_max, k_min)]
-    if can_select_by_boundary(values, *counts) and 1 not in counts:
-        ends = End(int(counts[0]), largest=True), End(int(counts[1]), largest=False, weight=low_weight)
-        means: Tensor = SelectedMean.apply(values, ends)[0]
-        return means
-    highest, lowest = (
-        selected_mean(maps, k, largest=largest, rounding=rounding) for k, largest in ((k_max, True), (k_min, False))
-    )
-    return highest + low_weight * lowest
+    if runs_eagerly_on_cpu(values):
+        highest, lowest = (int(count_locations(k, values.shape[-1], rounding)) for k in (k_max, k_min))
+        if min(highest, lowest) > 1 and can_select_by_boundary(values, highest, lowest):
+            ends = End(highest, largest=True), End(lowest, largest=False, weight=low_weight)
+            means: Tensor = SelectedMean.apply(values, ends)[0]
+            return means
+    top = selected_mean(maps, k_max, largest=True, rounding=rounding)
+    return top + low_weight * selected_mean(maps, k_min, largest=False, rounding=rounding)
 
 
 def _masked_mean(values: Tensor, count: int | torch.SymInt, *, largest: bool) -> Tensor:
@@ -143,7 +144,7 @@ def _masked_mean(values: Tensor, count: int | torch.SymInt, *, largest: bool) ->
     A dimension of symbolic size makes the tracer assume that the size is not 1, and the exported program
     would then refuse small maps; ``count + 1`` is never 1.
     """
-    asked = torch.sym_min(count + 1, values.shape[-1])
+    asked = least(count + 1, values.shape[-1])
     chosen = values.topk(asked, largest=largest).values.to(accumulation_dtype(values))
     kept = torch.arange(asked, device=values.device) < count
     return torch.where(kept, chosen, 0).sum(-1) / kept.sum()

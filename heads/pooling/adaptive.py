@@ -39,7 +39,7 @@ def adaptive(maps: Tensor, size: Side | tuple[Side, Side] = 1, *, mode: Mode = "
 
 
 def _check_size(size: object) -> Side | tuple[Side, Side]:
-    if isinstance(size, tuple | list):
+    if isinstance(size, (tuple, list)):
         if len(size) != 2:
             raise ValueError(f"size is {tuple(size)!r}, expected (height, width) or one number: try size=(2, 2)")
         height, width = (None if side is None else check_positive_int(side, "size") for side in size)

@@ -60,7 +60,7 @@ def check_heads(heads: object) -> int | tuple[float, ...]:
     ValueError: heads is 3, expected 1, 2, 4, 6 or 8, or a tuple of temperatures such as (1, 99)
     """
     expected = "expected 1, 2, 4, 6 or 8, or a tuple of temperatures such as (1, 99)"
-    if isinstance(heads, tuple | list):
+    if isinstance(heads, (tuple, list)):
         if not heads:
             raise ValueError(f"heads is empty, {expected}")
         return tuple(check_sharpness(t, "temperature") for t in heads)

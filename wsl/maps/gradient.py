@@ -57,8 +57,13 @@ def gradient_maps(
     if method not in ("xgrad-cam", "grad-cam"):
         raise UserError(f"method is {method!r}, expected 'xgrad-cam' or 'grad-cam'")
     exact = torch.promote_types(features.dtype, torch.float32)
-    # Out of inference mode, whose tensors no gradient can pass: a clone made here is an ordinary one.
-    with torch.inference_mode(False), torch.enable_grad():
+    # Out of inference mode, whose tensors no gradient can pass: a clone made here is an ordinary one. Nor can it pass
+    # the rounded weights that autocast may have kept from there.
+    kind = features.device.type
+    uncached = torch.autocast(
+        kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind), cache_enabled=False
+    )
+    with torch.inference_mode(False), torch.enable_grad(), uncached:
         leaf = features.detach().clone().requires_grad_()
         scores = head(leaf)
         if classes is None:

@@ -1,0 +1,22 @@
+"""Sizes that may be the symbols of a dynamic shape, and the arithmetic that does not settle them."""
+
+import torch
+
+
+def least(one: int | torch.SymInt, other: int | torch.SymInt) -> int | torch.SymInt:
+    """The smaller of two sizes.
+
+    >>> least(3, 5)
+    3
+    """
+    # Compilers before torch 2.14 cannot trace torch's own for two plain numbers.
+    return min(one, other) if isinstance(one, int) and isinstance(other, int) else torch.sym_min(one, other)
+
+
+def most(one: int | torch.SymInt, other: int | torch.SymInt) -> int | torch.SymInt:
+    """The larger of two sizes.
+
+    >>> most(3, 5)
+    5
+    """
+    return max(one, other) if isinstance(one, int) and isinstance(other, int) else torch.sym_max(one, other)
