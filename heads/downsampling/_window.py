@@ -95,6 +95,7 @@ class Window(NamedTuple):
             TypeError: not a tensor, or not one of floating point numbers.
             ValueError: another number of dimensions, or maps smaller than the window.
 
+        >>> import torch
         >>> Window.of(2, kernel_size=5, padding=1).check(torch.ones(1, 2, 2))
         Traceback (most recent call last):
         ValueError: kernel_size is 5 on maps of shape (1, 2, 2) with padding 1: give 4 or less, or larger maps
