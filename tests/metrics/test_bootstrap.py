@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from wsl.errors import UserError
 from wsl.metrics import ClassificationAP, CorLoc, MaxBoxAcc, PointingGame, VOCDetectionAP, report_table, resampling
-from wsl.metrics.bootstrap import image_key, percentile_interval, poisson_weights
+from wsl.metrics.bootstrap import ImageDraws, image_key, percentile_interval, poisson_weights
 from wsl.metrics.class_mean import ClassMean
 from wsl.metrics.ranking import ranking_ap
 from wsl.metrics.resampling import resampled_ap
@@ -22,6 +22,12 @@ def test_draws_are_poisson_and_those_of_two_images_are_independent():
     assert (weights == 0).mean() == pytest.approx(np.exp(-1), abs=0.005)
     assert np.abs(np.corrcoef(weights[:40]) - np.eye(40)).max() < 0.2
     assert not np.array_equal(weights, poisson_weights(range(400), 500, seed=1))
+
+
+def test_draws_at_hand_are_those_of_the_image_asked_for():
+    draws, names = ImageDraws(), [Path("a.jpg"), Path("b.jpg")]
+    for name, replicates in [(names[0], 40), (names[0], 20), (names[0], 60), (names[1], 40), (names[0], 40)]:
+        assert draws.of(name, replicates).tolist() == poisson_weights([image_key(name)], replicates)[0].tolist()
 
 
 def test_an_image_is_drawn_alike_wherever_the_data_set_lies():

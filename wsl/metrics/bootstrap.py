@@ -56,6 +56,24 @@ def poisson_weights(keys: Iterable[int], replicates: int, seed: int = 0) -> Weig
     return np.asarray(_QUANTILES[uniform])
 
 
+class ImageDraws:
+    """How often each image is drawn, one image after another: that of the last is at hand for all metrics that ask.
+
+    >>> draws = ImageDraws()
+    >>> draws.of(Path("a.jpg"), 5).tolist() == poisson_weights([image_key(Path("a.jpg"))], 5)[0].tolist()
+    True
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Path, npt.NDArray[np.int32]] | None = None
+
+    def of(self, path: Path, replicates: int) -> npt.NDArray[np.int32]:
+        """The image's number in each replicate, (replicates,), not to be written to; those of fewer are the first."""
+        if self._last is None or self._last[0] != path or len(self._last[1]) < replicates:
+            self._last = path, poisson_weights([image_key(path)], replicates)[0].astype(np.int32)
+        return self._last[1][:replicates]
+
+
 def percentile_interval(values: npt.ArrayLike, estimate: float) -> tuple[float, float] | None:
     """Where 95 % of replicates lie, corrected for the bias that resampling brings; None for no interval.
 

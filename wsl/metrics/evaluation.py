@@ -9,7 +9,7 @@ from typing import Any
 from wsl.errors import UserError
 from wsl.maps import Protocol
 from wsl.metrics.annotated_masks import has_mask
-from wsl.metrics.bootstrap import REPLICATES
+from wsl.metrics.bootstrap import REPLICATES, ImageDraws
 from wsl.metrics.box_accuracy import MaxBoxAcc, MaxBoxAccV2
 from wsl.metrics.class_mean import ClassMean
 from wsl.metrics.classification import ClassificationAP
@@ -75,7 +75,7 @@ class Evaluation:
         replicates: int = REPLICATES,
     ) -> None:
         self._mean = ClassMean(classes, report_classes)
-        common: dict[str, Any] = {"report_classes": report_classes, "replicates": replicates}
+        common: dict[str, Any] = {"report_classes": report_classes, "replicates": replicates, "draws": ImageDraws()}
         # Histograms a replicate are large, so that pixels make do with fewer.
         pixels: dict[str, Any] = {**common, "replicates": min(replicates, 200)}
         self._of_labels: tuple[StreamingMetric, ...] = (

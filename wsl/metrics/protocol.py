@@ -13,7 +13,7 @@ import torchmetrics
 
 from wsl.boxes import Boxes
 from wsl.errors import UserError
-from wsl.metrics.bootstrap import REPLICATES, image_key, poisson_weights, require_replicates
+from wsl.metrics.bootstrap import REPLICATES, ImageDraws, require_replicates
 from wsl.metrics.class_mean import ClassMean
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
@@ -36,6 +36,7 @@ class StreamingMetric(torchmetrics.Metric):
         classes: All class names, in the order of the report.
         report_classes: Those that the mean is taken over; all when empty.
         replicates: How many resampled data sets the interval rests on; 0 for no interval, at no cost.
+        draws: Shared by metrics that see the same images one after another, which makes them once an image.
         settings: What torchmetrics.Metric takes, such as ``sync_on_compute`` and ``process_group``.
 
     Raises:
@@ -51,12 +52,14 @@ class StreamingMetric(torchmetrics.Metric):
         report_classes: Sequence[str] = (),
         *,
         replicates: int = REPLICATES,
+        draws: ImageDraws | None = None,
         **settings: Any,
     ) -> None:
         require_replicates(replicates)
         # torchmetrics would keep the last result even when a state is merged in.
         super().__init__(compute_with_cache=False, **settings)
         self.replicates = replicates
+        self._image_draws = ImageDraws() if draws is None else draws
         self._mean = ClassMean(classes, report_classes)
         self._index = {label: i for i, label in enumerate(self._mean.classes)}
         self._blank: dict[str, torch.Tensor] = {}
@@ -88,8 +91,7 @@ class StreamingMetric(torchmetrics.Metric):
 
     def _draws(self, sample: Sample) -> torch.Tensor:
         """How often the image is drawn in each replicate, (replicates,)."""
-        weights = poisson_weights([image_key(sample.path)], self.replicates)[0]
-        return torch.as_tensor(weights.astype(np.int32), device=self.device)
+        return torch.as_tensor(self._image_draws.of(sample.path, self.replicates), device=self.device)
 
     def _add_counter(self, name: str, *shape: int, dtype: torch.dtype = torch.int64) -> None:
         """A state of fixed size, zero at first and summed over processes."""

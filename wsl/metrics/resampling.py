@@ -107,9 +107,10 @@ def _area(gained: Doubles, passed: Doubles, total: Doubles, method: str) -> Doub
         np.maximum.accumulate(backwards, axis=0, out=backwards)
     out_of = total
     if method in _LEVELS:
-        # The levels k / steps that a recall has reached, in whole numbers; the first step reaches level 0.
-        reached = (right * _LEVELS[method]) // np.maximum(total, 1) + 1
-        gained = np.diff(reached, axis=0, prepend=0)
+        # The levels k / steps that a recall has reached; the first step reaches level 0. Exact: a quotient of whole
+        # numbers that lies below a whole number lies further below than it is rounded.
+        reached = np.floor(right * _LEVELS[method] / np.maximum(total, 1))
+        gained = np.diff(reached, axis=0, prepend=-1)
         out_of = np.full_like(total, _LEVELS[method] + 1)
     area = np.multiply(gained, precision, out=precision).sum(axis=0) / np.maximum(out_of, 1)
     return np.where(total > 0, area, np.nan)
