@@ -34,7 +34,7 @@ class Kernel:
         ``gradient``: weights (R, 1) of the scores, rows, setting, scores, kept -> of the rows (R, n), of the setting
         (R, 1) if that is a tensor.
 
-    With fewer than ``worthwhile`` values in all, the calls cost more than they save.
+    With fewer than ``worthwhile`` values a thread, the calls cost more than they save.
     """
 
     plain: Callable[[Tensor, Setting], Tensor]
@@ -53,7 +53,7 @@ class Kernel:
 
     def takes(self, values: Tensor) -> bool:
         """Whether these are for the kernel, not for the plain expression."""
-        return runs_eagerly_on_cpu(values) and values.numel() >= self.worthwhile
+        return runs_eagerly_on_cpu(values) and values.numel() >= self.worthwhile * torch.get_num_threads()
 
 
 def runs_eagerly_on_cpu(values: Tensor) -> bool:
