@@ -2,11 +2,13 @@
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
 BIN := .venv/Scripts
+LOWEST := .venv-lowest/Scripts
 else
 BIN := .venv/bin
+LOWEST := .venv-lowest/bin
 endif
 
-.PHONY: demo test lint types imports tests clean
+.PHONY: demo test lint types imports tests lowest clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('wsl-toolkit needs Python >= 3.11; found %d.%d. Try: make PYTHON=python3.11' % sys.version_info[:2] if sys.version_info < (3, 11) else 0)"
@@ -34,5 +36,12 @@ tests: export OMP_NUM_THREADS := 1
 tests: .venv/installed
 	$(BIN)/pytest -n auto
 
+# The tests with the lowest versions that pyproject.toml allows, whose own warnings are no errors.
+lowest: export OMP_NUM_THREADS := 1
+lowest:
+	$(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python -m pip install --quiet --requirement tests/lowest.txt --editable . build hatchling hypothesis pytest pytest-xdist
+	$(LOWEST)/pytest -n auto -o filterwarnings=default --disable-warnings
+
 clean:
-	$(PYTHON) -c "import shutil; [shutil.rmtree(p, ignore_errors=True) for p in ('.venv', 'build', 'dist', 'demo/out')]"
+	$(PYTHON) -c "import shutil; [shutil.rmtree(p, ignore_errors=True) for p in ('.venv', '.venv-lowest', 'build', 'dist', 'demo/out')]"

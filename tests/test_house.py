@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+import tomllib
 import typing
 import zipfile
 from pathlib import Path
@@ -29,6 +30,20 @@ def test_tools_tests_and_demo_are_not_importable_from_elsewhere(tmp_path):
     for name in ("tools", "tests", "demo"):
         code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({name!r}) is not None)"
         assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
+
+
+def test_the_lowest_versions_are_those_that_are_allowed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    allowed = dict(
+        line.split(">=")
+        for line in (*project["dependencies"], *extras["timm"], *extras["tensorboard"], *extras["demo"])
+    )
+    pins = (ROOT / "tests" / "lowest.txt").read_text(encoding="utf-8").splitlines()
+    lowest = dict(line.split("==") for line in pins if not line.startswith("#"))
+    assert set(allowed) - set(lowest) == {"gradio"}
+    for name, version in lowest.items():
+        assert f"{version}.".startswith(f"{allowed[name]}."), name
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -4,8 +4,6 @@ import json
 import re
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 
@@ -121,6 +119,7 @@ def test_the_configuration_survives_json(found):
 
 def test_an_onnx_model_localizes_as_the_run_does(run, photos, found, tmp_path, capsys):
     """Exported, checked by onnx, run by onnxruntime on other sizes, and taken by wsl-localize."""
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     path = tmp_path / "model.onnx"
     assert cli.export([str(run), "--format", "onnx", "--out", str(path)]) == 0
     assert "of PyTorch's" in capsys.readouterr().out
@@ -155,6 +154,7 @@ def test_a_torch_program_carries_its_description(tmp_path):
 
 
 def test_a_foreign_onnx_file_is_refused(photos, tmp_path):
+    onnx = pytest.importorskip("onnx")
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
     node = onnx.helper.make_node("Identity", ["x"], ["y"])
     ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
