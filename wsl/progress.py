@@ -29,6 +29,10 @@ def progress(description: str, total: int | None, unit: str = "images") -> Itera
     >>> with progress("counting", total=2) as advance:
     ...     advance(1, note="loss 0.1")
     """
+    if not sys.stderr.isatty():
+        # A disabled bar of rich before 14.3 ends in an empty line.
+        yield _silent
+        return
     columns: list[ProgressColumn | str] = [
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -37,13 +41,17 @@ def progress(description: str, total: int | None, unit: str = "images") -> Itera
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     ]
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total, unit=unit, note="")
 
         def advance(count: int = 1, *, note: str | None = None) -> None:
             bar.update(task, advance=count, **({} if note is None else {"note": note}))  # type: ignore[arg-type]
 
         yield advance
+
+
+def _silent(count: int = 1, *, note: str | None = None) -> None:
+    """Counts nothing."""
 
 
 def track(items: Iterable[T], description: str, total: int | None, unit: str = "images") -> Iterator[T]:
