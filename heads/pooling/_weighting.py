@@ -37,11 +37,19 @@ def softmax_weights(logits: Tensor, sharpness: float = 1.0) -> Tensor:
     tensor([[[0.3333, 0.3333],
              [0.3333, 0.0000]]])
     """
-    values = logits.flatten(-2).to(accumulation_dtype(logits))
+    return sharp_softmax(logits.flatten(-2).to(accumulation_dtype(logits)), sharpness).reshape(logits.shape)
+
+
+def sharp_softmax(values: Tensor, sharpness: float) -> Tensor:
+    """The softmax of sharpness times value over the last dimension.
+
+    >>> sharp_softmax(torch.tensor([0.0, 1e38]), sharpness=9.0)
+    tensor([0., 1.])
+    """
     if sharpness != 1:
         # Of the distance to the peak: a product with the value itself could leave the range of floats.
         values = sharpness * (values - values.detach().amax(-1, keepdim=True))
-    return values.softmax(-1).reshape(logits.shape)
+    return values.softmax(-1)
 
 
 def weighted_sum(maps: Tensor, weights: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from heads.pooling._weighting import (
     check_sharpness,
     mean_weights,
     selected_weights,
+    sharp_softmax,
     softmax_weights,
-    weighted_sum,
 )
 from heads.pooling.gap import gap
 
@@ -47,8 +47,7 @@ def softpool(maps: Tensor, beta: float = 1.0) -> Tensor:
 
 
 def _plain(values: Tensor, beta: Setting) -> Tensor:
-    planes = values.unsqueeze(-2)
-    return weighted_sum(planes, softmax_weights(planes, float(beta)))
+    return (sharp_softmax(values, float(beta)) * values).sum(-1)
 
 
 def _forward(rows: Tensor, beta: Setting) -> tuple[Tensor, Tensor]:
