@@ -9,7 +9,7 @@ def least(one: int | torch.SymInt, other: int | torch.SymInt) -> int | torch.Sym
     >>> least(3, 5)
     3
     """
-    # Compilers before torch 2.14 cannot trace torch's own for two plain numbers.
+    # The compilers of torch 2.9 and 2.11 cannot trace torch's own for two plain numbers.
     return min(one, other) if isinstance(one, int) and isinstance(other, int) else torch.sym_min(one, other)
 
 

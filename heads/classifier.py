@@ -4,13 +4,14 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from heads._checks import check_features, check_positive_int
+from heads._checks import check_positive_int
+from heads._necked import Necked
 from heads._unit_conv import UnitConv2d
 from heads.classwise import ClasswiseMean
 from heads.encoding import SPPBlock
 from heads.pooling import Pooling
 from heads.readout import Readout
-from heads.spec import create_neck, create_pooling
+from heads.spec import create_pooling
 
 
 class HeadOutput(NamedTuple):
@@ -27,7 +28,7 @@ class HeadOutput(NamedTuple):
     maps: Tensor
 
 
-class MapClassifier(nn.Module):
+class MapClassifier(Necked):
     """Backbone features become class maps, and class maps scores: 1x1 convolution, class-wise mean, pooling.
 
     The parts are attributes: ``conv``, ``classwise`` and ``pooling``; another pooling of the same maps is
@@ -64,19 +65,16 @@ class MapClassifier(nn.Module):
         maps_per_class: int = 1,
         neck: str | SPPBlock | None = None,
     ) -> None:
-        super().__init__()
-        self.in_channels = check_positive_int(in_channels, "in_channels")
-        num_classes = check_positive_int(num_classes, "num_classes")
-        self.neck = create_neck(neck) if isinstance(neck, str) else neck
-        in_channels = self.in_channels if self.neck is None else self.neck.out_channels(self.in_channels)
+        super().__init__(in_channels, neck)
+        num_classes, channels = check_positive_int(num_classes, "num_classes"), self.channels_behind
         self.classwise = ClasswiseMean(maps_per_class)
-        sizes = {"classes": num_classes, "channels": in_channels}
+        sizes = {"classes": num_classes, "channels": channels}
         self.pooling = pooling if isinstance(pooling, nn.Module) else create_pooling(pooling, **sizes)
         maps, unit_norm, numbers = num_classes * self.classwise.maps_per_class, False, 1
         if isinstance(self.pooling, Pooling):
             maps, unit_norm = maps * self.pooling.branches, self.pooling.unit_norm
             numbers = self._check_pooling(self.pooling)
-        self.conv = UnitConv2d(in_channels, maps) if unit_norm else nn.Conv2d(in_channels, maps, kernel_size=1)
+        self.conv = UnitConv2d(channels, maps) if unit_norm else nn.Conv2d(channels, maps, kernel_size=1)
         self.readout = Readout(num_classes, numbers) if numbers > 1 else None
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
@@ -98,9 +96,7 @@ class MapClassifier(nn.Module):
 
     def forward(self, features: Tensor) -> HeadOutput:
         """Features to scores and class maps."""
-        check_features(features, self.in_channels, of="head")
-        if self.neck is not None:
-            features = self.neck(features)
+        features = self._enter(features)
         return self.pool(self.class_maps(features), features)
 
     def class_maps(self, features: Tensor) -> Tensor:

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from heads._checks import check_features, check_positive_int
+from heads._checks import check_positive_int
+from heads._necked import Necked
 from heads.encoding import Encoder, SPPBlock
-from heads.spec import create_encoder, create_neck
+from heads.spec import create_encoder
 
 
-class VectorClassifier(nn.Module):
+class VectorClassifier(Necked):
     """An encoder and a linear layer: class scores, and no class maps.
 
     The vector has forgotten its locations, so there is no map to return; what localizes such a classifier is the
@@ -38,28 +39,21 @@ class VectorClassifier(nn.Module):
         encoder: str | Encoder = "spp",
         neck: str | SPPBlock | None = None,
     ) -> None:
-        super().__init__()
-        self.in_channels = check_positive_int(in_channels, "in_channels")
-        num_classes = check_positive_int(num_classes, "num_classes")
-        self.neck = create_neck(neck) if isinstance(neck, str) else neck
-        in_channels = self.in_channels if self.neck is None else self.neck.out_channels(self.in_channels)
-        self.encoder = encoder if isinstance(encoder, Encoder) else create_encoder(encoder, in_channels)
-        if self.encoder.in_channels != in_channels:
+        super().__init__(in_channels, neck)
+        num_classes, channels = check_positive_int(num_classes, "num_classes"), self.channels_behind
+        self.encoder = encoder if isinstance(encoder, Encoder) else create_encoder(encoder, channels)
+        if self.encoder.in_channels != channels:
             raise ValueError(
-                f"an encoder of {self.encoder.in_channels} channels for features of {in_channels}: expected as many"
+                f"an encoder of {self.encoder.in_channels} channels for features of {channels}: expected as many"
             )
         self.linear = nn.Linear(self.encoder.out_features, num_classes)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, features: Tensor, *others: Tensor) -> Tensor:
         """Features to scores."""
-        check_features(features, self.in_channels, of="head")
-        scores: Tensor = self.linear(self.encoder(*map(self._through_neck, (features, *others))))
+        scores: Tensor = self.linear(self.encoder(self._enter(features), *map(self._through_neck, others)))
         return scores
 
     def initialise(self, features: Iterable[Tensor], *, generator: torch.Generator | None = None) -> None:
         """Set what the encoder has from data: `heads.encoding.Encoder.initialise`, past the neck."""
         self.encoder.initialise(map(self._through_neck, features), generator=generator)
-
-    def _through_neck(self, features: Tensor) -> Tensor:
-        return features if self.neck is None else self.neck(features)
