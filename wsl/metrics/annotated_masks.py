@@ -52,14 +52,9 @@ def pixel_classes(
                 f"{sample.mask}: the number {int(beyond[0])} is no class, expected 0 to {len(classes)}, or {IGNORED} "
                 "where nobody is sure"
             )
-        if resolution is not None:
-            numbers = np.asarray(cv2.resize(numbers, resolution, interpolation=cv2.INTER_NEAREST), np.uint8)
-        return np.where(numbers == IGNORED, -1, numbers.astype(np.int32))
+        return _nearest(np.where(numbers == IGNORED, -1, numbers.astype(np.int32)), resolution)
     if sample.outlines is not None:
-        whole = _outlined_classes(sample, classes, size)
-        if resolution is None:
-            return whole
-        return np.asarray(cv2.resize(whole, resolution, interpolation=cv2.INTER_NEAREST), np.int32)
+        return _nearest(_outlined_classes(sample, classes, size), resolution)
     if not sample.object_masks:
         raise UserError(f"{sample.path}: no mask is annotated, expected a file of class numbers: leave the image out")
     if len(sample.labels) != 1:
@@ -90,6 +85,12 @@ def class_pixels(sample: Sample, label: str, size: tuple[int, int]) -> npt.NDArr
     return pixels
 
 
+def _nearest(numbers: Classes, resolution: tuple[int, int] | None) -> Classes:
+    if resolution is None:
+        return numbers
+    return np.asarray(cv2.resize(numbers, resolution, interpolation=cv2.INTER_NEAREST), np.int32)
+
+
 def _outlined_classes(sample: Sample, classes: Sequence[str], size: tuple[int, int]) -> Classes:
     numbers = np.zeros((size[1], size[0]), np.int32)
     unsure = np.zeros(numbers.shape, np.bool_)
@@ -99,7 +100,8 @@ def _outlined_classes(sample: Sample, classes: Sequence[str], size: tuple[int, i
             unsure |= pixels
         else:
             number = list(classes).index(outline.label) + 1
-            numbers[pixels] = np.where((numbers == 0) | (numbers == number), number, -1)[pixels]
+            before = numbers[pixels]
+            numbers[pixels] = np.where((before == 0) | (before == number), number, -1)
     numbers[unsure & (numbers == 0)] = -1
     return numbers
 
