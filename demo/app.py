@@ -19,8 +19,8 @@ from typing import Any
 
 from page import METHODS, Method, Prediction, choices, predict, write_downloads
 
-from wsl.data import read_image
 from wsl.errors import UserError
+from wsl.images import read_image
 from wsl.models import Localizer, open_model
 
 MAX_UPLOAD, MAX_PIXELS = "20mb", 40_000_000

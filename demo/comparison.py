@@ -11,10 +11,10 @@ from canvases import SIDE
 
 import wsl
 from wsl.boxes import Boxes
-from wsl.config import BoxConfig, RuntimeConfig
-from wsl.data import read_image, read_voc
+from wsl.data import read_voc
 from wsl.draw import contact_sheet, draw_boxes, draw_comparison, fit_into, overlay
-from wsl.predict import Predictor
+from wsl.images import read_image
+from wsl.inference import Source
 from wsl.samples import Sample
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -32,10 +32,9 @@ def comparison_sheet(data: Path, runs: Mapping[str, tuple[Path, float]], rows: i
     columns = [[_with_all_boxes(sample) for sample in samples]]
     titles = [[", ".join(sample.labels) for sample in samples]]
     for name, (run, threshold) in runs.items():
-        boxes = BoxConfig(threshold=threshold, box_rule="peak")
-        predictor = Predictor(wsl.load(run), boxes=boxes, runtime=RuntimeConfig(device="cpu"))
+        predictor = wsl.Predictor(wsl.load(run), threshold=threshold, box_rule="peak", device="cpu")
         pictures, captions = [], []
-        found_in = predictor.stream((sample.path, sample.labels[:1]) for sample in samples)
+        found_in = predictor.stream(Source(sample.path, classes=sample.labels[:1]) for sample in samples)
         for sample, found in zip(samples, found_in, strict=True):
             label = sample.labels[0]
             assert found.maps is not None

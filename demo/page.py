@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,14 @@ import torch
 import heads
 from heads import MapClassifier
 from wsl.boxes import Boxes
-from wsl.config import BoxConfig, BoxRule
-from wsl.data import fit, to_tensor
+from wsl.config import BoxRule
 from wsl.draw import draw_boxes, fit_into, overlay, save_image
 from wsl.errors import UserError
 from wsl.formats.exchange import FORMATS
 from wsl.formats.exchange.labelled import Labelled
-from wsl.maps import gradient_maps, peak
-from wsl.models import Localizer
-from wsl.predict import boxes_of_class
+from wsl.inference import Predictor
+from wsl.maps import gradient_maps
+from wsl.models import LazyOutput, Localizer
 
 UInt8Array = npt.NDArray[np.uint8]
 Method = Literal["class map", "grad-cam", "xgrad-cam"]
@@ -71,32 +71,27 @@ def predict(
     """
     if method not in METHODS:
         raise UserError(f"method is {method!r}, expected one of: {', '.join(METHODS)}")
-    head = _pooled_by(model, pooling)
-    pixels, geometry = fit(image, model.preprocessing)
-    batch = to_tensor(torch.from_numpy(pixels[None]), model.preprocessing, torch.device("cpu"), torch.float32)
-    with torch.inference_mode():
-        features = model.backbone(batch)
-        scores = head(features).scores
-        probabilities = model.probabilities(scores)[0]
-        order = probabilities.argsort(descending=True, stable=True).tolist()
-        number = order[0] if not label else _number(model, label)
-        if method == "class map":
-            score_map = head(features).maps[0, number]
-        else:
-            chosen = torch.tensor([[number]])
-            score_map = gradient_maps(lambda x: head(x).scores, features, chosen, method=method).maps[0, 0]
-    shown = geometry.crop_map(score_map.float().numpy(), model.grid)
-    name, size = model.classes[number], geometry.original
-    boxes = boxes_of_class(
-        shown, name, float(probabilities[number]), size, BoxConfig(threshold=threshold, box_rule=rule)
+    shown = model if not pooling else _pooled_by(model, pooling)
+    if label and label not in model.classes:
+        raise UserError(f"the model knows no class {label!r}; it knows {', '.join(model.classes[:20])}")
+    predictor = Predictor(
+        shown if method == "class map" else _ByGradient(shown, method),
+        classes=(label,) if label else (),
+        threshold=threshold,
+        box_rule=rule,
+        refine="none",
+        device="cpu",
+        precision="fp32",
     )
+    found = predictor(image)
+    name = label or next(iter(found.scores))
     return Prediction(
-        picture=_picture(image, shown, boxes, opacity),
-        size=size,
+        picture=_picture(image, found.maps[name], found.boxes, opacity),
+        size=found.size,
         label=name,
-        boxes=boxes,
-        point=peak(shown, size),
-        top=tuple((model.classes[i], float(probabilities[i])) for i in order[:top_k]),
+        boxes=found.boxes,
+        point=found.points[name],
+        top=tuple(found.scores.items())[:top_k],
     )
 
 
@@ -122,29 +117,38 @@ def _picture(image: UInt8Array, score_map: npt.ArrayLike, boxes: Boxes, opacity:
     return draw_boxes(overlay(canvas, score_map, opacity=opacity), enlarged)
 
 
-def _pooled_by(model: Localizer, pooling: str) -> torch.nn.Module:
-    """The model's head, or the same with another pooling; the model stays as it is."""
-    if not pooling:
-        return model.head
+def _pooled_by(model: Localizer, pooling: str) -> Localizer:
+    """The same network with another pooling; the model stays as it is."""
     if not isinstance(model.head, MapClassifier):
         raise UserError(f"{model.recipe.pooling} has no class maps to pool anew: choose the model's own pooling")
     try:
         module = heads.create_pooling(pooling)
     except ValueError as error:
         raise UserError(str(error)) from error
-
-    class Pooled(torch.nn.Module):
-        def forward(self, features: torch.Tensor) -> heads.HeadOutput:
-            maps = model.head(features).maps
-            return heads.HeadOutput(module(maps), maps)
-
-    return Pooled().eval()
+    other = copy.deepcopy(model)
+    other.head.pooling = module
+    return other.eval()
 
 
-def _number(model: Localizer, label: str) -> int:
-    if label not in model.classes:
-        raise UserError(f"the model knows no class {label!r}; it knows {', '.join(model.classes[:20])}")
-    return model.classes.index(label)
+class _ByGradient:
+    """A localizer that shows gradient maps in the place of its class maps."""
+
+    def __init__(self, model: Localizer, method: Method) -> None:
+        self.classes, self.preprocessing, self.grid, self.taps = model.classes, model.preprocessing, model.grid, ()
+        self.probabilities = model.probabilities
+        self._model, self._method = model, method
+
+    def for_inference(self, device: torch.device, dtype: torch.dtype) -> _ByGradient:
+        return self
+
+    def __call__(self, images: torch.Tensor, *, taps: bool = False) -> LazyOutput:
+        model, method = self._model, self._method
+        features = model.backbone(images)
+
+        def maps_of(classes: torch.Tensor) -> torch.Tensor:
+            return gradient_maps(lambda x: model.head(x).scores, features, classes, method=method).maps
+
+        return LazyOutput(model.head(features).scores, maps_of)
 
 
 def choices(model: Localizer, prediction: Prediction) -> Sequence[str]:

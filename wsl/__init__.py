@@ -6,41 +6,101 @@
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wsl import data, draw, formats, images, inference, maps, metrics, models
+    from wsl.boxes import Boxes
+    from wsl.config import EvaluateConfig, ExportConfig, LocalizeConfig, TrainConfig, VisualizeConfig
+    from wsl.errors import BadImageError, RunError, UserError
+    from wsl.inference import Predictor, Source, localize
+    from wsl.models import Localizer, load
+    from wsl.results import EvaluationReport, Localization, Metric
+    from wsl.samples import Sample, SampleSet
+    from wsl.training.sweep import class_maps, sweep_poolings
+    from wsl.verbs.evaluate import evaluate
+    from wsl.verbs.export import export
+    from wsl.verbs.train import train
+    from wsl.verbs.visualize import visualize
 
 __version__ = "0.1.0"
 
 # Loaded on first use, so that `--help` of a command need not wait for torch.
 _WHERE = {
+    "BadImageError": "wsl.errors",
     "Boxes": "wsl.boxes",
+    "EvaluateConfig": "wsl.config",
     "EvaluationReport": "wsl.results",
+    "ExportConfig": "wsl.config",
     "Localization": "wsl.results",
+    "LocalizeConfig": "wsl.config",
+    "Localizer": "wsl.models",
     "Metric": "wsl.results",
+    "Predictor": "wsl.inference",
+    "RunError": "wsl.errors",
     "Sample": "wsl.samples",
     "SampleSet": "wsl.samples",
+    "Source": "wsl.inference",
+    "TrainConfig": "wsl.config",
     "UserError": "wsl.errors",
-    "RunError": "wsl.errors",
-    "Localizer": "wsl.models",
-    "load": "wsl.models",
-    "localize": "wsl.predict",
+    "VisualizeConfig": "wsl.config",
     "class_maps": "wsl.training.sweep",
+    "evaluate": "wsl.verbs.evaluate",
+    "export": "wsl.verbs.export",
+    "load": "wsl.models",
+    "localize": "wsl.inference",
     "sweep_poolings": "wsl.training.sweep",
     "train": "wsl.verbs.train",
-    "evaluate": "wsl.verbs.evaluate",
     "visualize": "wsl.verbs.visualize",
-    "export": "wsl.verbs.export",
 }
-_ROOMS = ("data", "draw", "formats", "maps", "metrics", "models")
+_ROOMS = ("data", "draw", "formats", "images", "inference", "maps", "metrics", "models")
 
-__all__ = sorted([*_WHERE, *_ROOMS])
+__all__ = [
+    "BadImageError",
+    "Boxes",
+    "EvaluateConfig",
+    "EvaluationReport",
+    "ExportConfig",
+    "Localization",
+    "LocalizeConfig",
+    "Localizer",
+    "Metric",
+    "Predictor",
+    "RunError",
+    "Sample",
+    "SampleSet",
+    "Source",
+    "TrainConfig",
+    "UserError",
+    "VisualizeConfig",
+    "class_maps",
+    "data",
+    "draw",
+    "evaluate",
+    "export",
+    "formats",
+    "images",
+    "inference",
+    "load",
+    "localize",
+    "maps",
+    "metrics",
+    "models",
+    "sweep_poolings",
+    "train",
+    "visualize",
+]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(importlib.import_module(_WHERE[name]), name)
-    if name in _ROOMS:
-        return importlib.import_module(f"wsl.{name}")
-    raise AttributeError(f"module 'wsl' has no attribute {name!r}")
+# A type checker sees the imports above; a __getattr__ would tell it that any name exists.
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name in _WHERE:
+            return getattr(importlib.import_module(_WHERE[name]), name)
+        if name in _ROOMS:
+            return importlib.import_module(f"wsl.{name}")
+        raise AttributeError(f"module 'wsl' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

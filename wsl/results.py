@@ -60,11 +60,13 @@ class StoredMaps:
 class Localization:
     """What a model found in one image.
 
-    ``size`` is (width, height) of the original image. ``scores`` are the class probabilities, highest first (of
-    many classes the best hundred); ``boxes`` the boxes of the classes picked; ``points`` the position (x, y) of the
-    maximum of each picked class's raw map, in original pixels. ``maps`` are the picked classes' maps, (h, w) each,
-    covering exactly the image: raw, at the network's resolution, or refined. ``stored`` is where they lie on the disk,
-    if they do.
+    ``path`` is the image's file, or its id where it had none; ``id`` is how data sets name the image, by default the
+    file name without its suffix. ``size`` is (width, height) of the original image. ``scores`` are the class
+    probabilities, highest first (of many classes the best hundred); ``boxes`` the boxes of the classes picked;
+    ``points`` the position (x, y) of the maximum of each picked class's raw map, in original pixels. ``maps`` are the
+    picked classes' maps, (h, w) each, covering exactly the image: raw, at the network's resolution, or refined.
+    ``stored`` is where they lie on the disk, if they do. ``image`` is what was localized: a path, bytes, an array, a
+    Pillow image or a tensor.
 
     >>> found = Localization(path="a.jpg", size=(4, 2), scores={"dog": 0.9}, boxes=Boxes.empty())
     >>> Localization.from_json(found.to_json()).scores
@@ -78,14 +80,15 @@ class Localization:
     points: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     maps: Mapping[str, FloatArray] | None = None
     stored: StoredMaps | None = None
+    id: str = ""
+    image: Any = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
-
-    @property
-    def id(self) -> str:
-        """The file name without its suffix, which is how VOC and the benchmarks name images."""
-        return self.path.stem
+        if not self.id:
+            object.__setattr__(self, "id", self.path.stem)
+        if self.image is None:
+            object.__setattr__(self, "image", self.path)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for one line of ``localizations.jsonl``; maps stay in their own file."""

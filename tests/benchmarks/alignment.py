@@ -8,11 +8,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from wsl.config import DataConfig, PickConfig
+from wsl.config import DataConfig
 from wsl.data import read_samples
+from wsl.inference import Predictor
 from wsl.metrics import Evaluation
 from wsl.models import load
-from wsl.predict import Predictor
 
 SHOWN = ("pointing", "pointing (pairs)", "CorLoc", "AP50", "MaxBoxAcc@0.3", "MaxBoxAcc@0.5", "MaxBoxAcc@0.7")
 
@@ -24,7 +24,7 @@ def figures(run: str, voc: str, *, aligned: bool) -> dict[str, float | None]:
         model.backbone.grid = None  # equal parts of the image, as cv2.resize takes them
     by_path = {sample.path: sample for sample in samples.samples}
     evaluation = Evaluation(samples.classes)
-    for found in Predictor(model, pick=PickConfig(classes=samples.classes)).stream((path, ()) for path in by_path):
+    for found in Predictor(model, classes=samples.classes, refine="none").stream(by_path):
         evaluation.update(found, by_path[found.path])
     return {metric.name: metric.value for metric in evaluation.compute(source=run).metrics}
 

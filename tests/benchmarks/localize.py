@@ -27,10 +27,10 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from wsl.data import find_images
 from wsl.formats import LocalizationWriter
+from wsl.images import find_images
+from wsl.inference import Predictor
 from wsl.models import Localizer
-from wsl.predict import Predictor
 
 
 def plain_loop(net: Localizer, paths: list[Path], size: int, out: Path) -> None:

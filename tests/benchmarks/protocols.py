@@ -10,11 +10,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from wsl.config import DataConfig, PickConfig
+from wsl.config import DataConfig
 from wsl.data import read_samples
+from wsl.inference import Predictor
 from wsl.metrics import MaxBoxAcc, MaxBoxAccV2
 from wsl.models import load
-from wsl.predict import Predictor
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
         ]
         for protocol in ("default", "wsolevaluation")
     }
-    for found in Predictor(model, pick=PickConfig(classes=samples.classes)).stream((path, ()) for path in by_path):
+    for found in Predictor(model, classes=samples.classes, refine="none").stream(by_path):
         for metric in (one for pair in metrics.values() for one in pair):
             metric.update(found, by_path[found.path])
     ours, theirs = ([level for metric in pair for level in metric.compute()] for pair in metrics.values())

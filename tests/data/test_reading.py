@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from wsl.config import DataConfig
-from wsl.data import detect_format, read_image, read_samples, targets
+from wsl.data import detect_format, read_samples, targets
 from wsl.errors import UserError
+from wsl.images import read_image
 from wsl.samples import Sample
 
 

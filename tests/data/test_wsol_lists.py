@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsl.config import DataConfig
-from wsl.data import detect_format, read_image, read_samples, read_wsol
+from wsl.data import detect_format, read_samples, read_wsol
 from wsl.errors import UserError
+from wsl.images import read_image
 
 LISTS = {
     "image_ids.txt": "a/0.jpg\nb, c.png\n",

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import wsl
-from wsl.data import read_image
 from wsl.errors import UserError
+from wsl.images import read_image
 from wsl.models import save
 
 

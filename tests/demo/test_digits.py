@@ -4,8 +4,8 @@ import digits
 import pytest
 from digits import COLUMNS, HEADS, MARKER, main, prepare_folder
 
-from wsl.data import read_image
 from wsl.errors import UserError
+from wsl.images import read_image
 
 TINY = ["--images", "16", "--epochs", "1", "--jobs", "1"]
 

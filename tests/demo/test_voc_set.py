@@ -7,7 +7,8 @@ import pytest
 import voc_set
 from canvases import CLASSES, draw_canvases, read_scans
 
-from wsl.data import read_image, read_voc
+from wsl.data import read_voc
+from wsl.images import read_image
 
 
 @pytest.fixture(scope="module")

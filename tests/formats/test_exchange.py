@@ -15,10 +15,11 @@ from pycocotools.coco import COCO
 from pycocotools.mask import area
 
 from wsl.boxes import Boxes
-from wsl.data import image_size, read_coco, read_voc
+from wsl.data import read_coco, read_voc
 from wsl.errors import UserError
 from wsl.formats.exchange import FORMATS
 from wsl.formats.exchange.labelled import Labelled
+from wsl.images import image_size
 
 READABLE = [name for name, known in FORMATS.items() if known.read]
 NAMES = [

@@ -69,13 +69,13 @@ def test_one_threshold_at_a_time_is_one_level_at_a_time(reference):
 @pytest.mark.realdata
 def test_real_class_maps_are_as_published(reference, realdata):
     from wsl import Localizer
-    from wsl.predict import Predictor
+    from wsl.inference import Predictor
 
     weights = realdata / "weights" / "mobilenet_v2-coral-tf2ptq-fp16.pth"
     model = Localizer.from_classifier("mobilenet_v2", str(weights))
     photographs = sorted((realdata / "VOCdevkit" / "VOC2012" / "JPEGImages").glob("2007_*.jpg"))[:24]
     rng, seen = np.random.default_rng(1), 0
-    for found in Predictor(model).stream((path, ()) for path in photographs):
+    for found in Predictor(model, refine="none").stream(photographs):
         for raw in found.maps.values():
             score_map = benchmark_map(raw)
             assert_as_published(reference, score_map, some_boxes(rng, score_map.shape))

@@ -8,7 +8,7 @@ from torchvision import models as torchvision_models
 
 from wsl.errors import UserError
 from wsl.models import create_backbone, create_classifier, list_backbones
-from wsl.models.fuse import fuse_batch_norm
+from wsl.models.inference import fuse_batch_norm
 from wsl.models.localizer import Localizer
 
 MAPS = {
@@ -163,7 +163,7 @@ def test_folding_the_batch_norms_changes_nothing(name):
 @pytest.mark.realdata
 def test_imagenet_weights_classify_imagenet_photographs(realdata):
     """The check of the data folder's README: 80.4 % top-1 of mobilenet_v2 with torchvision's padding."""
-    from wsl.predict import localize
+    from wsl.inference import localize
 
     model = Localizer.from_classifier("mobilenet_v2", str(realdata / "weights" / "mobilenet_v2-coral-tf2ptq-fp16.pth"))
     lines = (realdata / "imagenet_samples" / "labels.tsv").read_text().splitlines()[1:]

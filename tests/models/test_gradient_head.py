@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import wsl
-from wsl.config import ModelConfig, PickConfig, Preprocessing, RuntimeConfig
+from wsl.config import ModelConfig, Preprocessing
 from wsl.errors import UserError
+from wsl.inference import Predictor
 from wsl.maps import gradient_maps
 from wsl.models import GradientHead, Localizer, create, load, save
-from wsl.predict import Predictor
 
 ENCODERS = ("spp(levels=(2, 1))", "netvlad(clusters=3, ghosts=1)", "bilinear(l2=False)", "compactbilinear(dim=64)")
 CLASSES = ("cat", "dog", "cow")
@@ -52,16 +52,22 @@ def test_training_makes_no_maps_and_evaluation_still_lets_gradients_through():
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("pooling", ["weldon(k_max=0.2, k_min=0.2)", *ENCODERS])
-def test_deferred_maps_are_those_of_the_whole(pooling):
-    model, images = localizer(pooling), random_images(3)
-    with torch.inference_mode():
+@pytest.mark.parametrize("pooling", ["gap", "weldon(k_max=0.2, k_min=0.2)", *ENCODERS])
+@pytest.mark.parametrize("maps_per_class", [1, 2])
+def test_lazy_maps_are_those_of_the_whole(pooling, maps_per_class):
+    if maps_per_class > 1 and pooling in ENCODERS:
+        pytest.skip("an encoder has no class maps")
+    model, images = localizer(pooling, maps_per_class=maps_per_class), random_images(3)
+    torch.nn.init.normal_(next(p for n, p in model.head.named_parameters() if n.endswith("bias")))
+    ready = model.for_inference(torch.device("cpu"), torch.float32)
+    with torch.no_grad():
         scores, maps = model(images)
-        early, maps_of = model.deferred(images)
-        for chosen in ([[2, 0], [], [1]], [[], [], []], [[0], [0], [0]]):
-            for got, expected, classes in zip(maps_of(chosen), maps, chosen, strict=True):
-                torch.testing.assert_close(got, expected[classes])
-    torch.testing.assert_close(early, scores)
+    output = ready(images)
+    torch.testing.assert_close(output.scores, scores, rtol=1e-4, atol=1e-5)
+    for chosen in ([[2, 0], [1, 1], [0, 2]], [[], [], []], [[0], [0], [0]]):
+        got = output.maps_of(torch.tensor(chosen, dtype=torch.int64))
+        expected = torch.stack([one[classes] for one, classes in zip(maps, chosen, strict=True)])
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ENCODERS)
@@ -97,10 +103,9 @@ def test_the_predictor_asks_for_the_maps_it_needs(tmp_path, monkeypatch):
         pixels = np.random.default_rng(ord(name)).integers(0, 255, (64, 64, 3))
         cv2.imwrite(str(tmp_path / f"{name}.png"), pixels.astype(np.uint8))
     model = localizer("bilinear", preprocessing=Preprocessing(image_size=64))
-    runtime, pick = RuntimeConfig(device="cpu", precision="fp32"), PickConfig(top_k=2)
     passes, backward = [], torch.autograd.grad
     monkeypatch.setattr(torch.autograd, "grad", lambda *args, **kw: passes.append(1) or backward(*args, **kw))
-    found = list(Predictor(model, runtime=runtime, pick=pick).stream((path, ()) for path in tmp_path.iterdir()))
+    found = list(Predictor(model, top_k=2, device="cpu", precision="fp32").stream(tmp_path.iterdir(), workers=0))
     assert len(passes) == 2  # one for both images' first class, one for their second
     for one in found:
         assert len(one.maps) == 2
@@ -114,7 +119,7 @@ def test_the_predictor_asks_for_the_maps_it_needs(tmp_path, monkeypatch):
 def test_copies_keep_their_head():
     model, images = localizer("netvlad(clusters=3)"), random_images()
     assert torch.equal(copy.deepcopy(model)(images).maps, model(images).maps)
-    assert next(iter(wsl.models.fuse.fuse_batch_norm(model)(images).maps.shape)) == 2
+    assert next(iter(wsl.models.inference.fuse_batch_norm(model)(images).maps.shape)) == 2
 
 
 @pytest.mark.parametrize(

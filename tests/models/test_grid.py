@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from wsl.config import Preprocessing
-from wsl.data import place
+from wsl.images import place
 from wsl.models import create_backbone
 
 # Padded odd kernels look half a cell up and left of the cell's place, unpadded even ones right at it.

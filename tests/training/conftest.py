@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from wsl.boxes import Boxes
+from wsl.inference.reading import Reader
 from wsl.samples import Sample, SampleSet
+from wsl.training.validation import Scores, localize_present, validate
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +31,16 @@ def samples(tmp_path) -> SampleSet:
         ignored = ("cat",) if labels == ("cow",) else ()
         found.append(Sample(path=path, labels=labels, ignored=ignored, boxes=boxes, size=(width, height)))
     return SampleSet(classes=("cat", "dog", "cow"), samples=tuple(found))
+
+
+@pytest.fixture(scope="session")
+def validated():
+    """What validation says of given outputs of a head: a function of model, samples and output."""
+
+    def validate_output(model, samples: SampleSet, output) -> Scores:
+        reader = Reader(model.classes, boxes=None, max_scores=None)
+        rows = zip(samples.samples, model.probabilities(output.scores).numpy(), output.maps.numpy(), strict=True)
+        found = ((localize_present(model, reader, one, scores, maps), one) for one, scores, maps in rows)
+        return validate(samples.classes, found)
+
+    return validate_output

@@ -11,9 +11,11 @@ from heads import HeadOutput
 from wsl.config import DataConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
 from wsl.data import targets
 from wsl.errors import BadImageError, RunError
+from wsl.images import fit, read_image
+from wsl.images.tensors import Normalise
 from wsl.models import Localizer
 from wsl.samples import Sample, SampleSet
-from wsl.training.sources import FeatureSource, ImageSource, Shard, Source
+from wsl.training.sources import BatchSource, FeatureSource, ImageSource, Shard
 
 SMALL = Preprocessing(image_size=32)
 CPU = torch.device("cpu")
@@ -21,11 +23,11 @@ ALONE = Shard()
 
 
 @pytest.fixture(params=["images", "features"])
-def kind(request) -> type[Source]:
+def kind(request) -> type[BatchSource]:
     return {"images": ImageSource, "features": FeatureSource}[request.param]
 
 
-def create(kind, samples, tmp_path, val=None, shard=ALONE, strict=False, workers=0, seed=0, **optim) -> Source:
+def create(kind, samples, tmp_path, val=None, shard=ALONE, strict=False, workers=0, seed=0, **optim) -> BatchSource:
     torch.manual_seed(0)
     model = Localizer("tinynet", classes=samples.classes, weights="none", preprocessing=SMALL).eval()
     config = TrainConfig(
@@ -38,7 +40,7 @@ def create(kind, samples, tmp_path, val=None, shard=ALONE, strict=False, workers
     return kind(model, samples, val, config, CPU, shard)
 
 
-def shown(source: Source, epoch: int) -> list[bytes]:
+def shown(source: BatchSource, epoch: int) -> list[bytes]:
     """A fingerprint of each example, in order."""
     return [
         row.numpy().tobytes() + target.numpy().tobytes()
@@ -109,12 +111,12 @@ def test_unreadable_images_are_told_once_counted_and_left_out(kind, samples, tmp
     source = create(kind, bad, tmp_path, val=broken(samples, 3), batch_size=1)
     for epoch in (1, 2):
         assert len(shown(source, epoch)) == 7
-        assert sorted(i for index, _ in source.outputs(echo) for i in index.tolist()) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+        assert [sample.path.stem for _, sample in source.localizations()] == list("012456789")
     assert len(source.skipped) == len([line for line in caplog.messages if line.startswith("skipped: ")]) == 4
     # Kept features remember who could not be read.
     again = create(kind, bad, tmp_path, val=broken(samples, 3), batch_size=1)
     assert len(shown(again, 1)) == 7
-    assert len(list(again.outputs(echo))) == 9
+    assert len(list(again.localizations())) == 9
     assert again.skipped == source.skipped
 
 
@@ -124,7 +126,7 @@ def test_strict_stops_at_an_unreadable_image_also_of_kept_features(kind, samples
     with pytest.raises(BadImageError, match=r"broken1\.png"):
         list(create(kind, bad, tmp_path, strict=True).batches(1))
     with pytest.raises(BadImageError, match=r"broken1\.png"):
-        list(create(kind, samples, tmp_path, val=bad, strict=True).outputs(echo))
+        list(create(kind, samples, tmp_path, val=bad, strict=True).localizations())
 
 
 def test_nothing_readable_is_no_batch_or_an_error(samples, tmp_path):
@@ -137,10 +139,10 @@ def test_nothing_readable_is_no_batch_or_an_error(samples, tmp_path):
 def test_features_are_those_of_the_image_or_of_its_mirror_image_half_each(samples, tmp_path):
     source = create(FeatureSource, samples, tmp_path, batch_size=10)
     model = Localizer("tinynet", classes=samples.classes, weights="none", preprocessing=SMALL).eval()
-    plain = create(ImageSource, samples, tmp_path, val=samples, batch_size=10)
     torch.manual_seed(0)
     model = Localizer("tinynet", classes=samples.classes, weights="none", preprocessing=SMALL).eval()
-    ((_, (_, images)),) = plain.outputs(echo)
+    pixels = np.stack([fit(read_image(sample.path), SMALL)[0] for sample in samples.samples])
+    images = Normalise(SMALL)(pixels)
     with torch.no_grad():
         straight, mirrored = model.backbone(images), model.backbone(images.flip(3))
     count = {"straight": 0, "mirrored": 0}

@@ -11,7 +11,6 @@ from wsl.errors import RunError, UserError
 from wsl.models import Localizer
 from wsl.samples import Sample, SampleSet
 from wsl.training.sweep import ClassMaps, class_maps, sweep_poolings
-from wsl.training.validation import validate
 
 RUNTIME = RuntimeConfig(device="cpu", precision="fp32", workers=0)
 
@@ -29,7 +28,7 @@ def model(samples, pooling="gap", **more):
 
 
 @pytest.mark.parametrize("multi_label", [True, False])
-def test_each_setting_is_what_a_model_with_that_pooling_reaches(samples, multi_label):
+def test_each_setting_is_what_a_model_with_that_pooling_reaches(samples, multi_label, validated):
     maps = class_maps(model(samples, multi_label=multi_label), samples, runtime=RUNTIME, batch_size=4)
     poolings = ["gap", "kmax(k=3)", "lse(beta=2)", "csra(heads=(99,))"]
     figures = sweep_poolings(maps, poolings)
@@ -39,7 +38,7 @@ def test_each_setting_is_what_a_model_with_that_pooling_reaches(samples, multi_l
         outputs = class_maps(other, samples, runtime=RUNTIME)
         torch.testing.assert_close(outputs.maps, maps.maps)  # the same seed, the same convolution
         scores = other.head.pooling(maps.maps)
-        expected = validate(other, samples, [(torch.arange(10), HeadOutput(scores, maps.maps))])
+        expected = validated(other, samples, HeadOutput(scores, maps.maps))
         assert row.mAP == pytest.approx(expected.mAP)
         assert row.pointing == pytest.approx(expected.pointing)
 
@@ -47,7 +46,7 @@ def test_each_setting_is_what_a_model_with_that_pooling_reaches(samples, multi_l
 def test_the_network_runs_once_and_is_left_as_it_was(samples):
     network = model(samples).train()
     calls = []
-    network.backbone.register_forward_hook(lambda *_: calls.append(network.training))
+    network.backbone.register_forward_hook(lambda module, *_: calls.append(module.training))
     maps = class_maps(network, samples, runtime=RUNTIME, batch_size=5)
     sweep_poolings(maps, [f"kmax(k={k})" for k in range(1, 20)])
     assert calls == [False, False]

@@ -11,7 +11,6 @@ from wsl.data import targets
 from wsl.maps import resize_map
 from wsl.models import Localizer
 from wsl.samples import Sample, SampleSet
-from wsl.training.validation import validate
 
 
 def outputs(count: int, classes: int, side: int = 6) -> HeadOutput:
@@ -27,12 +26,11 @@ def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(np.mean([precision[i:].max() for i in np.flatnonzero(ranked)]))
 
 
-def test_map_and_pointing_equal_their_definitions_on_the_same_outputs(samples):
+def test_map_and_pointing_equal_their_definitions_on_the_same_outputs(samples, validated):
     # Eight cells of eight pixels, each at its own place: nothing is resampled.
     model = Localizer("tinynet", classes=samples.classes, weights="none", preprocessing=Preprocessing(image_size=64))
     output = outputs(10, 3)
-    halves = [(torch.arange(10)[part], HeadOutput(*(x[part] for x in output))) for part in (slice(0, 7), slice(7, 10))]
-    scores = validate(model, samples, halves)
+    scores = validated(model, samples, output)
 
     labels = np.stack([targets(sample, samples.classes) for sample in samples.samples])
     by_class = [average_precision(labels[:, c], output.scores[:, c].numpy()) for c in range(3)]
@@ -51,7 +49,7 @@ def test_map_and_pointing_equal_their_definitions_on_the_same_outputs(samples):
     assert scores.pointing == pytest.approx(expected)
 
 
-def test_a_letterboxed_map_is_looked_at_where_the_image_is():
+def test_a_letterboxed_map_is_looked_at_where_the_image_is(validated):
     """The hottest cell lies on the padding; the point must not."""
     boxes = Boxes(xyxy=[[160, 0, 200, 40]], labels=["cat"])
     sample = Sample(path="a.jpg", labels=["cat"], boxes=boxes, size=(200, 100))
@@ -61,22 +59,22 @@ def test_a_letterboxed_map_is_looked_at_where_the_image_is():
     maps = torch.zeros(1, 1, 8, 8)
     maps[0, 0, 7, 0] = 9.0  # below the image
     maps[0, 0, 2, 7] = 1.0  # its top right corner
-    assert validate(model, samples, [(torch.tensor([0]), HeadOutput(torch.ones(1, 1), maps))]).pointing == 1.0
+    assert validated(model, samples, HeadOutput(torch.ones(1, 1), maps)).pointing == 1.0
 
 
-def test_classes_of_difficult_objects_only_count_for_nothing():
+def test_classes_of_difficult_objects_only_count_for_nothing(validated):
     boxes = Boxes(xyxy=[[0, 0, 5, 5]], labels=["cat"], difficult=[True])
     known = Sample(path="b.jpg", labels=["dog"], size=(50, 50))
     difficult = Sample(path="a.jpg", labels=["dog"], ignored=["cat"], boxes=boxes, size=(50, 50))
     samples = SampleSet(classes=["cat", "dog"], samples=[known, difficult])
     model = Localizer("tinynet", classes=samples.classes, weights="none")
-    scores = validate(model, samples, [(torch.arange(2), outputs(2, 2))])
+    scores = validated(model, samples, outputs(2, 2))
     assert scores.mAP == 1.0  # of dog alone
     assert scores.pointing is None
 
 
-def test_without_boxes_there_is_a_map_and_no_pointing():
+def test_without_boxes_there_is_a_map_and_no_pointing(validated):
     samples = SampleSet(classes=["cat"], samples=[Sample(path="a.jpg", labels=["cat"])])
     model = Localizer("tinynet", classes=["cat"], weights="none")
-    scores = validate(model, samples, [(torch.tensor([0]), outputs(1, 1))])
+    scores = validated(model, samples, outputs(1, 1))
     assert (scores.mAP, scores.pointing) == (1.0, None)

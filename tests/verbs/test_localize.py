@@ -14,7 +14,7 @@ import wsl
 from wsl.config import BoxConfig, LocalizeConfig, PickConfig, RuntimeConfig
 from wsl.errors import BadImageError, RunError, UserError
 from wsl.formats import read_localizations
-from wsl.predict import Predictor
+from wsl.inference import Predictor
 from wsl.verbs.localize import run_localize
 
 CPU = RuntimeConfig(device="cpu", precision="fp32")
@@ -172,7 +172,7 @@ def test_letterboxed_maps_cover_exactly_the_image(world):
     )
     image = world / "wide.png"
     cv2.imwrite(str(image), np.zeros((40, 160, 3), np.uint8))
-    (found,) = Predictor(model, runtime=CPU).stream([(image, ())])
+    (found,) = Predictor(model, device="cpu", precision="fp32").stream([image])
     assert found.maps["x"].shape == (2, 8)
     image.unlink()
 
@@ -216,8 +216,10 @@ def test_the_caller_keeps_its_threads(run, photos):
 
 def test_of_a_thousand_classes_the_best_hundred_are_kept(photos):
     model = wsl.Localizer("tinynet", 1000, weights="none")
-    (found,) = Predictor(model, runtime=CPU).stream([(photos / "val00.png", ("class 7",))])
+    found = Predictor(model, device="cpu", precision="fp32")(photos / "val00.png")
     scores = list(found.scores.values())
     assert len(scores) == 100
     assert scores == sorted(scores, reverse=True)
-    assert {"class 7", next(iter(found.scores))} == set(found.points)
+    assert {next(iter(found.scores))} == set(found.points)
+    everything = Predictor(model, device="cpu", max_scores=None)(photos / "val00.png")
+    assert len(everything.scores) == 1000

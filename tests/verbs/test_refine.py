@@ -4,20 +4,21 @@ import numpy as np
 import pytest
 
 import wsl
-from wsl.config import BoxConfig, DataConfig, EvaluateConfig, LocalizeConfig, PickConfig, Preprocessing, RuntimeConfig
+from wsl.config import DataConfig, EvaluateConfig, LocalizeConfig, PickConfig, Preprocessing
 from wsl.errors import UserError
 from wsl.formats import read_localizations
+from wsl.inference import Predictor
 from wsl.metrics.overlap import best_iou
-from wsl.predict import Predictor
 from wsl.verbs.localize import run_localize
 
 BOTH = PickConfig(top_k=None)
 
 
 def refined(run, paths, *, batch_size=8, workers=0, **options):
-    runtime = RuntimeConfig(device="cpu", precision="fp32", workers=workers)
-    predictor = Predictor(wsl.load(run), pick=BOTH, runtime=runtime, batch_size=batch_size, **options)
-    return list(predictor.stream((path, ()) for path in paths))
+    options = {"refine": "none", **options}
+    model = wsl.load(run)
+    predictor = Predictor(model, top_k=None, device="cpu", precision="fp32", batch_size=batch_size, **options)
+    return list(predictor.stream(paths, workers=workers))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def val(world):
 def test_boxes_fit_better_and_scores_are_the_same(run, val):
     paths = [sample.path for sample in val]
     plain = refined(run, paths)
-    spread = refined(run, paths, refine="affinity", boxes=BoxConfig(threshold=0.5))
+    spread = refined(run, paths, refine="affinity", threshold=0.5)
     fits = []
     for before, after, sample in zip(plain, spread, val, strict=True):
         assert before.scores == after.scores
@@ -56,16 +57,15 @@ def test_maps_cover_exactly_the_image(photos, resize, shape):
     model = wsl.Localizer(
         "tinynet", classes=["x"], weights="none", preprocessing=Preprocessing(image_size=64, resize=resize)
     )
-    predictor = Predictor(model, refine="affinity", runtime=RuntimeConfig(device="cpu", precision="fp32"))
-    (found,) = predictor.stream([(photos / "val00.png", ())])
+    predictor = Predictor(model, refine="affinity", device="cpu", precision="fp32")
+    (found,) = predictor.stream([photos / "val00.png"])
     assert found.size == (80, 64)
     assert found.maps["x"].shape == shape
 
 
 def test_an_image_of_no_class_has_no_map(run, val):
-    never = PickConfig(top_k=None, score_threshold=1.0)
-    predictor = Predictor(wsl.load(run), pick=never, refine="affinity", runtime=RuntimeConfig(device="cpu"))
-    (found,) = predictor.stream([(val[0].path, ())])
+    predictor = Predictor(wsl.load(run), top_k=None, score_threshold=1.0, refine="affinity", device="cpu")
+    (found,) = predictor.stream([val[0].path])
     assert found.maps == {}
 
 
@@ -79,9 +79,9 @@ def test_the_command_writes_refined_maps(run, photos, val, tmp_path):
 
 
 def test_what_cannot_be_refined_is_told(world, run, tmp_path):
-    with pytest.raises(UserError, match="refine is 'sharpen', expected none or affinity"):
+    with pytest.raises(UserError, match="refine is 'sharpen', expected auto, none, affinity"):
         next(wsl.localize(wsl.load(run), world, refine="sharpen"))
     with pytest.raises(UserError, match="--refine needs --weights"):
         EvaluateConfig(data=DataConfig(data=world), out=tmp_path, predictions=tmp_path, refine="affinity")
-    with pytest.raises(UserError, match="swin_t has no convolution or pooling that shrinks"):
+    with pytest.raises(UserError, match="refine is 'affinity', but this model shows no intermediate features"):
         Predictor(wsl.Localizer("swin_t", 2, weights="none"), refine="affinity")

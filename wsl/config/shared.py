@@ -12,10 +12,10 @@ DataFormat = Literal["auto", "voc", "coco", "wsol", "folder", "csv"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["warp", "letterbox"]
 BoxRule = Literal["largest", "all", "peak"]
-Refine = Literal["none", "affinity"]
+Refine = Literal["auto", "none", "affinity"]
 Protocol = Literal["default", "wsolevaluation"]
 
-DEFAULT_THRESHOLDS: dict[Refine, float] = {"none": 0.2, "affinity": 0.5}
+DEFAULT_THRESHOLDS: dict[str, float] = {"none": 0.2, "affinity": 0.5}
 DEFAULT_THRESHOLD = DEFAULT_THRESHOLDS["none"]
 DEFAULT_RULE: BoxRule = "largest"
 
@@ -114,10 +114,10 @@ class RuntimeConfig:
     """auto (CUDA, else Apple's MPS, else CPU), cpu, cuda, cuda:1, mps."""
     precision: Precision = "auto"
     """Arithmetic of the network: auto takes bf16 where the device computes it faster, else fp32."""
-    workers: int = 2
-    """Threads or processes that decode images; 0 decodes in the main one."""
+    workers: int | None = None
+    """Threads or processes that decode images; None takes one a core, 0 decodes in the main one."""
     strict: bool = False
     """Stop at the first unreadable image instead of reporting, counting and skipping it."""
 
     def __post_init__(self) -> None:
-        check(self.workers >= 0, f"workers is {self.workers}, expected 0 or more")
+        check(self.workers is None or self.workers >= 0, f"workers is {self.workers}, expected 0 or more, or None")

@@ -28,8 +28,9 @@ class LocalizeConfig:
     """Also write a PNG overlay of each map."""
     maps: bool = False
     """Also write the raw maps: maps/shard-0000.npy, …, float16, at the network's resolution."""
-    refine: Refine = "none"
-    """affinity spreads maps over what the backbone sees alike: fuller boxes, half the speed."""
+    refine: Refine = "auto"
+    """affinity spreads maps over what the backbone sees alike: fuller boxes; auto does so where the backbone has two
+    levels of intermediate features, none leaves maps as the network gives them."""
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
@@ -74,8 +75,9 @@ class EvaluateConfig:
     report_classes: tuple[str, ...] = ()
     """Average over these classes only (all classes when empty)."""
     boxes: BoxConfig = field(default_factory=BoxConfig)
-    refine: Refine = "none"
-    """affinity spreads maps over what the backbone sees alike: fuller boxes, half the speed."""
+    refine: Refine = "auto"
+    """affinity spreads maps over what the backbone sees alike: fuller boxes; auto does so where the backbone has two
+    levels of intermediate features, none leaves maps as the network gives them."""
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
@@ -101,7 +103,7 @@ class EvaluateConfig:
             "optimistic number of this one is always shown)",
         )
         check(
-            self.refine == "none" or self.weights is not None,
+            self.refine in ("auto", "none") or self.weights is not None,
             "--refine needs --weights: maps are refined where they are made, give it to wsl-localize",
         )
         check_batch_size(self.batch_size)

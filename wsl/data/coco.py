@@ -14,9 +14,9 @@ import numpy as np
 
 from wsl import run_lengths
 from wsl.boxes import Boxes
-from wsl.data.files import inside, require_files
 from wsl.data.splits import unknown_split
 from wsl.errors import UserError
+from wsl.images.sources import inside, require_files
 from wsl.samples import Outline, Sample, SampleSet
 
 Record = Mapping[str, Any]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wsl.data.files import images_below
 from wsl.data.splits import unknown_split
 from wsl.errors import UserError
+from wsl.images.sources import images_below
 from wsl.samples import Sample, SampleSet
 
 

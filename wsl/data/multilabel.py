@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from wsl.data.files import require_files
 from wsl.data.splits import unknown_split
 from wsl.errors import UserError
+from wsl.images.sources import require_files
 from wsl.samples import Sample, SampleSet
 
 _POSITIVE, _NEGATIVE, _IGNORED = ("1", "1.0"), ("0", "0.0"), ("-1", "-1.0", "")

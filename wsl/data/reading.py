@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from wsl.config import DataConfig
 from wsl.data.coco import instances_files, read_coco
-from wsl.data.files import images_below
 from wsl.data.folder import read_folder
 from wsl.data.multilabel import read_csv
 from wsl.data.voc import read_voc, voc_folders
 from wsl.data.wsol_lists import IDS, read_wsol, wsol_splits
 from wsl.errors import UserError
+from wsl.images.sources import images_below
 from wsl.samples import Sample, SampleSet
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wsl.data.files import images_below, inside, require_files
 from wsl.data.splits import unknown_split
 from wsl.data.voc_download import download_voc
 from wsl.data.voc_xml import Annotation, object_names, read_annotation
 from wsl.errors import UserError
+from wsl.images.sources import images_below, inside, require_files
 from wsl.samples import Sample, SampleSet
 
 VOC_CLASSES = (

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from wsl.boxes import Boxes
-from wsl.data.files import inside, require_files
 from wsl.data.splits import unknown_split
 from wsl.errors import UserError
+from wsl.images.sources import inside, require_files
 from wsl.samples import Sample, SampleSet
 
 IDS, LABELS, SIZES, PLACES = "image_ids.txt", "class_labels.txt", "image_sizes.txt", "localization.txt"

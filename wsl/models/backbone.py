@@ -52,7 +52,7 @@ class Backbone(nn.Module):
         self.out_channels = int(features.shape[1])
         self.stride = _stride(features.shape[-1])
         self.grid = tracer.grid(features)
-        self.midway = tracer.midway()
+        self.taps = tracer.taps()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Feature maps of a batch of normalised images."""

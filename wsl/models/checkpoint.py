@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as deserialize
+from safetensors.torch import save as serialize
 from safetensors.torch import save_file
 from torch import nn
 
@@ -17,6 +22,7 @@ from wsl.files import replacing
 from wsl.models.backbone import TIMM, TINY, list_backbones
 from wsl.models.localizer import Localizer, Recipe
 from wsl.models.onnx import OnnxLocalizer
+from wsl.models.protocol import Model
 from wsl.models.weights import load_strictly, read_state_dict
 
 FILE_NAME = "model.safetensors"
@@ -37,9 +43,13 @@ def save(model: Localizer, path: Path) -> None:
     """
     if not model.recipe.backbone:
         raise UserError("this model's backbone has no name: expected one built from a torchvision or timm name")
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    state = _state(model)
     with replacing(path) as temporary:
         save_file(state, temporary, metadata={_KEY: config.to_json(model.recipe)})
+
+
+def _state(model: Localizer) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
 
 
 def load(path: str | Path) -> Localizer:
@@ -67,6 +77,40 @@ def load(path: str | Path) -> Localizer:
     model = Localizer.from_recipe(recipe)
     load_strictly(model, read_state_dict(file), file, f"{recipe.backbone} with {recipe.pooling}")
     return model.eval()
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A model to be sent to another process: what it is built by and its weights, or the module itself."""
+
+    description: str = ""
+    weights: bytes = b""
+    module: Any = None
+
+
+def pack(model: Model) -> Packed:
+    """A model as plain bytes where it has a name to build it by (a run, a classifier's name, an ONNX file).
+
+    >>> unpack(pack(Localizer("tinynet", 2, weights="none"))).classes
+    ('class 0', 'class 1')
+    """
+    if isinstance(model, OnnxLocalizer):
+        return Packed(weights=model.file)
+    if isinstance(model, Localizer) and model.recipe.backbone:
+        return Packed(config.to_json(model.recipe), serialize(_state(model)))
+    return Packed(module=model)
+
+
+def unpack(packed: Packed) -> Model:
+    """The model that `pack` took, in evaluation mode on the CPU."""
+    if packed.module is not None:
+        model: Model = packed.module
+        return model
+    if not packed.description:
+        return OnnxLocalizer(packed.weights)
+    localizer = Localizer.from_recipe(config.from_json(packed.description, Recipe))
+    localizer.load_state_dict(deserialize(packed.weights))
+    return localizer.eval()
 
 
 def create(

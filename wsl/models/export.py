@@ -15,8 +15,8 @@ from torch import nn
 from wsl import config
 from wsl.errors import RunError, UserError
 from wsl.files import replacing
-from wsl.models.fuse import fuse_batch_norm
 from wsl.models.gradient_head import GradientHead
+from wsl.models.inference import fuse_batch_norm
 from wsl.models.localizer import Localizer
 
 METADATA_KEY = "wsl-toolkit"
@@ -65,7 +65,7 @@ def export_model(
             found = torch.export.load(temporary).module()(other)
         else:
             _save_onnx(program, temporary, describe(model))
-            outputs = session(temporary).run(None, {INPUT: other.numpy()})
+            outputs = session(temporary.read_bytes(), path).run(None, {INPUT: other.numpy()})
             found = tuple(torch.from_numpy(np.asarray(output)) for output in outputs)
         difference = max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
         if not difference <= _TOLERANCE:
@@ -94,8 +94,8 @@ def describe(model: Localizer) -> str:
     return json.dumps(document, ensure_ascii=False)
 
 
-def session(path: Path) -> Any:
-    """An onnxruntime session of a model file, on one core: whoever runs it decides how many run side by side.
+def session(file: bytes, name: object) -> Any:
+    """An onnxruntime session of a model file's bytes, on one core: whoever runs it decides how many run side by side.
 
     Raises:
         UserError: the onnx extra is missing, or the file is no ONNX model.
@@ -105,10 +105,10 @@ def session(path: Path) -> Any:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no class of their own
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be run ({reason}): expected an ONNX model of wsl-export") from error
+        raise UserError(f"{name} cannot be run ({reason}): expected an ONNX model of wsl-export") from error
 
 
 class _Outputs(nn.Module):

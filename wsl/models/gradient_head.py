@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 
 from heads import HeadOutput, VectorClassifier
 from wsl.maps import gradient_maps
-
-Chosen = Sequence[Sequence[int]]
 
 
 class GradientHead(nn.Module):
@@ -39,10 +35,6 @@ class GradientHead(nn.Module):
         scores, maps = gradient_maps(self.classifier, features)
         return HeadOutput(self.classifier(features) if torch.is_grad_enabled() else scores, maps)
 
-    def maps(self, features: torch.Tensor, chosen: Chosen) -> list[torch.Tensor]:
-        """The maps (J, h, w) of each image's chosen classes."""
-        most = max(map(len, chosen), default=0)
-        padded = [[*classes, *[0] * (most - len(classes))] for classes in chosen]
-        classes = torch.tensor(padded, dtype=torch.long, device=features.device).reshape(len(chosen), most)
-        maps = gradient_maps(self.classifier, features, classes).maps
-        return [some[: len(wanted)] for some, wanted in zip(maps, chosen, strict=True)]
+    def maps(self, features: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        """The maps (N, J, h, w) of the classes (N, J) of each image."""
+        return gradient_maps(self.classifier, features, classes).maps

@@ -27,8 +27,8 @@ class Grid(NamedTuple):
     start: float
 
 
-class Midway(NamedTuple):
-    """A layer that shrinks the map, or did before it was dilated, and the grid of its input."""
+class Tap(NamedTuple):
+    """A layer whose input is read as intermediate features, and the grid of that input."""
 
     layer: str
     grid: Grid
@@ -44,15 +44,18 @@ class GridTracer:
     def __init__(self, width: int, dilated: Collection[str] = ()) -> None:
         self._width, self._dilated = width, dilated
         self._stride, self._start = 1.0, 0.5
-        self._shrinking: list[Midway] = []
+        self._shrinking: list[Tap] = []
 
     def grid(self, features: torch.Tensor) -> Grid | None:
         """The grid of the last map; None where something else than windowed layers changed the size."""
         return Grid(self._stride, self._start) if features.shape[-1] == self._width else None
 
-    def midway(self) -> tuple[Midway, ...]:
-        """The last two layers that shrink a map of 4 to 16 pixels a cell, or what there is of them."""
-        return tuple(midway for midway in self._shrinking if 4 <= midway.grid.stride <= 16)[-2:]
+    def taps(self) -> tuple[Tap, ...]:
+        """The last two layers that shrink a map of 4 to 16 pixels a cell (or did before they were dilated).
+
+        Their inputs show colours, textures and parts, and not yet classes. A network may have one such layer or none.
+        """
+        return tuple(tap for tap in self._shrinking if 4 <= tap.grid.stride <= 16)[-2:]
 
     @contextmanager
     def watching(self, net: nn.Module) -> Iterator[None]:
@@ -69,10 +72,10 @@ class GridTracer:
         if inputs[0].shape[-1] != self._width:
             return
         if name in self._dilated:
-            self._shrinking.append(Midway(name, Grid(self._stride, self._start)))
+            self._shrinking.append(Tap(name, Grid(self._stride, self._start)))
         if output.shape[-1] == self._width:
             return
-        self._shrinking.append(Midway(name, Grid(self._stride, self._start)))
+        self._shrinking.append(Tap(name, Grid(self._stride, self._start)))
         kernel, stride, padding = (_last(getattr(layer, name)) for name in ("kernel_size", "stride", "padding"))
         dilation = _last(getattr(layer, "dilation", 1))
         self._start += ((kernel - 1) * dilation / 2 - padding) * self._stride

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
+import itertools
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,10 +17,11 @@ from heads import HeadOutput, MapClassifier, VectorClassifier, names_encoder, re
 from wsl.config import Preprocessing
 from wsl.errors import UserError
 from wsl.models.backbone import Backbone, create_backbone, create_classifier, cut_backbone
-from wsl.models.gradient_head import Chosen, GradientHead
+from wsl.models.gradient_head import GradientHead
 from wsl.models.graph import Chain, ConvClassifier, conv_classifier, find_chain
-from wsl.models.grid import Grid
-from wsl.models.outputs import choose_maps, to_probabilities
+from wsl.models.grid import Grid, Tap
+from wsl.models.inference import InferenceLocalizer
+from wsl.models.protocol import to_probabilities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,8 @@ class Localizer(nn.Module):
         multi_label: bool = True,
     ) -> None:
         super().__init__()
+        self._ready: dict[tuple[torch.device, torch.dtype], tuple[tuple[object, ...], InferenceLocalizer]] = {}
+        self._lock = threading.Lock()
         classes = _class_names(classes, num_classes)
         if isinstance(backbone, str):
             backbone = create_backbone(backbone, weights or "none", output_stride)
@@ -194,8 +199,13 @@ class Localizer(nn.Module):
 
     @property
     def grid(self) -> Grid | None:
-        """Where in the input the cells of the maps look; None where that is not known."""
+        """Where in the input the cells of the maps lie; None where that is not known."""
         return self.backbone.grid
+
+    @property
+    def taps(self) -> tuple[Tap, ...]:
+        """The backbone's layers whose inputs a refinement reads."""
+        return self.backbone.taps
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -207,25 +217,42 @@ class Localizer(nn.Module):
         output: HeadOutput = self.head(self.backbone(images))
         return output
 
-    def deferred(self, images: torch.Tensor) -> tuple[torch.Tensor, Callable[[Chosen], list[torch.Tensor]]]:
-        """Class scores, and a function that gives the maps (J, h, w) of each image's chosen classes.
+    def for_inference(self, device: torch.device, dtype: torch.dtype) -> InferenceLocalizer:
+        """The model ready to run on a device in an arithmetic; the model itself stays as it is.
 
-        They are those of `forward`, without the ones that nobody asks for: a gradient map costs a pass back.
+        The copy is kept and given again until a weight changes. Changes made through ``Tensor.data`` are not seen:
+        make them under `torch.no_grad` on the parameter itself.
 
-        >>> model = Localizer("tinynet", 20, pooling="netvlad(clusters=4)", weights="none").eval()
-        >>> scores, maps_of = model.deferred(torch.zeros(2, 3, 64, 64))
-        >>> [maps.shape for maps in maps_of([[3, 7], []])]
-        [torch.Size([2, 8, 8]), torch.Size([0, 8, 8])]
+        >>> model = Localizer("tinynet", 20, pooling="netvlad(clusters=4)", weights="none")
+        >>> output = model.for_inference(torch.device("cpu"), torch.float32)(torch.zeros(2, 3, 64, 64))
+        >>> output.maps_of(torch.tensor([[3, 7], [0, 1]])).shape
+        torch.Size([2, 2, 8, 8])
         """
-        features = self.backbone(images)
-        if isinstance(self.head, GradientHead):
-            return self.head.classifier(features), functools.partial(self.head.maps, features)
-        scores, maps = self.head(features)
-        return scores, lambda chosen: choose_maps(maps, chosen)
+        state, key = self._state(), (device, dtype)
+        with self._lock:
+            kept = self._ready.get(key)
+            if kept is None or kept[0] != state:
+                kept = self._ready[key] = (state, InferenceLocalizer(self, device, dtype))
+        return kept[1]
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores as probabilities in double precision, (…, K) to (…, K)."""
         return to_probabilities(scores, multi_label=self.recipe.multi_label)
+
+    def _state(self) -> tuple[object, ...]:
+        """What tells a changed model from an unchanged one: its weights' versions and places, its modules, its head."""
+        tensors = itertools.chain(self.parameters(), self.buffers())
+        # Tensors made in inference mode count no versions.
+        weights = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
+        return weights, tuple(map(id, self.modules())), repr(self.head)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Neither copies nor pickles take along what can be made again.
+        return {**self.__dict__, "_ready": {}, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._lock = threading.Lock()
 
     def _rectify(self) -> None:
         plain = self.head

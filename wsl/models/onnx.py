@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -14,9 +13,8 @@ from wsl import config
 from wsl.config import Preprocessing
 from wsl.errors import UserError
 from wsl.models.export import INPUT, METADATA_KEY, OUTPUTS, session
-from wsl.models.gradient_head import Chosen
-from wsl.models.grid import Grid
-from wsl.models.outputs import choose_maps, to_probabilities
+from wsl.models.grid import Grid, Tap
+from wsl.models.protocol import LazyOutput, gather_maps, to_probabilities
 
 
 class OnnxLocalizer(nn.Module):
@@ -29,9 +27,12 @@ class OnnxLocalizer(nn.Module):
         UserError: the file is no ONNX model, or says nothing of classes and preprocessing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: Path | bytes) -> None:
         super().__init__()
-        self._session = session(path)
+        path = "the ONNX model" if isinstance(file, bytes) else str(file)
+        self.file = file if isinstance(file, bytes) else file.read_bytes()
+        self.taps: tuple[Tap, ...] = ()
+        self._session = session(self.file, path)
         names = [output.name for output in self._session.get_outputs()]
         description = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if description is None or names != list(OUTPUTS):
@@ -50,11 +51,22 @@ class OnnxLocalizer(nn.Module):
         scores, maps = self._session.run(None, {INPUT: images.float().cpu().contiguous().numpy()})
         return HeadOutput(torch.from_numpy(scores), torch.from_numpy(maps))
 
-    def deferred(self, images: torch.Tensor) -> tuple[torch.Tensor, Callable[[Chosen], list[torch.Tensor]]]:
-        """Class scores, and a function that gives the maps of each image's chosen classes."""
-        scores, maps = self(images)
-        return scores, lambda chosen: choose_maps(maps, chosen)
+    def for_inference(self, device: torch.device, dtype: torch.dtype) -> OnnxInference:
+        """The model ready to run; onnxruntime computes on the CPU in the file's own arithmetic."""
+        return OnnxInference(self)
+
+
+class OnnxInference:
+    """An ONNX model with the interface of `wsl.models.InferenceModel`."""
+
+    def __init__(self, model: OnnxLocalizer) -> None:
+        self._model = model
+
+    def __call__(self, images: torch.Tensor, *, taps: bool = False) -> LazyOutput:
+        """Scores and maps of normalised images (N, 3, H, W)."""
+        scores, maps = (output.to(images.device) for output in self._model(images))
+        return LazyOutput(scores, lambda classes: gather_maps(maps, classes))
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
-        """Scores as probabilities in double precision, as `Localizer.probabilities`."""
-        return to_probabilities(scores, multi_label=self.multi_label)
+        """Scores as probabilities in double precision, (…, K) to (…, K)."""
+        return to_probabilities(scores, multi_label=self._model.multi_label)

@@ -6,18 +6,20 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader
 
 from wsl.config import RuntimeConfig, to_json
-from wsl.data import Batch, ImageDataset, collate, start_worker, to_tensor
 from wsl.errors import BadImageError, RunError
 from wsl.files import replacing
+from wsl.images import fit, read_image
+from wsl.images.tensors import Normalise, UInt8Array
+from wsl.inference.stream import pipeline
 from wsl.models import Localizer, autocast, choose_dtype
 from wsl.progress import progress
 from wsl.samples import SampleSet
@@ -46,6 +48,7 @@ class FeatureCache:
         self._preprocessing = model.preprocessing
         self._runtime, self._device = runtime, device
         self._dtype = choose_dtype(runtime.precision, device)
+        self._normalise = Normalise(model.preprocessing, device)
         recipe = model.recipe
         self._identity = [recipe.backbone, recipe.output_stride, recipe.downsampling, _digest(model.backbone)]
         self._identity += [to_json(model.preprocessing), str(self._dtype), device.type]
@@ -67,10 +70,10 @@ class FeatureCache:
 
     def _became_readable(self, features: Features, samples: SampleSet) -> bool:
         """Try the unreadable images of a kept file again; those that still are count as skipped."""
-        dataset = ImageDataset(samples, self._preprocessing)
-        items = [dataset[int(row)] for row in np.flatnonzero(~self.readable(features))]
-        report_skipped((item for item in items if isinstance(item, str)), self.skipped, self._runtime.strict)
-        return any(not isinstance(item, str) for item in items)
+        images = [self._read(samples.samples[row].path) for row in np.flatnonzero(~self.readable(features))]
+        unreadable = [image for image in images if isinstance(image, BadImageError)]
+        report_skipped((str(one) for one in unreadable), self.skipped, self._runtime.strict)
+        return len(unreadable) < len(images)
 
     def _key(self, samples: SampleSet, mirrored: bool) -> str:
         files: list[Any] = []
@@ -81,41 +84,58 @@ class FeatureCache:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def _compute(self, samples: SampleSet, mirrored: bool, path: Path) -> None:
-        loader = DataLoader(
-            ImageDataset(samples, self._preprocessing),
-            batch_size=_BATCH,
-            num_workers=self._runtime.workers,
-            collate_fn=collate,
-            worker_init_fn=start_worker,
-            generator=torch.Generator(),  # the run's own is for its weights
-        )
         self._backbone.eval()
         name = "features (mirrored)" if mirrored else "features"
+        batches = pipeline(
+            (sample.path for sample in samples.samples),
+            self._read,
+            partial(self._forward, mirrored),
+            lambda features: features,
+            batch_size=_BATCH,
+            device=self._device,
+            workers=self._runtime.workers,
+        )
         try:
             with replacing(path) as temporary, temporary.open("wb") as file, progress(name, len(samples)) as advance:
                 rows = _Rows(file, len(samples))
-                for first, batch in zip(range(0, len(samples), _BATCH), loader, strict=True):
-                    report_skipped(batch.skipped, self.skipped, self._runtime.strict)
-                    rows.write(batch.index.numpy() - first, self._forward(batch, mirrored), _count(batch))
-                    advance(_count(batch))
+                for batch in batches:
+                    report_skipped((str(one) for one in batch.unreadable), self.skipped, self._runtime.strict)
+                    rows.write(batch.rows, batch.features, batch.images)
+                    advance(batch.images)
                 rows.finish()
         except PermissionError:
             # Windows: another run computed the same and has it open already.
             if not path.is_file():
                 raise
 
+    def _read(self, path: Path) -> UInt8Array | BadImageError:
+        try:
+            return fit(read_image(path), self._preprocessing)[0]
+        except BadImageError as error:
+            return error
+
     @torch.inference_mode()
-    def _forward(self, batch: Batch, mirrored: bool) -> Features | None:
+    def _forward(self, mirrored: bool, images: list[UInt8Array | BadImageError]) -> _Batch:
         """The features of a batch's readable images."""
-        if not len(batch.index):
-            return None
-        images = to_tensor(batch.images, self._preprocessing, self._device, torch.float32)
-        images = images.flip(3) if mirrored else images
+        rows = np.array([row for row, image in enumerate(images) if not isinstance(image, BadImageError)], np.int64)
+        unreadable = [image for image in images if isinstance(image, BadImageError)]
+        if not len(rows):
+            return _Batch(rows, None, unreadable, len(images))
+        pixels = self._normalise(np.stack([image for image in images if not isinstance(image, BadImageError)]))
         with autocast(self._device, self._dtype):
-            features = self._backbone(images).float()
+            features = self._backbone(pixels.flip(3) if mirrored else pixels).float()
         if not bool(features.isfinite().all()):
             raise RunError("a feature of the backbone is not finite: try --precision fp32, or look at its weights")
-        return features.clamp(-_LIMIT, _LIMIT).half().cpu().numpy()  # type: ignore[no-any-return]
+        return _Batch(rows, features.clamp(-_LIMIT, _LIMIT).half().cpu().numpy(), unreadable, len(images))
+
+
+class _Batch(NamedTuple):
+    """Features of the readable images of a batch, the places of those, and what is wrong with the others."""
+
+    rows: npt.NDArray[np.int64]
+    features: Features | None
+    unreadable: list[BadImageError]
+    images: int
 
 
 class _Rows:
@@ -173,10 +193,6 @@ def report_skipped(lines: Iterable[str], known: set[str], strict: bool) -> None:
 
 def _open(path: Path) -> Features:
     return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-
-
-def _count(batch: Batch) -> int:
-    return len(batch.index) + len(batch.skipped)
 
 
 def _digest(module: torch.nn.Module) -> str:

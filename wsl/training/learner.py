@@ -12,7 +12,6 @@ from accelerate import Accelerator
 from torch import nn
 from torch.distributed.algorithms.join import Join
 
-from heads import HeadOutput
 from wsl.config import TrainConfig
 from wsl.errors import UserError
 from wsl.models import GradientHead, Localizer, autocast, choose_dtype
@@ -20,7 +19,7 @@ from wsl.progress import Advance
 from wsl.samples import SampleSet
 from wsl.training.loop import EpochStats, run_epoch
 from wsl.training.optimizer import create_optimizer, trains_backbone
-from wsl.training.sources import FeatureSource, ImageSource, Shard, Source
+from wsl.training.sources import BatchSource, FeatureSource, ImageSource, Shard
 from wsl.training.validation import Scores, validate
 
 
@@ -90,7 +89,7 @@ class Learner:
         if self._val is None:
             return None
         self.model.eval()
-        return validate(self.model, self._val, self.source.outputs(self._infer))
+        return validate(self._val.classes, self.source.localizations())
 
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs to go on after an epoch."""
@@ -107,7 +106,7 @@ class Learner:
         if state["scaler"] and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
 
-    def _create_source(self, samples: SampleSet) -> Source:
+    def _create_source(self, samples: SampleSet) -> BatchSource:
         accelerator = self._accelerator
         if len(samples) < accelerator.num_processes:
             raise UserError(
@@ -144,9 +143,3 @@ class Learner:
             else:
                 with autocast(self._accelerator.device, self.dtype):
                     yield self.model.backbone(inputs)
-
-    def _infer(self, inputs: torch.Tensor) -> HeadOutput:
-        # Not through the wrapper of several processes: each validates by itself, without talking to the others.
-        with torch.no_grad(), autocast(self._accelerator.device, self.dtype):
-            output: HeadOutput = self.source.network(inputs)
-        return output

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,17 +12,21 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
-from heads import HeadOutput
 from wsl.config import TrainConfig
-from wsl.data import Batch, ImageDataset, collate, start_worker, targets, to_tensor
-from wsl.errors import RunError
+from wsl.data import targets
+from wsl.errors import BadImageError, RunError
+from wsl.images.tensors import Normalise
+from wsl.inference import Predictor, Source
+from wsl.inference.reading import Reader
 from wsl.models import Localizer
-from wsl.samples import SampleSet
+from wsl.results import Localization
+from wsl.samples import Sample, SampleSet
 from wsl.training.features import FeatureCache, report_skipped
+from wsl.training.loading import ImageDataset, collate, start_worker
+from wsl.training.validation import can_point, localize_present
 
 Example = tuple[torch.Tensor, torch.Tensor]
 IntArray = npt.NDArray[np.int64]
-Network = Callable[[torch.Tensor], HeadOutput]
 
 
 class Shard(NamedTuple):
@@ -48,7 +52,7 @@ class Shard(NamedTuple):
         return order[: self.size(len(order)) * self.processes][self.rank :: self.processes]
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """Batches for a network; the same epoch number always gives the same batches."""
 
     network: nn.Module
@@ -58,8 +62,8 @@ class Source(Protocol):
     def batches(self, epoch: int) -> Iterator[Example]:
         """Inputs and targets of one epoch, shuffled."""
 
-    def outputs(self, network: Network) -> Iterator[tuple[torch.Tensor, HeadOutput]]:
-        """The network's outputs of the validation images, with their indices."""
+    def localizations(self) -> Iterator[tuple[Localization, Sample]]:
+        """The validation images, with the classes present localized by the model as it is now."""
 
 
 class ImageSource:
@@ -76,52 +80,59 @@ class ImageSource:
     ) -> None:
         self.network: nn.Module = model
         self.steps = max(1, shard.size(len(train)) // config.optim.batch_size)
-        self._device, self._config, self._preprocessing = device, config, model.preprocessing
+        self._device, self._config, self._model, self._val = device, config, model, val
+        self._normalise = Normalise(model.preprocessing, device)
         optim = config.optim
         self._train = ImageDataset(
-            train, self._preprocessing, augment=True, min_crop=optim.min_crop, flip=optim.flip, seed=config.seed
+            train, model.preprocessing, augment=True, min_crop=optim.min_crop, flip=optim.flip, seed=config.seed
         )
         self._order = _Order(len(train), config.seed, shard)
-        self._loader = self._load(self._train, self._order, keep_workers=True)
-        self._val = None if val is None else ImageDataset(val, self._preprocessing)
+        self._loader = self._load()
         self.skipped: set[str] = set()
 
     def batches(self, epoch: int) -> Iterator[Example]:
         """Inputs and targets of one epoch, shuffled; the last part of a batch is left out."""
         self._order.epoch = epoch
         self._train.set_epoch(epoch)
-        for batch in self._readable(self._loader):
-            yield to_tensor(batch.images, self._preprocessing, self._device, torch.float32), batch.targets
+        for batch in self._loader:
+            report_skipped(batch.skipped, self.skipped, self._config.runtime.strict)
+            if len(batch.index):
+                yield self._normalise(batch.images), batch.targets
 
-    def outputs(self, network: Network) -> Iterator[tuple[torch.Tensor, HeadOutput]]:
-        """The network's outputs of the validation images, with their indices."""
-        if self._val is not None:
-            for batch in self._readable(self._load(self._val, None, keep_workers=False)):
-                images = to_tensor(batch.images, self._preprocessing, self._device, torch.float32)
-                yield batch.index, network(images)
+    def localizations(self) -> Iterator[tuple[Localization, Sample]]:
+        """The validation images, with the classes present localized by the model as it is now."""
+        if self._val is None:
+            return
+        runtime, samples = self._config.runtime, self._val.samples
+        predictor = Predictor(
+            self._model, refine="none", device=str(self._device), precision=runtime.precision, max_scores=None
+        )
+        images = (Source(sample.path, classes=sample.labels if can_point(sample) else ()) for sample in samples)
+        stream = predictor.stream(images, errors="return", workers=runtime.workers)
+        for found, sample in zip(stream, samples, strict=True):
+            if isinstance(found, BadImageError):
+                report_skipped([str(found)], self.skipped, runtime.strict)
+            else:
+                yield found, sample
 
-    def _load(self, dataset: ImageDataset, order: _Order | None, *, keep_workers: bool) -> DataLoader[Any]:
+    def _load(self) -> DataLoader[Any]:
         workers = self._config.runtime.workers
+        workers = torch.get_num_threads() if workers is None else workers
+        size = self._config.optim.batch_size
         return DataLoader(
-            dataset,
-            batch_size=self._config.optim.batch_size,
-            sampler=order,
+            self._train,
+            batch_size=size,
+            sampler=self._order,
             # One batch is all there is when the images are fewer.
-            drop_last=order is not None and len(order) >= self._config.optim.batch_size,
+            drop_last=len(self._order) >= size,
             num_workers=workers,
-            persistent_workers=keep_workers and workers > 0,
+            persistent_workers=workers > 0,
             collate_fn=collate,
             worker_init_fn=start_worker,
             # Its own, or starting workers would draw from the generator of dropout, and only in a run's first epoch.
             generator=torch.Generator(),
             pin_memory=self._device.type == "cuda",
         )
-
-    def _readable(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        for batch in batches:
-            report_skipped(batch.skipped, self.skipped, self._config.runtime.strict)
-            if len(batch.index):
-                yield batch
 
 
 class _Order(Sampler[int]):
@@ -151,7 +162,8 @@ class FeatureSource:
         shard: Shard,
     ) -> None:
         self.network: nn.Module = model.head
-        self._config, self._device, self._shard = config, device, shard
+        self._config, self._device, self._shard, self._model = config, device, shard, model
+        self._val_samples = None if val is None else val.samples
         cache = FeatureCache(config.out.parent / ".features", model, config.runtime, device)
         self._train = [
             cache.features(train, mirrored) for mirrored in ((False, True) if config.optim.flip else (False,))
@@ -176,13 +188,20 @@ class FeatureSource:
             features = np.stack([self._train[v][row] for row, v in zip(rows, variants, strict=True)])
             yield self._to_device(features), self._targets[rows]
 
-    def outputs(self, network: Network) -> Iterator[tuple[torch.Tensor, HeadOutput]]:
-        """The head's outputs of the validation images, with their indices."""
-        size = self._config.optim.batch_size
+    def localizations(self) -> Iterator[tuple[Localization, Sample]]:
+        """The validation images, with the classes present localized by the head as it is now."""
+        size, model = self._config.optim.batch_size, self._model
+        reader = Reader(model.classes, boxes=None, max_scores=None)
         for start in range(0, len(self._val_rows), size):
             rows = self._val_rows[start : start + size]
             assert self._val is not None
-            yield torch.from_numpy(rows), network(self._to_device(self._val[rows]))
+            assert self._val_samples is not None
+            with torch.no_grad():
+                scores, maps = model.head(self._to_device(self._val[rows]))
+            probabilities = model.probabilities(scores).cpu().numpy()
+            for row, probability, every in zip(rows.tolist(), probabilities, maps.float().cpu().numpy(), strict=True):
+                sample = self._val_samples[row]
+                yield localize_present(model, reader, sample, probability, every), sample
 
     def _to_device(self, features: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(features).to(self._device).float()

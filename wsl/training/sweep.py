@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
-from heads import HeadOutput, create_pooling
+from heads import create_pooling
 from wsl.config import RuntimeConfig
-from wsl.data import ImageDataset, collate, start_worker, targets, to_tensor
-from wsl.errors import RunError, UserError
+from wsl.data import targets
+from wsl.errors import BadImageError, RunError, UserError
+from wsl.inference import Predictor
+from wsl.inference.reading import Reader
 from wsl.metrics import average_precision
-from wsl.models import Localizer, autocast, choose_device, choose_dtype
-from wsl.progress import progress
-from wsl.samples import SampleSet
+from wsl.models import Localizer
+from wsl.progress import track
+from wsl.samples import Sample, SampleSet
 from wsl.training.features import report_skipped
-from wsl.training.validation import validate
+from wsl.training.validation import localize_present, validate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,49 +60,39 @@ def class_maps(
     if samples.classes != model.classes:
         raise UserError(f"the samples' classes ({len(samples.classes)}) are not the model's ({len(model.classes)})")
     runtime = runtime or RuntimeConfig()
+    predictor = Predictor(
+        model, refine="none", device=runtime.device, precision=runtime.precision, batch_size=batch_size
+    )
     known: set[str] = set()
-    outputs = list(_outputs(model, samples, runtime, batch_size, known))
-    if not outputs:
+    rows: list[int] = []
+    maps: list[torch.Tensor] = []
+    every = predictor.class_maps((sample.path for sample in samples.samples), workers=runtime.workers)
+    for row, one in enumerate(track(every, "class maps", len(samples))):
+        if isinstance(one, BadImageError):
+            report_skipped([str(one)], known, runtime.strict)
+        else:
+            rows.append(row)
+            maps.append(one)
+    if not rows:
         raise RunError("none of the images could be read")
-    rows = torch.cat([index for index, _ in outputs]).tolist()
+    known_samples = [samples.samples[row] for row in rows]
     return ClassMaps(
         classes=samples.classes,
-        maps=torch.cat([output.maps for _, output in outputs]),
-        targets=np.stack([targets(samples.samples[row], samples.classes) for row in rows]),
-        pointing=validate(model, samples, outputs).pointing,
+        maps=torch.stack(maps),
+        targets=np.stack([targets(sample, samples.classes) for sample in known_samples]),
+        pointing=_pointing(model, known_samples, maps),
         multi_label=model.recipe.multi_label,
         skipped=len(known),
     )
 
 
-def _outputs(
-    model: Localizer, samples: SampleSet, runtime: RuntimeConfig, batch_size: int, known: set[str]
-) -> Iterator[tuple[torch.Tensor, HeadOutput]]:
-    """Indices and float32 outputs of the readable images."""
-    device = choose_device(runtime.device)
-    dtype = choose_dtype(runtime.precision, device)
-    loader = DataLoader(
-        ImageDataset(samples, model.preprocessing),
-        batch_size=batch_size,
-        num_workers=runtime.workers,
-        collate_fn=collate,
-        worker_init_fn=start_worker,
-        generator=torch.Generator(),
+def _pointing(model: Localizer, samples: Sequence[Sample], maps: Sequence[torch.Tensor]) -> float | None:
+    reader, unknown = Reader(model.classes, boxes=None), np.zeros(len(model.classes))
+    found = (
+        (localize_present(model, reader, sample, unknown, one.numpy()), sample)
+        for sample, one in zip(samples, maps, strict=True)
     )
-    training = model.training
-    model.to(device).eval()
-    try:
-        with progress("class maps", len(samples)) as advance, torch.inference_mode():
-            for batch in loader:
-                report_skipped(batch.skipped, known, runtime.strict)
-                advance(len(batch.index) + len(batch.skipped))
-                if not len(batch.index):
-                    continue
-                with autocast(device, dtype):
-                    output = model(to_tensor(batch.images, model.preprocessing, device, torch.float32))
-                yield batch.index, HeadOutput(output.scores.float().cpu(), output.maps.float().cpu())
-    finally:
-        model.train(training)
+    return validate(model.classes, found).pointing
 
 
 def sweep_poolings(maps: ClassMaps, poolings: Sequence[str]) -> list[PoolingFigures]:

@@ -6,16 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from heads import HeadOutput
-from wsl.boxes import Boxes
-from wsl.data import place
-from wsl.maps import peak
+from wsl.images import place
+from wsl.inference import Input
+from wsl.inference.network import Output
+from wsl.inference.reading import Reader
 from wsl.metrics import ClassificationAP, PointingGame
 from wsl.models import Localizer
 from wsl.results import Localization
-from wsl.samples import Sample, SampleSet
+from wsl.samples import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,33 +25,38 @@ class Scores:
     pointing: float | None
 
 
-def validate(model: Localizer, samples: SampleSet, outputs: Iterable[tuple[torch.Tensor, HeadOutput]]) -> Scores:
-    """Measure the head's outputs of the validation images, given with the index of each image.
+def validate(classes: tuple[str, ...], found: Iterable[tuple[Localization, Sample]]) -> Scores:
+    """Measure localizations of the classes present in each image.
 
-    Maps count for the classes present; a class whose objects are all difficult is left out.
+    A class whose objects are all difficult is left out.
     """
     # Where several processes train, each measures all images for itself.
-    classification = ClassificationAP(samples.classes, replicates=0, sync_on_compute=False)
-    pointing = PointingGame(samples.classes, replicates=0, sync_on_compute=False)
-    for index, output in outputs:
-        probabilities = model.probabilities(output.scores).cpu().numpy()
-        maps = output.maps.float().cpu().numpy()
-        for row, number in enumerate(index.tolist()):
-            sample = samples.samples[number]
-            scores = dict(zip(samples.classes, probabilities[row].tolist(), strict=True))
-            named = dict(zip(samples.classes, maps[row], strict=True))
-            found = _localize(model, sample, scores, named)
-            classification.update(found, sample)
-            if sample.boxes is not None and sample.size is not None:
-                pointing.update(found, sample)
+    classification = ClassificationAP(classes, replicates=0, sync_on_compute=False)
+    pointing = PointingGame(classes, replicates=0, sync_on_compute=False)
+    for localization, sample in found:
+        classification.update(localization, sample)
+        if can_point(sample):
+            pointing.update(localization, sample)
     by_class, _ = pointing.compute()
     return Scores(classification.compute().value, by_class.value)
 
 
-def _localize(model: Localizer, sample: Sample, scores: dict[str, float], maps: dict[str, np.ndarray]) -> Localization:
-    """Scores, and the maximum of the map of each class present, in the image's own pixels."""
-    points = {}
-    if sample.boxes is not None and sample.size is not None:
-        geometry, grid = place(sample.size, model.preprocessing), model.backbone.grid
-        points = {label: peak(geometry.crop_map(maps[label], grid), sample.size) for label in sample.labels}
-    return Localization(path=sample.path, size=sample.size or (1, 1), scores=scores, boxes=Boxes.empty(), points=points)
+def can_point(sample: Sample) -> bool:
+    """Whether the pointing game can be played: somebody annotated boxes, in an image of known size."""
+    return sample.boxes is not None and sample.size is not None
+
+
+def localize_present(
+    model: Localizer, reader: Reader, sample: Sample, probabilities: np.ndarray, maps: np.ndarray
+) -> Localization:
+    """The localization of the classes present in a sample, from the output of the model's head.
+
+    Shape:
+        ``probabilities`` (K,), ``maps`` (K, h, w) at the network's resolution.
+    """
+    size = sample.size if can_point(sample) else None
+    geometry = place(size or (1, 1), model.preprocessing)
+    classes = [model.classes.index(label) for label in sample.labels] if size else []
+    raw = geometry.crop_map(maps[classes], model.grid) if classes else maps[:0]
+    image = Input(path=sample.path, id=sample.id, image=sample.path, geometry=geometry)
+    return reader.read(image, Output(probabilities, classes, raw, raw))

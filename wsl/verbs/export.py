@@ -12,13 +12,13 @@ from typing import Any
 
 from wsl.boxes import Boxes
 from wsl.config import ExportConfig
-from wsl.data import image_size
 from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.formats import LocalizationWriter, read_localizations
 from wsl.formats.exchange import FORMATS
 from wsl.formats.exchange.labelled import Labelled, common_root, from_localization, image_name, to_localization
 from wsl.formats.exchange.masks import write_coco_masks, write_voc_masks
+from wsl.images import image_size
 from wsl.progress import track
 from wsl.results import Localization
 

@@ -21,8 +21,8 @@ from wsl.formats import (
     read_score_maps,
     read_voc_results,
 )
+from wsl.inference import Errors, Predictor, boxes_of_class
 from wsl.models import Localizer, OnnxLocalizer, open_model
-from wsl.predict import Predictor, boxes_of_class
 from wsl.results import BoxOrigin, Localization
 from wsl.samples import Sample, SampleSet
 
@@ -111,7 +111,7 @@ class Findings:
                 f"{config.weights} does not know the class {missing[0]!r} of the annotations ({len(missing)} of "
                 f"{len(samples.classes)} are unknown to it): expected a model trained on these classes"
             )
-        predictor = Predictor(
+        predictor = Predictor.from_configs(
             self._model,
             pick=PickConfig(classes=samples.classes),
             boxes=boxes or config.boxes,
@@ -121,7 +121,8 @@ class Findings:
             image_size=config.image_size,
         )
         by_path = {sample.path: sample for sample in samples.samples}
-        for found in predictor.stream((path, ()) for path in by_path):
+        errors: Errors = "raise" if config.runtime.strict else "skip"
+        for found in predictor.stream(by_path, errors=errors, workers=config.runtime.workers):
             yield found, by_path[found.path]
 
 

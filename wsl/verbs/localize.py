@@ -11,14 +11,14 @@ from pathlib import Path
 
 from wsl import config as settings
 from wsl.config import BoxConfig, LocalizeConfig
-from wsl.data import find_images, read_image
 from wsl.draw import overlay, save_image
 from wsl.errors import RunError, UserError
 from wsl.files import safe_name, write_text
 from wsl.formats import LocalizationWriter, MapStore
 from wsl.formats.localizations import FILE_NAME
-from wsl.models import open_model
-from wsl.predict import Predictor
+from wsl.images import find_images, read_image
+from wsl.inference import Predictor
+from wsl.models import open_model, resolve_refine
 from wsl.progress import track
 from wsl.results import BoxOrigin, Localization
 from wsl.verbs.box_choice import settle_boxes
@@ -94,7 +94,10 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
     heatmaps = _Heatmaps(config.out / "heatmaps")
     images = drawn = 0
     with LocalizationWriter(config.out) as writer:
-        for found in track(predictor.stream((path, ()) for path in paths), "localize", len(paths)):
+        stream = predictor.stream(
+            paths, errors="raise" if config.runtime.strict else "skip", workers=config.runtime.workers
+        )
+        for found in track(stream, "localize", len(paths)):
             writer.write(store.write(found) if config.maps else found)
             if config.heatmaps:
                 heatmaps.write(found)
@@ -107,7 +110,7 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
         localizations=writer.path,
         images=images,
         boxes=drawn,
-        skipped=len(predictor.skipped),
+        skipped=stream.skipped,
         seconds=time.perf_counter() - started,
     )
 
@@ -116,12 +119,14 @@ def _prepare(config: LocalizeConfig) -> tuple[list[Path], Predictor, BoxConfig, 
     if config.out.exists() and not config.out.is_dir():
         raise UserError(f"{config.out} is a file: expected a folder for the results")
     paths = find_images(config.sources)
-    boxes, origin = settle_boxes(config.boxes, config.weights, config.refine)
-    predictor = Predictor(
-        open_model(config.weights, config.local_weights),
+    model = open_model(config.weights, config.local_weights)
+    refine = resolve_refine(config.refine, model)
+    boxes, origin = settle_boxes(config.boxes, config.weights, refine)
+    predictor = Predictor.from_configs(
+        model,
         pick=config.pick,
         boxes=boxes,
-        refine=config.refine,
+        refine=refine,
         runtime=config.runtime,
         batch_size=config.batch_size,
         image_size=config.image_size,

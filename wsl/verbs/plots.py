@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from wsl.boxes import Boxes
-from wsl.data import read_image
 from wsl.draw import contact_sheet, draw_comparison, fit_into, plot_classes, plot_curves, plot_overlaps, save_image
 from wsl.errors import BadImageError
+from wsl.images import read_image
 from wsl.metrics import FAILURES, Evaluation, Failure, accuracy_curves, box_iou, failures
 from wsl.results import BoxOrigin, EvaluationReport, Localization, Metric
 from wsl.samples import Sample

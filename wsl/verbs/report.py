@@ -11,9 +11,10 @@ from typing import Any
 
 from wsl.config import BoxConfig, DataConfig, VisualizeConfig
 from wsl.config.shared import DEFAULT_THRESHOLD
-from wsl.data import read_image, read_samples
+from wsl.data import read_samples
 from wsl.errors import BadImageError, UserError
 from wsl.formats import find_localizations, read_localizations
+from wsl.images import read_image
 from wsl.progress import track
 from wsl.report import Head, ReportSummary, write_report
 from wsl.report.items import encode_picture, gallery_item

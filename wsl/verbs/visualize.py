@@ -16,11 +16,12 @@ import numpy.typing as npt
 
 from wsl.boxes import Boxes
 from wsl.config import DataConfig, VisualizeConfig
-from wsl.data import read_image, read_samples
+from wsl.data import read_samples
 from wsl.draw import draw_comparison, fit_into, overlay, save_image, save_sheets
 from wsl.errors import BadImageError, UserError
 from wsl.files import safe_name
 from wsl.formats import find_localizations, read_localizations
+from wsl.images import read_image
 from wsl.progress import track
 from wsl.results import Localization
 

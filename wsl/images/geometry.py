@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wsl.errors import UserError
 
+if TYPE_CHECKING:
+    import torch
+
 FloatArray = npt.NDArray[np.float32]
+
+
+class _Matrix:
+    """A resampling matrix, float64 on the host, and float32 on the devices that asked for it."""
+
+    def __init__(self, weights: npt.NDArray[np.float64]) -> None:
+        self.weights = weights
+        self._copies: dict[torch.device, torch.Tensor] = {}
+
+    def on(self, device: torch.device) -> torch.Tensor:
+        copy = self._copies.get(device)
+        if copy is None:
+            import torch  # the host's part of this module does without it
+
+            with torch.inference_mode(False):
+                copy = self._copies[device] = torch.from_numpy(self.weights).to(device, torch.float32)
+        return copy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +72,8 @@ class Geometry:
         """The part of the canvas that the image covers, xyxy."""
         width, height = self.original
         x1, y1 = self.offset_x + width * self.scale_x, self.offset_y + height * self.scale_y
-        return self.offset_x, self.offset_y, x1, y1
+        # The product of a side and its scale misses a whole pixel by a rounding error that differs from size to size.
+        return self.offset_x, self.offset_y, round(x1, 9), round(y1, 9)
 
     def boxes_to_network(self, xyxy: npt.ArrayLike) -> FloatArray:
         """Boxes of the original image, in pixels of the network's input.
@@ -105,18 +128,36 @@ class Geometry:
         """
         if map.ndim < 2 or map.size == 0 or not np.issubdtype(map.dtype, np.floating):
             raise UserError(f"a map of shape {map.shape} and type {map.dtype}: expected floats, (..., h, w)")
-        height, width = map.shape[-2:]
-        x0, y0, x1, y1 = self.content
-        rows = _resampling(height, *_cells((y0, y1), self.canvas[1], height, grid))
-        columns = _resampling(width, *_cells((x0, x1), self.canvas[0], width, grid))
+        rows, columns = self._resampling(map.shape[-2:], grid)
         if rows is None and columns is None:
             return map
         cropped = map.astype(np.promote_types(map.dtype, np.float32))
         if rows is not None:
-            cropped = rows.astype(cropped.dtype) @ cropped
+            cropped = rows.weights.astype(cropped.dtype) @ cropped
         if columns is not None:
-            cropped = cropped @ columns.T.astype(cropped.dtype)
+            cropped = cropped @ columns.weights.T.astype(cropped.dtype)
         return cropped.astype(map.dtype)
+
+    def crop_tensor(self, maps: torch.Tensor, grid: tuple[float, float] | None = None) -> torch.Tensor:
+        """As `crop_map`, for float32 tensors on their device.
+
+        Shape:
+            (..., h, w) to (..., h', w').
+        """
+        rows, columns = self._resampling(maps.shape[-2:], grid)
+        if rows is not None:
+            maps = rows.on(maps.device) @ maps
+        return maps if columns is None else maps @ columns.on(maps.device).T
+
+    def _resampling(
+        self, shape: Sequence[int], grid: tuple[float, float] | None
+    ) -> tuple[_Matrix | None, _Matrix | None]:
+        """The matrices that resample the rows and the columns of a map of that shape; None for the identity."""
+        x0, y0, x1, y1 = self.content
+        height, width = shape
+        rows = _resampling(height, *_cells((y0, y1), self.canvas[1], height, grid))
+        columns = _resampling(width, *_cells((x0, x1), self.canvas[0], width, grid))
+        return rows, columns
 
     def _scale(self, times: int) -> npt.NDArray[np.float64]:
         return np.tile([self.scale_x, self.scale_y], times)
@@ -144,7 +185,8 @@ def _cells(
     return start, stop, 1 if in_place else 2
 
 
-def _resampling(cells: int, start: float, stop: float, fineness: int = 1) -> npt.NDArray[np.float64] | None:
+@functools.lru_cache(maxsize=256)
+def _resampling(cells: int, start: float, stop: float, fineness: int = 1) -> _Matrix | None:
     """The (n, cells) matrix that resamples [start, stop) of a row of cells; None when that is the whole row."""
     if abs(start) < 1e-4 and abs(stop - cells) < 1e-4:
         return None
@@ -156,4 +198,4 @@ def _resampling(cells: int, start: float, stop: float, fineness: int = 1) -> npt
     weights = np.zeros((n, cells))
     np.add.at(weights, (np.arange(n), left), 1 - (position - left))
     np.add.at(weights, (np.arange(n), right), position - left)
-    return weights
+    return _Matrix(weights)

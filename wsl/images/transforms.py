@@ -1,4 +1,4 @@
-"""Images to network input: fit into the square, augment, normalise."""
+"""Images to the network's square input: fit, crop and mirror."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import math
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from wsl.config import Preprocessing
-from wsl.data.geometry import Geometry
 from wsl.errors import UserError
+from wsl.images.geometry import Geometry
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -35,7 +34,7 @@ def fit(image: UInt8Array, preprocessing: Preprocessing) -> tuple[UInt8Array, Ge
     >>> pixels.shape, geometry.content
     ((64, 64, 3), (0.0, 16.0, 64.0, 48.0))
     """
-    _require_image(image)
+    require_image(image)
     geometry = place((image.shape[1], image.shape[0]), preprocessing)
     side = preprocessing.image_size
     left, top, right, bottom = (round(edge) for edge in geometry.content)
@@ -96,7 +95,7 @@ def augment(image: UInt8Array, rng: np.random.Generator, min_crop: float = 1.0, 
     >>> augment(image, np.random.default_rng(0), min_crop=1.0, flip=False) is image
     True
     """
-    _require_image(image)
+    require_image(image)
     if not 0 < min_crop <= 1:
         raise UserError(f"min crop is {min_crop}, expected a fraction of the area in (0, 1]")
     if min_crop < 1:
@@ -114,39 +113,11 @@ def augment(image: UInt8Array, rng: np.random.Generator, min_crop: float = 1.0, 
     return image
 
 
-def to_tensor(
-    batch: torch.Tensor | UInt8Array,
-    preprocessing: Preprocessing,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-) -> torch.Tensor:
-    """A batch of images, normalised on the device: ``(x / 255 - mean) / std``.
-
-    The bytes travel, a quarter of the floats; the arithmetic is float32 whatever ``dtype`` is.
-
-    Shape:
-        (N, H, W, 3) uint8 to (N, 3, H, W) in the channels-last memory format.
+def require_image(image: UInt8Array) -> None:
+    """Refuse what is not a non-empty (H, W, 3) uint8 array.
 
     Raises:
-        UserError: not (N, H, W, 3) uint8, or ``dtype`` not floating.
-
-    >>> white = np.full((2, 32, 32, 3), 255, np.uint8)
-    >>> x = to_tensor(white, Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)))
-    >>> tuple(x.shape), x.unique().tolist()
-    ((2, 3, 32, 32), [1.0])
+        UserError: it is not.
     """
-    if batch.ndim != 4 or batch.shape[-1] != 3 or batch.dtype not in (torch.uint8, np.uint8):
-        raise UserError(f"a batch of shape {tuple(batch.shape)}, {batch.dtype}: expected (N, H, W, 3) uint8")
-    if not dtype.is_floating_point:
-        raise UserError(f"dtype is {dtype}, expected a floating one")
-    pixels = batch if isinstance(batch, torch.Tensor) else torch.from_numpy(np.require(batch, requirements=("C", "W")))
-    x = pixels.contiguous().to(device, non_blocking=True).to(torch.float32)
-    mean = torch.tensor(preprocessing.mean, dtype=torch.float32).to(device, non_blocking=True)
-    std = torch.tensor(preprocessing.std, dtype=torch.float32).to(device, non_blocking=True)
-    x = x.sub_(mean * 255).div_(std * 255)
-    return x.permute(0, 3, 1, 2).to(dtype)  # channels-last without moving a byte
-
-
-def _require_image(image: UInt8Array) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.size == 0 or image.dtype != np.uint8:
         raise UserError(f"an image of shape {image.shape}, {image.dtype}: expected (H, W, 3) uint8, not empty")

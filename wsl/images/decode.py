@@ -63,7 +63,7 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> UI
     ...     read_image(file).shape
     (2, 3, 3)
     """
-    return _reading(Path(path), lambda data: _decode(data, max_pixels))
+    return decode_image(read_bytes(Path(path)), max_pixels, str(path))
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -83,24 +83,46 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     def measure(data: bytes) -> tuple[int, int]:
         header = _open(data)
         width, height = header.size
-        return (height, width) if 5 <= _orientation(header) <= 8 else (width, height)
+        return (height, width) if 5 <= orientation_of(header) <= 8 else (width, height)
 
-    return _reading(Path(path), measure)
+    return _decoding(path, read_bytes(Path(path)), measure)
 
 
-def _reading(path: Path, decode: Callable[[bytes], T]) -> T:
-    data = _read_bytes(path)
+def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, name: str = "image") -> UInt8Array:
+    """The picture that the bytes of an image file hold, as `read_image` reads it; `name` opens the error messages.
+
+    Shape:
+        (H, W, 3) uint8.
+
+    Raises:
+        BadImageError: as for `read_image`.
+
+    >>> decode_image(b"BM and nothing else", name="upload")
+    Traceback (most recent call last):
+    wsl.errors.BadImageError: upload: damaged or truncated image (...); fetch it again or leave it out
+    """
+    if not data:
+        raise BadImageError(f"{name}: empty (0 bytes), expected an image")
+    return _decoding(name, data, lambda data: _decode(data, max_pixels))
+
+
+def _decoding(name: object, data: bytes, decode: Callable[[bytes], T]) -> T:
     try:
         return decode(data)
     except BadImageError as error:
-        raise BadImageError(f"{path}: {error}") from None
+        raise BadImageError(f"{name}: {error}") from None
     except Exception as error:
         # On damaged files Pillow's readers raise a dozen kinds: SyntaxError, struct.error, IndexError, …
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadImageError(f"{path}: damaged or truncated image ({reason}); fetch it again or leave it out") from error
+        raise BadImageError(f"{name}: damaged or truncated image ({reason}); fetch it again or leave it out") from error
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a regular, non-empty file.
+
+    Raises:
+        BadImageError: there is no such file, or it cannot be read.
+    """
     try:
         if not path.is_file():  # a pipe or a device could be read for ever
             kind = "a folder" if path.is_dir() else "not a regular file" if path.exists() else None
@@ -130,9 +152,9 @@ def _decode(data: bytes, max_pixels: int) -> UInt8Array:
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         if pixels is not None and pixels.shape == (height, width, 3):
-            return _upright(np.asarray(pixels, np.uint8), _orientation(header))
+            return upright(np.asarray(pixels, np.uint8), orientation_of(header))
     header.load()
-    return _upright(_to_rgb8(header), _orientation(header))
+    return upright(to_rgb8(header), orientation_of(header))
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
@@ -149,19 +171,26 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     raise BadImageError(f"not a picture in a known format: it starts with {start!r}, expected {', '.join(_FORMATS)}")
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation, 1 where there is none."""
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # damaged metadata of any kind leaves a good picture good
         return 1
 
 
-def _upright(image: UInt8Array, orientation: int) -> UInt8Array:
+def upright(image: UInt8Array, orientation: int) -> UInt8Array:
+    """The picture turned and mirrored as its EXIF orientation says."""
     turn = _UPRIGHT.get(orientation)
     return image if turn is None else np.asarray(turn(image), np.uint8)
 
 
-def _to_rgb8(image: Image.Image) -> UInt8Array:
+def to_rgb8(image: Image.Image) -> UInt8Array:
+    """A Pillow image of any mode as 8-bit RGB.
+
+    Raises:
+        BadImageError: 32-bit integer or float samples.
+    """
     # Pillow scales 16-bit colour by itself, clips 16-bit grey, and stores 16-bit PGM in 32 bits.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         grey = ((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsl.config import Preprocessing
-from wsl.data import Geometry, fit
 from wsl.errors import UserError
+from wsl.images import Geometry, fit
 
 sides = st.integers(1, 3000)
 fractions = st.lists(st.floats(0, 1), min_size=4, max_size=4)

@@ -1,4 +1,4 @@
-"""Pictures that show what fit, augment and to_tensor do."""
+"""Pictures that show what fit, augment and Normalise do."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as F
 
 from wsl.config import Preprocessing
-from wsl.data import augment, fit, place, to_tensor
 from wsl.errors import UserError
+from wsl.images import augment, fit, place
+from wsl.images.cuda import resize_planes
+from wsl.images.tensors import Normalise
 
 RNG = np.random.default_rng(0)
 
@@ -31,7 +33,7 @@ def test_letterbox_pads_with_the_mean_on_both_sides():
     for padding in (pixels[:16], pixels[48:]):
         assert np.unique(padding.reshape(-1, 3), axis=0).tolist() == [[128, 64, 0]]
     assert (pixels[16:48] == 200).all()
-    padded = to_tensor(pixels[None], Preprocessing(mean=(0.5, 0.25, 0.0)))[0, :, 0, 0]
+    padded = Normalise(Preprocessing(mean=(0.5, 0.25, 0.0)))(pixels[None])[0, :, 0, 0]
     assert padded.abs().max() < 0.02, "after normalisation the padding is nothing"
 
 
@@ -91,26 +93,38 @@ def test_half_of_the_images_are_mirrored_and_the_rng_decides():
 
 
 @pytest.mark.parametrize("as_tensor", [True, False])
-def test_to_tensor_equals_torchvision(as_tensor):
+def test_normalise_equals_torchvision(as_tensor):
     batch = RNG.integers(0, 256, (3, 32, 24, 3), np.uint8)
     setting = Preprocessing()
-    found = to_tensor(torch.from_numpy(batch) if as_tensor else batch, setting)
+    found = Normalise(setting)(torch.from_numpy(batch) if as_tensor else batch)
     images = torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255
     torch.testing.assert_close(found, F.normalize(images, setting.mean, setting.std), check_stride=False)
     assert found.shape == (3, 3, 32, 24)
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_to_tensor_takes_what_fit_and_numpy_give():
+def test_normalise_takes_what_fit_and_numpy_give():
     batch = np.broadcast_to(np.uint8(7), (2, 16, 16, 3))  # read-only and without strides
-    assert to_tensor(batch, Preprocessing(), dtype=torch.float16).dtype == torch.float16
-    assert to_tensor(np.empty((0, 16, 16, 3), np.uint8), Preprocessing()).shape == (0, 3, 16, 16)
+    normalise = Normalise(Preprocessing())
+    assert normalise(batch).dtype == torch.float32
+    assert normalise(np.empty((0, 16, 16, 3), np.uint8)).shape == (0, 3, 16, 16)
 
 
-def test_to_tensor_leaves_its_input_alone():
+def test_normalise_leaves_its_input_alone():
     batch = torch.full((1, 16, 16, 3), 7, dtype=torch.uint8)
-    to_tensor(batch, Preprocessing())
+    Normalise(Preprocessing())(batch)
     assert (batch == 7).all()
+
+
+@pytest.mark.parametrize("size", [(100, 80), (33, 97), (64, 64), (20, 300), (7, 5)])
+def test_planes_on_a_device_are_resized_as_on_the_host(size):
+    """One level of rounding: OpenCV rounds bilinear weights to 11 bits, and halves of averages in its own way."""
+    image = RNG.integers(0, 256, (*size, 3), np.uint8)
+    other = RNG.integers(0, 256, (50, 40, 3), np.uint8)
+    planes = [torch.from_numpy(one).permute(2, 0, 1) for one in (image, other)]
+    expected, _ = fit(image, Preprocessing(image_size=32))
+    found = resize_planes(planes, 32)[0].permute(1, 2, 0).numpy()
+    assert np.abs(found - expected).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -120,9 +134,8 @@ def test_to_tensor_leaves_its_input_alone():
         (lambda: fit(np.zeros((4, 0, 3), np.uint8), Preprocessing()), "not empty"),
         (lambda: fit(np.zeros((4, 4, 3), np.float32), Preprocessing()), "float32: expected"),
         (lambda: augment(np.zeros((4, 4, 3), np.uint8), RNG, min_crop=0), r"min crop is 0, expected .* in \(0, 1\]"),
-        (lambda: to_tensor(np.zeros((4, 4, 3), np.uint8), Preprocessing()), r"expected \(N, H, W, 3\) uint8"),
-        (lambda: to_tensor(torch.zeros(1, 4, 4, 3), Preprocessing()), "float32: expected"),
-        (lambda: to_tensor(np.zeros((1, 4, 4, 3), np.uint8), Preprocessing(), dtype=torch.int8), "a floating one"),
+        (lambda: Normalise(Preprocessing())(np.zeros((4, 4, 3), np.uint8)), r"expected \(N, H, W, 3\) uint8"),
+        (lambda: Normalise(Preprocessing())(torch.zeros(1, 4, 4, 3)), "float32: expected"),
     ],
 )
 def test_wrong_input_is_named(call, message):

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from wsl.data import read_image
 from wsl.errors import BadImageError
+from wsl.images import read_image
 
 
 def photograph(width: int = 67, height: int = 45) -> Image.Image:

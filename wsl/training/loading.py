@@ -11,10 +11,10 @@ import torch
 from torch.utils.data import Dataset
 
 from wsl.config import Preprocessing
-from wsl.data.decode import read_image
 from wsl.data.reading import targets
-from wsl.data.transforms import augment, fit
 from wsl.errors import BadImageError, UserError
+from wsl.images.decode import read_image
+from wsl.images.transforms import augment, fit
 from wsl.samples import SampleSet
 
 

@@ -10,9 +10,10 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from wsl.config import Preprocessing
-from wsl.data import ImageDataset, collate, fit, read_image, start_worker
 from wsl.errors import UserError
+from wsl.images import fit, read_image
 from wsl.samples import Sample, SampleSet
+from wsl.training.loading import ImageDataset, collate, start_worker
 
 SMALL = Preprocessing(image_size=16)
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsl.data import find_images
-from wsl.data.files import inside, require_files
 from wsl.errors import UserError
+from wsl.images import find_images
+from wsl.images.sources import inside, require_files
 
 
 @pytest.fixture

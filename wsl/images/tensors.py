@@ -1,0 +1,57 @@
+"""Batches of images as normalised tensors on the network's device."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from wsl.config import Preprocessing
+from wsl.errors import UserError
+
+UInt8Array = npt.NDArray[np.uint8]
+
+
+class Normalise:
+    """Images to normalised network input, ``(x / 255 - mean) / std`` in float32 on the device.
+
+    The bytes travel, a quarter of the floats.
+
+    >>> normalise = Normalise(Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)))
+    >>> x = normalise(np.full((2, 32, 32, 3), 255, np.uint8))
+    >>> tuple(x.shape), x.unique().tolist()
+    ((2, 3, 32, 32), [1.0])
+    """
+
+    def __init__(self, preprocessing: Preprocessing, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self._mean = torch.tensor(preprocessing.mean, dtype=torch.float32).mul(255).to(self.device)
+        self._std = torch.tensor(preprocessing.std, dtype=torch.float32).mul(255).to(self.device)
+
+    def __call__(self, batch: torch.Tensor | UInt8Array) -> torch.Tensor:
+        """A batch of images from the host.
+
+        Shape:
+            (N, H, W, 3) uint8 to (N, 3, H, W) float32 in the channels-last memory format.
+
+        Raises:
+            UserError: not (N, H, W, 3) uint8.
+        """
+        if batch.ndim != 4 or batch.shape[-1] != 3 or batch.dtype not in (torch.uint8, np.uint8):
+            raise UserError(f"a batch of shape {tuple(batch.shape)}, {batch.dtype}: expected (N, H, W, 3) uint8")
+        pixels = (
+            batch if isinstance(batch, torch.Tensor) else torch.from_numpy(np.require(batch, requirements=["C", "W"]))
+        )
+        if self.device.type == "cuda" and pixels.device.type == "cpu":
+            pixels = pixels.pin_memory()
+        x = pixels.contiguous().to(self.device, non_blocking=True).to(torch.float32)
+        return x.sub_(self._mean).div_(self._std).permute(0, 3, 1, 2)  # channels-last without moving a byte
+
+    def planes(self, batch: torch.Tensor) -> torch.Tensor:
+        """A batch that is on the device already, one plane a channel.
+
+        Shape:
+            (N, 3, H, W) float32 of values 0 to 255 to the same, normalised and in the channels-last memory format.
+        """
+        x = batch.permute(0, 2, 3, 1).contiguous()
+        return x.sub_(self._mean).div_(self._std).permute(0, 3, 1, 2)

@@ -1,0 +1,124 @@
+"""A localizer made ready to run: batch norms folded, weights in the arithmetic of the device, maps on demand."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from heads import MapClassifier
+from heads.pooling import GAP
+from wsl.models.device import autocast
+from wsl.models.gradient_head import GradientHead
+from wsl.models.protocol import LazyOutput, MapsOf, gather_maps, to_probabilities
+from wsl.models.taps import TapReader
+
+if TYPE_CHECKING:
+    from wsl.models.localizer import Localizer
+
+
+def fuse_batch_norm(model: Localizer) -> Localizer:
+    """A copy of the model in evaluation mode, without the batch norms that follow a convolution.
+
+    >>> from wsl.models import Localizer
+    >>> model = Localizer("resnet18", 2, weights="none")
+    >>> any(isinstance(m, nn.BatchNorm2d) for m in fuse_batch_norm(model).modules())
+    False
+    """
+    fused = copy.deepcopy(model).eval()
+    if not isinstance(fused.backbone.net, fx.GraphModule):
+        return fused
+    net = fused.backbone.net
+    modules = dict(net.named_modules())
+    for node in list(net.graph.nodes):
+        norm = modules.get(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
+            continue
+        source = node.args[0]
+        conv = modules.get(str(source.target)) if source.op == "call_module" else None
+        if isinstance(conv, nn.Conv2d) and len(source.users) == 1:
+            net.set_submodule(str(source.target), fuse_conv_bn_eval(conv, norm))
+            node.replace_all_uses_with(source)
+            net.graph.erase_node(node)
+    net.delete_all_unused_submodules()
+    net.recompile()
+    return fused
+
+
+class InferenceLocalizer:
+    """A copy of a `Localizer` for one device and one arithmetic; the model itself stays as it is.
+
+    Of a head with global average pooling only the maps asked for are computed: the scores are those of the mean
+    features, in float32, which equal the means of the maps up to rounding.
+    """
+
+    def __init__(self, model: Localizer, device: torch.device, dtype: torch.dtype) -> None:
+        fused = fuse_batch_norm(model).requires_grad_(False)
+        if dtype != torch.float32:
+            _cast(fused.backbone, dtype)
+        self._model = fused.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device, self._dtype = device, dtype
+        self._taps = TapReader(self._model.backbone)
+        self._linear = _linear_head(self._model.head)
+
+    @torch.inference_mode()
+    def __call__(self, images: torch.Tensor, *, taps: bool = False) -> LazyOutput:
+        """Scores, lazy maps and, where asked, intermediate features of normalised images (N, 3, H, W)."""
+        with autocast(self._device, self._dtype):
+            if not taps:
+                return LazyOutput(*self._lazy(self._model.backbone(images)))
+            with self._taps.reading() as read:
+                features = self._model.backbone(images)
+            return LazyOutput(*self._lazy(features), tuple(read))
+
+    def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
+        """Scores as probabilities in double precision, (…, K) to (…, K)."""
+        return to_probabilities(scores, multi_label=self._model.recipe.multi_label)
+
+    def _lazy(self, features: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
+        head = self._model.head
+        if self._linear is not None:
+            return _lazy_linear(features, *self._linear)
+        if isinstance(head, GradientHead):
+            return head.classifier(features), lambda classes: self._gradient_maps(head, features, classes)
+        scores, maps = head(features)
+        return scores, lambda classes: gather_maps(maps, classes)
+
+    def _gradient_maps(self, head: GradientHead, features: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        with autocast(self._device, self._dtype):
+            return head.maps(features, classes)
+
+
+def _cast(module: nn.Module, dtype: torch.dtype) -> None:
+    """Convert the weights that autocast would convert anew in each call."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            layer.to(dtype)
+
+
+def _linear_head(head: nn.Module) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Weight (K, C) and bias (K,) of a head that is a convolution and global average pooling; None for another."""
+    if type(head) is not MapClassifier or type(head.pooling) is not GAP or head.neck is not None:
+        return None
+    maps_per_class = head.classwise.maps_per_class
+    weight = head.conv.weight.float().flatten(1)
+    bias = weight.new_zeros(len(weight)) if head.conv.bias is None else head.conv.bias.float()
+    classes = len(weight) // maps_per_class
+    return weight.view(classes, maps_per_class, -1).mean(1), bias.view(classes, maps_per_class).mean(1)
+
+
+def _lazy_linear(features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
+    kind = features.device.type
+    with torch.autocast(kind, enabled=False):
+        scores = F.linear(features.mean((2, 3), dtype=torch.float32), weight, bias)
+
+    def maps_of(classes: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(kind, enabled=False):
+            maps = torch.baddbmm(bias[classes][..., None], weight[classes], features.float().flatten(2))
+        return maps.view(*maps.shape[:2], *features.shape[2:])
+
+    return scores, maps_of

@@ -1,0 +1,99 @@
+"""What a predictor asks of a model, whatever it was built with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Protocol, get_args
+
+import torch
+
+from wsl.config import Preprocessing, Refine
+from wsl.errors import UserError
+from wsl.models.grid import Grid, Tap
+
+MapsOf = Callable[[torch.Tensor], torch.Tensor]
+
+
+class LazyOutput(NamedTuple):
+    """Scores of a batch, its maps on demand, and its intermediate features.
+
+    Shape:
+        ``scores`` is (N, K). ``maps_of`` takes class indices (N, J), int64, and gives their maps (N, J, h, w).
+        ``taps`` are (N, C, h', w') each, and empty unless they were asked for.
+    """
+
+    scores: torch.Tensor
+    maps_of: MapsOf
+    taps: tuple[torch.Tensor, ...] = ()
+
+
+class InferenceModel(Protocol):
+    """A model that is ready to run on one device: no gradients, no training mode, safe to call from several threads."""
+
+    def __call__(self, images: torch.Tensor, *, taps: bool = False) -> LazyOutput:
+        """Scores, lazy maps and, where asked, intermediate features of normalised images (N, 3, H, W)."""
+
+    def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
+        """Scores as probabilities in double precision, (…, K) to (…, K)."""
+
+
+class Model(Protocol):
+    """A classifier with class maps. `taps` are empty where the network shows no intermediate features."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the scores."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the images must have gone through."""
+
+    @property
+    def grid(self) -> Grid | None:
+        """Where in the input the cells of the maps lie; None where that is not known."""
+
+    @property
+    def taps(self) -> tuple[Tap, ...]:
+        """The layers whose inputs a refinement reads."""
+
+    def for_inference(self, device: torch.device, dtype: torch.dtype) -> InferenceModel:
+        """The model ready to run; the model itself stays as it is."""
+
+
+def gather_maps(maps: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Of maps (N, K, h, w) those of each image's classes (N, J): (N, J, h, w).
+
+    >>> gather_maps(torch.zeros(1, 5, 2, 2), torch.tensor([[3, 4]])).shape
+    torch.Size([1, 2, 2, 2])
+    """
+    rows = torch.arange(len(maps), device=maps.device)
+    return maps[rows[:, None], classes]
+
+
+def to_probabilities(scores: torch.Tensor, *, multi_label: bool) -> torch.Tensor:
+    """Scores as probabilities in double precision, by a sigmoid each or by one softmax: (…, K) to (…, K).
+
+    Single precision would make equals of all confident images and lose their ranking.
+
+    >>> to_probabilities(torch.zeros(2), multi_label=False).tolist()
+    [0.5, 0.5]
+    """
+    scores = (scores.cpu() if scores.device.type == "mps" else scores).double()  # which has no doubles
+    return scores.sigmoid() if multi_label else scores.softmax(-1)
+
+
+def resolve_refine(refine: Refine, model: Model) -> Literal["none", "affinity"]:
+    """The refinement that "auto" stands for: affinity where the model shows two levels of intermediate features.
+
+    Raises:
+        UserError: an unknown refinement.
+
+    >>> from wsl.models import Localizer
+    >>> resolve_refine("auto", Localizer("resnet18", 2, weights="none"))
+    'affinity'
+    """
+    if refine not in get_args(Refine):
+        raise UserError(f"refine is {refine!r}, expected {', '.join(get_args(Refine))}")
+    if refine == "auto":
+        return "affinity" if len(model.taps) >= 2 else "none"
+    return refine
