@@ -178,7 +178,10 @@ class Predictor:
             return maps
         crop = output.image.geometry.crop_map
         features = [crop(layer, grid) for layer, grid in zip(output.features, self._midway.grids, strict=True)]
-        return dict(zip(maps, random_walk(list(maps.values()), features), strict=True))
+        refined = random_walk(
+            torch.from_numpy(np.stack(list(maps.values()))[None]), [torch.from_numpy(f)[None] for f in features]
+        )
+        return dict(zip(maps, refined[0].numpy(), strict=True))
 
 
 def _midway(model: Localizer | OnnxLocalizer) -> MidwayFeatures:
