@@ -1,14 +1,15 @@
-"""Boxes of maps: a breadth-first search as the slow reference, analytic blobs, and what must hold for any map."""
+"""Boxes of maps: the reference, a breadth-first search, analytic blobs, and what must hold for any map."""
 
 from collections import deque
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsl.errors import UserError
-from wsl.maps import boxes_from_map, largest_boxes, normalise, peak, resize_map
+from wsl.maps import boxes_from_map, extract_boxes, largest_boxes, normalise, peak, resize_map
 
 RULES = ("largest", "peak", "all")
 
@@ -50,6 +51,60 @@ def gaussian(size: tuple[int, int], centre: tuple[float, float], sigma: float) -
 def noise(seed: int, side: int = 12) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return rng.random((int(rng.integers(1, side)), int(rng.integers(1, side))), np.float32)
+
+
+def awkward(seed: int) -> np.ndarray:
+    """A map of any kind: noise, smooth, plateaus, few levels, tiny and huge values, hardly any contrast, none."""
+    rng = np.random.default_rng(seed)
+    score_map = rng.standard_normal(rng.integers(1, 26, 2)).astype(np.float32)
+    broken = score_map.copy()
+    broken.flat[rng.integers(broken.size)] = rng.choice([np.nan, np.inf, -np.inf])
+    kinds = [
+        score_map,
+        cv2.GaussianBlur(score_map, (0, 0), 1.5),
+        np.round(score_map * 2) / 2,
+        (score_map > 0.5).astype(np.float32),
+        np.maximum(score_map, 0),
+        1000 + score_map,
+        score_map * np.float32(10.0 ** rng.integers(-44, 38)),
+        -np.exp(20 * score_map),
+        1 + np.float32(1e-7) * (score_map > 1),
+        np.full_like(score_map, score_map[0, 0]),
+        broken,
+    ]
+    return kinds[int(rng.integers(len(kinds)))]
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.tuples(st.integers(1, 600), st.integers(1, 600)),
+    threshold=st.one_of(st.sampled_from([0.0, 0.5]), st.floats(0, 0.99)),
+    rule=st.sampled_from(RULES),
+    min_area=st.sampled_from([0.0, 0.001, 0.01, 0.3]),
+    resolution=st.sampled_from([8, 64, 256, 500]),
+)
+def test_boxes_are_those_of_the_reference_to_the_bit(reference, seed, size, threshold, rule, min_area, resolution):
+    score_map, options = awkward(seed), {"rule": rule, "min_area": min_area, "resolution": resolution}
+    xyxy, scores = reference.boxes.extract(score_map, size, threshold, rule, min_area, resolution)
+    plain = extract_boxes(score_map, size, threshold=threshold, **options)
+    boxes = boxes_from_map(score_map, size=size, threshold=threshold, **options)
+    for found in (plain, boxes):
+        assert (found.xyxy.dtype, found.scores.dtype) == (np.float32, np.float32)
+        assert found.xyxy.tolist() == xyxy.tolist()
+        assert found.scores.tolist() == scores.tolist()
+    assert peak(score_map, size) == reference.boxes.peak(score_map, size)
+
+
+@pytest.mark.parametrize("side", [256, 257])
+@pytest.mark.parametrize("rule", RULES)
+def test_boxes_of_a_map_with_thousands_of_components(reference, rule, side):
+    score_map = np.random.default_rng(0).random((side, side), np.float32)
+    options = {"threshold": 0.7, "rule": rule, "min_area": 0.0, "resolution": side}
+    expected = reference.boxes.extract(np.round(score_map, 2), (side, side), *options.values())
+    found = extract_boxes(np.round(score_map, 2), (side, side), **options)
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one, other)
 
 
 @settings(max_examples=60, deadline=None)

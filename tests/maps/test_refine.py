@@ -1,47 +1,127 @@
-"""Class maps spread over what looks alike, and over nothing else."""
+"""Class maps spread over similar cells, and over nothing else."""
 
+from typing import get_args
+
+import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wsl.config import Refine
 from wsl.errors import UserError
 from wsl.maps import boxes_from_map, random_walk, resize_map
+from wsl.maps.refine import REFINEMENTS
 
 
 def features(seed=0, channels=6, height=5, width=7):
     return np.random.default_rng(seed).normal(size=(channels, height, width)).astype(np.float32)
 
 
+def walk(score_map, layers, **options):
+    """The random walk of one map of one image, all of them arrays."""
+    maps = torch.as_tensor(np.asarray(score_map, np.float32))[None, None]
+    return random_walk(maps, [torch.as_tensor(np.ascontiguousarray(f))[None] for f in layers], **options)[0, 0].numpy()
+
+
 @pytest.mark.parametrize(("power", "steps"), [(2, 3), (1, 1), (4, 5)])
 def test_the_walk_is_the_slow_one(reference, power, steps):
     layers, score_map = [features(), features(1, 3)], np.random.default_rng(1).normal(size=(5, 7)).astype(np.float32)
-    walked = random_walk(score_map, layers, power=power, steps=steps)
-    vectors = [layer.reshape(len(layer), -1).T.tolist() for layer in layers]
-    slow = reference.refine.random_walk(score_map.ravel().tolist(), vectors, power=power, steps=steps)
-    np.testing.assert_allclose(walked.ravel(), slow, atol=1e-5)
+    slow = reference.refine.random_walk(score_map, layers, power=power, steps=steps)
+    np.testing.assert_allclose(walk(score_map, layers, power=power, steps=steps), slow, atol=1e-5)
 
 
-def test_a_part_becomes_the_whole_thing_and_nothing_more():
-    """One hot cell in a patch of one look fills the patch, whose box is then the thing's."""
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    shape=st.tuples(*[st.integers(1, 9)] * 2),
+    grids=st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20)), min_size=1, max_size=3),
+    cells=st.integers(1, 12),
+)
+def test_any_grids_walk_as_the_slow_one(reference, seed, shape, grids, cells):
+    rng = np.random.default_rng(seed)
+    score_map = rng.normal(size=shape).astype(np.float32)
+    layers = [rng.normal(size=(5, *grid)).astype(np.float32) for grid in grids]
+    slow = reference.refine.random_walk(score_map, layers, cells=cells)
+    np.testing.assert_allclose(walk(score_map, layers, cells=cells), slow, atol=1e-4 * np.ptp(score_map) + 1e-6)
+
+
+def backbone_like(seed, channels, side):
+    """Features as after a ReLU6: smooth, sparse, and far from zero mean."""
+    noise = np.random.default_rng(seed).normal(size=(channels, side, side)).astype(np.float32)
+    return np.clip(np.array([cv2.GaussianBlur(channel, (0, 0), side / 12) for channel in noise]) * side / 4, 0, 6)
+
+
+def test_features_of_a_backbone_walk_as_the_slow_one(reference):
+    layers = [backbone_like(0, 192, 72), backbone_like(1, 576, 36)]
+    score_map = backbone_like(2, 1, 18)[0]
+    slow = reference.refine.random_walk(score_map, layers)
+    np.testing.assert_allclose(walk(score_map, layers), slow, atol=1e-4 * np.ptp(slow))
+
+
+def test_a_batch_is_each_image_alone():
+    rng = torch.Generator().manual_seed(0)
+    maps = torch.randn(8, 2, 9, 9, generator=rng)
+    layers = [torch.randn(8, 12, 24, 18, generator=rng), torch.randn(8, 20, 12, 9, generator=rng)]
+    layers[0][3], layers[1][3] = 7, 0
+    together = random_walk(maps, layers, cells=12)
+    assert together.shape == (8, 2, 12, 9)
+    for i in range(8):
+        alone = random_walk(maps[i : i + 1], [layer[i : i + 1] for layer in layers], cells=12)
+        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("images", "classes"), [(0, 2), (2, 0), (0, 0)])
+def test_no_image_and_no_class(images, classes):
+    walked = random_walk(torch.ones(images, classes, 3, 4), [torch.ones(images, 5, 6, 8)])
+    assert walked.shape == (images, classes, 6, 8)
+    assert walked.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_computed_in_float32(dtype):
+    maps, layer = torch.randn(1, 2, 4, 4).to(dtype), torch.randn(1, 6, 8, 8).to(dtype)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        walked = random_walk(maps, [layer])
+    assert walked.dtype == torch.float32
+    torch.testing.assert_close(walked, random_walk(maps.float(), [layer.float()]))
+
+
+def test_it_has_no_gradient_and_leaves_its_arguments():
+    maps, layer = torch.randn(1, 2, 4, 4, requires_grad=True), torch.randn(1, 6, 4, 4, requires_grad=True)
+    before = maps.detach().clone(), layer.detach().clone()
+    assert not random_walk(maps, [layer]).requires_grad
+    assert torch.equal(maps, before[0])
+    assert torch.equal(layer, before[1])
+
+
+def test_channels_last_features_are_the_same():
+    maps, layer = torch.randn(2, 3, 4, 4), torch.randn(2, 6, 12, 12)
+    turned = layer.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(random_walk(maps, [turned], cells=6), random_walk(maps, [layer], cells=6))
+
+
+def test_a_part_becomes_the_whole_object_and_nothing_more():
+    """One high cell in a patch of equal features fills the patch, whose box is then the object's."""
     looks = np.full((3, 12, 12), -1, np.float32)
     looks[:, 3:9, 2:10] = 2
     part = np.zeros((12, 12), np.float32)
     part[4, 3] = 1
-    walked = random_walk(part, [looks])
+    walked = walk(part, [looks])
     inside = walked[3:9, 2:10]
     np.testing.assert_allclose(inside, inside[0, 0])
     assert inside[0, 0] > 0
+    assert boxes_from_map(walked, threshold=0.5).xyxy.tolist() == [[2, 3, 10, 9]]
     walked[3:9, 2:10] = 0
     assert (walked == 0).all()
-    assert boxes_from_map(random_walk(part, [looks]), threshold=0.5).xyxy.tolist() == [[2, 3, 10, 9]]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(0, 5))
 def test_values_stay_within_the_map_s_range(seed, power, steps):
     rng = np.random.default_rng(seed)
     score_map = rng.normal(size=(4, 4)).astype(np.float32) * np.float32(10.0 ** rng.integers(-3, 4))
-    walked = random_walk(score_map, [rng.normal(size=(3, 4, 4))], power=power, steps=steps)
+    walked = walk(score_map, [rng.normal(size=(3, 4, 4))], power=power, steps=steps)
     slack = 1e-5 * np.abs(score_map).max()
     assert score_map.min() - slack <= walked.min()
     assert walked.max() <= score_map.max() + slack
@@ -52,30 +132,36 @@ def test_features_count_by_their_direction_alone(scale):
     """Neither their unit, nor what the whole image shares, nor the order of channels matters."""
     score_map = np.random.default_rng(3).normal(size=(5, 7))
     looks = features()
-    same = (looks * scale + 3 * scale)[::-1]
-    np.testing.assert_allclose(random_walk(score_map, [same]), random_walk(score_map, [looks]), atol=1e-4)
+    same = (looks * np.float32(scale) + np.float32(3 * scale))[::-1]
+    np.testing.assert_allclose(walk(score_map, [same]), walk(score_map, [looks]), atol=1e-4)
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0, 0.1, 3e4])
-def test_an_image_of_one_look_keeps_its_map(value):
-    """The rounding of a mean is no likeness."""
+def test_an_image_of_equal_features_keeps_its_map(value):
+    """The rounding of a mean is no similarity."""
     score_map = np.random.default_rng(0).normal(size=(16, 16)).astype(np.float32)
     looks = np.full((5, 16, 16), value, np.float32)
-    np.testing.assert_allclose(random_walk(score_map, [looks]), score_map, atol=1e-6)
+    np.testing.assert_allclose(walk(score_map, [looks]), score_map, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -1000.3])
+def test_a_constant_map_stays_constant(value):
+    assert (walk(np.full((3, 4), value), [features()]) == np.float32(value)).all()
+
+
+def test_one_cell():
+    assert walk([[3.5]], [features(0, 4, 1, 1)]).tolist() == [[3.5]]
+    assert walk([[1.0, 2.0]], [features(0, 4, 6, 6)], cells=1).tolist() == [[1.5]]
 
 
 def test_maps_walk_each_on_its_own():
-    maps = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
-    together = random_walk(maps, [features()])
-    assert together.shape == (2, 3, 5, 7)
-    assert together.dtype == np.float32
-    np.testing.assert_allclose(together[1, 2], random_walk(maps[1, 2], [features()]), atol=1e-6)
-    np.testing.assert_allclose(random_walk(np.ones((2, 2)), [features()]), 1, atol=1e-6)
+    maps, layer = torch.randn(1, 3, 4, 4), torch.randn(1, 6, 5, 7)
+    torch.testing.assert_close(random_walk(maps, [layer])[:, 2:], random_walk(maps[:, 2:], [layer]))
 
 
 def test_without_a_step_the_map_is_only_resized():
-    score_map = np.random.default_rng(0).normal(size=(3, 4))
-    np.testing.assert_allclose(random_walk(score_map, [features()], steps=0), resize_map(score_map, (7, 5)))
+    score_map = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    np.testing.assert_allclose(walk(score_map, [features()], steps=0), resize_map(score_map, (7, 5)), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -83,19 +169,18 @@ def test_without_a_step_the_map_is_only_resized():
     [((72, 72), 24, (24, 24)), ((72, 54), 24, (24, 18)), ((18, 18), 24, (18, 18)), ((2, 90), 24, (1, 24))],
 )
 def test_the_grid_is_the_features_own_or_a_coarser_one_of_its_shape(given_shape, cells, expected):
-    assert random_walk(np.eye(3), [features(0, 2, *given_shape)], cells=cells).shape == expected
+    assert walk(np.eye(3), [features(0, 2, *given_shape)], cells=cells).shape == expected
 
 
 def test_finer_features_are_averaged():
     coarse = features(0, 3, 4, 4)
     fine = coarse.repeat(2, axis=1).repeat(2, axis=2)
     score_map = np.random.default_rng(0).normal(size=(4, 4))
-    np.testing.assert_allclose(random_walk(score_map, [fine], cells=4), random_walk(score_map, [coarse]), atol=1e-5)
+    np.testing.assert_allclose(walk(score_map, [fine], cells=4), walk(score_map, [coarse]), atol=1e-5)
 
 
 def test_a_map_of_nan_stays_without_contrast():
-    walked = random_walk([[np.nan, 1], [0, 1]], [features(0, 2, 2, 2)])
-    assert len(boxes_from_map(walked)) == 0
+    assert len(boxes_from_map(walk([[np.nan, 1], [0, 1]], [features(0, 2, 2, 2)]))) == 0
 
 
 def test_coarser_layers_are_interpolated_to_the_finest():
@@ -104,24 +189,32 @@ def test_coarser_layers_are_interpolated_to_the_finest():
     coarse = looks[:, ::2, ::2]
     score_map = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
     for layers in ([looks, coarse], [coarse, looks]):
-        walked = random_walk(score_map, layers)
+        walked = walk(score_map, layers)
         assert walked.shape == (6, 8)
         assert np.ptp(walked[:, :3]) < 0.2 * np.ptp(score_map[:, :3])
 
 
+def test_every_setting_has_its_refinement():
+    assert set(REFINEMENTS) == set(get_args(Refine)) - {"none"}
+    maps, layer = torch.randn(1, 2, 4, 4), torch.randn(1, 6, 5, 7)
+    for refine in REFINEMENTS.values():
+        assert refine(maps, torch.zeros(1, 3, 32, 32), [layer]).shape[:2] == (1, 2)
+
+
 @pytest.mark.parametrize(
-    ("score_map", "looks", "options", "message"),
+    ("maps", "layers", "options", "message"),
     [
-        ([1, 2], [np.ones((2, 2, 2))], {}, r"maps have shape \(2,\)"),
-        (np.ones((0, 2, 2)), [np.ones((2, 2, 2))], {}, r"maps have shape \(0, 2, 2\)"),
-        ([[1]], [], {}, "no features"),
-        ([[1]], np.ones((2, 2, 2)), {}, r"features have shape \(2, 2\), expected \(channels, h, w\)"),
-        ([[1]], [np.ones((2, 2, 2)), np.ones((0, 2, 2))], {}, "features have shape"),
-        ([[1]], [np.ones((2, 2, 2))], {"power": 0}, "power 0"),
-        ([[1]], [np.ones((2, 2, 2))], {"steps": -1}, "steps -1"),
-        ([[1]], [np.ones((2, 2, 2))], {"cells": 0}, "cells 0"),
+        ((2, 2), [(1, 2, 2, 2)], {}, r"maps have shape \(2, 2\), expected \(N, J, h, w\)"),
+        ((1, 1, 0, 2), [(1, 2, 2, 2)], {}, r"maps have shape \(1, 1, 0, 2\)"),
+        ((1, 1, 1, 1), [], {}, "no features"),
+        ((1, 1, 1, 1), [(2, 2)], {}, r"features have shape \(2, 2\), expected \(1, channels, h, w\)"),
+        ((1, 1, 1, 1), [(1, 2, 2, 2), (1, 0, 2, 2)], {}, "features have shape"),
+        ((2, 1, 1, 1), [(1, 2, 2, 2)], {}, r"expected \(2, channels, h, w\)"),
+        ((1, 1, 1, 1), [(1, 2, 2, 2)], {"power": 0}, "power 0"),
+        ((1, 1, 1, 1), [(1, 2, 2, 2)], {"steps": -1}, "steps -1"),
+        ((1, 1, 1, 1), [(1, 2, 2, 2)], {"cells": 0}, "cells 0"),
     ],
 )
-def test_bad_arguments(score_map, looks, options, message):
+def test_bad_arguments(maps, layers, options, message):
     with pytest.raises(UserError, match=message):
-        random_walk(score_map, looks, **options)
+        random_walk(torch.ones(maps), [torch.ones(layer) for layer in layers], **options)

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.ops import batched_nms
 
 from wsl.boxes import Boxes
 from wsl.errors import UserError
-from wsl.maps import non_max_suppression
+from wsl.maps import nms, non_max_suppression
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
@@ -39,6 +41,23 @@ def test_kept_is_what_no_better_kept_box_of_the_class_overlaps(seed: int, iou: f
     expected, found = boxes.select(kept), non_max_suppression(boxes, iou)
     assert found.xyxy.tolist() == expected.xyxy.tolist()
     assert (found.labels, found.scores.tolist()) == (expected.labels, expected.scores.tolist())
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 10**6), count=st.integers(0, 80), iou=st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.floats(0, 1)
+)
+def test_kept_is_what_torchvision_keeps(seed: int, count: int, iou: float) -> None:
+    """Ties of scores, empty boxes and overlaps of exactly the limit among them."""
+    rng = np.random.default_rng(seed)
+    corner = rng.integers(0, 12, (count, 2))
+    xyxy = (np.hstack([corner, corner + rng.integers(0, 12, (count, 2))]) * rng.choice([1, 0.25, 3])).astype(np.float32)
+    scores = (rng.integers(0, 9, count) / 8).astype(np.float32)
+    classes = rng.integers(0, 3, count)
+    expected = batched_nms(
+        torch.from_numpy(xyxy).double(), torch.from_numpy(scores).double(), torch.from_numpy(classes), iou
+    )
+    assert nms(xyxy, scores, iou, classes).tolist() == expected.tolist()
 
 
 def test_the_same_box_of_two_classes_stays_twice() -> None:

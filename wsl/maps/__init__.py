@@ -11,27 +11,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from wsl.maps.benchmark import benchmark_boxes, benchmark_map
-from wsl.maps.boxes import boxes_from_map
+from wsl.maps.boxes import ExtractedBoxes, boxes_from_map, extract_boxes
 from wsl.maps.overlaps import Protocol, overlaps, sweep_overlaps
 from wsl.maps.peaks import peak
-from wsl.maps.refine import random_walk
 from wsl.maps.scale import heatmap, normalise, resize_map
-from wsl.maps.suppression import non_max_suppression
+from wsl.maps.suppression import nms, non_max_suppression
 from wsl.maps.sweep import ThresholdSweep, largest_boxes, threshold_sweep
 
 if TYPE_CHECKING:
     from wsl.maps.gradient import GradientMaps, gradient_maps
+    from wsl.maps.refine import random_walk
 
 __all__ = [
+    "ExtractedBoxes",
     "GradientMaps",
     "Protocol",
     "ThresholdSweep",
     "benchmark_boxes",
     "benchmark_map",
     "boxes_from_map",
+    "extract_boxes",
     "gradient_maps",
     "heatmap",
     "largest_boxes",
+    "nms",
     "non_max_suppression",
     "normalise",
     "overlaps",
@@ -43,8 +46,15 @@ __all__ = [
 ]
 
 
+# torch takes seconds to load, and reading or drawing maps does not need it.
+_LAZY = {
+    "GradientMaps": "wsl.maps.gradient",
+    "gradient_maps": "wsl.maps.gradient",
+    "random_walk": "wsl.maps.refine",
+}
+
+
 def __getattr__(name: str) -> Any:
-    # torch takes seconds to load, and whoever only reads or draws maps does without it.
-    if name in ("GradientMaps", "gradient_maps"):
-        return getattr(importlib.import_module("wsl.maps.gradient"), name)
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'wsl.maps' has no attribute {name!r}")

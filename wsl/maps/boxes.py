@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from wsl.boxes import BoolArray, Boxes, FloatArray
+from wsl.boxes import Boxes, FloatArray
 from wsl.errors import UserError
-from wsl.maps.surface import surface_of, to_pixels
+from wsl.maps.scale import as_map, as_size
+from wsl.maps.surface import working_size
+from wsl.stopwatch import stage
 
 Rule = Literal["largest", "all", "peak"]
-Indices = npt.NDArray[np.intp]
+# The numbers that `kernels.extraction` gives them.
+RULES = {"largest": 0, "peak": 1, "all": 2}
+
+
+class ExtractedBoxes(NamedTuple):
+    """Boxes of one map as plain arrays: ``xyxy`` (n, 4) and ``scores`` (n,), both float32, highest score first."""
+
+    xyxy: FloatArray
+    scores: FloatArray
 
 
 def boxes_from_map(
@@ -26,15 +36,15 @@ def boxes_from_map(
     label: str = "",
     min_area: float = 0.001,
 ) -> Boxes:
-    """Boxes around the connected parts of a class map that exceed a fraction of its range.
+    """Boxes around the connected components of a class map above a fraction of its range.
 
     The map is resized bilinearly to the image, or to its aspect with ``resolution`` pixels on the long side when
     the image is larger (so the cost does not depend on the photograph), then normalised to [0, 1]. Foreground is
     what exceeds ``threshold``; its 8-connected components are the candidates, and a box's score is the maximum of
     the normalised map inside its component. ``rule`` picks among them:
 
-    * ``largest``: the one of most pixels (of equals the topmost, then the leftmost box, then the first in reading
-      order), as CAM does;
+    * ``largest``: the one of most pixels, as CAM does (ties go to the topmost, then the leftmost box, then the first
+      in reading order);
     * ``peak``: the one that holds the map's maximum;
     * ``all``: each that covers at least ``min_area`` of the image, highest score first.
 
@@ -54,19 +64,37 @@ def boxes_from_map(
     ([[1.0, 1.0, 3.0, 2.0]], [1.0], ('dog',))
     """
     check_rule(threshold, rule, min_area)
-    surface, size = surface_of(score_map, size, resolution)
-    parts = _parts(surface > np.float32(threshold))
-    if not len(parts.areas):
-        return Boxes.empty()
-    if rule == "peak":
-        chosen = parts.at(int(surface.argmax()))
-    elif rule == "largest":
-        chosen = parts.largest()
-    else:
-        chosen = np.flatnonzero(parts.areas >= min_area * surface.size)
-    xyxy = parts.boxes(chosen)
-    scores = parts.maxima(chosen, xyxy, surface)
-    return in_order(to_pixels(xyxy, surface, size), scores, label)
+    values = as_map(score_map)
+    size = as_size(size or (values.shape[1], values.shape[0]))
+    xyxy, scores = extract_boxes(values, size, threshold=threshold, rule=rule, min_area=min_area, resolution=resolution)
+    return Boxes(xyxy=xyxy, labels=(label,) * len(scores), scores=scores)
+
+
+def extract_boxes(
+    score_map: FloatArray,
+    size: tuple[int, int],
+    *,
+    threshold: float,
+    rule: Rule = "largest",
+    min_area: float = 0.001,
+    resolution: int = 256,
+) -> ExtractedBoxes:
+    """`boxes_from_map` for a caller with many maps: plain arrays, and arguments that are valid already.
+
+    Nearly all of its time is spent without the interpreter's lock, so threads extract boxes side by side.
+
+    Shape:
+        ``score_map`` is (h, w), float32 and C-contiguous; ``size`` is (width, height) of the image in pixels.
+
+    >>> extract_boxes(np.float32([[0, 9, 9, 0]]), (400, 100), threshold=0.5).xyxy.tolist()
+    [[100.0, 0.0, 300.0, 100.0]]
+    """
+    # Loaded here: numba takes half a second.
+    from wsl.maps.kernels.extraction import extract
+
+    with stage("upsampling"):
+        heat: Any = cv2.resize(score_map, working_size(size, resolution), interpolation=cv2.INTER_LINEAR)
+    return ExtractedBoxes(*extract(score_map, heat, threshold, RULES[rule], min_area, size))
 
 
 def check_rule(threshold: float, rule: str, min_area: float) -> None:
@@ -81,63 +109,15 @@ def check_rule(threshold: float, rule: str, min_area: float) -> None:
         raise UserError(f"threshold is {threshold}, expected a fraction of the map's range in [0, 1): try 0.2")
     if not 0 <= min_area < 1:
         raise UserError(f"min area is {min_area}, expected a fraction of the image in [0, 1)")
-    if rule not in get_args(Rule):
+    if rule not in RULES:
         raise UserError(f"box rule is {rule!r}, expected largest, all or peak")
 
 
 def in_order(xyxy: FloatArray, scores: FloatArray, label: str) -> Boxes:
-    """Boxes of one class, the highest score first, of equals the topmost, then the leftmost, then the smaller.
+    """Boxes of one class, highest score first; ties go to the topmost, then the leftmost, then the smaller box.
 
     >>> in_order(np.float32([[5, 5, 9, 9], [0, 0, 1, 1]]), np.float32([0.5, 0.5]), "dog").xyxy.tolist()
     [[0.0, 0.0, 1.0, 1.0], [5.0, 5.0, 9.0, 9.0]]
     """
     order = np.lexsort((xyxy[:, 2], xyxy[:, 3], xyxy[:, 0], xyxy[:, 1], -scores))
     return Boxes(xyxy=xyxy[order], labels=(label,) * len(order), scores=scores[order])
-
-
-class _Parts(NamedTuple):
-    """Connected components of a mask, numbered from 0; ``labels`` (h, w) counts from 1, with 0 for background."""
-
-    labels: npt.NDArray[Any]
-    areas: Indices
-
-    def at(self, pixel: int) -> Indices:
-        """The component of a foreground pixel, given by its row-major index."""
-        return np.array([int(self.labels.flat[pixel]) - 1])
-
-    def largest(self) -> Indices:
-        """The component of most pixels; of equals the topmost, then the leftmost, then the first in reading order."""
-        tied = np.flatnonzero(self.areas == self.areas.max())
-        if len(tied) == 1:
-            return tied
-        xyxy = self.boxes(tied)
-        # Whatever numbers cv2 gave them.
-        first = (self.labels[xyxy[:, 1]] == tied[:, None] + 1).argmax(axis=1)
-        return tied[np.lexsort((first, xyxy[:, 0], xyxy[:, 1]))[:1]]
-
-    def boxes(self, chosen: Indices) -> Indices:
-        """Half-open bounding rectangles in cells of the labels, (n, 4)."""
-        xywh = [cv2.boundingRect((self.labels == i + 1).view(np.uint8)) for i in chosen]
-        return np.array([(x, y, x + w, y + h) for x, y, w, h in xywh], np.intp).reshape(-1, 4)
-
-    def maxima(self, chosen: Indices, xyxy: Indices, surface: FloatArray) -> FloatArray:
-        """Highest value of ``surface``, which is nowhere below 0, inside each chosen component and its box."""
-        windows = [np.s_[y0:y1, x0:x1] for x0, y0, x1, y1 in xyxy]
-        # A product does for a mask then, at a tenth of the price of max(where=...).
-        values = [(surface[w] * (self.labels[w] == i + 1)).max() for i, w in zip(chosen, windows, strict=True)]
-        return np.array(values, np.float32)
-
-
-def _parts(mask: BoolArray) -> _Parts:
-    height, width = mask.shape
-    # An 8-connected component needs a 2x2 block for itself. Counting small labels with OpenCV, and boxing only what
-    # is asked for, takes a third of connectedComponentsWithStats' time.
-    small = ((height + 1) // 2) * ((width + 1) // 2) < 2**16
-    count, labels = cv2.connectedComponents(
-        mask.view(np.uint8), connectivity=8, ltype=cv2.CV_16U if small else cv2.CV_32S
-    )
-    if small:
-        areas = cv2.calcHist([labels], [0], None, [count], [0, count]).astype(np.intp).ravel()
-    else:
-        areas = np.bincount(labels.ravel(), minlength=count)
-    return _Parts(labels, areas[1:])

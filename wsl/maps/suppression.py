@@ -1,10 +1,11 @@
-"""Of boxes that overlap, only the best."""
+"""Non-maximum suppression: of boxes that overlap, only the best."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from wsl.boxes import Boxes
+from wsl.boxes import Boxes, FloatArray
 from wsl.errors import UserError
 
 
@@ -20,18 +21,31 @@ def non_max_suppression(boxes: Boxes, iou: float) -> Boxes:
     """
     if not 0 <= iou <= 1:
         raise UserError(f"nms iou is {iou}, expected an overlap in [0, 1]: try 0.5")
-    if len(boxes) == 0:
-        return boxes
-    # Loaded here: torch takes seconds, and whoever only reads or draws maps does without it.
-    import torch
-    from torchvision.ops import batched_nms
-
     numbers = {label: number for number, label in enumerate(dict.fromkeys(boxes.labels))}
-    keep = batched_nms(
-        # batched_nms moves the classes apart by the largest coordinate: doubles from 0 on keep that exact.
-        torch.from_numpy((boxes.xyxy - boxes.xyxy.min()).astype(np.float64)),
-        torch.from_numpy(boxes.scores.astype(np.float64)),
-        torch.tensor([numbers[label] for label in boxes.labels]),
-        iou_threshold=iou,
+    classes = np.array([numbers[label] for label in boxes.labels], np.int64)
+    return boxes.select(nms(boxes.xyxy, boxes.scores, iou, classes))
+
+
+def nms(
+    xyxy: FloatArray, scores: FloatArray, iou: float, classes: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[np.intp]:
+    """Indices of the boxes that `non_max_suppression` keeps, highest score first, for plain arrays that are valid.
+
+    Equal to ``torchvision.ops.batched_nms`` in double precision: a box is dropped when its IoU with a kept box of its
+    class is above ``iou``, and ties of scores go to the first box.
+
+    Shape:
+        ``xyxy`` is (n, 4), ``scores`` (n,), ``classes`` (n,) numbers, all the same when not given.
+
+    >>> nms(np.float32([[0, 0, 9, 10], [0, 0, 10, 10]]), np.float32([0.6, 0.9]), 0.5).tolist()
+    [1]
+    """
+    # Loaded here: numba takes half a second.
+    from wsl.maps.kernels.suppression import kept
+
+    return kept(
+        np.ascontiguousarray(xyxy, np.float64),
+        np.ascontiguousarray(scores),
+        np.zeros(len(scores), np.int64) if classes is None else np.ascontiguousarray(classes, np.int64),
+        float(iou),
     )
-    return boxes.select(keep.numpy())

@@ -29,12 +29,23 @@ def surface_of(
     """
     values = as_map(score_map)
     size = as_size(size or (values.shape[1], values.shape[0]))
+    with stage("upsampling"):
+        return heatmap(values, working_size(size, resolution)), size
+
+
+def working_size(size: tuple[int, int], resolution: int) -> tuple[int, int]:
+    """The size (width, height) to resize a map to: the image's, or ``resolution`` on the long side when it is less.
+
+    Raises:
+        UserError: the resolution is not positive.
+
+    >>> working_size((400, 200), 4), working_size((4, 2), 256)
+    ((4, 2), (4, 2))
+    """
     if resolution < 1:
         raise UserError(f"resolution is {resolution}, expected the long side of the resized map in pixels: try 256")
     shrink = min(1.0, resolution / max(size))
-    width, height = (max(1, round(side * shrink)) for side in size)
-    with stage("upsampling"):
-        return heatmap(values, (width, height)), size
+    return max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))
 
 
 def to_pixels(xyxy: npt.NDArray[Any], surface: FloatArray, size: tuple[int, int]) -> FloatArray:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.boxes import FloatArray
-from wsl.maps.tree.compiled import compiled
+from wsl.maps.compiled import compiled
 from wsl.maps.tree.rings import SHAPES_HOLE, SHAPES_PART, Rings
 
 Levels = npt.NDArray[Any]

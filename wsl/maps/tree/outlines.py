@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wsl.maps.tree.compiled import compiled
+from wsl.maps.compiled import compiled
 
 Integers = npt.NDArray[np.int64]
 Levels = npt.NDArray[Any]

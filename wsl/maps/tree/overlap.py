@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from wsl.maps.tree.compiled import compiled
+from wsl.maps.compiled import compiled
 from wsl.maps.tree.parts import FIRST, LAST, SINCE, UNTIL, X0, X1, Records
 
 Doubles = npt.NDArray[np.float64]

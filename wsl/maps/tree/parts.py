@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from wsl.maps.tree.compiled import compiled
+from wsl.maps.compiled import compiled
 from wsl.maps.tree.rings import (
     AREA_OF,
     BEGINS,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wsl.maps.tree.compiled import compiled
+from wsl.maps.compiled import compiled
 
 Rings = npt.NDArray[np.uint8]
 Place = tuple[int, int]

@@ -11,14 +11,15 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function over arrays and numbers with numba.
+    """Compile a function over arrays and numbers with numba; a division by zero is infinite or NaN, as NumPy's.
 
     >>> @compiled
     ... def last(values):
     ...     return values[len(values) - 1]
     """
+    # The check for a division by zero would keep loops from being vectorised.
     try:
-        return cast(Function, numba.njit(nogil=True, cache=True)(function))
+        return cast(Function, numba.njit(nogil=True, error_model="numpy", cache=True)(function))
     except RuntimeError:
         # Neither the package's folder nor the user's can be written, or the source is no file: compile each time.
-        return cast(Function, numba.njit(nogil=True)(function))
+        return cast(Function, numba.njit(nogil=True, error_model="numpy")(function))

@@ -1,0 +1,255 @@
+"""Boxes of one map in one compiled call: normalise, threshold, label the components, choose and measure them.
+
+Foreground is stored as runs, the horizontal stretches of foreground pixels; components are unions of runs.
+
+Source: He, Chao & Suzuki, A Run-Based Two-Scan Labeling Algorithm, IEEE Transactions on Image Processing 2008.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.boxes import FloatArray
+from wsl.maps.compiled import compiled
+
+Integers = npt.NDArray[np.int32]
+Table = npt.NDArray[np.int64]
+
+LARGEST, PEAK, ALL = range(3)
+X0, Y0, X1, Y1, AREA = range(5)
+START, END, ROW, LABEL = range(4)
+EMPTY, FULL = np.uint64(0), np.uint64(0x0101010101010101)
+
+
+@compiled
+def extract(
+    cells: FloatArray, heat: FloatArray, threshold: float, rule: int, min_area: float, size: tuple[int, int]
+) -> tuple[FloatArray, FloatArray]:
+    """Boxes (n, 4) in pixels of an image of ``size`` (width, height) and their scores (n,), highest score first.
+
+    ``heat`` is ``cells`` resized to the resolution to work in; it is overwritten.
+
+    Shape:
+        ``cells`` is (h, w), ``heat`` (H, W), ``rule`` one of the numbers above; the other arguments as for
+        `boxes_from_map`.
+    """
+    lowest, highest, finite = extremes(cells)
+    if not finite or lowest == highest:
+        return np.empty((0, 4), np.float32), np.empty(0, np.float32)
+    lowest, highest, finite = extremes(heat)
+    span = highest - lowest
+    if not finite or not 0 < span < np.inf:
+        return np.empty((0, 4), np.float32), np.empty(0, np.float32)
+    runs = runs_of(normalise_and_cut(heat, lowest, span, np.float32(threshold)))
+    components = number_components(runs)
+    if rule == LARGEST:
+        chosen = largest(components)
+    elif rule == PEAK:
+        chosen = holding_peak(heat, runs)
+    else:
+        chosen = np.flatnonzero(components[:, AREA] >= min_area * heat.size)
+    scores = maxima(heat, runs, chosen, len(components))
+    boxes = in_pixels(components[chosen], heat.shape, size)
+    order = ranking(boxes, scores)
+    return boxes[order], scores[order]
+
+
+@compiled
+def extremes(values: FloatArray) -> tuple[Any, Any, bool]:
+    """The lowest and the highest value, and whether all values are finite."""
+    height, width = values.shape
+    # A minimum for each column, because a loop with a single minimum is not vectorised.
+    low, high, residue = values[0].copy(), values[0].copy(), np.zeros(width, np.float32)
+    for y in range(height):
+        for x in range(width):
+            value = values[y, x]
+            low[x] = value if value < low[x] else low[x]
+            high[x] = value if value > high[x] else high[x]
+            residue[x] += value - value
+    lowest, highest, finite = low[0], high[0], True
+    for x in range(width):
+        lowest, highest = min(lowest, low[x]), max(highest, high[x])
+        finite &= residue[x] == 0
+    return lowest, highest, finite
+
+
+@compiled
+def normalise_and_cut(heat: FloatArray, low: Any, span: Any, threshold: Any) -> npt.NDArray[np.uint8]:
+    """Stretch ``heat`` to [0, 1] in place; the result is 1 where it exceeds the threshold, its rows padded by 0.
+
+    Shape:
+        ``heat`` is (H, W); the result is (H, W + 1 or more), a multiple of 8 columns.
+    """
+    height, width = heat.shape
+    mask = np.zeros((height, (width + 8) // 8 * 8), np.uint8)
+    for y in range(height):
+        for x in range(width):
+            value = (heat[y, x] - low) / span
+            heat[y, x] = value
+            mask[y, x] = value > threshold
+    return mask
+
+
+@compiled
+def runs_of(mask: npt.NDArray[np.uint8]) -> Integers:
+    """Runs in reading order: first column, column after the last, row, and a run of the same component before it.
+
+    Shape:
+        ``mask`` is as `normalise_and_cut` returns it; the result is (n, 4). The first run of a component names itself.
+    """
+    height, width = mask.shape
+    words = mask.view(np.uint64)
+    runs = np.empty((height * (width // 2), 4), np.int32)
+    count, above, last_above = 0, 0, 0
+    for y in range(height):
+        first, inside = count, False
+        for word in range(width // 8):
+            # Most words lie within the foreground or the background.
+            if words[y, word] == (FULL if inside else EMPTY):
+                continue
+            for x in range(8 * word, 8 * word + 8):
+                if (mask[y, x] == 1) != inside:
+                    if inside:
+                        runs[count, END] = x
+                        count += 1
+                    else:
+                        runs[count, START], runs[count, ROW], runs[count, LABEL] = x, y, count
+                    inside = not inside
+        for run in range(first, count):
+            while above < last_above and runs[above, END] < runs[run, START]:
+                above += 1
+            touching = above
+            while touching < last_above and runs[touching, START] <= runs[run, END]:
+                unite(runs, touching, run)
+                touching += 1
+        above, last_above = first, count
+    return runs[:count]
+
+
+@compiled
+def unite(runs: Integers, one: int, other: int) -> None:
+    """Make one component of two runs' components; the first run of both represents it."""
+    one, other = root_of(runs, one), root_of(runs, other)
+    runs[max(one, other), LABEL] = min(one, other)
+
+
+@compiled
+def root_of(runs: Integers, run: int) -> int:
+    """The run that represents a run's component."""
+    while runs[run, LABEL] != run:
+        runs[run, LABEL] = runs[runs[run, LABEL], LABEL]
+        run = runs[run, LABEL]
+    return run
+
+
+@compiled
+def number_components(runs: Integers) -> Table:
+    """Number the components in the order of their first runs, label the runs so, and measure the components.
+
+    Shape:
+        ``runs`` is (n, 4); the result is (components, 5): half-open box and number of pixels.
+    """
+    table, count = np.empty((len(runs), 5), np.int64), 0
+    for i in range(len(runs)):
+        start, end, row, before = runs[i]
+        if before == i:
+            number = count
+            count += 1
+            table[number, X0], table[number, Y0], table[number, X1], table[number, AREA] = start, row, end, 0
+        else:
+            # A run names a run before it, which has its number already.
+            number = runs[before, LABEL]
+        runs[i, LABEL] = number
+        table[number, X0], table[number, X1] = min(table[number, X0], start), max(table[number, X1], end)
+        table[number, Y1] = row + 1
+        table[number, AREA] += end - start
+    return table[:count].copy()
+
+
+@compiled
+def largest(components: Table) -> npt.NDArray[np.intp]:
+    """The component of most pixels; ties go to the topmost, then the leftmost box, then the first component."""
+    best = 0
+    for i in range(1, len(components)):
+        area, most = components[i, AREA], components[best, AREA]
+        # Of two components the one with the higher number never begins in a higher row.
+        level = area == most and components[i, Y0] == components[best, Y0]
+        if area > most or (level and components[i, X0] < components[best, X0]):
+            best = i
+    return np.arange(best, min(best + 1, len(components)))
+
+
+@compiled
+def holding_peak(heat: FloatArray, runs: Integers) -> npt.NDArray[np.intp]:
+    """The component of the first pixel, in reading order, that has the maximum, which is 1."""
+    for start, end, row, label in runs:
+        for value in heat[row, start:end]:
+            if value == 1:
+                return np.array([label], np.intp)
+    return np.empty(0, np.intp)
+
+
+@compiled
+def maxima(heat: FloatArray, runs: Integers, chosen: npt.NDArray[np.intp], count: int) -> FloatArray:
+    """The highest value of ``heat`` inside each chosen component, of ``count`` components.
+
+    Shape:
+        ``chosen`` is (n,); the result is (n,).
+    """
+    place = np.full(count, -1, np.int64)
+    place[chosen] = np.arange(len(chosen))
+    # Floats that are not negative sort as their bits do, and a loop over the maximum of integers is vectorised.
+    bits, tops = heat.view(np.int32), np.zeros(len(chosen), np.int32)
+    for start, end, row, label in runs:
+        if place[label] >= 0:
+            stretch, top = bits[row, start:end], tops[place[label]]
+            for x in range(len(stretch)):
+                top = max(top, stretch[x])
+            tops[place[label]] = top
+    return tops.view(np.float32)
+
+
+@compiled
+def in_pixels(components: Table, shape: tuple[int, int], size: tuple[int, int]) -> FloatArray:
+    """Boxes of components, scaled from a map of ``shape`` (h, w) to an image of ``size`` (width, height)."""
+    boxes = np.empty((len(components), 4), np.float32)
+    for i in range(len(components)):
+        for side in range(4):
+            boxes[i, side] = components[i, side] * size[side % 2] / shape[1 - side % 2]
+    return boxes
+
+
+@compiled
+def ranking(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.intp]:
+    """The order by score, the highest first; ties go to the topmost, then the leftmost, then the smaller box."""
+    count = len(scores)
+    order, merged = np.arange(count), np.empty(count, np.intp)
+    half = 1
+    while half < count:
+        for begin in range(0, count, 2 * half):
+            middle, end = min(begin + half, count), min(begin + 2 * half, count)
+            i, j = begin, middle
+            for place in range(begin, end):
+                if i < middle and (j == end or not precedes(boxes, scores, order[j], order[i])):
+                    merged[place] = order[i]
+                    i += 1
+                else:
+                    merged[place] = order[j]
+                    j += 1
+        order, merged = merged, order
+        half *= 2
+    return order
+
+
+@compiled
+def precedes(boxes: FloatArray, scores: FloatArray, one: int, other: int) -> bool:
+    """Whether a box ranks strictly before another."""
+    if scores[one] != scores[other]:
+        return bool(scores[one] > scores[other])
+    for side in (Y0, X0, Y1, X1):
+        if boxes[one, side] != boxes[other, side]:
+            return bool(boxes[one, side] < boxes[other, side])
+    return False
