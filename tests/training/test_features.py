@@ -86,11 +86,11 @@ def test_an_interrupted_computation_leaves_nothing_behind(samples, tmp_path, mon
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return len(args[0].index)
+        return (), 0
 
     monkeypatch.setattr(module, "_BATCH", 4)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_count", interrupted)
+        patch.setattr(module, "report_skipped", interrupted)
         with pytest.raises(KeyboardInterrupt):
             cache(tmp_path, Counting().model).features(samples, mirrored=False)
     assert list((tmp_path / "cache").iterdir()) == []

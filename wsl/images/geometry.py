@@ -149,6 +149,15 @@ class Geometry:
             maps = rows.on(maps.device) @ maps
         return maps if columns is None else maps @ columns.on(maps.device).T
 
+    def crop_pixels(self, images: torch.Tensor) -> torch.Tensor:
+        """The part of images of the whole canvas that covers the image, to the nearest pixel.
+
+        Shape:
+            (..., H, W) to (..., h, w), a view.
+        """
+        x0, y0, x1, y1 = (round(edge) for edge in self.content)
+        return images[..., y0:y1, x0:x1]
+
     def _resampling(
         self, shape: Sequence[int], grid: tuple[float, float] | None
     ) -> tuple[_Matrix | None, _Matrix | None]:

@@ -39,13 +39,18 @@ class Normalise:
         """
         if batch.ndim != 4 or batch.shape[-1] != 3 or batch.dtype not in (torch.uint8, np.uint8):
             raise UserError(f"a batch of shape {tuple(batch.shape)}, {batch.dtype}: expected (N, H, W, 3) uint8")
-        pixels = (
-            batch if isinstance(batch, torch.Tensor) else torch.from_numpy(np.require(batch, requirements=["C", "W"]))
-        )
+        if not isinstance(batch, torch.Tensor):
+            batch = torch.from_numpy(np.require(batch, requirements=["C", "W"]))
+        pixels = batch
         if self.device.type == "cuda" and pixels.device.type == "cpu":
             pixels = pixels.pin_memory()
         x = pixels.contiguous().to(self.device, non_blocking=True).to(torch.float32)
         return x.sub_(self._mean).div_(self._std).permute(0, 3, 1, 2)  # channels-last without moving a byte
+
+    def invert(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalised images (N, 3, H, W) as RGB in [0, 1]."""
+        shape = (-1, 1, 1)
+        return images.mul(self._std.view(shape) / 255).add_(self._mean.view(shape) / 255)
 
     def planes(self, batch: torch.Tensor) -> torch.Tensor:
         """A batch that is on the device already, one plane a channel.

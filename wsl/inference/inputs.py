@@ -72,14 +72,15 @@ def expand(sources: Any) -> Iterator[ImageLike | Source]:
     >>> list(expand([b"...", "a.jpg"]))
     [b'...', 'a.jpg']
     """
-    if isinstance(sources, (str, os.PathLike)):
+    given: Any = sources
+    if isinstance(given, (str, os.PathLike)):
         # Looked for now, so that a wrong name is an error before anything runs.
-        return iter(find_images([os.fspath(sources)]))
-    if isinstance(sources, (bytes, bytearray, memoryview, Source)) or getattr(sources, "ndim", 4) == 3:
-        return iter([sources])  # one image, which could be iterated, too
-    if not isinstance(sources, Iterable) or hasattr(sources, "mode"):  # a Pillow image or an open file
-        return iter([sources])
-    return _expand(sources)
+        return iter(find_images([os.fspath(given)]))
+    # One image, though it could be iterated, too; a Pillow image and an open file have a mode.
+    single = isinstance(given, (bytes, bytearray, memoryview, Source)) or hasattr(given, "mode")
+    if single or getattr(given, "ndim", 4) == 3 or not isinstance(given, Iterable):
+        return iter([given])
+    return _expand(given)
 
 
 def _expand(sources: Iterable[Any]) -> Iterator[Any]:

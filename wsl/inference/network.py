@@ -17,6 +17,7 @@ from wsl.images.cuda import decode_and_fit
 from wsl.images.geometry import Geometry
 from wsl.images.tensors import Normalise
 from wsl.inference.inputs import Input
+from wsl.maps.refine import REFINEMENTS
 from wsl.models import Model
 
 log = logging.getLogger("wsl")
@@ -85,18 +86,15 @@ class Network:
         self.device, self.choice, self.preprocessing = device, choice, preprocessing
         self._grid, self._taps = model.grid, model.taps
         self._index = {name: number for number, name in enumerate(model.classes)}
-        self._refine = None
-        if refine != "none":
-            from wsl.maps.refine import REFINEMENTS
-
-            self._refine = REFINEMENTS[refine]
+        self._refine = None if refine == "none" else REFINEMENTS[refine]
         self._run = model.for_inference(device, dtype)
         self._normalise = Normalise(preprocessing, device)
 
     @torch.inference_mode()
     def launch(self, inputs: Sequence[Input]) -> Launched:
         """Queue a batch; on CUDA nothing here waits for the device unless every class above a score is wanted."""
-        output = self._run(self._images(inputs), taps=self._refine is not None)
+        images = self._images(inputs)
+        output = self._run(images, taps=self._refine is not None)
         probabilities = self._run.probabilities(output.scores)
         chosen = self._choose(probabilities, inputs)
         groups: list[_Group] = []
@@ -104,7 +102,7 @@ class Network:
             maps = output.maps_of(chosen.clamp(min=0).to(self.device)).float()
             layers = [layer.float() for layer in output.taps]
             with torch.autocast(self.device.type, enabled=False):
-                groups = [self._read(rows, maps, layers, inputs[rows[0]].geometry) for rows in _alike(inputs)]
+                groups = [self._read(rows, images, maps, layers, inputs[rows[0]].geometry) for rows in _alike(inputs)]
         launched = Launched(_to_host(probabilities), _to_host(chosen), groups, None)
         if self.device.type != "cuda":
             return launched
@@ -179,15 +177,23 @@ class Network:
         values, order = values[:, :most], order[:, :most]
         return torch.where(values >= choice.score_threshold, order, -1)
 
-    def _read(self, rows: list[int], maps: torch.Tensor, layers: Sequence[torch.Tensor], geometry: Geometry) -> _Group:
+    def _read(
+        self,
+        rows: list[int],
+        images: torch.Tensor,
+        maps: torch.Tensor,
+        layers: Sequence[torch.Tensor],
+        geometry: Geometry,
+    ) -> _Group:
         """Crop the maps of images that lie alike to the images, refine them, and send them to the host."""
         if len(rows) != len(maps):
-            maps, layers = maps[rows], [layer[rows] for layer in layers]
+            images, maps, layers = images[rows], maps[rows], [layer[rows] for layer in layers]
         raw = geometry.crop_tensor(maps, self._grid)
         if self._refine is None:
             return _Group(rows, _to_host(raw), None)
         features = [geometry.crop_tensor(layer, tap.grid) for layer, tap in zip(layers, self._taps, strict=True)]
-        return _Group(rows, _to_host(raw), _to_host(self._refine(raw, features)))
+        image = self._normalise.invert(geometry.crop_pixels(images))
+        return _Group(rows, _to_host(raw), _to_host(self._refine(raw, image, features)))
 
 
 def _alike(inputs: Sequence[Input]) -> list[list[int]]:

@@ -295,8 +295,10 @@ class Predictor:
         results: list[Localization | BadImageError] = []
         for batch, queued in launched:
             outputs = iter(() if queued is None else self._network.collect(queued))
-            for image in batch:
-                results.append(image if isinstance(image, BadImageError) else self._reader.read(image, next(outputs)))
+            results += [
+                image if isinstance(image, BadImageError) else self._reader.read(image, next(outputs))
+                for image in batch
+            ]
         return results
 
     def _check(self, names: Sequence[str]) -> Sequence[str]:

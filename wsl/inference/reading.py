@@ -10,7 +10,8 @@ from wsl.boxes import Boxes, FloatArray
 from wsl.config import BoxConfig
 from wsl.inference.inputs import Input
 from wsl.inference.network import Output
-from wsl.maps import boxes_from_map, non_max_suppression, peak
+from wsl.maps import ExtractedBoxes, extract_boxes, nms, peak
+from wsl.maps.scale import as_map
 from wsl.results import Localization
 
 # Of a thousand classes nobody reads the last nine hundred, and writing them would take longer than finding them.
@@ -34,11 +35,9 @@ class Reader:
         best = np.argsort(-probabilities, kind="stable")[: self._max_scores]
         boxes = Boxes.empty()
         if self._boxes is not None:
-            parts = [
-                boxes_of_class(one, label, float(probabilities[number]), size, self._boxes)
-                for one, label, number in zip(maps, labels, output.classes, strict=True)
-            ]
-            boxes = Boxes.concatenate(parts)
+            scores = probabilities[output.classes].tolist()
+            parts = [_extract(one, score, size, self._boxes) for one, score in zip(maps, scores, strict=True)]
+            boxes = _boxes(labels, parts)
         return Localization(
             path=image.path,
             id=image.id,
@@ -62,12 +61,24 @@ def boxes_of_class(
     >>> boxes.labels, boxes.scores.tolist()
     (('dog',), [0.5])
     """
-    rule = settings.settled()
+    return _boxes([label], [_extract(as_map(score_map), score, size, settings.settled())])
+
+
+def _extract(score_map: FloatArray, score: float, size: tuple[int, int], rule: BoxConfig) -> ExtractedBoxes:
     assert rule.threshold is not None
     assert rule.box_rule is not None
-    found = boxes_from_map(
-        score_map, threshold=rule.threshold, rule=rule.box_rule, size=size, label=label, min_area=rule.min_area
+    xyxy, heights = extract_boxes(score_map, size, threshold=rule.threshold, rule=rule.box_rule, min_area=rule.min_area)
+    if len(heights) > 1:
+        kept = nms(xyxy, heights, rule.nms_iou)
+        xyxy, heights = xyxy[kept], heights[kept]
+    return ExtractedBoxes(xyxy, heights * np.float32(score))
+
+
+def _boxes(labels: Sequence[str], parts: Sequence[ExtractedBoxes]) -> Boxes:
+    if not parts:
+        return Boxes.empty()
+    return Boxes(
+        xyxy=np.concatenate([part.xyxy for part in parts]),
+        labels=tuple(label for label, part in zip(labels, parts, strict=True) for _ in part.scores),
+        scores=np.concatenate([part.scores for part in parts]),
     )
-    if len(found) > 1:
-        found = non_max_suppression(found, rule.nms_iou)
-    return Boxes(xyxy=found.xyxy, labels=found.labels, scores=found.scores * np.float32(score))

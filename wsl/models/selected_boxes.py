@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsl import config
-from wsl.config import BoxRule, Refine
+from wsl.config import BoxRule
 from wsl.errors import UserError
 from wsl.files import write_text
 from wsl.models.checkpoint import FILE_NAME as MODEL_FILE
@@ -33,7 +33,7 @@ class SelectedBoxes:
     iou: float
     accuracy: float
     pairs: int
-    refine: Refine = "none"
+    refine: str = "none"
     model: str = ""
 
 
@@ -44,7 +44,7 @@ def save_selected(selected: SelectedBoxes, folder: Path) -> Path:
     return path
 
 
-def load_selected(weights: str | Path, refine: Refine = "none") -> SelectedBoxes | None:
+def load_selected(weights: str | Path, refine: str = "none") -> SelectedBoxes | None:
     """What was selected for a run (its folder, or the checkpoint in it); None when nothing was.
 
     A run that was trained again since has another model, and maps refined otherwise have other heights, so what was

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-from wsl.config import BoxConfig, EvaluateConfig, Refine
+from wsl.config import BoxConfig, EvaluateConfig
 from wsl.config.shared import DEFAULT_THRESHOLDS
 from wsl.data import read_samples
 from wsl.errors import UserError
@@ -20,7 +20,7 @@ from wsl.verbs.findings import Findings
 log = logging.getLogger("wsl")
 
 
-def settle_boxes(boxes: BoxConfig, weights: str, refine: Refine = "none") -> tuple[BoxConfig, BoxOrigin]:
+def settle_boxes(boxes: BoxConfig, weights: str, refine: str = "none") -> tuple[BoxConfig, BoxOrigin]:
     """The settings with what was left open filled in, and where threshold and rule come from.
 
     >>> str(settle_boxes(BoxConfig(threshold=0.4), "resnet50")[1])
@@ -57,7 +57,7 @@ def choose_boxes(config: EvaluateConfig, findings: Findings, samples: SampleSet)
         )
         return boxes, origin
     if config.weights is not None:
-        return settle_boxes(config.boxes, config.weights, config.refine)
+        return settle_boxes(config.boxes, config.weights, findings.refine)
     if config.boxes != BoxConfig():
         boxes = config.boxes.settled()
         whose = "the default" if config.boxes.threshold is None else "given"
@@ -99,7 +99,7 @@ def _select(
         iou=choice.iou_threshold,
         accuracy=best.accuracy,
         pairs=best.pairs,
-        refine=config.refine,
+        refine=findings.refine,
     )
     return selected, {type(metric).__name__: best_thresholds(metric) for metric in max_boxes if metric.trials.sum()}
 

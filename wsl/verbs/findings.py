@@ -7,7 +7,9 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from wsl.boxes import Boxes
 from wsl.config import BoxConfig, EvaluateConfig, PickConfig
@@ -22,7 +24,7 @@ from wsl.formats import (
     read_voc_results,
 )
 from wsl.inference import Errors, Predictor, boxes_of_class
-from wsl.models import Localizer, OnnxLocalizer, open_model
+from wsl.models import Model, open_model, resolve_refine
 from wsl.results import BoxOrigin, Localization
 from wsl.samples import Sample, SampleSet
 
@@ -39,7 +41,6 @@ class Findings:
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config
         self.rules: Counter[str] = Counter()
-        self._model: Localizer | OnnxLocalizer | None = None
         self.kind: str = "model"
         if config.predictions is not None:
             wanted = config.predictions_format
@@ -55,6 +56,17 @@ class Findings:
             return BoxOrigin(threshold=boxes.threshold, box_rule=boxes.box_rule, origin="the default")
         assert self.config.predictions is not None
         return _recorded(find_localizations(self.config.predictions).parent / "localize.json")
+
+    @cached_property
+    def model(self) -> Model:
+        """The model of ``--weights``."""
+        assert self.config.weights is not None
+        return open_model(self.config.weights, self.config.local_weights)
+
+    @property
+    def refine(self) -> Literal["none", "affinity"]:
+        """How the model's maps are refined; nothing refines those that were read."""
+        return "none" if self.config.weights is None else resolve_refine(self.config.refine, self.model)
 
     @property
     def stage(self) -> str:
@@ -101,21 +113,18 @@ class Findings:
 
     def _computed(self, samples: SampleSet, boxes: BoxConfig | None) -> Pairs:
         """The model's localizations of every class in every image of the split."""
-        config = self.config
-        assert config.weights is not None
-        if self._model is None:
-            self._model = open_model(config.weights, config.local_weights)
-        missing = sorted(set(samples.classes) - set(self._model.classes))
+        config, model = self.config, self.model
+        missing = sorted(set(samples.classes) - set(model.classes))
         if missing:
             raise UserError(
                 f"{config.weights} does not know the class {missing[0]!r} of the annotations ({len(missing)} of "
                 f"{len(samples.classes)} are unknown to it): expected a model trained on these classes"
             )
         predictor = Predictor.from_configs(
-            self._model,
+            model,
             pick=PickConfig(classes=samples.classes),
             boxes=boxes or config.boxes,
-            refine=config.refine,
+            refine=self.refine,
             runtime=config.runtime,
             batch_size=config.batch_size,
             image_size=config.image_size,
