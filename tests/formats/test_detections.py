@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from wsl.errors import UserError
 from wsl.formats import detect_predictions, read_coco_results, read_voc_results
-from wsl.samples import Sample
+from wsl.samples import Sample, SampleSet
 
-SAMPLES = [Sample(path=f"{name}.jpg", labels=["dog"], size=(40, 30)) for name in "ab"]
-IMAGES, CATEGORIES = {1: "a", 2: "b"}, {18: "dog", 17: "cat"}
+SAMPLES = SampleSet(
+    classes=["cat", "dog"], samples=[Sample(path=f"{name}.jpg", labels=["dog"], size=(40, 30)) for name in "ab"]
+)
+IMAGES, CATEGORIES = {1: "a.jpg", 2: "b.jpg"}, {18: "dog", 17: "cat"}
 DOG = {"image_id": 1, "category_id": 18, "bbox": [1, 2, 10, 20], "score": 0.5}
 
 
@@ -29,7 +31,7 @@ def read_voc(folder, rules=None, split="val", **files):
     for label, text in files.items():
         (folder / f"comp4_det_val_{label}.txt").write_text(text, encoding="utf-8")
     rules = Counter() if rules is None else rules
-    return [found for found, _ in read_voc_results(folder, split, SAMPLES, ["cat", "dog"], rules)]
+    return [found for found, _ in read_voc_results(folder, split, SAMPLES, rules)]
 
 
 def test_coco_results(tmp_path):
@@ -114,7 +116,7 @@ def test_devkit_files_and_what_they_lack(tmp_path):
         "classes without a file of detections: none found": 1,
         "boxes that reach outside their image: kept as they are": 1,
     }
-    only = read_voc_results(tmp_path / "comp4_det_val_dog.txt", "val", SAMPLES, ["dog"], Counter())
+    only = read_voc_results(tmp_path / "comp4_det_val_dog.txt", "val", SAMPLES, Counter())
     assert len(next(only)[0].boxes) == 1
 
 

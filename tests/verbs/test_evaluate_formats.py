@@ -33,14 +33,14 @@ def found(run, photos, tmp_path_factory):
 @pytest.fixture(scope="module")
 def lists(world, tmp_path_factory):
     """The images of one class, as the benchmark's metadata lists."""
-    folder = tmp_path_factory.mktemp("metadata") / "val"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("metadata") / "things" / "val"
+    folder.mkdir(parents=True)
     classes = ["blue", "red"]
     (folder.parent / "classes.txt").write_text("\n".join(classes), encoding="utf-8")
     texts = defaultdict(str)
     for sample in read_voc(world, "val").samples:
         if len(sample.labels) == 1:
-            name = f"deep/{sample.path.name}"
+            name = f"JPEGImages/{sample.path.name}"
             texts["image_ids"] += f"{name}\n"
             texts["class_labels"] += f"{name},{classes.index(sample.labels[0])}\n"
             texts["image_sizes"] += f"{name},{sample.size[0]},{sample.size[1]}\n"
@@ -55,11 +55,11 @@ def lists(world, tmp_path_factory):
 def score_maps(found, tmp_path_factory):
     """The maps of the one class in an image as the benchmark stores them: 224x224 doubles in [0, 1]."""
     folder = tmp_path_factory.mktemp("maps")
-    (folder / "deep").mkdir()
+    (folder / "JPEGImages").mkdir()
     for one in read_localizations(found):
         label = max(one.scores, key=one.scores.get)
         score_map = heatmap(one.maps[label], (224, 224)).astype(np.float64)
-        np.save(folder / "deep" / f"{one.path.name}.npy", score_map)
+        np.save(folder / "JPEGImages" / f"{one.path.name}.npy", score_map)
     return folder
 
 
@@ -271,7 +271,7 @@ def test_maps_of_images_in_no_list_are_a_user_s_mistake(lists, tmp_path):
 
 
 def test_maps_of_nothing_but_nan_are_misses_and_counted(lists, tmp_path):
-    folder = tmp_path / "maps" / "deep"
+    folder = tmp_path / "maps" / "JPEGImages"
     folder.mkdir(parents=True)
     names = (lists / "val" / "image_ids.txt").read_text(encoding="utf-8").split()
     for i, name in enumerate(names):

@@ -28,8 +28,8 @@ def gallery_item(found: Localization, sample: Sample | None, rule: BoxConfig) ->
     ``outcome`` is "right" or the kind of failure (`wsl.metrics.failures`) of a class that is annotated, "not in the
     image" for one that is localized beside it, and None where nobody annotated boxes.
     """
-    truths = Boxes.empty() if sample is None or sample.boxes is None else sample.boxes
-    judged = {} if sample is None or sample.boxes is None else failures(found, sample)
+    truths = None if sample is None else sample.boxes
+    judged = {} if sample is None or truths is None else failures(found, sample)
     maps = found.maps or {}
     labels = dict.fromkeys([*maps, *found.points, *found.boxes.labels, *judged])
     ordered = sorted(labels, key=lambda label: -found.scores.get(label, 0.0))
@@ -38,11 +38,8 @@ def gallery_item(found: Localization, sample: Sample | None, rule: BoxConfig) ->
         "path": found.path.as_posix(),
         "width": found.size[0],
         "height": found.size[1],
-        "classes": [_entry(found, label, truths, judged, annotated=bool(sample), rule=rule) for label in ordered],
-        "truths": [
-            {"label": label, "xyxy": _rounded(xyxy), "difficult": bool(hard)}
-            for label, xyxy, hard in zip(truths.labels, truths.xyxy.tolist(), truths.difficult, strict=True)
-        ],
+        "classes": [_entry(found, label, truths, judged, rule) for label in ordered],
+        "truths": [] if truths is None else _annotated(truths),
     }
 
 
@@ -62,10 +59,17 @@ def encode_picture(image: UInt8Array, side: int, quality: int) -> str:
     return base64.b64encode(data.tobytes()).decode("ascii")
 
 
+def _annotated(boxes: Boxes) -> list[dict[str, Any]]:
+    return [
+        {"label": label, "xyxy": _rounded(xyxy), "difficult": bool(hard)}
+        for label, xyxy, hard in zip(boxes.labels, boxes.xyxy.tolist(), boxes.difficult, strict=True)
+    ]
+
+
 def _entry(
-    found: Localization, label: str, truths: Boxes, judged: dict[str, Any], *, annotated: bool, rule: BoxConfig
+    found: Localization, label: str, truths: Boxes | None, judged: dict[str, Any], rule: BoxConfig
 ) -> dict[str, Any]:
-    boxes, instances = found.boxes.of(label), truths.of(label)
+    boxes, instances = found.boxes.of(label), (truths or Boxes.empty()).of(label)
     point = found.points.get(label)
     score_map = (found.maps or {}).get(label)
     settled = rule.settled()
@@ -75,7 +79,7 @@ def _entry(
         best = boxes.best(label)
         iou = 0.0 if best is None else float(best_iou(best, instances.xyxy)[0])
     outcome = None
-    if annotated:
+    if truths is not None:
         outcome = (judged[label] or "right") if label in judged else "not in the image"
     return {
         "label": label,

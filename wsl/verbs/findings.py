@@ -24,7 +24,7 @@ from wsl.formats import (
 from wsl.models import Localizer, OnnxLocalizer, open_model
 from wsl.predict import Predictor, boxes_of_class
 from wsl.results import BoxOrigin, Localization
-from wsl.samples import Sample, SampleSet
+from wsl.samples import Sample, SampleIndex, SampleSet
 
 log = logging.getLogger("wsl")
 Pairs = Iterator[tuple[Localization, Sample]]
@@ -73,9 +73,9 @@ class Findings:
             pairs = _stored(self._place(), samples, split, self.rules)
         elif self.kind == "maps":
             side = 224 if self.config.protocol == "wsolevaluation" else None
-            pairs, boxes = read_score_maps(self._place(), samples.samples, self.rules, side=side), boxes or BoxConfig()
+            pairs, boxes = read_score_maps(self._place(), samples, self.rules, side=side), boxes or BoxConfig()
         elif self.kind == "voc":
-            pairs = read_voc_results(self._place(), split, samples.samples, samples.classes, self.rules)
+            pairs = read_voc_results(self._place(), split, samples, self.rules)
         else:
             pairs = self._coco(samples, split)
         if boxes is None:
@@ -97,7 +97,7 @@ class Findings:
                 f"and not {layout}"
             )
         images, categories = coco_numbers(data.data, split)
-        return read_coco_results(self._place(), samples.samples, images, categories, self.rules)
+        return read_coco_results(self._place(), samples, images, categories, self.rules)
 
     def _computed(self, samples: SampleSet, boxes: BoxConfig | None) -> Pairs:
         """The model's localizations of every class in every image of the split."""
@@ -120,49 +120,37 @@ class Findings:
             batch_size=config.batch_size,
             image_size=config.image_size,
         )
-        by_path = {sample.path: sample for sample in samples.samples}
-        for found in predictor.stream((path, ()) for path in by_path):
-            yield found, by_path[found.path]
-
-
-class _Names:
-    """Samples by what a results file may call them: their id, the end of their path, their file's name."""
-
-    def __init__(self, samples: SampleSet, split: str) -> None:
-        self._by_id: dict[str, Sample] = {}
-        self._by_stem: dict[str, Sample | None] = {}
-        for sample in samples.samples:
-            if sample.id in self._by_id:
-                raise UserError(f"two images of split {split} are named {sample.id!r}: expected distinct names")
-            self._by_id[sample.id] = sample
-            stem = sample.path.stem
-            self._by_stem[stem] = None if stem in self._by_stem else sample
-
-    def find(self, found: Localization) -> Sample | None:
-        parts = found.path.parts
-        ends = ("/".join(parts[i:]) for i in range(len(parts)))
-        by_id = (self._by_id[end] for end in ends if end in self._by_id)
-        return next(by_id, None) or self._by_id.get(found.id) or self._by_stem.get(found.id)
+        index = SampleIndex(samples)
+        for found in predictor.stream((sample.path, ()) for sample in samples.samples):
+            sample = index.match(found.path)
+            assert sample is not None
+            yield found, sample
 
 
 def _stored(source: Path, samples: SampleSet, split: str, rules: Counter[str]) -> Pairs:
-    """Localizations read from a file, each with the sample of its name."""
-    names = _Names(samples, split)
-    done: set[str] = set()
-    extra = 0
+    """Localizations read from a file, each with the sample of its image."""
+    index = SampleIndex(samples)
+    done: set[Path] = set()
+    extra: list[Path] = []
     for found in read_localizations(find_localizations(source)):
-        sample = names.find(found)
-        name = found.id if sample is None else sample.id
-        if name in done:
-            raise UserError(f"{source} has two localizations of {name!r}: expected one an image")
-        done.add(name)
+        sample = index.match(found.path)
+        path = found.path if sample is None else sample.path
+        if path in done:
+            raise UserError(f"{source} has two localizations of {path}: expected one an image")
+        done.add(path)
         if sample is None:
-            extra += 1
+            extra.append(found.path)
         else:
             yield found, sample
     if extra:
-        rules["localizations of images outside the split: left out"] += extra
-        log.warning("%d localizations are of images outside split %s and were left out", extra, split)
+        rules["localizations of images outside the split: left out"] += len(extra)
+        log.warning(
+            "%d localizations are of images outside split %s and were left out, %s first: an image of it is %s",
+            len(extra),
+            split,
+            extra[0],
+            samples.samples[0].path,
+        )
 
 
 def _redrawn(pairs: Iterable[tuple[Localization, Sample]], boxes: BoxConfig) -> Pairs:

@@ -17,7 +17,7 @@ from wsl.formats import find_localizations, read_localizations
 from wsl.progress import track
 from wsl.report import Head, ReportSummary, write_report
 from wsl.report.items import encode_picture, gallery_item
-from wsl.samples import Sample
+from wsl.samples import SampleIndex, SampleSet
 
 log = logging.getLogger("wsl")
 
@@ -57,10 +57,10 @@ class _Items:
     def __init__(self, config: VisualizeConfig, results: Path, rule: BoxConfig) -> None:
         self.skipped = 0
         self._config, self._results, self._rule = config, results, rule
-        self._samples: Mapping[str, Sample] = {}
+        samples = SampleSet(classes=(), samples=())
         if config.data is not None:
-            samples = read_samples(DataConfig(data=config.data), config.split).samples
-            self._samples = {sample.id: sample for sample in samples}
+            samples = read_samples(DataConfig(data=config.data), config.split)
+        self._index = SampleIndex(samples)
 
     def __iter__(self) -> Iterator[tuple[Mapping[str, Any], str]]:
         with self._results.open(encoding="utf-8") as lines:
@@ -74,7 +74,7 @@ class _Items:
                 log.warning("skipped: %s", error)
                 self.skipped += 1
                 continue
-            yield gallery_item(localization, self._samples.get(localization.id), self._rule), picture
+            yield gallery_item(localization, self._index.match(localization.path), self._rule), picture
 
 
 def _localize_settings(folder: Path) -> dict[str, Any]:
