@@ -14,7 +14,7 @@ from wsl.config import BoxConfig, LocalizeConfig
 from wsl.data import find_images, read_image
 from wsl.draw import overlay, save_image
 from wsl.errors import RunError, UserError
-from wsl.files import safe_name, write_text
+from wsl.files import UniqueNames, write_text
 from wsl.formats import LocalizationWriter, MapStore
 from wsl.formats.localizations import FILE_NAME
 from wsl.models import open_model
@@ -134,12 +134,9 @@ class _Heatmaps:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._taken: dict[str, int] = {}
+        self._names = UniqueNames()
 
     def write(self, found: Localization) -> None:
         image = read_image(found.path)
         for label, score_map in (found.maps or {}).items():
-            name = safe_name(f"{found.id}-{label}")
-            count = self._taken[name] = self._taken.get(name, 0) + 1
-            name = name if count == 1 else f"{name}~{count}"
-            save_image(self._folder / f"{name}.png", overlay(image, score_map))
+            save_image(self._folder / f"{self._names(f'{found.id}-{label}')}.png", overlay(image, score_map))

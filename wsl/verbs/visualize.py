@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import tempfile
-import unicodedata
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from wsl.config import DataConfig, VisualizeConfig
 from wsl.data import read_image, read_samples
 from wsl.draw import draw_comparison, fit_into, overlay, save_image, save_sheets
 from wsl.errors import BadImageError, UserError
-from wsl.files import safe_name
+from wsl.files import UniqueNames
 from wsl.formats import find_localizations, read_localizations
 from wsl.progress import track
 from wsl.results import Localization
@@ -82,7 +81,7 @@ def visualize(config: VisualizeConfig) -> VisualizeSummary:
             sheets += _save(config, pictures, config.out / "sheet", "Localizations")
         deque(pictures, maxlen=0)  # without a sheet nobody else pulls them
         drawing.check()
-        names = _FileNames()
+        names = UniqueNames()
         for label in shelf.labels:
             sheets += _save(config, shelf.best_first(label), config.out / "classes" / names(label), label)
     folder = (config.out / "images",) if config.images and drawing.drawn else ()
@@ -121,7 +120,7 @@ class _Drawing:
         self._annotated, self._index = len(annotations) > 0, SampleIndex(annotations)
         self.drawn = self.skipped = self.matched = 0
         self._first_error = ""
-        self._names = _FileNames()
+        self._names = UniqueNames()
 
     def stream(self, localizations: Iterator[Localization]) -> Iterator[TitledPicture]:
         """Each picture with its title; a by-product are the images' own files and the classes' thumbnails."""
@@ -209,25 +208,6 @@ class _ClassShelf:
         """The pictures of a class, highest score first, equal ones in the order they came."""
         for score, number, title in sorted(self._entries[label]):
             yield f"{title} · {-score:.2f}", read_image(self.folder / f"{number}.png")
-
-
-class _FileNames:
-    """File names for arbitrary names: safe on every system, and no two that a file system takes for one."""
-
-    def __init__(self) -> None:
-        self._uses: dict[str, int] = {}
-
-    def __call__(self, name: str) -> str:
-        base = candidate = safe_name(name)
-        while self._key(candidate) in self._uses:
-            self._uses[self._key(base)] += 1
-            candidate = f"{base}~{self._uses[self._key(base)]}"
-        self._uses[self._key(candidate)] = 1
-        return candidate
-
-    @staticmethod
-    def _key(name: str) -> str:
-        return unicodedata.normalize("NFC", name).casefold()
 
 
 def _picked(found: Localization) -> dict[str, float]:
