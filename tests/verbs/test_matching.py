@@ -105,7 +105,7 @@ def test_predictions_of_another_split_are_left_out(tmp_path, monkeypatch, caplog
 
 
 def page(found: Path, data: Path, out: Path) -> str:
-    visualize(VisualizeConfig(predictions=found, data=data, report=True, out=out))
+    visualize(VisualizeConfig(predictions=found, data=DataConfig(data=data), report=True, out=out))
     return (out / "report.html").read_text(encoding="utf-8")
 
 
@@ -125,7 +125,7 @@ def test_the_report_has_no_outcome_where_nobody_drew_boxes(cameras):
 
 def test_pictures_show_each_image_its_own_boxes(cameras):
     found = localizations(Path("found.jsonl"), {f"c/val/{name}": ("blue", [30, 30, 40, 40]) for name in BOXES})
-    visualize(VisualizeConfig(predictions=found, data=cameras, sheet=False, out=Path("out")))
+    visualize(VisualizeConfig(predictions=found, data=DataConfig(data=cameras), sheet=False, out=Path("out")))
     for picture, (_, (x0, y0, _, y1)) in zip(("0000", "0000~2"), BOXES.values(), strict=True):
         image = cv2.imread(f"out/images/{picture}.png")
         scale = image.shape[1] / SIZE[0]

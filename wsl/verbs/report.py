@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wsl.config import BoxConfig, DataConfig, VisualizeConfig
+from wsl.config import BoxConfig, VisualizeConfig
 from wsl.config.shared import DEFAULT_THRESHOLD
 from wsl.data import read_image, read_samples
 from wsl.errors import BadImageError, UserError
@@ -59,7 +59,7 @@ class _Items:
         self._config, self._results, self._rule = config, results, rule
         samples = SampleSet(classes=(), samples=())
         if config.data is not None:
-            samples = read_samples(DataConfig(data=config.data), config.split)
+            samples = read_samples(config.data, config.split, images=False)
         self._index = SampleIndex(samples)
 
     def __iter__(self) -> Iterator[tuple[Mapping[str, Any], str]]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.boxes import Boxes
-from wsl.config import DataConfig, VisualizeConfig
+from wsl.config import VisualizeConfig
 from wsl.data import read_image, read_samples
 from wsl.draw import draw_comparison, fit_into, overlay, save_image, save_sheets
 from wsl.errors import BadImageError, UserError
@@ -106,9 +106,9 @@ def _annotations(config: VisualizeConfig) -> SampleSet:
     """The samples of the split; none without annotations."""
     if config.data is None:
         return SampleSet(classes=(), samples=())
-    samples = read_samples(DataConfig(data=config.data), config.split)
+    samples = read_samples(config.data, config.split, images=False)
     if all(sample.boxes is None for sample in samples.samples):
-        log.warning("%s: split %s has no annotated boxes to draw", config.data, config.split)
+        log.warning("%s: split %s has no annotated boxes to draw", config.data.data, config.split)
     return samples
 
 
