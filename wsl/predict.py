@@ -78,7 +78,7 @@ class Predictor:
         self.pick, self.runtime = pick or PickConfig(), runtime or RuntimeConfig()
         if refine not in DEFAULT_THRESHOLDS:
             raise UserError(f"refine is {refine!r}, expected {' or '.join(DEFAULT_THRESHOLDS)}")
-        self.boxes = (boxes or BoxConfig()).settled(DEFAULT_THRESHOLDS[refine])
+        self.boxes = (boxes or BoxConfig()).resolved(DEFAULT_THRESHOLDS[refine])
         self.skipped: list[Path] = []
         self.preprocessing = _resized(model.preprocessing, image_size)
         self.device = choose_device(self.runtime.device)
@@ -197,7 +197,7 @@ def boxes_of_class(
     >>> boxes.labels, boxes.scores.tolist()
     (('dog',), [0.5])
     """
-    rule = settings.settled()
+    rule = settings.resolved()
     assert rule.threshold is not None
     assert rule.box_rule is not None
     found = boxes_from_map(

@@ -72,8 +72,8 @@ def _entry(
     boxes, instances = found.boxes.of(label), (truths or Boxes.empty()).of(label)
     point = found.points.get(label)
     score_map = (found.maps or {}).get(label)
-    settled = rule.settled()
-    assert settled.box_rule is not None
+    resolved = rule.resolved()
+    assert resolved.box_rule is not None
     iou = None
     if len(instances):
         best = boxes.best(label)
@@ -92,7 +92,9 @@ def _entry(
         "map": None if score_map is None else encode_map(score_map),
         "steps": None
         if score_map is None
-        else boxes_by_step(score_map, found.size, settled.box_rule, min_area=settled.min_area, nms_iou=settled.nms_iou),
+        else boxes_by_step(
+            score_map, found.size, resolved.box_rule, min_area=resolved.min_area, nms_iou=resolved.nms_iou
+        ),
     }
 
 

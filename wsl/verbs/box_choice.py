@@ -20,15 +20,17 @@ from wsl.verbs.findings import Findings
 log = logging.getLogger("wsl")
 
 
-def settle_boxes(boxes: BoxConfig, weights: str, refine: Refine = "none") -> tuple[BoxConfig, BoxOrigin]:
+def resolve_boxes(boxes: BoxConfig, weights: str, refine: Refine = "none") -> tuple[BoxConfig, BoxOrigin]:
     """The settings with what was left open filled in, and where threshold and rule come from.
 
-    >>> str(settle_boxes(BoxConfig(threshold=0.4), "resnet50")[1])
+    >>> str(resolve_boxes(BoxConfig(threshold=0.4), "resnet50")[1])
     'threshold 0.4 (largest part), given'
     """
     selected = None if boxes.threshold is not None and boxes.box_rule is not None else load_selected(weights, refine)
-    settled = (
-        boxes.settled(selected.threshold, selected.box_rule) if selected else boxes.settled(DEFAULT_THRESHOLDS[refine])
+    resolved = (
+        boxes.resolved(selected.threshold, selected.box_rule)
+        if selected
+        else boxes.resolved(DEFAULT_THRESHOLDS[refine])
     )
     if boxes.threshold is not None:
         origin = "given"
@@ -36,7 +38,7 @@ def settle_boxes(boxes: BoxConfig, weights: str, refine: Refine = "none") -> tup
         origin = f"selected on {selected.split}"
     else:
         origin = "the default"
-    return settled, BoxOrigin(threshold=settled.threshold, box_rule=settled.box_rule, origin=origin)
+    return resolved, BoxOrigin(threshold=resolved.threshold, box_rule=resolved.box_rule, origin=origin)
 
 
 def choose_boxes(config: EvaluateConfig, findings: Findings, samples: SampleSet) -> tuple[BoxConfig | None, BoxOrigin]:
@@ -48,7 +50,7 @@ def choose_boxes(config: EvaluateConfig, findings: Findings, samples: SampleSet)
     if config.select_threshold is not None:
         selected, by_metric = _select(config, findings, samples, config.select_threshold)
         _keep(config, selected)
-        boxes = config.boxes.settled(selected.threshold, selected.box_rule)
+        boxes = config.boxes.resolved(selected.threshold, selected.box_rule)
         origin = BoxOrigin(
             threshold=boxes.threshold,
             box_rule=boxes.box_rule,
@@ -57,9 +59,9 @@ def choose_boxes(config: EvaluateConfig, findings: Findings, samples: SampleSet)
         )
         return boxes, origin
     if config.weights is not None:
-        return settle_boxes(config.boxes, config.weights, config.refine)
+        return resolve_boxes(config.boxes, config.weights, config.refine)
     if config.boxes != BoxConfig():
-        boxes = config.boxes.settled()
+        boxes = config.boxes.resolved()
         whose = "the default" if config.boxes.threshold is None else "given"
         return boxes, BoxOrigin(threshold=boxes.threshold, box_rule=boxes.box_rule, origin=whose)
     return None, findings.origin

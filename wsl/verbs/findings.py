@@ -51,7 +51,7 @@ class Findings:
         if self.kind in ("coco", "voc"):
             return BoxOrigin(origin="boxes of another system")
         if self.kind != "localizations":
-            boxes = BoxConfig().settled()
+            boxes = BoxConfig().resolved()
             return BoxOrigin(threshold=boxes.threshold, box_rule=boxes.box_rule, origin="the default")
         assert self.config.predictions is not None
         return _recorded(find_localizations(self.config.predictions).parent / "localize.json")

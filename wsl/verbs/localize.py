@@ -21,7 +21,7 @@ from wsl.models import open_model
 from wsl.predict import Predictor
 from wsl.progress import track
 from wsl.results import BoxOrigin, Localization
-from wsl.verbs.box_choice import settle_boxes
+from wsl.verbs.box_choice import resolve_boxes
 
 log = logging.getLogger("wsl")
 
@@ -116,7 +116,7 @@ def _prepare(config: LocalizeConfig) -> tuple[list[Path], Predictor, BoxConfig, 
     if config.out.exists() and not config.out.is_dir():
         raise UserError(f"{config.out} is a file: expected a folder for the results")
     paths = find_images(config.sources)
-    boxes, origin = settle_boxes(config.boxes, config.weights, config.refine)
+    boxes, origin = resolve_boxes(config.boxes, config.weights, config.refine)
     predictor = Predictor(
         open_model(config.weights, config.local_weights),
         pick=config.pick,
