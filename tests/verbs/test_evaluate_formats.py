@@ -1,4 +1,4 @@
-"""One set of findings, told in four ways, gives the same figures; what cannot be is one line."""
+"""One set of predictions, told in four ways, gives the same figures; what cannot be is one line."""
 
 import json
 import shutil

@@ -34,7 +34,7 @@ def report_table(report: EvaluationReport, style: TableStyle = "markdown") -> st
     opening = f"{report.images} images of {report.source}{missing}"
     opening = "\n\n".join([opening, *_facts(report)])
     if not report.metrics:
-        return f"{opening}\n\nNothing to measure: no metric has annotations and findings behind it."
+        return f"{opening}\n\nNothing to measure: no metric has annotations and predictions behind it."
     if style == "latex":
         opening = "\n".join(f"% {line}".rstrip() for line in opening.splitlines())
     tables = [_summary(report.metrics, style), *_class_tables(report, style)]

@@ -1,4 +1,4 @@
-"""What there is to evaluate: what a model finds, our results files and other systems', each with its sample."""
+"""Predictions to evaluate, from a model, our results files or those of other systems, each with its sample."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ log = logging.getLogger("wsl")
 Pairs = Iterator[tuple[Localization, Sample]]
 
 
-class Findings:
-    """The source that a configuration names, to be read once a split.
+class Predictions:
+    """The predictions of the source that a configuration names, to be read once a split.
 
     ``kind`` is model, localizations, maps, coco or voc; ``rules`` counts what was put up with in reading.
     """
@@ -58,14 +58,14 @@ class Findings:
 
     @property
     def stage(self) -> str:
-        """What getting the next finding is called in the account of the run time."""
+        """What getting the next prediction is called in the account of the run time."""
         return "reading and network" if self.kind == "model" else "reading"
 
     def pairs(self, samples: SampleSet, split: str, boxes: BoxConfig | None) -> Pairs:
-        """The findings of a split; boxes are drawn anew from the maps where settings are given.
+        """The predictions of a split; boxes are drawn anew from the maps where settings are given.
 
         Raises:
-            UserError: findings and annotations do not belong together, or cannot be read.
+            UserError: predictions and annotations do not belong together, or cannot be read.
         """
         if self.kind == "model":
             return self._computed(samples, boxes)
