@@ -71,7 +71,7 @@ def test_score_maps_with_metadata_lists(lists, score_maps, found, tmp_path):
     """No image is needed: ids, sizes and boxes are in the lists."""
     report = evaluate(EvaluateConfig(data=DataConfig(data=lists), predictions=score_maps, out=tmp_path, runtime=CPU))
     assert (report.images, report.missing) == (11, 0)
-    assert report.rules == {"score maps of no image of the split: left out": 5}
+    assert report.warnings == {"score maps of no image of the split: left out": 5}
     assert str(report.boxes) == "threshold 0.2 (largest part), the default"
     names = [metric.name for metric in report.metrics]
     assert {"pointing", "CorLoc", "AP50", "MaxBoxAcc@0.5", "COCO AP"} <= set(names)
@@ -279,7 +279,7 @@ def test_maps_of_nothing_but_nan_are_misses_and_counted(lists, tmp_path):
         box[1:3, 1:3] = np.nan if i == 0 else 1
         np.save(folder.parent / f"{name}.npy", box)
     report = evaluate(EvaluateConfig(data=DataConfig(data=lists), predictions=tmp_path / "maps", out=tmp_path))
-    assert report.rules == {"score maps with a NaN or an infinity: misses": 1}
+    assert report.warnings == {"score maps with a NaN or an infinity: misses": 1}
     pointing = next(metric for metric in report.metrics if metric.name == "pointing")
     assert pointing.count == len(names)
     assert "1 missing: misses" in pointing.note

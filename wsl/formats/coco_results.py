@@ -21,14 +21,14 @@ def read_coco_results(
     samples: SampleSet,
     images: Mapping[int | str, str],
     categories: Mapping[int, str],
-    rules: Counter[str],
+    warnings: Counter[str],
 ) -> Iterator[tuple[Localization, Sample]]:
     """The detections of every image of a split; an image that the file does not name has none.
 
     ``images`` gives the file name for each number of an image, ``categories`` the class of each category, both
     from the annotations. The file is held, as JSON has to be.
 
-    What is put up with is counted in ``rules``: detections in images that are not annotated (left out), boxes that
+    What is tolerated is counted in ``warnings``: detections in images that are not annotated (left out), boxes that
     reach outside their image (kept as they are, as COCOeval keeps them).
 
     Raises:
@@ -56,13 +56,13 @@ def read_coco_results(
         if sample is not None:
             detections[sample.path].append(detection)
         else:
-            rules["detections in images outside the split: left out"] += 1
+            warnings["detections in images outside the split: left out"] += 1
     if records and not detections:
         raise UserError(
             f"{path}: none of its {len(records)} detections is in an image of the split, expected image ids such as "
             f"{next(iter(images), 1)}"
         )
-    yield from localizations(samples.samples, detections, rules)
+    yield from localizations(samples.samples, detections, warnings)
 
 
 def _load(path: Path) -> list[Any]:

@@ -24,11 +24,11 @@ class Detection(NamedTuple):
 
 
 def localizations(
-    samples: Sequence[Sample], detections: Mapping[Path, Sequence[Detection]], rules: Counter[str]
+    samples: Sequence[Sample], detections: Mapping[Path, Sequence[Detection]], warnings: Counter[str]
 ) -> Iterator[tuple[Localization, Sample]]:
     """Every sample with its detections, which are listed by the sample's path; one without has none found.
 
-    Boxes that reach outside their image stay as they are and are counted in ``rules``.
+    Boxes that reach outside their image stay as they are and are counted in ``warnings``.
 
     Raises:
         UserError: a sample's size is unknown.
@@ -44,7 +44,7 @@ def localizations(
         boxes = _boxes(detections.get(sample.path, ()))
         outside = (boxes.xyxy[:, :2] < 0).any(axis=1) | (boxes.xyxy[:, 2:] > np.array(sample.size)).any(axis=1)
         if outside.any():
-            rules["boxes that reach outside their image: kept as they are"] += int(outside.sum())
+            warnings["boxes that reach outside their image: kept as they are"] += int(outside.sum())
         yield Localization(path=sample.path, size=sample.size, scores={}, boxes=boxes), sample
 
 

@@ -19,7 +19,7 @@ _ROUNDING = 1e-6
 
 
 def read_score_maps(
-    folder: Path, samples: SampleSet, rules: Counter[str], *, side: int | None = None
+    folder: Path, samples: SampleSet, warnings: Counter[str], *, side: int | None = None
 ) -> Iterator[tuple[Localization, Sample]]:
     """Stream the score map of each sample that has one, as the map of the sample's one class.
 
@@ -27,7 +27,7 @@ def read_score_maps(
     (``val/0.npy``): floats in [0, 1], (h, w), covering the image. One is open at a time, never unpickled. Files are
     looked up in the folder's listing, so that an id that climbs out of it finds nothing.
 
-    What is put up with is counted in ``rules``: maps with a NaN or an infinity (a miss wherever maps are measured),
+    What is tolerated is counted in ``warnings``: maps with a NaN or an infinity (a miss wherever maps are measured),
     maps that are not ``side`` x ``side`` where that is given (they are resampled), samples of no or several classes
     (a map does not say of which it is; left out), files that belong to no sample (left out).
 
@@ -49,20 +49,20 @@ def read_score_maps(
     files = _match(names, samples, folder)
     extra = len(names) - len(files)
     if extra:
-        rules["score maps of no image of the split: left out"] = extra
+        warnings["score maps of no image of the split: left out"] = extra
     for sample in samples.samples:
         if sample.path not in files:
             continue
         if len(sample.labels) != 1:
-            rules["images of no or several classes, whose map says not which: left out"] += 1
+            warnings["images of no or several classes, whose map says not which: left out"] += 1
             continue
         if sample.size is None:
             raise UserError(f"{sample.path}: its size is unknown; expected image_sizes.txt or a size in the annotation")
         score_map = _load(folder / files[sample.path])
         if not np.isfinite(score_map).all():
-            rules["score maps with a NaN or an infinity: misses"] += 1
+            warnings["score maps with a NaN or an infinity: misses"] += 1
         if side is not None and score_map.shape != (side, side):
-            rules[f"score maps of another size than {side}x{side}: resampled"] += 1
+            warnings[f"score maps of another size than {side}x{side}: resampled"] += 1
         found = Localization(
             path=sample.path, size=sample.size, scores={}, boxes=Boxes.empty(), maps={sample.labels[0]: score_map}
         )

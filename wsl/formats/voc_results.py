@@ -18,14 +18,14 @@ _FILE = re.compile(r"comp\d+_det_(.+)\.txt")
 
 
 def read_voc_results(
-    source: Path, split: str, samples: SampleSet, rules: Counter[str]
+    source: Path, split: str, samples: SampleSet, warnings: Counter[str]
 ) -> Iterator[tuple[Localization, Sample]]:
     """The detections of every image of a split, from a folder of the devkit's result files or from one of them.
 
     A file is ``comp<number>_det_<split>_<class>.txt`` with lines ``<image> <score> <xmin> <ymin> <xmax> <ymax>``,
     pixels counted from 1, far corner included. An image without a line has no detection. All detections are held.
 
-    What is put up with is counted in ``rules``: lines of images outside the split (left out), boxes that reach
+    What is tolerated is counted in ``warnings``: lines of images outside the split (left out), boxes that reach
     outside their image (kept as they are, as the devkit keeps them), classes without a file (no detection).
 
     Raises:
@@ -49,11 +49,11 @@ def read_voc_results(
             if sample is not None:
                 detections[sample.path].append(detection)
             else:
-                rules["detections in images outside the split: left out"] += 1
+                warnings["detections in images outside the split: left out"] += 1
     absent = len(set(samples.classes) - set(files))
     if absent:
-        rules["classes without a file of detections: none found"] = absent
-    yield from localizations(samples.samples, detections, rules)
+        warnings["classes without a file of detections: none found"] = absent
+    yield from localizations(samples.samples, detections, warnings)
 
 
 def result_files(source: Path) -> list[Path]:

@@ -49,7 +49,7 @@ def evaluate(config: EvaluateConfig) -> EvaluationReport:
         evaluation = Evaluation(
             samples.classes, report_classes=config.report_classes, protocol=config.protocol, boxes=origin
         )
-        predictions.rules.clear()  # those of the split that the threshold was selected on
+        predictions.warnings.clear()  # those of the split that the threshold was selected on
         plots = _plots(config)
         seen = 0
         pairs = predictions.pairs(samples, config.split, boxes)
@@ -71,7 +71,7 @@ def evaluate(config: EvaluateConfig) -> EvaluationReport:
                 plots.save(evaluation, report)
     report = dataclasses.replace(
         report,
-        rules=dict(predictions.rules),
+        warnings=dict(predictions.warnings),
         failures={} if plots is None else {str(reason): count for reason, count in plots.counts.items()},
         seconds=dict(watch.seconds),
     )

@@ -33,12 +33,12 @@ Pairs = Iterator[tuple[Localization, Sample]]
 class Predictions:
     """The predictions of the source that a configuration names, to be read once a split.
 
-    ``kind`` is model, localizations, maps, coco or voc; ``rules`` counts what was put up with in reading.
+    ``kind`` is model, localizations, maps, coco or voc; ``warnings`` counts what was tolerated in reading.
     """
 
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config
-        self.rules: Counter[str] = Counter()
+        self.warnings: Counter[str] = Counter()
         self._model: Localizer | OnnxLocalizer | None = None
         self.kind: str = "model"
         if config.predictions is not None:
@@ -70,12 +70,12 @@ class Predictions:
         if self.kind == "model":
             return self._computed(samples, boxes)
         if self.kind == "localizations":
-            pairs = _stored(self._place(), samples, split, self.rules)
+            pairs = _stored(self._place(), samples, split, self.warnings)
         elif self.kind == "maps":
             side = 224 if self.config.protocol == "wsolevaluation" else None
-            pairs, boxes = read_score_maps(self._place(), samples, self.rules, side=side), boxes or BoxConfig()
+            pairs, boxes = read_score_maps(self._place(), samples, self.warnings, side=side), boxes or BoxConfig()
         elif self.kind == "voc":
-            pairs = read_voc_results(self._place(), split, samples, self.rules)
+            pairs = read_voc_results(self._place(), split, samples, self.warnings)
         else:
             pairs = self._coco(samples, split)
         if boxes is None:
@@ -97,7 +97,7 @@ class Predictions:
                 f"and not {layout}"
             )
         images, categories = coco_numbers(data.data, split)
-        return read_coco_results(self._place(), samples, images, categories, self.rules)
+        return read_coco_results(self._place(), samples, images, categories, self.warnings)
 
     def _computed(self, samples: SampleSet, boxes: BoxConfig | None) -> Pairs:
         """The model's localizations of every class in every image of the split."""
@@ -127,7 +127,7 @@ class Predictions:
             yield found, sample
 
 
-def _stored(source: Path, samples: SampleSet, split: str, rules: Counter[str]) -> Pairs:
+def _stored(source: Path, samples: SampleSet, split: str, warnings: Counter[str]) -> Pairs:
     """Localizations read from a file, each with the sample of its image."""
     index = SampleIndex(samples)
     done: set[Path] = set()
@@ -143,7 +143,7 @@ def _stored(source: Path, samples: SampleSet, split: str, rules: Counter[str]) -
         else:
             yield found, sample
     if extra:
-        rules["localizations of images outside the split: left out"] += len(extra)
+        warnings["localizations of images outside the split: left out"] += len(extra)
         log.warning(
             "%d localizations are of images outside split %s and were left out, %s first: an image of it is %s",
             len(extra),
