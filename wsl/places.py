@@ -53,7 +53,7 @@ class Place(NamedTuple):
         (True, False)
         """
         common = self.common(sample)
-        if common >= self.shown:  # all that is written agrees, and the working directory is no evidence
+        if common >= self.shown:  # everything written agrees, and the working directory is no evidence
             return False
         if common < depth:
             return True

@@ -23,7 +23,7 @@ Outcomes = npt.NDArray[np.int8]
 def match_boxes(detections: Boxes, truths: Boxes, iou_threshold: float = 0.5) -> Outcomes:
     """Which detections of one class in one image are right: 1 right, 0 wrong, -1 neither.
 
-    As in the devkit's VOCevaldet each detection looks at the instance it overlaps most, the first of equals. Below
+    As in the devkit's VOCevaldet each detection looks at the instance it overlaps most; ties go to the first. Below
     ``iou_threshold`` it is wrong; at a difficult instance it is left out; else the detection of highest score is
     right and every further one at the same instance is wrong. Boxes are half-open, with which IoU equals the
     devkit's "+1" IoU of its inclusive corners (see `box_iou`). Labels are not read.

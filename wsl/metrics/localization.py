@@ -44,7 +44,7 @@ class CorLoc(HitMetric):
     """Correct localization: how often the best box of a class that is present is right, mean over classes.
 
     A trial is an (image, class) pair: each class in ``sample.labels`` that has a box, so classes whose boxes are
-    all difficult are out. Of the boxes found for the class the one of highest score (of equals the first) must
+    all difficult are out. Of the boxes found for the class the one of highest score (ties go to the first) must
     reach the IoU with any instance of it; difficult instances count as instances, since pointing at one is not
     wrong. A pair without a box is a miss, and the note counts them. The baseline is `centre_box`, 0.7 of each side.
     Keeps four counters a class, and two a replicate.

@@ -60,9 +60,8 @@ def _summary(metrics: Sequence[Metric], style: TableStyle) -> str:
 def _facts(report: EvaluationReport) -> list[str]:
     """Where the boxes come from, what was tolerated in reading, and where the time went."""
     facts = [] if report.boxes is None else [f"Boxes: {report.boxes}. Protocol of maps: {report.protocol}."]
-    facts += (
-        ["".join(f"* {count} {rule}\n" for rule, count in report.warnings.items()).rstrip()] if report.warnings else []
-    )
+    if report.warnings:
+        facts.append("\n".join(f"* {count} {kind}" for kind, count in report.warnings.items()))
     if report.failures:
         facts.append("Not found: " + ", ".join(f"{reason} {count}" for reason, count in report.failures.items()) + ".")
     times = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in report.seconds.items())

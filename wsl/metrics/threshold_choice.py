@@ -107,7 +107,7 @@ class ThresholdChoice(HitMetric):
         return bool(best_iou(box, instances)[0] >= self.iou_threshold)
 
     def choose(self) -> Choice:
-        """The best threshold and rule so far: of equals ``largest`` before ``peak``, then the lowest threshold.
+        """The best threshold and rule so far; ties go to ``largest``, then to the lowest threshold.
 
         Raises:
             UserError: no pair came with a map.

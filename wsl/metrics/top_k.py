@@ -28,7 +28,7 @@ def class_ranks(scores: npt.ArrayLike, targets: npt.ArrayLike) -> npt.NDArray[np
         ``scores`` are (n, classes), ``targets`` (n,) class numbers; the result is (n,).
 
     Raises:
-        UserError: shapes do not fit, a score is NaN, or a target is no class.
+        UserError: shapes do not fit, a score is NaN, or a target is not a class.
 
     >>> class_ranks([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]], [2, 1]).tolist()
     [1, 1]

@@ -102,7 +102,7 @@ def _load(path: Path) -> dict[str, Any]:
             f"{path} cannot be read ({error}): expected what wsl-localize and wsl-evaluate write"
         ) from error
     if not isinstance(document, dict):
-        raise UserError(f"{path} is no JSON object: expected what wsl-localize and wsl-evaluate write")
+        raise UserError(f"{path} is not a JSON object: expected what wsl-localize and wsl-evaluate write")
     return document
 
 
