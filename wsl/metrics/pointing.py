@@ -16,9 +16,9 @@ from wsl import maps
 from wsl.boxes import Boxes
 from wsl.errors import UserError
 from wsl.metrics.annotated_masks import class_pixels
+from wsl.metrics.hit_rate import HitMetric
 from wsl.metrics.overlap import as_xyxy
 from wsl.metrics.protocol import annotated_boxes
-from wsl.metrics.tally import HitMetric
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
 

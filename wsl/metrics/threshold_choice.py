@@ -13,9 +13,9 @@ import torch
 from wsl import maps as class_maps
 from wsl.boxes import FloatArray
 from wsl.errors import UserError
+from wsl.metrics.hit_rate import HitMetric
 from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold
 from wsl.metrics.protocol import annotated_boxes
-from wsl.metrics.tally import HitMetric
 from wsl.results import BoxOrigin, Localization, Metric
 from wsl.samples import Sample
 

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 
 from wsl.errors import UserError
+from wsl.metrics.hit_rate import HitMetric
 from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold, whole_box
 from wsl.metrics.protocol import annotated_boxes
-from wsl.metrics.tally import HitMetric
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
