@@ -16,7 +16,9 @@ from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
 
-def corloc(boxes: Sequence[npt.ArrayLike | None], truths: Sequence[npt.ArrayLike], iou_threshold: float = 0.5) -> float:
+def corloc(
+    boxes: Sequence[npt.ArrayLike | None], ground_truth: Sequence[npt.ArrayLike], iou_threshold: float = 0.5
+) -> float:
     """The fraction of images whose one box overlaps some instance of the class by at least ``iou_threshold``.
 
     Shape:
@@ -31,11 +33,13 @@ def corloc(boxes: Sequence[npt.ArrayLike | None], truths: Sequence[npt.ArrayLike
     0.5
     """
     require_iou_threshold(iou_threshold)
-    if len(boxes) != len(truths) or not boxes:
-        raise UserError(f"{len(boxes)} boxes with instances of {len(truths)} images, expected as many, at least 1")
+    if len(boxes) != len(ground_truth) or not boxes:
+        raise UserError(
+            f"{len(boxes)} boxes with instances of {len(ground_truth)} images, expected as many, at least 1"
+        )
     hits = (
         box is not None and _localized(box, instances, iou_threshold)
-        for box, instances in zip(boxes, truths, strict=True)
+        for box, instances in zip(boxes, ground_truth, strict=True)
     )
     return sum(hits) / len(boxes)
 
@@ -50,10 +54,10 @@ class CorLoc(HitMetric):
     Keeps four counters a class, and two a replicate.
 
     >>> from wsl.boxes import Boxes
-    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = CorLoc(["dog"])
-    >>> found = Localization(path="a.jpg", size=(90, 90), scores={}, boxes=there)
-    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> found = Localization(path="a.jpg", size=(90, 90), scores={}, boxes=truth)
+    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=truth))
     >>> metric.compute().value, metric.compute().baseline
     (1.0, 0.0)
     """
@@ -74,10 +78,10 @@ class CorLoc(HitMetric):
         Raises:
             UserError: the sample has no annotated boxes or a label is none of the classes.
         """
-        truths = annotated_boxes(sample)
+        ground_truth = annotated_boxes(sample)
         self._mean.require(sample.labels, sample.path)
         for label in sample.labels:
-            instances, best = truths.of(label).xyxy, found.boxes.best(label)
+            instances, best = ground_truth.of(label).xyxy, found.boxes.best(label)
             if not len(instances):
                 continue
             self.missing += best is None

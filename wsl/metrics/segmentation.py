@@ -43,8 +43,8 @@ def class_iou(
     if len(predictions) != len(targets):
         raise UserError(f"predictions of {len(predictions)} images with masks of {len(targets)}, expected as many")
     matrix = np.zeros((num_classes, num_classes), np.int64)
-    for found, there in zip(predictions, targets, strict=True):
-        numbers, truth = np.asarray(found), np.asarray(there)
+    for found, expected in zip(predictions, targets, strict=True):
+        numbers, truth = np.asarray(found), np.asarray(expected)
         if numbers.shape != truth.shape:
             raise UserError(f"a prediction has shape {numbers.shape}, its mask {truth.shape}, expected one shape")
         counted = truth != ignored

@@ -43,12 +43,12 @@ class ThresholdChoice(HitMetric):
     baseline is `centre_box`. Keeps one counter a class, rule and threshold.
 
     >>> from wsl.boxes import Boxes
-    >>> there = Boxes(xyxy=[[2, 0, 6, 2]], labels=["dog"])
+    >>> truth = Boxes(xyxy=[[2, 0, 6, 2]], labels=["dog"])
     >>> found = Localization(
     ...     path="a.jpg", size=(8, 2), scores={}, boxes=Boxes.empty(), maps={"dog": np.float32([[0, 2, 4, 1]])}
     ... )
     >>> choice = ThresholdChoice(["dog"], num_thresholds=4)
-    >>> choice.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> choice.update(found, Sample(path="a.jpg", labels=["dog"], boxes=truth))
     >>> choice.choose()
     Choice(threshold=0.0, box_rule='largest', accuracy=1.0, pairs=1)
     """
@@ -82,10 +82,10 @@ class ThresholdChoice(HitMetric):
         Raises:
             UserError: the sample has no annotated boxes, or a label is none of the classes.
         """
-        truths = annotated_boxes(sample)
+        ground_truth = annotated_boxes(sample)
         self._mean.require(sample.labels, sample.path)
         for label in sample.labels:
-            instances, best = truths.of(label).xyxy, found.boxes.best(label)
+            instances, best = ground_truth.of(label).xyxy, found.boxes.best(label)
             if not len(instances):
                 continue
             self.missing_boxes += best is None

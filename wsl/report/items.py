@@ -1,4 +1,4 @@
-"""One image of the gallery: what was found, what is there, and whether the two agree."""
+"""One image of the gallery: what was found, the ground truth, and whether the two agree."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def gallery_item(found: Localization, sample: Sample | None, rule: BoxConfig) ->
     ``outcome`` is "right" or the kind of failure (`wsl.metrics.failures`) of a class that is annotated, "not in the
     image" for one that is localized beside it, and None where nobody annotated boxes.
     """
-    truths = None if sample is None else sample.boxes
-    judged = {} if sample is None or truths is None else failures(found, sample)
+    ground_truth = None if sample is None else sample.boxes
+    judged = {} if sample is None or ground_truth is None else failures(found, sample)
     maps = found.maps or {}
     labels = dict.fromkeys([*maps, *found.points, *found.boxes.labels, *judged])
     ordered = sorted(labels, key=lambda label: -found.scores.get(label, 0.0))
@@ -38,8 +38,8 @@ def gallery_item(found: Localization, sample: Sample | None, rule: BoxConfig) ->
         "path": found.path.as_posix(),
         "width": found.size[0],
         "height": found.size[1],
-        "classes": [_entry(found, label, truths, judged, rule) for label in ordered],
-        "truths": [] if truths is None else _annotated(truths),
+        "classes": [_entry(found, label, ground_truth, judged, rule) for label in ordered],
+        "truths": [] if ground_truth is None else _annotated(ground_truth),
     }
 
 
@@ -67,9 +67,9 @@ def _annotated(boxes: Boxes) -> list[dict[str, Any]]:
 
 
 def _entry(
-    found: Localization, label: str, truths: Boxes | None, judged: dict[str, Any], rule: BoxConfig
+    found: Localization, label: str, ground_truth: Boxes | None, judged: dict[str, Any], rule: BoxConfig
 ) -> dict[str, Any]:
-    boxes, instances = found.boxes.of(label), (truths or Boxes.empty()).of(label)
+    boxes, instances = found.boxes.of(label), (ground_truth or Boxes.empty()).of(label)
     point = found.points.get(label)
     score_map = (found.maps or {}).get(label)
     resolved = rule.resolved()
@@ -79,7 +79,7 @@ def _entry(
         best = boxes.best(label)
         iou = 0.0 if best is None else float(best_iou(best, instances.xyxy)[0])
     outcome = None
-    if truths is not None:
+    if ground_truth is not None:
         outcome = (judged[label] or "right") if label in judged else "not in the image"
     return {
         "label": label,
