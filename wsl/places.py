@@ -34,6 +34,10 @@ class Place(NamedTuple):
         folder = os.fspath(path.parent)
         return cls(_folders(absolute(folder)), _shown(folder))
 
+    def last(self, count: int) -> tuple[str, ...]:
+        """The last folders, as many as there are up to ``count``."""
+        return self.folders[max(len(self.folders) - count, 0) :]
+
     def common(self, other: Place) -> int:
         """The number of trailing folders that are the same.
 

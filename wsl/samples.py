@@ -133,7 +133,9 @@ class SampleIndex:
         self._by_file: dict[str, Sample] = {}
         self._by_id: defaultdict[str, list[Sample]] = defaultdict(list)
         self._by_bare_id: defaultdict[str, list[Sample]] = defaultdict(list)
-        self._by_name: defaultdict[str, list[_Entry]] = defaultdict(list)
+        # By the file name, and by it with the folders of the sample's name: frames of many videos share the former.
+        self._by_file_name: defaultdict[str, list[_Entry]] = defaultdict(list)
+        self._by_name: defaultdict[tuple[str, ...], list[_Entry]] = defaultdict(list)
         root = _common_depth(samples)
         for sample in samples.samples:
             other = self._by_file.setdefault(absolute(sample.path), sample)
@@ -146,7 +148,9 @@ class SampleIndex:
             self._by_bare_id[without_suffix(sample.id)].append(sample)
             entry = _entry(sample, root)
             for name in {fold(sample.path.name), fold(sample.path.stem), fold(entry.last)}:
-                self._by_name[name].append(entry)
+                self._by_file_name[name].append(entry)
+                self._by_name[*entry.place.last(entry.depth), name].append(entry)
+        self._depths = {entry.depth for entries in self._by_name.values() for entry in entries}
 
     def match(self, path: str | Path) -> Sample | None:
         """The sample whose image the path names, or None.
@@ -187,8 +191,13 @@ class SampleIndex:
     def _candidates(self, path: Path) -> Iterator[tuple[int, int, Sample]]:
         """The number of trailing parts in common and the closeness of the file names, of each sample that fits."""
         place = Place.of(path)
-        names = (fold(path.name), fold(without_suffix(path.name)))
-        entries = [entry for name in names for entry in self._by_name.get(name, ())]
+        entries: list[_Entry] = []
+        for name in (fold(path.name), fold(without_suffix(path.name))):
+            for depth in self._depths:
+                if depth <= place.shown:
+                    entries += self._by_name.get((*place.last(depth), name), ())
+            if max(self._depths, default=0) > place.shown:
+                entries += (entry for entry in self._by_file_name.get(name, ()) if entry.depth > place.shown)
         for entry in {id(entry): entry for entry in entries}.values():
             closeness = _closeness(path, entry)
             if closeness is not None and not place.contradicts(entry.place, entry.depth):

@@ -98,7 +98,7 @@ def test_predictions_of_another_split_are_left_out(tmp_path, monkeypatch, caplog
     both = localizations(Path("both.jsonl"), {"c/train/0001.png": train, "c/val/0001.png": val})
     report = evaluate(EvaluateConfig(data=data, predictions=both, out=Path("out")))
     assert (report.images, report.missing, value(report, "AP50")) == (1, 0, 1)
-    assert any("c/train/0001.png first: an image of it is c/val/0001.png" in line for line in caplog.messages)
+    assert any("such as c/train/0001.png (an image of the split is c/val/0001.png)" in line for line in caplog.messages)
     only = localizations(Path("train.jsonl"), {"c/train/0001.png": train})
     with pytest.raises(RunError, match="none of the 1 images of split val has a localization"):
         evaluate(EvaluateConfig(data=data, predictions=only, out=Path("out")))

@@ -145,7 +145,7 @@ def _stored(source: Path, samples: SampleSet, split: str, warnings: Counter[str]
     if extra:
         warnings["localizations of images outside the split: left out"] += len(extra)
         log.warning(
-            "%d localizations are of images outside split %s and were left out, %s first: an image of it is %s",
+            "%d localizations of images outside split %s were left out, such as %s (an image of the split is %s)",
             len(extra),
             split,
             extra[0],
