@@ -122,7 +122,13 @@ class Demo:
         )
         visualize(
             VisualizeConfig(
-                predictions=found, out=run / "pictures", data=self.canvases, images=False, columns=5, rows=4, limit=40
+                predictions=found,
+                out=run / "pictures",
+                data=DataConfig(data=self.canvases),
+                images=False,
+                columns=5,
+                rows=4,
+                limit=40,
             )
         )
         return Outcome(head=head, epochs=config.optim.epochs, report=report, seconds=trained.seconds)
@@ -131,7 +137,7 @@ class Demo:
         """The page that shows all that one head finds."""
         found = run / "found"
         config = VisualizeConfig(
-            predictions=found, out=self.out, data=self.canvases, report=True, evaluation=run / "val"
+            predictions=found, out=self.out, data=DataConfig(data=self.canvases), report=True, evaluation=run / "val"
         )
         return visualize(config).paths[0]
 

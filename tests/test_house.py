@@ -72,6 +72,7 @@ def flags(kind: type, prefix: str = "") -> list[str]:
     found = []
     for field in dataclasses.fields(kind):
         inner = hints[field.name]
+        inner = next(filter(dataclasses.is_dataclass, typing.get_args(inner)), inner)  # X | None
         found += flags(inner) if dataclasses.is_dataclass(inner) else [field.name]
     return found
 
@@ -120,7 +121,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
         (
             config.VisualizeConfig,
             [
-                *("predictions", "out", "data", "split", "report", "evaluation"),
+                *("predictions", "out", *DATA, "split", "report", "evaluation"),
                 *("images", "sheet", "per_class", "file_format"),
                 *("columns", "rows", "limit", "opacity", "color_map"),
             ],

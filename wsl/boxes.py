@@ -122,7 +122,7 @@ class Boxes:
         return self.select([i for i, name in enumerate(self.labels) if name == label])
 
     def best(self, label: str) -> FloatArray | None:
-        """The box of a class that scores highest, of equals the first, (4,); None where the class has no box.
+        """The box of a class that scores highest (ties go to the first), (4,); None where the class has no box.
 
         >>> boxes = Boxes(xyxy=[[0, 0, 1, 1], [0, 0, 2, 2]], labels=["cat", "cat"], scores=[0.3, 0.6])
         >>> boxes.best("cat").tolist(), boxes.best("dog")

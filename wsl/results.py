@@ -207,7 +207,7 @@ class BoxOrigin:
 class EvaluationReport:
     """All metrics of one evaluation and what they were computed from.
 
-    ``rules`` counts what was put up with in reading, by the rule, ``failures`` the (image, class) pairs not found, by
+    ``warnings`` counts what was tolerated in reading, by its kind, ``failures`` the (image, class) pairs not found, by
     the reason; ``seconds`` is the run time by stage.
 
     >>> EvaluationReport(metrics=(), images=0, source="x.jsonl").to_json()["images"]
@@ -220,7 +220,7 @@ class EvaluationReport:
     missing: int = 0
     protocol: str = "default"
     boxes: BoxOrigin | None = None
-    rules: Mapping[str, int] = field(default_factory=dict)
+    warnings: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -232,7 +232,7 @@ class EvaluationReport:
             "missing": self.missing,
             "protocol": self.protocol,
             "boxes": None if self.boxes is None else dataclasses.asdict(self.boxes),
-            "rules": dict(self.rules),
+            "warnings": dict(self.warnings),
             "failures": dict(self.failures),
             "metrics": {
                 metric.name: {

@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from wsl.config import VisualizeConfig
+from wsl.config import DataConfig, VisualizeConfig
 from wsl.verbs.visualize import visualize
 
 BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
@@ -76,10 +76,9 @@ def main() -> None:
         for images in (1_000, 10_000):
             print(f"{images:6d} images: peak {peak_mebibytes(given.found, images):.0f} MiB")
         return
+    data = None if given.data is None else DataConfig(data=given.data)
     with tempfile.TemporaryDirectory() as folder:
-        config = VisualizeConfig(
-            predictions=given.found, out=Path(folder), data=given.data, split=given.split, report=True
-        )
+        config = VisualizeConfig(predictions=given.found, out=Path(folder), data=data, split=given.split, report=True)
         started = time.perf_counter()
         summary = visualize(config)
         made = time.perf_counter() - started

@@ -54,7 +54,7 @@ def test_boxes_labels_crowds_and_empty_images(make):
     found = read_coco(make(document()), "val2017")
     first, second = found.samples
     assert found.classes == ("person", "dog")
-    assert (first.labels, first.ignored, first.size, first.id) == (("dog",), ("person",), (100, 50), "a")
+    assert (first.labels, first.ignored, first.size, first.id) == (("dog",), ("person",), (100, 50), "a.jpg")
     assert first.boxes.xyxy.tolist() == [[10, 20, 40.5, 25], [0, 0, 100, 50]]
     assert first.boxes.difficult.tolist() == [False, True]
     assert (second.labels, len(second.boxes)) == ((), 0)

@@ -10,26 +10,28 @@ from hypothesis import strategies as st
 
 from wsl.errors import UserError
 from wsl.formats import detect_predictions, read_coco_results, read_voc_results
-from wsl.samples import Sample
+from wsl.samples import Sample, SampleSet
 
-SAMPLES = [Sample(path=f"{name}.jpg", labels=["dog"], size=(40, 30)) for name in "ab"]
-IMAGES, CATEGORIES = {1: "a", 2: "b"}, {18: "dog", 17: "cat"}
+SAMPLES = SampleSet(
+    classes=["cat", "dog"], samples=[Sample(path=f"{name}.jpg", labels=["dog"], size=(40, 30)) for name in "ab"]
+)
+IMAGES, CATEGORIES = {1: "a.jpg", 2: "b.jpg"}, {18: "dog", 17: "cat"}
 DOG = {"image_id": 1, "category_id": 18, "bbox": [1, 2, 10, 20], "score": 0.5}
 
 
 def read_coco(folder, records):
     path = folder / "results.json"
     path.write_text(records if isinstance(records, str) else json.dumps(records), encoding="utf-8")
-    rules = Counter()
-    return [found for found, _ in read_coco_results(path, SAMPLES, IMAGES, CATEGORIES, rules)], rules
+    warnings = Counter()
+    return [found for found, _ in read_coco_results(path, SAMPLES, IMAGES, CATEGORIES, warnings)], warnings
 
 
-def read_voc(folder, rules=None, split="val", **files):
+def read_voc(folder, warnings=None, split="val", **files):
     """Each file by the class in its name: ``dog="a 0.5 1 1 2 2"``."""
     for label, text in files.items():
         (folder / f"comp4_det_val_{label}.txt").write_text(text, encoding="utf-8")
-    rules = Counter() if rules is None else rules
-    return [found for found, _ in read_voc_results(folder, split, SAMPLES, ["cat", "dog"], rules)]
+    warnings = Counter() if warnings is None else warnings
+    return [found for found, _ in read_voc_results(folder, split, SAMPLES, warnings)]
 
 
 def test_coco_results(tmp_path):
@@ -39,12 +41,12 @@ def test_coco_results(tmp_path):
         {**DOG, "image_id": 99},
         {**DOG, "image_id": 2, "bbox": [-5, 0, 10, 50]},
     ]
-    (a, b), rules = read_coco(tmp_path, records)
+    (a, b), warnings = read_coco(tmp_path, records)
     assert a.boxes.xyxy.tolist() == [[1, 2, 11, 22]] * 2
     assert a.boxes.labels == ("dog", "cat")
     assert a.boxes.scores.tolist() == [0.5, 0.25]
     assert b.boxes.xyxy.tolist() == [[-5, 0, 5, 50]]
-    assert rules == {
+    assert warnings == {
         "detections in images outside the split: left out": 1,
         "boxes that reach outside their image: kept as they are": 1,
     }
@@ -105,16 +107,16 @@ def test_a_devkit_file_gives_its_boxes_half_open(tmp_path_factory, detections):
 
 
 def test_devkit_files_and_what_they_lack(tmp_path):
-    rules = Counter()
+    warnings = Counter()
     (tmp_path / "comp4_det_train_cat.txt").write_text("a 0.5 1 1 4 4", encoding="utf-8")
-    a, _ = read_voc(tmp_path, rules, dog="a 0.5 1 1 4 4\n\nz 0.5 1 1 4 4\nb .5 1 1 41 4\n")
+    a, _ = read_voc(tmp_path, warnings, dog="a 0.5 1 1 4 4\n\nz 0.5 1 1 4 4\nb .5 1 1 41 4\n")
     assert a.boxes.labels == ("dog",)
-    assert rules == {
+    assert warnings == {
         "detections in images outside the split: left out": 1,
         "classes without a file of detections: none found": 1,
         "boxes that reach outside their image: kept as they are": 1,
     }
-    only = read_voc_results(tmp_path / "comp4_det_val_dog.txt", "val", SAMPLES, ["dog"], Counter())
+    only = read_voc_results(tmp_path / "comp4_det_val_dog.txt", "val", SAMPLES, Counter())
     assert len(next(only)[0].boxes) == 1
 
 

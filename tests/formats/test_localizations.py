@@ -102,3 +102,12 @@ def test_a_file_cut_off_names_the_line(tmp_path):
     file.write_text(file.read_text(encoding="utf-8")[:-20], encoding="utf-8")
     with pytest.raises(UserError, match=r"localizations\.jsonl:2: not JSON"):
         list(read_localizations(tmp_path))
+
+
+def test_a_file_name_that_is_not_utf_8_comes_back(tmp_path):
+    name = "caf\udce9.png"  # as Python has the bytes of Latin-1
+    found = Localization(path=name, size=(4, 2), scores={"犬": 0.5}, boxes=Boxes.empty())
+    with LocalizationWriter(tmp_path) as writer:
+        writer.write(found)
+    (again,) = read_localizations(tmp_path)
+    assert (again.path, again.scores) == (Path(name), {"犬": 0.5})

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from wsl.errors import UserError
 from wsl.formats import read_score_maps
-from wsl.samples import Sample
+from wsl.samples import Sample, SampleSet
 
 
 def sample(name, *labels, size=(40, 30)):
@@ -27,26 +27,26 @@ def save(folder, name, values):
 
 
 def read(folder, *samples, **options):
-    rules = Counter()
-    return {one.id: found for found, one in read_score_maps(folder, samples, rules, **options)}, rules
+    warnings, every = Counter(), SampleSet(classes=("cat", "dog"), samples=samples)
+    return {one.id: found for found, one in read_score_maps(folder, every, warnings, **options)}, warnings
 
 
 @pytest.mark.parametrize("name", ["val/0.jpeg.npy", "val/0.npy"])
 def test_the_suffix_may_be_kept_or_replaced(tmp_path, name):
     save(tmp_path, name, np.eye(3))
-    found, rules = read(tmp_path, sample("val/0.jpeg"))
+    found, warnings = read(tmp_path, sample("val/0.jpeg"))
     np.testing.assert_array_equal(found["val/0.jpeg"].maps["dog"], np.eye(3))
     assert found["val/0.jpeg"].size == (40, 30)
-    assert not rules
+    assert not warnings
 
 
 def test_an_id_without_a_suffix_may_hold_dots(tmp_path):
     save(tmp_path, "2008.1.npy", np.eye(2))
     save(tmp_path, "2008.npy", np.zeros((2, 2)))
     voc = Sample(path="JPEGImages/2008.1.jpg", id="2008.1", labels=("dog",), size=(5, 5))
-    found, rules = read(tmp_path, voc)
+    found, warnings = read(tmp_path, voc)
     assert found["2008.1"].maps["dog"].any()
-    assert rules == {"score maps of no image of the split: left out": 1}
+    assert warnings == {"score maps of no image of the split: left out": 1}
 
 
 @given(values=arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.floats(0, 1)))
@@ -64,9 +64,9 @@ def test_missing_extra_and_odd_maps_are_counted(tmp_path):
     save(tmp_path, "d.npy", np.array([[0, 1.0]]))
     save(tmp_path, "other/e.npy", np.array([[0, np.inf]]))
     samples = [sample("a.jpg"), sample("b.jpg"), sample("c.jpg"), sample("d.jpg", "cat", "dog"), sample("missing.jpg")]
-    found, rules = read(tmp_path, *samples, side=224)
+    found, warnings = read(tmp_path, *samples, side=224)
     assert list(found) == ["a.jpg", "b.jpg", "c.jpg"]
-    assert rules == {
+    assert warnings == {
         "score maps of no image of the split: left out": 1,
         "score maps of another size than 224x224: resampled": 2,
         "score maps with a NaN or an infinity: misses": 1,
@@ -125,8 +125,8 @@ def test_any_bytes_are_a_map_or_a_user_s_mistake(tmp_path_factory, content):
     ("files", "samples", "message"),
     [
         (["a.npy", "a.jpg.npy"], ["a.jpg"], "are both the map of 'a.jpg'"),
-        (["a.npy"], ["a.jpg", "a.png"], "is the map of 'a.jpg' and of 'a.png'"),
-        (["b.npy"], ["a.jpg"], "none of its 1 score maps is of an image of the split; expected a.jpg.npy or a.npy"),
+        (["a.npy"], ["a.jpg", "a.png"], "a fits .*a.jpg and .*a.png equally well"),
+        (["b.npy"], ["a.jpg"], "none of its 1 score maps is of an image of the split; expected a.jpg.npy"),
         ([], ["a.jpg"], "none of its 0 score maps"),
     ],
 )
@@ -142,7 +142,7 @@ def test_many_maps_are_never_held(tmp_path):
     first = save(tmp_path, "0.npy", np.zeros((224, 224)))
     for i in range(1, 300):
         os.link(first, tmp_path / f"{i}.npy")
-    samples = [sample(f"{i}.jpg") for i in range(300)]
+    samples = SampleSet(classes=["dog"], samples=[sample(f"{i}.jpg") for i in range(300)])
     tracemalloc.start()
     try:
         count = sum(1 for _ in read_score_maps(tmp_path, samples, Counter()))

@@ -1,4 +1,4 @@
-"""What several files of this folder need: findings in one line, and the VOC devkit retold slowly."""
+"""What several files of this folder need: predictions in one line, and the VOC devkit retold slowly."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -2,7 +2,7 @@ import pytest
 
 from wsl.errors import UserError
 from wsl.metrics.class_mean import ClassMean
-from wsl.metrics.tally import HitMetric
+from wsl.metrics.hit_rate import HitMetric
 
 RATES, COUNTS = {"a": 1.0, "b": 0.5, "c": 0.0}, {"a": 1, "b": 2, "c": 5}
 

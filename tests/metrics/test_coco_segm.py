@@ -43,7 +43,7 @@ def official(detections, truths):
 
 
 def scene(seed, images=12):
-    """Rectangles of the two first classes, and findings that shift them."""
+    """Rectangles of the two first classes, and predictions that shift them."""
     rng = np.random.default_rng(seed)
     truths, detections = [], []
     for _ in range(images):

@@ -42,7 +42,7 @@ ALL = [
 
 @pytest.fixture
 def perfect(finding, annotated, boxes):
-    """Findings that are right in every respect, with their samples."""
+    """Predictions that are right in every respect, with their samples."""
     pairs = []
     for name, label in (("a.jpg", "cat"), ("b.jpg", "dog"), ("c.jpg", "dog")):
         there = boxes((label, [0, 0, 50, 100]))
@@ -57,7 +57,7 @@ def perfect(finding, annotated, boxes):
     return pairs
 
 
-def test_perfect_findings_are_perfect_in_every_metric(perfect):
+def test_perfect_predictions_are_perfect_in_every_metric(perfect):
     evaluation = Evaluation(["cat", "dog"])
     for found, sample in perfect:
         evaluation.update(found, sample)
@@ -95,7 +95,7 @@ def test_a_sample_without_boxes_serves_classification_only(finding):
     assert [metric.name for metric in evaluation.compute("x").metrics] == ALL[:3]
 
 
-def test_metrics_without_findings_behind_them_are_left_out(finding, annotated, boxes):
+def test_metrics_without_predictions_behind_them_are_left_out(finding, annotated, boxes):
     evaluation = Evaluation(["dog"])
     evaluation.update(finding(scores={"dog": 1}, points={"dog": (1, 1)}), annotated(boxes(("dog", [0, 0, 9, 9]))))
     assert [metric.name for metric in evaluation.compute("x").metrics] == [

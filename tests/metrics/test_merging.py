@@ -28,7 +28,7 @@ def make(name):
 
 @pytest.fixture(scope="module")
 def scenes(finding, annotated, boxes, tmp_path_factory):
-    """Findings near and far from the truth, with what is there; one image each without annotations or findings."""
+    """Predictions near and far from the ground truth; one image each without annotations or predictions."""
     folder = tmp_path_factory.mktemp("masks")
     rng = np.random.default_rng(0)
     pairs = []

@@ -146,7 +146,7 @@ def test_a_label_without_a_pixel_is_no_trial_and_a_bad_mask_an_error(finding, ma
     assert metric.compute().count == 0
     with pytest.raises(UserError, match=r"2x1.*3x1"):
         metric.update(finding(size=(3, 1)), masked([[0, 0]], ["dog"]))
-    with pytest.raises(UserError, match="number 2 is no class"):
+    with pytest.raises(UserError, match="number 2 is not a class"):
         metric.update(finding(size=(2, 1)), masked([[2, 0]], ["dog"]))
     with pytest.raises(UserError, match="no mask is annotated"):
         metric.update(finding(size=(2, 1)), Sample(path="a.jpg", labels=["dog"]))

@@ -54,6 +54,19 @@ def test_the_whole_path_from_the_command_line(world, tmp_path, capsys):
     assert (tmp_path / "pictures" / "sheet-001.png").is_file()
 
 
+def test_annotations_to_draw_are_described_as_those_to_evaluate(world, run, photos, tmp_path, capsys):
+    found, out = str(tmp_path / "found"), str(tmp_path / "out")
+    assert cli.localize([str(photos / "val00.png"), "--weights", str(run), "--out", found]) == 0
+    flags = ["--predictions", found, "--out", out, "--no-sheet"]
+    assert cli.visualize([*flags, "--data", str(world), "--format", "voc", "--split", "val"]) == 0
+    assert cli.visualize(flags) == 0
+    capsys.readouterr()
+    assert cli.visualize([*flags, "--format", "voc"]) == 2
+    assert "--download describe --data: expected it too" in capsys.readouterr().err
+    assert cli.visualize([*flags, "--data", str(world), "--format", "coco"]) == 2
+    assert "no COCO annotations" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -78,7 +78,7 @@ def test_missing_extra_and_double_images(world, found, tmp_path, caplog):
     report = evaluate(config(world, tmp_path, predictions=folder))
     assert (report.images, report.missing) == (10, 6)
     assert any("6 of 16" in line for line in caplog.messages)
-    assert any("outside split val" in line for line in caplog.messages)
+    assert any("images outside split val were left out" in line for line in caplog.messages)
     (folder / "localizations.jsonl").write_text("\n".join([lines_of(found)[0]] * 2), encoding="utf-8")
     with pytest.raises(UserError, match=r"edited|two localizations"):
         evaluate(config(world, tmp_path, predictions=folder))

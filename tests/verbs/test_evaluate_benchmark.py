@@ -81,5 +81,5 @@ def test_the_published_numbers_to_the_digit(files, reference, tmp_path, name, ca
     if name == "MaxBoxAccV2":
         mean = metrics["MaxBoxAccV2 (wsolevaluation)"].value
         assert mean == pytest.approx(accuracy.max(axis=1).mean(), abs=1e-12)
-    assert report.rules == {}
+    assert report.warnings == {}
     assert (tmp_path / "plots" / "max_box_acc_over_threshold.png").is_file()

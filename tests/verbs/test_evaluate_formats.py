@@ -1,4 +1,4 @@
-"""One set of findings, told in four ways, gives the same figures; what cannot be is one line."""
+"""One set of predictions, told in four ways, gives the same figures; what cannot be is one line."""
 
 import json
 import shutil
@@ -33,14 +33,14 @@ def found(run, photos, tmp_path_factory):
 @pytest.fixture(scope="module")
 def lists(world, tmp_path_factory):
     """The images of one class, as the benchmark's metadata lists."""
-    folder = tmp_path_factory.mktemp("metadata") / "val"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("metadata") / "things" / "val"
+    folder.mkdir(parents=True)
     classes = ["blue", "red"]
     (folder.parent / "classes.txt").write_text("\n".join(classes), encoding="utf-8")
     texts = defaultdict(str)
     for sample in read_voc(world, "val").samples:
         if len(sample.labels) == 1:
-            name = f"deep/{sample.path.name}"
+            name = f"JPEGImages/{sample.path.name}"
             texts["image_ids"] += f"{name}\n"
             texts["class_labels"] += f"{name},{classes.index(sample.labels[0])}\n"
             texts["image_sizes"] += f"{name},{sample.size[0]},{sample.size[1]}\n"
@@ -55,11 +55,11 @@ def lists(world, tmp_path_factory):
 def score_maps(found, tmp_path_factory):
     """The maps of the one class in an image as the benchmark stores them: 224x224 doubles in [0, 1]."""
     folder = tmp_path_factory.mktemp("maps")
-    (folder / "deep").mkdir()
+    (folder / "JPEGImages").mkdir()
     for one in read_localizations(found):
         label = max(one.scores, key=one.scores.get)
         score_map = heatmap(one.maps[label], (224, 224)).astype(np.float64)
-        np.save(folder / "deep" / f"{one.path.name}.npy", score_map)
+        np.save(folder / "JPEGImages" / f"{one.path.name}.npy", score_map)
     return folder
 
 
@@ -71,7 +71,7 @@ def test_score_maps_with_metadata_lists(lists, score_maps, found, tmp_path):
     """No image is needed: ids, sizes and boxes are in the lists."""
     report = evaluate(EvaluateConfig(data=DataConfig(data=lists), predictions=score_maps, out=tmp_path, runtime=CPU))
     assert (report.images, report.missing) == (11, 0)
-    assert report.rules == {"score maps of no image of the split: left out": 5}
+    assert report.warnings == {"score maps of no image of the split: left out": 5}
     assert str(report.boxes) == "threshold 0.2 (largest part), the default"
     names = [metric.name for metric in report.metrics]
     assert {"pointing", "CorLoc", "AP50", "MaxBoxAcc@0.5", "COCO AP"} <= set(names)
@@ -271,7 +271,7 @@ def test_maps_of_images_in_no_list_are_a_user_s_mistake(lists, tmp_path):
 
 
 def test_maps_of_nothing_but_nan_are_misses_and_counted(lists, tmp_path):
-    folder = tmp_path / "maps" / "deep"
+    folder = tmp_path / "maps" / "JPEGImages"
     folder.mkdir(parents=True)
     names = (lists / "val" / "image_ids.txt").read_text(encoding="utf-8").split()
     for i, name in enumerate(names):
@@ -279,7 +279,7 @@ def test_maps_of_nothing_but_nan_are_misses_and_counted(lists, tmp_path):
         box[1:3, 1:3] = np.nan if i == 0 else 1
         np.save(folder.parent / f"{name}.npy", box)
     report = evaluate(EvaluateConfig(data=DataConfig(data=lists), predictions=tmp_path / "maps", out=tmp_path))
-    assert report.rules == {"score maps with a NaN or an infinity: misses": 1}
+    assert report.warnings == {"score maps with a NaN or an infinity: misses": 1}
     pointing = next(metric for metric in report.metrics if metric.name == "pointing")
     assert pointing.count == len(names)
     assert "1 missing: misses" in pointing.note

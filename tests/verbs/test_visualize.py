@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from wsl.boxes import Boxes
-from wsl.config import VisualizeConfig
+from wsl.config import DataConfig, VisualizeConfig
 from wsl.draw import class_color
 from wsl.errors import UserError
 from wsl.formats import LocalizationWriter, MapStore
@@ -133,7 +133,9 @@ def coco(path: Path, file_name: str, size: tuple[int, int], xywh: list[float]) -
 def test_true_boxes_are_dashed_beside_the_predicted(tmp_path: Path) -> None:
     results = write(tmp_path, found(photo(tmp_path / "a.png"), maps=False, dog=0.9))
     annotations = coco(tmp_path / "instances_val.json", "a.png", (600, 450), [300, 225, 240, 180])
-    visualize(VisualizeConfig(predictions=results, out=tmp_path / "out", data=annotations, sheet=False))
+    visualize(
+        VisualizeConfig(predictions=results, out=tmp_path / "out", data=DataConfig(data=annotations), sheet=False)
+    )
     picture = read(tmp_path / "out" / "images" / "a.png")
     edge = picture[225:405, 300]
     assert count(edge[:, None], (255, 255, 255)) > 50
@@ -221,7 +223,9 @@ def test_voc_photographs_with_their_own_boxes(realdata: Path, tmp_path: Path) ->
         with Image.open(path) as image:
             sizes.append(image.size)
     results = write(tmp_path, *(found(path, size, dog=0.5) for path, size in zip(photos, sizes, strict=True)))
-    summary = visualize(VisualizeConfig(predictions=results, out=tmp_path / "out", data=realdata / "VOCdevkit"))
+    summary = visualize(
+        VisualizeConfig(predictions=results, out=tmp_path / "out", data=DataConfig(data=realdata / "VOCdevkit"))
+    )
     assert (summary.pictures, summary.skipped) == (2, 0)
     without = visualize(VisualizeConfig(predictions=results, out=tmp_path / "plain"))
     assert without.pictures == 2

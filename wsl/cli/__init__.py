@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ from tyro.conf import Positional
 from wsl import config as settings
 from wsl.cli import examples
 from wsl.cli.running import Outcome, run
+from wsl.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,36 @@ class _LocalizeFlags(settings.LocalizeConfig):
 
     sources: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="IMAGE|FOLDER|GLOB ...")]
     """Images, folders or globs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OptionalData(settings.DataConfig):
+    """Annotations that may be left out."""
+
+    data: Path | None = None  # type: ignore[assignment] # becomes a DataConfig or None as a whole
+    """Annotations, as wsl-evaluate takes them, to draw the true boxes beside the predicted ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _VisualizeFlags(settings.VisualizeConfig):
+    """Draw localizations: overlays, boxes, contact sheets."""
+
+    # Not DataConfig | None, which tyro offers as two subcommands.
+    data: _OptionalData = field(default_factory=_OptionalData)
+
+    def resolved(self) -> settings.VisualizeConfig:
+        """The settings without flags.
+
+        Raises:
+            UserError: settings of annotations without --data.
+        """
+        values = {one.name: getattr(self, one.name) for one in fields(settings.VisualizeConfig)}
+        if self.data.data is None:
+            if self.data != _OptionalData():
+                raise UserError("--format, --image-root, --year and --download describe --data: expected it too")
+            return settings.VisualizeConfig(**{**values, "data": None})
+        data = {one.name: getattr(self.data, one.name) for one in fields(settings.DataConfig)}
+        return settings.VisualizeConfig(**{**values, "data": settings.DataConfig(**data)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +126,10 @@ def evaluate(args: Sequence[str] | None = None) -> int:
 def visualize(args: Sequence[str] | None = None) -> int:
     """`wsl-visualize`."""
 
-    def work(config: settings.VisualizeConfig) -> Outcome:
+    def work(flags: _VisualizeFlags) -> Outcome:
         from wsl.verbs.visualize import visualize as verb
 
+        config = flags.resolved()
         result = verb(config)
         summary = f"{result.pictures} pictures, {result.sheets} sheets{_skipped(result.skipped)}\n{config.out}"
         if config.report:
@@ -105,7 +137,7 @@ def visualize(args: Sequence[str] | None = None) -> int:
             summary = f"{result.pictures} images in the report{_skipped(result.skipped)}\n{pages}"
         return Outcome(summary, _plain(result))
 
-    return run(work, settings.VisualizeConfig, examples.VISUALIZE, args)
+    return run(work, _VisualizeFlags, examples.VISUALIZE, args)
 
 
 def export(args: Sequence[str] | None = None) -> int:

@@ -78,10 +78,10 @@ class BoxConfig:
         check(0 <= self.min_area < 1, f"min area is {self.min_area}, expected a fraction of the image in [0, 1)")
         check(0 <= self.nms_iou <= 1, f"nms iou is {self.nms_iou}, expected an overlap in [0, 1]")
 
-    def settled(self, threshold: float = DEFAULT_THRESHOLD, box_rule: BoxRule = DEFAULT_RULE) -> BoxConfig:
+    def resolved(self, threshold: float = DEFAULT_THRESHOLD, box_rule: BoxRule = DEFAULT_RULE) -> BoxConfig:
         """The same with what was left open filled in.
 
-        >>> BoxConfig(threshold=0.4).settled(0.3, "peak")
+        >>> BoxConfig(threshold=0.4).resolved(0.3, "peak")
         BoxConfig(threshold=0.4, box_rule='peak', min_area=0.001, nms_iou=0.5)
         """
         return replace(

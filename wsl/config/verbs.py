@@ -117,8 +117,8 @@ class VisualizeConfig:
     """localizations.jsonl or its folder, as wsl-localize writes it (with --maps for heatmaps)."""
     out: Path
     """Folder for the pictures."""
-    data: Path | None = None
-    """Annotations (as wsl-evaluate's --data), to draw the true boxes beside the predicted ones."""
+    data: DataConfig | None = None
+    """Annotations, to draw the true boxes beside the predicted ones."""
     split: str = "val"
     """Split of the annotations."""
     report: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,11 @@ _LARGEST = 1e9
 def read_coco(source: str | Path, split: str | None, *, outlines: bool = False) -> SampleSet:
     """The images, labels and boxes of one split of a data set in COCO's layout.
 
-    Classes are the categories in order of their id. Crowds are difficult boxes: a class with crowds only is
-    ignored. Boxes are clipped to their image; those without extent are dropped, with one warning for the split.
-    Images without an annotation are kept: somebody looked, and found nothing. With ``outlines`` each object's polygons
-    or run lengths become its `wsl.samples.Outline`, in a file that has some: crowds are unsure, and objects without
-    their own are so in their box.
+    Classes are the categories in order of their id. Crowds are difficult boxes: a class with crowds only is ignored.
+    Boxes are clipped to their image; those without extent are dropped, with one warning for the split. Images without
+    an annotation are kept: somebody looked, and found nothing. A sample's id is its file_name. With ``outlines`` each
+    object's polygons or run lengths become its `wsl.samples.Outline`, in a file that has some: crowds are unsure, and
+    objects without their own are so in their box.
 
     Args:
         source: A folder with ``annotations/instances_<split>*.json`` (or the JSON beside the images), or one JSON
@@ -41,8 +41,9 @@ def read_coco(source: str | Path, split: str | None, *, outlines: bool = False) 
             None or ``all`` takes it whatever its name.
 
     Raises:
-        UserError: no such file or split; malformed JSON, a missing or impossible value, an unknown category, an
-            annotation without its image, an outline that does not fit its image; images missing or outside the folder.
+        UserError: no such file or split; malformed JSON, a missing or impossible value, two images of one id or file,
+            an unknown category, an annotation without its image, an outline that does not fit its image; images
+            missing or outside the folder.
 
     >>> import tempfile
     >>> dog = {"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}
@@ -72,7 +73,7 @@ def read_coco(source: str | Path, split: str | None, *, outlines: bool = False) 
         boxes = _boxes(objects[number], categories, size)
         dropped += len(objects[number]) - len(boxes)
         drawn = _outlines(objects[number], categories, size, path) if outlines and size is not None else None
-        samples.append(_sample(files[number], boxes, classes, size, drawn))
+        samples.append(_sample(image["file_name"], files[number], boxes, classes, size, drawn))
     if dropped:
         warnings.warn(f"{path}: {dropped} boxes without extent inside their image were dropped", stacklevel=2)
     return SampleSet(classes=classes, samples=tuple(samples))
@@ -86,7 +87,7 @@ def coco_numbers(source: str | Path, split: str | None) -> tuple[dict[int | str,
     """
     path = _instances_file(Path(source), split)
     document = _load(path)
-    images = {number: Path(image["file_name"]).stem for number, image in _images(document, path).items()}
+    images = {number: image["file_name"] for number, image in _images(document, path).items()}
     return images, _categories(document, path)
 
 
@@ -139,6 +140,12 @@ def _images(document: Record, path: Path) -> dict[int | str, Record]:
         raise UserError(f"{path}: the list of images is empty; expected at least one")
     if len(images) < len(records):
         raise UserError(f"{path}: two images have the same id; expected an id of its own for each")
+    names = Counter(image["file_name"] for image in records)
+    twice = next((name for name, count in names.items() if count > 1), None)
+    if twice is not None:
+        raise UserError(
+            f"{path}: {twice} is the file_name of {names[twice]} images; expected each file once, merge them"
+        )
     return images
 
 
@@ -235,6 +242,7 @@ def _outlines(
 
 
 def _sample(
+    name: str,
     path: Path,
     boxes: Boxes,
     classes: Sequence[str],
@@ -245,6 +253,7 @@ def _sample(
     crowds = set(boxes.labels) - clear
     return Sample(
         path=path,
+        id=name,
         labels=tuple(name for name in classes if name in clear),
         ignored=tuple(name for name in classes if name in crowds),
         boxes=boxes,

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from wsl.errors import UserError
 from wsl.formats.detections import Detection, localizations
 from wsl.results import Localization
-from wsl.samples import Sample
+from wsl.samples import Sample, SampleIndex, SampleSet
 
 _LARGEST = 1e9
 
 
 def read_coco_results(
     path: Path,
-    samples: Sequence[Sample],
+    samples: SampleSet,
     images: Mapping[int | str, str],
     categories: Mapping[int, str],
-    rules: Counter[str],
+    warnings: Counter[str],
 ) -> Iterator[tuple[Localization, Sample]]:
     """The detections of every image of a split; an image that the file does not name has none.
 
-    ``images`` gives the sample's id for each number of an image, ``categories`` the class of each category, both
+    ``images`` gives the file name for each number of an image, ``categories`` the class of each category, both
     from the annotations. The file is held, as JSON has to be.
 
-    What is put up with is counted in ``rules``: detections in images that are not annotated (left out), boxes that
+    What is tolerated is counted in ``warnings``: detections in images that are not annotated (left out), boxes that
     reach outside their image (kept as they are, as COCOeval keeps them).
 
     Raises:
@@ -37,31 +37,32 @@ def read_coco_results(
 
     >>> import tempfile
     >>> dog = {"image_id": 7, "category_id": 18, "bbox": [1, 2, 3, 4], "score": 0.5}
-    >>> sample = Sample(path="a.jpg", labels=["dog"], size=(9, 9))
+    >>> samples = SampleSet(classes=["dog"], samples=[Sample(path="a.jpg", labels=["dog"], size=(9, 9))])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder, "results.json")
     ...     _ = file.write_text(json.dumps([dog]), encoding="utf-8")
-    ...     [(found, _)] = read_coco_results(file, [sample], {7: "a"}, {18: "dog"}, Counter())
+    ...     [(found, _)] = read_coco_results(file, samples, {7: "a.jpg"}, {18: "dog"}, Counter())
     >>> found.boxes.xyxy.tolist()
     [[1.0, 2.0, 4.0, 6.0]]
     """
-    known = {sample.id for sample in samples}
-    detections: defaultdict[str, list[Detection]] = defaultdict(list)
+    index = SampleIndex(samples)
+    known = {number: index.match(name) for number, name in images.items()}
+    detections: defaultdict[Path, list[Detection]] = defaultdict(list)
     records = _load(path)
     for position, record in enumerate(records):
         where = f"{path}: detection {position}"
         image, detection = _detection(record, categories, where)
-        name = images.get(image)
-        if name in known and name is not None:
-            detections[name].append(detection)
+        sample = known.get(image)
+        if sample is not None:
+            detections[sample.path].append(detection)
         else:
-            rules["detections in images outside the split: left out"] += 1
+            warnings["detections in images outside the split: left out"] += 1
     if records and not detections:
         raise UserError(
             f"{path}: none of its {len(records)} detections is in an image of the split, expected image ids such as "
             f"{next(iter(images), 1)}"
         )
-    yield from localizations(samples, detections, rules)
+    yield from localizations(samples.samples, detections, warnings)
 
 
 def _load(path: Path) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -23,27 +24,27 @@ class Detection(NamedTuple):
 
 
 def localizations(
-    samples: Sequence[Sample], detections: Mapping[str, Sequence[Detection]], rules: Counter[str]
+    samples: Sequence[Sample], detections: Mapping[Path, Sequence[Detection]], warnings: Counter[str]
 ) -> Iterator[tuple[Localization, Sample]]:
-    """Every sample with its detections, which are listed by the sample's id; one without has none found.
+    """Every sample with its detections, which are listed by the sample's path; one without has none found.
 
-    Boxes that reach outside their image stay as they are and are counted in ``rules``.
+    Boxes that reach outside their image stay as they are and are counted in ``warnings``.
 
     Raises:
         UserError: a sample's size is unknown.
 
     >>> sample = Sample(path="a.jpg", labels=["dog"], size=(9, 9))
-    >>> [(found, _)] = localizations([sample], {"a": [Detection("dog", 0.5, (0, 0, 5, 5))]}, Counter())
+    >>> [(found, _)] = localizations([sample], {sample.path: [Detection("dog", 0.5, (0, 0, 5, 5))]}, Counter())
     >>> len(found.boxes), found.scores
     (1, {})
     """
     for sample in samples:
         if sample.size is None:
             raise UserError(f"{sample.path}: its size is unknown; expected annotations that give it")
-        boxes = _boxes(detections.get(sample.id, ()))
+        boxes = _boxes(detections.get(sample.path, ()))
         outside = (boxes.xyxy[:, :2] < 0).any(axis=1) | (boxes.xyxy[:, 2:] > np.array(sample.size)).any(axis=1)
         if outside.any():
-            rules["boxes that reach outside their image: kept as they are"] += int(outside.sum())
+            warnings["boxes that reach outside their image: kept as they are"] += int(outside.sum())
         yield Localization(path=sample.path, size=sample.size, scores={}, boxes=boxes), sample
 
 

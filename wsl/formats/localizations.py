@@ -46,7 +46,11 @@ class LocalizationWriter:
         """Append one line."""
         if self._file is None:
             raise RuntimeError("the writer is not open: use it in a with statement")
-        self._file.write(json.dumps(found.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
+        record = found.to_json()
+        text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+        if not _is_unicode(text):  # a file name that is not UTF-8 comes back as it was from JSON's escapes
+            text = json.dumps(record, allow_nan=False)
+        self._file.write(text + "\n")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -56,6 +60,14 @@ class LocalizationWriter:
             self._file = None
         if kind is None:
             self.partial.replace(self.path)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def find_localizations(path: Path) -> Path:

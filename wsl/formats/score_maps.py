@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -12,14 +12,14 @@ import numpy as np
 from wsl.boxes import Boxes, FloatArray
 from wsl.errors import UserError
 from wsl.results import Localization
-from wsl.samples import Sample
+from wsl.samples import Sample, SampleIndex, SampleSet
 
 LARGEST_SIDE = 8192
 _ROUNDING = 1e-6
 
 
 def read_score_maps(
-    folder: Path, samples: Sequence[Sample], rules: Counter[str], *, side: int | None = None
+    folder: Path, samples: SampleSet, warnings: Counter[str], *, side: int | None = None
 ) -> Iterator[tuple[Localization, Sample]]:
     """Stream the score map of each sample that has one, as the map of the sample's one class.
 
@@ -27,7 +27,7 @@ def read_score_maps(
     (``val/0.npy``): floats in [0, 1], (h, w), covering the image. One is open at a time, never unpickled. Files are
     looked up in the folder's listing, so that an id that climbs out of it finds nothing.
 
-    What is put up with is counted in ``rules``: maps with a NaN or an infinity (a miss wherever maps are measured),
+    What is tolerated is counted in ``warnings``: maps with a NaN or an infinity (a miss wherever maps are measured),
     maps that are not ``side`` x ``side`` where that is given (they are resampled), samples of no or several classes
     (a map does not say of which it is; left out), files that belong to no sample (left out).
 
@@ -37,30 +37,32 @@ def read_score_maps(
 
     >>> import tempfile
     >>> dog = Sample(path="val/0.jpeg", id="val/0.jpeg", labels=["dog"], size=(8, 8))
+    >>> samples = SampleSet(classes=["dog"], samples=[dog])
     >>> with tempfile.TemporaryDirectory() as root:
     ...     Path(root, "val").mkdir()
     ...     np.save(Path(root, "val", "0.npy"), np.eye(2))
-    ...     [(found.maps["dog"].tolist(), sample.id) for found, sample in read_score_maps(Path(root), [dog], Counter())]
-    [([[1.0, 0.0], [0.0, 1.0]], 'val/0.jpeg')]
+    ...     [(found, sample)] = read_score_maps(Path(root), samples, Counter())
+    >>> found.maps["dog"].tolist(), sample.id
+    ([[1.0, 0.0], [0.0, 1.0]], 'val/0.jpeg')
     """
     names = _listing(folder)
     files = _match(names, samples, folder)
     extra = len(names) - len(files)
     if extra:
-        rules["score maps of no image of the split: left out"] = extra
-    for sample in samples:
-        if sample.id not in files:
+        warnings["score maps of no image of the split: left out"] = extra
+    for sample in samples.samples:
+        if sample.path not in files:
             continue
         if len(sample.labels) != 1:
-            rules["images of no or several classes, whose map says not which: left out"] += 1
+            warnings["images of no or several classes, whose map says not which: left out"] += 1
             continue
         if sample.size is None:
             raise UserError(f"{sample.path}: its size is unknown; expected image_sizes.txt or a size in the annotation")
-        score_map = _load(folder / files[sample.id])
+        score_map = _load(folder / files[sample.path])
         if not np.isfinite(score_map).all():
-            rules["score maps with a NaN or an infinity: misses"] += 1
+            warnings["score maps with a NaN or an infinity: misses"] += 1
         if side is not None and score_map.shape != (side, side):
-            rules[f"score maps of another size than {side}x{side}: resampled"] += 1
+            warnings[f"score maps of another size than {side}x{side}: resampled"] += 1
         found = Localization(
             path=sample.path, size=sample.size, scores={}, boxes=Boxes.empty(), maps={sample.labels[0]: score_map}
         )
@@ -86,37 +88,25 @@ def _listing(folder: Path) -> set[str]:
     return {str(place / name) for place, names in places for name in names if name.endswith(".npy")}
 
 
-def _match(names: set[str], samples: Sequence[Sample], folder: Path) -> dict[str, str]:
-    """The file of each sample that has one, by the sample's id."""
-    files: dict[str, str] = {}
-    owner: dict[str, str] = {}
-    for sample in samples:
-        found = [name for name in _candidates(sample) if name in names]
-        if len(found) > 1:
+def _match(names: set[str], samples: SampleSet, folder: Path) -> dict[Path, str]:
+    """The file of each sample that has one, by the sample's path."""
+    index = SampleIndex(samples)
+    files: dict[Path, str] = {}
+    for name in sorted(names):
+        sample = index.match(name.removesuffix(".npy"))
+        if sample is None:
+            continue
+        if sample.path in files:
             raise UserError(
-                f"{folder}: {found[0]} and {found[1]} are both the map of {sample.id!r}; expected one of them"
+                f"{folder}: {files[sample.path]} and {name} are both the map of {sample.id!r}; expected one of them"
             )
-        for name in found:
-            if name in owner:
-                raise UserError(
-                    f"{folder}: {name} is the map of {owner[name]!r} and of {sample.id!r}; expected a map for each, "
-                    "with the image's suffix in its name"
-                )
-            files[sample.id], owner[name] = name, sample.id
+        files[sample.path] = name
     if not files:
-        example = " or ".join(_candidates(samples[0])) if samples else "<image id>.npy"
+        example = f"{samples.samples[0].id}.npy" if len(samples) else "<image id>.npy"
         raise UserError(
             f"{folder}: none of its {len(names)} score maps is of an image of the split; expected {example}"
         )
     return files
-
-
-def _candidates(sample: Sample) -> list[str]:
-    """What the file may be called: the image's path with its suffix kept or replaced."""
-    image = PurePosixPath(sample.id)
-    if image.name != sample.path.name:  # VOC's ids have no suffix, and may hold dots
-        return [f"{image}.npy", f"{image.parent / sample.path.name}.npy"]
-    return [f"{image}.npy", f"{image.with_suffix('')}.npy"] if image.suffix else [f"{image}.npy"]
 
 
 def _load(path: Path) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections import Counter, defaultdict
@@ -11,20 +12,20 @@ from pathlib import Path
 from wsl.errors import UserError
 from wsl.formats.detections import Detection, localizations
 from wsl.results import Localization
-from wsl.samples import Sample
+from wsl.samples import Sample, SampleIndex, SampleSet
 
 _FILE = re.compile(r"comp\d+_det_(.+)\.txt")
 
 
 def read_voc_results(
-    source: Path, split: str, samples: Sequence[Sample], classes: Sequence[str], rules: Counter[str]
+    source: Path, split: str, samples: SampleSet, warnings: Counter[str]
 ) -> Iterator[tuple[Localization, Sample]]:
     """The detections of every image of a split, from a folder of the devkit's result files or from one of them.
 
     A file is ``comp<number>_det_<split>_<class>.txt`` with lines ``<image> <score> <xmin> <ymin> <xmax> <ymax>``,
     pixels counted from 1, far corner included. An image without a line has no detection. All detections are held.
 
-    What is put up with is counted in ``rules``: lines of images outside the split (left out), boxes that reach
+    What is tolerated is counted in ``warnings``: lines of images outside the split (left out), boxes that reach
     outside their image (kept as they are, as the devkit keeps them), classes without a file (no detection).
 
     Raises:
@@ -32,26 +33,27 @@ def read_voc_results(
             inverted box, named by its line.
 
     >>> import tempfile
-    >>> sample = Sample(path="a.jpg", labels=["dog"], size=(9, 9))
+    >>> samples = SampleSet(classes=["dog"], samples=[Sample(path="a.jpg", labels=["dog"], size=(9, 9))])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = Path(folder, "comp4_det_val_dog.txt").write_text("a 0.9 1 1 4 2", encoding="utf-8")
-    ...     [(found, _)] = read_voc_results(Path(folder), "val", [sample], ["dog"], Counter())
+    ...     [(found, _)] = read_voc_results(Path(folder), "val", samples, Counter())
     >>> found.boxes.xyxy.tolist(), found.boxes.labels
     ([[0.0, 0.0, 4.0, 2.0]], ('dog',))
     """
-    files = _files(source, split, classes)
-    known = {sample.id for sample in samples}
-    detections: defaultdict[str, list[Detection]] = defaultdict(list)
+    files = _files(source, split, samples.classes)
+    match = functools.cache(SampleIndex(samples).match)
+    detections: defaultdict[Path, list[Detection]] = defaultdict(list)
     for label, path in files.items():
         for image, detection in _read(path, label):
-            if image in known:
-                detections[image].append(detection)
+            sample = match(image)
+            if sample is not None:
+                detections[sample.path].append(detection)
             else:
-                rules["detections in images outside the split: left out"] += 1
-    absent = len(set(classes) - set(files))
+                warnings["detections in images outside the split: left out"] += 1
+    absent = len(set(samples.classes) - set(files))
     if absent:
-        rules["classes without a file of detections: none found"] = absent
-    yield from localizations(samples, detections, rules)
+        warnings["classes without a file of detections: none found"] = absent
+    yield from localizations(samples.samples, detections, warnings)
 
 
 def result_files(source: Path) -> list[Path]:

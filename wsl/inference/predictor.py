@@ -79,7 +79,7 @@ class Predictor:
     ) -> None:
         pick = PickConfig(top_k=top_k, classes=tuple(classes), score_threshold=score_threshold)
         self.refine = resolve_refine(refine, model)
-        self.boxes = BoxConfig(threshold=threshold, box_rule=box_rule, min_area=min_area, nms_iou=nms_iou).settled(
+        self.boxes = BoxConfig(threshold=threshold, box_rule=box_rule, min_area=min_area, nms_iou=nms_iou).resolved(
             DEFAULT_THRESHOLDS[self.refine]
         )
         self.classes = model.classes

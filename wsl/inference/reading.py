@@ -61,7 +61,7 @@ def boxes_of_class(
     >>> boxes.labels, boxes.scores.tolist()
     (('dog',), [0.5])
     """
-    return _boxes([label], [_extract(as_map(score_map), score, size, settings.settled())])
+    return _boxes([label], [_extract(as_map(score_map), score, size, settings.resolved())])
 
 
 def _extract(score_map: FloatArray, score: float, size: tuple[int, int], rule: BoxConfig) -> ExtractedBoxes:

@@ -37,7 +37,7 @@ def pixel_classes(
         ``size`` is (width, height) of the image; the result is (height, width) int32.
 
     Raises:
-        UserError: the sample has no mask, one of another size, one with a number that is no class, or files of one
+        UserError: the sample has no mask, one of another size, one with a number that is not a class, or files of one
             class though it has several.
 
     >>> pixel_classes(Sample(path="a.jpg"), ["dog"], (2, 2))
@@ -49,8 +49,8 @@ def pixel_classes(
         beyond = numbers[(numbers > len(classes)) & (numbers != IGNORED)]
         if beyond.size:
             raise UserError(
-                f"{sample.mask}: the number {int(beyond[0])} is no class, expected 0 to {len(classes)}, or {IGNORED} "
-                "where nobody is sure"
+                f"{sample.mask}: the number {int(beyond[0])} is not a class, expected 0 to {len(classes)}, or "
+                f"{IGNORED} where nobody is sure"
             )
         return _nearest(np.where(numbers == IGNORED, -1, numbers.astype(np.int32)), resolution)
     if sample.outlines is not None:

@@ -35,11 +35,11 @@ class MaxBoxAcc(StreamingMetric):
     Keeps one counter a class, IoU level and threshold, and one a level, threshold and replicate; maps are not kept.
 
     >>> metric = MaxBoxAcc(["dog"], iou_thresholds=[0.5])
-    >>> there = Boxes(xyxy=[[2, 0, 6, 2]], labels=["dog"])
+    >>> truth = Boxes(xyxy=[[2, 0, 6, 2]], labels=["dog"])
     >>> found = Localization(
     ...     path="a.jpg", size=(8, 2), scores={}, boxes=Boxes.empty(), maps={"dog": np.float32([[0, 2, 4, 1]])}
     ... )
-    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=truth))
     >>> metric.compute()[0].name, metric.compute()[0].value
     ('MaxBoxAcc@0.5', 1.0)
     """
@@ -88,19 +88,19 @@ class MaxBoxAcc(StreamingMetric):
         Raises:
             UserError: the sample has no annotated boxes, or a label is none of the classes.
         """
-        truths = annotated_boxes(sample)
-        labels = _single_label(truths) if self.single_object else sample.labels
+        ground_truth = annotated_boxes(sample)
+        labels = _single_label(ground_truth) if self.single_object else sample.labels
         self._mean.require(labels, sample.path)
         for label in labels:
-            target = truths.of(label).xyxy
-            if not len(target):
+            instances = ground_truth.of(label).xyxy
+            if not len(instances):
                 continue
             row = self._index[label]
             draws = self._draws(sample) if self.replicates and label in self._mean.report_classes else None
             self.trials[row] += 1
             if draws is not None:
                 self.drawn_trials += draws
-            blind = best_iou([centre_box(found.size), whole_box(found.size)], target)
+            blind = best_iou([centre_box(found.size), whole_box(found.size)], instances)
             centred, whole = blind[:, None] >= np.array(self.iou_thresholds)
             self.baseline_hits[row] += torch.as_tensor(centred, device=self.device)
             self.whole_hits[row] += torch.as_tensor(whole, device=self.device)
@@ -108,18 +108,18 @@ class MaxBoxAcc(StreamingMetric):
             if score_map is None or not np.isfinite(score_map).all():
                 self.missing += 1
                 continue
-            hits = reached(self._overlaps(score_map, target, found.size), self.iou_thresholds)
+            hits = reached(self._overlaps(score_map, instances, found.size), self.iou_thresholds)
             self.hits[row] += torch.as_tensor(hits, device=self.device)
             if draws is not None:
                 self._draw_hits(hits, draws)
 
-    def _overlaps(self, score_map: FloatArray, target: FloatArray, size: tuple[int, int]) -> Doubles:
+    def _overlaps(self, score_map: FloatArray, instances: FloatArray, size: tuple[int, int]) -> Doubles:
         """The best IoU at each threshold."""
         if self.protocol == "default":
-            return class_maps.overlaps(score_map, target, self._thresholds, candidates=self.candidates, size=size)
+            return class_maps.overlaps(score_map, instances, self._thresholds, candidates=self.candidates, size=size)
         return class_maps.overlaps(
             benchmark_input(score_map),
-            class_maps.benchmark_boxes(target, size),
+            class_maps.benchmark_boxes(instances, size),
             self._thresholds,
             protocol=self.protocol,
             candidates=self.candidates,
@@ -176,11 +176,11 @@ class MaxBoxAccV2(MaxBoxAcc):
     `MaxBoxAcc`, whose published form has 100 thresholds, this one's 1,000.
 
     >>> metric = MaxBoxAccV2(["dog"])
-    >>> there = Boxes(xyxy=[[6, 0, 8, 2]], labels=["dog"])
+    >>> truth = Boxes(xyxy=[[6, 0, 8, 2]], labels=["dog"])
     >>> found = Localization(
     ...     path="a.jpg", size=(8, 2), scores={}, boxes=Boxes.empty(), maps={"dog": np.float32([[4, 0, 0, 1]])}
     ... )
-    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=truth))
     >>> [(level.name, level.value) for level in metric.compute()][:2]
     [('MaxBoxAccV2', 1.0), ('MaxBoxAccV2@0.3', 1.0)]
     """
@@ -221,5 +221,5 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _single_label(truths: Boxes) -> tuple[str, ...]:
-    return truths.labels if len(truths) == 1 and not truths.difficult[0] else ()
+def _single_label(ground_truth: Boxes) -> tuple[str, ...]:
+    return ground_truth.labels if len(ground_truth) == 1 and not ground_truth.difficult[0] else ()

@@ -41,7 +41,7 @@ def max_box_acc(
 
     At each of ``num_thresholds`` even thresholds from 0 on a map's box, or with ``candidates="all"`` any of its boxes,
     is right when its IoU with a box of the image reaches the level. Right answers are counted per threshold over all
-    images, and the best threshold (of equals the lowest) is one for the data set at each IoU level, never one an image.
+    images, and the best threshold (ties go to the lowest) is one for the data set at each IoU level, not one an image.
     It is picked on the same images, so the number is optimistic. `wsl.maps.overlaps` says how ``protocol`` has maps and
     boxes; ``wsolevaluation`` takes maps as `wsl.maps.benchmark_map` makes them and boxes in their cells, whole
     numbers, inclusive far corners.

@@ -18,7 +18,7 @@ from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
 
-def coco_ap(detections: Sequence[Boxes], truths: Sequence[Boxes], classes: Sequence[str]) -> Doubles:
+def coco_ap(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes: Sequence[str]) -> Doubles:
     """COCO's AP of each class at each of its ten IoU thresholds, over boxes of all areas.
 
     The rules are COCOeval's: 101 recall points, at most 100 detections an image and class, difficult boxes as
@@ -34,15 +34,15 @@ def coco_ap(detections: Sequence[Boxes], truths: Sequence[Boxes], classes: Seque
 
     Source: Lin et al., Microsoft COCO, ECCV 2014; pycocotools.
 
-    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> near = Boxes(xyxy=[[0, 0, 10, 8]], labels=["dog"])  # IoU 0.8: right at 7 of 10 thresholds
-    >>> coco_ap([near], [there], ["dog"]).mean().round(3).tolist()
+    >>> coco_ap([near], [truth], ["dog"]).mean().round(3).tolist()
     0.7
     """
-    return _tables(detections, truths, classes).ap
+    return _tables(detections, ground_truth, classes).ap
 
 
-def coco_ar(detections: Sequence[Boxes], truths: Sequence[Boxes], classes: Sequence[str]) -> Doubles:
+def coco_ar(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes: Sequence[str]) -> Doubles:
     """COCO's average recall of each class, the mean over its ten IoU thresholds, at 1, 10 and 100 boxes an image.
 
     Shape:
@@ -51,12 +51,12 @@ def coco_ar(detections: Sequence[Boxes], truths: Sequence[Boxes], classes: Seque
     Raises:
         UserError: lengths differ.
 
-    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> wrong_first = Boxes(xyxy=[[50, 50, 60, 60], [0, 0, 10, 10]], labels=["dog", "dog"], scores=[0.9, 0.8])
-    >>> coco_ar([wrong_first], [there], ["dog"]).tolist()
+    >>> coco_ar([wrong_first], [truth], ["dog"]).tolist()
     [[0.0, 1.0, 1.0]]
     """
-    return _tables(detections, truths, classes).recall
+    return _tables(detections, ground_truth, classes).recall
 
 
 class CocoMetric(StreamingMetric):
@@ -128,10 +128,10 @@ class CocoAP(CocoMetric):
     ``counts`` are the annotated boxes that are not difficult. There is no baseline: that of `VOCDetectionAP` tells
     the same. Keeps all boxes, found and true.
 
-    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = CocoAP(["dog"])
-    >>> found = Localization(path="a.jpg", size=(90, 90), scores={}, boxes=there)
-    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> found = Localization(path="a.jpg", size=(90, 90), scores={}, boxes=truth)
+    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=truth))
     >>> [(metric.name, round(metric.value, 3)) for metric in metric.compute()][:3]
     [('COCO AP', 1.0), ('COCO AP50', 1.0), ('COCO AP75', 1.0)]
     """
@@ -147,11 +147,11 @@ class CocoAP(CocoMetric):
         Raises:
             UserError: the sample has no annotated boxes, or one of them is of none of the classes.
         """
-        truths = annotated_boxes(sample)
-        self._mean.require(truths.labels, sample.path)
+        ground_truth = annotated_boxes(sample)
+        self._mean.require(ground_truth.labels, sample.path)
         boxes = found.boxes.select([i for i, label in enumerate(found.boxes.labels) if label in self._mean])
         self._append("keys", [image_key(sample.path)])
-        for name, kept in (("found", boxes), ("true", truths)):
+        for name, kept in (("found", boxes), ("true", ground_truth)):
             self._keep(name, kept.labels, kept.scores, kept.difficult & (name == "true"))
             self._append(f"{name}_xyxy", kept.xyxy)
 
@@ -167,19 +167,21 @@ def _numbers(found: CocoTables) -> list[Doubles]:
     return [found.ap.mean(axis=1), found.ap[:, 0], found.ap[:, 5], *np.moveaxis(found.recall, 1, 0)]
 
 
-def _tables(detections: Sequence[Boxes], truths: Sequence[Boxes], classes: Sequence[str]) -> CocoTables:
-    if len(detections) != len(truths):
-        raise UserError(f"detections of {len(detections)} images with true boxes of {len(truths)}, expected as many")
-    if not truths or not classes:
+def _tables(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes: Sequence[str]) -> CocoTables:
+    if len(detections) != len(ground_truth):
+        raise UserError(
+            f"detections of {len(detections)} images with true boxes of {len(ground_truth)}, expected as many"
+        )
+    if not ground_truth or not classes:
         return CocoTables(np.full((len(classes), len(IOU_THRESHOLDS)), np.nan), np.full((len(classes), 3), np.nan))
-    return tables(box_evaluation(detections, truths, classes))
+    return tables(box_evaluation(detections, ground_truth, classes))
 
 
-def box_evaluation(detections: Sequence[Boxes], truths: Sequence[Boxes], classes: Sequence[str]) -> Any:
+def box_evaluation(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes: Sequence[str]) -> Any:
     """COCOeval over boxes, a list entry an image."""
     numbers = {label: number for number, label in enumerate(classes, start=1)}
-    found, there = ([_box_objects(boxes, numbers) for boxes in images] for images in (detections, truths))
-    return evaluated(there, found, len(classes), "bbox")
+    found, truth = ([_box_objects(boxes, numbers) for boxes in images] for images in (detections, ground_truth))
+    return evaluated(truth, found, len(classes), "bbox")
 
 
 def _box_objects(boxes: Boxes, numbers: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -33,14 +33,14 @@ class CocoTables(NamedTuple):
     recall: Doubles
 
 
-def evaluated(truths: Sequence[Objects], detections: Sequence[Objects], classes: int, kind: Kind) -> Any:
+def evaluated(ground_truth: Sequence[Objects], detections: Sequence[Objects], classes: int, kind: Kind) -> Any:
     """COCOeval after its work, over objects of all areas; a list of objects an image."""
     # Loaded here: whoever measures points or maps does without it.
     from pycocotools.cocoeval import COCOeval
 
     # pycocotools reports its progress with prints and offers no switch.
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluator = COCOeval(_store(truths, classes), _store(detections, classes), kind)
+        evaluator = COCOeval(_store(ground_truth, classes), _store(detections, classes), kind)
         evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, 1e10]], ["all"]
         evaluator.params.maxDets = list(RECALL_DETECTIONS)
         evaluator.params.iouThrs = np.array(IOU_THRESHOLDS)

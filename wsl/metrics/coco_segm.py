@@ -29,7 +29,7 @@ class MaskObject(NamedTuple):
 
 
 def coco_segm_ap(
-    detections: Sequence[Sequence[MaskObject]], truths: Sequence[Sequence[MaskObject]], classes: Sequence[str]
+    detections: Sequence[Sequence[MaskObject]], ground_truth: Sequence[Sequence[MaskObject]], classes: Sequence[str]
 ) -> Doubles:
     """COCO's AP of each class at each of its ten IoU thresholds, over masks of all areas.
 
@@ -42,20 +42,22 @@ def coco_segm_ap(
     Raises:
         UserError: lengths differ, or the masks of an image do.
 
-    >>> there, near = MaskObject("dog", [[1] * 10]), MaskObject("dog", [[1] * 8 + [0] * 2])
-    >>> coco_segm_ap([[near]], [[there]], ["dog"]).mean().round(3).tolist()
+    >>> truth, near = MaskObject("dog", [[1] * 10]), MaskObject("dog", [[1] * 8 + [0] * 2])
+    >>> coco_segm_ap([[near]], [[truth]], ["dog"]).mean().round(3).tolist()
     0.7
     """
-    if len(detections) != len(truths):
-        raise UserError(f"detections of {len(detections)} images with true masks of {len(truths)}, expected as many")
+    if len(detections) != len(ground_truth):
+        raise UserError(
+            f"detections of {len(detections)} images with true masks of {len(ground_truth)}, expected as many"
+        )
     numbers = {label: number for number, label in enumerate(classes, start=1)}
-    if not truths or not classes:
+    if not ground_truth or not classes:
         return np.full((len(classes), 10), np.nan)
-    for found, there in zip(detections, truths, strict=True):
-        shapes = {np.shape(item.mask) for item in (*found, *there)}
+    for found, truth in zip(detections, ground_truth, strict=True):
+        shapes = {np.shape(item.mask) for item in (*found, *truth)}
         if len(shapes) > 1 or any(len(shape) != 2 for shape in shapes):
             raise UserError(f"the masks of one image have shapes {sorted(shapes)}, expected one (H, W)")
-    true_objects = [_objects(image, numbers) for image in truths]
+    true_objects = [_objects(image, numbers) for image in ground_truth]
     found_objects = [_objects(image, numbers) for image in detections]
     return tables(evaluated(true_objects, found_objects, len(classes), "segm")).ap
 
@@ -95,7 +97,7 @@ class CocoSegmAP(CocoMetric):
         """
         self._mean.require(sample.labels, sample.path)
         truth = pixel_classes(sample, self._mean.classes, found.size)
-        there = {label: truth == number for label, number in self._numbers() if (truth == number).any()}
+        present = {label: truth == number for label, number in self._numbers() if (truth == number).any()}
         seen = {}
         for label, score_map in (found.maps or {}).items():
             if label in self._mean and label in found.scores:
@@ -103,7 +105,7 @@ class CocoSegmAP(CocoMetric):
                 if mask.any():
                     seen[label] = mask
         self._append("keys", [image_key(sample.path)])
-        for name, masks in (("found", seen), ("true", there)):
+        for name, masks in (("found", seen), ("true", present)):
             scores = [found.scores[label] if name == "found" else 1.0 for label in masks]
             self._keep(name, list(masks), scores, [False for _ in masks])
             runs = [run_lengths.encode(mask) for mask in masks.values()]

@@ -20,10 +20,10 @@ from wsl.samples import Sample
 Outcomes = npt.NDArray[np.int8]
 
 
-def match_boxes(detections: Boxes, truths: Boxes, iou_threshold: float = 0.5) -> Outcomes:
+def match_boxes(detections: Boxes, ground_truth: Boxes, iou_threshold: float = 0.5) -> Outcomes:
     """Which detections of one class in one image are right: 1 right, 0 wrong, -1 neither.
 
-    As in the devkit's VOCevaldet each detection looks at the instance it overlaps most, the first of equals. Below
+    As in the devkit's VOCevaldet each detection looks at the instance it overlaps most; ties go to the first. Below
     ``iou_threshold`` it is wrong; at a difficult instance it is left out; else the detection of highest score is
     right and every further one at the same instance is wrong. Boxes are half-open, with which IoU equals the
     devkit's "+1" IoU of its inclusive corners (see `box_iou`). Labels are not read.
@@ -34,20 +34,20 @@ def match_boxes(detections: Boxes, truths: Boxes, iou_threshold: float = 0.5) ->
     Raises:
         UserError: the threshold is not in (0, 1].
 
-    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> twice = Boxes(xyxy=[[0, 0, 10, 9], [0, 0, 10, 10]], labels=["dog"] * 2, scores=[0.8, 0.9])
-    >>> match_boxes(twice, there).tolist()
+    >>> match_boxes(twice, truth).tolist()
     [0, 1]
     """
     require_iou_threshold(iou_threshold)
     outcomes = np.zeros(len(detections), np.int8)
-    if not len(detections) or not len(truths):
+    if not len(detections) or not len(ground_truth):
         return outcomes
-    overlap = box_iou(detections.xyxy, truths.xyxy)
+    overlap = box_iou(detections.xyxy, ground_truth.xyxy)
     instance = overlap.argmax(axis=1)
     meets = overlap.max(axis=1) >= iou_threshold
-    outcomes[meets & truths.difficult[instance]] = -1
-    candidates = np.flatnonzero(meets & ~truths.difficult[instance])
+    outcomes[meets & ground_truth.difficult[instance]] = -1
+    candidates = np.flatnonzero(meets & ~ground_truth.difficult[instance])
     ranked = candidates[np.argsort(-detections.scores[candidates], kind="stable")]
     _, first = np.unique(instance[ranked], return_index=True)
     outcomes[ranked[first]] = 1
@@ -55,7 +55,7 @@ def match_boxes(detections: Boxes, truths: Boxes, iou_threshold: float = 0.5) ->
 
 
 def voc_detection_ap(
-    detections: Sequence[Boxes], truths: Sequence[Boxes], iou_threshold: float = 0.5, method: Method = "all-point"
+    detections: Sequence[Boxes], ground_truth: Sequence[Boxes], iou_threshold: float = 0.5, method: Method = "all-point"
 ) -> float:
     """Detection AP of one class over images, by the rules of VOC; labels are not read.
 
@@ -70,14 +70,16 @@ def voc_detection_ap(
 
     Source: Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2010; its VOCevaldet.m.
 
-    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
-    >>> voc_detection_ap([there, there], [Boxes.empty(), there])  # two detections of one score, one right
+    >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> voc_detection_ap([truth, truth], [Boxes.empty(), truth])  # two detections of one score, one right
     0.5
     """
-    if len(detections) != len(truths):
-        raise UserError(f"detections of {len(detections)} images with true boxes of {len(truths)}, expected as many")
-    outcomes = [match_boxes(found, there, iou_threshold) for found, there in zip(detections, truths, strict=True)]
-    positives = sum(int((~there.difficult).sum()) for there in truths)
+    if len(detections) != len(ground_truth):
+        raise UserError(
+            f"detections of {len(detections)} images with true boxes of {len(ground_truth)}, expected as many"
+        )
+    outcomes = [match_boxes(found, truth, iou_threshold) for found, truth in zip(detections, ground_truth, strict=True)]
+    positives = sum(int((~truth.difficult).sum()) for truth in ground_truth)
     if not positives:
         raise UserError("no true box that is not difficult: average precision is undefined, leave the class out")
     scores, judged = np.concatenate([found.scores for found in detections]), np.concatenate(outcomes)
@@ -93,10 +95,10 @@ class VOCDetectionAP(RankingMetric):
     (at its best box's score where ``found.scores`` does not name it).
     Keeps 17 bytes a box found, and 34 for each class found in an image.
 
-    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = VOCDetectionAP(["dog"])
-    >>> found = Localization(path="a.jpg", size=(90, 90), scores={"dog": 1}, boxes=there)
-    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> found = Localization(path="a.jpg", size=(90, 90), scores={"dog": 1}, boxes=truth)
+    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=truth))
     >>> metric.compute().value, metric.compute().baseline
     (1.0, 0.0)
     """
@@ -120,18 +122,18 @@ class VOCDetectionAP(RankingMetric):
         Raises:
             UserError: the sample has no annotated boxes, or one of them is of none of the classes.
         """
-        truths = annotated_boxes(sample)
-        self._mean.require(truths.labels, sample.path)
+        ground_truth = annotated_boxes(sample)
+        self._mean.require(ground_truth.labels, sample.path)
         expected: dict[str, int] = {}
         rankings: dict[str, list[tuple[str, npt.ArrayLike, npt.ArrayLike]]] = {"found": [], "centre": [], "whole": []}
         blind = {"centre": centre_box(found.size), "whole": whole_box(found.size)}
-        for label in sorted({label for label in (*truths.labels, *found.boxes.labels) if label in self._mean}):
-            there, boxes = truths.of(label), found.boxes.of(label)
-            expected[label] = int((~there.difficult).sum())
+        for label in sorted({label for label in (*ground_truth.labels, *found.boxes.labels) if label in self._mean}):
+            truth, boxes = ground_truth.of(label), found.boxes.of(label)
+            expected[label] = int((~truth.difficult).sum())
             if len(boxes):
                 instead = {name: _instead(boxes, found, label, box) for name, box in blind.items()}
                 for name, judged in {"found": boxes, **instead}.items():
-                    rankings[name].append((label, judged.scores, match_boxes(judged, there, self.iou_threshold)))
+                    rankings[name].append((label, judged.scores, match_boxes(judged, truth, self.iou_threshold)))
         self._record(sample, expected, **rankings)
 
     def _measured(self, method: Method) -> Metric:

@@ -57,10 +57,10 @@ class Evaluation:
         UserError: no class, a class named twice, or a report class that is not among the classes.
 
     >>> from wsl.boxes import Boxes
-    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> evaluation = Evaluation(["cat", "dog"])
-    >>> found = Localization(path="a.jpg", size=(20, 20), scores={"dog": 0.9, "cat": 0.1}, boxes=there)
-    >>> evaluation.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> found = Localization(path="a.jpg", size=(20, 20), scores={"dog": 0.9, "cat": 0.1}, boxes=truth)
+    >>> evaluation.update(found, Sample(path="a.jpg", labels=["dog"], boxes=truth))
     >>> [(metric.name, metric.value) for metric in evaluation.compute(source="a.jsonl").metrics[:4]]
     [('mAP', 1.0), ('mAP (11-point)', 1.0), ('top-1', 1.0), ('CorLoc', 1.0)]
     """
@@ -107,7 +107,7 @@ class Evaluation:
         self._recognised = False
 
     def update(self, found: Localization, sample: Sample) -> None:
-        """Take in one image: what was found and what is there.
+        """Take in one image: what was found and the ground truth.
 
         Raises:
             UserError: the two are of different sizes, the image came before, a number is not finite, or the sample

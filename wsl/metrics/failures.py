@@ -58,17 +58,17 @@ def failures(found: Localization, sample: Sample, iou_threshold: float = 0.5) ->
     A class is one of ``sample.labels`` that has a box; of the boxes found for it the best counts. Where the class of
     highest score is none of the image's, all are the ``wrong class``, whatever their boxes.
 
-    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
-    >>> found = Localization(path="a.jpg", size=(90, 90), scores={"cat": 0.9, "dog": 0.1}, boxes=there)
-    >>> failures(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> found = Localization(path="a.jpg", size=(90, 90), scores={"cat": 0.9, "dog": 0.1}, boxes=truth)
+    >>> failures(found, Sample(path="a.jpg", labels=["dog"], boxes=truth))
     {'dog': 'wrong class'}
     """
     reasons: dict[str, Failure | None] = {}
     top = max(found.scores, key=lambda label: found.scores[label], default=None)
     mistaken = top is not None and top not in (*sample.labels, *sample.ignored)
-    truths = Boxes.empty() if sample.boxes is None else sample.boxes
+    ground_truth = Boxes.empty() if sample.boxes is None else sample.boxes
     for label in sample.labels:
-        instances, best = truths.of(label).xyxy, found.boxes.best(label)
+        instances, best = ground_truth.of(label).xyxy, found.boxes.best(label)
         if not len(instances):
             continue
         if mistaken:

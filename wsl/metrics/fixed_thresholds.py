@@ -13,7 +13,7 @@ from wsl.results import Metric
 
 
 def best_thresholds(metric: MaxBoxAcc) -> tuple[float, ...]:
-    """The map threshold of most right boxes at each IoU level, of equals the lowest; for use on another split.
+    """The map threshold of most right boxes at each IoU level (ties go to the lowest), for use on another split.
 
     >>> best_thresholds(MaxBoxAcc(["dog"], iou_thresholds=[0.5]))
     (0.0,)

@@ -9,14 +9,16 @@ import numpy.typing as npt
 import torch
 
 from wsl.errors import UserError
+from wsl.metrics.hit_rate import HitMetric
 from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold, whole_box
 from wsl.metrics.protocol import annotated_boxes
-from wsl.metrics.tally import HitMetric
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
 
-def corloc(boxes: Sequence[npt.ArrayLike | None], truths: Sequence[npt.ArrayLike], iou_threshold: float = 0.5) -> float:
+def corloc(
+    boxes: Sequence[npt.ArrayLike | None], ground_truth: Sequence[npt.ArrayLike], iou_threshold: float = 0.5
+) -> float:
     """The fraction of images whose one box overlaps some instance of the class by at least ``iou_threshold``.
 
     Shape:
@@ -31,11 +33,13 @@ def corloc(boxes: Sequence[npt.ArrayLike | None], truths: Sequence[npt.ArrayLike
     0.5
     """
     require_iou_threshold(iou_threshold)
-    if len(boxes) != len(truths) or not boxes:
-        raise UserError(f"{len(boxes)} boxes with instances of {len(truths)} images, expected as many, at least 1")
+    if len(boxes) != len(ground_truth) or not boxes:
+        raise UserError(
+            f"{len(boxes)} boxes with instances of {len(ground_truth)} images, expected as many, at least 1"
+        )
     hits = (
         box is not None and _localized(box, instances, iou_threshold)
-        for box, instances in zip(boxes, truths, strict=True)
+        for box, instances in zip(boxes, ground_truth, strict=True)
     )
     return sum(hits) / len(boxes)
 
@@ -44,16 +48,16 @@ class CorLoc(HitMetric):
     """Correct localization: how often the best box of a class that is present is right, mean over classes.
 
     A trial is an (image, class) pair: each class in ``sample.labels`` that has a box, so classes whose boxes are
-    all difficult are out. Of the boxes found for the class the one of highest score (of equals the first) must
+    all difficult are out. Of the boxes found for the class the one of highest score (ties go to the first) must
     reach the IoU with any instance of it; difficult instances count as instances, since pointing at one is not
     wrong. A pair without a box is a miss, and the note counts them. The baseline is `centre_box`, 0.7 of each side.
     Keeps four counters a class, and two a replicate.
 
     >>> from wsl.boxes import Boxes
-    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = CorLoc(["dog"])
-    >>> found = Localization(path="a.jpg", size=(90, 90), scores={}, boxes=there)
-    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> found = Localization(path="a.jpg", size=(90, 90), scores={}, boxes=truth)
+    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=truth))
     >>> metric.compute().value, metric.compute().baseline
     (1.0, 0.0)
     """
@@ -74,10 +78,10 @@ class CorLoc(HitMetric):
         Raises:
             UserError: the sample has no annotated boxes or a label is none of the classes.
         """
-        truths = annotated_boxes(sample)
+        ground_truth = annotated_boxes(sample)
         self._mean.require(sample.labels, sample.path)
         for label in sample.labels:
-            instances, best = truths.of(label).xyxy, found.boxes.best(label)
+            instances, best = ground_truth.of(label).xyxy, found.boxes.best(label)
             if not len(instances):
                 continue
             self.missing += best is None

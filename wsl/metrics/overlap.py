@@ -33,7 +33,7 @@ def box_iou(first: npt.ArrayLike, second: npt.ArrayLike) -> DoubleArray:
     return np.asarray(np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0))
 
 
-def best_iou(boxes: npt.ArrayLike, truths: npt.ArrayLike) -> DoubleArray:
+def best_iou(boxes: npt.ArrayLike, ground_truth: npt.ArrayLike) -> DoubleArray:
     """The highest IoU of each box with any of the true ones; 0 where there is none.
 
     Shape:
@@ -42,7 +42,7 @@ def best_iou(boxes: npt.ArrayLike, truths: npt.ArrayLike) -> DoubleArray:
     >>> best_iou([[0, 0, 2, 2], [8, 8, 9, 9]], [[0, 0, 1, 2], [0, 0, 2, 2]]).tolist()
     [1.0, 0.0]
     """
-    return np.asarray(box_iou(boxes, truths).max(axis=1, initial=0.0))
+    return np.asarray(box_iou(boxes, ground_truth).max(axis=1, initial=0.0))
 
 
 def centre_box(size: tuple[int, int], fraction: float = 0.7) -> DoubleArray:

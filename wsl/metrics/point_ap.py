@@ -85,17 +85,17 @@ class PointAP(RankingMetric):
     """Mean over classes of the AP of localization by point: each image gives a class one point, with its score.
 
     Every annotated image takes part, also those without the class, where the point is wrong. All boxes of the class
-    count as target, difficult ones too; an image with difficult ones only is left out, and so is one that is labelled
-    with the class but has no box of it. The point is that of
-    `PointingGame`; a class without a point or a score finds nothing, and the note counts those that are there.
-    ``counts`` are the images that contain the class. The baseline points at the image's centre with the same scores.
-    Keeps 17 bytes a point, as much for its baseline, and 20 bytes a class that is there.
+    count as ground truth, difficult ones too; an image with difficult ones only is left out, and so is one that is
+    labelled with the class but has no box of it. The point is that of `PointingGame`; a class without a point or a
+    score finds nothing, and the note counts those that are there. ``counts`` are the images that contain the class.
+    The baseline points at the image's centre with the same scores. Keeps 17 bytes a point, as much for its baseline,
+    and 20 bytes a class that is there.
 
     >>> from wsl.boxes import Boxes
-    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = PointAP(["dog"])
-    >>> found = Localization(path="a.jpg", size=(90, 90), scores={"dog": 1}, boxes=there, points={"dog": (12, 3)})
-    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> found = Localization(path="a.jpg", size=(90, 90), scores={"dog": 1}, boxes=truth, points={"dog": (12, 3)})
+    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=truth))
     >>> metric.compute().value, metric.compute().baseline
     (1.0, 0.0)
     """
@@ -122,25 +122,25 @@ class PointAP(RankingMetric):
         Raises:
             UserError: the sample has no annotated boxes, a number is not finite, or a label is none of the classes.
         """
-        truths = annotated_boxes(sample)
-        self._mean.require((*sample.labels, *sample.ignored, *truths.labels), sample.path)
+        ground_truth = annotated_boxes(sample)
+        self._mean.require((*sample.labels, *sample.ignored, *ground_truth.labels), sample.path)
         centre = (found.size[0] - 1) / 2, (found.size[1] - 1) / 2
         expected: dict[str, int] = {}
         made: list[tuple[str, float, bool]] = []
         centred: list[tuple[str, float, bool]] = []
         for label in self._mean.classes:
-            target = truths.of(label)
-            if target.difficult.all() if len(target) else label in (*sample.labels, *sample.ignored):
+            instances = ground_truth.of(label)
+            if instances.difficult.all() if len(instances) else label in (*sample.labels, *sample.ignored):
                 continue
-            expected[label] = int(len(target) > 0)
+            expected[label] = int(len(instances) > 0)
             point, score = found_point(found, label), found.scores.get(label)
             if point is None or score is None:
-                self.missing += len(target) > 0
+                self.missing += len(instances) > 0
                 continue
             if math.isnan(score):
                 raise UserError(f"{found.path}: the score of {label!r} is NaN, expected a number: localize it again")
-            made.append((label, score, point_within(point, target.xyxy, self.tolerance)))
-            centred.append((label, score, point_within(centre, target.xyxy, self.tolerance)))
+            made.append((label, score, point_within(point, instances.xyxy, self.tolerance)))
+            centred.append((label, score, point_within(centre, instances.xyxy, self.tolerance)))
         self._record(sample, expected, found=made, centre=centred)
 
     def _measured(self, method: Method) -> Metric:

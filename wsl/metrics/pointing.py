@@ -16,9 +16,9 @@ from wsl import maps
 from wsl.boxes import Boxes
 from wsl.errors import UserError
 from wsl.metrics.annotated_masks import class_pixels
+from wsl.metrics.hit_rate import HitMetric
 from wsl.metrics.overlap import as_xyxy
 from wsl.metrics.protocol import annotated_boxes
-from wsl.metrics.tally import HitMetric
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
@@ -72,12 +72,12 @@ def pointing_hit_pixels(point: Point, pixels: npt.ArrayLike, tolerance: float = 
     (True, False)
     """
     _check_point(point, tolerance)
-    there = np.asarray(pixels)
-    if there.ndim != 2:
-        raise UserError(f"pixels have shape {there.shape}, expected a mask (H, W)")
+    mask = np.asarray(pixels)
+    if mask.ndim != 2:
+        raise UserError(f"pixels have shape {mask.shape}, expected a mask (H, W)")
     x, y = point
     left, top = (max(math.ceil(position - tolerance), 0) for position in point)
-    near = there[top : max(math.floor(y + tolerance) + 1, 0), left : max(math.floor(x + tolerance) + 1, 0)]
+    near = mask[top : max(math.floor(y + tolerance) + 1, 0), left : max(math.floor(x + tolerance) + 1, 0)]
     rows, columns = np.nonzero(near)
     return bool(((columns + left - x) ** 2 + (rows + top - y) ** 2 < tolerance**2).any())
 
@@ -127,13 +127,13 @@ def _check_point(point: Point, tolerance: float) -> None:
 class PointingGame(HitMetric):
     """Accuracy of the hottest point of each class map, mean over classes and over all pairs.
 
-    A trial is an (image, class) pair: each class in ``sample.labels`` that has a box, so classes whose boxes are
-    all difficult are out. All boxes of the class count as target, difficult ones too, as in TorchRay; where the sample
-    has outlines, as in COCO, their pixels do, and the note counts those pairs. The point is ``found.points[class]``,
-    else the peak of ``found.maps[class]`` at the image's own size. A pair without a point, or with a map that is not
-    finite, is a miss, and the note counts them. The baseline points at the image's centre. With ``subset="difficult"``
-    only pairs of `is_small_among_others` are trials.
-    Keeps four counters a class, and two a replicate.
+    A trial is an (image, class) pair: each class in ``sample.labels`` that has a box, so classes whose boxes are all
+    difficult are out. All boxes of the class count as ground truth, difficult ones too, as in TorchRay; where the
+    sample has outlines, as in COCO, their pixels do, and the note counts those pairs. The point is
+    ``found.points[class]``, else the peak of ``found.maps[class]`` at the image's own size. A pair without a point, or
+    with a map that is not finite, is a miss, and the note counts them. The baseline points at the image's centre. With
+    ``subset="difficult"`` only pairs of `is_small_among_others` are trials. Keeps four counters a class, and two a
+    replicate.
 
     >>> from wsl.boxes import Boxes
     >>> game = PointingGame(["dog"])
@@ -172,17 +172,17 @@ class PointingGame(HitMetric):
         Raises:
             UserError: the sample has no annotated boxes, a point is not finite, or a label is none of the classes.
         """
-        truths = annotated_boxes(sample)
+        ground_truth = annotated_boxes(sample)
         self._mean.require(sample.labels, sample.path)
         width, height = found.size
         centre = ((width - 1) / 2, (height - 1) / 2)
         for label in sample.labels:
-            target = truths.of(label).xyxy
-            if not len(target):
+            instances = ground_truth.of(label).xyxy
+            if not len(instances):
                 continue
-            if self.subset == "difficult" and not is_small_among_others(label, truths, found.size):
+            if self.subset == "difficult" and not is_small_among_others(label, ground_truth, found.size):
                 continue
-            hits: Callable[[Point], bool] = functools.partial(pointing_hit, boxes=target, tolerance=self.tolerance)
+            hits: Callable[[Point], bool] = functools.partial(pointing_hit, boxes=instances, tolerance=self.tolerance)
             if sample.outlines is not None:
                 pixels = class_pixels(sample, label, found.size)
                 hits = functools.partial(pointing_hit_pixels, pixels=pixels, tolerance=self.tolerance)

@@ -65,7 +65,7 @@ class StreamingMetric(torchmetrics.Metric):
         self._blank: dict[str, torch.Tensor] = {}
 
     def update(self, found: Localization, sample: Sample) -> None:
-        """Take in one image: what was found in it and what is there."""
+        """Take in one image: what was found in it and the ground truth."""
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
     def compute(self) -> Metric | tuple[Metric, ...]:

@@ -16,7 +16,7 @@ from wsl.metrics.resampling import affordable, resampled_ap
 from wsl.results import Metric
 from wsl.samples import Sample
 
-_Finding = tuple[str, npt.ArrayLike, npt.ArrayLike]
+_Prediction = tuple[str, npt.ArrayLike, npt.ArrayLike]
 """A class, and the scores and outcomes of what was found of it."""
 
 _Ranking = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.int64]]
@@ -59,11 +59,11 @@ class AveragePrecision(StreamingMetric):
 
 
 class RankingMetric(AveragePrecision):
-    """Mean over classes of the AP of findings that were judged, image by image, right (1), wrong (0) or neither (-1).
+    """Mean over classes of the AP of predictions judged, image by image, right (1), wrong (0) or neither (-1).
 
     A subclass says with `_record` what is to be found in an image and what was found: by the method ("found"), by
     the baseline ("centre") and by the whole image ("whole", where that applies). It reports with `_ap`. Keeps 17
-    bytes a finding of each, and 20 bytes for each class with something to find in an image.
+    bytes a prediction of each, and 20 bytes for each class with something to find in an image.
     """
 
     positives: torch.Tensor
@@ -81,7 +81,7 @@ class RankingMetric(AveragePrecision):
             self._add_rows(f"{ranking}_outcomes", dtype=torch.int8)
         self._add_rows("expected_numbers", dtype=torch.int64)
 
-    def _record(self, sample: Sample, expected: Mapping[str, int], **rankings: Sequence[_Finding]) -> None:
+    def _record(self, sample: Sample, expected: Mapping[str, int], **rankings: Sequence[_Prediction]) -> None:
         """One image: how many of each class are to be found, and what was found, by ranking."""
         key = image_key(sample.path)
         wanted = {self._index[label]: number for label, number in expected.items() if number}
@@ -90,10 +90,10 @@ class RankingMetric(AveragePrecision):
         self._append("expected_keys", np.full(len(wanted), key))
         self._append("expected_labels", list(wanted))
         self._append("expected_numbers", list(wanted.values()))
-        for ranking, findings in rankings.items():
-            if not findings:
+        for ranking, predictions in rankings.items():
+            if not predictions:
                 continue
-            labels, scores, outcomes = zip(*findings, strict=True)
+            labels, scores, outcomes = zip(*predictions, strict=True)
             sizes = [np.size(score) for score in scores]
             self._append(f"{ranking}_keys", np.full(sum(sizes), key))
             self._append(f"{ranking}_labels", np.repeat([self._index[label] for label in labels], sizes))
@@ -122,7 +122,7 @@ class RankingMetric(AveragePrecision):
         )
 
     def _judged(self, ranking: str, classes: Iterable[str]) -> dict[str, _Ranking]:
-        """By class: score, whether it is right, and its image's key of each finding that is right or wrong."""
+        """By class: score, whether it is right, and its image's key of each prediction that is right or wrong."""
         names = ("labels", "scores", "outcomes", "keys")
         labels, scores, outcomes, keys = (self._rows(f"{ranking}_{name}") for name in names)
         by_class = {}

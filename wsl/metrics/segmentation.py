@@ -35,7 +35,7 @@ def class_iou(
         class without a true pixel. Pixels whose true number is ``ignored`` are left out.
 
     Raises:
-        UserError: lengths or shapes differ, or a number is no class.
+        UserError: lengths or shapes differ, or a number is not a class.
 
     >>> class_iou([[[0, 1, 1, 1]]], [[[0, 1, 0, 255]]], 3).tolist()
     [0.5, 0.5, nan]
@@ -43,8 +43,8 @@ def class_iou(
     if len(predictions) != len(targets):
         raise UserError(f"predictions of {len(predictions)} images with masks of {len(targets)}, expected as many")
     matrix = np.zeros((num_classes, num_classes), np.int64)
-    for found, there in zip(predictions, targets, strict=True):
-        numbers, truth = np.asarray(found), np.asarray(there)
+    for found, expected in zip(predictions, targets, strict=True):
+        numbers, truth = np.asarray(found), np.asarray(expected)
         if numbers.shape != truth.shape:
             raise UserError(f"a prediction has shape {numbers.shape}, its mask {truth.shape}, expected one shape")
         counted = truth != ignored
@@ -62,7 +62,7 @@ class MeanIoU(StreamingMetric):
 
     The classes of ``sample.labels`` (and ``ignored``) are taken as known, as is usual where class maps are to become
     training masks. Each one's map is resized bilinearly to the image and normalised; a pixel belongs to the class of
-    the highest one (of equals the first), and to the background where that does not exceed the threshold
+    the highest one (ties go to the first), and to the background where that does not exceed the threshold
     i / num_thresholds. Pixels are counted over the data set. A class without a true pixel enters neither mean nor
     table, though pixels given to it are wrong for others. A pair without a (finite) map gets no pixel, and the note
     counts those. The best threshold is picked on the same images, so the number is optimistic; each replicate picks

@@ -34,7 +34,7 @@ def report_table(report: EvaluationReport, style: TableStyle = "markdown") -> st
     opening = f"{report.images} images of {report.source}{missing}"
     opening = "\n\n".join([opening, *_facts(report)])
     if not report.metrics:
-        return f"{opening}\n\nNothing to measure: no metric has annotations and findings behind it."
+        return f"{opening}\n\nNothing to measure: no metric has annotations and predictions behind it."
     if style == "latex":
         opening = "\n".join(f"% {line}".rstrip() for line in opening.splitlines())
     tables = [_summary(report.metrics, style), *_class_tables(report, style)]
@@ -58,9 +58,10 @@ def _summary(metrics: Sequence[Metric], style: TableStyle) -> str:
 
 
 def _facts(report: EvaluationReport) -> list[str]:
-    """Where the boxes come from, what was put up with in reading, and where the time went."""
+    """Where the boxes come from, what was tolerated in reading, and where the time went."""
     facts = [] if report.boxes is None else [f"Boxes: {report.boxes}. Protocol of maps: {report.protocol}."]
-    facts += ["".join(f"* {count} {rule}\n" for rule, count in report.rules.items()).rstrip()] if report.rules else []
+    if report.warnings:
+        facts.append("\n".join(f"* {count} {kind}" for kind, count in report.warnings.items()))
     if report.failures:
         facts.append("Not found: " + ", ".join(f"{reason} {count}" for reason, count in report.failures.items()) + ".")
     times = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in report.seconds.items())

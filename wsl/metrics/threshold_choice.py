@@ -13,9 +13,9 @@ import torch
 from wsl import maps as class_maps
 from wsl.boxes import FloatArray
 from wsl.errors import UserError
+from wsl.metrics.hit_rate import HitMetric
 from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold
 from wsl.metrics.protocol import annotated_boxes
-from wsl.metrics.tally import HitMetric
 from wsl.results import BoxOrigin, Localization, Metric
 from wsl.samples import Sample
 
@@ -43,12 +43,12 @@ class ThresholdChoice(HitMetric):
     baseline is `centre_box`. Keeps one counter a class, rule and threshold.
 
     >>> from wsl.boxes import Boxes
-    >>> there = Boxes(xyxy=[[2, 0, 6, 2]], labels=["dog"])
+    >>> truth = Boxes(xyxy=[[2, 0, 6, 2]], labels=["dog"])
     >>> found = Localization(
     ...     path="a.jpg", size=(8, 2), scores={}, boxes=Boxes.empty(), maps={"dog": np.float32([[0, 2, 4, 1]])}
     ... )
     >>> choice = ThresholdChoice(["dog"], num_thresholds=4)
-    >>> choice.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> choice.update(found, Sample(path="a.jpg", labels=["dog"], boxes=truth))
     >>> choice.choose()
     Choice(threshold=0.0, box_rule='largest', accuracy=1.0, pairs=1)
     """
@@ -82,10 +82,10 @@ class ThresholdChoice(HitMetric):
         Raises:
             UserError: the sample has no annotated boxes, or a label is none of the classes.
         """
-        truths = annotated_boxes(sample)
+        ground_truth = annotated_boxes(sample)
         self._mean.require(sample.labels, sample.path)
         for label in sample.labels:
-            instances, best = truths.of(label).xyxy, found.boxes.best(label)
+            instances, best = ground_truth.of(label).xyxy, found.boxes.best(label)
             if not len(instances):
                 continue
             self.missing_boxes += best is None
@@ -107,7 +107,7 @@ class ThresholdChoice(HitMetric):
         return bool(best_iou(box, instances)[0] >= self.iou_threshold)
 
     def choose(self) -> Choice:
-        """The best threshold and rule so far: of equals ``largest`` before ``peak``, then the lowest threshold.
+        """The best threshold and rule so far; ties go to ``largest``, then to the lowest threshold.
 
         Raises:
             UserError: no pair came with a map.

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 
 from wsl.errors import UserError
+from wsl.metrics.hit_rate import HitMetric
 from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold, whole_box
 from wsl.metrics.protocol import annotated_boxes
-from wsl.metrics.tally import HitMetric
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
@@ -28,7 +28,7 @@ def class_ranks(scores: npt.ArrayLike, targets: npt.ArrayLike) -> npt.NDArray[np
         ``scores`` are (n, classes), ``targets`` (n,) class numbers; the result is (n,).
 
     Raises:
-        UserError: shapes do not fit, a score is NaN, or a target is no class.
+        UserError: shapes do not fit, a score is NaN, or a target is not a class.
 
     >>> class_ranks([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]], [2, 1]).tolist()
     [1, 1]
@@ -66,7 +66,7 @@ def top_k_accuracy(scores: npt.ArrayLike, targets: npt.ArrayLike, k: int = 1) ->
 
 def top_k_loc(
     boxes: Sequence[npt.ArrayLike | None],
-    truths: Sequence[npt.ArrayLike],
+    ground_truth: Sequence[npt.ArrayLike],
     ranks: Sequence[int] | npt.NDArray[np.int64],
     k: int | None = 1,
     iou_threshold: float = 0.5,
@@ -84,18 +84,20 @@ def top_k_loc(
 
     Source: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 2015, section 4.2.
 
-    >>> boxes, truths = [[0, 0, 9, 9], [0, 0, 9, 9]], [[[0, 0, 9, 9]], [[0, 0, 9, 8]]]
-    >>> [top_k_loc(boxes, truths, [0, 3], k) for k in (None, 1, 5)]
+    >>> boxes, ground_truth = [[0, 0, 9, 9], [0, 0, 9, 9]], [[[0, 0, 9, 9]], [[0, 0, 9, 8]]]
+    >>> [top_k_loc(boxes, ground_truth, [0, 3], k) for k in (None, 1, 5)]
     [1.0, 0.5, 1.0]
     """
     require_iou_threshold(iou_threshold)
-    if not len(boxes) == len(truths) == len(ranks) or not len(boxes):
-        raise UserError(f"{len(boxes)} boxes, true boxes of {len(truths)} images, {len(ranks)} ranks, expected as many")
+    if not len(boxes) == len(ground_truth) == len(ranks) or not len(boxes):
+        raise UserError(
+            f"{len(boxes)} boxes, true boxes of {len(ground_truth)} images, {len(ranks)} ranks, expected as many"
+        )
     if k is not None:
         _require_k((k,))
     hits = (
         (k is None or rank < k) and box is not None and best_iou(box, truth)[0] >= iou_threshold
-        for box, truth, rank in zip(boxes, truths, ranks, strict=True)
+        for box, truth, rank in zip(boxes, ground_truth, ranks, strict=True)
     )
     return float(sum(hits)) / len(boxes)
 
@@ -165,10 +167,10 @@ class TopKLoc(HitMetric):
     and two a replicate.
 
     >>> from wsl.boxes import Boxes
-    >>> there = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
+    >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = TopKLoc(["cat", "dog"], ks=(1,))
-    >>> found = Localization(path="a.jpg", size=(90, 90), scores={"cat": 0.6, "dog": 0.3}, boxes=there)
-    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=there))
+    >>> found = Localization(path="a.jpg", size=(90, 90), scores={"cat": 0.6, "dog": 0.3}, boxes=truth)
+    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=truth))
     >>> [(metric.name, metric.value) for metric in metric.compute()]
     [('GT-known Loc', 1.0), ('Top-1 Loc', 0.0)]
     """
@@ -199,10 +201,10 @@ class TopKLoc(HitMetric):
         Raises:
             UserError: the sample has no annotated boxes, a score is NaN, or a label is none of the classes.
         """
-        truths = annotated_boxes(sample)
+        ground_truth = annotated_boxes(sample)
         self._mean.require(sample.labels, sample.path)
         for label in sample.labels:
-            instances, best = truths.of(label).xyxy, found.boxes.best(label)
+            instances, best = ground_truth.of(label).xyxy, found.boxes.best(label)
             if not len(instances):
                 continue
             rank = _rank(found, label, self._mean.classes)

@@ -25,7 +25,7 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {name!r} is not to be had here: expected auto, cpu, cuda, cuda:N or mps") from error
+        raise UserError(f"device {name!r} is not available: expected auto, cpu, cuda, cuda:N or mps") from error
     return device
 
 

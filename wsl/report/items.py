@@ -1,4 +1,4 @@
-"""One image of the gallery: what was found, what is there, and whether the two agree."""
+"""One image of the gallery: what was found, the ground truth, and whether the two agree."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def gallery_item(found: Localization, sample: Sample | None, rule: BoxConfig) ->
     ``outcome`` is "right" or the kind of failure (`wsl.metrics.failures`) of a class that is annotated, "not in the
     image" for one that is localized beside it, and None where nobody annotated boxes.
     """
-    truths = Boxes.empty() if sample is None or sample.boxes is None else sample.boxes
-    judged = {} if sample is None or sample.boxes is None else failures(found, sample)
+    ground_truth = None if sample is None else sample.boxes
+    judged = {} if sample is None or ground_truth is None else failures(found, sample)
     maps = found.maps or {}
     labels = dict.fromkeys([*maps, *found.points, *found.boxes.labels, *judged])
     ordered = sorted(labels, key=lambda label: -found.scores.get(label, 0.0))
@@ -38,11 +38,8 @@ def gallery_item(found: Localization, sample: Sample | None, rule: BoxConfig) ->
         "path": found.path.as_posix(),
         "width": found.size[0],
         "height": found.size[1],
-        "classes": [_entry(found, label, truths, judged, annotated=bool(sample), rule=rule) for label in ordered],
-        "truths": [
-            {"label": label, "xyxy": _rounded(xyxy), "difficult": bool(hard)}
-            for label, xyxy, hard in zip(truths.labels, truths.xyxy.tolist(), truths.difficult, strict=True)
-        ],
+        "classes": [_entry(found, label, ground_truth, judged, rule) for label in ordered],
+        "truths": [] if ground_truth is None else _annotated(ground_truth),
     }
 
 
@@ -62,20 +59,27 @@ def encode_picture(image: UInt8Array, side: int, quality: int) -> str:
     return base64.b64encode(data.tobytes()).decode("ascii")
 
 
+def _annotated(boxes: Boxes) -> list[dict[str, Any]]:
+    return [
+        {"label": label, "xyxy": _rounded(xyxy), "difficult": bool(hard)}
+        for label, xyxy, hard in zip(boxes.labels, boxes.xyxy.tolist(), boxes.difficult, strict=True)
+    ]
+
+
 def _entry(
-    found: Localization, label: str, truths: Boxes, judged: dict[str, Any], *, annotated: bool, rule: BoxConfig
+    found: Localization, label: str, ground_truth: Boxes | None, judged: dict[str, Any], rule: BoxConfig
 ) -> dict[str, Any]:
-    boxes, instances = found.boxes.of(label), truths.of(label)
+    boxes, instances = found.boxes.of(label), (ground_truth or Boxes.empty()).of(label)
     point = found.points.get(label)
     score_map = (found.maps or {}).get(label)
-    settled = rule.settled()
-    assert settled.box_rule is not None
+    resolved = rule.resolved()
+    assert resolved.box_rule is not None
     iou = None
     if len(instances):
         best = boxes.best(label)
         iou = 0.0 if best is None else float(best_iou(best, instances.xyxy)[0])
     outcome = None
-    if annotated:
+    if ground_truth is not None:
         outcome = (judged[label] or "right") if label in judged else "not in the image"
     return {
         "label": label,
@@ -88,7 +92,9 @@ def _entry(
         "map": None if score_map is None else encode_map(score_map),
         "steps": None
         if score_map is None
-        else boxes_by_step(score_map, found.size, settled.box_rule, min_area=settled.min_area, nms_iou=settled.nms_iou),
+        else boxes_by_step(
+            score_map, found.size, resolved.box_rule, min_area=resolved.min_area, nms_iou=resolved.nms_iou
+        ),
     }
 
 

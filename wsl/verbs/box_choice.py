@@ -15,20 +15,22 @@ from wsl.progress import track
 from wsl.results import BoxOrigin
 from wsl.samples import SampleSet
 from wsl.stopwatch import stage, timed
-from wsl.verbs.findings import Findings
+from wsl.verbs.predictions import Predictions
 
 log = logging.getLogger("wsl")
 
 
-def settle_boxes(boxes: BoxConfig, weights: str, refine: str = "none") -> tuple[BoxConfig, BoxOrigin]:
+def resolve_boxes(boxes: BoxConfig, weights: str, refine: str = "none") -> tuple[BoxConfig, BoxOrigin]:
     """The settings with what was left open filled in, and where threshold and rule come from.
 
-    >>> str(settle_boxes(BoxConfig(threshold=0.4), "resnet50")[1])
+    >>> str(resolve_boxes(BoxConfig(threshold=0.4), "resnet50")[1])
     'threshold 0.4 (largest part), given'
     """
     selected = None if boxes.threshold is not None and boxes.box_rule is not None else load_selected(weights, refine)
-    settled = (
-        boxes.settled(selected.threshold, selected.box_rule) if selected else boxes.settled(DEFAULT_THRESHOLDS[refine])
+    resolved = (
+        boxes.resolved(selected.threshold, selected.box_rule)
+        if selected
+        else boxes.resolved(DEFAULT_THRESHOLDS[refine])
     )
     if boxes.threshold is not None:
         origin = "given"
@@ -36,19 +38,21 @@ def settle_boxes(boxes: BoxConfig, weights: str, refine: str = "none") -> tuple[
         origin = f"selected on {selected.split}"
     else:
         origin = "the default"
-    return settled, BoxOrigin(threshold=settled.threshold, box_rule=settled.box_rule, origin=origin)
+    return resolved, BoxOrigin(threshold=resolved.threshold, box_rule=resolved.box_rule, origin=origin)
 
 
-def choose_boxes(config: EvaluateConfig, findings: Findings, samples: SampleSet) -> tuple[BoxConfig | None, BoxOrigin]:
+def choose_boxes(
+    config: EvaluateConfig, predictions: Predictions, samples: SampleSet
+) -> tuple[BoxConfig | None, BoxOrigin]:
     """The settings to draw the evaluated boxes with (None: as they were drawn), and where they come from.
 
     Raises:
         UserError: selection was asked for, and the split shares images with the evaluated one or has no maps.
     """
     if config.select_threshold is not None:
-        selected, by_metric = _select(config, findings, samples, config.select_threshold)
+        selected, by_metric = _select(config, predictions, samples, config.select_threshold)
         _keep(config, selected)
-        boxes = config.boxes.settled(selected.threshold, selected.box_rule)
+        boxes = config.boxes.resolved(selected.threshold, selected.box_rule)
         origin = BoxOrigin(
             threshold=boxes.threshold,
             box_rule=boxes.box_rule,
@@ -57,16 +61,16 @@ def choose_boxes(config: EvaluateConfig, findings: Findings, samples: SampleSet)
         )
         return boxes, origin
     if config.weights is not None:
-        return settle_boxes(config.boxes, config.weights, findings.refine)
+        return resolve_boxes(config.boxes, config.weights, predictions.refine)
     if config.boxes != BoxConfig():
-        boxes = config.boxes.settled()
+        boxes = config.boxes.resolved()
         whose = "the default" if config.boxes.threshold is None else "given"
         return boxes, BoxOrigin(threshold=boxes.threshold, box_rule=boxes.box_rule, origin=whose)
-    return None, findings.origin
+    return None, predictions.origin
 
 
 def _select(
-    config: EvaluateConfig, findings: Findings, samples: SampleSet, split: str
+    config: EvaluateConfig, predictions: Predictions, samples: SampleSet, split: str
 ) -> tuple[SelectedBoxes, dict[str, tuple[float, ...]]]:
     """The best threshold and rule on a split, and beside them the best thresholds of MaxBoxAcc's levels there."""
     others = read_samples(config.data, split, images=config.weights is not None)
@@ -80,8 +84,8 @@ def _select(
     choice = ThresholdChoice(samples.classes, report_classes=config.report_classes, replicates=0)
     settings = {"report_classes": config.report_classes, "replicates": 0}
     max_boxes = box_accuracies(samples.classes, config.protocol, **settings)
-    pairs = findings.pairs(others, split, None)
-    for found, sample in track(timed(pairs, findings.stage), f"select on {split}", len(others)):
+    pairs = predictions.pairs(others, split, None)
+    for found, sample in track(timed(pairs, predictions.stage), f"select on {split}", len(others)):
         if sample.boxes is not None:
             with stage("selecting the threshold"):
                 choice.update(found, sample)
@@ -99,7 +103,7 @@ def _select(
         iou=choice.iou_threshold,
         accuracy=best.accuracy,
         pairs=best.pairs,
-        refine=findings.refine,
+        refine=predictions.refine,
     )
     return selected, {type(metric).__name__: best_thresholds(metric) for metric in max_boxes if metric.trials.sum()}
 

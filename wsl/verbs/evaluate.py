@@ -17,7 +17,7 @@ from wsl.progress import track
 from wsl.results import EvaluationReport
 from wsl.stopwatch import Stopwatch, stage, timed
 from wsl.verbs.box_choice import choose_boxes
-from wsl.verbs.findings import Findings
+from wsl.verbs.predictions import Predictions
 
 if TYPE_CHECKING:
     from wsl.verbs.plots import Plots
@@ -44,16 +44,16 @@ def evaluate(config: EvaluateConfig) -> EvaluationReport:
         unknown = [name for name in config.report_classes if name not in samples.classes]
         if unknown:
             raise UserError(f"unknown class {unknown[0]!r} to report; known: {', '.join(samples.classes)}")
-        findings = Findings(config)
-        boxes, origin = choose_boxes(config, findings, samples)
+        predictions = Predictions(config)
+        boxes, origin = choose_boxes(config, predictions, samples)
         evaluation = Evaluation(
             samples.classes, report_classes=config.report_classes, protocol=config.protocol, boxes=origin
         )
-        findings.rules.clear()  # those of the split that the threshold was selected on
+        predictions.warnings.clear()  # those of the split that the threshold was selected on
         plots = _plots(config)
         seen = 0
-        pairs = findings.pairs(samples, config.split, boxes)
-        for found, sample in track(timed(pairs, findings.stage), "evaluate", len(samples)):
+        pairs = predictions.pairs(samples, config.split, boxes)
+        for found, sample in track(timed(pairs, predictions.stage), "evaluate", len(samples)):
             with stage("matching"):
                 evaluation.update(found, sample)
             if plots is not None:
@@ -71,7 +71,7 @@ def evaluate(config: EvaluateConfig) -> EvaluationReport:
                 plots.save(evaluation, report)
     report = dataclasses.replace(
         report,
-        rules=dict(findings.rules),
+        warnings=dict(predictions.warnings),
         failures={} if plots is None else {str(reason): count for reason, count in plots.counts.items()},
         seconds=dict(watch.seconds),
     )

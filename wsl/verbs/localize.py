@@ -13,7 +13,7 @@ from wsl import config as settings
 from wsl.config import BoxConfig, LocalizeConfig
 from wsl.draw import overlay, save_image
 from wsl.errors import RunError, UserError
-from wsl.files import safe_name, write_text
+from wsl.files import UniqueNames, write_text
 from wsl.formats import LocalizationWriter, MapStore
 from wsl.formats.localizations import FILE_NAME
 from wsl.images import find_images, read_image
@@ -21,7 +21,7 @@ from wsl.inference import Predictor
 from wsl.models import open_model, resolve_refine
 from wsl.progress import track
 from wsl.results import BoxOrigin, Localization
-from wsl.verbs.box_choice import settle_boxes
+from wsl.verbs.box_choice import resolve_boxes
 
 log = logging.getLogger("wsl")
 
@@ -121,7 +121,7 @@ def _prepare(config: LocalizeConfig) -> tuple[list[Path], Predictor, BoxConfig, 
     paths = find_images(config.sources)
     model = open_model(config.weights, config.local_weights)
     refine = resolve_refine(config.refine, model)
-    boxes, origin = settle_boxes(config.boxes, config.weights, refine)
+    boxes, origin = resolve_boxes(config.boxes, config.weights, refine)
     predictor = Predictor.from_configs(
         model,
         pick=config.pick,
@@ -139,12 +139,9 @@ class _Heatmaps:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._taken: dict[str, int] = {}
+        self._names = UniqueNames()
 
     def write(self, found: Localization) -> None:
         image = read_image(found.path)
         for label, score_map in (found.maps or {}).items():
-            name = safe_name(f"{found.id}-{label}")
-            count = self._taken[name] = self._taken.get(name, 0) + 1
-            name = name if count == 1 else f"{name}~{count}"
-            save_image(self._folder / f"{name}.png", overlay(image, score_map))
+            save_image(self._folder / f"{self._names(f'{found.id}-{label}')}.png", overlay(image, score_map))

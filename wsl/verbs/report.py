@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wsl.config import BoxConfig, DataConfig, VisualizeConfig
+from wsl.config import BoxConfig, VisualizeConfig
 from wsl.config.shared import DEFAULT_THRESHOLD
 from wsl.data import read_samples
 from wsl.errors import BadImageError, UserError
@@ -18,7 +18,7 @@ from wsl.images import read_image
 from wsl.progress import track
 from wsl.report import Head, ReportSummary, write_report
 from wsl.report.items import encode_picture, gallery_item
-from wsl.samples import Sample
+from wsl.samples import SampleIndex, SampleSet
 
 log = logging.getLogger("wsl")
 
@@ -58,10 +58,10 @@ class _Items:
     def __init__(self, config: VisualizeConfig, results: Path, rule: BoxConfig) -> None:
         self.skipped = 0
         self._config, self._results, self._rule = config, results, rule
-        self._samples: Mapping[str, Sample] = {}
+        samples = SampleSet(classes=(), samples=())
         if config.data is not None:
-            samples = read_samples(DataConfig(data=config.data), config.split).samples
-            self._samples = {sample.id: sample for sample in samples}
+            samples = read_samples(config.data, config.split, images=False)
+        self._index = SampleIndex(samples)
 
     def __iter__(self) -> Iterator[tuple[Mapping[str, Any], str]]:
         with self._results.open(encoding="utf-8") as lines:
@@ -75,7 +75,7 @@ class _Items:
                 log.warning("skipped: %s", error)
                 self.skipped += 1
                 continue
-            yield gallery_item(localization, self._samples.get(localization.id), self._rule), picture
+            yield gallery_item(localization, self._index.match(localization.path), self._rule), picture
 
 
 def _localize_settings(folder: Path) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _load(path: Path) -> dict[str, Any]:
             f"{path} cannot be read ({error}): expected what wsl-localize and wsl-evaluate write"
         ) from error
     if not isinstance(document, dict):
-        raise UserError(f"{path} is no JSON object: expected what wsl-localize and wsl-evaluate write")
+        raise UserError(f"{path} is not a JSON object: expected what wsl-localize and wsl-evaluate write")
     return document
 
 

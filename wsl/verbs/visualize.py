@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import tempfile
-import unicodedata
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.boxes import Boxes
-from wsl.config import DataConfig, VisualizeConfig
+from wsl.config import VisualizeConfig
 from wsl.data import read_samples
 from wsl.draw import draw_comparison, fit_into, overlay, save_image, save_sheets
 from wsl.errors import BadImageError, UserError
-from wsl.files import safe_name
+from wsl.files import UniqueNames
 from wsl.formats import find_localizations, read_localizations
 from wsl.images import read_image
 from wsl.progress import track
 from wsl.results import Localization
+from wsl.samples import SampleIndex, SampleSet
 
 log = logging.getLogger("wsl")
 
@@ -69,20 +69,20 @@ def visualize(config: VisualizeConfig) -> VisualizeSummary:
 
         written, skipped = report(config)
         return VisualizeSummary(pictures=written.images, sheets=0, skipped=skipped, paths=written.pages)
-    annotated = _annotated_boxes(config)
+    annotations = _annotations(config)
     results = find_localizations(config.predictions)
     localizations = itertools.islice(read_localizations(results), config.limit)
     config.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".thumbnails-", dir=config.out) as scratch:
         shelf = _ClassShelf(Path(scratch))
-        drawing = _Drawing(config, annotated, shelf)
+        drawing = _Drawing(config, annotations, shelf)
         pictures = drawing.stream(track(localizations, "visualize", None))
         sheets: list[Path] = []
         if config.sheet:
             sheets += _save(config, pictures, config.out / "sheet", "Localizations")
         deque(pictures, maxlen=0)  # without a sheet nobody else pulls them
         drawing.check()
-        names = _FileNames()
+        names = UniqueNames()
         for label in shelf.labels:
             sheets += _save(config, shelf.best_first(label), config.out / "classes" / names(label), label)
     folder = (config.out / "images",) if config.images and drawing.drawn else ()
@@ -103,25 +103,25 @@ def _save(config: VisualizeConfig, pictures: Iterator[TitledPicture], stem: Path
     )
 
 
-def _annotated_boxes(config: VisualizeConfig) -> dict[str, Boxes]:
-    """True boxes by image id."""
+def _annotations(config: VisualizeConfig) -> SampleSet:
+    """The samples of the split; none without annotations."""
     if config.data is None:
-        return {}
-    samples = read_samples(DataConfig(data=config.data), config.split).samples
-    boxes = {sample.id: sample.boxes for sample in samples if sample.boxes is not None}
-    if not boxes:
-        log.warning("%s: split %s has no annotated boxes to draw", config.data, config.split)
-    return boxes
+        return SampleSet(classes=(), samples=())
+    samples = read_samples(config.data, config.split, images=False)
+    if all(sample.boxes is None for sample in samples.samples):
+        log.warning("%s: split %s has no annotated boxes to draw", config.data.data, config.split)
+    return samples
 
 
 class _Drawing:
     """The pass over the localizations: draws, writes and counts."""
 
-    def __init__(self, config: VisualizeConfig, annotated: Mapping[str, Boxes], shelf: _ClassShelf) -> None:
-        self.config, self.annotated, self.shelf = config, annotated, shelf
+    def __init__(self, config: VisualizeConfig, annotations: SampleSet, shelf: _ClassShelf) -> None:
+        self.config, self.shelf = config, shelf
+        self._annotated, self._index = len(annotations) > 0, SampleIndex(annotations)
         self.drawn = self.skipped = self.matched = 0
         self._first_error = ""
-        self._names = _FileNames()
+        self._names = UniqueNames()
 
     def stream(self, localizations: Iterator[Localization]) -> Iterator[TitledPicture]:
         """Each picture with its title; a by-product are the images' own files and the classes' thumbnails."""
@@ -133,8 +133,10 @@ class _Drawing:
                 self.skipped += 1
                 self._first_error = self._first_error or str(error)
                 continue
-            self.matched += found.id in self.annotated
-            yield _title(found), self._picture(found, photo)
+            sample = self._index.match(found.path)
+            self.matched += sample is not None
+            true = Boxes.empty() if sample is None or sample.boxes is None else sample.boxes
+            yield _title(found), self._picture(found, true, photo)
             self.drawn += 1
 
     def check(self) -> None:
@@ -148,30 +150,35 @@ class _Drawing:
                 f"none of {self.skipped} images can be read, first {self._first_error}: run from the folder that "
                 "wsl-localize ran in, image paths are stored as they were given there"
             )
-        if self.annotated and self.drawn and not self.matched:
+        if self._annotated and self.drawn and not self.matched:
             log.warning("no image has annotations in the split %s: is it the right one?", self.config.split)
 
-    def _picture(self, found: Localization, photo: UInt8Array) -> UInt8Array:
+    def _picture(self, found: Localization, true: Boxes, photo: UInt8Array) -> UInt8Array:
         small = fit_into(photo, THUMBNAIL)
         if self.config.per_class:
             for label, score in _picked(found).items():
-                self.shelf.add(label, score, found.id, self._draw(found, photo, small, label, only=label))
+                picture = self._draw(found, true.of(label), photo, small, label, only=label)
+                self.shelf.add(label, score, found.id, picture)
         if not self.config.images:
-            return self._draw(found, photo, small, _top(found))
-        picture = self._draw(found, photo, _on_a_screen(photo), _top(found))
+            return self._draw(found, true, photo, small, _top(found))
+        picture = self._draw(found, true, photo, _on_a_screen(photo), _top(found))
         save_image(self.config.out / "images" / f"{self._names(found.id)}.png", picture)
         return picture
 
     def _draw(
-        self, found: Localization, photo: UInt8Array, canvas: UInt8Array, heat: str | None, only: str | None = None
+        self,
+        found: Localization,
+        true: Boxes,
+        photo: UInt8Array,
+        canvas: UInt8Array,
+        heat: str | None,
+        only: str | None = None,
     ) -> UInt8Array:
-        """The canvas (the photograph at some size) with a class's heatmap and all boxes, or those of one class."""
+        """The canvas (the photograph at some size) with a class's heatmap, true boxes and predicted boxes."""
         score_map = (found.maps or {}).get(heat or "")
         if score_map is not None:
             canvas = overlay(canvas, score_map, color_map=self.config.color_map, opacity=self.config.opacity)
-        true, predicted = self.annotated.get(found.id, Boxes.empty()), found.boxes
-        if only is not None:
-            true, predicted = true.of(only), predicted.of(only)
+        predicted = found.boxes if only is None else found.boxes.of(only)
         return draw_comparison(
             canvas,
             _rescaled(predicted, found.size, canvas),
@@ -202,25 +209,6 @@ class _ClassShelf:
         """The pictures of a class, highest score first, equal ones in the order they came."""
         for score, number, title in sorted(self._entries[label]):
             yield f"{title} · {-score:.2f}", read_image(self.folder / f"{number}.png")
-
-
-class _FileNames:
-    """File names for arbitrary names: safe on every system, and no two that a file system takes for one."""
-
-    def __init__(self) -> None:
-        self._uses: dict[str, int] = {}
-
-    def __call__(self, name: str) -> str:
-        base = candidate = safe_name(name)
-        while self._key(candidate) in self._uses:
-            self._uses[self._key(base)] += 1
-            candidate = f"{base}~{self._uses[self._key(base)]}"
-        self._uses[self._key(candidate)] = 1
-        return candidate
-
-    @staticmethod
-    def _key(name: str) -> str:
-        return unicodedata.normalize("NFC", name).casefold()
 
 
 def _picked(found: Localization) -> dict[str, float]:

@@ -5,6 +5,7 @@ Boxes are (x, y, width, height) in pixels from 0, which is ours with sides in pl
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
 from wsl.formats.exchange.parsing import boxes_of, load_json, number, rows_of
+from wsl.samples import Sample, SampleIndex, SampleSet
 
 _EXPECTED = "COCO annotations (images, annotations, categories)"
 
@@ -62,7 +64,8 @@ def read_coco(path: Path) -> Iterator[Labelled]:
     """The images and boxes of annotations in COCO's format; crowds are left out.
 
     Raises:
-        UserError: not such a document, an impossible value, or an annotation without its image or category.
+        UserError: not such a document, an impossible value, two images or two categories of one id, or an annotation
+            without its image or category.
     """
     document = load_json(path, _EXPECTED)
     reference = CocoNames(path, document)
@@ -94,31 +97,38 @@ class CocoNames:
     """What the numbers of a document in COCO's format stand for, both ways.
 
     Raises:
-        UserError: not such a document.
+        UserError: not such a document, or two images or two categories of one id.
     """
 
     def __init__(self, path: Path, document: Any = None) -> None:
         self.path = path
         document = load_json(path, _EXPECTED) if document is None else document
-        self.records = {_key(record, "file_name", path): record for record in _records(document, "images", path)}
+        self.records = _by_id(document, "images", "file_name", path)
         self.names = {key: str(record["file_name"]) for key, record in self.records.items()}
-        categories = _records(document, "categories", path)
-        self.labels = {_key(record, "name", path): str(record["name"]) for record in categories}
-        self._images = {name: key for key, name in self.names.items()}
+        categories = _by_id(document, "categories", "name", path)
+        self.labels = {key: str(record["name"]) for key, record in categories.items()}
         self._categories = {label: key for key, label in self.labels.items()}
-        # Files may lie in a folder more or less than the reference was written for.
-        self._by_file: dict[str, list[Any]] = {}
-        for name, key in self._images.items():
-            self._by_file.setdefault(name.rsplit("/", 1)[-1], []).append(key)
 
     def image(self, name: str) -> Any:
-        """The number of an image, by its name or, where that is unique, by its file name alone."""
-        if name in self._images:
-            return self._images[name]
-        same = self._by_file.get(name.rsplit("/", 1)[-1], [])
-        if len(same) != 1:
+        """The number of an image, whose path may have folders more or less than the document.
+
+        Raises:
+            UserError: the document does not list it, or lists two that it may be.
+        """
+        sample = self._index.match(name)
+        if sample is None:
             raise UserError(f"{self.path} lists no image {name!r}, expected all exported images: is it the right file?")
-        return same[0]
+        return self._images[sample.id]
+
+    @functools.cached_property
+    def _index(self) -> SampleIndex:
+        # At the top of the file system, since the document does not say below which folder its images lie.
+        samples = tuple(Sample(path=Path("/", name), id=name) for name in self.names.values())
+        return SampleIndex(SampleSet(classes=(), samples=samples))
+
+    @functools.cached_property
+    def _images(self) -> dict[str, int | str]:
+        return {name: key for key, name in self.names.items()}
 
     def category(self, label: str) -> Any:
         """The number of a class."""
@@ -143,6 +153,20 @@ def _records(document: Any, field: str, path: Path) -> list[Mapping[str, Any]]:
     records = document.get(field) if isinstance(document, dict) else None
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise UserError(f"{path}: has no list of {field}; expected {_EXPECTED}")
+    return records
+
+
+def _by_id(document: Any, kind: str, field: str, path: Path) -> dict[int | str, Mapping[str, Any]]:
+    """The records of a list by their id, each with a text in ``field``."""
+    records: dict[int | str, Mapping[str, Any]] = {}
+    for record in _records(document, kind, path):
+        key = _key(record, field, path)
+        if key in records:
+            raise UserError(
+                f"{path}: {kind} {records[key][field]!r} and {record[field]!r} have the same id {key!r}; expected "
+                "an id of its own for each"
+            )
+        records[key] = record
     return records
 
 

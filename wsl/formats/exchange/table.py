@@ -49,7 +49,7 @@ def read_table(path: Path) -> Iterator[Labelled]:
     """The images and boxes of a CSV with these columns; rows of one image stand together.
 
     Raises:
-        UserError: no such file, a column missing, a value that is no number, or an image in two places.
+        UserError: no such file, a column missing, a value that is not a number, or an image in two places.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

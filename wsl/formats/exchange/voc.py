@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from wsl.errors import UserError
-from wsl.files import replacing, write_text
+from wsl.files import caseless, replacing, write_text
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
 from wsl.formats.exchange.parsing import boxes_of, number, rows_of, xml_bytes
 from wsl.xml_files import load_xml
@@ -95,12 +95,12 @@ class Stems:
         """The stem for an image.
 
         Raises:
-            UserError: another image has it, on a system that tells no upper case from lower case or on all.
+            UserError: another image has it, on every system or on one that ignores case and composition.
         """
-        other = self._folded.get(image.stem.casefold())
+        other = self._folded.get(caseless(image.stem))
         if other is not None:
             raise UserError(f"{other} and {image.name} would both become {image.stem}{self.suffix}: rename one of them")
-        self._folded[image.stem.casefold()] = self.taken[image.stem] = image.name
+        self._folded[caseless(image.stem)] = self.taken[image.stem] = image.name
         return image.stem
 
 

@@ -1,4 +1,4 @@
-"""What there is to evaluate: what a model finds, our results files and other systems', each with its sample."""
+"""Predictions to evaluate, from a model, our results files or those of other systems, each with its sample."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Literal
 from wsl.boxes import Boxes
 from wsl.config import BoxConfig, EvaluateConfig, PickConfig
 from wsl.data import coco_numbers, detect_format
-from wsl.errors import UserError
+from wsl.errors import BadImageError, UserError
 from wsl.formats import (
     detect_predictions,
     find_localizations,
@@ -23,24 +23,24 @@ from wsl.formats import (
     read_score_maps,
     read_voc_results,
 )
-from wsl.inference import Errors, Predictor, boxes_of_class
+from wsl.inference import Predictor, Source, boxes_of_class
 from wsl.models import Model, open_model, resolve_refine
 from wsl.results import BoxOrigin, Localization
-from wsl.samples import Sample, SampleSet
+from wsl.samples import Sample, SampleIndex, SampleSet
 
 log = logging.getLogger("wsl")
 Pairs = Iterator[tuple[Localization, Sample]]
 
 
-class Findings:
-    """The source that a configuration names, to be read once a split.
+class Predictions:
+    """The predictions of the source that a configuration names, to be read once a split.
 
-    ``kind`` is model, localizations, maps, coco or voc; ``rules`` counts what was put up with in reading.
+    ``kind`` is model, localizations, maps, coco or voc; ``warnings`` counts what was tolerated in reading.
     """
 
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config
-        self.rules: Counter[str] = Counter()
+        self.warnings: Counter[str] = Counter()
         self.kind: str = "model"
         if config.predictions is not None:
             wanted = config.predictions_format
@@ -52,7 +52,7 @@ class Findings:
         if self.kind in ("coco", "voc"):
             return BoxOrigin(origin="boxes of another system")
         if self.kind != "localizations":
-            boxes = BoxConfig().settled()
+            boxes = BoxConfig().resolved()
             return BoxOrigin(threshold=boxes.threshold, box_rule=boxes.box_rule, origin="the default")
         assert self.config.predictions is not None
         return _recorded(find_localizations(self.config.predictions).parent / "localize.json")
@@ -70,24 +70,24 @@ class Findings:
 
     @property
     def stage(self) -> str:
-        """What getting the next finding is called in the account of the run time."""
+        """What getting the next prediction is called in the account of the run time."""
         return "reading and network" if self.kind == "model" else "reading"
 
     def pairs(self, samples: SampleSet, split: str, boxes: BoxConfig | None) -> Pairs:
-        """The findings of a split; boxes are drawn anew from the maps where settings are given.
+        """The predictions of a split; boxes are drawn anew from the maps where settings are given.
 
         Raises:
-            UserError: findings and annotations do not belong together, or cannot be read.
+            UserError: predictions and annotations do not belong together, or cannot be read.
         """
         if self.kind == "model":
             return self._computed(samples, boxes)
         if self.kind == "localizations":
-            pairs = _stored(self._place(), samples, split, self.rules)
+            pairs = _stored(self._place(), samples, split, self.warnings)
         elif self.kind == "maps":
             side = 224 if self.config.protocol == "wsolevaluation" else None
-            pairs, boxes = read_score_maps(self._place(), samples.samples, self.rules, side=side), boxes or BoxConfig()
+            pairs, boxes = read_score_maps(self._place(), samples, self.warnings, side=side), boxes or BoxConfig()
         elif self.kind == "voc":
-            pairs = read_voc_results(self._place(), split, samples.samples, samples.classes, self.rules)
+            pairs = read_voc_results(self._place(), split, samples, self.warnings)
         else:
             pairs = self._coco(samples, split)
         if boxes is None:
@@ -109,7 +109,7 @@ class Findings:
                 f"and not {layout}"
             )
         images, categories = coco_numbers(data.data, split)
-        return read_coco_results(self._place(), samples.samples, images, categories, self.rules)
+        return read_coco_results(self._place(), samples, images, categories, self.warnings)
 
     def _computed(self, samples: SampleSet, boxes: BoxConfig | None) -> Pairs:
         """The model's localizations of every class in every image of the split."""
@@ -129,50 +129,41 @@ class Findings:
             batch_size=config.batch_size,
             image_size=config.image_size,
         )
-        by_path = {sample.path: sample for sample in samples.samples}
-        errors: Errors = "raise" if config.runtime.strict else "skip"
-        for found in predictor.stream(by_path, errors=errors, workers=config.runtime.workers):
-            yield found, by_path[found.path]
+        images = (Source(sample.path, id=sample.id) for sample in samples.samples)
+        stream = predictor.stream(images, errors="return", workers=config.runtime.workers)
+        for found, sample in zip(stream, samples.samples, strict=True):
+            if not isinstance(found, BadImageError):
+                yield found, sample
+            elif config.runtime.strict:
+                raise found
+            else:
+                log.warning("skipped: %s", found)
 
 
-class _Names:
-    """Samples by what a results file may call them: their id, the end of their path, their file's name."""
-
-    def __init__(self, samples: SampleSet, split: str) -> None:
-        self._by_id: dict[str, Sample] = {}
-        self._by_stem: dict[str, Sample | None] = {}
-        for sample in samples.samples:
-            if sample.id in self._by_id:
-                raise UserError(f"two images of split {split} are named {sample.id!r}: expected distinct names")
-            self._by_id[sample.id] = sample
-            stem = sample.path.stem
-            self._by_stem[stem] = None if stem in self._by_stem else sample
-
-    def find(self, found: Localization) -> Sample | None:
-        parts = found.path.parts
-        ends = ("/".join(parts[i:]) for i in range(len(parts)))
-        by_id = (self._by_id[end] for end in ends if end in self._by_id)
-        return next(by_id, None) or self._by_id.get(found.id) or self._by_stem.get(found.id)
-
-
-def _stored(source: Path, samples: SampleSet, split: str, rules: Counter[str]) -> Pairs:
-    """Localizations read from a file, each with the sample of its name."""
-    names = _Names(samples, split)
-    done: set[str] = set()
-    extra = 0
+def _stored(source: Path, samples: SampleSet, split: str, warnings: Counter[str]) -> Pairs:
+    """Localizations read from a file, each with the sample of its image."""
+    index = SampleIndex(samples)
+    done: set[Path] = set()
+    extra: list[Path] = []
     for found in read_localizations(find_localizations(source)):
-        sample = names.find(found)
-        name = found.id if sample is None else sample.id
-        if name in done:
-            raise UserError(f"{source} has two localizations of {name!r}: expected one an image")
-        done.add(name)
+        sample = index.match(found.path)
+        path = found.path if sample is None else sample.path
+        if path in done:
+            raise UserError(f"{source} has two localizations of {path}: expected one an image")
+        done.add(path)
         if sample is None:
-            extra += 1
+            extra.append(found.path)
         else:
             yield found, sample
     if extra:
-        rules["localizations of images outside the split: left out"] += extra
-        log.warning("%d localizations are of images outside split %s and were left out", extra, split)
+        warnings["localizations of images outside the split: left out"] += len(extra)
+        log.warning(
+            "%d localizations of images outside split %s were left out, such as %s (an image of the split is %s)",
+            len(extra),
+            split,
+            extra[0],
+            samples.samples[0].path,
+        )
 
 
 def _redrawn(pairs: Iterable[tuple[Localization, Sample]], boxes: BoxConfig) -> Pairs:

@@ -1,4 +1,4 @@
-"""Hits and trials of each class: what every metric counts whose image is either right or wrong."""
+"""Hit rates: hits and trials of each class, which every metric counts whose image is either right or wrong."""
 
 from __future__ import annotations
 
