@@ -1,11 +1,14 @@
-"""`wsl-localize` against a plain loop: the same classifier, the same photographs, decoding and writing included.
+"""`wsl-localize` against a plain loop and against its own parts: the same classifier, the same photographs.
 
     python tests/benchmarks/localize.py PHOTOS --local-weights mobilenet_v2.pth
+    python tests/benchmarks/localize.py PHOTOS --local-weights mobilenet_v2.pth --refine affinity
     python tests/benchmarks/localize.py PHOTOS --local-weights mobilenet_v2.pth --memory
+    python tests/benchmarks/localize.py PHOTOS --weights resnet50 --local-weights none --image-size 448 --device cuda
 
 The plain loop is what a short script does: Pillow, float32 on one image at a time, cv2.resize of the winning map to
-the photograph, a threshold, findContours, the largest contour's box, one JSON line. Both use all cores that torch
-takes. The pairs run in turn, A B A B; the ratio is the median over the pairs.
+the photograph, a threshold, findContours, the largest contour's box, one JSON line. "decoding alone" reads and resizes
+the photographs, "network alone" runs batches that are on the device already; each uses all cores. The pairs run in
+turn, A B A B; ratios are medians over the pairs. With weights "none" the network is untrained, which takes the same time.
 """
 
 from __future__ import annotations
@@ -13,12 +16,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -29,15 +33,18 @@ from torchvision import transforms
 
 from wsl.formats import LocalizationWriter
 from wsl.images import find_images
+from wsl.images.cuda import decode_and_fit
 from wsl.inference import Predictor
+from wsl.inference.stream import batched, pipeline
 from wsl.models import Localizer
 
 
-def plain_loop(net: Localizer, paths: list[Path], size: int, out: Path) -> None:
+def plain_loop(net: Localizer, paths: list[Path], predictor: Predictor, out: Path) -> None:
     """One image at a time, as a script would do it."""
+    device = predictor.device
     to_input = transforms.Compose(
         [
-            transforms.Resize((size, size)),
+            transforms.Resize((predictor.preprocessing.image_size,) * 2),
             transforms.ToTensor(),
             transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ]
@@ -45,9 +52,9 @@ def plain_loop(net: Localizer, paths: list[Path], size: int, out: Path) -> None:
     with out.open("w", encoding="utf-8") as lines, torch.no_grad():
         for path in paths:
             image = Image.open(path).convert("RGB")
-            scores, maps = net(to_input(image)[None])
+            scores, maps = net(to_input(image)[None].to(device))
             label = int(scores[0].argmax())
-            score_map = cv2.resize(maps[0, label].numpy(), image.size)
+            score_map = cv2.resize(maps[0, label].cpu().numpy(), image.size)
             score_map = (score_map - score_map.min()) / (score_map.max() - score_map.min())
             mask = (score_map > 0.2).astype(np.uint8)
             contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -56,12 +63,39 @@ def plain_loop(net: Localizer, paths: list[Path], size: int, out: Path) -> None:
             lines.write(json.dumps({**record, "xyxy": [x, y, x + w, y + h]}) + "\n")
 
 
-def ours(model: Localizer, paths: list[Path], size: int, folder: Path) -> None:
+def ours(predictor: Predictor, paths: list[Path], folder: Path) -> None:
     """What `wsl-localize` does."""
-    predictor = Predictor(model, image_size=size)
     with LocalizationWriter(folder) as writer:
-        for found in predictor.stream((path, ()) for path in paths):
+        for found in predictor.stream(paths):
             writer.write(found)
+
+
+def decoding(predictor: Predictor, paths: list[Path]) -> None:
+    """Photographs to network input, and nothing else."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        prepared = threads.map(predictor.prepare, paths)
+        for batch in batched(prepared, predictor.batch_size):
+            if batch[0].jpeg is not None:
+                decode_and_fit(batch, predictor.preprocessing.image_size, predictor.device)
+    _wait(predictor.device)
+
+
+def network(predictor: Predictor, paths: list[Path]) -> None:
+    """Batches of as many images as there are photographs through the network alone."""
+    run, size = predictor._network._run, predictor.preprocessing.image_size
+    shape = (predictor.batch_size, 3, size, size)
+    images = torch.randn(shape, device=predictor.device).contiguous(memory_format=torch.channels_last)
+    batches = range(-(-len(paths) // predictor.batch_size))
+    done = pipeline(
+        batches, lambda _: images, lambda batch: run(batch[0]).scores, _wait, batch_size=1, device=predictor.device
+    )
+    for _ in done:
+        pass
+
+
+def _wait(result: object) -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def agreement(plain: Path, folder: Path, model: Localizer) -> str:
@@ -85,24 +119,38 @@ def iou(a: list[float], b: list[float]) -> float:
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Print the images a second of both and their ratio."""
-    model, paths = load(args), find_images([args.photos])[: args.images]
+    """Print the images a second of each and their ratios."""
+    model, paths = load(args), find_images([args.photos])
+    paths = list(itertools.islice(itertools.cycle(paths), args.images))
+    predictor = create(model, args)
+    plain = paths[: args.plain or None]
+    net = model.to(predictor.device)
     with tempfile.TemporaryDirectory() as name:
         plain_file, folder = Path(name) / "plain.jsonl", Path(name) / "ours"
-        rates = []
+        parts: dict[str, tuple[Callable[[], None], int]] = {
+            "plain loop": (lambda: plain_loop(net, plain, predictor, plain_file), len(plain)),
+            "wsl-localize": (lambda: ours(predictor, paths, folder), len(paths)),
+            "decoding alone": (lambda: decoding(predictor, paths), len(paths)),
+            "network alone": (lambda: network(predictor, paths), len(paths)),
+        }
+        rates: dict[str, list[float]] = {part: [] for part in parts}
         for turn in range(args.pairs + 1):
-            started = time.perf_counter()
-            plain_loop(model, paths, args.image_size, plain_file)
-            middle = time.perf_counter()
-            ours(model, paths, args.image_size, folder)
-            if turn:  # the first pair warms up caches
-                rates.append((len(paths) / (middle - started), len(paths) / (time.perf_counter() - middle)))
-        print(f"{len(paths)} photographs, {args.weights} at {args.image_size} px, {torch.get_num_threads()} threads")
-        print(f"plain loop    {statistics.median(rate for rate, _ in rates):6.1f} images/s")
-        print(f"wsl-localize  {statistics.median(rate for _, rate in rates):6.1f} images/s")
-        ratios = [fast / slow for slow, fast in rates]
-        print(f"ratio         {statistics.median(ratios):6.2f}  (pairs: {', '.join(f'{r:.2f}' for r in ratios)})")
-        print(agreement(plain_file, folder, model))
+            for part, (work, count) in parts.items():
+                started = time.perf_counter()
+                work()
+                if turn:  # the first round warms up caches
+                    rates[part].append(count / (time.perf_counter() - started))
+        where = torch.cuda.get_device_name() if predictor.device.type == "cuda" else "CPU"
+        print(f"{len(paths)} photographs, {args.weights} at {predictor.preprocessing.image_size} px, {where}, "
+              f"{torch.get_num_threads()} threads, refine {predictor.refine}")  # fmt: skip
+        for part, measured in rates.items():
+            print(f"{part:<15} {statistics.median(measured):8.1f} images/s")
+        ratios = [fast / slow for slow, fast in zip(rates["plain loop"], rates["wsl-localize"], strict=True)]
+        print(f"{'ratio':<15} {statistics.median(ratios):8.2f}  (pairs: {', '.join(f'{r:.2f}' for r in ratios)})")
+        slowest = min(statistics.median(rates[part]) for part in ("decoding alone", "network alone"))
+        print(f"of the slower part {statistics.median(rates['wsl-localize']) / slowest:.0%}")
+        if len(plain) == len(paths) and predictor.refine == "none":
+            print(agreement(plain_file, folder, model))
 
 
 def load(args: argparse.Namespace) -> Localizer:
@@ -110,10 +158,18 @@ def load(args: argparse.Namespace) -> Localizer:
     return Localizer.from_classifier(args.weights, args.local_weights or "DEFAULT").eval()
 
 
+def create(model: Localizer, args: argparse.Namespace) -> Predictor:
+    """The predictor that is measured."""
+    return Predictor(
+        model, image_size=args.image_size, refine=args.refine, device=args.device, batch_size=args.batch_size
+    )
+
+
 def peak_memory(args: argparse.Namespace) -> None:
-    """Print the peak memory of runs of 500 and 5,000 images, each in a process of its own."""
-    for count in (500, 5000):
+    """Print the peak memory of runs of 500 and 20,000 images, each in a process of its own."""
+    for count in (500, 20_000):
         command = [sys.executable, __file__, args.photos, "--stream", str(count), "--weights", args.weights]
+        command += ["--refine", args.refine, "--image-size", str(args.image_size), "--device", args.device]
         if args.local_weights:
             command += ["--local-weights", args.local_weights]
         print(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
@@ -121,9 +177,11 @@ def peak_memory(args: argparse.Namespace) -> None:
 
 def stream(args: argparse.Namespace) -> None:
     """Localize `--stream` images (the photographs over and over) and print this process's peak memory."""
+    import resource
+
     paths = list(itertools.islice(itertools.cycle(find_images([args.photos])), args.stream))
     with tempfile.TemporaryDirectory() as name:
-        ours(load(args), paths, args.image_size, Path(name))
+        ours(create(load(args), args), paths, Path(name))
     print(f"{args.stream} images: peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
@@ -134,7 +192,11 @@ def main() -> None:
     parser.add_argument("--weights", default="mobilenet_v2")
     parser.add_argument("--local-weights")
     parser.add_argument("--image-size", type=int, default=288)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--refine", default="none", choices=("none", "affinity"))
+    parser.add_argument("--batch-size", type=int)
     parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--plain", type=int, default=0, help="images for the plain loop (default: all)")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--stream", type=int, default=0)
