@@ -271,3 +271,38 @@ def test_an_image_twice_in_a_csv_is_refused(tmp_path):
     out = write("csv", [labelled("a.jpg"), labelled("b.jpg"), labelled("a.jpg")], Path(tmp_path))
     with pytest.raises(UserError, match=r"a\.jpg stands in two places"):
         read("csv", tmp_path, out)
+
+
+XML = """<annotation><filename>{filename}</filename><size><width>8</width><height>6</height></size><object>
+<name>dog</name><difficult>{difficult}</difficult><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>4</ymax>
+</bndbox></object></annotation>"""
+
+
+@pytest.mark.parametrize(
+    ("filename", "name"),
+    [
+        ("%s", "new.jpg"),
+        ("old.jpg", "new.jpg"),
+        ("C:\\photos\\old.PNG", "new.PNG"),
+        ("", "new.jpg"),
+        ("x.1", "new.jpg"),
+    ],
+)
+def test_an_image_of_voc_has_the_name_of_its_annotation(tmp_path, filename, name):
+    (tmp_path / "new.xml").write_text(XML.format(filename=filename, difficult=0), encoding="utf-8")
+    assert [image.name for image in FORMATS["voc"].read(tmp_path, None)] == [name]
+
+
+def test_difficult_objects_of_voc_stay_difficult(tmp_path):
+    (tmp_path / "a.xml").write_text(XML.format(filename="a.jpg", difficult=1), encoding="utf-8")
+    FORMATS["voc"].write(FORMATS["voc"].read(tmp_path, None), tmp_path / "out", ["dog"])
+    (again,) = FORMATS["voc"].read(tmp_path / "out", None)
+    assert again.boxes.difficult.tolist() == [True]
+
+
+@pytest.mark.parametrize("left", ["._a.xml", "__MACOSX/._a.xml", "@eaDir/a.xml", ".cache/a.xml"])
+def test_what_systems_leave_beside_annotations_is_passed_over(tmp_path, left):
+    (tmp_path / left).parent.mkdir(exist_ok=True)
+    (tmp_path / left).write_bytes(b"\x00\x05\x16\x07")
+    (tmp_path / "a.xml").write_text(XML.format(filename="a.jpg", difficult=0), encoding="utf-8")
+    assert [image.name for image in FORMATS["voc"].read(tmp_path, None)] == ["a.jpg"]

@@ -10,7 +10,7 @@ from typing import Any
 from wsl.errors import UserError
 from wsl.files import write_text
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
-from wsl.formats.exchange.parsing import boxes_of, load_json, number, rows_of
+from wsl.formats.exchange.parsing import boxes_of, files_below, load_json, number, rows_of
 from wsl.formats.exchange.voc import Stems
 
 _EXPECTED = "LabelMe's shapes, imagePath, imageWidth and imageHeight"
@@ -67,7 +67,7 @@ def read_labelme(path: Path) -> Iterator[Labelled]:
     Raises:
         UserError: no such file, or a shape without its label or points.
     """
-    files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+    files = files_below(path, ".json") if path.is_dir() else [path]
     if not files:
         raise UserError(f"{path}: no .json file in it, expected {_EXPECTED}")
     root = path if path.is_dir() else path.parent

@@ -45,6 +45,24 @@ def read_text(path: Path, expected: str) -> str:
         raise UserError(f"{path}: not UTF-8 text; expected {expected}") from error
 
 
+def files_below(folder: Path, *suffixes: str) -> list[Path]:
+    """The files of some suffixes in a folder and below it, sorted, without what macOS and NAS systems leave there.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     for name in ("a.XML", "._a.xml", "b.txt"):
+    ...         Path(root, name).touch()
+    ...     [path.name for path in files_below(Path(root), ".xml")]
+    ['a.XML']
+    """
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return sorted(path for path in paths if not any(map(_is_left_over, path.relative_to(folder).parts)))
+
+
+def _is_left_over(part: str) -> bool:
+    return part.startswith(".") or part in ("__MACOSX", "@eaDir")
+
+
 def xml_bytes(root: Writing.Element, *, declared: bool = True) -> bytes:
     """An XML document, indented, with or without the line that says so.
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
+
 from wsl.errors import UserError
 from wsl.files import caseless, replacing, write_text
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
-from wsl.formats.exchange.parsing import boxes_of, number, rows_of, xml_bytes
+from wsl.formats.exchange.parsing import boxes_of, files_below, number, rows_of, xml_bytes
 from wsl.xml_files import load_xml
 
+_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,3}")
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -40,26 +45,8 @@ def write_voc(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, 
         stem = stems.take(image)
         if stem != stem.strip() or len(stem.splitlines()) != 1:
             raise UserError(f"{image.name!r}: a line of VOC's list of images cannot hold it, expected no such blanks")
-        root = ElementTree.Element("annotation")
-        path = PurePosixPath(image.name)
-        _add(root, "folder", str(path.parent) if path.parent.name else "")
-        _add(root, "filename", path.name)
-        size = _add(root, "size")
-        for field, value in zip(("width", "height", "depth"), (*image.size, 3), strict=True):
-            _add(size, field, value)
-        _add(root, "segmented", 0)
-        for label, score, xyxy in rows_of(image.boxes):
-            number_of(label, index, image.name)
-            element = _add(root, "object")
-            for field, text in (("name", label), ("pose", "Unspecified"), ("truncated", "0"), ("difficult", "0")):
-                _add(element, field, text)
-            box = _add(element, "bndbox")
-            for field, edge in zip(_EDGES, _whole(xyxy, image.size), strict=True):
-                _add(box, field, edge)
-            if scores:
-                _add(element, "score", repr(score))
         with replacing(folder / f"{stem}.xml") as temporary:
-            temporary.write_bytes(xml_bytes(root))
+            temporary.write_bytes(xml_bytes(_annotation(image, index, scores=scores)))
     write_text(out / "ImageSets" / "Main" / "all.txt", "".join(f"{stem}\n" for stem in stems.taken))
     return folder
 
@@ -67,11 +54,14 @@ def write_voc(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, 
 def read_voc(path: Path) -> Iterator[Labelled]:
     """The images and boxes of a folder of VOC XML files (or of the ``Annotations`` in it), by name.
 
+    An image has the name of its XML file, as in VOC's own tools. Only the suffix of ``<filename>`` is taken, since it
+    often names another file.
+
     Raises:
         UserError: no such file, not VOC's XML, or an object without its name or box.
     """
     folder = path / "Annotations" if (path / "Annotations").is_dir() else path
-    files = sorted(folder.rglob("*.xml"))
+    files = files_below(folder, ".xml")
     if not files:
         raise UserError(f"{path}: no .xml file in it, expected VOC annotations")
     for file in files:
@@ -104,6 +94,29 @@ class Stems:
         return image.stem
 
 
+def _annotation(image: Labelled, index: dict[str, int], *, scores: bool) -> ElementTree.Element:
+    root = ElementTree.Element("annotation")
+    path = PurePosixPath(image.name)
+    _add(root, "folder", str(path.parent) if path.parent.name else "")
+    _add(root, "filename", path.name)
+    size = _add(root, "size")
+    for field, value in zip(("width", "height", "depth"), (*image.size, 3), strict=True):
+        _add(size, field, value)
+    _add(root, "segmented", 0)
+    for (label, score, xyxy), difficult in zip(rows_of(image.boxes), image.boxes.difficult.tolist(), strict=True):
+        number_of(label, index, image.name)
+        element = _add(root, "object")
+        fields = {"name": label, "pose": "Unspecified", "truncated": 0, "difficult": int(difficult)}
+        for field, text in fields.items():
+            _add(element, field, text)
+        box = _add(element, "bndbox")
+        for field, edge in zip(_EDGES, _whole(xyxy, image.size), strict=True):
+            _add(box, field, edge)
+        if scores:
+            _add(element, "score", repr(score))
+    return root
+
+
 def _whole(xyxy: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Edges rounded to whole pixels inside the image, at least one apart, in VOC's count."""
     x0, x1 = _edges(xyxy[0], xyxy[2], size[0])
@@ -125,7 +138,7 @@ def _add(parent: ElementTree.Element, name: str, text: object = None) -> Element
 def _read(file: Path, folder: PurePosixPath) -> Labelled:
     root = load_xml(file, "a VOC annotation")
     width, height = (int(number(root.findtext(f"size/{side}"), f"{file}: {side}")) for side in ("width", "height"))
-    rows = []
+    rows, difficult = [], []
     for element in root.iterfind("object"):
         label = element.findtext("name") or ""
         if not label.strip():
@@ -133,10 +146,16 @@ def _read(file: Path, folder: PurePosixPath) -> Labelled:
         x0, y0, x1, y1 = _box(element, file)
         score = number(element.findtext("score", "1"), f"{file}: score of {label}")
         rows.append((label, score, (x0 - 1, y0 - 1, x1, y1)))
-    name = root.findtext("filename") or f"{file.stem}.jpg"
-    return Labelled(
-        name=str(folder / PurePosixPath(name.replace("\\", "/")).name), size=(width, height), boxes=boxes_of(rows)
-    )
+        difficult.append((element.findtext("difficult") or "").strip() == "1")
+    boxes = replace(boxes_of(rows), difficult=np.array(difficult, np.bool_))
+    return Labelled(name=str(folder / _image_name(root, file)), size=(width, height), boxes=boxes)
+
+
+def _image_name(root: Any, file: Path) -> str:
+    named = PurePosixPath((root.findtext("filename") or "").strip().replace("\\", "/"))
+    if named.stem == file.stem:
+        return named.name
+    return file.stem + (named.suffix if _SUFFIX.fullmatch(named.suffix) else ".jpg")
 
 
 def _box(element: Any, file: Path) -> tuple[float, float, float, float]:

@@ -12,7 +12,7 @@ import yaml
 from wsl.errors import UserError
 from wsl.files import write_text
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
-from wsl.formats.exchange.parsing import boxes_of, number, read_text, rows_of
+from wsl.formats.exchange.parsing import boxes_of, files_below, number, read_text, rows_of
 from wsl.formats.exchange.voc import Stems
 
 Sizes = Callable[[Path], tuple[int, int]]
@@ -62,7 +62,7 @@ def read_yolo(path: Path, sizes: Sizes) -> Iterator[Labelled]:
     root = path.parent if path.is_file() else path
     names = _names(path if path.is_file() else root / "data.yaml")
     folder = root / "images"
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in _IMAGES)
+    files = files_below(folder, *_IMAGES)
     if not files:
         raise UserError(f"{folder}: no images, expected those that labels/ is about: YOLO's files know no sizes")
     for file in files:
