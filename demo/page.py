@@ -14,13 +14,14 @@ import torch
 import heads
 from heads import MapClassifier
 from wsl.boxes import Boxes
+from wsl.cam import gradient_maps
 from wsl.config import BoxConfig, BoxRule
 from wsl.data import fit, to_tensor
 from wsl.draw import draw_boxes, fit_into, overlay, save_image
 from wsl.errors import UserError
 from wsl.formats.exchange import FORMATS
 from wsl.formats.exchange.labelled import Labelled
-from wsl.maps import gradient_maps, peak
+from wsl.maps import peak
 from wsl.models import Localizer
 from wsl.predict import boxes_of_class
 

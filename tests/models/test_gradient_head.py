@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import wsl
+from wsl.cam import gradient_maps
 from wsl.config import ModelConfig, PickConfig, Preprocessing, RuntimeConfig
 from wsl.errors import UserError
-from wsl.maps import gradient_maps
 from wsl.models import GradientHead, Localizer, create, load, save
 from wsl.predict import Predictor
 
