@@ -15,13 +15,13 @@ import torch
 import heads
 from heads import MapClassifier
 from wsl.boxes import Boxes
+from wsl.cam import gradient_maps
 from wsl.config import BoxRule
 from wsl.draw import draw_boxes, fit_into, overlay, save_image
 from wsl.errors import UserError
 from wsl.formats.exchange import FORMATS
 from wsl.formats.exchange.labelled import Labelled
 from wsl.inference import Predictor
-from wsl.maps import gradient_maps
 from wsl.models import LazyOutput, Localizer
 
 UInt8Array = npt.NDArray[np.uint8]

@@ -8,7 +8,7 @@
 The plain loop is what a short script does: Pillow, float32 on one image at a time, cv2.resize of the winning map to
 the photograph, a threshold, findContours, the largest contour's box, one JSON line. "decoding alone" reads and resizes
 the photographs, "network alone" runs batches that are on the device already; each uses all cores. The pairs run in
-turn, A B A B; ratios are medians over the pairs. With weights "none" the network is untrained, which takes the same time.
+turn, A B A B; ratios are medians over the pairs. With weights "none" the network is untrained.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from canvases import CLASSES, SIDE, Canvas, draw_canvases, read_scans, split_sca
 from torch import nn
 
 import heads
-from wsl.maps import gradient_maps, peak
+from wsl.cam import gradient_maps
+from wsl.maps import peak
 from wsl.metrics import average_precision
 from wsl.models.tiny import TinyNet
 

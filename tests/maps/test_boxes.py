@@ -14,9 +14,9 @@ from wsl.maps import boxes_from_map, extract_boxes, largest_boxes, normalise, pe
 RULES = ("largest", "peak", "all")
 
 
-def components(surface: np.ndarray, threshold: float) -> list[dict]:
+def components(heat: np.ndarray, threshold: float) -> list[dict]:
     """8-connected components above the threshold, one pixel after the other, in reading order."""
-    foreground = surface > np.float32(threshold)
+    foreground = heat > np.float32(threshold)
     seen = np.zeros_like(foreground)
     found = []
     for start in zip(*np.nonzero(foreground), strict=True):
@@ -27,8 +27,8 @@ def components(surface: np.ndarray, threshold: float) -> list[dict]:
         while queue:
             y, x = queue.popleft()
             pixels.append((y, x))
-            for next_y in range(max(y - 1, 0), min(y + 2, surface.shape[0])):
-                for next_x in range(max(x - 1, 0), min(x + 2, surface.shape[1])):
+            for next_y in range(max(y - 1, 0), min(y + 2, heat.shape[0])):
+                for next_x in range(max(x - 1, 0), min(x + 2, heat.shape[1])):
                     if foreground[next_y, next_x] and not seen[next_y, next_x]:
                         seen[next_y, next_x] = True
                         queue.append((next_y, next_x))
@@ -37,7 +37,7 @@ def components(surface: np.ndarray, threshold: float) -> list[dict]:
             {
                 "xyxy": [float(min(xs)), float(min(ys)), float(max(xs) + 1), float(max(ys) + 1)],
                 "area": len(pixels),
-                "score": max(surface[pixel] for pixel in pixels),
+                "score": max(heat[pixel] for pixel in pixels),
             }
         )
     return found
@@ -114,17 +114,17 @@ def test_every_rule_agrees_with_a_breadth_first_search(seed: int, threshold: flo
     size = (score_map.shape[1] * 2, score_map.shape[0] * 2)
     found = components(normalise(resize_map(score_map, size)), threshold)
     every = boxes_from_map(score_map, threshold=threshold, rule="all", size=size, min_area=0)
-    assert sorted(every.xyxy.tolist()) == sorted(part["xyxy"] for part in found)
-    assert every.scores.tolist() == sorted((part["score"] for part in found), reverse=True)
+    assert sorted(every.xyxy.tolist()) == sorted(one["xyxy"] for one in found)
+    assert every.scores.tolist() == sorted((one["score"] for one in found), reverse=True)
     if not found:
         return
     largest = boxes_from_map(score_map, threshold=threshold, size=size)
-    best = max(part["area"] for part in found)
-    ties = [part for part in found if part["area"] == best]
-    assert largest.xyxy[0].tolist() == min(ties, key=lambda part: (part["xyxy"][1], part["xyxy"][0]))["xyxy"]
+    best = max(one["area"] for one in found)
+    ties = [one for one in found if one["area"] == best]
+    assert largest.xyxy[0].tolist() == min(ties, key=lambda one: (one["xyxy"][1], one["xyxy"][0]))["xyxy"]
     top = boxes_from_map(score_map, threshold=threshold, rule="peak", size=size)
     assert top.scores.tolist() == [1.0]
-    assert top.xyxy[0].tolist() in [part["xyxy"] for part in found if part["score"] == 1]
+    assert top.xyxy[0].tolist() in [one["xyxy"] for one in found if one["score"] == 1]
 
 
 def test_the_box_of_a_rectangle_is_the_rectangle() -> None:
@@ -143,7 +143,7 @@ def test_the_box_of_a_gaussian_has_its_analytic_side(threshold: float) -> None:
     assert np.allclose(boxes.xyxy[0], [90 - radius, 70 - radius, 90 + radius, 70 + radius], atol=1.01)
 
 
-def test_the_rules_differ_where_the_largest_part_is_not_the_hottest() -> None:
+def test_the_rules_differ_where_the_largest_component_is_not_the_highest() -> None:
     wide, hot = 0.8 * gaussian((200, 100), (60, 50), 20), gaussian((200, 100), (160, 50), 8)
     speck = 0.9 * gaussian((200, 100), (195.5, 5.5), 0.5)
     score_map = np.maximum(np.maximum(wide, hot), speck)
@@ -266,7 +266,7 @@ def test_many_thresholds_at_once_are_each_one_alone(seed: int, size: tuple[int, 
         ({"resolution": 0}, "resolution is 0"),
     ],
 )
-def test_what_cannot_be_used_is_said(arguments: dict, said: str) -> None:
+def test_bad_arguments(arguments: dict, said: str) -> None:
     with pytest.raises(UserError, match=said):
         boxes_from_map([[0, 1]], **arguments)
 
@@ -276,7 +276,7 @@ def test_thresholds_out_of_range_are_refused() -> None:
         largest_boxes([[0, 1]], [0.5, 1.5])
 
 
-def test_resolutions_beyond_any_photograph() -> None:
+def test_resolutions_above_any_photograph() -> None:
     score_map = np.zeros((1100, 1200), np.float32)
     score_map[600:900, 1000:1199] = 1
     score_map[10:40, 10:40] = 0.9

@@ -83,7 +83,7 @@ def test_real_class_maps_are_as_published(reference, realdata):
     assert seen >= 24
 
 
-def test_a_hole_is_a_candidate_and_the_far_corner_lies_beyond():
+def test_a_hole_is_a_candidate_and_its_far_corner_lies_outside():
     score_map = np.zeros((12, 12))
     score_map[1:10, 1:10] = 1
     score_map[4:6, 3:7] = 0
@@ -103,10 +103,10 @@ def test_without_foreground_the_benchmarks_box_is_the_first_pixel():
         assert overlaps(empty, corner, [0, 0.9], candidates=candidates).tolist() == [0, 0]
 
 
-def plain_iou(box, truths):
-    near, far = np.maximum(box[:2], truths[:, :2]), np.minimum(box[2:], truths[:, 2:])
+def plain_iou(box, ground_truth):
+    near, far = np.maximum(box[:2], ground_truth[:, :2]), np.minimum(box[2:], ground_truth[:, 2:])
     both = np.clip(far - near, 0, None).prod(axis=1)
-    return (both / ((box[2:] - box[:2]).prod() + (truths[:, 2:] - truths[:, :2]).prod(axis=1) - both)).max()
+    return (both / ((box[2:] - box[:2]).prod() + (ground_truth[:, 2:] - ground_truth[:, :2]).prod(axis=1) - both)).max()
 
 
 @pytest.mark.parametrize("candidates", CANDIDATES)
@@ -117,13 +117,13 @@ def test_the_clean_protocol_is_boxes_from_map_at_each_threshold(reference, candi
         for _ in range(8):
             score_map = reference.score_maps.KINDS[kind](rng, 20)
             size = (int(rng.integers(1, 60)), int(rng.integers(1, 60)))
-            truths = (some_boxes(rng, size[::-1]) + np.array([0, 0, 1, 1])).astype(float)
+            ground_truth = (some_boxes(rng, size[::-1]) + np.array([0, 0, 1, 1])).astype(float)
             found = [
                 boxes_from_map(score_map, threshold=t, rule=candidates, size=size, min_area=0).xyxy.astype(float)
                 for t in thresholds[:-1]
             ]
-            expected = [max((plain_iou(box, truths) for box in boxes), default=0.0) for boxes in found]
-            ours = overlaps(score_map, truths, thresholds, candidates=candidates, size=size)
+            expected = [max((plain_iou(box, ground_truth) for box in boxes), default=0.0) for boxes in found]
+            ours = overlaps(score_map, ground_truth, thresholds, candidates=candidates, size=size)
             assert ours.tolist() == [*expected, 0.0]
 
 
@@ -213,7 +213,7 @@ def test_a_stream_needs_a_thread():
         sweep_overlaps([], [0.5], workers=0)
 
 
-def test_nothing_to_find_is_not_found_and_a_box_beyond_the_map_counts_whole():
+def test_nothing_to_find_is_not_found_and_a_box_outside_the_map_counts_whole():
     score_map = [[1.0, 0.0]]
     for protocol in ("default", "wsolevaluation"):
         assert overlaps(score_map, [], [0, 0.5], protocol=protocol).tolist() == [0, 0]

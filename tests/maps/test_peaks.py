@@ -55,7 +55,7 @@ def test_the_peak_lies_in_the_hottest_cell(row: int, column: int) -> None:
     assert (int(x // 100), int(y // 100)) == (column, row)
 
 
-def test_of_equal_peaks_the_first_in_reading_order_wins() -> None:
+def test_ties_go_to_the_first_in_reading_order() -> None:
     assert peak([[0, 1, 0, 1], [0, 1, 0, 1]], (4, 2)) == (1.0, 0.0)
 
 

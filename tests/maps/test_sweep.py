@@ -1,4 +1,4 @@
-"""The component tree against one threshold at a time: parts, rules and the order they are sorted in."""
+"""The component tree against one threshold at a time: components, rules and the order of pixels."""
 
 import subprocess
 import sys
@@ -47,10 +47,10 @@ def test_the_largest_of_the_tree_and_of_given_thresholds_agree(
     score_map = np.round(rng.random(rng.integers(1, 12, 2)) * rng.integers(1, 9)).astype(np.float32)
     sweep = threshold_sweep(score_map, size=size)
     assert np.array_equal(sweep.largest(thresholds), largest_boxes(score_map, thresholds, size=size))
-    truths = np.sort(rng.integers(0, 90, (2, 2, 2)), axis=1).reshape(2, 4)
+    ground_truth = np.sort(rng.integers(0, 90, (2, 2, 2)), axis=1).reshape(2, 4)
     for candidates in ("largest", "all"):
-        expected = overlaps(score_map, truths, thresholds, candidates=candidates, size=size)
-        assert np.array_equal(sweep.best_iou(truths, thresholds, candidates), expected)
+        expected = overlaps(score_map, ground_truth, thresholds, candidates=candidates, size=size)
+        assert np.array_equal(sweep.best_iou(ground_truth, thresholds, candidates), expected)
 
 
 def test_every_pixel_its_own_level(reference):
@@ -62,7 +62,7 @@ def test_every_pixel_its_own_level(reference):
         assert np.array_equal(sweep.boxes(threshold, "all", min_area=0).xyxy, expected.xyxy)
 
 
-def test_of_equal_parts_with_equal_corners_the_first_in_reading_order_is_the_largest():
+def test_ties_of_components_with_equal_corners_go_to_the_first_in_reading_order():
     # A corner of nine pixels inside a stroke of nine; both boxes begin at (0, 0).
     score_map = np.zeros((9, 9))
     score_map[0, :4] = score_map[1, :3] = score_map[2, :2] = 1
@@ -78,15 +78,15 @@ def test_of_equal_parts_with_equal_corners_the_first_in_reading_order_is_the_lar
 def test_pixels_are_sorted_by_value_and_then_in_reading_order(seed: int) -> None:
     rng = np.random.default_rng(seed)
     height, width = (int(n) for n in rng.integers(1, 20, 2))
-    surface = (rng.random((height, width)) ** 8 if seed % 2 else rng.integers(0, 5, (height, width)) / 7).astype(
+    heat = (rng.random((height, width)) ** 8 if seed % 2 else rng.integers(0, 5, (height, width)) / 7).astype(
         np.float32
     )
-    expected = np.argsort(surface, axis=None, kind="stable")
-    order, offsets, values = order_by_value(surface, 32)
+    expected = np.argsort(heat, axis=None, kind="stable")
+    order, offsets, values = order_by_value(heat, 32)
     assert np.array_equal((order // 32 - 1) * width + order % 32 - 1, expected)
-    assert np.array_equal(values, np.unique(surface))
-    assert np.array_equal(np.diff(offsets), np.unique(surface, return_counts=True)[1])
-    levels = np.searchsorted(values, surface)
+    assert np.array_equal(values, np.unique(heat))
+    assert np.array_equal(np.diff(offsets), np.unique(heat, return_counts=True)[1])
+    levels = np.searchsorted(values, heat)
     for mine, theirs in zip(order_by_level(levels, len(values), 32), (order, offsets), strict=True):
         assert np.array_equal(mine, theirs)
 
@@ -102,7 +102,7 @@ def test_levels_count_the_thresholds_below(values: list[float], thresholds: list
     assert threshold_levels(np.float32([values]), cuts)[0].tolist() == expected
 
 
-def test_a_map_without_contrast_has_no_parts():
+def test_a_map_without_contrast_has_no_components():
     for broken in (np.zeros((3, 4)), np.full((2, 2), np.nan), np.array([[0, np.inf]])):
         sweep = threshold_sweep(broken, size=(40, 30))
         assert all(len(sweep.boxes(0.0, rule)) == 0 for rule in RULES)

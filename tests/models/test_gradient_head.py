@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import wsl
+from wsl.cam import gradient_maps
 from wsl.config import ModelConfig, Preprocessing
 from wsl.errors import UserError
 from wsl.inference import Predictor
-from wsl.maps import gradient_maps
 from wsl.models import GradientHead, Localizer, create, load, save
 
 ENCODERS = ("spp(levels=(2, 1))", "netvlad(clusters=3, ghosts=1)", "bilinear(l2=False)", "compactbilinear(dim=64)")

@@ -1,4 +1,4 @@
-"""Class maps: made of gradients; and on the host normalised, resized, their peaks, and boxes above a threshold.
+"""Class maps normalised, resized and refined, their peaks, and boxes around what exceeds a threshold.
 
 >>> from wsl import maps
 >>> maps.boxes_from_map([[0, 1], [0, 0]], threshold=0.5, size=(640, 480)).xyxy.tolist()
@@ -19,19 +19,16 @@ from wsl.maps.suppression import nms, non_max_suppression
 from wsl.maps.sweep import ThresholdSweep, largest_boxes, threshold_sweep
 
 if TYPE_CHECKING:
-    from wsl.maps.gradient import GradientMaps, gradient_maps
     from wsl.maps.refine import random_walk
 
 __all__ = [
     "ExtractedBoxes",
-    "GradientMaps",
     "Protocol",
     "ThresholdSweep",
     "benchmark_boxes",
     "benchmark_map",
     "boxes_from_map",
     "extract_boxes",
-    "gradient_maps",
     "heatmap",
     "largest_boxes",
     "nms",
@@ -46,15 +43,8 @@ __all__ = [
 ]
 
 
-# torch takes seconds to load, and reading or drawing maps does not need it.
-_LAZY = {
-    "GradientMaps": "wsl.maps.gradient",
-    "gradient_maps": "wsl.maps.gradient",
-    "random_walk": "wsl.maps.refine",
-}
-
-
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name == "random_walk":
+        # torch takes seconds to load, and reading or drawing maps does not need it.
+        return getattr(importlib.import_module("wsl.maps.refine"), name)
     raise AttributeError(f"module 'wsl.maps' has no attribute {name!r}")

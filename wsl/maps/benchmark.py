@@ -1,4 +1,4 @@
-"""Score maps and boxes exactly as the WSOL benchmark of Choe et al. (CVPR 2020) has them, its quirks included.
+"""Score maps and boxes exactly as the WSOL benchmark of Choe et al. (CVPR 2020) computes them, its quirks included.
 
 =====================  ========================================  =================================================
 \\                      protocol ``default``                      protocol ``wsolevaluation``
@@ -9,8 +9,8 @@ levels                 the float values                          ``u = uint8(map
 foreground at t        above t                                   above ``int(t * max(u))``
 candidates ``largest``  the component of most pixels             the contour of largest ``contourArea``
 candidates ``all``     8-connected components                    these, and the outlines of the holes in them
-box                    half-open                                 far corner inclusive, yet one pixel beyond the part
-                                                                 except at the map's border
+box                    half-open                                 far corner inclusive, one pixel outside the
+                                                                 component except at the map's border
 no foreground          no box, IoU 0                             the box (0, 0, 0, 0), which covers one pixel
 IoU                    areas                                     sides one longer: ``x1 - x0 + 1``
 =====================  ========================================  =================================================
@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from wsl.errors import UserError
 from wsl.maps.scale import as_size
-from wsl.maps.sweep import Candidates, Doubles, as_truths
+from wsl.maps.sweep import Candidates, Doubles, as_ground_truth
 from wsl.stopwatch import stage
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -63,7 +63,7 @@ def benchmark_map(score_map: npt.ArrayLike, size: tuple[int, int] = (224, 224)) 
 
 
 def benchmark_boxes(xyxy: npt.ArrayLike, size: tuple[int, int], to: tuple[int, int] = (224, 224)) -> Doubles:
-    """True boxes as the benchmark compares them: far corners inclusive, scaled to its maps, cut to whole numbers.
+    """Ground-truth boxes as the benchmark compares them: inclusive far corners, scaled to its maps, truncated.
 
     Shape:
         ``xyxy`` is (n, 4), half-open, in pixels of an image of ``size`` (width, height); the result is (n, 4), in
@@ -75,19 +75,19 @@ def benchmark_boxes(xyxy: npt.ArrayLike, size: tuple[int, int], to: tuple[int, i
     >>> benchmark_boxes([[10, 20, 101, 51]], (448, 112)).tolist()
     [[5.0, 40.0, 50.0, 100.0]]
     """
-    boxes = as_truths(xyxy)
+    boxes = as_ground_truth(xyxy)
     near, far = boxes[:, :2], np.maximum(boxes[:, 2:] - 1, boxes[:, :2])
     return np.asarray(np.trunc(np.hstack([near, far]) * np.tile(as_size(to), 2) / np.tile(as_size(size), 2)))
 
 
 def benchmark_overlaps(
-    score_map: npt.ArrayLike, truths: Doubles, thresholds: Doubles, candidates: Candidates
+    score_map: npt.ArrayLike, ground_truth: Doubles, thresholds: Doubles, candidates: Candidates
 ) -> Doubles:
-    """The highest IoU of a candidate with any true box at each threshold, as the benchmark computes it.
+    """The highest IoU of a candidate with any ground-truth box at each threshold, as the benchmark computes it.
 
     Shape:
-        ``score_map`` is (h, w) in [0, 1], ``truths`` (n, 4) xyxy in its cells, far corner inclusive, ``thresholds``
-        (T,); the result is (T,).
+        ``score_map`` is (h, w) in [0, 1], ``ground_truth`` (n, 4) xyxy in its cells with inclusive far corners,
+        ``thresholds`` (T,); the result is (T,).
 
     Raises:
         UserError: the map is not (h, w) with values in [0, 1], or a box has a negative corner.
@@ -100,57 +100,57 @@ def benchmark_overlaps(
     """
     from wsl.maps.tree.overlap import raise_to_best_iou
 
-    if (truths < 0).any():
-        raise UserError(f"box {truths[(truths < 0).any(axis=1)][0].tolist()} begins before 0: clip it to the map")
+    negative = (ground_truth < 0).any(axis=1)
+    if negative.any():
+        raise UserError(f"box {ground_truth[negative][0].tolist()} begins before 0: clip it to the map")
     levels, highest = _eight_bits(score_map)
     best = np.zeros(highest + 1)
     with stage("sweep"):
-        (_raise_by_largest if candidates == "largest" else _raise_by_all)(best, levels, truths)
-    # Nothing exceeds the highest level, and nothing at all a map of zeros.
+        (_raise_by_largest if candidates == "largest" else _raise_by_all)(best, levels, ground_truth)
+    # Nothing exceeds the highest level, and in a map of zeros nothing exceeds any level.
     none = np.array([highest], np.int64)
-    raise_to_best_iou(best, np.zeros((1, 4)), none, none + 1, truths, 1.0)
+    raise_to_best_iou(best, np.zeros((1, 4)), none, none + 1, ground_truth, 1.0)
     return np.asarray(best[(thresholds * highest).astype(np.int64)])
 
 
-def _raise_by_all(best: Doubles, levels: npt.NDArray[np.uint8], truths: Doubles) -> None:
-    """By every part and every hole."""
-    from wsl.maps.tree.ordering import order_of_shapers
+def _raise_by_all(best: Doubles, levels: npt.NDArray[np.uint8], ground_truth: Doubles) -> None:
+    """Raise ``best`` by the boxes of all components and of all holes."""
+    from wsl.maps.tree.components import component_records, hole_records
+    from wsl.maps.tree.neighbourhoods import neighbourhoods_of, outer_neighbourhoods_of
+    from wsl.maps.tree.ordering import order_of_shaping_pixels
     from wsl.maps.tree.overlap import raise_by_records
-    from wsl.maps.tree.parts import islands, lakes
     from wsl.maps.tree.records import stride_of
-    from wsl.maps.tree.rings import beyond_of, rings_of
 
     (height, width), stride = levels.shape, stride_of(levels)
-    rings = rings_of(levels, stride)
-    order, offsets, other, other_offsets = order_of_shapers(levels, rings, beyond_of(levels, stride), len(best), stride)
-    parts, _ = islands(order, offsets, rings, stride, False, False)
-    raise_by_records(best, parts, stride, width, height, truths, 0)
+    neighbourhoods = neighbourhoods_of(levels, stride)
+    order, offsets, other, other_offsets = order_of_shaping_pixels(
+        levels, neighbourhoods, outer_neighbourhoods_of(levels, stride), len(best), stride
+    )
+    components, _ = component_records(order, offsets, neighbourhoods, stride, False, False)
+    raise_by_records(best, components, stride, width, height, ground_truth, 0)
     # A hole's outline runs on the foreground around it.
-    holes = lakes(other, other_offsets, rings, width, stride)
-    raise_by_records(best, holes, stride, width, height, truths, 1)
+    holes = hole_records(other, other_offsets, neighbourhoods, width, stride)
+    raise_by_records(best, holes, stride, width, height, ground_truth, 1)
 
 
-def _raise_by_largest(best: Doubles, levels: npt.NDArray[np.uint8], truths: Doubles) -> None:
-    """By the part of the largest outline at each threshold."""
+def _raise_by_largest(best: Doubles, levels: npt.NDArray[np.uint8], ground_truth: Doubles) -> None:
+    """Raise ``best`` by the component of the largest outline at each threshold."""
+    from wsl.maps.tree.components import SINCE, UNTIL, component_records
+    from wsl.maps.tree.neighbourhoods import neighbourhoods_of
     from wsl.maps.tree.ordering import order_by_level
     from wsl.maps.tree.outlines import largest_outlines
     from wsl.maps.tree.overlap import raise_by_records
-    from wsl.maps.tree.parts import SINCE, UNTIL, islands
-    from wsl.maps.tree.records import Parts, stride_of
-    from wsl.maps.tree.rings import rings_of
+    from wsl.maps.tree.records import Components, stride_of
 
     (height, width), stride = levels.shape, stride_of(levels)
     order, offsets = order_by_level(levels, len(best), stride)
-    records, _ = islands(order, offsets, rings_of(levels, stride), stride, False, True)
-    parts = Parts(records, stride, width)
-    chosen = records[
-        largest_outlines(
-            levels, parts.xyxy, parts.firsts, parts.blocks, parts.holes, parts.since, parts.until, len(best) - 1
-        )
-    ]
+    records, _ = component_records(order, offsets, neighbourhoods_of(levels, stride), stride, False, True)
+    of = Components(records, stride, width)
+    largest = largest_outlines(levels, of.xyxy, of.firsts, of.blocks, of.holes, of.since, of.until, len(best) - 1)
+    chosen = records[largest]
     chosen[:, UNTIL] = np.arange(len(chosen))
     chosen[:, SINCE] = chosen[:, UNTIL] + 1
-    raise_by_records(best, chosen, stride, width, height, truths, 0)
+    raise_by_records(best, chosen, stride, width, height, ground_truth, 0)
 
 
 def _eight_bits(score_map: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], int]:
@@ -158,8 +158,8 @@ def _eight_bits(score_map: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], int]:
     from wsl.maps.tree.ordering import eight_bits
 
     values = np.ascontiguousarray(_as_floats(score_map))
-    levels, highest, right = eight_bits(values, values.dtype.type(255))
-    if not right:
+    levels, highest, valid = eight_bits(values, values.dtype.type(255))
+    if not valid:
         raise UserError(
             f"a score map's values run from {values.min()} to {values.max()}, expected finite numbers in [0, 1]: "
             "normalise it with wsl.maps.benchmark_map"
@@ -169,7 +169,7 @@ def _eight_bits(score_map: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], int]:
 
 def _as_floats(score_map: npt.ArrayLike) -> Floats:
     values = np.asarray(score_map)
-    # Other numbers, half precision among them, are exact in double precision.
+    # Half precision and integers are exact in double precision.
     values = values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
     if values.ndim != 2 or values.size == 0:
         raise UserError(f"a map has shape {values.shape}, expected (h, w) with at least one cell: pass one class's map")

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from wsl.boxes import Boxes, FloatArray
 from wsl.errors import UserError
+from wsl.maps.resolution import working_size
 from wsl.maps.scale import as_map, as_size
-from wsl.maps.surface import working_size
 from wsl.stopwatch import stage
 
 Rule = Literal["largest", "all", "peak"]
@@ -98,7 +98,7 @@ def extract_boxes(
 
 
 def check_rule(threshold: float, rule: str, min_area: float) -> None:
-    """Refuse what `boxes_from_map` cannot use.
+    """Raise an error for settings that `boxes_from_map` cannot use.
 
     Raises:
         UserError: an argument is out of range.
@@ -113,10 +113,10 @@ def check_rule(threshold: float, rule: str, min_area: float) -> None:
         raise UserError(f"box rule is {rule!r}, expected largest, all or peak")
 
 
-def in_order(xyxy: FloatArray, scores: FloatArray, label: str) -> Boxes:
+def ranked(xyxy: FloatArray, scores: FloatArray, label: str) -> Boxes:
     """Boxes of one class, highest score first; ties go to the topmost, then the leftmost, then the smaller box.
 
-    >>> in_order(np.float32([[5, 5, 9, 9], [0, 0, 1, 1]]), np.float32([0.5, 0.5]), "dog").xyxy.tolist()
+    >>> ranked(np.float32([[5, 5, 9, 9], [0, 0, 1, 1]]), np.float32([0.5, 0.5]), "dog").xyxy.tolist()
     [[0.0, 0.0, 1.0, 1.0], [5.0, 5.0, 9.0, 9.0]]
     """
     order = np.lexsort((xyxy[:, 2], xyxy[:, 3], xyxy[:, 0], xyxy[:, 1], -scores))

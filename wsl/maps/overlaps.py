@@ -1,4 +1,4 @@
-"""How well the boxes of a map fit at each threshold, by either protocol, for one map and for a stream of them."""
+"""The best IoU of a map's boxes at each threshold, by either protocol, for one map and for a stream of maps."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from wsl.errors import UserError
 from wsl.maps.benchmark import benchmark_overlaps
-from wsl.maps.surface import as_thresholds, surface_of, to_pixels
-from wsl.maps.sweep import Candidates, Doubles, as_truths, check_candidates, parts_at
+from wsl.maps.resolution import as_thresholds, to_pixels, working_heatmap
+from wsl.maps.sweep import Candidates, Doubles, as_ground_truth, check_candidates, components_at
 
 Protocol = Literal["default", "wsolevaluation"]
 
@@ -29,15 +29,15 @@ def overlaps(
     size: tuple[int, int] | None = None,
     resolution: int = 256,
 ) -> Doubles:
-    """The highest IoU of a map's boxes with any true box at each threshold, from one pass over its pixels.
+    """The highest IoU of a map's boxes with any ground-truth box at each threshold, from one pass over its pixels.
 
-    * ``default``: the map is resized and normalised as `boxes_from_map` does, and boxes are half-open, in pixels of
+    * ``default``: the map is resized and normalised as by `boxes_from_map`, and boxes are half-open, in pixels of
       ``size``. A map without contrast has no boxes: IoU 0.
-    * ``wsolevaluation``: the map is taken as it is (see `benchmark_map`), and boxes are in its cells with inclusive far
+    * ``wsolevaluation``: the map is used as it is (see `benchmark_map`), and boxes are in its cells with inclusive far
       corners. Everything is as in the benchmark's code; `wsl.maps.benchmark` lists the differences.
 
-    ``candidates`` are the largest part (MaxBoxAcc) or each of them (MaxBoxAccV2), of any size. Without true boxes
-    nothing overlaps: zeros. A true box may reach beyond the map.
+    ``candidates`` are the largest component (MaxBoxAcc) or all of them (MaxBoxAccV2), of any size. Without ground-truth
+    boxes the result is zeros. A ground-truth box may extend outside the map.
 
     Shape:
         ``score_map`` is (h, w), ``boxes`` (n, 4) xyxy, ``thresholds`` (T,) in [0, 1] in any order; the result is (T,).
@@ -49,7 +49,7 @@ def overlaps(
     >>> overlaps([[0, 2, 4, 1]], [1, 0, 3, 1], [0, 0.3, 0.6]).round(3).tolist()
     [0.667, 1.0, 0.5]
     """
-    truths, cuts = as_truths(boxes), as_thresholds(thresholds)
+    ground_truth, cuts = as_ground_truth(boxes), as_thresholds(thresholds)
     check_candidates(candidates)
     if protocol not in get_args(Protocol):
         raise UserError(f"protocol is {protocol!r}, expected default or wsolevaluation")
@@ -57,25 +57,25 @@ def overlaps(
         shape = np.shape(score_map)
         if size is not None and tuple(size) != shape[::-1]:
             raise UserError(f"size is {tuple(size)} for a map of shape {shape}, expected the map's own: resize it")
-        return benchmark_overlaps(score_map, truths, cuts, candidates)
-    surface, size = surface_of(score_map, size, resolution)
-    return _default_overlaps(surface, size, truths, cuts, candidates)
+        return benchmark_overlaps(score_map, ground_truth, cuts, candidates)
+    heat, size = working_heatmap(score_map, size, resolution)
+    return _default_overlaps(heat, size, ground_truth, cuts, candidates)
 
 
 def _default_overlaps(
-    surface: npt.NDArray[np.float32], size: tuple[int, int], truths: Doubles, cuts: Doubles, candidates: Candidates
+    heat: npt.NDArray[np.float32], size: tuple[int, int], ground_truth: Doubles, cuts: Doubles, candidates: Candidates
 ) -> Doubles:
     from wsl.maps.tree.overlap import raise_to_best_iou
 
     distinct, place = np.unique(cuts.astype(np.float32), return_inverse=True)
-    parts, largest = parts_at(surface, distinct, pick=candidates == "largest")
-    low, high = parts.until, parts.since
+    components, largest = components_at(heat, distinct, pick=candidates == "largest")
+    low, high = components.until, components.since
     if candidates == "largest":
-        parts, low = largest, np.arange(len(distinct))
+        components, low = largest, np.arange(len(distinct))
         high = low + (largest.areas > 0)
     best = np.zeros(len(distinct))
-    found = to_pixels(parts.xyxy, surface, size).astype(np.float64)
-    raise_to_best_iou(best, found, low, high, truths, 0.0)
+    found = to_pixels(components.xyxy, heat, size).astype(np.float64)
+    raise_to_best_iou(best, found, low, high, ground_truth, 0.0)
     return np.asarray(best[place])
 
 

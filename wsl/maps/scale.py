@@ -1,4 +1,4 @@
-"""The two things done to a raw class map before anybody reads it: its values to [0, 1], its cells to pixels."""
+"""Normalisation of a class map's values to [0, 1], and resampling of its cells to pixels."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Interpolation = Literal["bilinear", "bicubic"]
 def normalise(score_map: npt.ArrayLike) -> FloatArray:
     """Stretch each map linearly so that its minimum becomes 0 and its maximum 1.
 
-    A map without contrast says nothing about where, so it becomes all zeros: a constant map, one that holds a
-    NaN or an infinity anywhere (as in the WSOL benchmark of Choe et al., CVPR 2020), or one whose range is beyond
+    A map without contrast has no location, so it becomes all zeros: a constant map, one that holds a
+    NaN or an infinity anywhere (as in the WSOL benchmark of Choe et al., CVPR 2020), or one whose range exceeds
     float32.
 
     Shape:
@@ -36,7 +36,7 @@ def normalise(score_map: npt.ArrayLike) -> FloatArray:
     values = _floats(score_map)
     if values.ndim < 2 or values.size == 0:
         raise UserError(f"a map has shape {values.shape}, expected (h, w) or (..., h, w) with at least one cell")
-    # NaNs and infinities show in the extremes, so nothing else has to be searched for them.
+    # NaNs and infinities show in the extremes, so the values need not be searched for them.
     low, high = values.min(axis=(-2, -1), keepdims=True), values.max(axis=(-2, -1), keepdims=True)
     with np.errstate(invalid="ignore", over="ignore"):
         span = high - low
@@ -79,10 +79,10 @@ def resize_map(
 
 
 def heatmap(score_map: npt.ArrayLike, size: tuple[int, int], interpolation: Interpolation = "bilinear") -> FloatArray:
-    """A map as it is thresholded and coloured: resized, then normalised to [0, 1].
+    """A map as it is thresholded and drawn: resized, then normalised to [0, 1].
 
-    Where bicubic overshoots the map's own range it is cut off, so that flat regions stay flat. As for `normalise`, a
-    map without contrast becomes all zeros.
+    Where bicubic resampling overshoots the map's own range it is clipped, so that flat regions stay flat. As for
+    `normalise`, a map without contrast becomes all zeros.
 
     Shape:
         ``score_map`` is (h, w), ``size`` (width, height); the result is (height, width).
@@ -131,6 +131,6 @@ def as_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _floats(score_map: npt.ArrayLike) -> npt.NDArray[Any]:
-    # A float64 beyond float32 becomes an infinity, which everybody here treats as "no contrast".
+    # A float64 outside float32's range becomes an infinity, which every function here treats as "no contrast".
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(score_map, np.float32)

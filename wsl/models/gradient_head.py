@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from heads import HeadOutput, VectorClassifier
-from wsl.maps import gradient_maps
+from wsl.cam import gradient_maps
 
 
 class GradientHead(nn.Module):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import get_args
 
 import heads
+from wsl.cam import Method
 from wsl.config import ExportFormat
-from wsl.maps.gradient import Method
 from wsl.models import choose_device, choose_dtype, list_backbones
 
 _LIBRARIES = ("wsl-toolkit", "torch", "torchvision", "numpy", "opencv-python", "pycocotools", "timm", "onnxruntime")

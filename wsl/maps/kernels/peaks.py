@@ -28,7 +28,7 @@ def highest_pixel(cells: FloatArray, width: int, height: int) -> tuple[int, int,
             low, high, finite = min(low, value), max(high, value), finite and np.isfinite(value)
     if not finite or low == high:
         return 0, 0, True
-    # cv2 leaves columns beyond the outermost centres exactly as they are, and rounds rows there.
+    # cv2 leaves columns outside the outermost centres exactly as they are, and rounds rows there.
     columns, rows = candidates(cells.shape[1], width, True), candidates(cells.shape[0], height, False)
     heights = sample(cells, columns, rows, width, height)
     place = heights.argmax()
@@ -53,7 +53,7 @@ def candidates(cells: int, pixels: int, constant: bool) -> Indices:
 
     Between the centres of four cells the resized map is bilinear, and a bilinear function takes its maximum over a
     rectangle in one of the rectangle's corners. Outside the outermost centres it is constant along the axis. Where
-    that holds to the bit, ``constant``, the first pixel there stands for the others.
+    that holds to the bit, ``constant``, the first pixel there represents the others.
     """
     found, count, interval = np.zeros(2 * cells + 2, np.int64), 1, -1
     if constant and cells == 1:

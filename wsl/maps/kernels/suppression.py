@@ -24,13 +24,13 @@ def kept(xyxy: Doubles, scores: npt.NDArray[Any], classes: npt.NDArray[np.int64]
     order, count = np.argsort(-scores, kind="mergesort"), 0
     found = np.empty(len(order), np.intp)
     for candidate in order:
-        stands = True
+        keep = True
         for i in range(count):
             other = found[i]
             if classes[other] == classes[candidate] and overlap(xyxy[other], xyxy[candidate]) > iou:
-                stands = False
+                keep = False
                 break
-        if stands:
+        if keep:
             found[count] = candidate
             count += 1
     return found[:count]

@@ -1,4 +1,4 @@
-"""Pixels in the order of their levels: exact levels of values, and sorting by counting."""
+"""The levels of a map's pixels, and the pixels in the order of their levels, by counting sort."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from wsl.boxes import FloatArray
 from wsl.maps.compiled import compiled
-from wsl.maps.tree.rings import SHAPES_HOLE, SHAPES_PART, Rings
+from wsl.maps.tree.neighbourhoods import SHAPES_COMPONENT, SHAPES_HOLE, Neighbourhoods
 
 Levels = npt.NDArray[Any]
 Order = npt.NDArray[np.uint32]
@@ -19,14 +19,14 @@ BUCKETS = 4096
 
 
 @compiled
-def threshold_levels(surface: FloatArray, thresholds: FloatArray) -> npt.NDArray[np.int32]:
-    """How many of the thresholds each value exceeds, so that a value exceeds threshold i when its level does.
+def threshold_levels(heat: FloatArray, thresholds: FloatArray) -> npt.NDArray[np.int32]:
+    """How many of the thresholds each value exceeds: a value exceeds threshold i if and only if its level does.
 
     Shape:
-        ``surface`` is (h, w) in [0, 1], ``thresholds`` (T,) ascending in [0, 1]; the result is (h, w), 0 to T.
+        ``heat`` is (h, w) in [0, 1], ``thresholds`` (T,) ascending in [0, 1]; the result is (h, w), 0 to T.
     """
-    height, width = surface.shape
-    # A threshold of a lower bucket than a value's is lower than the value, so counting starts behind those.
+    height, width = heat.shape
+    # Thresholds in a lower bucket than the value's are lower than the value, so counting starts after those.
     behind = np.zeros(BUCKETS + 2, np.int64)
     for threshold in thresholds:
         behind[int(threshold * np.float32(BUCKETS)) + 1] += 1
@@ -35,7 +35,7 @@ def threshold_levels(surface: FloatArray, thresholds: FloatArray) -> npt.NDArray
     levels = np.empty((height, width), np.int32)
     for y in range(height):
         for x in range(width):
-            value = surface[y, x]
+            value = heat[y, x]
             exceeded = behind[int(value * np.float32(BUCKETS))]
             while exceeded < len(thresholds) and thresholds[exceeded] < value:
                 exceeded += 1
@@ -51,13 +51,13 @@ def eight_bits(values: npt.NDArray[Any], scale: Any) -> tuple[npt.NDArray[np.uin
         ``values`` is (h, w), and ``scale`` the number 255 in their own precision.
     """
     height, width = values.shape
-    levels, highest, right = np.empty((height, width), np.uint8), 0, True
+    levels, highest, valid = np.empty((height, width), np.uint8), 0, True
     for y in range(height):
         for x in range(width):
             value = values[y, x]
-            right &= (value >= 0) & (value <= 1)
+            valid &= (value >= 0) & (value <= 1)
             levels[y, x] = np.uint8(value * scale)
-        if not right:
+        if not valid:
             return levels, highest, False
         highest = max(highest, levels[y].max())
     return levels, highest, True
@@ -69,7 +69,7 @@ def order_by_level(levels: Levels, count: int, stride: int) -> tuple[Order, Offs
 
     Shape:
         ``levels`` is (h, w), whole numbers from 0 to ``count`` - 1. The first result lists the h*w numbers of pixels
-        (see `parts`); the pixels of level l are those from the second result's entry l to its entry l + 1.
+        (see `components`); the pixels of level l are those from the second result's entry l to its entry l + 1.
     """
     height, width = levels.shape
     offsets = np.zeros(count + 1, np.int64)
@@ -90,28 +90,30 @@ def order_by_level(levels: Levels, count: int, stride: int) -> tuple[Order, Offs
 
 
 @compiled
-def order_of_shapers(
-    levels: Levels, rings: Rings, beyond: Rings, count: int, stride: int
+def order_of_shaping_pixels(
+    levels: Levels, neighbourhoods: Neighbourhoods, outer: Neighbourhoods, count: int, stride: int
 ) -> tuple[Order, Offsets, Order, Offsets]:
-    """As `order_by_level`, of those pixels only that shape parts, then of those that shape holes (see `rings`).
+    """As `order_by_level`, for the pixels that shape components only, then for those that shape holes only.
+
+    A pixel shapes a component when it begins one, joins several, or can widen a box (see `neighbourhoods`).
 
     Shape:
-        ``rings`` and ``beyond`` are in the order of pixels' numbers.
+        ``neighbourhoods`` and ``outer`` are in the order of pixels' numbers.
     """
     height, width = levels.shape
-    parts, holes = np.empty(height * width + 1, np.uint32), np.empty(height * width + 1, np.uint32)
-    of_parts, of_holes = np.empty(len(parts), levels.dtype), np.empty(len(holes), levels.dtype)
-    n_parts, n_holes = 0, 0
+    components, holes = np.empty(height * width + 1, np.uint32), np.empty(height * width + 1, np.uint32)
+    of_components, of_holes = np.empty(len(components), levels.dtype), np.empty(len(holes), levels.dtype)
+    n_components, n_holes = 0, 0
     for y in range(height):
         start = (y + 1) * stride + 1
         for x in range(width):
-            ring = rings[np.uint64(start + x)]
-            # Written in any case and kept when wanted, which spares the processor a guess.
-            parts[np.uint64(n_parts)] = holes[np.uint64(n_holes)] = start + x
-            of_parts[np.uint64(n_parts)] = of_holes[np.uint64(n_holes)] = levels[y, x]
-            n_parts += SHAPES_PART[ring, beyond[np.uint64(start + x)]]
-            n_holes += SHAPES_HOLE[ring]
-    order, offsets = _sorted(parts[:n_parts], of_parts, count)
+            neighbours = neighbourhoods[np.uint64(start + x)]
+            # Written in any case and kept when needed: a branch would be mispredicted often.
+            components[np.uint64(n_components)] = holes[np.uint64(n_holes)] = start + x
+            of_components[np.uint64(n_components)] = of_holes[np.uint64(n_holes)] = levels[y, x]
+            n_components += SHAPES_COMPONENT[neighbours, outer[np.uint64(start + x)]]
+            n_holes += SHAPES_HOLE[neighbours]
+    order, offsets = _sorted(components[:n_components], of_components, count)
     other, other_offsets = _sorted(holes[:n_holes], of_holes, count)
     return order, offsets, other, other_offsets
 
@@ -133,17 +135,17 @@ def _sorted(pixels: Order, levels: Levels, count: int) -> tuple[Order, Offsets]:
 
 
 @compiled
-def order_by_value(surface: FloatArray, stride: int) -> tuple[Order, Offsets, FloatArray]:
+def order_by_value(heat: FloatArray, stride: int) -> tuple[Order, Offsets, FloatArray]:
     """As `order_by_level` with a level for each distinct value, and those values in ascending order.
 
     Floats that are not negative sort as the whole numbers that their bits are: three passes of eleven bits.
 
     Shape:
-        ``surface`` is (h, w), nowhere negative.
+        ``heat`` is (h, w), nowhere negative.
     """
-    height, width = surface.shape
+    height, width = heat.shape
     size = height * width
-    keys = surface.ravel().view(np.uint32)
+    keys = heat.ravel().view(np.uint32)
     order, other = np.empty(size, np.uint32), np.empty(size, np.uint32)
     for i in range(size):
         order[i] = i
@@ -160,7 +162,7 @@ def order_by_value(surface: FloatArray, stride: int) -> tuple[Order, Offsets, Fl
         order, other = other, order
     offsets, values, count = np.empty(size + 1, np.int64), np.empty(size, np.float32), 0
     for i in range(size):
-        value = surface[order[i] // width, order[i] % width]
+        value = heat[order[i] // width, order[i] % width]
         if i == 0 or value != values[count - 1]:
             offsets[count], values[count] = i, value
             count += 1

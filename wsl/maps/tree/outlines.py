@@ -1,4 +1,4 @@
-"""The part with the longest reach: twice the area that an outline encloses, holes and what lies in them included."""
+"""The component of the largest outline: twice the area it encloses, holes and what lies in them included."""
 
 from __future__ import annotations
 
@@ -18,42 +18,45 @@ def largest_outlines(
     levels: Levels, xyxy: Integers, first: Integers, blocks: Integers, holes: Integers,
     since: Integers, until: Integers, count: int,
 ) -> Integers:  # fmt: skip
-    """At each threshold the part whose outline encloses most, of equals the one that begins last; -1 for none.
+    """The component whose outline encloses most at each threshold; -1 for none.
 
-    An outline runs through the centres of a part's outermost pixels, as OpenCV's ``contourArea`` takes it, and a part
-    begins at its first pixel in reading order. (A part inside another one's hole is never the largest, so this is
-    the first of the largest contours in the order of ``findContours``, which lists them from the last to the first.)
+    An outline runs through the centres of a component's outermost pixels, as OpenCV's ``contourArea`` takes it. Ties go
+    to the component whose first pixel is last in reading order. (A component inside another one's hole is never the
+    largest, so this is the first of the largest contours in the order of ``findContours``, which lists them from the
+    last to the first.)
 
     Shape:
-        ``levels`` is (h, w), the rest an entry or row a part: its half-open box in pixels, its first pixel ``y * w +
-        x``, twice the area of its 2x2 blocks, its number of holes, and the thresholds ``until <= i < since`` at which
-        it stands. The result is (``count``,).
+        ``levels`` is (h, w). The others have an entry or row a component: its half-open box in pixels, its first pixel
+        ``y * w + x``, twice the area of its 2x2 blocks, its number of holes, and the thresholds ``until <= i < since``
+        at which it is present. The result is (``count``,).
     """
     best = np.full(count, -1, np.int64)
-    # What a threshold's largest outline encloses at least: a part's blocks, as long as no hole is known.
+    # A lower bound of what the largest outline encloses: a component's blocks, before its holes are counted.
     least = np.zeros(count, np.int64)
-    for part in range(len(blocks)):
-        for i in range(until[part], since[part]):
-            least[i] = max(least[i], blocks[part])
+    for component in range(len(blocks)):
+        for i in range(until[component], since[component]):
+            least[i] = max(least[i], blocks[component])
     area, start = np.full(count, -1, np.int64), np.empty(count, np.int64)
-    for part in range(len(blocks)):
-        most = 2 * (xyxy[part, 2] - xyxy[part, 0] - 1) * (xyxy[part, 3] - xyxy[part, 1] - 1)
+    for component in range(len(blocks)):
+        most = 2 * (xyxy[component, 2] - xyxy[component, 0] - 1) * (xyxy[component, 3] - xyxy[component, 1] - 1)
         hopeful = False
-        for i in range(until[part], since[part]):
+        for i in range(until[component], since[component]):
             hopeful |= most >= least[i]
         if not hopeful:
             continue
-        enclosed = blocks[part] if holes[part] == 0 else outline_area(levels, first[part], since[part])
-        for i in range(until[part], since[part]):
-            if enclosed > area[i] or (enclosed == area[i] and first[part] > start[i]):
-                best[i], area[i], start[i] = part, enclosed, first[part]
+        enclosed = (
+            blocks[component] if holes[component] == 0 else outline_area(levels, first[component], since[component])
+        )
+        for i in range(until[component], since[component]):
+            if enclosed > area[i] or (enclosed == area[i] and first[component] > start[i]):
+                best[i], area[i], start[i] = component, enclosed, first[component]
             least[i] = max(least[i], enclosed)
     return best
 
 
 @compiled
 def outline_area(levels: Levels, first: int, level: int) -> int:
-    """Twice the area inside the outline of the part, of a level or higher, that begins at a pixel.
+    """Twice the area inside the outline of the component, of a level or higher, that begins at a pixel.
 
     Shape:
         ``levels`` is (h, w), the first pixel in reading order is given as ``y * w + x``.
@@ -63,7 +66,7 @@ def outline_area(levels: Levels, first: int, level: int) -> int:
     y, x = first // width, first % width
     start_x, start_y, start_step, area, step = x, y, -1, 0, 0
     while True:
-        # Clockwise from behind: the pixel that one came from is looked at last.
+        # Clockwise, beginning after the previous pixel, which comes last.
         for turn in range(5, 13):
             ahead = (step + turn) & 7
             next_x, next_y = x + steps_x[ahead], y + steps_y[ahead]

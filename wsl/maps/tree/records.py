@@ -1,4 +1,4 @@
-"""What the compiled loops write down, as arrays in a map's own cells."""
+"""The records of the compiled loops, as arrays in a map's own cells."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.errors import UserError
-from wsl.maps.tree.parts import AREA, BLOCKS, EULER, FIRST, LAST, PEAK, SINCE, UNTIL, X0, X1, Records
+from wsl.maps.tree.components import AREA, BLOCKS, EULER, FIRST, LAST, PEAK, SINCE, UNTIL, X0, X1, Records
 
 Integers = npt.NDArray[np.int64]
 
@@ -17,13 +17,14 @@ BOX = [X0, FIRST, X1, LAST]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Parts:
-    """Connected parts of a map, each at the levels at which it stands: a row of ``records`` each, read on demand.
+class Components:
+    """Connected components of a map with the levels at which each is present, one a row of ``records``.
 
-    ``stride`` is that of the grid in which the records number pixels, ``width`` the map's.
+    Columns are computed when they are read. ``stride`` is that of the grid in which the records number pixels, and
+    ``width`` the map's.
 
     >>> record = np.array([[2, 3, 6, 7, 2, 7, 0, 4, 1, 0]], np.int32)  # two cells beside each other
-    >>> Parts(record, stride=4, width=2).xyxy.tolist()
+    >>> Components(record, stride=4, width=2).xyxy.tolist()
     [[1, 0, 3, 1]]
     """
 
@@ -49,17 +50,17 @@ class Parts:
 
     @property
     def peaks(self) -> Integers:
-        """The most extreme cell of each, of equals the first, as row-major index, (n,)."""
+        """Row-major index of the most extreme cell of each, (n,); ties go to the first."""
         return self._cells(PEAK)
 
     @property
     def firsts(self) -> Integers:
-        """The first cell of each in reading order, as row-major index, (n,)."""
+        """Row-major index of the first cell of each in reading order, (n,)."""
         return self._cells(FIRST)
 
     @property
     def blocks(self) -> Integers:
-        """Twice the area of each one's polygons between cell centres, (n,)."""
+        """Twice the area of the polygons between the cell centres of each, (n,)."""
         return self.records[:, BLOCKS].astype(np.int64)
 
     @property
@@ -82,8 +83,8 @@ class Parts:
         return (pixels // self.stride - 1) * self.width + pixels % self.stride - 1
 
 
-def stride_of(surface: npt.NDArray[Any]) -> int:
-    """How far apart the rows of a map lie in the grid that the compiled loops number: a power of two.
+def stride_of(heat: npt.NDArray[Any]) -> int:
+    """The distance between rows in the grid that the compiled loops number: a power of two.
 
     Raises:
         UserError: the map has too many cells to number.
@@ -91,7 +92,7 @@ def stride_of(surface: npt.NDArray[Any]) -> int:
     >>> stride_of(np.zeros((1, 224))), stride_of(np.zeros((1, 256)))
     (256, 512)
     """
-    height, width = surface.shape
+    height, width = heat.shape
     stride = 1 << int(width).bit_length()
     if (height + 2) * stride >= 2**31:
         raise UserError(f"a map has {width}x{height} cells, expected at most 2 billion with its border: resize it")

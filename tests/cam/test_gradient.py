@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import heads
+from wsl.cam import gradient_maps
 from wsl.errors import UserError
-from wsl.maps import gradient_maps
 
 METHODS = ("xgrad-cam", "grad-cam")
 ENCODERS = ("spp(levels=(2, 1))", "netvlad(clusters=3)", "bilinear", "compactbilinear(dim=32)")

@@ -1,4 +1,4 @@
-"""Class maps of models that have none of their own: the gradient of a score says which features made it."""
+"""Gradient-weighted class activation maps, for heads that have no class maps of their own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Method = Literal["xgrad-cam", "grad-cam"]
 
 
 class GradientMaps(NamedTuple):
-    """Scores (N, K) and the maps (N, J, h, w) of J classes an image, both without a gradient of their own."""
+    """Scores (N, K) and the maps (N, J, h, w) of J classes an image, both detached."""
 
     scores: torch.Tensor
     maps: torch.Tensor
@@ -26,17 +26,17 @@ def gradient_maps(
     *,
     method: Method = "xgrad-cam",
 ) -> GradientMaps:
-    """The features weighted in each channel by the gradient of a class's score, and summed over the channels.
+    """Sum the channels of the features, each weighted by the gradient of a class's score.
 
-    `head` makes class scores of feature maps, of each image by itself. `classes` are the classes to map in each
-    image, all of them when None. It costs one pass through the head, and one back through it for each of J; the
-    network below is not touched, and it works in inference mode too.
+    `head` maps features to class scores, each image by itself. `classes` are the classes to map in each image, all of
+    them when None. The cost is one forward pass through the head and one backward pass for each of J classes; the
+    network below is not run. It also works in inference mode.
 
-    A channel's weight is the mean of its gradient over the locations: ``grad-cam`` counts each alike, ``xgrad-cam``
-    by the feature's magnitude there, so that the gradient counts where the channel fires. Where the two differ the
-    second is the safer one: a signed square root is steepest in channels that are silent. For global average pooling
-    and a linear layer both are the class activation map over the number of locations, but for its bias. As that one,
-    maps keep their sign; the papers rectify them (``maps.relu()``).
+    A channel's weight is the mean of its gradient over the locations. ``grad-cam`` weights all locations equally,
+    ``xgrad-cam`` by the magnitude of the feature, so that the gradient counts where the channel is active. Prefer
+    ``xgrad-cam`` where they differ: the gradient of a signed square root is largest in inactive channels. For global
+    average pooling and a linear layer, both equal the class activation map without its bias, divided by the number of
+    locations. Maps keep their sign, as that one does; the papers rectify them (``maps.relu()``).
 
     Shape:
         `features` (N, C, h, w), `classes` (N, J) integers, to scores (N, K) and maps (N, J, h, w).
@@ -57,8 +57,8 @@ def gradient_maps(
     if method not in ("xgrad-cam", "grad-cam"):
         raise UserError(f"method is {method!r}, expected 'xgrad-cam' or 'grad-cam'")
     exact = torch.promote_types(features.dtype, torch.float32)
-    # Out of inference mode, whose tensors no gradient can pass: a clone made here is an ordinary one. Nor can it pass
-    # the rounded weights that autocast may have kept from there.
+    # Gradients cannot pass tensors made in inference mode, but a clone made outside of it is an ordinary tensor. Nor
+    # can they pass the rounded weights that autocast may have cached in inference mode.
     kind = features.device.type
     uncached = torch.autocast(
         kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind), cache_enabled=False
@@ -68,7 +68,7 @@ def gradient_maps(
         scores = head(leaf)
         if classes is None:
             classes = torch.arange(scores.shape[1], device=scores.device).expand(scores.shape)
-        # Images do not mix, so that one pass back serves a class of each of them.
+        # The head does not mix images, so one backward pass serves one class of each image.
         totals = [scores.gather(1, chosen.unsqueeze(1)).sum() for chosen in classes.clone().unbind(1)]
         gradients = (torch.autograd.grad(total, leaf, retain_graph=True)[0] for total in totals)
         with torch.no_grad():

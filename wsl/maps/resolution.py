@@ -1,4 +1,4 @@
-"""The surface that thresholds cut: a class map at the resolution to work in, and the way back to the image's pixels."""
+"""The working resolution of thresholds: a class map resized to it, and its boxes scaled back to the image's pixels."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from wsl.maps.scale import as_map, as_size, heatmap
 from wsl.stopwatch import stage
 
 
-def surface_of(
+def working_heatmap(
     score_map: npt.ArrayLike, size: tuple[int, int] | None, resolution: int
 ) -> tuple[FloatArray, tuple[int, int]]:
-    """The normalised map at the resolution to work in, and the size (width, height) its boxes are scaled to.
+    """The normalised heatmap at its working resolution, and the size (width, height) to which boxes are scaled.
 
-    The map is resized to ``size``, or to its aspect with ``resolution`` pixels on the long side when that is less.
+    The map is resized to ``size``, or to its aspect ratio with ``resolution`` pixels on the long side if that is less.
 
     Raises:
         UserError: an argument has another shape or lies out of range.
 
-    >>> surface, size = surface_of([[0, 1]], (400, 200), resolution=4)
-    >>> surface.shape, size
+    >>> heat, size = working_heatmap([[0, 1]], (400, 200), resolution=4)
+    >>> heat.shape, size
     ((2, 4), (400, 200))
     """
     values = as_map(score_map)
@@ -34,7 +34,7 @@ def surface_of(
 
 
 def working_size(size: tuple[int, int], resolution: int) -> tuple[int, int]:
-    """The size (width, height) to resize a map to: the image's, or ``resolution`` on the long side when it is less.
+    """The size (width, height) of a working heatmap: the image's, or ``resolution`` on the long side when it is less.
 
     Raises:
         UserError: the resolution is not positive.
@@ -48,13 +48,13 @@ def working_size(size: tuple[int, int], resolution: int) -> tuple[int, int]:
     return max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))
 
 
-def to_pixels(xyxy: npt.NDArray[Any], surface: FloatArray, size: tuple[int, int]) -> FloatArray:
-    """Boxes from the grid of ``surface`` to an image of ``size``; its far border lands exactly on the image's.
+def to_pixels(xyxy: npt.NDArray[Any], heat: FloatArray, size: tuple[int, int]) -> FloatArray:
+    """Scale boxes from the cells of ``heat`` to an image of ``size``; the far borders coincide exactly.
 
     >>> to_pixels(np.array([[1, 0, 3, 2]]), np.zeros((2, 4), np.float32), (400, 200)).tolist()
     [[100.0, 0.0, 300.0, 200.0]]
     """
-    height, width = surface.shape
+    height, width = heat.shape
     return np.asarray(xyxy * np.array([*size, *size]) / np.array([width, height, width, height]), np.float32)
 
 
@@ -62,7 +62,7 @@ def as_thresholds(thresholds: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """A list of fractions of a map's range.
 
     Raises:
-        UserError: it is no list, or one of them does not lie in [0, 1].
+        UserError: it is not a list, or one of them is not in [0, 1].
 
     >>> as_thresholds([0, 0.5]).tolist()
     [0.0, 0.5]
