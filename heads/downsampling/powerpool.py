@@ -61,7 +61,7 @@ def _power(maps: Tensor, window: Window, p: float | Tensor, eps: float, count_in
     elif p > _HIGHEST:
         return window_max(values, window).to(maps.dtype)
     # By logarithms relative to the highest, as x ** p would overflow; expm1 and log1p keep the digits of a small p.
-    logs = place_views(values.log(), window, beyond=math.log(eps))
+    logs = place_views(values.log(), window, outside=math.log(eps))
     peak = peak_of(logs)
     shortfall = mean_of(
         [torch.expm1(p * (log - peak)) for log in logs], place_counts(values, window, count_include_pad)
