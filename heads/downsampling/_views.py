@@ -17,7 +17,8 @@ LOWEST = torch.finfo(torch.float32).min / 4
 def place_views(maps: Tensor, window: Window, outside: float, padding: float | None = None) -> list[Tensor]:
     """The values at each place of all windows, (N, C, *output_size) each, first place to last.
 
-    ``padding`` stands in the padding, and ``outside`` in what ``ceil_mode`` adds to it (and in both when one is given).
+    ``padding`` fills the padding and ``outside`` what ``ceil_mode`` adds to it; without ``padding``, ``outside``
+    fills both.
 
     >>> first, second = place_views(torch.arange(4.0).reshape(1, 4), Window.of(1, kernel_size=2), outside=0)
     >>> first, second

@@ -79,7 +79,7 @@ class Window(NamedTuple):
         return places
 
     def overhang(self, sizes: Sequence[int]) -> list[int]:
-        """Places by which the last window of ``ceil_mode`` lies outside the padded map."""
+        """Places by which the last window of ``ceil_mode`` reaches outside the padded map."""
         if not self.ceil_mode:
             return [0] * len(self.kernel)
         ends = zip(sizes, self.output_size(sizes), self.reach(), self.stride, self.padding, strict=True)

@@ -21,7 +21,7 @@ def avgpool2d(
 ) -> Tensor:
     """The average of each window, as `torch.nn.functional.avg_pool2d`, which has no dilation.
 
-    What lies outside the map does not count, unless ``count_include_pad`` (torch's default) counts the padding as
+    Padding does not count, unless ``count_include_pad`` (torch's default) counts the padding as
     zeros.
 
     Shape:

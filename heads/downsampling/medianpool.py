@@ -22,7 +22,7 @@ def medianpool2d(
 ) -> Tensor:
     """The median of each window; of an even number of values the mean of the middle two (torch's is the lower one).
 
-    What lies outside the map is no value: the median is of those that lie in it.
+    Padding is not a value: the median is that of the values inside the map.
 
     Shape:
         (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).

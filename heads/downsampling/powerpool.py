@@ -11,7 +11,7 @@ from heads.downsampling._views import mean_of, peak_of, place_counts, place_view
 from heads.downsampling._window import Size, Window
 from heads.downsampling.maxpool import window_max
 
-# Beyond these the result is its limit, and exp(log p) could leave the range of floats.
+# Outside these the result is its limit, and exp(log p) could leave the range of floats.
 _LOWEST, _HIGHEST = 1e-6, 1e6
 
 

@@ -34,7 +34,7 @@ def stochasticpool2d(
 
     A value is drawn with the ``probability`` of its "share" x / sum(x), as in the paper, which needs x >= 0 (a window
     of zeros gives 0), or of its "softmax", which takes maps with signs and whose mean is SoftPool. The gradient of a
-    draw goes to the place it came from. What lies outside the map is never drawn.
+    draw goes to the place it came from. Padding is never drawn.
 
     Shape:
         (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).
@@ -80,9 +80,9 @@ def _expected_share(maps: Tensor, window: Window) -> Tensor:
     views = place_views(wide, window, outside=0.0)
     peak = peak_of(views)
     # Relative to the highest, or squares would leave the range of floats.
-    parts = [view / torch.where(peak > 0, peak, 1) for view in views]
-    total = functools.reduce(torch.add, parts)
-    squares = functools.reduce(torch.add, (part * part for part in parts))
+    ratios = [view / torch.where(peak > 0, peak, 1) for view in views]
+    total = functools.reduce(torch.add, ratios)
+    squares = functools.reduce(torch.add, (ratio * ratio for ratio in ratios))
     return (peak * squares / torch.where(total > 0, total, 1)).to(maps.dtype)
 
 

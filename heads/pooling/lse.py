@@ -12,7 +12,7 @@ from heads.pooling.gap import gap
 from heads.pooling.gmp import gmp
 from heads.pooling.softpool import softpool_weights
 
-# Beyond these the result is its limit, to the last digit of any map, and 1 / beta could leave float32.
+# Outside these the result is its limit to the last digit of any map, and 1 / beta could leave float32.
 _FLATTEST, _SHARPEST = 1e-12, 1e30
 
 
@@ -78,7 +78,7 @@ class LSE(Pooling):
 
     With ``learnable`` the sharpness starts at beta and is trained; it is kept as its logarithm, the parameter
     ``log_beta``, and so stays positive. With ``classes`` each map has a sharpness of its own ("auto": a head gives
-    the number). The repr tells how the module was made, `sharpness` where it stands.
+    the number). The repr shows how the module was made, `sharpness` the present value.
 
     >>> LSE(beta=4)
     lse(beta=4)

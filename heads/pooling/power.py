@@ -22,7 +22,7 @@ from heads.pooling.exp import Of
 from heads.pooling.gmp import gmp
 from heads.pooling.lse import lse, plain_lse
 
-# Beyond these the result is its limit, and exp(log p) could leave the range of floats.
+# Outside these the result is its limit, and exp(log p) could leave the range of floats.
 _LOWEST, _HIGHEST = 1e-6, 1e6
 # 1 - x is then x's logarithm to the last digit of a double.
 _NEAR_ONE = -34.0
