@@ -100,8 +100,19 @@ def _triton_kernel(name: str, device: torch.device) -> Kernel | None:
     if kernel is None:
         return None
     try:
-        kernel.try_on(device)
+        with torch.cuda.device(device):
+            kernel.try_on(device)
     except Exception as error:  # whatever keeps Triton from compiling, a missing C compiler among others
         warnings.warn(f"the Triton kernel {name} does not run on {device}, the plain form does: {error}", stacklevel=4)
         return None
     return kernel
+
+
+def working_triton_kernels(device: torch.device | str) -> list[str]:
+    """The names of the Triton kernels that compile and run on a device: all, or fewer with a warning for each.
+
+    >>> working_triton_kernels("cpu")
+    []
+    """
+    device = torch.device(device)
+    return [name for name in _triton_kernels() if _triton_kernel(name, device)] if device.type == "cuda" else []

@@ -3,6 +3,7 @@
 # Triton knows no annotations.
 # mypy: disable-error-code="no-untyped-def,untyped-decorator,no-untyped-call,import-untyped,import-not-found"
 
+import functools
 from typing import Any
 
 import torch
@@ -27,7 +28,10 @@ def load_row(values, n, other, BLOCK: tl.constexpr):
 
 
 class TritonRows(Kernel):
-    """A pooling of rows, values (..., n) to float32 scores (...)."""
+    """A pooling of rows, values (..., n) to float32 scores (...).
+
+    A forward pass selects the device of its values; in a backward pass autograd already has.
+    """
 
     example: tuple[Any, ...]
 
@@ -50,6 +54,7 @@ class TritonRows(Kernel):
         self.backward(scores, values, kept, *self.example)
 
 
+@functools.cache
 def row_shape(n: int) -> dict[str, int]:
     """The block that holds a row of n values, and the warps that share it: up to 16 values a thread, then up to 32."""
     block = triton.next_power_of_2(n)

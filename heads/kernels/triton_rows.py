@@ -126,10 +126,9 @@ class LSE(TritonRows):
         beta, period, learnt = _setting(settings[0])
         n, weights, of_values = values.shape[-1], gradient.contiguous(), torch.empty_like(values)
         of_beta = torch.empty_like(weights) if learnt else of_values
-        with torch.cuda.device_of(values):
-            _lse_backward[(weights.numel(),)](
-                weights, values, of_values, beta, of_beta, period, n, LEARNT=learnt, **row_shape(n)
-            )
+        _lse_backward[(weights.numel(),)](
+            weights, values, of_values, beta, of_beta, period, n, LEARNT=learnt, **row_shape(n)
+        )
         return of_values, of_beta.sum_to_size(settings[0].shape) if learnt else None
 
 
@@ -153,10 +152,9 @@ class PowerMean(TritonRows):
         p, period, learnt = _setting(settings[0])
         n, weights, of_values = values.shape[-1], gradient.contiguous(), torch.empty_like(values)
         of_p = torch.empty_like(weights) if learnt else of_values
-        with torch.cuda.device_of(values):
-            _power_backward[(weights.numel(),)](
-                weights, values, of_values, p, of_p, period, settings[1], n, LEARNT=learnt, **row_shape(n)
-            )
+        _power_backward[(weights.numel(),)](
+            weights, values, of_values, p, of_p, period, settings[1], n, LEARNT=learnt, **row_shape(n)
+        )
         return of_values, of_p.sum_to_size(settings[0].shape) if learnt else None
 
 
@@ -177,8 +175,7 @@ class SoftPool(TritonRows):
     ) -> tuple[Tensor, None]:
         """The gradient of the values."""
         n, weights, of_values = values.shape[-1], gradient.contiguous(), torch.empty_like(values)
-        with torch.cuda.device_of(values):
-            _softpool_backward[(weights.numel(),)](weights, values, of_values, settings[0], n, **row_shape(n))
+        _softpool_backward[(weights.numel(),)](weights, values, of_values, settings[0], n, **row_shape(n))
         return of_values, None
 
 

@@ -122,8 +122,7 @@ class SelectedMean(Selecting, TritonRows):
         (marks, like), (high, low), n = kept, _two(*settings), kept[0].shape[-1]
         weights = gradient.contiguous()
         of_values = like.new_empty(marks.shape)
-        with torch.cuda.device_of(marks):
-            _select_backward[(weights.numel(),)](weights, marks, of_values, n, high.share, low.share, **row_shape(n))
+        _select_backward[(weights.numel(),)](weights, marks, of_values, n, high.share, low.share, **row_shape(n))
         return of_values, None
 
 

@@ -158,8 +158,7 @@ class WindowSoftPool(Kernel):
         of_values = torch.empty_like(values)
         sizes = _sizes(values, gradient, dims)
         grid = (triton.cdiv(values.numel(), _TILE),)
-        with torch.cuda.device_of(values):
-            _backward[grid](values, weights, *kept, of_values, values.numel(), *sizes, **_arguments(window), TILE=_TILE)
+        _backward[grid](values, weights, *kept, of_values, values.numel(), *sizes, **_arguments(window), TILE=_TILE)
         return of_values, None
 
     def try_on(self, device: torch.device) -> None:

@@ -90,8 +90,8 @@ def count_locations(k: Selection, n: int, rounding: Rounding = "floor") -> int |
 def selected_mean(maps: Tensor, k: Selection, *, largest: bool, rounding: Rounding) -> Tensor:
     """The mean of the k highest (``largest``) or lowest values of each map, in `accumulation_dtype`.
 
-    Of equal values so many are selected that the count is k: on CUDA the first in row-major order, elsewhere those that
-    ``torch.topk`` picks. ``k`` comes from `check_k` and is not 0.
+    Ties never change the number of selected locations: on CUDA the first in row-major order are selected, elsewhere
+    those that ``torch.topk`` picks. ``k`` comes from `check_k` and is not 0.
 
     Shape:
         (..., H, W) -> (...).

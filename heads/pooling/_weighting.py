@@ -76,8 +76,8 @@ def mean_weights(maps: Tensor) -> Tensor:
 def selected_weights(maps: Tensor, k: Selection, *, largest: bool = True, rounding: Rounding = "floor") -> Tensor:
     """1/k at the k highest (``largest``) or lowest locations of each map, 0 elsewhere: the gradient of `selected_mean`.
 
-    Ties are resolved as by ``torch.topk``, for one location as by ``torch.max``. ``k`` comes from `check_k` and is
-    not 0.
+    Ties are resolved as by ``torch.topk``, for one location as by ``torch.max``, also on CUDA. ``k`` comes from
+    `check_k` and is not 0.
 
     Shape:
         (..., H, W) -> (..., H, W).
