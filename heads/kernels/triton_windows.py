@@ -24,6 +24,14 @@ def _split(index, height, width, inner):
 
 
 @triton.jit
+def _load(values, exists, plane, row, column, channel, height, width, inner):
+    """Values at places that may be outside the map, where they are -inf, and whether they are inside."""
+    inside = exists & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    place = ((plane * height + row) * width + column) * inner + channel
+    return tl.load(values + place, mask=inside, other=-float("inf")).to(tl.float32), inside
+
+
+@triton.jit
 def _forward(
     values,
     results,
@@ -53,17 +61,15 @@ def _forward(
     for i in range(KH):
         for j in range(KW):
             row, column = out_row * SH - PH + i * DH, out_column * SW - PW + j * DW
-            inside = exists & (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            place = ((plane * height + row) * width + column) * inner + channel
-            peak = tl.maximum(peak, tl.load(values + place, mask=inside, other=-float("inf")).to(tl.float32))
+            x, inside = _load(values, exists, plane, row, column, channel, height, width, inner)
+            peak = tl.maximum(peak, x)
     total = tl.zeros([TILE], tl.float32)
     lowered = tl.zeros([TILE], tl.float32)
     for i in range(KH):
         for j in range(KW):
             row, column = out_row * SH - PH + i * DH, out_column * SW - PW + j * DW
-            inside = exists & (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            place = ((plane * height + row) * width + column) * inner + channel
-            below = tl.where(inside, tl.load(values + place, mask=inside, other=0.0).to(tl.float32) - peak, 0.0)
+            x, inside = _load(values, exists, plane, row, column, channel, height, width, inner)
+            below = tl.where(inside, x - peak, 0.0)
             power = tl.where(inside, tl.exp(below), 0.0)
             total += power
             lowered += power * below
