@@ -89,7 +89,7 @@ def check_number(value: object, name: str) -> float:
 
     Raises:
         TypeError: not a real number.
-        ValueError: NaN, or beyond the largest float.
+        ValueError: NaN, or above the largest float.
 
     >>> check_number(4, "beta")
     4.0
@@ -99,7 +99,7 @@ def check_number(value: object, name: str) -> float:
     try:
         number = float(value)
     except OverflowError:
-        raise ValueError(f"{name} is beyond the largest float, expected a number such as 1") from None
+        raise ValueError(f"{name} is above the largest float, expected a number such as 1") from None
     if number != number:  # math.isnan has no symbolic form, and a compiler may have made this float a symbol
         raise ValueError(f"{name} is nan, expected a number: try {name}=1")
     return number

@@ -1,4 +1,4 @@
-"""What either head has before its own: a check of the features, and perhaps a neck."""
+"""The first steps of both heads: a check of the features, and a neck if there is one."""
 
 from torch import Tensor, nn
 
@@ -8,9 +8,9 @@ from heads.spec import create_neck
 
 
 class Necked(nn.Module):
-    """A head of features with ``in_channels`` channels, of which the neck makes ``channels_behind``.
+    """A head of features with ``in_channels`` channels, which the neck turns into ``head_channels``.
 
-    >>> Necked(256, "sppblock(kernels=(3,))").channels_behind
+    >>> Necked(256, "sppblock(kernels=(3,))").head_channels
     512
     """
 
@@ -20,12 +20,12 @@ class Necked(nn.Module):
         self.neck = create_neck(neck) if isinstance(neck, str) else neck
 
     @property
-    def channels_behind(self) -> int:
-        """Channels of what the neck gives; without one, of the features."""
+    def head_channels(self) -> int:
+        """Input channels of the convolution or encoder: those of the neck's output or, without a neck, the features."""
         return self.in_channels if self.neck is None else self.neck.out_channels(self.in_channels)
 
     def _enter(self, features: Tensor) -> Tensor:
-        """Features, checked, to what lies behind the neck."""
+        """Check the features and pass them through the neck."""
         check_features(features, self.in_channels, of="head")
         return self._through_neck(features)
 

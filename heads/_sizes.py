@@ -1,4 +1,4 @@
-"""Sizes that may be the symbols of a dynamic shape, and the arithmetic that does not settle them."""
+"""Sizes that may be the symbols of a dynamic shape, and arithmetic that leaves them symbolic."""
 
 import torch
 

@@ -12,8 +12,8 @@ class Specified(nn.Module):
 
     A subclass bears the name of its spec in other letter case (``KMax`` is ``kmax``) and keeps every argument
     of its constructor in an attribute of the same name. Arguments that can be given by position are always
-    part of the repr, keyword-only ones when they differ from their default; those in ``unspecified`` never, since
-    whoever makes a module from its spec gives them beside it.
+    in the repr, keyword-only ones when they differ from their default; those in ``unspecified`` never, since
+    they are given beside the spec.
 
     >>> from heads.pooling import WELDON
     >>> WELDON(k_max=0.2, reduction="mean")
@@ -38,7 +38,7 @@ class Specified(nn.Module):
 
 
 def _format(value: object) -> str:
-    """A value as it stands in a spec: whole floats without their point, words without quotes."""
+    """A value as a spec writes it: whole floats without their point, words without quotes."""
     if isinstance(value, tuple):
         return f"({', '.join(map(_format, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, Fraction):

@@ -31,12 +31,12 @@ class HeadOutput(NamedTuple):
 class MapClassifier(Necked):
     """Backbone features become class maps, and class maps scores: 1x1 convolution, class-wise mean, pooling.
 
-    The parts are attributes: ``conv``, ``classwise`` and ``pooling``; another pooling of the same maps is
+    Its modules are attributes: ``conv``, ``classwise`` and ``pooling``; another pooling of the same maps is
     ``other(head(features).maps)``. The bias starts at zero, the weights as torch's convolutions do. A ``neck``
     (``"sppblock"``) shows each location its surroundings before the convolution.
 
-    The pooling has its say: a size that its spec leaves open ("auto") becomes this head's; where it gives several
-    numbers a map (``cat``, ``adaptive``), each class learns how its own make one score, from their mean (``readout``);
+    The pooling decides the rest: a size that its spec leaves open ("auto") becomes this head's; where it gives several
+    values a map (``cat``, ``adaptive``), each class learns how its own make one score, from their mean (``readout``);
     ``attention`` reads the features; ``csra`` has a convolution a temperature, of norm 1 and without bias, and its
     class maps are their sum.
 
@@ -66,33 +66,33 @@ class MapClassifier(Necked):
         neck: str | SPPBlock | None = None,
     ) -> None:
         super().__init__(in_channels, neck)
-        num_classes, channels = check_positive_int(num_classes, "num_classes"), self.channels_behind
+        num_classes, channels = check_positive_int(num_classes, "num_classes"), self.head_channels
         self.classwise = ClasswiseMean(maps_per_class)
         sizes = {"classes": num_classes, "channels": channels}
         self.pooling = pooling if isinstance(pooling, nn.Module) else create_pooling(pooling, **sizes)
-        maps, unit_norm, numbers = num_classes * self.classwise.maps_per_class, False, 1
+        maps, unit_norm, values = num_classes * self.classwise.maps_per_class, False, 1
         if isinstance(self.pooling, Pooling):
             maps, unit_norm = maps * self.pooling.branches, self.pooling.unit_norm
-            numbers = self._check_pooling(self.pooling)
+            values = self._check_pooling(self.pooling)
         self.conv = UnitConv2d(channels, maps) if unit_norm else nn.Conv2d(channels, maps, kernel_size=1)
-        self.readout = Readout(num_classes, numbers) if numbers > 1 else None
+        self.readout = Readout(num_classes, values) if values > 1 else None
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
 
     def _check_pooling(self, pooling: Pooling) -> int:
-        """The numbers of each map, after a look whether the pooling fits."""
+        """The values that the pooling makes of each map, after a check that it fits class maps."""
         if pooling.for_signed_maps is not None and not self.rectified:
             name = repr(pooling).partition("(")[0]
             raise ValueError(
                 f"pooling {pooling!r} takes maps of 0 or more, and class maps have signs: "
                 f"use {name}({pooling.for_signed_maps})"
             )
-        if pooling.numbers_per_map is None:
+        if pooling.values_per_map is None:
             raise ValueError(
-                f"pooling {pooling!r} gives as many numbers as the image makes them, and a class needs a fixed number: "
+                f"pooling {pooling!r} gives a number of values that depends on the image, expected a fixed number: "
                 "use adaptive(size=2)"
             )
-        return pooling.numbers_per_map
+        return pooling.values_per_map
 
     def forward(self, features: Tensor) -> HeadOutput:
         """Features to scores and class maps."""
@@ -112,5 +112,5 @@ class MapClassifier(Necked):
         if not isinstance(self.pooling, Pooling):
             return HeadOutput(self.pooling(maps), maps)
         if self.readout is not None:
-            return HeadOutput(self.readout(self.pooling.numbers(maps)), maps)
+            return HeadOutput(self.readout(self.pooling.values(maps)), maps)
         return HeadOutput(*self.pooling.combine(maps, features))

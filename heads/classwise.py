@@ -52,5 +52,5 @@ class ClasswiseMean(nn.Module):
         return classwise_mean(maps, self.maps_per_class)
 
     def extra_repr(self) -> str:
-        """What stands between the parentheses of the repr."""
+        """The arguments in the repr."""
         return f"maps_per_class={self.maps_per_class}"

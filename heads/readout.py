@@ -1,4 +1,4 @@
-"""Several numbers of each class, weighed into one score."""
+"""Several values of each class, weighed into one score."""
 
 import torch
 from torch import Tensor, nn
@@ -7,25 +7,25 @@ from heads._checks import check_positive_int
 
 
 class Readout(nn.Module):
-    """Each class's own weighted sum of its numbers; it begins as their mean, and has no bias.
+    """A weighted sum of the values of each class, with weights of its own; it starts as their mean and has no bias.
 
     Shape:
-        (..., num_classes, numbers) -> (..., num_classes).
+        (..., num_classes, values_per_class) -> (..., num_classes).
 
     >>> Readout(2, 4)(torch.tensor([[1.0, 1.0, 1.0, 5.0], [0.0, 0.0, 0.0, 4.0]])).tolist()
     [2.0, 1.0]
     """
 
-    def __init__(self, num_classes: int, numbers: int) -> None:
+    def __init__(self, num_classes: int, values_per_class: int) -> None:
         super().__init__()
         self.num_classes = check_positive_int(num_classes, "num_classes")
-        self.numbers = check_positive_int(numbers, "numbers")
-        self.weight = nn.Parameter(torch.full((self.num_classes, self.numbers), 1 / self.numbers))
+        self.values_per_class = check_positive_int(values_per_class, "values_per_class")
+        self.weight = nn.Parameter(torch.full((self.num_classes, self.values_per_class), 1 / self.values_per_class))
 
-    def forward(self, numbers: Tensor) -> Tensor:
-        """Numbers to scores."""
-        return (self.weight * numbers).sum(-1)
+    def forward(self, values: Tensor) -> Tensor:
+        """Values to scores."""
+        return (self.weight * values).sum(-1)
 
     def extra_repr(self) -> str:
-        """What stands between the parentheses of the repr."""
-        return f"num_classes={self.num_classes}, numbers={self.numbers}"
+        """The arguments in the repr."""
+        return f"num_classes={self.num_classes}, values_per_class={self.values_per_class}"

@@ -158,7 +158,7 @@ def list_necks() -> list[str]:
 
 
 def create_neck(spec: str) -> encoding.SPPBlock:
-    """The neck that a spec string names; its ``out_channels(in_channels)`` are what the head behind it is given.
+    """The neck that a spec string names; the head receives its ``out_channels(in_channels)`` channels.
 
     Raises:
         TypeError: ``spec`` is no string.

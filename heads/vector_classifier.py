@@ -14,10 +14,10 @@ from heads.spec import create_encoder
 class VectorClassifier(Necked):
     """An encoder and a linear layer: class scores, and no class maps.
 
-    The vector has forgotten its locations, so there is no map to return; what localizes such a classifier is the
-    gradient of a score by the features: `wsl.cam.gradient_maps`, which `wsl.Localizer` calls. The parts are
-    attributes: ``encoder`` and ``linear``. The bias starts at zero, the weights as torch's linear layers do. A ``neck``
-    (``"sppblock"``) shows each location its surroundings before the encoder.
+    The vector has no locations, so there is no map to return; such a classifier localizes by the gradient of a score by
+    the features: `wsl.maps.gradient_maps`, which `wsl.Localizer` calls. Its modules are attributes: ``encoder`` and
+    ``linear``. The bias starts at zero, the weights as torch's linear layers do. A ``neck`` (``"sppblock"``) shows each
+    location its surroundings before the encoder.
 
     Shape:
         (N, in_channels, h, w) -> (N, num_classes), or without N; a second source where the encoder takes two.
@@ -40,7 +40,7 @@ class VectorClassifier(Necked):
         neck: str | SPPBlock | None = None,
     ) -> None:
         super().__init__(in_channels, neck)
-        num_classes, channels = check_positive_int(num_classes, "num_classes"), self.channels_behind
+        num_classes, channels = check_positive_int(num_classes, "num_classes"), self.head_channels
         self.encoder = encoder if isinstance(encoder, Encoder) else create_encoder(encoder, channels)
         if self.encoder.in_channels != channels:
             raise ValueError(

@@ -14,12 +14,13 @@ from heads.downsampling._window import Window
 LOWEST = torch.finfo(torch.float32).min / 4
 
 
-def place_views(maps: Tensor, window: Window, beyond: float, padding: float | None = None) -> list[Tensor]:
+def place_views(maps: Tensor, window: Window, outside: float, padding: float | None = None) -> list[Tensor]:
     """The values at each place of all windows, (N, C, *output_size) each, first place to last.
 
-    ``padding`` stands in the padding, and ``beyond`` in what ``ceil_mode`` adds to it (and in both when one is given).
+    ``padding`` fills the padding and ``outside`` what ``ceil_mode`` adds to it; without ``padding``, ``outside``
+    fills both.
 
-    >>> first, second = place_views(torch.arange(4.0).reshape(1, 4), Window.of(1, kernel_size=2), beyond=0)
+    >>> first, second = place_views(torch.arange(4.0).reshape(1, 4), Window.of(1, kernel_size=2), outside=0)
     >>> first, second
     (tensor([[0., 2.]]), tensor([[1., 3.]]))
     """
@@ -27,10 +28,10 @@ def place_views(maps: Tensor, window: Window, beyond: float, padding: float | No
     padded = maps
     if any(window.padding):
         around = [added for added in reversed(window.padding) for _ in range(2)]
-        padded = F.pad(padded, around, value=beyond if padding is None else padding)
+        padded = F.pad(padded, around, value=outside if padding is None else padding)
     if window.ceil_mode:
         after = [added for extra in reversed(window.overhang(sizes)) for added in (0, extra)]
-        padded = F.pad(padded, after, value=beyond)
+        padded = F.pad(padded, after, value=outside)
     places = window.output_size(sizes)
     take = _gathered if torch.compiler.is_exporting() else _sliced
     views = []
@@ -55,7 +56,7 @@ def _gathered(padded: Tensor, starts: list[int], places: list[int], strides: tup
 
 
 def place_counts(maps: Tensor, window: Window, count_include_pad: bool) -> list[Tensor] | None:
-    """1 for each place of a window that counts, 0 beyond the map; None where all of them count.
+    """1 for each place of a window that counts, 0 outside the map; None where all of them count.
 
     Shape:
         (1, *output_size) each.
@@ -63,7 +64,7 @@ def place_counts(maps: Tensor, window: Window, count_include_pad: bool) -> list[
     if window.stays_inside():
         return None
     ones = maps.new_ones((1, *maps.shape[-len(window.kernel) :]))
-    return place_views(ones, window, beyond=0.0, padding=float(count_include_pad))
+    return place_views(ones, window, outside=0.0, padding=float(count_include_pad))
 
 
 def mean_of(views: list[Tensor], counts: list[Tensor] | None) -> Tensor:

@@ -64,11 +64,11 @@ class Window(NamedTuple):
         return tuple((width - 1) * step + 1 for width, step in zip(self.kernel, self.dilation, strict=True))
 
     def stays_inside(self) -> bool:
-        """Whether no window reaches beyond the map."""
+        """Whether no window reaches outside the map."""
         return not self.ceil_mode and not any(self.padding)
 
     def output_size(self, sizes: Sequence[int]) -> list[int]:
-        """Places that the window takes along each dimension, as in torch; no window starts beyond the map."""
+        """Places that the window takes along each dimension, as in torch; no window starts outside the map."""
         places = []
         for size, reach, step, added in zip(sizes, self.reach(), self.stride, self.padding, strict=True):
             room = size + 2 * added - reach
@@ -79,7 +79,7 @@ class Window(NamedTuple):
         return places
 
     def overhang(self, sizes: Sequence[int]) -> list[int]:
-        """Places by which the last window of ``ceil_mode`` lies beyond the padded map."""
+        """Places by which the last window of ``ceil_mode`` reaches outside the padded map."""
         if not self.ceil_mode:
             return [0] * len(self.kernel)
         ends = zip(sizes, self.output_size(sizes), self.reach(), self.stride, self.padding, strict=True)

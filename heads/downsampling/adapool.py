@@ -55,7 +55,7 @@ def adapool2d(
 def _adapool(maps: Tensor, window: Window, beta: float | Tensor, count_include_pad: bool) -> Tensor:
     window.check(maps)
     wide = maps.to(accumulation_dtype(maps))
-    views = place_views(wide, window, beyond=0.0)
+    views = place_views(wide, window, outside=0.0)
     counts = place_counts(wide, window, count_include_pad)
     mean = mean_of(views, counts)
     weights = [torch.exp(_likeness(view, mean)) for view in views]

@@ -21,7 +21,7 @@ def avgpool2d(
 ) -> Tensor:
     """The average of each window, as `torch.nn.functional.avg_pool2d`, which has no dilation.
 
-    What lies beyond the map does not count, unless ``count_include_pad`` (torch's default) counts the padding as
+    Padding does not count, unless ``count_include_pad`` (torch's default) counts the padding as
     zeros.
 
     Shape:
@@ -44,7 +44,7 @@ def window_mean(maps: Tensor, window: Window, count_include_pad: bool) -> Tensor
     if max(window.dilation) == 1:
         return F.avg_pool2d(maps, window.kernel, window.stride, window.padding, window.ceil_mode, count_include_pad)
     wide = maps.to(accumulation_dtype(maps))
-    views = place_views(wide, window, beyond=0.0)
+    views = place_views(wide, window, outside=0.0)
     return mean_of(views, place_counts(wide, window, count_include_pad)).to(maps.dtype)
 
 

@@ -35,7 +35,7 @@ def maxpool2d(
 
 
 def window_max(maps: Tensor, window: Window) -> Tensor:
-    """The maximum of each window; what lies beyond the map is no value."""
+    """The maximum of each window; padding is not a value."""
     window.check(maps)
     return F.max_pool2d(maps, window.kernel, window.stride, window.padding, window.dilation, window.ceil_mode)
 

@@ -22,7 +22,7 @@ def medianpool2d(
 ) -> Tensor:
     """The median of each window; of an even number of values the mean of the middle two (torch's is the lower one).
 
-    What lies beyond the map is no value: the median is of those that lie in it.
+    Padding is not a value: the median is that of the values inside the map.
 
     Shape:
         (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).
@@ -41,7 +41,7 @@ def medianpool2d(
 def _median(maps: Tensor, window: Window) -> Tensor:
     window.check(maps)
     wide = maps.to(accumulation_dtype(maps))
-    ordered = torch.stack(place_views(wide, window, beyond=math.inf)).sort(0).values
+    ordered = torch.stack(place_views(wide, window, outside=math.inf)).sort(0).values
     counts = place_counts(wide, window, count_include_pad=False)
     if counts is None:
         lower, upper = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]

@@ -11,7 +11,7 @@ from heads.downsampling._views import mean_of, peak_of, place_counts, place_view
 from heads.downsampling._window import Size, Window
 from heads.downsampling.maxpool import window_max
 
-# Beyond these the result is its limit, and exp(log p) could leave the range of floats.
+# Outside these the result is its limit, and exp(log p) could leave the range of floats.
 _LOWEST, _HIGHEST = 1e-6, 1e6
 
 
@@ -61,7 +61,7 @@ def _power(maps: Tensor, window: Window, p: float | Tensor, eps: float, count_in
     elif p > _HIGHEST:
         return window_max(values, window).to(maps.dtype)
     # By logarithms relative to the highest, as x ** p would overflow; expm1 and log1p keep the digits of a small p.
-    logs = place_views(values.log(), window, beyond=math.log(eps))
+    logs = place_views(values.log(), window, outside=math.log(eps))
     peak = peak_of(logs)
     shortfall = mean_of(
         [torch.expm1(p * (log - peak)) for log in logs], place_counts(values, window, count_include_pad)

@@ -1,15 +1,16 @@
 """SoftPool: the mean of a window, weighted by the softmax of its own values."""
 
+import functools
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from heads._checks import check_flag
+from heads._checks import accumulation_dtype, check_flag
 from heads.downsampling._downsampling import Averaging
-from heads.downsampling._softpool_blocks import SoftPoolFunction
-from heads.downsampling._softpool_definition import defined_softpool
+from heads.downsampling._views import LOWEST, peak_of, place_views
 from heads.downsampling._window import Size, Window
+from heads.kernels import dispatch
 
 
 def softpool1d(
@@ -50,7 +51,7 @@ def softpool2d(
 ) -> Tensor:
     """The mean of each window, weighted by the softmax of its values: sum(softmax(x) * x).
 
-    As the paper has it: over the window of one channel, whatever the sign, and on every device. What lies beyond the
+    As the paper has it: over the window of one channel, whatever the sign, and on every device. What lies outside the
     map has no weight, unless ``count_include_pad`` counts the padding as zeros, of weight exp(0). The authors' CUDA
     kernel overflows near 88 and lifts negative results to 0, and their fallback for the CPU is another operator, with
     sums over channels.
@@ -99,11 +100,26 @@ def softpool3d(
 def window_softpool(maps: Tensor, window: Window, count_include_pad: bool) -> Tensor:
     """SoftPool of a window."""
     window.check(maps)
-    padded = count_include_pad and any(window.padding)
-    if torch.compiler.is_compiling() or padded or maps.numel() == 0:
+    if count_include_pad and any(window.padding):
         return defined_softpool(maps, window, count_include_pad)
-    result: Tensor = SoftPoolFunction.apply(maps, window)
-    return result
+    return dispatch("window_softpool", defined_softpool, maps, window)
+
+
+def defined_softpool(maps: Tensor, window: Window, count_include_pad: bool = False) -> Tensor:
+    """sum(softmax(x) * x) of each window, relative to its own maximum.
+
+    >>> defined_softpool(torch.full((1, 2), 3.0), Window.of(1, kernel_size=2))
+    tensor([[3.]])
+    """
+    wide = maps.to(accumulation_dtype(maps))
+    views = place_views(wide, window, outside=LOWEST, padding=0.0 if count_include_pad else None)
+    peak = peak_of(views)
+    below = [view - peak for view in views]
+    weights = [torch.exp(difference) for difference in below]
+    total = functools.reduce(torch.add, weights)
+    lowered = functools.reduce(torch.add, (w * d for w, d in zip(weights, below, strict=True)))
+    # Differences to the highest value, so that a constant stays what it is to the last digit.
+    return (lowered / total + peak).to(maps.dtype)
 
 
 class _SoftPool(Averaging):

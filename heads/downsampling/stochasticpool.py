@@ -1,6 +1,7 @@
 """Stochastic pooling of a window: one of its values is drawn in training, and expected in evaluation."""
 
 import functools
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import torch
@@ -8,10 +9,11 @@ from torch import Tensor
 
 from heads._checks import accumulation_dtype, check_choice, check_non_negative
 from heads.downsampling._downsampling import Downsampling
-from heads.downsampling._draw import Draw, choose, pick
+from heads.downsampling._draw import choose, pick
 from heads.downsampling._views import peak_of, place_views
 from heads.downsampling._window import Size, Window
 from heads.downsampling.softpool import window_softpool
+from heads.kernels import dispatch
 
 Probability: TypeAlias = Literal["share", "softmax"]
 
@@ -32,7 +34,7 @@ def stochasticpool2d(
 
     A value is drawn with the ``probability`` of its "share" x / sum(x), as in the paper, which needs x >= 0 (a window
     of zeros gives 0), or of its "softmax", which takes maps with signs and whose mean is SoftPool. The gradient of a
-    draw goes to the place it came from. What lies beyond the map is never drawn.
+    draw goes to the place it came from. Padding is never drawn.
 
     Shape:
         (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).
@@ -65,22 +67,22 @@ def _stochastic(
         return _expected_share(maps, window) if probability == "share" else window_softpool(maps, window, False)
     shape = (*maps.shape[:-2], *window.output_size(maps.shape[-2:]))
     uniform = torch.rand(shape, dtype=accumulation_dtype(maps), device=maps.device, generator=generator)
-    softmax = probability == "softmax"
-    if torch.compiler.is_compiling() or maps.numel() == 0:
-        return pick(maps, choose(maps, uniform, window, softmax), window)
-    drawn: Tensor = Draw.apply(maps, uniform, window, softmax)[0]
-    return drawn
+    return dispatch("window_draw", _drawn, maps, window, probability == "softmax", uniform, pick)
+
+
+def _drawn(maps: Tensor, window: Window, softmax: bool, uniform: Tensor, pick: Callable[..., Tensor]) -> Tensor:
+    return pick(maps, choose(maps, uniform, window, softmax), window)
 
 
 def _expected_share(maps: Tensor, window: Window) -> Tensor:
     """sum(x * x) / sum(x) of each window, 0 where all are 0."""
     wide = maps.to(accumulation_dtype(maps)).clamp(min=0)
-    views = place_views(wide, window, beyond=0.0)
+    views = place_views(wide, window, outside=0.0)
     peak = peak_of(views)
     # Relative to the highest, or squares would leave the range of floats.
-    parts = [view / torch.where(peak > 0, peak, 1) for view in views]
-    total = functools.reduce(torch.add, parts)
-    squares = functools.reduce(torch.add, (part * part for part in parts))
+    ratios = [view / torch.where(peak > 0, peak, 1) for view in views]
+    total = functools.reduce(torch.add, ratios)
+    squares = functools.reduce(torch.add, (ratio * ratio for ratio in ratios))
     return (peak * squares / torch.where(total > 0, total, 1)).to(maps.dtype)
 
 

@@ -13,7 +13,7 @@ from heads._specified import Specified
 class Encoder(Specified):
     """Feature maps become one vector: (N, C, H, W) -> (N, D), or (C, H, W) -> (D,), for any H and W.
 
-    ``in_channels`` is C and comes from the backbone, so it is no part of the spec; ``out_features`` is D. An encoder
+    ``in_channels`` is C and comes from the backbone, so the spec does not contain it; ``out_features`` is D. An encoder
     of two sources takes a second tensor of as many locations and ``other_channels`` channels.
 
     >>> from heads.encoding import SPP
@@ -30,12 +30,12 @@ class Encoder(Specified):
         super().__init__()
         self.in_channels = check_positive_int(in_channels, "in_channels")
 
-    def awaits_data(self) -> bool:
-        """Whether `initialise` is still to be called, with features of the training images, before training."""
+    def needs_fit(self) -> bool:
+        """Whether `initialise` has yet to be called with features of the training images."""
         return False
 
     def initialise(self, features: Iterable[Tensor], *, generator: torch.Generator | None = None) -> None:
-        """Set what data should set before training; most encoders have nothing of the kind, and read nothing."""
+        """Set parameters from data before training; most encoders have none of the kind and read nothing."""
 
     def _check(self, features: Tensor, name: str = "features") -> None:
         check_features(features, self.in_channels, name)

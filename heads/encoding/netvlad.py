@@ -1,4 +1,4 @@
-"""NetVLAD: how a map's descriptors lie around learnt centres."""
+"""NetVLAD: residuals of a map's descriptors to learnt centres."""
 
 import math
 from collections.abc import Iterable
@@ -83,8 +83,8 @@ class NetVLAD(Encoder):
         # Then the logits of random directions have a standard deviation of 2.
         self._place(points, math.sqrt(self.in_channels))
 
-    def awaits_data(self) -> bool:
-        """Whether its centres are random yet; the answer is kept in the state."""
+    def needs_fit(self) -> bool:
+        """Whether the centres are still random; the answer is part of the state."""
         return not bool(self.initialised)
 
     @torch.no_grad()

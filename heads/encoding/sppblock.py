@@ -14,7 +14,7 @@ from heads._specified import Specified
 def sppblock(features: Tensor, kernels: Sequence[int] = (5, 9, 13)) -> Tensor:
     """The features, and beside them their maximum in square windows around each location, one block a window.
 
-    It keeps the locations, so it is no encoder but a neck: it stands between a backbone and any head,
+    It keeps the locations, so it is not an encoder but a neck, between a backbone and any head,
     `heads.MapClassifier` with its class maps included, and lets each location see its surroundings.
 
     Shape:

@@ -1,7 +1,7 @@
 """Spatial poolings: class maps (N, C, H, W) or (C, H, W) become scores (N, C) or (C,).
 
 Each is a function and its `torch.nn.Module` twin; `heads.create_pooling` makes modules from spec strings, and
-`Pooling.weights` says where a score came from. ``cat`` and ``adaptive`` give several numbers a map.
+`Pooling.weights` says where a score came from. ``cat`` and ``adaptive`` give several values a map.
 
 Sums are taken in float32, or float64 for maps of it: scores of bfloat16 and float16 maps are those of double precision
 to their own last digit.

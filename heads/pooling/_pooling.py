@@ -8,11 +8,11 @@ from heads._specified import Specified
 class Pooling(Specified):
     """A class map becomes a score: (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
-    `weights` says where the score came from. What a pooling wants of a head that is not a map alone,
-    `heads.MapClassifier` reads from its attributes: ``numbers_per_map`` (above 1 where a map becomes several numbers,
-    None where that depends on its size), ``branches`` (convolutions with maps of their own), ``unit_norm`` (whether
-    their weights have norm 1 and no bias), ``reads_features`` (whether ``forward`` and ``weights`` take the features
-    too), ``for_signed_maps`` (the argument without which maps with signs are refused).
+    `weights` says where the score came from. `heads.MapClassifier` reads from the attributes what a pooling needs
+    besides the maps: ``values_per_map`` (above 1 where a map becomes several values, None where that depends on its
+    size), ``branches`` (the number of convolutions, each with maps of its own), ``unit_norm`` (whether their weights
+    have norm 1 and no bias), ``reads_features`` (whether ``forward`` and ``weights`` also take the features),
+    ``for_signed_maps`` (the argument without which maps with signs are refused).
 
     >>> from heads.pooling import WELDON
     >>> WELDON(k_max=0.2)
@@ -23,13 +23,13 @@ class Pooling(Specified):
     reads_features: bool = False
 
     @property
-    def numbers_per_map(self) -> int | None:
-        """How many numbers a map becomes."""
+    def values_per_map(self) -> int | None:
+        """How many values a map becomes."""
         return 1
 
     @property
     def branches(self) -> int:
-        """How many convolutions a head makes for it."""
+        """How many convolutions a head has for it."""
         return 1
 
     @property
@@ -54,11 +54,11 @@ class Pooling(Specified):
         """
         raise NotImplementedError(f"{type(self).__name__} does not say where its scores come from")
 
-    def numbers(self, maps: Tensor) -> Tensor:
-        """The numbers of each map side by side, (..., C, H, W) -> (..., C, numbers_per_map)."""
+    def values(self, maps: Tensor) -> Tensor:
+        """The values of each map side by side, (..., C, H, W) -> (..., C, values_per_map)."""
         scores: Tensor = self(maps)
         return scores.unsqueeze(-1)
 
     def combine(self, maps: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and class maps from a head's features and the maps of all `branches`, (..., branches * C, H, W)."""
-        return self.numbers(maps).squeeze(-1), maps
+        return self.values(maps).squeeze(-1), maps

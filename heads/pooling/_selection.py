@@ -13,15 +13,15 @@ import math
 import numbers
 import warnings
 from fractions import Fraction
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
 from heads._checks import accumulation_dtype, check_choice
 from heads._sizes import least, most
-from heads.pooling._cpu_selection import End, SelectedMean, can_select_by_boundary
-from heads.pooling._fused import runs_eagerly_on_cpu
+from heads.kernels import dispatch
+from heads.kernels.selecting import End, Ends
 
 K: TypeAlias = int | float | Fraction | str
 Selection: TypeAlias = int | Fraction | Literal["all"]
@@ -90,7 +90,8 @@ def count_locations(k: Selection, n: int, rounding: Rounding = "floor") -> int |
 def selected_mean(maps: Tensor, k: Selection, *, largest: bool, rounding: Rounding) -> Tensor:
     """The mean of the k highest (``largest``) or lowest values of each map, in `accumulation_dtype`.
 
-    Ties go to the locations that ``torch.topk`` picks. ``k`` comes from `check_k` and is not 0.
+    Ties never change the number of selected locations: on CUDA the first in row-major order are selected, elsewhere
+    those that ``torch.topk`` picks. ``k`` comes from `check_k` and is not 0.
 
     Shape:
         (..., H, W) -> (...).
@@ -102,40 +103,46 @@ def selected_mean(maps: Tensor, k: Selection, *, largest: bool, rounding: Roundi
     values = maps.flatten(-2)
     if isinstance(k, str):
         return values.mean(-1, dtype=accumulation_dtype(maps))
-    if isinstance(k, int) and k == 1:
-        # Not amax, which spreads the gradient over ties, nor topk, which is slower.
-        return (values.max(-1) if largest else values.min(-1)).values.to(accumulation_dtype(maps))
-    count = count_locations(k, values.shape[-1], rounding)
-    if isinstance(k, Fraction) and torch.compiler.is_compiling():
-        return _masked_mean(values, count, largest=largest)
-    if can_select_by_boundary(values, count):
-        means: Tensor = SelectedMean.apply(values, (End(int(count), largest),))[0]
-        return means
-    return values.topk(count, largest=largest, sorted=False).values.mean(-1, dtype=accumulation_dtype(maps))
+    end = End(cast(int, count_locations(k, values.shape[-1], rounding)), largest)
+    return dispatch("selected_mean", lambda values, ends: _mean_of_end(values, k, *ends), values, (end,))
 
 
 def two_ended_mean(
-    maps: Tensor, k_max: Selection, k_min: Selection, *, low_weight: float, rounding: Rounding
+    maps: Tensor, k_max: Selection, k_min: Selection, *, weights: tuple[float, float], rounding: Rounding
 ) -> Tensor:
-    """The mean of the k_max highest values of each map plus ``low_weight`` times that of the k_min lowest.
+    """``weights`` times the mean of the k_max highest values of each map and the mean of its k_min lowest, summed.
 
-    Otherwise as `selected_mean`; on the CPU one search serves both ends.
+    Otherwise as `selected_mean`.
 
     Shape:
         (..., H, W) -> (...).
 
-    >>> two_ended_mean(torch.tensor([[[1.0, 2.0, 4.0]]]), 2, 1, low_weight=0.5, rounding="floor")
+    >>> two_ended_mean(torch.tensor([[[1.0, 2.0, 4.0]]]), 2, 1, weights=(1, 0.5), rounding="floor")
     tensor([3.5000])
     """
+    check_choice(rounding, "rounding", ("floor", "round"))
     values = maps.flatten(-2)
-    if runs_eagerly_on_cpu(values):
-        highest, lowest = (int(count_locations(k, values.shape[-1], rounding)) for k in (k_max, k_min))
-        if min(highest, lowest) > 1 and can_select_by_boundary(values, highest, lowest):
-            ends = End(highest, largest=True), End(lowest, largest=False, weight=low_weight)
-            means: Tensor = SelectedMean.apply(values, ends)[0]
-            return means
-    top = selected_mean(maps, k_max, largest=True, rounding=rounding)
-    return top + low_weight * selected_mean(maps, k_min, largest=False, rounding=rounding)
+    highest, lowest = (cast(int, count_locations(k, values.shape[-1], rounding)) for k in (k_max, k_min))
+    ends = End(highest, largest=True, weight=weights[0]), End(lowest, largest=False, weight=weights[1])
+
+    def plain(values: Tensor, ends: Ends) -> Tensor:
+        return _mean_of_end(values, k_max, ends[0]) + _mean_of_end(values, k_min, ends[1])
+
+    return dispatch("selected_mean", plain, values, ends)
+
+
+def _mean_of_end(values: Tensor, k: Selection, end: End) -> Tensor:
+    dtype = accumulation_dtype(values)
+    if isinstance(k, str):
+        mean = values.mean(-1, dtype=dtype)
+    elif isinstance(k, int) and k == 1:
+        # Not amax, which spreads the gradient over ties, nor topk, which is slower.
+        mean = (values.max(-1) if end.largest else values.min(-1)).values.to(dtype)
+    elif isinstance(k, Fraction) and torch.compiler.is_compiling():
+        mean = _masked_mean(values, end.k, largest=end.largest)
+    else:
+        mean = values.topk(end.k, largest=end.largest, sorted=False).values.mean(-1, dtype=dtype)
+    return mean if end.weight == 1 else end.weight * mean
 
 
 def _masked_mean(values: Tensor, count: int | torch.SymInt, *, largest: bool) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 from heads._checks import accumulation_dtype, check_number
 from heads.pooling._selection import Rounding, Selection, count_locations
 
-# Beyond these a softmax is its limit, to the last digit of any map.
+# Outside these a softmax is its limit to the last digit of any map.
 FLATTEST, SHARPEST = 1e-12, 1e30
 
 
@@ -76,7 +76,8 @@ def mean_weights(maps: Tensor) -> Tensor:
 def selected_weights(maps: Tensor, k: Selection, *, largest: bool = True, rounding: Rounding = "floor") -> Tensor:
     """1/k at the k highest (``largest``) or lowest locations of each map, 0 elsewhere: the gradient of `selected_mean`.
 
-    Ties go where ``torch.topk`` (for one location ``torch.max``) sends them. ``k`` comes from `check_k` and is not 0.
+    Ties are resolved as by ``torch.topk``, for one location as by ``torch.max``, also on CUDA. ``k`` comes from
+    `check_k` and is not 0.
 
     Shape:
         (..., H, W) -> (..., H, W).

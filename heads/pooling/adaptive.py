@@ -59,7 +59,7 @@ def _sides_of(maps: Tensor, size: Side | tuple[Side, Side]) -> tuple[int, int]:
 class Adaptive(Pooling):
     """Adaptive pooling: each map as a grid of averages or maxima of the given size; None keeps that side.
 
-    A grid is not a score. `heads.MapClassifier` learns for each class how the numbers of its grid make one, from
+    A grid is not a score. `heads.MapClassifier` learns for each class how the values of its grid make one, from
     their mean, and so takes no None, which would make their number depend on the image.
 
     >>> Adaptive(size=(2, None), mode="max")
@@ -73,7 +73,7 @@ class Adaptive(Pooling):
         self.mode: Mode = mode
 
     @property
-    def numbers_per_map(self) -> int | None:
+    def values_per_map(self) -> int | None:
         """Cells of the grid; None where a side depends on the map."""
         height, width = _sides(self.size)
         return None if height is None or width is None else height * width
@@ -82,7 +82,7 @@ class Adaptive(Pooling):
         """Class maps to grids: see `adaptive`."""
         return adaptive(maps, self.size, mode=self.mode)
 
-    def numbers(self, maps: Tensor) -> Tensor:
+    def values(self, maps: Tensor) -> Tensor:
         """The cells of each grid side by side, (..., C, H, W) -> (..., C, h * w)."""
         grid: Tensor = self(maps)
         return grid.flatten(-2)

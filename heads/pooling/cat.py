@@ -29,28 +29,28 @@ def cat(maps: Tensor) -> Tensor:
 
 
 class Cat(Pooling):
-    """The average and the maximum of each map: twice as many numbers as maps.
+    """The average and the maximum of each map: twice as many values as maps.
 
-    `heads.MapClassifier` learns for each class how its two numbers make one score, from half each (which is ``add``).
+    `heads.MapClassifier` learns for each class how its two values make one score, from half each (which is ``add``).
 
     >>> Cat()
     cat
     """
 
     @property
-    def numbers_per_map(self) -> int:
+    def values_per_map(self) -> int:
         """An average and a maximum."""
         return 2
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Class maps to twice as many numbers: see `cat`."""
+        """Class maps to twice as many values: see `cat`."""
         return cat(maps)
 
-    def numbers(self, maps: Tensor) -> Tensor:
+    def values(self, maps: Tensor) -> Tensor:
         """The average and the maximum of each map side by side, (..., C, H, W) -> (..., C, 2)."""
         return torch.stack([gap(maps), gmp(maps)], dim=-1)
 
     def weights(self, maps: Tensor) -> Tensor:
-        """A map of weights for each number, (..., C, H, W) -> (..., 2C, H, W): 1/n, then 1 at the maximum."""
+        """A map of weights for each value, (..., C, H, W) -> (..., 2C, H, W): 1/n, then 1 at the maximum."""
         check_maps(maps)
         return torch.cat([mean_weights(maps), selected_weights(maps, 1)], dim=-3)

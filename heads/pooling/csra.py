@@ -120,11 +120,11 @@ class CSRA(Pooling):
         """
         check_maps(maps)
         wide = maps.to(accumulation_dtype(maps))
-        parts = [mean_weights(wide) + self.lam * softpool_weights(wide, t) for t in _temperatures(self.heads)]
-        return torch.stack(parts).sum(0).to(maps.dtype)
+        weights = [mean_weights(wide) + self.lam * softpool_weights(wide, t) for t in _temperatures(self.heads)]
+        return torch.stack(weights).sum(0).to(maps.dtype)
 
     def combine(self, maps: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """The score is the sum over the heads' own maps, each at its temperature; so is the class map."""
         own = maps.chunk(self.branches, dim=-3)
-        parts = [csra(m, (t,), self.lam) for m, t in zip(own, _temperatures(self.heads), strict=True)]
-        return torch.stack(parts).sum(0), torch.stack(own).sum(0)
+        scores = [csra(m, (t,), self.lam) for m, t in zip(own, _temperatures(self.heads), strict=True)]
+        return torch.stack(scores).sum(0), torch.stack(own).sum(0)

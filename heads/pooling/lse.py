@@ -6,16 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from heads._checks import accumulation_dtype, check_learnable, check_maps, check_number, check_per_map
-from heads.pooling._fused import LOG2_E, Kernel, Setting, chunks
+from heads.kernels import dispatch
 from heads.pooling._pooling import Pooling
 from heads.pooling.gap import gap
 from heads.pooling.gmp import gmp
 from heads.pooling.softpool import softpool_weights
 
-# Beyond these the result is its limit, to the last digit of any map, and 1 / beta could leave float32.
+# Outside these the result is its limit to the last digit of any map, and 1 / beta could leave float32.
 _FLATTEST, _SHARPEST = 1e-12, 1e30
-# A mean of powers from here to 1 has too few digits left for its logarithm.
-_NEAR_ONE = 0.9
 
 
 def lse(maps: Tensor, beta: float | Tensor = 1.0) -> Tensor:
@@ -47,86 +45,25 @@ def lse(maps: Tensor, beta: float | Tensor = 1.0) -> Tensor:
             return gap(maps)
         if beta > _SHARPEST:
             return gmp(maps)
-    values = maps.flatten(-2).to(accumulation_dtype(maps))
-    return _LSE(values, beta).to(maps.dtype)
+    return dispatch("lse", plain_lse, maps.flatten(-2), beta).to(maps.dtype)
 
 
-def plain_lse(values: Tensor, beta: Setting) -> Tensor:
-    """The log-sum-exp of (..., n) with a sharpness that broadcasts to (...), in operations that autograd knows.
+def plain_lse(values: Tensor, beta: float | Tensor) -> Tensor:
+    """The log-sum-exp of (..., n) with a sharpness that broadcasts to (...), in `accumulation_dtype`.
 
     >>> plain_lse(torch.tensor([[2.0, 2.0]]), 4.0)
     tensor([2.])
     """
+    values = values.to(accumulation_dtype(values))
     peak = values.detach().amax(-1, keepdim=True)
-    along = beta[..., None] if isinstance(beta, Tensor) else beta
-    return peak.squeeze(-1) + _log_mean_exp(along * (values - peak)) / beta
-
-
-def _log_mean_exp(values: Tensor) -> Tensor:
-    """log(mean(exp(values))) over the last dimension, for values <= 0 of which one is 0.
-
-    Near zero exp and log would lose the digits that a small beta leaves; expm1 and log1p keep them, and lose
-    others where the mean of exp is small.
-    """
-    shortfall = values.expm1().mean(-1)
-    return torch.where(shortfall > -0.5, shortfall.log1p(), values.exp().mean(-1).log())
-
-
-def _forward(rows: Tensor, beta: Setting) -> tuple[Tensor, Tensor]:
-    """As `plain_lse`."""
-    peak, mean = rows.new_empty(len(rows), 1), rows.new_empty(len(rows), 1)
-    parts = chunks(rows)
-    buffer = torch.empty_like(rows[parts[0]])
-    factor = beta * LOG2_E
-    for part in parts:
-        values = rows[part]
-        torch.amax(values, -1, keepdim=True, out=peak[part])
-        powers = torch.sub(values, peak[part], out=buffer[: len(values)])
-        powers.mul_(factor[part] if isinstance(factor, Tensor) else factor).exp2_()
-        torch.mean(powers, -1, keepdim=True, out=mean[part])
-    near = rows_near_one(mean)
-    soft = mean.log_()
-    if len(near):
-        one = beta[near] if isinstance(beta, Tensor) else beta
-        soft[near] = precise_log_mean_exp((rows[near] - peak[near]) * one)
-    return soft.div_(beta).add_(peak), rows.new_empty(0)
-
-
-def rows_near_one(mean: Tensor) -> Tensor:
-    """The rows whose mean power is so near 1 that its logarithm needs `precise_log_mean_exp`."""
-    return (mean > _NEAR_ONE).view(-1).nonzero().view(-1)
-
-
-def precise_log_mean_exp(values: Tensor) -> Tensor:
-    """As `_log_mean_exp`, in float64, where expm1 is slow and float32 needs none: the first two moments serve."""
-    if values.dtype == torch.float64:
-        return _log_mean_exp(values).unsqueeze(-1)
-    wide = values.double()
-    first = wide.mean(-1, keepdim=True)
-    second = wide.square().mean(-1, keepdim=True) - first.square()
-    of_powers = wide.mul_(LOG2_E).exp2_().mean(-1, keepdim=True).log_()
-    return torch.where(values.amin(-1, keepdim=True) > -1e-4, first + second / 2, of_powers).to(values.dtype)
-
-
-def _gradient(weights: Tensor, rows: Tensor, beta: Setting, scores: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The softmax of beta times each row; of beta, (its mean - score) / beta."""
-    of_rows = torch.empty_like(rows)
-    of_beta = torch.empty_like(scores) if isinstance(beta, Tensor) else None
-    parts = chunks(rows)
-    buffer = torch.empty_like(rows[parts[0]])
-    factor = beta * LOG2_E
-    for part in parts:
-        above = torch.sub(rows[part], scores[part], out=of_rows[part])
-        powers = buffer[: len(above)]
-        torch.mul(above, factor[part] if isinstance(factor, Tensor) else factor, out=powers).exp2_()
-        shares = weights[part] / powers.sum(-1, keepdim=True)
-        if of_beta is not None:
-            of_beta[part] = above.mul_(powers).sum(-1, keepdim=True) * shares
-        torch.mul(powers, shares, out=above)
-    return of_rows, None if of_beta is None else of_beta.div_(beta)
-
-
-_LSE = Kernel(plain_lse, _forward, _gradient)
+    below = (beta[..., None] if isinstance(beta, Tensor) else beta) * (values - peak)
+    soft = below.exp().mean(-1).log()
+    if isinstance(beta, Tensor) or beta <= 1:
+        # Near zero exp and log would lose the digits that a small beta leaves; expm1 and log1p keep them, and lose
+        # others where the mean of exp is small.
+        shortfall = below.expm1().mean(-1)
+        soft = torch.where(shortfall > -0.5, shortfall.log1p(), soft)
+    return peak.squeeze(-1) + soft / beta
 
 
 def _check_beta(beta: float) -> float:
@@ -141,7 +78,7 @@ class LSE(Pooling):
 
     With ``learnable`` the sharpness starts at beta and is trained; it is kept as its logarithm, the parameter
     ``log_beta``, and so stays positive. With ``classes`` each map has a sharpness of its own ("auto": a head gives
-    the number). The repr tells how the module was made, `sharpness` where it stands.
+    the number). The repr shows how the module was made, `sharpness` the present value.
 
     >>> LSE(beta=4)
     lse(beta=4)

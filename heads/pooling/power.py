@@ -15,14 +15,14 @@ from heads._checks import (
     check_maps,
     check_per_map,
 )
+from heads.kernels import dispatch
 from heads.pooling._pooling import Pooling
-from heads.pooling._power_mean import power_mean
 from heads.pooling._weighting import FLATTEST, SHARPEST, mean_weights, selected_weights
 from heads.pooling.exp import Of
 from heads.pooling.gmp import gmp
-from heads.pooling.lse import lse
+from heads.pooling.lse import lse, plain_lse
 
-# Beyond these the result is its limit, and exp(log p) could leave the range of floats.
+# Outside these the result is its limit, and exp(log p) could leave the range of floats.
 _LOWEST, _HIGHEST = 1e-6, 1e6
 # 1 - x is then x's logarithm to the last digit of a double.
 _NEAR_ONE = -34.0
@@ -62,7 +62,16 @@ def gem(maps: Tensor, p: float | Tensor = 3.0, *, of: Of = "values", eps: float 
         if p > SHARPEST:
             return gmp(maps.clamp(min=lowest))
         p = max(p, FLATTEST)
-    return power_mean(maps.flatten(-2).to(dtype), p, lowest).to(maps.dtype)
+    return dispatch("power_mean", _power_mean, maps.flatten(-2), p, lowest).to(maps.dtype)
+
+
+def _power_mean(values: Tensor, p: float | Tensor, eps: float) -> Tensor:
+    values = values.to(accumulation_dtype(values)).clamp(min=eps)
+    if isinstance(p, Tensor) or p < 1:
+        # The power mean of x is the log-sum-exp of log(x), which keeps the digits of a small p.
+        return plain_lse(values.log(), p).exp()
+    peak = values.detach().amax(-1, keepdim=True)  # as x ** p would overflow
+    return peak.squeeze(-1) * (values / peak).pow(p).mean(-1).pow(1 / p)
 
 
 def _of_probabilities(maps: Tensor, p: float | Tensor) -> Tensor:

@@ -1,10 +1,9 @@
 """Global SoftPool: the mean of each map, weighted by the softmax of its own values."""
 
-import torch
 from torch import Tensor
 
 from heads._checks import accumulation_dtype, check_maps
-from heads.pooling._fused import LOG2_E, Kernel, Setting, chunks
+from heads.kernels import dispatch
 from heads.pooling._pooling import Pooling
 from heads.pooling._selection import selected_mean
 from heads.pooling._weighting import (
@@ -43,36 +42,12 @@ def softpool(maps: Tensor, beta: float = 1.0) -> Tensor:
         return gap(maps)
     if beta > SHARPEST:
         return selected_mean(maps, 1, largest=True, rounding="floor").to(maps.dtype)
-    return _SOFTPOOL(maps.flatten(-2).to(accumulation_dtype(maps)), beta).to(maps.dtype)
+    return dispatch("softpool", _softpool, maps.flatten(-2), beta).to(maps.dtype)
 
 
-def _plain(values: Tensor, beta: Setting) -> Tensor:
-    return (sharp_softmax(values, float(beta)) * values).sum(-1)
-
-
-def _forward(rows: Tensor, beta: Setting) -> tuple[Tensor, Tensor]:
-    """As `_plain`; keeps the softmax times a constant of each row."""
-    scores, total, kept = rows.new_empty(len(rows), 1), rows.new_empty(len(rows), 1), torch.empty_like(rows)
-    parts = chunks(rows)
-    buffer = torch.empty_like(rows[parts[0]])
-    for part in parts:
-        values = rows[part]
-        powers = torch.sub(values, values.amax(-1, keepdim=True), out=kept[part]).mul_(beta * LOG2_E).exp2_()
-        torch.sum(powers, -1, keepdim=True, out=total[part])
-        torch.sum(torch.mul(values, powers, out=buffer[: len(values)]), -1, keepdim=True, out=scores[part])
-    return scores.div_(total), kept
-
-
-def _gradient(weights: Tensor, rows: Tensor, beta: Setting, scores: Tensor, kept: Tensor) -> tuple[Tensor, None]:
-    """The softmax times (1 + beta * (value - score))."""
-    of_rows, weights, below = torch.empty_like(rows), weights * beta, scores - 1 / beta
-    for part in chunks(rows):
-        shares = weights[part] / kept[part].sum(-1, keepdim=True)
-        torch.sub(rows[part], below[part], out=of_rows[part]).mul_(kept[part]).mul_(shares)
-    return of_rows, None
-
-
-_SOFTPOOL = Kernel(_plain, _forward, _gradient, worthwhile=1 << 20)
+def _softpool(values: Tensor, beta: float) -> Tensor:
+    values = values.to(accumulation_dtype(values))
+    return (sharp_softmax(values, beta) * values).sum(-1)
 
 
 def softpool_weights(maps: Tensor, beta: float) -> Tensor:

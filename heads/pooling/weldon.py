@@ -45,8 +45,8 @@ def weldon(
     highest, lowest = check_k_pair(k_max, k_min)
     if lowest == 0:
         return selected_mean(maps, highest, largest=True, rounding=rounding).to(maps.dtype)
-    total = two_ended_mean(maps, highest, lowest, low_weight=1, rounding=rounding)
-    return (total if reduction == "sum" else total / 2).to(maps.dtype)
+    weights = (1.0, 1.0) if reduction == "sum" else (0.5, 0.5)
+    return two_ended_mean(maps, highest, lowest, weights=weights, rounding=rounding).to(maps.dtype)
 
 
 def check_k_pair(k_max: K, k_min: K | None) -> tuple[Selection, Selection]:

@@ -43,7 +43,7 @@ def wildcat(
     alpha = _check_alpha(alpha)
     if alpha == 0 or lowest == 0:
         return selected_mean(maps, highest, largest=True, rounding=rounding).to(maps.dtype)
-    return (two_ended_mean(maps, highest, lowest, low_weight=alpha, rounding=rounding) / 2).to(maps.dtype)
+    return two_ended_mean(maps, highest, lowest, weights=(0.5, alpha / 2), rounding=rounding).to(maps.dtype)
 
 
 def _check_alpha(alpha: float) -> float:

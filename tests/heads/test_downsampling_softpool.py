@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from heads.downsampling import _blocks, softpool2d
-from heads.downsampling._softpool_blocks import SoftPoolFunction
-from heads.downsampling._softpool_definition import defined_softpool
+from heads.downsampling import softpool2d
 from heads.downsampling._window import Window
+from heads.downsampling.softpool import defined_softpool
+from heads.kernels import cpu_blocks, dispatch
 
 
 def random_maps(*shape, dtype=torch.float32):
@@ -27,8 +27,7 @@ def with_gradient(pool, maps):
 @pytest.mark.parametrize("scale", [1.0, 500.0])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_blocks_of_any_size(monkeypatch, block, scale, layout):
-    """Of which some take the definition, as their values lie too far apart for one exponential a value."""
-    monkeypatch.setattr(_blocks, "BLOCK", block)
+    monkeypatch.setattr(cpu_blocks, "BLOCK", block)
     maps = random_maps(5, 3, 9, 10, dtype=torch.float64)
     maps[2:4] *= scale
     maps = maps.to(memory_format=layout)
@@ -49,7 +48,6 @@ def test_single_precision_is_accurate_wherever_the_values_lie(offset):
 
 
 def test_values_far_apart_stay_accurate():
-    """Up to the limit of one exponential a value, and beyond it."""
     for spread in (29.0, 31.0, 300.0):
         maps = torch.where(random_maps(2, 4, 16, 16) > 0, spread, -spread) + random_maps(2, 4, 16, 16)
         found = with_gradient(lambda leaf: softpool2d(leaf, 2), maps)
@@ -88,5 +86,5 @@ def test_vmap_over_another_dimension():
 
 def test_the_function_takes_any_leading_dimensions():
     maps = random_maps(2, 2, 3, 8, 8)
-    result = SoftPoolFunction.apply(maps, Window.of(2, 2))
+    result = dispatch("window_softpool", defined_softpool, maps, Window.of(2, 2))
     torch.testing.assert_close(result, softpool2d(maps.flatten(0, 1), 2).unflatten(0, (2, 2)))

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from heads.downsampling import MixedPool2d, StochasticPool2d, mixedpool2d, stochasticpool2d
-from heads.downsampling._draw import Draw, choose, pick
+from heads.downsampling._draw import choose, pick
 from heads.downsampling._window import Window
+from heads.kernels.cpu_draw import Draw
 
 
 def generator(seed=0):
@@ -60,22 +61,22 @@ def test_blocks_draw_what_the_definition_draws(probability, layout, window):
     window = Window.of(2, *window)
     uniform = torch.rand(2, 3, *window.output_size((19, 20)), dtype=torch.float64, generator=generator(1))
     softmax = probability == "softmax"
-    leaf, twin = maps.clone().requires_grad_(), maps.clone().requires_grad_()
-    drawn, places = Draw.apply(leaf, uniform, window, softmax)
+    twin = maps.clone().requires_grad_()
+    drawn, (places,) = Draw().forward(maps, window, softmax, uniform, pick)
     expected_places = choose(twin, uniform, window, softmax)
     expected = pick(twin, expected_places, window)
     assert torch.equal(places, expected_places)
     assert torch.equal(drawn, expected)
-    drawn.square().sum().backward()
+    gradient, _ = Draw().backward(2 * drawn, maps, (places,), window, softmax, uniform, pick)
     expected.square().sum().backward()
-    torch.testing.assert_close(leaf.grad, twin.grad)
+    torch.testing.assert_close(gradient, twin.grad)
 
 
 def test_a_draw_at_the_very_end_takes_the_last_share():
     maps = torch.tensor([[[1.0, 2.0], [3.0, 0.0]]])
     almost_one = torch.full((1, 1, 1), 1 - 2**-24)
-    assert Draw.apply(maps, almost_one, Window.of(2, 2), False)[0].item() == 3
-    assert Draw.apply(maps, 0 * almost_one, Window.of(2, 2), False)[0].item() == 1
+    assert Draw().forward(maps, Window.of(2, 2), False, almost_one, pick)[0].item() == 3
+    assert Draw().forward(maps, Window.of(2, 2), False, 0 * almost_one, pick)[0].item() == 1
 
 
 def test_a_window_of_zeros_is_zero_and_has_no_gradient():

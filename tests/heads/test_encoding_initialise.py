@@ -64,9 +64,9 @@ def test_kmeans_of_equal_points_ends():
 def test_centres_lie_in_the_data_and_assignments_are_sharp():
     points, middles = clouds()
     encoder = NetVLAD(8, clusters=3)
-    assert encoder.awaits_data()
+    assert encoder.needs_fit()
     encoder.initialise([maps_of(points)], generator=generator())
-    assert not encoder.awaits_data()
+    assert not encoder.needs_fit()
     torch.testing.assert_close(encoder.centres.detach(), middles.flip(0), atol=0.03, rtol=0)
     # weight @ x + bias is -alpha |x - c|^2 but for what all centres share
     directions = torch.nn.functional.normalize(points, dim=1)
@@ -116,7 +116,7 @@ def test_the_start_is_part_of_the_state():
     encoder, restored = NetVLAD(8, clusters=3), NetVLAD(8, clusters=3)
     encoder.initialise(maps_of(clouds()[0]))
     restored.load_state_dict(encoder.state_dict())
-    assert not restored.awaits_data()
+    assert not restored.needs_fit()
     assert torch.equal(restored.weight, encoder.weight)
 
 
@@ -133,7 +133,7 @@ def test_encoders_without_such_a_start_read_nothing():
         yield
 
     encoder = SPP(8)
-    assert not encoder.awaits_data()
+    assert not encoder.needs_fit()
     encoder.initialise(nothing())
 
 
@@ -150,4 +150,4 @@ def test_data_that_cannot_be_used_is_refused(features, message):
     encoder = NetVLAD(8, clusters=3, ghosts=1)
     with pytest.raises(ValueError, match=message):
         encoder.initialise(features)
-    assert encoder.awaits_data()
+    assert encoder.needs_fit()

@@ -26,7 +26,9 @@ def test_single_precision_is_accurate_for_any_sharpness(beta, scale):
     scores, expected = lse(maps, beta), lse(twin, beta)
     scores.sum().backward()
     expected.sum().backward()
-    torch.testing.assert_close(scores.double(), expected, rtol=3e-6, atol=3e-6 * scale)
+    # Above 1 the plain expression rounds the mean of exponentials, to a ten-millionth of 1 / beta.
+    rounding = 2e-7 / beta if beta > 1 else 0
+    torch.testing.assert_close(scores.double(), expected, rtol=3e-6, atol=max(3e-6 * scale, rounding))
     torch.testing.assert_close(maps.grad.double(), twin.grad, rtol=1e-2 if scale * beta > 1e3 else 1e-4, atol=1e-6)
 
 

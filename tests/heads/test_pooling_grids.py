@@ -20,8 +20,8 @@ def test_cat_gives_the_averages_and_then_the_maxima(reference):
     found = cat(maps)
     torch.testing.assert_close(found, torch.cat([gap(maps), gmp(maps)], -1))
     expected = [[reference.poolings.cat(plane.flatten().tolist()) for plane in image] for image in maps]
-    torch.testing.assert_close(Cat().numbers(maps), maps.new_tensor(expected))
-    torch.testing.assert_close(Cat()(maps).unflatten(-1, (2, 3)).transpose(-1, -2), Cat().numbers(maps))
+    torch.testing.assert_close(Cat().values(maps), maps.new_tensor(expected))
+    torch.testing.assert_close(Cat()(maps).unflatten(-1, (2, 3)).transpose(-1, -2), Cat().values(maps))
     assert Cat()(maps[0]).shape == (6,)
     assert cat(maps[:0]).shape == (0, 6)
 
@@ -100,7 +100,7 @@ def test_each_class_learns_its_own_mixture():
 
 
 def test_a_grid_that_depends_on_the_image_fits_no_head():
-    with pytest.raises(ValueError, match=r"gives as many numbers as the image makes them.* use adaptive\(size=2\)"):
+    with pytest.raises(ValueError, match=r"a number of values that depends on the image.* use adaptive\(size=2\)"):
         MapClassifier(8, 5, pooling="adaptive(size=(None, 2))")
 
 
@@ -128,5 +128,5 @@ def test_other_words_and_maps_are_refused():
             pool(torch.ones(7, 7))
         with pytest.raises(TypeError, match=r"maps are torch.bool"):
             pool.weights(torch.ones(1, 7, 7, dtype=torch.bool))
-    with pytest.raises(ValueError, match="numbers is 0, expected 1 or more"):
+    with pytest.raises(ValueError, match="values_per_class is 0, expected 1 or more"):
         Readout(3, 0)

@@ -73,12 +73,12 @@ def test_lazy_maps_are_those_of_the_whole(pooling, maps_per_class):
 @pytest.mark.parametrize("pooling", ENCODERS)
 def test_a_saved_model_is_the_same_when_loaded(tmp_path, pooling):
     model = localizer(pooling)
-    if model.head.classifier.encoder.awaits_data():
+    if model.head.classifier.encoder.needs_fit():
         model.head.classifier.encoder.initialise(model.backbone(random_images(4)))
     save(model, tmp_path / "model.safetensors")
     again = load(tmp_path)
     assert isinstance(again.head, GradientHead)
-    assert not again.head.classifier.encoder.awaits_data()
+    assert not again.head.classifier.encoder.needs_fit()
     for got, expected in zip(again(random_images()), model(random_images()), strict=True):
         assert torch.equal(got, expected)
     assert again.recipe == model.recipe

@@ -123,7 +123,7 @@ class Learner:
         One that goes on from another run has its start already, and a continued run gets its own back.
         """
         head, backbone = self.model.head, self.model.backbone
-        if not isinstance(head, GradientHead) or not head.classifier.encoder.awaits_data():
+        if not isinstance(head, GradientHead) or not head.classifier.encoder.needs_fit():
             return
         before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
         backbone.train(trains_backbone(self.config.optim))

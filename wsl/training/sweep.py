@@ -125,7 +125,7 @@ def _pool(maps: ClassMaps, spec: str) -> np.ndarray:
     """Probabilities in double precision, (N, K)."""
     try:
         pooling = create_pooling(spec, classes=len(maps.classes), channels=len(maps.classes)).eval()
-        if pooling.reads_features or pooling.numbers_per_map != 1:
+        if pooling.reads_features or pooling.values_per_map != 1:
             raise ValueError(
                 f"pooling {spec!r} has learnt weights of its own beside the class maps: expected one that reads "
                 "nothing but a map, such as kmax(k=0.2); train and evaluate this one"

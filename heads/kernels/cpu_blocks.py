@@ -1,21 +1,67 @@
-"""A padded copy of a block, and a view of it for each place in the window."""
+"""Maps taken block by block: as many planes at a time as fit into the cache, with views of a window's places."""
 
 import itertools
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
-from heads.downsampling._blocks import Blocks
-from heads.downsampling._window import Window
+if TYPE_CHECKING:  # the poolings import the kernels
+    from heads.downsampling._window import Window
+
+# Values of a block for each thread: enough to keep a core busy, few enough for its cache.
+BLOCK = 1 << 17
+
+
+class Blocks:
+    """How maps are cut: into (planes, *sizes), or (images, H, W, C) where channels are neighbours in memory.
+
+    ``lead`` is the number of planes (images) of a block, ``inner`` its dimensions behind the sizes.
+
+    >>> blocks = Blocks(torch.zeros(2, 3, 4, 4), dims=2)
+    >>> [block.shape for block, in blocks.cut(torch.zeros(2, 3, 4, 4))]
+    [torch.Size([6, 4, 4])]
+    """
+
+    def __init__(self, maps: Tensor, dims: int) -> None:
+        self._dims = dims
+        self._last = layout(maps, dims) == torch.channels_last
+        self.sizes = list(maps.shape[-dims:])
+        self.inner = (maps.shape[1],) if self._last else ()
+        plane = torch.Size((*self.sizes, *self.inner)).numel()
+        self.lead = max(1, min(BLOCK * torch.get_num_threads() // plane, maps.numel() // plane))
+
+    def cut(self, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """The same planes of all tensors, as views; the last block may repeat some planes of the one before it."""
+        rows = [self._rows(tensor) for tensor in tensors]
+        for start in range(0, len(rows[0]), self.lead):
+            first = min(start, len(rows[0]) - self.lead)
+            yield tuple(row[first : first + self.lead] for row in rows)
+
+    def _rows(self, tensor: Tensor) -> Tensor:
+        return tensor.movedim(1, -1) if self._last else tensor.reshape(-1, *tensor.shape[-self._dims :])
+
+
+def layout(maps: Tensor, dims: int) -> torch.memory_format:
+    """Whether channels are neighbours in memory, so that windows are summed for all of them at once.
+
+    >>> layout(torch.zeros(2, 3, 4, 4), dims=2)
+    torch.contiguous_format
+    """
+    plain = dims != 2 or maps.ndim != 4 or maps.is_contiguous()
+    if plain or not maps.is_contiguous(memory_format=torch.channels_last):
+        return torch.contiguous_format
+    return torch.channels_last
 
 
 class Places:
     """The values at each place of all windows of a block: `views`, (lead, *places, *inner) each, first place to last.
 
     Columns of a last dimension with a stride lie sorted by their rest modulo the stride, so that each view's rows are
-    runs of neighbours. ``fill`` stands beyond the map.
+    runs of neighbours. ``fill`` stands outside the map.
 
-    >>> import torch
+    >>> from heads.downsampling._window import Window
     >>> maps = torch.arange(6.0).reshape(1, 1, 6)
     >>> places = Places(Window.of(1, 3, stride=2), Blocks(maps, 1), fill=0.0, like=maps)
     >>> places.load(maps[0])
@@ -23,7 +69,7 @@ class Places:
     [[[0.0, 2.0]], [[1.0, 3.0]], [[2.0, 4.0]]]
     """
 
-    def __init__(self, window: Window, blocks: Blocks, fill: float, like: Tensor) -> None:
+    def __init__(self, window: "Window", blocks: Blocks, fill: float, like: Tensor) -> None:
         counts = window.output_size(blocks.sizes)
         ends = [(count - 1) * step for count, step in zip(counts, window.stride, strict=True)]
         lengths = [

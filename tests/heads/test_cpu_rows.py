@@ -1,9 +1,11 @@
-"""The hand-written kernels of the CPU are their plain expressions: value, every gradient, transforms, memory."""
+"""The CPU's kernels of smooth poolings are their plain expressions: value, every gradient, transforms, memory."""
 
 import pytest
 import torch
 
-from heads.pooling import _fused, gem, lse, softpool
+from heads import kernels
+from heads.kernels import cpu_rows
+from heads.pooling import gem, lse, softpool
 
 # Torch's forward mode builds its own decompositions with torch.jit.script, which warns.
 forward_mode = pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
@@ -31,7 +33,8 @@ LEARNT = {
 
 @pytest.fixture(autouse=True)
 def everything_is_worthwhile(monkeypatch):
-    monkeypatch.setattr(_fused.Kernel, "takes", lambda self, values: _fused.runs_eagerly_on_cpu(values))
+    for kernel in (cpu_rows.LSE, cpu_rows.PowerMean, cpu_rows.SoftPool):
+        monkeypatch.setattr(kernel, "worthwhile", 0)
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def plainly(monkeypatch):
 
     def call(function, *args):
         with monkeypatch.context() as patch:
-            patch.setattr(_fused.Kernel, "takes", lambda self, values: False)
+            patch.setattr(kernels, "find", lambda *_: None)
             return function(*args)
 
     return call
@@ -58,13 +61,11 @@ def gradients(function, *args):
 
 @pytest.mark.parametrize("pool", POOLS.values(), ids=POOLS)
 def test_it_is_the_plain_expression(pool, plainly, monkeypatch):
-    monkeypatch.setattr(_fused, "chunks", lambda rows: _fused_chunks(rows, 60))
+    chunks = cpu_rows.chunks
+    monkeypatch.setattr(cpu_rows, "chunks", lambda rows: chunks(rows, 60))
     for maps in (random_maps(3, 5, 6, 7), 30 * random_maps(2, 3, 4, 4), torch.full((2, 2, 3, 3), -1.5).double()):
         for layout in (maps, maps.to(memory_format=torch.channels_last), maps.transpose(-1, -2), maps[1:, ::2]):
             torch.testing.assert_close(gradients(pool, layout), plainly(gradients, pool, layout))
-
-
-_fused_chunks = _fused.chunks
 
 
 @pytest.mark.parametrize("pool", POOLS.values(), ids=POOLS)
