@@ -15,7 +15,7 @@ class VectorClassifier(Necked):
     """An encoder and a linear layer: class scores, and no class maps.
 
     The vector has no locations, so there is no map to return; such a classifier localizes by the gradient of a score by
-    the features: `wsl.maps.gradient_maps`, which `wsl.Localizer` calls. Its modules are attributes: ``encoder`` and
+    the features: `wsl.cam.gradient_maps`, which `wsl.Localizer` calls. Its modules are attributes: ``encoder`` and
     ``linear``. The bias starts at zero, the weights as torch's linear layers do. A ``neck`` (``"sppblock"``) shows each
     location its surroundings before the encoder.
 

@@ -11,9 +11,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from wsl.maps.benchmark import benchmark_boxes, benchmark_map
-from wsl.maps.boxes import ExtractedBoxes, boxes_from_map, extract_boxes
+from wsl.maps.boxes import ExtractedBoxes, boxes_from_map, extract_boxes, extract_many
 from wsl.maps.overlaps import Protocol, overlaps, sweep_overlaps
-from wsl.maps.peaks import peak
+from wsl.maps.peaks import peak, peaks
 from wsl.maps.scale import heatmap, normalise, resize_map
 from wsl.maps.suppression import nms, non_max_suppression
 from wsl.maps.sweep import ThresholdSweep, largest_boxes, threshold_sweep
@@ -29,6 +29,7 @@ __all__ = [
     "benchmark_map",
     "boxes_from_map",
     "extract_boxes",
+    "extract_many",
     "heatmap",
     "largest_boxes",
     "nms",
@@ -36,6 +37,7 @@ __all__ = [
     "normalise",
     "overlaps",
     "peak",
+    "peaks",
     "random_walk",
     "resize_map",
     "sweep_overlaps",

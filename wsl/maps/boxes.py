@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -12,7 +12,6 @@ from wsl.boxes import Boxes, FloatArray
 from wsl.errors import UserError
 from wsl.maps.resolution import working_size
 from wsl.maps.scale import as_map, as_size
-from wsl.stopwatch import stage
 
 Rule = Literal["largest", "all", "peak"]
 # The numbers that `kernels.extraction` gives them.
@@ -92,9 +91,37 @@ def extract_boxes(
     # Loaded here: numba takes half a second.
     from wsl.maps.kernels.extraction import extract
 
-    with stage("upsampling"):
-        heat: Any = cv2.resize(score_map, working_size(size, resolution), interpolation=cv2.INTER_LINEAR)
-    return ExtractedBoxes(*extract(score_map, heat, threshold, RULES[rule], min_area, size))
+    width, height = working_size(size, resolution)
+    return ExtractedBoxes(*extract(score_map, (height, width), threshold, RULES[rule], min_area, size))
+
+
+def extract_many(
+    maps: FloatArray,
+    sizes: Sequence[tuple[int, int]],
+    *,
+    threshold: float,
+    rule: Rule = "largest",
+    min_area: float = 0.001,
+    resolution: int = 256,
+) -> list[ExtractedBoxes]:
+    """`extract_boxes` of many maps of one shape in one call, during which other threads run.
+
+    Shape:
+        ``maps`` is (M, h, w), float32 and C-contiguous; ``sizes`` are the (width, height) of the M images.
+
+    >>> [boxes.xyxy.tolist() for boxes in extract_many(np.float32([[[0, 9, 9, 0]]]), [(400, 100)], threshold=0.5)]
+    [[[100.0, 0.0, 300.0, 100.0]]]
+    """
+    from wsl.maps.kernels.extraction import extract_all
+
+    working = np.array([working_size(size, resolution) for size in sizes], np.int64).reshape(-1, 2)
+    images = np.array(sizes, np.int64).reshape(-1, 2)
+    xyxy, scores, counts = extract_all(maps, images, working, threshold, RULES[rule], min_area)
+    ends = np.cumsum(counts).tolist()
+    return [
+        ExtractedBoxes(xyxy[end - count : end], scores[end - count : end])
+        for end, count in zip(ends, counts.tolist(), strict=True)
+    ]
 
 
 def check_rule(threshold: float, rule: str, min_area: float) -> None:

@@ -67,15 +67,18 @@ def resize_map(
     [[0.0, 0.25, 0.75, 1.0]]
     """
     values, (width, height) = as_map(score_map), as_size(size)
-    flags = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
-    if interpolation not in flags:
+    if interpolation not in ("bilinear", "bicubic"):
         raise UserError(f"interpolation is {interpolation!r}, expected bilinear or bicubic")
     if values.min() == values.max():
         # Rounding would give a constant map a contrast, which normalising would blow up to the full range.
         return np.full((height, width), values[0, 0], np.float32)
     with stage("upsampling"):
-        resized = cv2.resize(values, (width, height), interpolation=flags[interpolation])
-    return np.asarray(resized, np.float32)
+        if interpolation == "bicubic":
+            return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+        # OpenCV's bilinear digits depend on its build and on the processor; numba takes half a second to load.
+        from wsl.maps.kernels.extraction import bilinear
+
+        return bilinear(values, (height, width))
 
 
 def heatmap(score_map: npt.ArrayLike, size: tuple[int, int], interpolation: Interpolation = "bilinear") -> FloatArray:

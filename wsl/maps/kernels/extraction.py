@@ -1,4 +1,4 @@
-"""Boxes of one map in one compiled call: normalise, threshold, label the components, choose and measure them.
+"""Boxes of maps in one compiled call: resample, normalise, threshold, label the components, choose and measure them.
 
 Foreground is stored as runs, the horizontal stretches of foreground pixels; components are unions of runs.
 
@@ -25,20 +25,45 @@ EMPTY, FULL = np.uint64(0), np.uint64(0x0101010101010101)
 
 
 @compiled
+def extract_all(
+    maps: FloatArray, sizes: Table, working: Table, threshold: float, rule: int, min_area: float
+) -> tuple[FloatArray, FloatArray, npt.NDArray[np.int64]]:
+    """The boxes of several maps, one map behind another: boxes (n, 4), scores (n,), and each map's number of boxes.
+
+    Shape:
+        ``maps`` is (M, h, w); ``sizes`` and ``working`` are (M, 2), the (width, height) of the image and of the
+        resolution to work in; ``rule`` is one of the numbers above.
+    """
+    boxes, scores = np.empty((len(maps), 4), np.float32), np.empty(len(maps), np.float32)
+    counts, total = np.zeros(len(maps), np.int64), 0
+    for i in range(len(maps)):
+        size, shape = (sizes[i, 0], sizes[i, 1]), (working[i, 1], working[i, 0])
+        found, heights = extract(maps[i], shape, threshold, rule, min_area, size)
+        counts[i] = len(heights)
+        if total + len(heights) > len(scores):
+            room = max(total + len(heights), 2 * len(scores)) - total
+            boxes = np.concatenate((boxes[:total], np.empty((room, 4), np.float32)))
+            scores = np.concatenate((scores[:total], np.empty(room, np.float32)))
+        boxes[total : total + len(heights)] = found
+        scores[total : total + len(heights)] = heights
+        total += len(heights)
+    return boxes[:total], scores[:total], counts
+
+
+@compiled
 def extract(
-    cells: FloatArray, heat: FloatArray, threshold: float, rule: int, min_area: float, size: tuple[int, int]
+    cells: FloatArray, shape: tuple[int, int], threshold: float, rule: int, min_area: float, size: tuple[int, int]
 ) -> tuple[FloatArray, FloatArray]:
     """Boxes (n, 4) in pixels of an image of ``size`` (width, height) and their scores (n,), highest score first.
 
-    ``heat`` is ``cells`` resized to the resolution to work in; it is overwritten.
-
     Shape:
-        ``cells`` is (h, w), ``heat`` (H, W), ``rule`` one of the numbers above; the other arguments as for
-        `boxes_from_map`.
+        ``cells`` is (h, w), ``shape`` the (H, W) of the resolution to work in, ``rule`` one of the numbers above; the
+        other arguments as for `boxes_from_map`.
     """
     lowest, highest, finite = extremes(cells)
     if not finite or lowest == highest:
         return np.empty((0, 4), np.float32), np.empty(0, np.float32)
+    heat = bilinear(cells, shape)
     lowest, highest, finite = extremes(heat)
     span = highest - lowest
     if not finite or not 0 < span < np.inf:
@@ -55,6 +80,43 @@ def extract(
     boxes = in_pixels(components[chosen], heat.shape, size)
     order = ranking(boxes, scores)
     return boxes[order], scores[order]
+
+
+@compiled
+def bilinear(cells: FloatArray, shape: tuple[int, int]) -> FloatArray:
+    """A map resampled bilinearly: cell centres on pixel centres, the outermost cells extended to the border.
+
+    Where neighbouring cells are equal, so are the pixels between them, to the bit.
+
+    Shape:
+        ``cells`` is (h, w); the result has ``shape`` (H, W).
+    """
+    height, width = shape
+    lefts, shares = places(cells.shape[1], width)
+    tops, below = places(cells.shape[0], height)
+    across = np.empty((cells.shape[0], width), np.float32)
+    for y in range(cells.shape[0]):
+        for x in range(width):
+            left, right = cells[y, lefts[x]], cells[y, min(lefts[x] + 1, cells.shape[1] - 1)]
+            across[y, x] = left + (right - left) * shares[x]
+    result = np.empty((height, width), np.float32)
+    for y in range(height):
+        upper, lower = across[tops[y]], across[min(tops[y] + 1, cells.shape[0] - 1)]
+        share, row = below[y], result[y]
+        for x in range(width):
+            row[x] = upper[x] + (lower[x] - upper[x]) * share
+    return result
+
+
+@compiled
+def places(cells: int, pixels: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """Of each pixel along one axis the cell to its left, and how far it lies from that cell to the next."""
+    left, share = np.empty(pixels, np.int64), np.empty(pixels, np.float32)
+    for pixel in range(pixels):
+        place = min(max((pixel + 0.5) * (cells / pixels) - 0.5, 0.0), cells - 1.0)
+        left[pixel] = int(place)
+        share[pixel] = place - left[pixel]
+    return left, share
 
 
 @compiled

@@ -13,6 +13,19 @@ Indices = npt.NDArray[np.int64]
 
 
 @compiled
+def highest_pixels(maps: FloatArray, sizes: Indices) -> tuple[Indices, npt.NDArray[np.bool_]]:
+    """The highest pixel of each map, (M, 2), and whether rounding leaves no doubt about it, (M,).
+
+    Shape:
+        ``maps`` is (M, h, w), ``sizes`` (M, 2): the (width, height) that a map is resized to.
+    """
+    pixels, certain = np.empty((len(maps), 2), np.int64), np.empty(len(maps), np.bool_)
+    for i in range(len(maps)):
+        pixels[i, 0], pixels[i, 1], certain[i] = highest_pixel(maps[i], sizes[i, 0], sizes[i, 1])
+    return pixels, certain
+
+
+@compiled
 def highest_pixel(cells: FloatArray, width: int, height: int) -> tuple[int, int, bool]:
     """Column and row of the highest pixel of the resized map, and whether rounding leaves no doubt about it.
 
@@ -28,12 +41,11 @@ def highest_pixel(cells: FloatArray, width: int, height: int) -> tuple[int, int,
             low, high, finite = min(low, value), max(high, value), finite and np.isfinite(value)
     if not finite or low == high:
         return 0, 0, True
-    # cv2 leaves columns outside the outermost centres exactly as they are, and rounds rows there.
-    columns, rows = candidates(cells.shape[1], width, True), candidates(cells.shape[0], height, False)
+    columns, rows = candidates(cells.shape[1], width, True), candidates(cells.shape[0], height, True)
     heights = sample(cells, columns, rows, width, height)
     place = heights.argmax()
     top = heights.flat[place]
-    # More than what cv2's float32 weights and sums can be off by. Between closer rivals its rounding decides.
+    # More than what float32 weights and sums can be off by. Between closer rivals their rounding decides.
     rounding = 1e-43 + 5e-7 * (max(cells.shape) * (high - low) + max(abs(low), abs(high)))
     rivals = 0
     for value in heights.flat:
@@ -43,7 +55,7 @@ def highest_pixel(cells: FloatArray, width: int, height: int) -> tuple[int, int,
 
 @compiled
 def position(pixel: int, cells: int, pixels: int) -> float:
-    """The centre of a pixel along one axis, in cells, as ``cv2.resize`` places it."""
+    """The centre of a pixel along one axis, in cells, as `bilinear` places it."""
     return (pixel + 0.5) * (cells / pixels) - 0.5
 
 
