@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy.typing as npt
 
-from wsl.maps.scale import as_map, as_size, resize_map
+from wsl.maps.scale import as_map, as_size
+from wsl.stopwatch import stage
 
 
 def peak(score_map: npt.ArrayLike, size: tuple[int, int]) -> tuple[float, float]:
@@ -29,5 +31,7 @@ def peak(score_map: npt.ArrayLike, size: tuple[int, int]) -> tuple[float, float]
     values, (width, height) = as_map(score_map), as_size(size)
     x, y, certain = highest_pixel(values, width, height)
     if not certain:
-        y, x = divmod(int(resize_map(values, (width, height)).argmax()), width)
+        with stage("upsampling"):
+            resized = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
+        y, x = divmod(int(resized.argmax()), width)
     return float(x), float(y)
