@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsl.errors import UserError
-from wsl.maps import normalise, peak
+from wsl.maps import normalise, peak, peaks, resize_map
 
 
 def plain_peak(score_map: np.ndarray, size: tuple[int, int]) -> tuple[float, float]:
     """The definition: resize the whole map, take the first maximum."""
     if not normalise(score_map).any():
         return 0.0, 0.0
-    resized = cv2.resize(score_map, size, interpolation=cv2.INTER_LINEAR)
+    resized = resize_map(score_map, size)
     y, x = divmod(int(resized.argmax()), size[0])
     return float(x), float(y)
 
@@ -72,3 +72,12 @@ def test_a_peak_needs_a_map_and_a_size() -> None:
         peak([1.0, 2.0], (4, 4))
     with pytest.raises(UserError, match="each 1 or more"):
         peak([[1.0]], (4, 0))
+
+
+@given(seed=st.integers(0, 10**6))
+def test_many_maps_in_one_call_have_the_peaks_of_each(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    maps = np.round(rng.standard_normal((5, 4, 6)) * 2).astype(np.float32)
+    sizes = [tuple(rng.integers(1, 60, 2).tolist()) for _ in maps]
+    assert peaks(maps, sizes) == [peak(one, size) for one, size in zip(maps, sizes, strict=True)]
+    assert peaks(maps[:0], []) == []

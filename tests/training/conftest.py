@@ -38,7 +38,7 @@ def validated():
     """What validation says of given outputs of a head: a function of model, samples and output."""
 
     def validate_output(model, samples: SampleSet, output) -> Scores:
-        reader = Reader(model.classes, boxes=None, max_scores=None)
+        reader = Reader(model.classes, boxes=None)
         rows = zip(samples.samples, model.probabilities(output.scores).numpy(), output.maps.numpy(), strict=True)
         found = ((localize_present(model, reader, one, scores, maps), one) for one, scores, maps in rows)
         return validate(samples.classes, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -57,15 +58,33 @@ def decode_and_fit(images: Sequence[Encoded], side: int, device: torch.device) -
 
     # torch.frombuffer wants memory that may be written to.
     data = [torch.frombuffer(bytearray(one.jpeg or b""), dtype=torch.uint8) for one in images]
+    # The decoder works on a queue of its own, and does not wait for what is still queued on the one that its output is
+    # allocated on: memory that a queued kernel has yet to read could be decoded into. So the output has its own, too.
+    current, decoding = torch.cuda.current_stream(device), _decoding_stream(device)
     try:
-        planes = decode_jpeg(data, mode=ImageReadMode.RGB, device=device)
+        with torch.cuda.stream(decoding):
+            planes = decode_jpeg(data, mode=ImageReadMode.RGB, device=device)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
         raise UndecodedError(str(error)) from error
+    current.wait_stream(decoding)
+    for plane in planes:
+        plane.record_stream(current)
     if any(tuple(plane.shape[:0:-1]) != one.geometry.original for plane, one in zip(planes, images, strict=True)):
         raise UndecodedError("a size that is not the header's")
     return resize_planes(planes, side)
+
+
+_own = threading.local()
+
+
+def _decoding_stream(device: torch.device) -> torch.cuda.Stream:
+    """The queue that this thread decodes on."""
+    streams: dict[torch.device, torch.cuda.Stream] = _own.__dict__.setdefault("streams", {})
+    if device not in streams:
+        streams[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return streams[device]
 
 
 def resize_planes(planes: Sequence[torch.Tensor], side: int) -> torch.Tensor:

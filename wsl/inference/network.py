@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from wsl.boxes import FloatArray
 from wsl.config import Preprocessing
 from wsl.errors import UserError
 from wsl.images.cuda import decode_and_fit
@@ -20,38 +18,34 @@ from wsl.inference.inputs import Input
 from wsl.maps.refine import REFINEMENTS
 from wsl.models import Model
 
-log = logging.getLogger("wsl")
 
-
-class Output(NamedTuple):
-    """What the network says of one image, on the host.
+class Group(NamedTuple):
+    """Maps of images of a batch that lie alike on the network's input.
 
     Shape:
-        ``probabilities`` (K,) float64; ``raw`` and ``maps`` (J, h, w) float32 for the J ``classes`` chosen, each
-        covering exactly the image: as the network gives them, and refined (the same where nothing refines).
+        ``raw`` (n, J, h, w) float32, each covering exactly its image, for the n ``rows`` of the batch; ``maps`` are the
+        refined ones, of another resolution, None where nothing refines.
     """
-
-    probabilities: np.ndarray
-    classes: list[int]
-    raw: FloatArray
-    maps: FloatArray
-
-
-class _Group(NamedTuple):
-    """Images of a batch that lie alike on the network's input."""
 
     rows: list[int]
     raw: torch.Tensor
     maps: torch.Tensor | None
 
 
-class Launched(NamedTuple):
-    """A batch whose results are on their way to the host."""
+class Output(NamedTuple):
+    """What the network says of a batch.
 
+    Shape:
+        ``best`` (N, S) are class indices and ``probabilities`` (N, S) float64 theirs, highest first; ``chosen`` (N, J)
+        the classes localized, -1 for none, and ``confidences`` (N, J) float64 theirs.
+    """
+
+    best: torch.Tensor
     probabilities: torch.Tensor
     chosen: torch.Tensor
-    groups: list[_Group]
-    done: torch.cuda.Event | None
+    confidences: torch.Tensor
+    groups: list[Group]
+    done: torch.cuda.Event | None = None
 
 
 class Choice(NamedTuple):
@@ -63,7 +57,7 @@ class Choice(NamedTuple):
 
 
 class Network:
-    """A model on its device. `launch` queues a batch there, `collect` waits for its results.
+    """A model on its device.
 
     Raises:
         UserError: the refinement needs intermediate features that the model does not show.
@@ -77,6 +71,7 @@ class Network:
         refine: str,
         device: torch.device,
         dtype: torch.dtype,
+        max_scores: int | None,
     ) -> None:
         if refine != "none" and not model.taps:
             raise UserError(
@@ -84,6 +79,7 @@ class Network:
                 "expected none, or a convolutional backbone (an ONNX file: the run that it was exported from)"
             )
         self.device, self.choice, self.preprocessing = device, choice, preprocessing
+        self.max_scores = max_scores
         self._grid, self._taps = model.grid, model.taps
         self._index = {name: number for number, name in enumerate(model.classes)}
         self._refine = None if refine == "none" else REFINEMENTS[refine]
@@ -91,24 +87,31 @@ class Network:
         self._normalise = Normalise(preprocessing, device)
 
     @torch.inference_mode()
-    def launch(self, inputs: Sequence[Input]) -> Launched:
-        """Queue a batch; on CUDA nothing here waits for the device unless every class above a score is wanted."""
+    def launch(self, inputs: Sequence[Input]) -> Output:
+        """Queue a batch. On CUDA nothing here waits for the device, unless every class above a score is wanted: the
+        results are there when the output's event is done."""
         images = self._images(inputs)
         output = self._run(images, taps=self._refine is not None)
         probabilities = self._run.probabilities(output.scores)
-        chosen = self._choose(probabilities, inputs)
-        groups: list[_Group] = []
+        # Ties go to the first class.
+        values, order = probabilities.sort(dim=1, descending=True, stable=True)
+        chosen = self._choose(values, order, inputs)
+        confidences = probabilities.gather(1, chosen.clamp(min=0))
+        groups: list[Group] = []
         if chosen.shape[1]:
             maps = output.maps_of(chosen.clamp(min=0).to(self.device)).float()
             layers = [layer.float() for layer in output.taps]
             with torch.autocast(self.device.type, enabled=False):
                 groups = [self._read(rows, images, maps, layers, inputs[rows[0]].geometry) for rows in _alike(inputs)]
-        launched = Launched(_to_host(probabilities), _to_host(chosen), groups, None)
-        if self.device.type != "cuda":
-            return launched
-        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        done.record()
-        return launched._replace(done=done)
+        kept = slice(None, self.max_scores)
+        return Output(
+            best=_to_host(order[:, kept]),
+            probabilities=_to_host(values[:, kept]),
+            chosen=_to_host(chosen),
+            confidences=_to_host(confidences),
+            groups=groups,
+            done=_recorded_event() if self.device.type == "cuda" else None,
+        )
 
     @torch.inference_mode()
     def all_maps(self, inputs: Sequence[Input]) -> torch.Tensor:
@@ -118,23 +121,6 @@ class Network:
         output = self._run(self._images(inputs))
         classes = torch.arange(output.scores.shape[1], device=self.device).expand(len(inputs), -1)
         return output.maps_of(classes).float().cpu()
-
-    def collect(self, launched: Launched) -> list[Output]:
-        """Wait for a batch, and give its results image by image."""
-        if launched.done is not None:
-            launched.done.synchronize()
-        probabilities, chosen = launched.probabilities.numpy(), launched.chosen.numpy()
-        nothing = np.empty((0, 1, 1), np.float32)
-        outputs = [Output(row, [], nothing, nothing) for row in probabilities]
-        for group in launched.groups:
-            raw = group.raw.numpy()
-            maps = raw if group.maps is None else group.maps.numpy()
-            for place, row in enumerate(group.rows):
-                kept = _distinct(chosen[row])
-                some = slice(None) if len(kept) == chosen.shape[1] else kept
-                classes = chosen[row][some].tolist()
-                outputs[row] = Output(probabilities[row], classes, raw[place][some], maps[place][some])
-        return outputs
 
     def _images(self, inputs: Sequence[Input]) -> torch.Tensor:
         """The batch as normalised images (N, 3, S, S) on the device."""
@@ -150,32 +136,31 @@ class Network:
         images[others] = self._images([inputs[row] for row in others])
         return images
 
-    def _choose(self, probabilities: torch.Tensor, inputs: Sequence[Input]) -> torch.Tensor:
-        """Class indices (N, J) on the device, -1 for none."""
-        own = self._picked(probabilities)
+    def _choose(self, values: torch.Tensor, order: torch.Tensor, inputs: Sequence[Input]) -> torch.Tensor:
+        """Class indices (N, J), -1 for none, from the probabilities in descending order and their classes."""
+        own = self._picked(values, order)
         if all(one.classes is None for one in inputs):
             return own
         named = [None if one.classes is None else [self._index[name] for name in one.classes] for one in inputs]
         most = max(own.shape[1], *(len(wanted) for wanted in named if wanted is not None))
-        rows = [wanted and wanted + [-1] * (most - len(wanted)) for wanted in named]
-        device = probabilities.device
-        table = torch.tensor([row or [-1] * most for row in rows], dtype=torch.int64).reshape(len(rows), most)
+        table = torch.full((len(named), most), -1)
+        for row, wanted in enumerate(named):
+            if wanted:
+                table[row, : len(wanted)] = torch.tensor(wanted)
         padded = torch.nn.functional.pad(own, (0, most - own.shape[1]), value=-1)
         given = torch.tensor([[wanted is not None] for wanted in named])
-        return torch.where(given.to(device), table.to(device), padded)
+        return torch.where(given.to(own.device), table.to(own.device), padded)
 
-    def _picked(self, probabilities: torch.Tensor) -> torch.Tensor:
+    def _picked(self, values: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
         choice = self.choice
         if choice.classes:
-            return torch.tensor(choice.classes, device=probabilities.device).expand(len(probabilities), -1)
-        values, order = probabilities.sort(dim=1, descending=True, stable=True)
-        most = probabilities.shape[1]
+            return torch.tensor(choice.classes, device=order.device).expand(len(order), -1)
+        most = values.shape[1]
         if choice.top_k is not None:
             most = min(choice.top_k, most)
         elif choice.score_threshold > 0:
             most = int((values >= choice.score_threshold).sum(1).max())
-        values, order = values[:, :most], order[:, :most]
-        return torch.where(values >= choice.score_threshold, order, -1)
+        return torch.where(values[:, :most] >= choice.score_threshold, order[:, :most], -1)
 
     def _read(
         self,
@@ -184,16 +169,16 @@ class Network:
         maps: torch.Tensor,
         layers: Sequence[torch.Tensor],
         geometry: Geometry,
-    ) -> _Group:
+    ) -> Group:
         """Crop the maps of images that lie alike to the images, refine them, and send them to the host."""
         if len(rows) != len(maps):
             images, maps, layers = images[rows], maps[rows], [layer[rows] for layer in layers]
         raw = geometry.crop_tensor(maps, self._grid)
         if self._refine is None:
-            return _Group(rows, _to_host(raw), None)
+            return Group(rows, _to_host(raw), None)
         features = [geometry.crop_tensor(layer, tap.grid) for layer, tap in zip(layers, self._taps, strict=True)]
         image = self._normalise.invert(geometry.crop_pixels(images))
-        return _Group(rows, _to_host(raw), _to_host(self._refine(raw, image, features)))
+        return Group(rows, _to_host(raw), _to_host(self._refine(raw, image, features)))
 
 
 def _alike(inputs: Sequence[Input]) -> list[list[int]]:
@@ -204,18 +189,15 @@ def _alike(inputs: Sequence[Input]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _distinct(classes: np.ndarray) -> list[int]:
-    """Places of the first of each class, without -1."""
-    first: dict[int, int] = {}
-    for place, number in enumerate(classes.tolist()):
-        if number >= 0:
-            first.setdefault(number, place)
-    return list(first.values())
-
-
 def _to_host(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor on the CPU; from CUDA a copy that is under way, into memory that the device can write by itself."""
     if tensor.device.type != "cuda":
         return tensor.cpu()
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     return host.copy_(tensor, non_blocking=True)
+
+
+def _recorded_event() -> torch.cuda.Event:
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return event

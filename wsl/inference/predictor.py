@@ -20,7 +20,7 @@ from wsl.images.cuda import UndecodedError, decodes_jpeg
 from wsl.images.decode import decode_image, read_bytes
 from wsl.images.jpeg import ordinary_jpeg
 from wsl.inference.inputs import Input, Source, Sources, as_source, expand
-from wsl.inference.network import Choice, Launched, Network
+from wsl.inference.network import Choice, Network, Output
 from wsl.inference.reading import MAX_SCORES, Reader
 from wsl.inference.stream import batched, pipeline
 from wsl.models import Model, choose_device, choose_dtype, pack, resolve_refine, unpack
@@ -132,8 +132,16 @@ class Predictor:
         # Larger batches on the CPU leave its caches, and their blocks go back to the system after each layer.
         self.batch_size: int = settings["batch_size"] or (8 if self.device.type == "cpu" else 64)
         self._fitting: int | None = None
-        self._network = Network(model, self.preprocessing, settings["choice"], self.refine, self.device, self.dtype)
-        self._reader = Reader(self.classes, self.boxes, settings["max_scores"])
+        self._network = Network(
+            model,
+            self.preprocessing,
+            settings["choice"],
+            self.refine,
+            self.device,
+            self.dtype,
+            settings["max_scores"],
+        )
+        self._reader = Reader(self.classes, self.boxes)
         self._decodes_jpeg = self.preprocessing.resize == "warp" and decodes_jpeg(self.device)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -294,11 +302,9 @@ class Predictor:
     def _collect(self, launched: Sequence[_Launched]) -> list[Localization | BadImageError]:
         results: list[Localization | BadImageError] = []
         for batch, queued in launched:
-            outputs = iter(() if queued is None else self._network.collect(queued))
-            results += [
-                image if isinstance(image, BadImageError) else self._reader.read(image, next(outputs))
-                for image in batch
-            ]
+            inputs = [image for image in batch if isinstance(image, Input)]
+            found = iter([] if queued is None else self._reader.read(inputs, queued))
+            results += [image if isinstance(image, BadImageError) else next(found) for image in batch]
         return results
 
     def _check(self, names: Sequence[str]) -> Sequence[str]:
@@ -317,7 +323,7 @@ class _Launched(NamedTuple):
     """A batch, and what is under way for those of its images that could be read."""
 
     batch: Sequence[Input | BadImageError]
-    queued: Launched | None
+    queued: Output | None
 
 
 class Stream(Iterator[Any]):

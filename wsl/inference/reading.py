@@ -1,17 +1,18 @@
-"""From the network's output of an image to a `Localization`: scores, boxes, points."""
+"""From the network's output of a batch to a `Localization` of each image: scores, boxes, points."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from wsl.boxes import Boxes, FloatArray
 from wsl.config import BoxConfig
 from wsl.inference.inputs import Input
-from wsl.inference.network import Output
-from wsl.maps import ExtractedBoxes, extract_boxes, nms, peak
-from wsl.maps.scale import as_map
+from wsl.inference.network import Group, Output
+from wsl.maps import ExtractedBoxes, extract_many, nms, peaks
+from wsl.maps.scale import as_map, as_size
 from wsl.results import Localization
 
 # Of a thousand classes nobody reads the last nine hundred, and writing them would take longer than finding them.
@@ -19,36 +20,77 @@ MAX_SCORES = 100
 
 
 class Reader:
-    """Reads localizations off a network's outputs.
+    """Reads the localizations of a batch off a network's output; `boxes` is None where nobody asks for any."""
 
-    `boxes` is None where nobody asks for any. `max_scores` is the number of classes whose scores are given.
-    """
+    def __init__(self, classes: Sequence[str], boxes: BoxConfig | None) -> None:
+        self._classes, self._boxes = tuple(classes), None if boxes is None else boxes.resolved()
 
-    def __init__(self, classes: Sequence[str], boxes: BoxConfig | None, max_scores: int | None = MAX_SCORES) -> None:
-        self._classes, self._boxes, self._max_scores = tuple(classes), boxes, max_scores
+    def read(self, inputs: Sequence[Input], output: Output) -> list[Localization]:
+        """The localizations of a batch, in its order."""
+        if output.done is not None:
+            output.done.synchronize()
+        parts = [_Part.empty()] * len(inputs)
+        chosen, confidences = output.chosen.tolist(), output.confidences.tolist()
+        for group in output.groups:
+            for row, part in zip(group.rows, self._parts(inputs, group, chosen, confidences), strict=True):
+                parts[row] = part
+        names, best = self._classes, output.best.tolist()
+        return [
+            Localization(
+                path=image.path,
+                id=image.id,
+                image=image.image,
+                size=image.geometry.original,
+                scores={names[number]: score for number, score in zip(numbers, scores, strict=True)},
+                boxes=part.boxes,
+                points=part.points,
+                maps=part.maps,
+            )
+            for image, part, numbers, scores in zip(inputs, parts, best, output.probabilities.tolist(), strict=True)
+        ]
 
-    def read(self, image: Input, output: Output) -> Localization:
-        """The localization of one image."""
-        size, probabilities = image.geometry.original, output.probabilities
-        labels = [self._classes[number] for number in output.classes]
-        maps = np.array(output.maps)  # its own memory: the batch's can go
-        best = np.argsort(-probabilities, kind="stable")[: self._max_scores]
-        boxes = Boxes.empty()
-        if self._boxes is not None:
-            scores = probabilities[output.classes].tolist()
-            parts = [_extract(one, score, size, self._boxes) for one, score in zip(maps, scores, strict=True)]
-            boxes = _boxes(labels, parts)
-        return Localization(
-            path=image.path,
-            id=image.id,
-            image=image.image,
-            size=size,
-            scores=dict(zip([self._classes[i] for i in best.tolist()], probabilities[best].tolist(), strict=True)),
-            boxes=boxes,
-            # A refined map is about extent: its maximum moves to wherever most looks alike.
-            points={label: peak(one, size) for label, one in zip(labels, output.raw, strict=True)},
-            maps=dict(zip(labels, maps, strict=True)),
-        )
+    def _parts(
+        self, inputs: Sequence[Input], group: Group, chosen: list[list[int]], confidences: list[list[float]]
+    ) -> list[_Part]:
+        """What the maps of a group say, image by image. Two compiled calls do the work of all maps."""
+        kept = [_distinct(chosen[row]) for row in group.rows]
+        flat = [(place, column) for place, columns in enumerate(kept) for column in columns]
+        where = tuple(np.array(flat, np.intp).reshape(-1, 2).T)
+        sizes = [inputs[group.rows[place]].geometry.original for place, _ in flat]
+        raw = group.raw.numpy()[where]  # a copy: the batch's own memory can go
+        maps = raw if group.maps is None else group.maps.numpy()[where]
+        # A refined map is about extent: its maximum moves to wherever most looks alike.
+        points = iter(zip(peaks(raw, sizes), maps, self._extract(maps, sizes), strict=True))
+        parts = []
+        for row, columns in zip(group.rows, kept, strict=True):
+            labels = [self._classes[chosen[row][column]] for column in columns]
+            found = [next(points) for _ in columns]
+            scores = [confidences[row][column] for column in columns]
+            parts.append(
+                _Part(
+                    boxes=_boxes(labels, [boxes for _, _, boxes in found], scores),
+                    points={label: point for label, (point, _, _) in zip(labels, found, strict=True)},
+                    maps={label: one for label, (_, one, _) in zip(labels, found, strict=True)},
+                )
+            )
+        return parts
+
+    def _extract(self, maps: FloatArray, sizes: Sequence[tuple[int, int]]) -> list[ExtractedBoxes]:
+        if self._boxes is None:
+            return [ExtractedBoxes(np.empty((0, 4), np.float32), np.empty(0, np.float32))] * len(maps)
+        return _extract(maps, sizes, self._boxes)
+
+
+class _Part(NamedTuple):
+    """What the maps of one image say."""
+
+    boxes: Boxes
+    points: dict[str, tuple[float, float]]
+    maps: dict[str, FloatArray]
+
+    @classmethod
+    def empty(cls) -> _Part:
+        return cls(Boxes.empty(), {}, {})
 
 
 def boxes_of_class(
@@ -61,24 +103,40 @@ def boxes_of_class(
     >>> boxes.labels, boxes.scores.tolist()
     (('dog',), [0.5])
     """
-    return _boxes([label], [_extract(as_map(score_map), score, size, settings.resolved())])
+    return _boxes([label], _extract(as_map(score_map)[None], [as_size(size)], settings.resolved()), [score])
 
 
-def _extract(score_map: FloatArray, score: float, size: tuple[int, int], rule: BoxConfig) -> ExtractedBoxes:
+def _extract(maps: FloatArray, sizes: Sequence[tuple[int, int]], rule: BoxConfig) -> list[ExtractedBoxes]:
     assert rule.threshold is not None
     assert rule.box_rule is not None
-    xyxy, heights = extract_boxes(score_map, size, threshold=rule.threshold, rule=rule.box_rule, min_area=rule.min_area)
-    if len(heights) > 1:
-        kept = nms(xyxy, heights, rule.nms_iou)
-        xyxy, heights = xyxy[kept], heights[kept]
-    return ExtractedBoxes(xyxy, heights * np.float32(score))
+    found = extract_many(maps, sizes, threshold=rule.threshold, rule=rule.box_rule, min_area=rule.min_area)
+    if rule.box_rule == "all":
+        for place, (xyxy, heights) in enumerate(found):
+            kept = nms(xyxy, heights, rule.nms_iou)
+            found[place] = ExtractedBoxes(xyxy[kept], heights[kept])
+    return found
 
 
-def _boxes(labels: Sequence[str], parts: Sequence[ExtractedBoxes]) -> Boxes:
+def _boxes(labels: Sequence[str], parts: Sequence[ExtractedBoxes], scores: Sequence[float]) -> Boxes:
+    """Boxes of several classes, scored by the class's probability times the map's height in the box."""
     if not parts:
         return Boxes.empty()
-    return Boxes(
+    heights = [part.scores * np.float32(score) for part, score in zip(parts, scores, strict=True)]
+    return Boxes.of_valid(
         xyxy=np.concatenate([part.xyxy for part in parts]),
-        labels=tuple(label for label, part in zip(labels, parts, strict=True) for _ in part.scores),
-        scores=np.concatenate([part.scores for part in parts]),
+        labels=tuple(label for label, part in zip(labels, parts, strict=True) for _ in range(len(part.scores))),
+        scores=np.concatenate(heights),
     )
+
+
+def _distinct(classes: list[int]) -> list[int]:
+    """Places of the first of each class, without -1.
+
+    >>> _distinct([3, -1, 3, 5])
+    [0, 3]
+    """
+    first: dict[int, int] = {}
+    for place, number in enumerate(classes):
+        if number >= 0:
+            first.setdefault(number, place)
+    return list(first.values())

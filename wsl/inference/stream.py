@@ -18,6 +18,9 @@ T = TypeVar("T")
 U = TypeVar("U")
 V = TypeVar("V")
 
+# Images that a thread reads at a time where a GPU decodes them.
+_CHUNK = 32
+
 
 def ordered(executor: Executor | None, work: Callable[[S], T], items: Iterable[S], depth: int) -> Iterator[T]:
     """`work` of each item in order, up to `depth` of them under way before they are asked for.
@@ -77,15 +80,18 @@ def pipeline(
     on_cpu = device.type == "cpu"
     runners = (cores if on_cpu else 2) if workers else 0
     with ExitStack() as pools:
-        readers = pools.enter_context(_threads(workers))
         networks = pools.enter_context(_threads(runners, one_core_each=on_cpu))
-        batches = batched(ordered(readers, prepare, items, runners * batch_size + workers), batch_size)
         if device.type != "cuda":
+            readers = pools.enter_context(_threads(workers))
+            batches = batched(ordered(readers, prepare, items, runners * batch_size + workers), batch_size)
             yield from ordered(networks, lambda batch: finish(run(batch)), batches, runners)
             return
-        finishers = pools.enter_context(_threads(min(workers, 4)))
+        # Images take microseconds here, so threads pass on many at a time, and few of them want the interpreter.
+        readers, finishers = (pools.enter_context(_threads(min(workers, count))) for count in (4, 2))
+        chunks = ordered(readers, lambda some: [prepare(one) for one in some], batched(items, _CHUNK), 4 * runners + 4)
+        batches = batched(itertools.chain.from_iterable(chunks), batch_size)
         running = ordered(networks, _on_own_queue(run, device), batches, runners)
-        yield from ordered(finishers, finish, running, 2 * runners)
+        yield from ordered(finishers, finish, running, 2)
 
 
 def _threads(count: int, *, one_core_each: bool = False) -> AbstractContextManager[Executor | None]:

@@ -191,7 +191,7 @@ class FeatureSource:
     def localizations(self) -> Iterator[tuple[Localization, Sample]]:
         """The validation images, with the classes present localized by the head as it is now."""
         size, model = self._config.optim.batch_size, self._model
-        reader = Reader(model.classes, boxes=None, max_scores=None)
+        reader = Reader(model.classes, boxes=None)
         for start in range(0, len(self._val_rows), size):
             rows = self._val_rows[start : start + size]
             assert self._val is not None

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from wsl.images import place
 from wsl.inference import Input
-from wsl.inference.network import Output
+from wsl.inference.network import Group, Output
 from wsl.inference.reading import Reader
 from wsl.metrics import ClassificationAP, PointingGame
 from wsl.models import Localizer
@@ -57,6 +58,10 @@ def localize_present(
     size = sample.size if can_point(sample) else None
     geometry = place(size or (1, 1), model.preprocessing)
     classes = [model.classes.index(label) for label in sample.labels] if size else []
-    raw = geometry.crop_map(maps[classes], model.grid) if classes else maps[:0]
+    raw = torch.from_numpy(geometry.crop_map(maps[classes], model.grid))[None] if classes else None
+    values, order = torch.from_numpy(probabilities)[None].sort(descending=True, stable=True)
+    chosen = torch.tensor([classes], dtype=torch.int64)
+    groups = [] if raw is None else [Group([0], raw, None)]
     image = Input(path=sample.path, id=sample.id, image=sample.path, geometry=geometry)
-    return reader.read(image, Output(probabilities, classes, raw, raw))
+    output = Output(order, values, chosen, torch.from_numpy(probabilities)[chosen], groups)
+    return reader.read([image], output)[0]
