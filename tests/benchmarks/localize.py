@@ -33,7 +33,8 @@ from torchvision import transforms
 
 from wsl.formats import LocalizationWriter
 from wsl.images import find_images
-from wsl.images.cuda import decode_and_fit
+from wsl.images.cuda import decode_planes, fit_planes
+from wsl.images.tensors import Normalise
 from wsl.inference import Predictor
 from wsl.inference.stream import batched, pipeline
 from wsl.models import Localizer
@@ -72,11 +73,12 @@ def ours(predictor: Predictor, paths: list[Path], folder: Path) -> None:
 
 def decoding(predictor: Predictor, paths: list[Path]) -> None:
     """Photographs to network input, and nothing else."""
+    normalise = Normalise(predictor.preprocessing, predictor.device)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         prepared = threads.map(predictor.prepare, paths)
         for batch in batched(prepared, predictor.batch_size):
             if batch[0].jpeg is not None:
-                decode_and_fit(batch, predictor.preprocessing.image_size, predictor.device)
+                fit_planes(decode_planes(batch, predictor.device), predictor.preprocessing.image_size, normalise)
     _wait(predictor.device)
 
 
@@ -87,7 +89,13 @@ def network(predictor: Predictor, paths: list[Path]) -> None:
     images = torch.randn(shape, device=predictor.device).contiguous(memory_format=torch.channels_last)
     batches = range(-(-len(paths) // predictor.batch_size))
     done = pipeline(
-        batches, lambda _: images, lambda batch: run(batch[0]).scores, _wait, batch_size=1, device=predictor.device
+        batches,
+        lambda _: images,
+        lambda batch: batch[0],
+        lambda batch: run(batch).scores,
+        _wait,
+        batch_size=1,
+        device=predictor.device,
     )
     for _ in done:
         pass

@@ -97,9 +97,7 @@ def _line(found: Localization, *, ensure_ascii: bool) -> str:
     True
     """
     if not math.isfinite(sum(found.scores.values())):
-        raise RunError(
-            f"{found.path}: a score is not finite: look at the model's weights, try --precision fp32"
-        )
+        raise RunError(f"{found.path}: a score is not finite: look at the model's weights, try --precision fp32")
     scores = [f"{_quoted(name, ensure_ascii)}: {score:.9g}" for name, score in found.scores.items()]
     rest = json.dumps(dataclasses.replace(found, scores={}).to_json(), ensure_ascii=ensure_ascii, allow_nan=False)
     # A quote inside a string has a backslash before it, so this is the key.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 
 from wsl.images.geometry import Geometry
+from wsl.images.tensors import Normalise
 
 
 class Encoded(Protocol):
@@ -45,11 +47,18 @@ class UndecodedError(RuntimeError):
     """The device refused a file of the batch: decode the batch on the host, which says what is wrong or reads it."""
 
 
-def decode_and_fit(images: Sequence[Encoded], side: int, device: torch.device) -> torch.Tensor:
-    """JPEGs as network input before normalisation, with the resizing of `wsl.images.fit` (``warp``).
+class Planes(NamedTuple):
+    """Decoded images, (3, H, W) uint8 RGB each, and the event after which they are there.
 
-    Shape:
-        (N, 3, side, side) float32, whole numbers from 0 to 255.
+    They must stay in memory until the device has done its work on them.
+    """
+
+    images: Sequence[torch.Tensor]
+    ready: torch.cuda.Event | None = None
+
+
+def decode_planes(images: Sequence[Encoded], device: torch.device) -> Planes:
+    """JPEGs decoded on the device.
 
     Raises:
         UndecodedError: the device refuses a file.
@@ -58,9 +67,9 @@ def decode_and_fit(images: Sequence[Encoded], side: int, device: torch.device) -
 
     # torch.frombuffer wants memory that may be written to.
     data = [torch.frombuffer(bytearray(one.jpeg or b""), dtype=torch.uint8) for one in images]
-    # The decoder works on a queue of its own, and does not wait for what is still queued on the one that its output is
-    # allocated on: memory that a queued kernel has yet to read could be decoded into. So the output has its own, too.
-    current, decoding = torch.cuda.current_stream(device), _decoding_stream(device)
+    # The decoder works on a stream of its own, and does not wait for what is still queued on the one that its output is
+    # allocated on: it would write into memory that a queued kernel has yet to read. So the output has its own, too.
+    decoding = _decoding_stream(device)
     try:
         with torch.cuda.stream(decoding):
             planes = decode_jpeg(data, mode=ImageReadMode.RGB, device=device)
@@ -68,12 +77,9 @@ def decode_and_fit(images: Sequence[Encoded], side: int, device: torch.device) -
         raise
     except RuntimeError as error:
         raise UndecodedError(str(error)) from error
-    current.wait_stream(decoding)
-    for plane in planes:
-        plane.record_stream(current)
     if any(tuple(plane.shape[:0:-1]) != one.geometry.original for plane, one in zip(planes, images, strict=True)):
         raise UndecodedError("a size that is not the header's")
-    return resize_planes(planes, side)
+    return Planes(planes, decoding.record_event())
 
 
 _own = threading.local()
@@ -85,6 +91,28 @@ def _decoding_stream(device: torch.device) -> torch.cuda.Stream:
     if device not in streams:
         streams[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     return streams[device]
+
+
+def fit_planes(planes: Planes, side: int, normalise: Normalise) -> torch.Tensor:
+    """Decoded images as normalised network input, (N, 3, side, side), resized as `wsl.images.fit` does (``warp``).
+
+    A Triton kernel does it in one launch where Triton is installed.
+    """
+    if planes.ready is not None:
+        torch.cuda.current_stream(normalise.device).wait_event(planes.ready)
+    resize = _triton_resize()
+    if resize is None:
+        return normalise.planes(resize_planes(planes.images, side))
+    return resize(planes.images, side, normalise.mean, normalise.std)
+
+
+@functools.cache
+def _triton_resize() -> Callable[..., torch.Tensor] | None:
+    try:
+        from wsl.images.triton_resize import resize_and_normalise
+    except ImportError:  # builds for Windows come without Triton
+        return None
+    return resize_and_normalise
 
 
 def resize_planes(planes: Sequence[torch.Tensor], side: int) -> torch.Tensor:

@@ -25,8 +25,8 @@ class Normalise:
 
     def __init__(self, preprocessing: Preprocessing, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        self._mean = torch.tensor(preprocessing.mean, dtype=torch.float32).mul(255).to(self.device)
-        self._std = torch.tensor(preprocessing.std, dtype=torch.float32).mul(255).to(self.device)
+        self.mean = torch.tensor(preprocessing.mean, dtype=torch.float32).mul(255).to(self.device)
+        self.std = torch.tensor(preprocessing.std, dtype=torch.float32).mul(255).to(self.device)
 
     def __call__(self, batch: torch.Tensor | UInt8Array) -> torch.Tensor:
         """A batch of images from the host.
@@ -45,12 +45,12 @@ class Normalise:
         if self.device.type == "cuda" and pixels.device.type == "cpu":
             pixels = pixels.pin_memory()
         x = pixels.contiguous().to(self.device, non_blocking=True).to(torch.float32)
-        return x.sub_(self._mean).div_(self._std).permute(0, 3, 1, 2)  # channels-last without moving a byte
+        return x.sub_(self.mean).div_(self.std).permute(0, 3, 1, 2)  # channels-last without moving a byte
 
     def invert(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images (N, 3, H, W) as RGB in [0, 1]."""
         shape = (-1, 1, 1)
-        return images.mul(self._std.view(shape) / 255).add_(self._mean.view(shape) / 255)
+        return images.mul(self.std.view(shape) / 255).add_(self.mean.view(shape) / 255)
 
     def planes(self, batch: torch.Tensor) -> torch.Tensor:
         """A batch that is on the device already, one plane a channel.
@@ -59,4 +59,4 @@ class Normalise:
             (N, 3, H, W) float32 of values 0 to 255 to the same, normalised and in the channels-last memory format.
         """
         x = batch.permute(0, 2, 3, 1).contiguous()
-        return x.sub_(self._mean).div_(self._std).permute(0, 3, 1, 2)
+        return x.sub_(self.mean).div_(self.std).permute(0, 3, 1, 2)

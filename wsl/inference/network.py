@@ -11,7 +11,7 @@ import torch
 
 from wsl.config import Preprocessing
 from wsl.errors import UserError
-from wsl.images.cuda import decode_and_fit
+from wsl.images.cuda import Planes, decode_planes, fit_planes
 from wsl.images.geometry import Geometry
 from wsl.images.tensors import Normalise
 from wsl.inference.inputs import Input
@@ -37,7 +37,8 @@ class Output(NamedTuple):
 
     Shape:
         ``best`` (N, S) are class indices and ``probabilities`` (N, S) float64 theirs, highest first; ``chosen`` (N, J)
-        the classes localized, -1 for none, and ``confidences`` (N, J) float64 theirs.
+        the classes localized, -1 for none, and ``confidences`` (N, J) float64 theirs. ``planes`` are what the device
+        works on until the event is done.
     """
 
     best: torch.Tensor
@@ -46,6 +47,14 @@ class Output(NamedTuple):
     confidences: torch.Tensor
     groups: list[Group]
     done: torch.cuda.Event | None = None
+    planes: Planes | None = None
+
+
+class Loaded(NamedTuple):
+    """A batch whose JPEGs are decoded on the device, in order."""
+
+    inputs: Sequence[Input]
+    planes: Planes
 
 
 class Choice(NamedTuple):
@@ -86,11 +95,21 @@ class Network:
         self._run = model.for_inference(device, dtype)
         self._normalise = Normalise(preprocessing, device)
 
+    def load(self, inputs: Sequence[Input]) -> Loaded:
+        """A batch's JPEGs decoded on the device; other images wait on the host.
+
+        Raises:
+            UndecodedError: the device refuses a file.
+        """
+        encoded = [one for one in inputs if one.jpeg is not None]
+        return Loaded(inputs, decode_planes(encoded, self.device) if encoded else Planes([]))
+
     @torch.inference_mode()
-    def launch(self, inputs: Sequence[Input]) -> Output:
+    def launch(self, loaded: Loaded) -> Output:
         """Queue a batch. On CUDA nothing here waits for the device, unless every class above a score is wanted: the
         results are there when the output's event is done."""
-        images = self._images(inputs)
+        inputs = loaded.inputs
+        images = self._images(loaded)
         output = self._run(images, taps=self._refine is not None)
         probabilities = self._run.probabilities(output.scores)
         # Ties go to the first class.
@@ -111,6 +130,7 @@ class Network:
             confidences=_to_host(confidences),
             groups=groups,
             done=_recorded_event() if self.device.type == "cuda" else None,
+            planes=loaded.planes,
         )
 
     @torch.inference_mode()
@@ -118,22 +138,24 @@ class Network:
         """The maps of all classes, (N, K, h, w) float32 on the CPU, of the network's whole input."""
         if not inputs:
             return torch.empty(0)
-        output = self._run(self._images(inputs))
+        output = self._run(self._images(self.load(inputs)))
         classes = torch.arange(output.scores.shape[1], device=self.device).expand(len(inputs), -1)
         return output.maps_of(classes).float().cpu()
 
-    def _images(self, inputs: Sequence[Input]) -> torch.Tensor:
+    def _images(self, loaded: Loaded) -> torch.Tensor:
         """The batch as normalised images (N, 3, S, S) on the device."""
-        jpegs = [row for row, one in enumerate(inputs) if one.jpeg is not None]
-        if not jpegs:
-            return self._normalise(np.stack([one.pixels for one in inputs if one.pixels is not None]))
-        if len(jpegs) == len(inputs):
-            return self._normalise.planes(decode_and_fit(inputs, self.preprocessing.image_size, self.device))
+        inputs, planes = loaded
         side = self.preprocessing.image_size
-        images = torch.empty((len(inputs), 3, side, side), device=self.device, memory_format=torch.channels_last)
-        others = [row for row, one in enumerate(inputs) if one.jpeg is None]
-        images[jpegs] = self._images([inputs[row] for row in jpegs])
-        images[others] = self._images([inputs[row] for row in others])
+        pixels = [one.pixels for one in inputs if one.pixels is not None]
+        if not planes.images:
+            return self._normalise(np.stack(pixels))
+        decoded = fit_planes(planes, side, self._normalise)
+        if not pixels:
+            return decoded
+        images = torch.empty((len(inputs), 3, side, side), device=self.device)
+        images = images.contiguous(memory_format=torch.channels_last)
+        on_device = torch.tensor([one.jpeg is not None for one in inputs]).to(self.device)
+        images[on_device], images[~on_device] = decoded, self._normalise(np.stack(pixels))
         return images
 
     def _choose(self, values: torch.Tensor, order: torch.Tensor, inputs: Sequence[Input]) -> torch.Tensor:

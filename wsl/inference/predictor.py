@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import logging
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, overload
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 import torch
 
@@ -20,14 +22,15 @@ from wsl.images.cuda import UndecodedError, decodes_jpeg
 from wsl.images.decode import decode_image, read_bytes
 from wsl.images.jpeg import ordinary_jpeg
 from wsl.inference.inputs import Input, Source, Sources, as_source, expand
-from wsl.inference.network import Choice, Network, Output
-from wsl.inference.reading import MAX_SCORES, Reader
+from wsl.inference.network import Choice, Loaded, Network, Output
+from wsl.inference.reading import MAX_SCORES, Measured, Reader
 from wsl.inference.stream import batched, pipeline
 from wsl.models import Model, choose_device, choose_dtype, pack, resolve_refine, unpack
 from wsl.results import Localization
 
 log = logging.getLogger("wsl")
 
+Piece = TypeVar("Piece")
 Errors: TypeAlias = Literal["raise", "skip", "return"]
 
 
@@ -130,7 +133,7 @@ class Predictor:
         self.device = choose_device(settings["device"])
         self.dtype = choose_dtype(settings["precision"], self.device)
         # Larger batches on the CPU leave its caches, and their blocks go back to the system after each layer.
-        self.batch_size: int = settings["batch_size"] or (8 if self.device.type == "cpu" else 64)
+        self.batch_size: int = settings["batch_size"] or (128 if self.device.type == "cuda" else 8)
         self._fitting: int | None = None
         self._network = Network(
             model,
@@ -213,7 +216,7 @@ class Predictor:
             BadImageError: a file that the device was to decode is damaged.
             RunError: the predictor was made before this process was forked.
         """
-        results = self._collect(self._launch(inputs)) if inputs else []
+        results = self._describe(self._measure(self._launch(self._load(inputs)))) if inputs else []
         for found in results:
             if isinstance(found, BadImageError):
                 raise found
@@ -245,6 +248,7 @@ class Predictor:
         for batch in pipeline(
             (as_source(item, number) for number, item in enumerate(sources)),
             self._try,
+            lambda batch: batch,
             lambda batch: (batch, self._network.all_maps([one for one in batch if isinstance(one, Input)])),
             lambda result: result,
             batch_size=self.batch_size,
@@ -261,33 +265,49 @@ class Predictor:
         except BadImageError as error:
             return error
 
-    def _launch(self, batch: Sequence[Input | BadImageError]) -> list[_Launched]:
-        """Queue a batch on the device, in as many pieces as its memory asks for."""
+    def _load(self, batch: Sequence[Input | BadImageError]) -> _Batch[Loaded]:
+        """Bring a batch to the device."""
         if os.getpid() != self._process:
             raise RunError(
                 "this predictor was made before the process was forked, and neither its threads nor a GPU survive "
                 "that: make it in the new process, or send it there pickled ('spawn')"
             )
-        return [piece for some in batched(batch, self._fitting or len(batch)) for piece in self._launch_piece(some)]
-
-    def _launch_piece(self, batch: Sequence[Input | BadImageError]) -> list[_Launched]:
         inputs = [one for one in batch if isinstance(one, Input)]
-        if not inputs:
-            return [_Launched(batch, None)]
         try:
-            return [_Launched(batch, self._network.launch(inputs))]
+            return _Batch(batch, [self._network.load(inputs)] if inputs else [])
         except UndecodedError:
-            return self._launch_piece([self._decoded(one) for one in batch])
+            return self._load([self._decoded(one) for one in batch])
+
+    def _launch(self, batch: _Batch[Loaded]) -> _Batch[Output]:
+        """Queue a batch on the device, in as many pieces as its memory asks for."""
+        return _Batch(batch.images, [output for loaded in batch.pieces for output in self._launch_piece(loaded)])
+
+    def _launch_piece(self, loaded: Loaded) -> list[Output]:
+        inputs, fitting = loaded.inputs, self._fitting
+        if fitting is not None and len(inputs) > fitting:
+            pieces = [self._network.load(some) for some in batched(inputs, fitting)]
+            return [output for piece in pieces for output in self._launch_piece(piece)]
+        try:
+            return [self._network.launch(loaded)]
         except torch.OutOfMemoryError:
             if len(inputs) == 1:
                 raise RunError(
                     f"{self.device} has too little memory for one image of {self.preprocessing.image_size} px: take a "
                     "smaller image size"
                 ) from None
-        self._fitting = (len(batch) + 1) // 2
-        log.warning("a batch of %d is too large for the memory of %s: halved", len(batch), self.device)
+        self._fitting = (len(inputs) + 1) // 2
+        log.warning("a batch of %d is too large for the memory of %s: halved", len(inputs), self.device)
         torch.cuda.empty_cache()
-        return self._launch(batch)
+        return self._launch_piece(loaded)
+
+    def _measure(self, batch: _Batch[Output]) -> _Batch[Measured]:
+        inputs = iter(one for one in batch.images if isinstance(one, Input))
+        taken = ((list(itertools.islice(inputs, len(output.best))), output) for output in batch.pieces)
+        return _Batch(batch.images, [self._reader.measure(some, output) for some, output in taken])
+
+    def _describe(self, batch: _Batch[Measured]) -> list[Localization | BadImageError]:
+        found = iter([one for measured in batch.pieces for one in self._reader.describe(measured)])
+        return [image if isinstance(image, BadImageError) else next(found) for image in batch.images]
 
     def _decoded(self, image: Input | BadImageError) -> Input | BadImageError:
         """The same with pixels decoded on the host."""
@@ -298,14 +318,6 @@ class Predictor:
         except BadImageError as error:
             return error
         return dataclasses.replace(image, pixels=pixels, jpeg=None)
-
-    def _collect(self, launched: Sequence[_Launched]) -> list[Localization | BadImageError]:
-        results: list[Localization | BadImageError] = []
-        for batch, queued in launched:
-            inputs = [image for image in batch if isinstance(image, Input)]
-            found = iter([] if queued is None else self._reader.read(inputs, queued))
-            results += [image if isinstance(image, BadImageError) else next(found) for image in batch]
-        return results
 
     def _check(self, names: Sequence[str]) -> Sequence[str]:
         for name in names:
@@ -319,11 +331,12 @@ class Predictor:
         return names
 
 
-class _Launched(NamedTuple):
-    """A batch, and what is under way for those of its images that could be read."""
+@dataclass(frozen=True, slots=True)
+class _Batch(Generic[Piece]):
+    """A batch on its way, and what there is so far of those of its images that could be read."""
 
-    batch: Sequence[Input | BadImageError]
-    queued: Output | None
+    images: Sequence[Input | BadImageError]
+    pieces: list[Piece]
 
 
 class Stream(Iterator[Any]):
@@ -355,13 +368,14 @@ class Stream(Iterator[Any]):
         for batch in pipeline(
             items,
             predictor._try,
+            predictor._load,
             predictor._launch,
-            predictor._collect,
+            predictor._measure,
             batch_size=predictor.batch_size,
             device=predictor.device,
             workers=workers,
         ):
-            yield from batch
+            yield from predictor._describe(batch)
 
 
 def _resized(preprocessing: Preprocessing, image_size: int | None) -> Preprocessing:

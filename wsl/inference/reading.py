@@ -27,13 +27,32 @@ class Reader:
 
     def read(self, inputs: Sequence[Input], output: Output) -> list[Localization]:
         """The localizations of a batch, in its order."""
+        return self.describe(self.measure(inputs, output))
+
+    def measure(self, inputs: Sequence[Input], output: Output) -> Measured:
+        """Wait for a batch and measure its maps. Nearly all of it lets other threads run."""
         if output.done is not None:
             output.done.synchronize()
+        kept = [_distinct(classes) for classes in output.chosen.tolist()]
+        groups = [self._measure(inputs, group, kept) for group in output.groups]
+        return Measured(inputs, output._replace(planes=None), kept, groups)
+
+    def describe(self, measured: Measured) -> list[Localization]:
+        """The localizations of a measured batch."""
+        inputs, output, kept, groups = measured
         parts = [_Part.empty()] * len(inputs)
         chosen, confidences = output.chosen.tolist(), output.confidences.tolist()
-        for group in output.groups:
-            for row, part in zip(group.rows, self._parts(inputs, group, chosen, confidences), strict=True):
-                parts[row] = part
+        for group in groups:
+            found = iter(zip(group.points, group.maps, group.boxes, strict=True))
+            for row in group.rows:
+                some = [next(found) for _ in kept[row]]
+                labels = [self._classes[chosen[row][column]] for column in kept[row]]
+                scores = [confidences[row][column] for column in kept[row]]
+                parts[row] = _Part(
+                    boxes=_boxes(labels, [boxes for _, _, boxes in some], scores),
+                    points={label: point for label, (point, _, _) in zip(labels, some, strict=True)},
+                    maps={label: one for label, (_, one, _) in zip(labels, some, strict=True)},
+                )
         names, best = self._classes, output.best.tolist()
         return [
             Localization(
@@ -49,36 +68,38 @@ class Reader:
             for image, part, numbers, scores in zip(inputs, parts, best, output.probabilities.tolist(), strict=True)
         ]
 
-    def _parts(
-        self, inputs: Sequence[Input], group: Group, chosen: list[list[int]], confidences: list[list[float]]
-    ) -> list[_Part]:
-        """What the maps of a group say, image by image. Two compiled calls do the work of all maps."""
-        kept = [_distinct(chosen[row]) for row in group.rows]
-        flat = [(place, column) for place, columns in enumerate(kept) for column in columns]
+    def _measure(self, inputs: Sequence[Input], group: Group, kept: list[list[int]]) -> _MeasuredGroup:
+        """Points and boxes of all maps of a group, in two compiled calls."""
+        flat = [(place, column) for place, row in enumerate(group.rows) for column in kept[row]]
         where = tuple(np.array(flat, np.intp).reshape(-1, 2).T)
         sizes = [inputs[group.rows[place]].geometry.original for place, _ in flat]
         raw = group.raw.numpy()[where]  # a copy: the batch's own memory can go
         maps = raw if group.maps is None else group.maps.numpy()[where]
         # A refined map is about extent: its maximum moves to wherever most looks alike.
-        points = iter(zip(peaks(raw, sizes), maps, self._extract(maps, sizes), strict=True))
-        parts = []
-        for row, columns in zip(group.rows, kept, strict=True):
-            labels = [self._classes[chosen[row][column]] for column in columns]
-            found = [next(points) for _ in columns]
-            scores = [confidences[row][column] for column in columns]
-            parts.append(
-                _Part(
-                    boxes=_boxes(labels, [boxes for _, _, boxes in found], scores),
-                    points={label: point for label, (point, _, _) in zip(labels, found, strict=True)},
-                    maps={label: one for label, (_, one, _) in zip(labels, found, strict=True)},
-                )
-            )
-        return parts
+        return _MeasuredGroup(group.rows, peaks(raw, sizes), maps, self._extract(maps, sizes))
 
     def _extract(self, maps: FloatArray, sizes: Sequence[tuple[int, int]]) -> list[ExtractedBoxes]:
         if self._boxes is None:
             return [ExtractedBoxes(np.empty((0, 4), np.float32), np.empty(0, np.float32))] * len(maps)
         return _extract(maps, sizes, self._boxes)
+
+
+class _MeasuredGroup(NamedTuple):
+    """Points, maps and boxes of the chosen classes of a group's images, one behind another."""
+
+    rows: list[int]
+    points: list[tuple[float, float]]
+    maps: FloatArray
+    boxes: list[ExtractedBoxes]
+
+
+class Measured(NamedTuple):
+    """A batch with its maps measured, and the places of the classes that are kept of each image's choice."""
+
+    inputs: Sequence[Input]
+    output: Output
+    kept: list[list[int]]
+    groups: list[_MeasuredGroup]
 
 
 class _Part(NamedTuple):

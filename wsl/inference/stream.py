@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import threadpoolctl
@@ -17,6 +16,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 U = TypeVar("U")
 V = TypeVar("V")
+W = TypeVar("W")
 
 # Images that a thread reads at a time where a GPU decodes them.
 _CHUNK = 32
@@ -61,37 +61,52 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def pipeline(
     items: Iterable[S],
     prepare: Callable[[S], T],
-    run: Callable[[list[T]], U],
-    finish: Callable[[U], V],
+    load: Callable[[list[T]], U],
+    run: Callable[[U], V],
+    finish: Callable[[V], W],
     *,
     batch_size: int,
     device: torch.device,
     workers: int | None = None,
-) -> Iterator[V]:
+) -> Iterator[W]:
     """Batches of prepared items through a network: reading, computing and what follows overlap, in order.
 
-    `workers` threads `prepare` items, by default one a core; with 0 everything is done in the caller's thread. On the
-    CPU each core runs batches of its own, `run` and `finish` together: threads that share a batch would wait for each
-    other, and for the reading that takes a core away. On a GPU two threads `run`, each on a queue of its own, so that
-    the device has a batch to go on with, and `finish` waits for the results in others.
+    `workers` threads `prepare` items, by default one a core; with 0 everything is done in the caller's thread. `load`
+    brings a batch to the device, `run` computes there, `finish` waits for the results.
     """
     cores = torch.get_num_threads()
     workers = cores if workers is None else workers
+    if device.type == "cuda":
+        yield from _on_gpu(items, prepare, load, run, finish, batch_size, workers)
+        return
+    # On the CPU each core runs batches of its own: threads that share a batch would wait for each other, and for the
+    # reading that takes a core away.
     on_cpu = device.type == "cpu"
-    runners = (cores if on_cpu else 2) if workers else 0
-    with ExitStack() as pools:
-        networks = pools.enter_context(_threads(runners, one_core_each=on_cpu))
-        if device.type != "cuda":
-            readers = pools.enter_context(_threads(workers))
-            batches = batched(ordered(readers, prepare, items, runners * batch_size + workers), batch_size)
-            yield from ordered(networks, lambda batch: finish(run(batch)), batches, runners)
-            return
-        # Images take microseconds here, so threads pass on many at a time, and few of them want the interpreter.
-        readers, finishers = (pools.enter_context(_threads(min(workers, count))) for count in (4, 2))
-        chunks = ordered(readers, lambda some: [prepare(one) for one in some], batched(items, _CHUNK), 4 * runners + 4)
+    runners = (cores if on_cpu else 1) if workers else 0
+    with _threads(workers) as readers, _threads(runners, one_core_each=on_cpu) as networks:
+        batches = batched(ordered(readers, prepare, items, runners * batch_size + workers), batch_size)
+        yield from ordered(networks, lambda batch: finish(run(load(batch))), batches, runners)
+
+
+def _on_gpu(
+    items: Iterable[S],
+    prepare: Callable[[S], T],
+    load: Callable[[list[T]], U],
+    run: Callable[[U], V],
+    finish: Callable[[V], W],
+    batch_size: int,
+    workers: int,
+) -> Iterator[W]:
+    """The network is launched in the caller's thread, and few others want the interpreter beside it.
+
+    A batch is hundreds of calls that each let go of the interpreter's lock. Among busy threads each call then waits to
+    get it back, which took five times as long as the work.
+    """
+    with _threads(min(workers, 2)) as readers, _threads(min(workers, 2)) as loaders, _threads(workers and 1) as last:
+        chunks = ordered(readers, lambda some: [prepare(one) for one in some], batched(items, _CHUNK), 8)
         batches = batched(itertools.chain.from_iterable(chunks), batch_size)
-        running = ordered(networks, _on_own_queue(run, device), batches, runners)
-        yield from ordered(finishers, finish, running, 2)
+        launched = map(run, ordered(loaders, load, batches, 2))
+        yield from ordered(last, finish, launched, 2)
 
 
 def _threads(count: int, *, one_core_each: bool = False) -> AbstractContextManager[Executor | None]:
@@ -106,17 +121,3 @@ def _use_one_core() -> None:
     # thread's; torch overwrites it when a thread first asks, so it has to ask before.
     torch.get_num_threads()
     threadpoolctl.threadpool_limits(1, user_api="openmp")
-
-
-def _on_own_queue(work: Callable[[S], T], device: torch.device) -> Callable[[S], T]:
-    """`work`, with what it launches queued on a CUDA stream of the thread that calls it."""
-    own, first = threading.local(), torch.cuda.current_stream(device)
-
-    def on_own_stream(item: S) -> T:
-        if not hasattr(own, "stream"):
-            own.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-            own.stream.wait_stream(first)  # where the weights were put
-        with torch.cuda.stream(own.stream):
-            return work(item)
-
-    return on_own_stream

@@ -89,6 +89,7 @@ class FeatureCache:
         batches = pipeline(
             (sample.path for sample in samples.samples),
             self._read,
+            lambda images: images,
             partial(self._forward, mirrored),
             lambda features: features,
             batch_size=_BATCH,
