@@ -76,8 +76,8 @@ def expand(sources: Any) -> Iterator[ImageLike | Source]:
     if isinstance(given, (str, os.PathLike)):
         # Looked for now, so that a wrong name is an error before anything runs.
         return iter(find_images([os.fspath(given)]))
-    # One image, though it could be iterated, too; a Pillow image and an open file have a mode.
-    single = isinstance(given, (bytes, bytearray, memoryview, Source)) or hasattr(given, "mode")
+    # One image, though it could be iterated, too.
+    single = isinstance(given, (bytes, bytearray, memoryview, Source)) or hasattr(given, "read")
     if single or getattr(given, "ndim", 4) == 3 or not isinstance(given, Iterable):
         return iter([given])
     return _expand(given)
