@@ -1,6 +1,7 @@
 """An image is found to hold the same, whatever it is given as: a path, bytes, a file, an array, Pillow's, a tensor."""
 
 import io
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,33 @@ def test_a_source_names_an_image_and_renames_a_file(predictor, photos, file):
 def test_a_list_numbers_the_images_that_have_no_name(predictor, photos, file):
     found = predictor([photos[0], file, Source(photos[1], "second"), photos[2]])
     assert [one.id for one in found] == ["0", "photo", "second", "3"]
+
+
+def test_a_localization_shows_the_image_that_was_given(predictor, photos, file):
+    expected = predictor(file).overlay()
+    for kind in ("bytes", "file in memory", "array", "Pillow", "float tensor"):
+        assert np.array_equal(predictor(KINDS[kind](file, photos[0])).overlay(), expected), kind
+
+
+def test_open_files_may_be_closed_once_the_next_image_is_asked_for(predictor, photos, file, assert_same):
+    def opened():
+        for _ in range(20):
+            with file.open("rb") as image:
+                yield image
+
+    stream = predictor.stream(opened())
+    for found in stream:
+        assert_same(found, predictor(file), tolerance=1e-5)
+    assert stream.skipped == 0
+
+
+def test_what_was_made_of_an_open_file_can_be_sent_elsewhere(predictor, file, assert_same):
+    with file.open("rb") as opened:
+        prepared = predictor.prepare(opened)
+    sent = pickle.loads(pickle.dumps(prepared))  # noqa: S301 - our own bytes
+    (found,) = predictor.predict([sent])
+    assert_same(found, predictor(file))
+    assert np.array_equal(pickle.loads(pickle.dumps(found)).overlay(), predictor(file).overlay())  # noqa: S301 - as above
 
 
 @pytest.mark.parametrize("given", ["folder", "glob", "file", "list", "array", "bytes", "Source", "generator", "tuple"])

@@ -54,13 +54,27 @@ class Input:
 def as_source(item: ImageLike | Source, number: int) -> Source:
     """An item of a stream as a `Source`; an image without file and id gets its number as id.
 
+    An open file is read here: whoever gave it may close it before a thread comes to decode it, it cannot be sent to
+    another process, and its image is read a second time when it is shown.
+
     >>> as_source(b"...", 7).id
     '7'
     """
     source = item if isinstance(item, Source) else Source(item)
+    if hasattr(source.image, "read"):
+        source = source._replace(image=_contents(source.image))
     if source.id or isinstance(source.image, (str, os.PathLike)):
         return source
     return source._replace(id=str(number))
+
+
+def _contents(file: Any) -> Any:
+    """The bytes of an open file, or the file itself where it has none to give: `to_rgb` says why."""
+    try:
+        data = file.read()
+    except (OSError, ValueError):
+        return file
+    return data if isinstance(data, bytes) else file
 
 
 def expand(sources: Any) -> Iterator[ImageLike | Source]:
