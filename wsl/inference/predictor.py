@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, overload
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args, overload
 
 import torch
 
@@ -221,8 +221,6 @@ class Predictor:
         Raises:
             UserError: no image is there.
         """
-        if errors not in ("raise", "skip", "return"):
-            raise UserError(f"errors is {errors!r}, expected raise, skip or return")
         return Stream(self, expand(sources), errors, workers)
 
     def class_maps(
@@ -324,6 +322,8 @@ class Stream(Iterator[Any]):
     """The localizations of a stream of images, in order; ``skipped`` counts those that could not be read."""
 
     def __init__(self, predictor: Predictor, sources: Iterable[Any], errors: Errors, workers: int | None) -> None:
+        if errors not in get_args(Errors):
+            raise UserError(f"errors is {errors!r}, expected raise, skip or return")
         self.skipped = 0
         self._predictor, self._errors = predictor, errors
         self._found = self._run(sources, workers)
