@@ -1,10 +1,13 @@
 """The nouns refuse what would be silently wrong later."""
 
+import json
+
 import numpy as np
 import pytest
 
 from wsl.boxes import Boxes
 from wsl.errors import UserError
+from wsl.results import Localization
 from wsl.samples import Sample, SampleSet
 
 
@@ -42,3 +45,22 @@ def test_a_sample_of_an_unknown_class_is_refused():
         SampleSet(classes=["dog"], samples=[Sample(path="a.jpg", labels=["dgo"])])
     with pytest.raises(UserError, match="twice"):
         SampleSet(classes=["dog", "dog"], samples=[])
+
+
+def test_an_id_that_is_not_the_files_stem_survives_json():
+    named = Localization(path="frames/7.jpg", id="camera 2/7", size=(4, 2), scores={"dog": 0.5}, boxes=Boxes.empty())
+    assert named.to_json()["id"] == "camera 2/7"
+    assert Localization.from_json(json.loads(json.dumps(named.to_json()))).id == "camera 2/7"
+
+
+@pytest.mark.parametrize("id", ["frame.0001", "a/b", "0", "a b"])
+def test_the_id_of_an_image_without_a_file_survives_json(id):
+    found = Localization(path=id, id=id, size=(4, 2), scores={}, boxes=Boxes.empty())
+    again = Localization.from_json(found.to_json())
+    assert (again.id, again.path) == (id, found.path)
+
+
+def test_records_of_named_files_hold_no_id_and_read_as_before():
+    found = Localization(path="photos/a.b.jpg", size=(4, 2), scores={}, boxes=Boxes.empty())
+    assert "id" not in found.to_json()
+    assert Localization.from_json(found.to_json()).id == "a.b"

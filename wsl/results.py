@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from wsl.boxes import Boxes, FloatArray
 from wsl.errors import UserError
@@ -56,7 +57,7 @@ class StoredMaps:
         return cls(file=str(record["file"]), labels=labels, offset=offset, shape=shape)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Localization:
     """What a model found in one image.
 
@@ -90,23 +91,76 @@ class Localization:
         if self.image is None:
             object.__setattr__(self, "image", self.path)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for one line of ``localizations.jsonl``; maps stay in their own file."""
+    def heatmap(self, label: str | None = None) -> FloatArray:
+        """The map of a localized class as it is thresholded: resized to the image and normalised to [0, 1].
+
+        Without `label` it is that of the localized class of highest probability.
+
+        Shape:
+            (H, W) float32 for an image of ``size`` (W, H).
+
+        Raises:
+            UserError: the class was not localized, or the localization has no maps.
+
+        >>> found = Localization(path="a.jpg", size=(4, 1), scores={}, boxes=Boxes.empty(), maps={"dog": [[2, 6]]})
+        >>> found.heatmap("dog").tolist()
+        [[0.0, 0.25, 0.75, 1.0]]
+        """
+        from wsl.draw.localizations import localization_heatmap
+
+        return localization_heatmap(self, label)
+
+    def overlay(
+        self, label: str | None = None, *, image: Any = None, opacity: float = 0.5, boxes: bool = True
+    ) -> npt.NDArray[np.uint8]:
+        """The heatmap of a localized class and its boxes over the image, which is read again from ``image``.
+
+        Without `label` the heatmap is that of the localized class of highest probability, and the boxes are those of
+        all classes. `image` takes the place of the localization's own, and may be a resized copy.
+
+        Shape:
+            (H, W, 3) uint8 RGB, the size of the image.
+
+        Raises:
+            BadImageError: the image cannot be read again.
+            UserError: the class was not localized, the localization has no maps, or the image is another.
+        """
+        from wsl.draw.localizations import localization_overlay
+
+        return localization_overlay(self, label, image=image, opacity=opacity, boxes=boxes)
+
+    def __repr__(self) -> str:
+        best = sorted(self.scores.items(), key=lambda item: -item[1])[:3]
+        scores = [*(f"{name!r}: {score:.2f}" for name, score in best), *["..."][: len(self.scores) > 3]]
+        count = len(self.boxes)
+        return (
+            f"Localization(id={self.id!r}, size={self.size}, scores={{{', '.join(scores)}}}, "
+            f"{count} {'box' if count == 1 else 'boxes'})"
+        )
+
+    def _repr_html_(self) -> str:
+        from wsl.draw.notebook import localization_html
+
+        return localization_html(self)
+
+    def to_json(self, *, scores: bool = True) -> dict[str, Any]:
+        """Plain values for one line of ``localizations.jsonl``, without the `scores` where they are not wanted.
+
+        Maps stay in their own file.
+        """
         boxes = self.boxes
         record: dict[str, Any] = {
             "image": self.path.as_posix(),
             "size": list(self.size),
-            "scores": {name: float(f"{score:.9g}") for name, score in self.scores.items()},
+            "scores": {name: float(f"{score:.9g}") for name, score in self.scores.items()} if scores else {},
             "boxes": [
-                {
-                    "label": boxes.labels[i],
-                    "score": float(f"{boxes.scores[i]:.9g}"),
-                    "xyxy": [round(float(edge), 2) for edge in boxes.xyxy[i]],
-                }
-                for i in range(len(boxes))
+                {"label": label, "score": float(f"{score:.9g}"), "xyxy": [round(edge, 2) for edge in xyxy]}
+                for label, score, xyxy in zip(boxes.labels, boxes.scores.tolist(), boxes.xyxy.tolist(), strict=True)
             ],
             "points": {name: [round(float(x), 2), round(float(y), 2)] for name, (x, y) in self.points.items()},
         }
+        if self.id != self.path.stem:
+            record["id"] = self.id
         if self.stored is not None:
             record["maps"] = self.stored.to_json()
         return record
@@ -125,6 +179,7 @@ class Localization:
                 raise ValueError(f"size {record['size']}")
             return cls(
                 path=Path(str(record["image"])),
+                id=str(record.get("id", "")),
                 size=(width, height),
                 scores={str(name): _finite(score) for name, score in record["scores"].items()},
                 boxes=Boxes(

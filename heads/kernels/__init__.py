@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.forward_ad import unpack_dual
+from torch.autograd import forward_ad
 
 from heads.kernels.cpu_draw import Draw
 from heads.kernels.cpu_rows import LSE, PowerMean, SoftPool
@@ -70,10 +70,15 @@ def is_transformed(*inputs: Any) -> bool:
         # There is no public form of these two; torch.autograd.Function asks the second.
         or torch._C._get_tracing_state() is not None
         or torch._C._are_functorch_transforms_active()
-        or any(
-            type(each) not in (Tensor, torch.nn.Parameter) or unpack_dual(each).tangent is not None  # type: ignore[no-untyped-call]
-            for each in inputs
-            if isinstance(each, Tensor)
+        or any(type(each) not in (Tensor, torch.nn.Parameter) for each in inputs if isinstance(each, Tensor))
+        # Asking each tensor for its tangent takes as long as a kernel; this says whether there can be any.
+        or (
+            forward_ad._current_level >= 0
+            and any(
+                forward_ad.unpack_dual(each).tangent is not None  # type: ignore[no-untyped-call]
+                for each in inputs
+                if isinstance(each, Tensor)
+            )
         )
     )
 

@@ -144,3 +144,10 @@ def test_class_colours_are_bright_and_their_text_reads(label: str) -> None:
     assert max(color) - min(color) > 100
     luma = [sum(w * c for w, c in zip((0.299, 0.587, 0.114), rgb, strict=True)) for rgb in (color, contrasting(color))]
     assert abs(luma[0] - luma[1]) > 100
+
+
+@pytest.mark.parametrize("size", [(10, 10), (48, 32), (20, 400)])
+def test_on_a_very_small_image_boxes_are_not_hidden_by_their_names(size):
+    photo = np.full((size[1], size[0], 3), 128, np.uint8)
+    boxes = Boxes(xyxy=[[0, 0, size[0], size[1]]], labels=["a long name"])
+    assert np.array_equal(draw_boxes(photo, boxes), draw_boxes(photo, boxes, labels=False))

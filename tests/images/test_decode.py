@@ -227,12 +227,12 @@ def test_missing_files_and_folders(tmp_path):
 
 
 def test_no_permission(tmp_path, monkeypatch):
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, flags: int) -> int:
         raise PermissionError(13, "Permission denied", str(path))
 
     file = tmp_path / "secret.jpg"
     file.write_bytes(jpeg_bytes(photograph()))
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # a mode of 0 does not keep root out
+    monkeypatch.setattr(os, "open", refuse)  # a mode of 0 does not keep root out
     with pytest.raises(BadImageError, match=r"secret\.jpg: cannot be read \(Permission denied\)"):
         read_image(file)
 

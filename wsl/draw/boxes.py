@@ -15,6 +15,9 @@ from wsl.draw.text import BLACK, WHITE, Color, Font, contrasting, load_font, sho
 
 Rectangle = tuple[int, int, int, int]
 
+# On a picture of few pixels a label hides what it names: it is left out where it would take more than this part of it.
+_LARGEST_LABEL = 0.2
+
 
 def class_color(label: str) -> Color:
     """The colour of a class: bright, and the same in every run, on every machine and beside any other classes.
@@ -38,6 +41,8 @@ def draw_boxes(
     scores: bool = True,
 ) -> UInt8Array:
     """Draw boxes with their names and scores; lines and letters grow with the image.
+
+    Labels that would hide much of a very small image are left out.
 
     Solid boxes are meant for predictions: the class's own colour, name and score above. Dashed ones are meant for
     annotations: black and white, name below, difficult ones said to be so; no colour vision is needed to tell the
@@ -129,8 +134,9 @@ def _draw(image: UInt8Array, layers: list[_Layer]) -> UInt8Array:
     taken: list[Rectangle] = []
     for layer in reversed(layers):  # the uppermost layer has the first choice of places
         for i, pixels in layer.visible(style.size) if layer.labels else []:
-            if layer.boxes.labels[i]:
-                taken.append(_label(canvas, style, layer, i, pixels, taken))
+            plate = _label(canvas, style, layer, i, pixels, taken) if layer.boxes.labels[i] else None
+            if plate is not None:
+                taken.append(plate)
     return np.array(picture)
 
 
@@ -162,14 +168,17 @@ def _outline(canvas: ImageDraw.ImageDraw, box: Rectangle, line: int, color: Colo
 
 def _label(
     canvas: ImageDraw.ImageDraw, style: _Style, layer: _Layer, index: int, box: Rectangle, taken: list[Rectangle]
-) -> Rectangle:
-    """Write name and score on a filled plate beside the box; returns the plate."""
+) -> Rectangle | None:
+    """Write name and score on a filled plate beside the box; returns the plate, or None where it would be too large."""
     font, pad, color = style.font, max(2, style.line), layer.color_of(index)
     suffix = layer.suffix(index)
     # A name may be as long as its box, and always half as long as the picture; scores are never cut.
     room = min(style.size[0], max(box[2] - box[0] + 1, style.size[0] // 2)) - 2 * pad
     text = shorten(layer.boxes.labels[index], font, room - font.getlength(suffix)) + suffix
     extent = round(font.getlength(text)) + 2 * pad, sum(font.getmetrics()) + pad
+    (width, height), (whole_width, whole_height) = extent, style.size
+    if width > whole_width or width * height > _LARGEST_LABEL * whole_width * whole_height:
+        return None
     plate = _place(extent, box, style.size, layer.dashed, taken)
     canvas.rectangle(plate, fill=color, outline=BLACK if layer.dashed else None)
     canvas.text((plate[0] + pad, plate[1] + pad // 2), text, font=font, fill=contrasting(color))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from wsl.formats.map_shards import MapShelf
 from wsl.results import Localization
 
 FILE_NAME = "localizations.jsonl"
+_BUFFER = 1 << 20
 
 
 class LocalizationWriter:
@@ -37,21 +38,27 @@ class LocalizationWriter:
         self.path = folder / FILE_NAME
         self.partial = folder / f"{FILE_NAME}.partial"
         self._file: TextIO | None = None
+        self._written = 0.0
+        self._templates = _Templates(ensure_ascii=False)
 
     def __enter__(self) -> LocalizationWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Line buffered: what was found before a crash is on the disk.
-        self._file = self.partial.open("w", encoding="utf-8", newline="\n", buffering=1)
+        self._file = self.partial.open("w", encoding="utf-8", newline="\n", buffering=_BUFFER)
+        self._written = time.monotonic()
         return self
 
     def write(self, found: Localization) -> None:
         """Append one line."""
         if self._file is None:
             raise RuntimeError("the writer is not open: use it in a with statement")
-        text = _line(found, ensure_ascii=False)
+        text = _line(found, self._templates)
         if not _is_unicode(text):  # a file name that is not UTF-8 comes back as it was from JSON's escapes
-            text = _line(found, ensure_ascii=True)
+            text = _line(found, _Templates(ensure_ascii=True))
         self._file.write(text + "\n")
+        # What was found a second before a crash is on the disk. A call for each line would let other threads cut in.
+        if time.monotonic() - self._written > 1:
+            self._file.flush()
+            self._written = time.monotonic()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -88,25 +95,38 @@ def find_localizations(path: Path) -> Path:
     )
 
 
-def _line(found: Localization, *, ensure_ascii: bool) -> str:
-    """The JSON of `Localization.to_json`, with the scores formatted once, which takes most of the time otherwise.
+def _line(found: Localization, templates: _Templates) -> str:
+    """The JSON of `Localization.to_json`, with all scores formatted at once, which takes most of the time otherwise.
+
+    Raises:
+        RunError: a score is not finite.
 
     >>> from wsl.boxes import Boxes
-    >>> found = Localization(path="a.jpg", size=(4, 2), scores={"dog": 1 / 3}, boxes=Boxes.empty())
-    >>> json.loads(_line(found, ensure_ascii=False)) == found.to_json()
+    >>> found = Localization(path="a.jpg", size=(4, 2), scores={"100 %": 1 / 3}, boxes=Boxes.empty())
+    >>> json.loads(_line(found, _Templates(ensure_ascii=False))) == found.to_json()
     True
     """
-    if not math.isfinite(sum(found.scores.values())):
+    values = tuple(found.scores.values())
+    if not math.isfinite(sum(values)):
         raise RunError(f"{found.path}: a score is not finite: look at the model's weights, try --precision fp32")
-    scores = [f"{_quoted(name, ensure_ascii)}: {score:.9g}" for name, score in found.scores.items()]
-    rest = json.dumps(dataclasses.replace(found, scores={}).to_json(), ensure_ascii=ensure_ascii, allow_nan=False)
+    scores = ", ".join(map(templates.__getitem__, found.scores)) % values
+    record = json.dumps(found.to_json(scores=False), ensure_ascii=templates.ensure_ascii, allow_nan=False)
     # A quote inside a string has a backslash before it, so this is the key.
-    return rest.replace('"scores": {}', f'"scores": {{{", ".join(scores)}}}', 1)
+    before, _, after = record.partition('"scores": {}')
+    return f'{before}"scores": {{{scores}}}{after}'
 
 
-@functools.lru_cache(maxsize=65536)
-def _quoted(name: str, ensure_ascii: bool) -> str:
-    return json.dumps(name, ensure_ascii=ensure_ascii)
+class _Templates(dict[str, str]):
+    """What a class's score is formatted with: its name in quotes and nine digits."""
+
+    def __init__(self, ensure_ascii: bool) -> None:
+        super().__init__()
+        self.ensure_ascii = ensure_ascii
+
+    def __missing__(self, name: str) -> str:
+        quoted = json.dumps(name, ensure_ascii=self.ensure_ascii)
+        self[name] = template = quoted.replace("%", "%%") + ": %.9g"
+        return template
 
 
 def read_localizations(path: Path, *, maps: bool = True) -> Iterator[Localization]:

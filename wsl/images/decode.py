@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -124,19 +125,43 @@ def read_bytes(path: Path) -> bytes:
         BadImageError: there is no such file, or it cannot be read.
     """
     try:
-        if not path.is_file():  # a pipe or a device could be read for ever
-            kind = "a folder" if path.is_dir() else "not a regular file" if path.exists() else None
-            found = f"is {kind}, expected an image file" if kind else "no such file"
-            raise BadImageError(f"{path}: {found}")
-        data = path.read_bytes()
+        # Four calls into the system instead of nine: between any two, another thread may take the interpreter. A pipe
+        # or a device, which could be read for ever, is opened without waiting, and refused.
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+        try:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                raise BadImageError(f"{path}: is {_kind(path)}, expected an image file")
+            data = _read_whole(file, status.st_size)
+        finally:
+            os.close(file)
     except BadImageError:
         raise
+    except FileNotFoundError:
+        raise BadImageError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
+        if path.is_dir():  # which Windows does not open
+            raise BadImageError(f"{path}: is a folder, expected an image file") from None
         reason = getattr(error, "strerror", None) or str(error)
         raise BadImageError(f"{path}: cannot be read ({reason})") from error
     if not data:
         raise BadImageError(f"{path}: the file is empty (0 bytes), expected an image")
     return data
+
+
+def _read_whole(file: int, size: int) -> bytes:
+    """The bytes of an open file, of `size` bytes unless it grows."""
+    data = os.read(file, size + 1)
+    if len(data) == size:
+        return data
+    pieces = [data]
+    while piece := os.read(file, 1 << 20):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _kind(path: Path) -> str:
+    return "a folder" if path.is_dir() else "not a regular file"
 
 
 def _decode(data: bytes, max_pixels: int) -> UInt8Array:

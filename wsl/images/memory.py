@@ -48,8 +48,8 @@ def to_rgb(image: ImageLike, max_pixels: int = MAX_PIXELS, name: str = "image") 
     if hasattr(image, "read"):
         return decode_image(_read_open(image, name), max_pixels, name)
     raise BadImageError(
-        f"{name}: a {type(image).__name__}, expected a path, the bytes of an image file, an (H, W, 3) uint8 array, a "
-        "Pillow image or a (3, H, W) tensor"
+        f"{name}: an object of type {type(image).__name__}, expected a path, the bytes of an image file, an (H, W, 3) "
+        "uint8 array, a Pillow image or a (3, H, W) tensor"
     )
 
 
@@ -61,6 +61,8 @@ def _from_array(image: np.ndarray[Any, Any], name: str) -> UInt8Array:
         advice = ": for channels first give a tensor, or image.transpose(1, 2, 0)"
     elif image.ndim == 3 and image.shape[2] == 4:
         advice = ": drop the alpha channel with image[..., :3]"
+    elif image.ndim == 3 and image.shape[2] == 1:
+        advice = ": repeat a grey image with image.repeat(3, axis=2)"
     elif image.ndim == 2:
         advice = ": repeat a grey image with numpy.stack([image] * 3, axis=-1)"
     elif image.dtype.kind == "f":
@@ -107,6 +109,8 @@ def _from_tensor(image: torch.Tensor, name: str) -> UInt8Array:
 def _read_open(file: Any, name: str) -> bytes:
     try:
         data = file.read()
+    except UnicodeDecodeError:
+        data = None
     except (OSError, ValueError) as error:  # a closed file is a ValueError
         raise BadImageError(f"{name}: the open file cannot be read ({error})") from error
     if not isinstance(data, bytes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import cv2
@@ -47,6 +48,7 @@ def fit(image: UInt8Array, preprocessing: Preprocessing) -> tuple[UInt8Array, Ge
     return canvas, geometry
 
 
+@functools.lru_cache(maxsize=1024)
 def place(size: tuple[int, int], preprocessing: Preprocessing) -> Geometry:
     """Where an image of that (width, height) lies on the network's square input.
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.images import Geometry, ImageLike, find_images
+from wsl.images.sources import is_image_name
 
 
 class Source(NamedTuple):
@@ -54,13 +55,27 @@ class Input:
 def as_source(item: ImageLike | Source, number: int) -> Source:
     """An item of a stream as a `Source`; an image without file and id gets its number as id.
 
+    An open file is read here: whoever gave it may close it before a thread comes to decode it, it cannot be sent to
+    another process, and its image is read a second time when it is shown.
+
     >>> as_source(b"...", 7).id
     '7'
     """
     source = item if isinstance(item, Source) else Source(item)
+    if hasattr(source.image, "read"):
+        source = source._replace(image=_contents(source.image))
     if source.id or isinstance(source.image, (str, os.PathLike)):
         return source
     return source._replace(id=str(number))
+
+
+def _contents(file: Any) -> Any:
+    """The bytes of an open file, or the file itself where it has none to give: `to_rgb` says why."""
+    try:
+        data = file.read()
+    except (OSError, ValueError):
+        return file
+    return data if isinstance(data, bytes) else file
 
 
 def expand(sources: Any) -> Iterator[ImageLike | Source]:
@@ -76,8 +91,8 @@ def expand(sources: Any) -> Iterator[ImageLike | Source]:
     if isinstance(given, (str, os.PathLike)):
         # Looked for now, so that a wrong name is an error before anything runs.
         return iter(find_images([os.fspath(given)]))
-    # One image, though it could be iterated, too; a Pillow image and an open file have a mode.
-    single = isinstance(given, (bytes, bytearray, memoryview, Source)) or hasattr(given, "mode")
+    # One image, though it could be iterated, too.
+    single = isinstance(given, (bytes, bytearray, memoryview, Source)) or hasattr(given, "read")
     if single or getattr(given, "ndim", 4) == 3 or not isinstance(given, Iterable):
         return iter([given])
     return _expand(given)
@@ -87,7 +102,9 @@ def _expand(sources: Iterable[Any]) -> Iterator[Any]:
     for source in sources:
         if isinstance(source, (str, os.PathLike)):
             name = os.fspath(source)
-            if os.path.isdir(name) or (glob.has_magic(name) and not os.path.isfile(name)):  # noqa: PTH112, PTH113
+            # A name that looks like an image's is not asked what it is, which would take as long as opening it.
+            folder = not is_image_name(name) and os.path.isdir(name)  # noqa: PTH112
+            if folder or (glob.has_magic(name) and not os.path.isfile(name)):  # noqa: PTH113
                 yield from find_images([name])
                 continue
         yield source

@@ -10,7 +10,7 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args, overload
 
 import torch
 
@@ -204,7 +204,7 @@ class Predictor:
             data = image if isinstance(image, bytes) else read_bytes(path)
             header = ordinary_jpeg(data)
             if header is not None and header.width * header.height <= self.max_pixels:
-                geometry = place(header, self.preprocessing)
+                geometry = place(tuple(header), self.preprocessing)
                 return Input(path=path, id=id, image=image, geometry=geometry, jpeg=data, classes=wanted)
         pixels, geometry = fit(to_rgb(image, self.max_pixels, id or "image"), self.preprocessing)
         return Input(path=path, id=id, image=image, geometry=geometry, pixels=pixels, classes=wanted)
@@ -232,8 +232,6 @@ class Predictor:
         Raises:
             UserError: no image is there.
         """
-        if errors not in ("raise", "skip", "return"):
-            raise UserError(f"errors is {errors!r}, expected raise, skip or return")
         return Stream(self, expand(sources), errors, workers)
 
     def class_maps(
@@ -343,6 +341,8 @@ class Stream(Iterator[Any]):
     """The localizations of a stream of images, in order; ``skipped`` counts those that could not be read."""
 
     def __init__(self, predictor: Predictor, sources: Iterable[Any], errors: Errors, workers: int | None) -> None:
+        if errors not in get_args(Errors):
+            raise UserError(f"errors is {errors!r}, expected raise, skip or return")
         self.skipped = 0
         self._predictor, self._errors = predictor, errors
         self._found = self._run(sources, workers)

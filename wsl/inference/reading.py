@@ -60,7 +60,7 @@ class Reader:
                 id=image.id,
                 image=image.image,
                 size=image.geometry.original,
-                scores={names[number]: score for number, score in zip(numbers, scores, strict=True)},
+                scores=dict(zip(map(names.__getitem__, numbers), scores, strict=True)),
                 boxes=part.boxes,
                 points=part.points,
                 maps=part.maps,
