@@ -198,7 +198,7 @@ def test_every_setting_has_its_refinement():
     assert set(REFINEMENTS) == set(get_args(Refine)) - {"auto", "none"}
     maps, layer = torch.randn(1, 2, 4, 4), torch.randn(1, 6, 5, 7)
     for refine in REFINEMENTS.values():
-        assert refine(maps, torch.zeros(1, 3, 32, 32), [layer]).shape[:2] == (1, 2)
+        assert refine.apply(maps, torch.zeros(1, 3, 32, 32), [layer]).shape[:2] == (1, 2)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,28 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.errors import UserError
+from wsl.resampling import Matrix, after, average, interpolate, shrunk
 
 if TYPE_CHECKING:
     import torch
 
 FloatArray = npt.NDArray[np.float32]
-
-
-class _Matrix:
-    """A resampling matrix, float64 on the host, and float32 on the devices that asked for it."""
-
-    def __init__(self, weights: npt.NDArray[np.float64]) -> None:
-        self.weights = weights
-        self._copies: dict[torch.device, torch.Tensor] = {}
-
-    def on(self, device: torch.device) -> torch.Tensor:
-        copy = self._copies.get(device)
-        if copy is None:
-            import torch  # the host's part of this module does without it
-
-            with torch.inference_mode(False):
-                copy = self._copies[device] = torch.from_numpy(self.weights).to(device, torch.float32)
-        return copy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,13 +121,25 @@ class Geometry:
             cropped = cropped @ columns.weights.T.astype(cropped.dtype)
         return cropped.astype(map.dtype)
 
-    def crop_tensor(self, maps: torch.Tensor, grid: tuple[float, float] | None = None) -> torch.Tensor:
+    def crop_tensor(
+        self, maps: torch.Tensor, grid: tuple[float, float] | None = None, cells: int | None = None
+    ) -> torch.Tensor:
         """As `crop_map`, for float32 tensors on their device.
+
+        With `cells`, a result with more than that many cells on its longer side is averaged to so many.
 
         Shape:
             (..., h, w) to (..., h', w').
         """
         rows, columns = self._resampling(maps.shape[-2:], grid)
+        if cells is not None:
+            height, width = (
+                side if matrix is None else len(matrix.weights)
+                for side, matrix in zip(maps.shape[-2:], (rows, columns), strict=True)
+            )
+            fewer = shrunk(height, width, cells)
+            if fewer != (height, width):
+                rows, columns = _averaged(rows, height, fewer[0]), _averaged(columns, width, fewer[1])
         if rows is not None:
             maps = rows.on(maps.device) @ maps
         return maps if columns is None else maps @ columns.on(maps.device).T
@@ -160,7 +155,7 @@ class Geometry:
 
     def _resampling(
         self, shape: Sequence[int], grid: tuple[float, float] | None
-    ) -> tuple[_Matrix | None, _Matrix | None]:
+    ) -> tuple[Matrix | None, Matrix | None]:
         """The matrices that resample the rows and the columns of a map of that shape; None for the identity."""
         x0, y0, x1, y1 = self.content
         height, width = shape
@@ -184,6 +179,10 @@ def _last(values: npt.ArrayLike, size: int, what: str) -> npt.NDArray[np.float64
     return array
 
 
+def _averaged(matrix: Matrix | None, cells: int, fewer: int) -> Matrix:
+    return average(cells, fewer) if matrix is None else after(matrix, average(cells, fewer))
+
+
 def _cells(
     content: tuple[float, float], canvas: int, cells: int, grid: tuple[float, float] | None
 ) -> tuple[float, float, int]:
@@ -194,17 +193,8 @@ def _cells(
     return start, stop, 1 if in_place else 2
 
 
-@functools.lru_cache(maxsize=256)
-def _resampling(cells: int, start: float, stop: float, fineness: int = 1) -> _Matrix | None:
-    """The (n, cells) matrix that resamples [start, stop) of a row of cells; None when that is the whole row."""
+def _resampling(cells: int, start: float, stop: float, fineness: int = 1) -> Matrix | None:
+    """What resamples [start, stop) of a row of cells; None when that is the whole row."""
     if abs(start) < 1e-4 and abs(stop - cells) < 1e-4:
         return None
-    n = max(1, round(fineness * (stop - start)))
-    centres = start + (np.arange(n) + 0.5) * (stop - start) / n
-    position = np.clip(centres - 0.5, 0, cells - 1)
-    left = np.minimum(position.astype(np.intp), max(cells - 2, 0))
-    right = np.minimum(left + 1, cells - 1)
-    weights = np.zeros((n, cells))
-    np.add.at(weights, (np.arange(n), left), 1 - (position - left))
-    np.add.at(weights, (np.arange(n), right), position - left)
-    return _Matrix(weights)
+    return interpolate(cells, start, stop, max(1, round(fineness * (stop - start))))

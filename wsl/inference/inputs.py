@@ -78,7 +78,7 @@ def _contents(file: Any) -> Any:
     return data if isinstance(data, bytes) else file
 
 
-def expand(sources: Any) -> Iterator[ImageLike | Source]:
+def expand(sources: Any) -> Iterable[ImageLike | Source]:
     """The images of some sources, one after the other: folders and globs become the files that they mean.
 
     Raises:
@@ -90,11 +90,11 @@ def expand(sources: Any) -> Iterator[ImageLike | Source]:
     given: Any = sources
     if isinstance(given, (str, os.PathLike)):
         # Looked for now, so that a wrong name is an error before anything runs.
-        return iter(find_images([os.fspath(given)]))
+        return list(find_images([os.fspath(given)]))
     # One image, though it could be iterated, too.
     single = isinstance(given, (bytes, bytearray, memoryview, Source)) or hasattr(given, "read")
     if single or getattr(given, "ndim", 4) == 3 or not isinstance(given, Iterable):
-        return iter([given])
+        return [given]
     return _expand(given)
 
 

@@ -119,7 +119,8 @@ class Network:
         groups: list[Group] = []
         if chosen.shape[1]:
             maps = output.maps_of(chosen.clamp(min=0).to(self.device)).float()
-            layers = [layer.float() for layer in output.taps]
+            # Products of channels-last tensors would be taken channel by channel.
+            layers = [layer.to(torch.float32, memory_format=torch.contiguous_format) for layer in output.taps]
             with torch.autocast(self.device.type, enabled=False):
                 groups = [self._read(rows, images, maps, layers, inputs[rows[0]].geometry) for rows in _alike(inputs)]
         kept = slice(None, self.max_scores)
@@ -198,9 +199,10 @@ class Network:
         raw = geometry.crop_tensor(maps, self._grid)
         if self._refine is None:
             return Group(rows, _to_host(raw), None)
-        features = [geometry.crop_tensor(layer, tap.grid) for layer, tap in zip(layers, self._taps, strict=True)]
+        cells = self._refine.cells
+        features = [geometry.crop_tensor(layer, tap.grid, cells) for layer, tap in zip(layers, self._taps, strict=True)]
         image = self._normalise.invert(geometry.crop_pixels(images))
-        return Group(rows, _to_host(raw), _to_host(self._refine(raw, image, features)))
+        return Group(rows, _to_host(raw), _to_host(self._refine.apply(raw, image, features)))
 
 
 def _alike(inputs: Sequence[Input]) -> list[list[int]]:

@@ -364,6 +364,8 @@ class Stream(Iterator[Any]):
 
     def _run(self, sources: Iterable[Any], workers: int | None) -> Generator[Localization | BadImageError]:
         predictor = self._predictor
+        if isinstance(sources, list) and len(sources) == 1:
+            workers = 0  # threads would take longer to start than they save
         items = (as_source(item, number) for number, item in enumerate(sources))
         for batch in pipeline(
             items,

@@ -241,10 +241,12 @@ class Localizer(nn.Module):
 
     def _state(self) -> tuple[object, ...]:
         """What tells a changed model from an unchanged one: its weights' versions and places, its modules, its head."""
-        tensors = itertools.chain(self.parameters(), self.buffers())
+        modules = list(self.modules())
+        # Not by parameters() and buffers(), which go through all modules twice and look for names.
+        own = itertools.chain.from_iterable((*m._parameters.values(), *m._buffers.values()) for m in modules)
         # Tensors made in inference mode count no versions.
-        weights = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
-        return weights, tuple(map(id, self.modules())), repr(self.head)
+        weights = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in own if t is not None)
+        return weights, tuple(map(id, modules)), repr(self.head)
 
     def __getstate__(self) -> dict[str, Any]:
         # Neither copies nor pickles take along what can be made again.

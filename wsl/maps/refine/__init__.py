@@ -1,6 +1,6 @@
 """Refinements of class maps by name: each turns maps of what tells a class apart into maps of the whole object.
 
-A refinement is one file with a function ``refine`` (see `Refinement`), and a line in `REFINEMENTS`.
+A refinement is one file with a function ``refine`` (see `Refine`), and a line in `REFINEMENTS`.
 
 >>> sorted(REFINEMENTS)
 ['affinity']
@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
 from wsl.maps.refine import affinity
 from wsl.maps.refine.affinity import random_walk
 
-__all__ = ["REFINEMENTS", "Refinement", "random_walk"]
+__all__ = ["REFINEMENTS", "Refine", "Refinement", "random_walk"]
 
 
-class Refinement(Protocol):
+class Refine(Protocol):
     """A refinement of the class maps of a batch of images, on the device of its tensors."""
 
     def __call__(self, maps: Tensor, image: Tensor | None, features: Sequence[Tensor]) -> Tensor:
@@ -35,4 +35,11 @@ class Refinement(Protocol):
         """
 
 
-REFINEMENTS: Mapping[str, Refinement] = MappingProxyType({"affinity": affinity.refine})
+class Refinement(NamedTuple):
+    """A refinement, and the cells on the longer side that it wants of features at most; None takes them as they are."""
+
+    apply: Refine
+    cells: int | None = None
+
+
+REFINEMENTS: Mapping[str, Refinement] = MappingProxyType({"affinity": Refinement(affinity.refine, affinity.CELLS)})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from wsl.errors import UserError
+from wsl.resampling import average, interpolate, shrunk
+
+CELLS = 24
 
 
 def refine(maps: Tensor, image: Tensor | None, features: Sequence[Tensor]) -> Tensor:
@@ -20,7 +22,9 @@ def refine(maps: Tensor, image: Tensor | None, features: Sequence[Tensor]) -> Te
     return random_walk(maps, features)
 
 
-def random_walk(maps: Tensor, features: Sequence[Tensor], *, power: int = 2, steps: int = 3, cells: int = 24) -> Tensor:
+def random_walk(
+    maps: Tensor, features: Sequence[Tensor], *, power: int = 2, steps: int = 3, cells: int = CELLS
+) -> Tensor:
     """Spread class maps over cells with similar features by a random walk over each image's own affinities.
 
     The similarity of two cells is the cosine of their features after subtracting the image's mean, averaged over the
@@ -78,8 +82,7 @@ def _check(maps: Tensor, features: Sequence[Tensor], power: int, steps: int, cel
 def _grid(features: Sequence[Tensor], cells: int) -> tuple[int, int]:
     """Height and width of the finest layer, shrunk to at most ``cells`` a side."""
     height, width = max((layer.shape[2:] for layer in features), key=max)
-    shrink = min(1.0, cells / max(height, width))
-    return max(1, round(height * shrink)), max(1, round(width * shrink))
+    return shrunk(height, width, cells)
 
 
 def _affinities(layers: Sequence[Tensor], size: tuple[int, int], power: int) -> Tensor:
@@ -106,21 +109,7 @@ def _directions(layer: Tensor, size: tuple[int, int]) -> Tensor:
 def _resized(images: Tensor, size: tuple[int, int], *, area: bool) -> Tensor:
     """(N, C, h, w) resampled to a size (height, width) by averages over areas or else bilinearly, as OpenCV does."""
     rows, columns = (
-        _resampling(old, new, area, images.device) for old, new in zip(images.shape[2:], size, strict=True)
+        (average(old, new) if area else interpolate(old, 0, old, new)).on(images.device)
+        for old, new in zip(images.shape[2:], size, strict=True)
     )
     return rows @ (images @ columns.T)
-
-
-@lru_cache(maxsize=256)
-def _resampling(old: int, new: int, area: bool, device: torch.device) -> Tensor:
-    """The matrix (new, old) that resamples one axis."""
-    # Not in inference mode, whose tensors could not be used outside of it.
-    with torch.inference_mode(False):
-        cells, scale = torch.arange(old, dtype=torch.float64), old / new
-        places = torch.arange(new, dtype=torch.float64).unsqueeze(1) * scale
-        if area:
-            weights = (torch.minimum(places + scale, cells + 1) - torch.maximum(places, cells)).clamp(min=0) / scale
-        else:
-            centres = (places + scale / 2 - 0.5).clamp(0, old - 1)
-            weights = (1 - (centres - cells).abs()).clamp(min=0)
-        return weights.to(device, torch.float32)
