@@ -16,9 +16,14 @@ class Terminal(io.StringIO):
 def test_a_terminal_shows_what_is_loaded_and_then_nothing_of_it(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with pytest.raises(ValueError, match="wrong"), loading("resnet50 [1]"):
-        assert sys.stderr.getvalue().endswith("loading resnet50 [1] …\r")
-        raise ValueError("wrong")
+
+    def fail() -> None:
+        with loading("resnet50 [1]"):
+            assert sys.stderr.getvalue().endswith("loading resnet50 [1] …\r")
+            raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        fail()
     assert sys.stderr.getvalue().endswith("\x1b[2K")
     assert "\n" not in sys.stderr.getvalue()
 
