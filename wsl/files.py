@@ -111,6 +111,15 @@ class UniqueNames:
         return f"_{name}" if not name or _RESERVED.match(name) else name
 
 
+def is_left_over(name: str) -> bool:
+    """Whether a file or folder is hidden, or one of those that macOS and NAS systems leave between others.
+
+    >>> [name for name in ("._a.xml", "__MACOSX", "@eaDir", "a.xml") if is_left_over(name)]
+    ['._a.xml', '__MACOSX', '@eaDir']
+    """
+    return name.startswith(".") or name in ("__MACOSX", "@eaDir")
+
+
 def caseless(name: str) -> str:
     """The key that names share if some file system takes them for one: Unicode's canonical caseless form.
 
