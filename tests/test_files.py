@@ -1,12 +1,18 @@
 """Names that every file system takes, and files that are replaced as a whole."""
 
+import os
+import stat
+import sys
+import tempfile
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsl.files import UniqueNames, replacing, write_text
+from wsl.errors import UserError
+from wsl.files import UniqueNames, check_folder, replacing, write_text
 
 DEVICES = {
     "CON",
@@ -73,3 +79,32 @@ def test_an_error_leaves_the_old_file(tmp_path):
         fail()
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.fixture(params=[0o022, 0o027, 0o077], ids=oct)
+def umask(request):
+    """Of the process, for the length of a test."""
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are those of POSIX")
+def test_files_have_the_permissions_of_the_umask_whatever_their_writer_left(tmp_path, umask):
+    write_text(tmp_path / "a.txt", "text")
+    with replacing(tmp_path / "b.txt") as temporary:
+        handle, private = tempfile.mkstemp(dir=tmp_path)  # as safetensors writes: a private file, renamed
+        os.close(handle)
+        Path(private).replace(temporary)
+    (tmp_path / "plain.txt").touch()
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("a.txt", "b.txt", "plain.txt"), 0o666 & ~umask)
+    assert os.umask(umask) == umask
+
+
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    check_folder(tmp_path / "new" / "folder", "the results")
+    for place in (tmp_path / "file", tmp_path / "file" / "a" / "b"):
+        with pytest.raises(UserError, match="file is a file: expected a folder for the results"):
+            check_folder(place, "the results")

@@ -101,7 +101,8 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
         (
             config.LocalizeConfig,
             [
-                *("sources", "weights", "out", "local_weights", "top_k", "score_threshold", "classes"),
+                *("sources", "weights", "out", *DATA, "split", "labels"),
+                *("local_weights", "top_k", "score_threshold", "classes"),
                 *BOXES,
                 *("heatmaps", "maps", "refine", "image_size", "batch_size", "dry_run"),
                 *RUNTIME,

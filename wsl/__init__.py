@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wsl import data, draw, formats, images, inference, maps, metrics, models
+    from wsl import config, data, draw, formats, images, inference, maps, metrics, models
     from wsl.boxes import Boxes
     from wsl.config import EvaluateConfig, ExportConfig, LocalizeConfig, TrainConfig, VisualizeConfig
     from wsl.errors import BadImageError, RunError, UserError
@@ -53,7 +53,7 @@ _WHERE = {
     "train": "wsl.verbs.train",
     "visualize": "wsl.verbs.visualize",
 }
-_ROOMS = ("data", "draw", "formats", "images", "inference", "maps", "metrics", "models")
+_ROOMS = ("config", "data", "draw", "formats", "images", "inference", "maps", "metrics", "models")
 
 __all__ = [
     "BadImageError",
@@ -74,6 +74,7 @@ __all__ = [
     "UserError",
     "VisualizeConfig",
     "class_maps",
+    "config",
     "data",
     "draw",
     "evaluate",

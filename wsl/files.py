@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+
+from wsl.errors import UserError
 
 # What Windows refuses in a file name, the path separators of every system, and what UTF-8 cannot write.
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]')
@@ -17,6 +20,8 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; it takes the place of `path` when the block ends without an error.
+
+    The file has the permissions that the umask gives to new files, whatever its writer left.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -30,9 +35,41 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{cut(path.stem, 200)}.{os.getpid()}{cut(path.suffix, 30)}")
     try:
         yield temporary
+        _publish(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _publish(path: Path) -> None:
+    """Give a private file, such as safetensors writes, the permissions that its folder and the umask give to new files.
+
+    They are read off a new file: the umask itself can only be read by changing it, for all threads.
+    """
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        return
+    example = path.with_name(f"{path.name}.mode")
+    descriptor = os.open(example, os.O_CREAT | os.O_WRONLY, 0o666)
+    try:
+        path.chmod(stat.S_IMODE(os.fstat(descriptor).st_mode))
+    finally:
+        os.close(descriptor)
+        example.unlink(missing_ok=True)
+
+
+def check_folder(out: Path, purpose: str) -> None:
+    """Check that a folder can be made where results are to be written.
+
+    Raises:
+        UserError: a file is in its place.
+
+    >>> check_folder(Path("found"), "the results")
+    """
+    for path in (out, *out.parents):
+        if path.exists():
+            if not path.is_dir():
+                raise UserError(f"{path} is a file: expected a folder for {purpose}")
+            return
 
 
 def write_text(path: Path, text: str) -> None:
@@ -72,6 +109,15 @@ class UniqueNames:
     def _legal(self, text: str) -> str:
         name = cut(_UNSAFE.sub("_", text), self.max_bytes - 1).rstrip(". ")
         return f"_{name}" if not name or _RESERVED.match(name) else name
+
+
+def is_left_over(name: str) -> bool:
+    """Whether a file or folder is hidden, or one of those that macOS and NAS systems leave between others.
+
+    >>> [name for name in ("._a.xml", "__MACOSX", "@eaDir", "a.xml") if is_left_over(name)]
+    ['._a.xml', '__MACOSX', '@eaDir']
+    """
+    return name.startswith(".") or name in ("__MACOSX", "@eaDir")
 
 
 def caseless(name: str) -> str:

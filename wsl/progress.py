@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
+from rich.control import Control
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.segment import ControlType
 from rich.text import Text
 
 T = TypeVar("T")
@@ -52,6 +54,25 @@ def progress(description: str, total: int | None, unit: str = "images") -> Itera
 
 def _silent(count: int = 1, *, note: str | None = None) -> None:
     """Counts nothing."""
+
+
+@contextlib.contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Say on a terminal what is being loaded; the line is erased at the end of the block.
+
+    >>> with loading("resnet50"):
+    ...     import math
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    console = Console(stderr=True)
+    # A plain line that anything may overwrite: a spinner would hold back the progress bar of a download.
+    console.print(Text(f"loading {what} …"), end="\r", no_wrap=True, overflow="ellipsis")
+    try:
+        yield
+    finally:
+        console.control(Control((ControlType.ERASE_IN_LINE, 2)))
 
 
 def track(items: Iterable[T], description: str, total: int | None, unit: str = "images") -> Iterator[T]:

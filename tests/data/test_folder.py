@@ -11,7 +11,10 @@ from wsl.errors import UserError
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     names = ["train/dog/a.jpg", "train/dog/deep/b.png", "train/cat/c.jpg", "val/cat/d.jpg", "val/dog/notes.txt"]
-    for name in [*names, "train/.git/e.jpg", "train/dog/.f.jpg", "train/loose.jpg"]:
+    names += ["train/.git/e.jpg", "train/dog/.f.jpg", "train/loose.jpg"]
+    # What macOS puts into archives, and the thumbnails of a NAS.
+    names += ["train/__MACOSX/._a.jpg", "train/__MACOSX/dog/b.jpg", "train/dog/@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg"]
+    for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path

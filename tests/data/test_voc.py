@@ -102,6 +102,18 @@ def test_custom_classes_are_the_same_for_every_split(make):
     assert read_voc(root, "val").classes == ("zebra", "dog", "cat")
 
 
+def test_what_macos_leaves_is_passed_over(make):
+    """Resource forks have the names of what they belong to, and are neither XML nor text."""
+    root = make({"a": voc_xml(voc_object("zebra")), "b": None}, {"val": "a", "test": "b", "dog_test": "b 1\n"})
+    for name in ("Annotations/._a.xml", "ImageSets/Main/._val.txt", "ImageSets/Main/._dog_test.txt"):
+        (root / "VOC2012" / name).write_bytes(b"\x00\x05\x16\x07\xff")
+    (root / "__MACOSX" / "VOC2012" / "Annotations").mkdir(parents=True)
+    assert read_voc(root, "val").classes == ("zebra",)
+    assert read_voc(root, "test", classes=["dog"]).samples[0].labels == ("dog",)
+    with pytest.raises(UserError, match=r"it has: test, val$"):
+        read_voc(root, "lost")
+
+
 def test_an_object_of_an_unknown_class_names_its_file(make):
     root = make({"a": voc_xml(voc_object("dog"))})
     with pytest.raises(UserError, match=r"a\.xml: an object of the unknown class 'dog'; known: cat"):

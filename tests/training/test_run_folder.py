@@ -11,6 +11,7 @@ from wsl import config
 from wsl.config import DataConfig, OptimConfig, RuntimeConfig, TrainConfig
 from wsl.errors import RunError, UserError
 from wsl.models import Localizer, load
+from wsl.training.run_check import check_run
 from wsl.training.run_folder import RunFolder
 
 
@@ -49,10 +50,10 @@ def kept_epoch(run: RunFolder) -> int:
 
 def test_a_run_is_refused_where_one_is_unless_it_may_be_overwritten(run, settings):
     with pytest.raises(UserError, match=r"holds a run: --resume .* --overwrite"):
-        run.check(settings)
-    run.check(dataclasses.replace(settings, overwrite=True))
+        check_run(settings)
+    check_run(dataclasses.replace(settings, overwrite=True))
     with pytest.raises(UserError, match="one of them"):
-        run.check(dataclasses.replace(settings, overwrite=True, resume=True))
+        check_run(dataclasses.replace(settings, overwrite=True, resume=True))
 
 
 def test_starting_again_leaves_nothing_of_the_old_run(run, settings, model):
@@ -64,10 +65,10 @@ def test_starting_again_leaves_nothing_of_the_old_run(run, settings, model):
 def test_nothing_to_resume_and_a_file_in_the_place_are_told(settings):
     resume = dataclasses.replace(settings, resume=True)
     with pytest.raises(UserError, match="no run to resume"):
-        RunFolder(settings.out).check(resume)
+        check_run(resume)
     settings.out.write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="is a file"):
-        RunFolder(settings.out).check(settings)
+        check_run(settings)
 
 
 @pytest.mark.parametrize(
@@ -82,19 +83,19 @@ def test_nothing_to_resume_and_a_file_in_the_place_are_told(settings):
 )
 def test_resuming_with_another_setting_names_its_flag(run, settings, flag, change):
     with pytest.raises(UserError, match=flag):
-        run.check(dataclasses.replace(settings, resume=True, **change))
+        check_run(dataclasses.replace(settings, resume=True, **change))
 
 
 def test_how_a_run_is_run_may_change(run, settings):
     free = {"runtime": RuntimeConfig(workers=7, device="cpu", strict=True), "tensorboard": True, "resume": True}
-    run.check(dataclasses.replace(settings, **free))
+    check_run(dataclasses.replace(settings, **free))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"data": {"data": "x"}, "out": "y", "colour": 1}', "\udcff"])
 def test_a_damaged_configuration_is_told_with_its_path(run, settings, text):
     run.config.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=r"config\.json cannot be read"):
-        run.check(dataclasses.replace(settings, resume=True))
+        check_run(dataclasses.replace(settings, resume=True))
 
 
 def test_the_configuration_is_kept_exactly(run, settings):

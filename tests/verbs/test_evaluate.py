@@ -1,6 +1,5 @@
 """The figures of a results file and of the model that wrote it are the same, and mismatches are told."""
 
-import dataclasses
 import json
 
 import cv2
@@ -124,8 +123,7 @@ def test_either_predictions_or_weights(world, tmp_path):
     for options in ({}, {"weights": "a", "predictions": tmp_path}):
         with pytest.raises(UserError, match="either"):
             config(world, tmp_path, **options)
-    settings = config(world, tmp_path, predictions=tmp_path)
     with pytest.raises(UserError, match="no localizations"):
-        evaluate(settings)
+        evaluate(config(world, tmp_path, predictions=tmp_path))
     with pytest.raises(UserError, match="did you mean 'val'"):
-        evaluate(dataclasses.replace(settings, split="vla"))
+        evaluate(config(world, tmp_path, weights="resnet50", split="vla"))

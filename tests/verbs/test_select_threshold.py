@@ -9,7 +9,7 @@ import pytest
 from wsl.config import BoxConfig, DataConfig, EvaluateConfig, LocalizeConfig, PickConfig, RuntimeConfig
 from wsl.errors import UserError
 from wsl.formats import read_localizations
-from wsl.models import load_selected, save_selected
+from wsl.thresholds.stored import load_selected, save_selected
 from wsl.verbs.evaluate import evaluate
 from wsl.verbs.localize import run_localize
 

@@ -125,11 +125,11 @@ import hashlib, json, os, sys
 import torch
 from wsl import cli
 from wsl.training import sources
-from wsl.verbs import train as verb
+from wsl.verbs import epochs
 
 torch.set_num_threads(1)
 learners, seen = [], []
-create, of = verb.Learner, sources.Shard.of
+create, of = epochs.Learner, sources.Shard.of
 
 def remember(*args):
     learners.append(create(*args))
@@ -139,7 +139,7 @@ def watch(shard, order):
     seen[-1].append(of(shard, order).tolist())
     return of(shard, order)
 
-verb.Learner, sources.Shard.of = remember, watch
+epochs.Learner, sources.Shard.of = remember, watch
 with open(sys.argv[1], encoding="utf-8") as file:
     for flags in json.load(file):
         seen.append([])

@@ -5,65 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.markdown import Markdown
-from tyro.conf import Positional
 
 from wsl import config as settings
 from wsl.cli import examples
+from wsl.cli.flags import ExportFlags, LocalizeFlags, VisualizeFlags
 from wsl.cli.running import Outcome, run
-from wsl.errors import UserError
-
-
-@dataclass(frozen=True, kw_only=True)
-class _LocalizeFlags(settings.LocalizeConfig):
-    """The images stand without a flag."""
-
-    sources: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="IMAGE|FOLDER|GLOB ...")]
-    """Images, folders or globs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _OptionalData(settings.DataConfig):
-    """Annotations that may be left out."""
-
-    data: Path | None = None  # type: ignore[assignment] # becomes a DataConfig or None as a whole
-    """Annotations, as wsl-evaluate takes them, to draw the true boxes beside the predicted ones."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _VisualizeFlags(settings.VisualizeConfig):
-    """Draw localizations: overlays, boxes, contact sheets."""
-
-    # Not DataConfig | None, which tyro offers as two subcommands.
-    data: _OptionalData = field(default_factory=_OptionalData)
-
-    def resolved(self) -> settings.VisualizeConfig:
-        """The settings without flags.
-
-        Raises:
-            UserError: settings of annotations without --data.
-        """
-        values = {one.name: getattr(self, one.name) for one in fields(settings.VisualizeConfig)}
-        if self.data.data is None:
-            if self.data != _OptionalData():
-                raise UserError("--format, --image-root, --year and --download describe --data: expected it too")
-            return settings.VisualizeConfig(**{**values, "data": None})
-        data = {one.name: getattr(self.data, one.name) for one in fields(settings.DataConfig)}
-        return settings.VisualizeConfig(**{**values, "data": settings.DataConfig(**data)})
-
-
-@dataclass(frozen=True, kw_only=True)
-class _ExportFlags(settings.ExportConfig):
-    """The source stands without a flag."""
-
-    source: Annotated[Positional[Path], tyro.conf.arg(metavar="SOURCE")]
-    """Localizations (a folder of wsl-localize, or another tool's with --source-format), or for onnx and torch a run."""
+from wsl.progress import loading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,28 +41,32 @@ def train(args: Sequence[str] | None = None) -> int:
 def localize(args: Sequence[str] | None = None) -> int:
     """`wsl-localize`."""
 
-    def work(config: settings.LocalizeConfig) -> Outcome:
+    def work(flags: LocalizeFlags) -> Outcome:
         from wsl.verbs.localize import plan_localize, run_localize
 
+        config = flags.resolved()
         if config.dry_run:
             plan = plan_localize(config)
             return Outcome(str(plan), _plain(plan))
         result = run_localize(config)
         rate = result.images / result.seconds
         summary = f"{result.boxes} boxes in {result.images} images{_skipped(result.skipped)}  ({rate:.1f} images/s)"
-        return Outcome(f"{summary}\n{result.localizations}", _plain(result))
+        chosen = config.refine != "auto" and config.boxes.threshold is not None
+        method = "" if chosen else f"{result.method}\n"
+        return Outcome(f"{summary}\n{method}{result.localizations}", _plain(result))
 
-    return run(work, _LocalizeFlags, examples.LOCALIZE, args)
+    return run(work, LocalizeFlags, examples.LOCALIZE, args)
 
 
 def evaluate(args: Sequence[str] | None = None) -> int:
     """`wsl-evaluate`."""
 
     def work(config: settings.EvaluateConfig) -> Outcome:
-        from wsl.metrics import report_table
         from wsl.verbs.evaluate import evaluate as verb
 
         report = verb(config)
+        from wsl.metrics import report_table
+
         table = report_table(report, config.table)
         if config.table == "markdown" and sys.stdout.isatty():
             console = Console()
@@ -126,7 +82,7 @@ def evaluate(args: Sequence[str] | None = None) -> int:
 def visualize(args: Sequence[str] | None = None) -> int:
     """`wsl-visualize`."""
 
-    def work(flags: _VisualizeFlags) -> Outcome:
+    def work(flags: VisualizeFlags) -> Outcome:
         from wsl.verbs.visualize import visualize as verb
 
         config = flags.resolved()
@@ -137,7 +93,7 @@ def visualize(args: Sequence[str] | None = None) -> int:
             summary = f"{result.pictures} images in the report{_skipped(result.skipped)}\n{pages}"
         return Outcome(summary, _plain(result))
 
-    return run(work, _VisualizeFlags, examples.VISUALIZE, args)
+    return run(work, VisualizeFlags, examples.VISUALIZE, args)
 
 
 def export(args: Sequence[str] | None = None) -> int:
@@ -152,14 +108,15 @@ def export(args: Sequence[str] | None = None) -> int:
             what = f"outputs within {result.max_difference:.2g} of PyTorch's"
         return Outcome(f"{what}\n{result.path}", _plain(result))
 
-    return run(work, _ExportFlags, examples.EXPORT, args)
+    return run(work, ExportFlags, examples.EXPORT, args)
 
 
 def info(args: Sequence[str] | None = None) -> int:
     """`wsl-info`."""
 
     def work(_: _Nothing) -> Outcome:
-        from wsl.verbs.info import info as verb
+        with loading("torch"):
+            from wsl.verbs.info import info as verb
 
         result = verb()
         return Outcome(str(result), _plain(result))

@@ -16,6 +16,7 @@ Examples:
   wsl-localize photo.jpg --weights resnet50 --out found
   wsl-localize photos/ --weights runs/gap --out found --top-k 3 --heatmaps
   wsl-localize "photos/**/*.jpg" --weights runs/gap --out found --classes dog cat --maps
+  wsl-localize --data VOCdevkit/VOC2012 --split train --labels --weights runs/gap --out found
 """
 EVALUATE = """Measure localizations, score maps, boxes, or a model, against annotations.
 

@@ -63,17 +63,17 @@ class BoxConfig:
     """Foreground is what exceeds this fraction of the map's range (min 0, max 1); None takes what was selected for the
     run (wsl-evaluate --select-threshold), else 0.2, or 0.5 of refined maps."""
     box_rule: BoxRule | None = None
-    """Which connected parts get a box: the largest, all of them, or the one that holds the map's maximum (peak); None
+    """Which connected components get a box: the largest, all of them, or the one of the map's maximum (peak); None
     takes what was selected for the run, else largest."""
     min_area: float = 0.001
-    """Parts smaller than this fraction of the image are dropped (all)."""
+    """Components smaller than this fraction of the image are dropped (all)."""
     nms_iou: float = 0.5
     """Of two boxes of a class that overlap more, the lower-scored one is dropped."""
 
     def __post_init__(self) -> None:
         check(
             self.threshold is None or 0 <= self.threshold < 1,
-            f"threshold is {self.threshold}, expected a fraction of the maximum in [0, 1)",
+            f"threshold is {self.threshold}, expected a fraction of the map's range in [0, 1)",
         )
         check(0 <= self.min_area < 1, f"min area is {self.min_area}, expected a fraction of the image in [0, 1)")
         check(0 <= self.nms_iou <= 1, f"nms iou is {self.nms_iou}, expected an overlap in [0, 1]")

@@ -14,12 +14,18 @@ from wsl.config.shared import BoxConfig, DataConfig, PickConfig, Protocol, Refin
 class LocalizeConfig:
     """Find the things in images: class scores, boxes and heatmaps."""
 
-    sources: tuple[str, ...]
+    sources: tuple[str, ...] = ()
     """Images, folders or globs."""
     weights: str
     """A run folder, its model.safetensors, or the name of a torchvision or timm classifier (resnet50)."""
     out: Path
     """Results folder: localizations.jsonl, and heatmaps/ and maps/ when asked for."""
+    data: DataConfig | None = None
+    """A data set whose images are localized in the place of the sources."""
+    split: str = "val"
+    """Split of the data set."""
+    labels: bool = False
+    """Localize in each image of --data exactly the classes that it is labelled with, for annotators to correct."""
     local_weights: Path | None = None
     """With a model name: its weights from this file instead of the download."""
     pick: PickConfig = field(default_factory=PickConfig)
@@ -34,13 +40,28 @@ class LocalizeConfig:
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
-    """Images a forward pass; None takes 8 on the CPU and 32 elsewhere."""
+    """Images a forward pass; None takes 8 on the CPU and 64 elsewhere."""
     dry_run: bool = False
     """Only say which images and settings would be used; nothing is computed or written."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
-        check(bool(self.sources), "no image given: expected files, folders or globs")
+        check(
+            bool(self.sources) or self.data is not None,
+            "no image given: expected files, folders or globs, or a data set with --data",
+        )
+        check(
+            not self.sources or self.data is None,
+            f"both images ({', '.join(self.sources[:3])}) and --data: expected one of them",
+        )
+        check(
+            self.data is not None or (not self.labels and self.split == "val"),
+            "--labels and --split describe the images of --data: expected it too",
+        )
+        check(
+            not (self.labels and self.pick.classes),
+            "both --labels and --classes: expected one of them to say which classes are localized",
+        )
         check_batch_size(self.batch_size)
 
 
@@ -81,7 +102,7 @@ class EvaluateConfig:
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
-    """Images a forward pass; None takes 8 on the CPU and 32 elsewhere."""
+    """Images a forward pass; None takes 8 on the CPU and 64 elsewhere."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:

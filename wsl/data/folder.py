@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wsl.data.splits import unknown_split
 from wsl.errors import UserError
+from wsl.files import is_left_over
 from wsl.images.sources import images_below
 from wsl.samples import Sample, SampleSet
 
@@ -14,7 +15,8 @@ def read_folder(root: str | Path, split: str | None = None) -> SampleSet:
     """Images labelled by their folder: ``root/class/image.jpg``, or ``root/split/class/image.jpg`` with a split.
 
     A class is every folder that is not hidden, in alphabetical order; its images may lie in subfolders. Classes
-    are those of the split's own folder. Nobody annotated boxes.
+    are those of the split's own folder. Nobody annotated boxes. What macOS and NAS systems leave between the images
+    (``__MACOSX``, ``@eaDir``) is passed over.
 
     Args:
         root: The folder.
@@ -48,4 +50,4 @@ def read_folder(root: str | Path, split: str | None = None) -> SampleSet:
 
 
 def _folders(root: Path) -> tuple[str, ...]:
-    return tuple(sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")))
+    return tuple(sorted(path.name for path in root.iterdir() if path.is_dir() and not is_left_over(path.name)))

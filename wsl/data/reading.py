@@ -16,6 +16,7 @@ from wsl.data.multilabel import read_csv
 from wsl.data.voc import read_voc, voc_folders
 from wsl.data.wsol_lists import IDS, read_wsol, wsol_splits
 from wsl.errors import UserError
+from wsl.files import is_left_over
 from wsl.images.sources import images_below
 from wsl.samples import Sample, SampleSet
 
@@ -81,7 +82,7 @@ def detect_format(data: Path) -> Literal["voc", "coco", "wsol", "csv", "folder"]
         return "coco"
     if (data / IDS).is_file() or wsol_splits(data):
         return "wsol"
-    folders = (path for path in data.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = (path for path in data.iterdir() if path.is_dir() and not is_left_over(path.name))
     if any(next(images_below(folder), None) for folder in folders):
         return "folder"
     raise UserError(

@@ -11,6 +11,7 @@ from wsl.data.splits import unknown_split
 from wsl.data.voc_download import download_voc
 from wsl.data.voc_xml import Annotation, object_names, read_annotation
 from wsl.errors import UserError
+from wsl.files import is_left_over
 from wsl.images.sources import images_below, inside, require_files
 from wsl.samples import Sample, SampleSet
 
@@ -128,7 +129,7 @@ def _is_voc(folder: Path) -> bool:
 
 
 def _read_ids(folder: Path, split: str | None) -> list[str]:
-    lists = {path.stem for path in (folder / "ImageSets" / "Main").glob("*.txt")}
+    lists = {path.stem for path in _lists(folder)}
     if split is None or split not in lists:
         splits = [name for name in lists if not any(name.endswith(f"_{other}") for other in lists)]
         raise unknown_split(split, splits, folder)
@@ -137,6 +138,11 @@ def _read_ids(folder: Path, split: str | None) -> list[str]:
     if not ids:
         raise UserError(f"{folder}: ImageSets/Main/{split}.txt lists no image; expected one image id a line")
     return ids
+
+
+def _lists(folder: Path) -> list[Path]:
+    paths = (folder / "ImageSets" / "Main").glob("*.txt")
+    return sorted(path for path in paths if not is_left_over(path.name))
 
 
 def _read_lines(path: Path) -> list[str]:
@@ -170,7 +176,7 @@ def _warn_adjusted(annotations: Sequence[Annotation | None], folder: Path) -> No
 def _class_lists(folder: Path, split: str) -> dict[str, dict[str, int]]:
     """``<class>_<split>.txt`` by class: image id to 1, 0 (difficult only) or -1. Other lists are passed over."""
     lists: dict[str, dict[str, int]] = {}
-    for path in sorted((folder / "ImageSets" / "Main").glob("*.txt")):
+    for path in _lists(folder):
         name = path.stem.removesuffix(f"_{split}")
         if name == path.stem:
             continue
@@ -203,7 +209,8 @@ def _class_names(root: Path, folder: Path, split: str, found: set[str]) -> tuple
     if not (official and found.issubset(VOC_CLASSES)):
         # Another split may hold other classes, and the order of the score vector must not depend on the split.
         for path in sorted((folder / "Annotations").glob("**/*.xml")):
-            found = found | object_names(path)
+            if not any(map(is_left_over, path.relative_to(folder).parts)):
+                found = found | object_names(path)
     return VOC_CLASSES if found.issubset(VOC_CLASSES) else tuple(sorted(found))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from wsl.errors import UserError
+from wsl.files import is_left_over
 
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".gif"),
@@ -50,7 +51,9 @@ def is_image_name(name: str) -> bool:
 
 
 def images_below(folder: str | os.PathLike[str]) -> Iterator[str]:
-    """The paths of all images in a folder and its subfolders, hidden ones left out, in sorted order of folders.
+    """The paths of all images in a folder and its subfolders, in sorted order of folders.
+
+    Hidden files and folders, and those that macOS and NAS systems leave (``__MACOSX``, ``@eaDir``), are left out.
 
     Raises:
         UserError: a folder cannot be listed.
@@ -60,7 +63,7 @@ def images_below(folder: str | os.PathLike[str]) -> Iterator[str]:
         raise UserError(f"{error.filename}: cannot be listed ({error.strerror})")
 
     for parent, folders, names in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_left_over(name))
         for name in sorted(filter(is_image_name, names)):
             yield os.path.join(parent, name)  # noqa: PTH118 - a Path each would double the time of a large folder
 

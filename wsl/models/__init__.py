@@ -5,10 +5,9 @@ from wsl.models.checkpoint import create, load, open_model, pack, save, unpack
 from wsl.models.device import autocast, choose_device, choose_dtype
 from wsl.models.export import export_model
 from wsl.models.gradient_head import GradientHead
-from wsl.models.localizer import Localizer, Recipe
+from wsl.models.localizer import Localizer
 from wsl.models.onnx import OnnxLocalizer
 from wsl.models.protocol import InferenceModel, LazyOutput, Model, resolve_refine
-from wsl.models.selected_boxes import SelectedBoxes, load_selected, model_digest, run_folder, save_selected
 
 __all__ = [
     "Backbone",
@@ -18,8 +17,6 @@ __all__ = [
     "Localizer",
     "Model",
     "OnnxLocalizer",
-    "Recipe",
-    "SelectedBoxes",
     "autocast",
     "choose_device",
     "choose_dtype",
@@ -29,13 +26,9 @@ __all__ = [
     "export_model",
     "list_backbones",
     "load",
-    "load_selected",
-    "model_digest",
     "open_model",
     "pack",
     "resolve_refine",
-    "run_folder",
     "save",
-    "save_selected",
     "unpack",
 ]

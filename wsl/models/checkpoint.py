@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from safetensors.torch import save_file
@@ -16,17 +15,23 @@ from torch import nn
 
 from heads import MapClassifier
 from wsl import config
+from wsl.checkpoints import (
+    METADATA_KEY,
+    ONNX,
+    Recipe,
+    checkpoint_file,
+    no_model,
+    read_description,
+    read_recipe,
+)
 from wsl.config import ModelConfig, Preprocessing
 from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.models.backbone import TIMM, TINY, list_backbones
-from wsl.models.localizer import Localizer, Recipe
+from wsl.models.localizer import Localizer
 from wsl.models.onnx import OnnxLocalizer
 from wsl.models.protocol import Model
 from wsl.models.weights import load_strictly, read_state_dict
-
-FILE_NAME = "model.safetensors"
-_KEY = "wsl-toolkit"
 
 
 def save(model: Localizer, path: Path) -> None:
@@ -45,7 +50,7 @@ def save(model: Localizer, path: Path) -> None:
         raise UserError("this model's backbone has no name: expected one built from a torchvision or timm name")
     state = _state(model)
     with replacing(path) as temporary:
-        save_file(state, temporary, metadata={_KEY: config.to_json(model.recipe)})
+        save_file(state, temporary, metadata={METADATA_KEY: config.to_json(model.recipe)})
 
 
 def _state(model: Localizer) -> dict[str, torch.Tensor]:
@@ -58,22 +63,7 @@ def load(path: str | Path) -> Localizer:
     Raises:
         UserError: there is no such file, it was not written by `save`, or its tensors do not fit.
     """
-    file = Path(path)
-    file = file / FILE_NAME if file.is_dir() else file
-    if not file.is_file():
-        raise UserError(f"no model at {path}: expected a run folder of wsl-train with {FILE_NAME}, or that file")
-    if file.suffix != ".safetensors":
-        raise UserError(
-            f"{file} is not a checkpoint of wsl-train (.safetensors); to use the weights of a classifier, give its "
-            f"name as --weights and this file as --local-weights"
-        )
-    description = _description(file)
-    if description is None:
-        raise UserError(f"{file} was not written by wsl-train: it says nothing of backbone, head and classes")
-    try:
-        recipe = config.from_json(description, Recipe)
-    except UserError as error:
-        raise UserError(f"{file}: its description cannot be read ({error})") from error
+    recipe, file = read_recipe(path), checkpoint_file(path)
     model = Localizer.from_recipe(recipe)
     load_strictly(model, read_state_dict(file), file, f"{recipe.backbone} with {recipe.pooling}")
     return model.eval()
@@ -169,19 +159,8 @@ def _alike(one: nn.Module, other: nn.Module) -> bool:
 
 def _run_file(weights: str) -> Path | None:
     """The checkpoint that `weights` names, if it is the one of a run."""
-    path = Path(weights)
-    file = path / FILE_NAME if path.is_dir() else path
-    return file if file.is_file() and file.suffix == ".safetensors" and _description(file) is not None else None
-
-
-def _description(file: Path) -> str | None:
-    """What `save` wrote beside the tensors."""
-    try:
-        with safe_open(file, framework="pt") as opened:
-            description: str | None = (opened.metadata() or {}).get(_KEY)
-            return description
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{file} is not a whole safetensors file ({error}): train or copy it again") from error
+    file = checkpoint_file(weights)
+    return file if file.is_file() and file.suffix == ".safetensors" and read_description(file) is not None else None
 
 
 def open_model(weights: str, local_weights: Path | None = None) -> Localizer | OnnxLocalizer:
@@ -191,11 +170,7 @@ def open_model(weights: str, local_weights: Path | None = None) -> Localizer | O
         UserError: it is none of them.
     """
     if Path(weights).exists() and not (weights in list_backbones() and local_weights is not None):
-        return OnnxLocalizer(Path(weights)) if weights.endswith(".onnx") else load(weights)
+        return OnnxLocalizer(Path(weights)) if weights.endswith(ONNX) else load(weights)
     if weights == TINY or not (weights in list_backbones() or weights.startswith(TIMM)):
-        hint = " (a path, but nothing is there)" if "/" in weights or "\\" in weights else ""
-        raise UserError(
-            f"no model {weights!r}{hint}: expected a run folder of wsl-train, its {FILE_NAME}, or a classifier's "
-            "name such as resnet50 or timm/resnet50.a1_in1k"
-        )
+        raise no_model(weights)
     return Localizer.from_classifier(weights, str(local_weights) if local_weights else "DEFAULT").eval()

@@ -7,13 +7,13 @@ import dataclasses
 import itertools
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
 from heads import HeadOutput, MapClassifier, VectorClassifier, names_encoder, replace_pooling
+from wsl.checkpoints import Recipe
 from wsl.config import Preprocessing
 from wsl.errors import UserError
 from wsl.models.backbone import Backbone, create_backbone, create_classifier, cut_backbone
@@ -22,22 +22,6 @@ from wsl.models.graph import Chain, ConvClassifier, conv_classifier, find_chain
 from wsl.models.grid import Grid, Tap
 from wsl.models.inference import InferenceLocalizer
 from wsl.models.protocol import to_probabilities
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What is needed to build the same model again, before its weights are loaded."""
-
-    backbone: str
-    pooling: str
-    classes: tuple[str, ...]
-    preprocessing: Preprocessing
-    neck: str | None = None
-    maps_per_class: int = 1
-    output_stride: int | None = None
-    downsampling: str | None = None
-    rectified: bool = False
-    multi_label: bool = True
 
 
 class RectifiedMapClassifier(MapClassifier):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,10 +16,9 @@ from wsl.config import TrainConfig
 from wsl.errors import RunError, UserError
 from wsl.files import replacing, write_text
 from wsl.models import Localizer, save
+from wsl.training.run_check import CONFIG
 
 _NEVER = 1 << 62
-# What may change between the parts of a run: where and how it runs, not what it computes.
-_FREE = ("out", "runtime", "resume", "overwrite", "tensorboard", "download")
 
 
 class Resumable(Protocol):
@@ -40,38 +39,10 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config = path / "config.json"
+        self.config = path / CONFIG
         self.metrics = path / "metrics.jsonl"
         self.model = path / "model.safetensors"
         self.last = path / "last" / "state.pt"
-
-    def check(self, settings: TrainConfig) -> None:
-        """Make sure that `settings` may begin a run here, or continue the one that is.
-
-        Raises:
-            UserError: another run is here and may not be overwritten; with ``resume``, there is none or a setting
-                that decides what it computes is not the same.
-        """
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"{self.path} is a file: expected a folder for the run")
-        if settings.resume and settings.overwrite:
-            raise UserError("--resume continues a run and --overwrite starts it again: expected one of them")
-        if settings.resume:
-            self._check_same(settings)
-        elif self.config.exists() and not settings.overwrite:
-            raise UserError(f"{self.path} holds a run: --resume continues it, --overwrite starts it again")
-
-    def _check_same(self, settings: TrainConfig) -> None:
-        if not self.config.is_file():
-            raise UserError(
-                f"no run to resume in {self.path}: expected its config.json; leave --resume out to start one"
-            )
-        try:
-            before = config.from_json(self.config.read_text(encoding="utf-8"), TrainConfig)
-        except (UserError, UnicodeDecodeError) as error:
-            raise UserError(f"{self.config} cannot be read ({error}): --overwrite starts the run again") from error
-        for name, now, then in _differences(json.loads(config.to_json(settings)), json.loads(config.to_json(before))):
-            raise UserError(f"--resume with {name} {now}: the run in {self.path} began with {then}; give the same")
 
     def start(self, settings: TrainConfig) -> None:
         """Begin a new run here, in place of an old one."""
@@ -156,12 +127,3 @@ def _epoch(line: str) -> int:
         return int(json.loads(line)["epoch"])
     except (json.JSONDecodeError, KeyError, TypeError):
         return _NEVER  # half a line of a killed run
-
-
-def _differences(now: Any, then: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(now, dict):
-        for key in now:
-            if key not in _FREE:
-                yield from _differences(now[key], then[key], key)
-    elif now != then:
-        yield f"--{name.replace('_', '-')}", now, then

@@ -6,21 +6,17 @@ import dataclasses
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from wsl.checkpoints import check_weights
 from wsl.config import EvaluateConfig
 from wsl.data import read_samples
-from wsl.errors import RunError, UserError
-from wsl.files import write_text
-from wsl.metrics import Evaluation, report_table
-from wsl.progress import track
+from wsl.errors import UserError
+from wsl.files import check_folder, write_text
+from wsl.progress import loading
 from wsl.results import EvaluationReport
-from wsl.stopwatch import Stopwatch, stage, timed
-from wsl.verbs.box_choice import choose_boxes
-from wsl.verbs.predictions import Predictions
-
-if TYPE_CHECKING:
-    from wsl.verbs.plots import Plots
+from wsl.samples import SampleSet
+from wsl.stopwatch import Stopwatch, stage
+from wsl.verbs.checks import check_annotated, predictions_kind
 
 log = logging.getLogger("wsl")
 
@@ -40,59 +36,61 @@ def evaluate(config: EvaluateConfig) -> EvaluationReport:
     """
     with Stopwatch().running() as watch:
         with stage("reading"):
-            samples = read_samples(config.data, config.split, images=config.weights is not None, outlines=True)
-        unknown = [name for name in config.report_classes if name not in samples.classes]
-        if unknown:
-            raise UserError(f"unknown class {unknown[0]!r} to report; known: {', '.join(samples.classes)}")
-        predictions = Predictions(config)
-        boxes, origin = choose_boxes(config, predictions, samples)
-        evaluation = Evaluation(
-            samples.classes, report_classes=config.report_classes, protocol=config.protocol, boxes=origin
-        )
-        predictions.warnings.clear()  # those of the split that the threshold was selected on
-        plots = _plots(config)
-        seen = 0
-        pairs = predictions.pairs(samples, config.split, boxes)
-        for found, sample in track(timed(pairs, predictions.stage), "evaluate", len(samples)):
-            with stage("matching"):
-                evaluation.update(found, sample)
-            if plots is not None:
-                with stage("plots"):
-                    plots.update(found, sample)
-            seen += 1
-        if not seen:
-            raise RunError(f"none of the {len(samples)} images of split {config.split} has a localization")
-        source = str(config.predictions or config.weights)
-        with stage("matching"):
-            report = evaluation.compute(source=source, missing=len(samples) - seen)
-        report = dataclasses.replace(report, boxes=origin, protocol=config.protocol)
-        if plots is not None:
-            with stage("plots"):
-                plots.save(evaluation, report)
-    report = dataclasses.replace(
-        report,
-        warnings=dict(predictions.warnings),
-        failures={} if plots is None else {str(reason): count for reason, count in plots.counts.items()},
-        seconds=dict(watch.seconds),
-    )
+            samples, others = _check(config)
+        with stage("loading"), loading(config.weights or "the metrics"):
+            from wsl.verbs.measurement import measure
+            from wsl.verbs.predictions import Predictions
+
+            predictions = Predictions(config)
+        report = measure(config, predictions, samples, others)
+    report = dataclasses.replace(report, seconds=dict(watch.seconds))
     if report.missing:
         log.warning("%d of %d images of split %s have no localization", report.missing, len(samples), config.split)
     _write(config.out, report)
     return report
 
 
+def _check(config: EvaluateConfig) -> tuple[SampleSet, SampleSet | None]:
+    """Check all that needs no torch, which takes seconds to load; the samples to evaluate on, and to select on."""
+    check_folder(config.out, "the results")
+    recipe = None
+    if config.weights is not None:
+        recipe = check_weights(config.weights, config.local_weights)
+    else:
+        predictions_kind(config)
+    samples = read_samples(config.data, config.split, images=config.weights is not None, outlines=True)
+    unknown = [name for name in config.report_classes if name not in samples.classes]
+    if unknown:
+        raise UserError(f"unknown class {unknown[0]!r} to report; known: {', '.join(samples.classes)}")
+    if config.weights is not None and recipe is not None:
+        check_annotated(samples, config.weights, recipe.classes)
+    return samples, _others(config, samples)
+
+
+def _others(config: EvaluateConfig, samples: SampleSet) -> SampleSet | None:
+    """The samples of the split to select the threshold on.
+
+    Raises:
+        UserError: it shares images with the split to evaluate.
+    """
+    if config.select_threshold is None:
+        return None
+    others = read_samples(config.data, config.select_threshold, images=config.weights is not None)
+    evaluated = {sample.path for sample in samples.samples}
+    shared = [sample.id for sample in others.samples if sample.path in evaluated]
+    if shared:
+        raise UserError(
+            f"split {config.select_threshold} shares {len(shared)} images with split {config.split}, {shared[0]!r} "
+            "first: expected a split of other images to select the threshold on"
+        )
+    return others
+
+
 def _write(folder: Path, report: EvaluationReport) -> None:
     """The report, which two runs of one evaluation give alike, and the run time, which they do not."""
+    from wsl.metrics import report_table
+
     write_text(folder / "evaluation.json", json.dumps(report.to_json(), indent=2) + "\n")
     write_text(folder / "evaluation.md", report_table(dataclasses.replace(report, seconds={})) + "\n")
     seconds = {name: round(spent, 3) for name, spent in report.seconds.items()}
     write_text(folder / "seconds.json", json.dumps(seconds, indent=2) + "\n")
-
-
-def _plots(config: EvaluateConfig) -> Plots | None:
-    if not config.plots:
-        return None
-    # Loaded here: matplotlib takes its time, and numbers do without it.
-    from wsl.verbs.plots import Plots
-
-    return Plots(config.out / "plots")

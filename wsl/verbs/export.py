@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from wsl.boxes import Boxes
+from wsl.checkpoints import read_recipe
 from wsl.config import ExportConfig
 from wsl.errors import UserError
-from wsl.files import replacing
+from wsl.files import check_folder, replacing
 from wsl.formats import LocalizationWriter, read_localizations
 from wsl.formats.exchange import FORMATS
 from wsl.formats.exchange.labelled import Labelled, common_root, from_localization, image_name, to_localization
 from wsl.formats.exchange.masks import write_coco_masks, write_voc_masks
 from wsl.images import image_size
-from wsl.progress import track
+from wsl.progress import loading, track
 from wsl.results import Localization
 
 
@@ -40,13 +41,15 @@ def export(config: ExportConfig) -> ExportResult:
         UserError: the source cannot be read, or holds a name that the format cannot.
     """
     if config.format in ("onnx", "torch"):
-        from wsl.models import load
-        from wsl.models.export import export_model
+        read_recipe(config.source)  # a wrong path is told before torch is loaded
+        with loading(str(config.source)):
+            from wsl.models import load
+            from wsl.models.export import export_model
 
-        difference = export_model(load(config.source), config.out, config.format, image_size=config.image_size)
+            model = load(config.source)
+        difference = export_model(model, config.out, config.format, image_size=config.image_size)
         return ExportResult(path=config.out, max_difference=difference)
-    if config.out.exists() and not config.out.is_dir():
-        raise UserError(f"{config.out} is a file: expected a folder for the files")
+    check_folder(config.out, "the files")
     source = _Source(config)
     if config.format == "voc-masks":
         path = write_voc_masks(source.localized(), config.out, source.classes, threshold=config.threshold)

@@ -6,35 +6,45 @@ import dataclasses
 import json
 import logging
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from wsl import config as settings
+from wsl.checkpoints import check_classes, check_weights
 from wsl.config import BoxConfig, LocalizeConfig
-from wsl.draw import overlay, save_image
-from wsl.errors import RunError, UserError
-from wsl.files import UniqueNames, write_text
+from wsl.data import read_samples
+from wsl.errors import RunError
+from wsl.files import UniqueNames, check_folder, write_text
 from wsl.formats import LocalizationWriter, MapStore
 from wsl.formats.localizations import FILE_NAME
 from wsl.images import find_images, read_image
-from wsl.inference import Predictor
-from wsl.models import open_model, resolve_refine
-from wsl.progress import track
+from wsl.progress import loading, track
 from wsl.results import BoxOrigin, Localization
-from wsl.verbs.box_choice import resolve_boxes
+from wsl.samples import SampleSet
+from wsl.thresholds.stored import resolve_boxes
+from wsl.verbs.checks import check_labels
+
+if TYPE_CHECKING:
+    from wsl.inference import Predictor, Source
 
 log = logging.getLogger("wsl")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalizeResult:
-    """Where the localizations are and how many images they are of."""
+    """Where the localizations are and how many images they are of; ``seconds`` are those from the first image on.
+
+    ``method`` says how the maps were refined, and which threshold and rule drew the boxes.
+    """
 
     localizations: Path
     images: int
     boxes: int
     skipped: int
     seconds: float
+    method: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +55,7 @@ class LocalizePlan:
     first: tuple[Path, ...]
     classes: int
     image_size: int
-    boxes: str
+    method: str
     out: Path
     replaces: bool
 
@@ -55,7 +65,7 @@ class LocalizePlan:
         replaced = " (an older one is replaced)" if self.replaces else ""
         return (
             f"{self.images} images at {self.image_size} px, a model of {self.classes} classes:\n{shown}{more}"
-            f"boxes: {self.boxes}\nwould be written to {self.out / FILE_NAME}{replaced}"
+            f"{self.method}\nwould be written to {self.out / FILE_NAME}{replaced}"
         )
 
 
@@ -65,13 +75,14 @@ def plan_localize(config: LocalizeConfig) -> LocalizePlan:
     Raises:
         UserError: no image, an unknown model or class, a setting out of range.
     """
-    paths, predictor, _, origin = _prepare(config)
+    images = _check(config)
+    opened = _open(config, images)
     return LocalizePlan(
-        images=len(paths),
-        first=tuple(Path(path) for path in paths[:5]),
-        classes=len(predictor.classes),
-        image_size=predictor.preprocessing.image_size,
-        boxes=str(origin),
+        images=len(images.paths),
+        first=tuple(images.paths[:5]),
+        classes=len(opened.predictor.classes),
+        image_size=opened.predictor.preprocessing.image_size,
+        method=_method(config, opened),
         out=config.out,
         replaces=(config.out / FILE_NAME).exists(),
     )
@@ -84,54 +95,115 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
         UserError: no image, an unknown model or class, a setting out of range.
         RunError: not one image could be read.
     """
+    images = _check(config)
+    opened = _open(config, images)
     started = time.perf_counter()
-    paths, predictor, boxes, origin = _prepare(config)
-    if origin.origin.startswith("selected"):  # what nobody typed should not come as a surprise
-        log.info("boxes: %s", origin)
-    record = json.loads(settings.to_json(dataclasses.replace(config, boxes=boxes)))
-    write_text(config.out / "localize.json", json.dumps({**record, "box_origin": origin.origin}, indent=2) + "\n")
+    if opened.origin.origin.startswith("selected"):  # what nobody typed should not come as a surprise
+        log.info("boxes: %s", opened.origin)
+    _record(config, opened)
     store = MapStore(config.out)
-    heatmaps = _Heatmaps(config.out / "heatmaps")
-    images = drawn = 0
+    heatmaps = _Heatmaps(config.out / "heatmaps") if config.heatmaps else None
+    done = drawn = 0
     with LocalizationWriter(config.out) as writer:
-        stream = predictor.stream(
-            paths, errors="raise" if config.runtime.strict else "skip", workers=config.runtime.workers
+        stream = opened.predictor.stream(
+            _sources(config, images),
+            errors="raise" if config.runtime.strict else "skip",
+            workers=config.runtime.workers,
         )
-        for found in track(stream, "localize", len(paths)):
+        for found in track(stream, "localize", len(images.paths)):
             writer.write(store.write(found) if config.maps else found)
-            if config.heatmaps:
+            if heatmaps is not None:
                 heatmaps.write(found)
-            images += 1
+            done += 1
             drawn += len(found.boxes)
-        if not images:
-            raise RunError(f"none of the {len(paths)} images could be read: see the lines above")
+        if not done:
+            raise RunError(f"none of the {len(images.paths)} images could be read: see the lines above")
     store.finish()
     return LocalizeResult(
         localizations=writer.path,
-        images=images,
+        images=done,
         boxes=drawn,
         skipped=stream.skipped,
         seconds=time.perf_counter() - started,
+        method=_method(config, opened),
     )
 
 
-def _prepare(config: LocalizeConfig) -> tuple[list[Path], Predictor, BoxConfig, BoxOrigin]:
-    if config.out.exists() and not config.out.is_dir():
-        raise UserError(f"{config.out} is a file: expected a folder for the results")
-    paths = find_images(config.sources)
-    model = open_model(config.weights, config.local_weights)
-    refine = resolve_refine(config.refine, model)
-    boxes, origin = resolve_boxes(config.boxes, config.weights, refine)
-    predictor = Predictor.from_configs(
-        model,
-        pick=config.pick,
-        boxes=boxes,
-        refine=refine,
-        runtime=config.runtime,
-        batch_size=config.batch_size,
-        image_size=config.image_size,
-    )
-    return paths, predictor, boxes, origin
+class _Images(NamedTuple):
+    """The images to localize, and what is known of them where they are those of a data set."""
+
+    paths: Sequence[Path]
+    samples: SampleSet | None
+
+
+class _Opened(NamedTuple):
+    """A model ready to run, and how its boxes are drawn."""
+
+    predictor: Predictor
+    boxes: BoxConfig
+    origin: BoxOrigin
+
+
+def _check(config: LocalizeConfig) -> _Images:
+    """Check all that needs no torch, which takes seconds to load, and list the images."""
+    check_folder(config.out, "the results")
+    recipe = check_weights(config.weights, config.local_weights)
+    if recipe is not None:
+        check_classes(config.pick.classes, recipe.classes)
+    if config.data is None:
+        return _Images(find_images(config.sources), None)
+    samples = read_samples(config.data, config.split)
+    if config.labels and recipe is not None:
+        check_labels(config, samples, recipe.classes)
+    return _Images([sample.path for sample in samples.samples], samples)
+
+
+def _open(config: LocalizeConfig, images: _Images) -> _Opened:
+    """Load the model, and check what only the loaded model can tell."""
+    with loading(config.weights):
+        from wsl.inference import Predictor
+        from wsl.models import open_model, resolve_refine
+
+        model = open_model(config.weights, config.local_weights)
+        if config.labels and images.samples is not None:
+            check_labels(config, images.samples, model.classes)
+        refine = resolve_refine(config.refine, model)
+        boxes, origin = resolve_boxes(config.boxes, config.weights, refine)
+        predictor = Predictor.from_configs(
+            model,
+            pick=config.pick,
+            boxes=boxes,
+            refine=refine,
+            runtime=config.runtime,
+            batch_size=config.batch_size,
+            image_size=config.image_size,
+        )
+    return _Opened(predictor, boxes, origin)
+
+
+def _sources(config: LocalizeConfig, images: _Images) -> Iterator[Path | Source]:
+    """The images with their ids, and with their labels where these are to be localized."""
+    from wsl.inference import Source
+
+    if images.samples is None:
+        yield from images.paths
+        return
+    for sample in images.samples.samples:
+        yield Source(sample.path, id=sample.id, classes=sample.labels if config.labels else None)
+
+
+def _record(config: LocalizeConfig, opened: _Opened) -> None:
+    """Write the settings down, with what was left open filled in."""
+    resolved = dataclasses.replace(config, boxes=opened.boxes, refine=opened.predictor.refine)
+    record = {**json.loads(settings.to_json(resolved)), "box_origin": opened.origin.origin}
+    write_text(config.out / "localize.json", json.dumps(record, indent=2) + "\n")
+
+
+def _method(config: LocalizeConfig, opened: _Opened) -> str:
+    maps = "not refined" if opened.predictor.refine == "none" else f"refined by {opened.predictor.refine}"
+    if config.refine == "auto" and opened.predictor.refine != "none":
+        maps += " (--refine none for the network's own)"
+    return f"boxes: {opened.origin}; maps {maps}"
 
 
 class _Heatmaps:
@@ -142,6 +214,8 @@ class _Heatmaps:
         self._names = UniqueNames()
 
     def write(self, found: Localization) -> None:
+        from wsl.draw import overlay, save_image  # matplotlib, which nothing else here needs
+
         image = read_image(found.path)
         for label, score_map in (found.maps or {}).items():
             save_image(self._folder / f"{self._names(f'{found.id}-{label}')}.png", overlay(image, score_map))

@@ -7,7 +7,6 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +15,6 @@ from wsl.config import BoxConfig, EvaluateConfig, PickConfig
 from wsl.data import coco_numbers, detect_format
 from wsl.errors import BadImageError, UserError
 from wsl.formats import (
-    detect_predictions,
     find_localizations,
     read_coco_results,
     read_localizations,
@@ -27,6 +25,7 @@ from wsl.inference import Predictor, Source, boxes_of_class
 from wsl.models import Model, open_model, resolve_refine
 from wsl.results import BoxOrigin, Localization
 from wsl.samples import Sample, SampleIndex, SampleSet
+from wsl.verbs.checks import check_annotated, predictions_kind
 
 log = logging.getLogger("wsl")
 Pairs = Iterator[tuple[Localization, Sample]]
@@ -35,16 +34,21 @@ Pairs = Iterator[tuple[Localization, Sample]]
 class Predictions:
     """The predictions of the source that a configuration names, to be read once a split.
 
-    ``kind`` is model, localizations, maps, coco or voc; ``warnings`` counts what was tolerated in reading.
+    ``kind`` is model, localizations, maps, coco or voc; ``warnings`` counts what was tolerated in reading. ``model`` is
+    that of ``--weights``, and ``refine`` how its maps are refined; nothing refines maps that were read.
     """
 
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config
         self.warnings: Counter[str] = Counter()
         self.kind: str = "model"
+        self.model: Model | None = None
+        self.refine: Literal["none", "affinity"] = "none"
         if config.predictions is not None:
-            wanted = config.predictions_format
-            self.kind = detect_predictions(config.predictions) if wanted == "auto" else wanted
+            self.kind = predictions_kind(config)
+        elif config.weights is not None:
+            self.model = open_model(config.weights, config.local_weights)
+            self.refine = resolve_refine(config.refine, self.model)
 
     @property
     def origin(self) -> BoxOrigin:
@@ -56,17 +60,6 @@ class Predictions:
             return BoxOrigin(threshold=boxes.threshold, box_rule=boxes.box_rule, origin="the default")
         assert self.config.predictions is not None
         return _recorded(find_localizations(self.config.predictions).parent / "localize.json")
-
-    @cached_property
-    def model(self) -> Model:
-        """The model of ``--weights``."""
-        assert self.config.weights is not None
-        return open_model(self.config.weights, self.config.local_weights)
-
-    @property
-    def refine(self) -> Literal["none", "affinity"]:
-        """How the model's maps are refined; nothing refines those that were read."""
-        return "none" if self.config.weights is None else resolve_refine(self.config.refine, self.model)
 
     @property
     def stage(self) -> str:
@@ -114,12 +107,9 @@ class Predictions:
     def _computed(self, samples: SampleSet, boxes: BoxConfig | None) -> Pairs:
         """The model's localizations of every class in every image of the split."""
         config, model = self.config, self.model
-        missing = sorted(set(samples.classes) - set(model.classes))
-        if missing:
-            raise UserError(
-                f"{config.weights} does not know the class {missing[0]!r} of the annotations ({len(missing)} of "
-                f"{len(samples.classes)} are unknown to it): expected a model trained on these classes"
-            )
+        assert model is not None
+        assert config.weights is not None
+        check_annotated(samples, config.weights, model.classes)
         predictor = Predictor.from_configs(
             model,
             pick=PickConfig(classes=samples.classes),

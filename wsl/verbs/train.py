@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import logging
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from accelerate import Accelerator
-
-from heads.downsampling import Downsampling
+from wsl.checkpoints import check_weights, is_path
 from wsl.config import TrainConfig
 from wsl.data import read_samples
 from wsl.errors import UserError
-from wsl.models import choose_device, create
-from wsl.progress import progress
+from wsl.progress import loading
 from wsl.samples import SampleSet
-from wsl.training.learner import Learner
-from wsl.training.run_folder import RunFolder
-
-log = logging.getLogger("wsl")
+from wsl.training.run_check import check_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,72 +35,32 @@ def train(config: TrainConfig) -> TrainResult:
         RunError: the loss is no longer finite, no image could be read, or the disk is full.
     """
     started = time.perf_counter()
-    run = RunFolder(config.out)
-    run.check(config)
-    writer_class = _summary_writer() if config.tensorboard else None
-    accelerator = _accelerator(config)
-    learner = _learner(config, accelerator)
-    first = run.load(learner) if config.resume else 0
-    main = accelerator.is_main_process
-    if main and not config.resume:
-        run.start(config)
-    with _scalars(config, writer_class if main else None, first) as write_scalars:
-        for epoch in range(first + 1, config.optim.epochs + 1):
-            record = _train_epoch(learner, epoch, accelerator)
-            record["seconds"] = time.perf_counter() - started
-            if main:
-                run.keep(learner.model, learner.state_dict(), record, config.best_by)
-                write_scalars(record)
-                log.info("%s", _line(record, config))
-            accelerator.wait_for_everyone()
-    best = run.best(config.best_by)
+    samples, val = _check(config)
+    with loading(config.model.backbone):
+        from wsl.verbs.epochs import Run
+
+        run = Run(config, samples, val)
+    best = run.epochs(started)
     return TrainResult(
-        model=run.model,
+        model=run.folder.model,
         best_epoch=best["epoch"],
         mAP=best.get("mAP"),
         pointing=best.get("pointing"),
         seconds=time.perf_counter() - started,
-        skipped=learner.skipped,
+        skipped=run.skipped,
     )
 
 
-def _learner(config: TrainConfig, accelerator: Accelerator) -> Learner:
-    samples, val = _read(config)
-    torch.manual_seed(config.seed)
-    model = create(
-        config.model, samples.classes, config.preprocessing, multi_label=config.optim.loss != "cross-entropy"
-    )
-    if accelerator.is_main_process and config.model.downsampling is not None:
-        inside = [
-            f"{name}: {layer}" for name, layer in model.backbone.net.named_modules() if isinstance(layer, Downsampling)
-        ]
-        log.info("pooling inside the backbone: %s", ", ".join(inside))
-    return Learner(model, samples, val, config, accelerator)
-
-
-def _train_epoch(learner: Learner, epoch: int, accelerator: Accelerator) -> dict[str, Any]:
-    """One epoch and its validation, as a line of ``metrics.jsonl``."""
-    images = learner.source.steps * learner.config.optim.batch_size
-    with progress(f"epoch {epoch}/{learner.config.optim.epochs}", images) as advance:
-        stats = learner.train_epoch(epoch, advance)
-    record: dict[str, Any] = {"epoch": epoch, "loss": stats.loss, "lr": stats.lr}
-    scores = learner.validate()
-    if scores is not None:
-        record |= {"mAP": scores.mAP, "pointing": scores.pointing}
-    record["skipped"] = learner.skipped
-    record["images_per_second"] = stats.images * accelerator.num_processes / stats.seconds
-    return record
-
-
-def _accelerator(config: TrainConfig) -> Accelerator:
-    wanted = choose_device(config.runtime.device)
-    accelerator = Accelerator(cpu=wanted.type == "cpu", mixed_precision="no")  # the loop knows its own
-    if accelerator.device.type != wanted.type or wanted != torch.device(wanted.type):
-        raise UserError(
-            f"device {config.runtime.device!r}: training runs on {accelerator.device}; choose among several GPUs with "
-            "CUDA_VISIBLE_DEVICES, and use several with 'accelerate launch'"
-        )
-    return accelerator
+def _check(config: TrainConfig) -> tuple[SampleSet, SampleSet | None]:
+    """Check all that needs no torch, which takes seconds to load; the samples to train and to validate on."""
+    check_run(config)
+    weights = Path(config.model.weights)
+    if is_path(config.model.weights):
+        if not weights.exists():
+            raise UserError(f"no weights at {weights}: expected a .safetensors or .pth file, or a run folder")
+        if weights.is_dir():
+            check_weights(config.model.weights)
+    return _read(config)
 
 
 def _read(config: TrainConfig) -> tuple[SampleSet, SampleSet | None]:
@@ -127,32 +75,3 @@ def _read(config: TrainConfig) -> tuple[SampleSet, SampleSet | None]:
             "of them only): expected the same"
         )
     return samples, val
-
-
-def _line(record: dict[str, Any], config: TrainConfig) -> str:
-    parts = [f"epoch {record['epoch']}/{config.optim.epochs}", f"loss {record['loss']:.4f}", f"lr {record['lr']:.2g}"]
-    parts += [f"{name} {record[name]:.3f}" for name in ("mAP", "pointing") if record.get(name) is not None]
-    return "  ".join([*parts, f"{record['images_per_second']:.0f} images/s", f"{record['seconds']:.0f} s"])
-
-
-def _summary_writer() -> Any:
-    try:
-        return importlib.import_module("torch.utils.tensorboard").SummaryWriter
-    except ImportError as error:
-        raise UserError("--tensorboard needs the tensorboard extra: pip install 'wsl-toolkit[tensorboard]'") from error
-
-
-@contextlib.contextmanager
-def _scalars(config: TrainConfig, writer_class: Any, first: int) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A function that writes a record's figures for TensorBoard; what older runs wrote after `first` is withdrawn."""
-    if writer_class is None:
-        yield lambda record: None
-        return
-    with contextlib.closing(writer_class(config.out / "tensorboard", purge_step=first + 1)) as writer:
-
-        def write(record: dict[str, Any]) -> None:
-            for name, value in record.items():
-                if name != "epoch" and value is not None:
-                    writer.add_scalar(name, value, record["epoch"])
-
-        yield write

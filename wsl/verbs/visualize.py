@@ -18,10 +18,10 @@ from wsl.config import VisualizeConfig
 from wsl.data import read_samples
 from wsl.draw import draw_comparison, fit_into, overlay, save_image, save_sheets
 from wsl.errors import BadImageError, UserError
-from wsl.files import UniqueNames
+from wsl.files import UniqueNames, check_folder
 from wsl.formats import find_localizations, read_localizations
 from wsl.images import read_image
-from wsl.progress import track
+from wsl.progress import loading, track
 from wsl.results import Localization
 from wsl.samples import SampleIndex, SampleSet
 
@@ -64,13 +64,15 @@ def visualize(config: VisualizeConfig) -> VisualizeSummary:
     """
     if not (config.images or config.sheet or config.per_class):
         raise UserError("nothing to draw: images, sheet and per class are all off, expected one of them on")
+    check_folder(config.out, "the pictures")
+    results = find_localizations(config.predictions)
     if config.report:
-        from wsl.verbs.report import report  # which knows the gallery's page, and this module does without
+        with loading("the report"):
+            from wsl.verbs.report import report  # its outcomes are those of the metrics, which load torch
 
         written, skipped = report(config)
         return VisualizeSummary(pictures=written.images, sheets=0, skipped=skipped, paths=written.pages)
     annotations = _annotations(config)
-    results = find_localizations(config.predictions)
     localizations = itertools.islice(read_localizations(results), config.limit)
     config.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".thumbnails-", dir=config.out) as scratch:

@@ -14,6 +14,7 @@ import numpy as np
 
 from wsl.boxes import Boxes
 from wsl.errors import UserError
+from wsl.files import is_left_over
 
 # What XML 1.0 has no way to write, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -56,11 +57,7 @@ def files_below(folder: Path, *suffixes: str) -> list[Path]:
     ['a.XML']
     """
     paths = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-    return sorted(path for path in paths if not any(map(_is_left_over, path.relative_to(folder).parts)))
-
-
-def _is_left_over(part: str) -> bool:
-    return part.startswith(".") or part in ("__MACOSX", "@eaDir")
+    return sorted(path for path in paths if not any(map(is_left_over, path.relative_to(folder).parts)))
 
 
 def xml_bytes(root: Writing.Element, *, declared: bool = True) -> bytes:

@@ -1,17 +1,18 @@
-"""How boxes are drawn with a run's model: the threshold and rule that were selected for it on some split."""
+"""Which threshold and rule boxes are drawn with: given, kept with the run, or the default."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from wsl import config
-from wsl.config import BoxRule
+from wsl.checkpoints import model_digest, run_folder
+from wsl.config import BoxConfig, BoxRule
+from wsl.config.shared import DEFAULT_THRESHOLDS
 from wsl.errors import UserError
 from wsl.files import write_text
-from wsl.models.checkpoint import FILE_NAME as MODEL_FILE
+from wsl.results import BoxOrigin
 
 log = logging.getLogger("wsl")
 
@@ -47,8 +48,8 @@ def save_selected(selected: SelectedBoxes, folder: Path) -> Path:
 def load_selected(weights: str | Path, refine: str = "none") -> SelectedBoxes | None:
     """What was selected for a run (its folder, or the checkpoint in it); None when nothing was.
 
-    A run that was trained again since has another model, and maps refined otherwise have other heights, so what was
-    selected for those counts no more.
+    A selection holds for one state of the run and one refinement: training it again gives another model, and maps that
+    are refined otherwise have other values.
 
     Raises:
         UserError: the file is malformed.
@@ -56,10 +57,10 @@ def load_selected(weights: str | Path, refine: str = "none") -> SelectedBoxes | 
     >>> load_selected("resnet50") is None
     True
     """
-    folder = _folder(weights)
-    path = folder / FILE_NAME
-    if not path.is_file():
+    folder = run_folder(weights)
+    if folder is None or not (folder / FILE_NAME).is_file():
         return None
+    path = folder / FILE_NAME
     try:
         selected = config.from_json(path.read_text(encoding="utf-8"), SelectedBoxes)
     except (UserError, UnicodeDecodeError) as error:
@@ -73,25 +74,21 @@ def load_selected(weights: str | Path, refine: str = "none") -> SelectedBoxes | 
     return selected
 
 
-def run_folder(weights: str | Path) -> Path | None:
-    """The folder of a run, if this names one.
+def resolve_boxes(boxes: BoxConfig, weights: str, refine: str = "none") -> tuple[BoxConfig, BoxOrigin]:
+    """The settings with what was left open filled in, and where threshold and rule come from.
 
-    >>> run_folder("resnet50") is None
-    True
+    >>> resolve_boxes(BoxConfig(threshold=0.4), "resnet50")[1].origin
+    'given'
     """
-    folder = _folder(weights)
-    return folder if (folder / MODEL_FILE).is_file() else None
-
-
-def model_digest(folder: Path) -> str:
-    """SHA-256 of the checkpoint in a folder; empty without one."""
-    file = folder / MODEL_FILE
-    if not file.is_file():
-        return ""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _folder(weights: str | Path) -> Path:
-    path = Path(weights)
-    return path if path.is_dir() else path.parent if path.is_file() and path.name == MODEL_FILE else path
+    selected = None if boxes.threshold is not None and boxes.box_rule is not None else load_selected(weights, refine)
+    if selected is None:
+        resolved = boxes.resolved(DEFAULT_THRESHOLDS[refine])
+    else:
+        resolved = boxes.resolved(selected.threshold, selected.box_rule)
+    if boxes.threshold is not None:
+        origin = "given"
+    elif selected is not None:
+        origin = f"selected on {selected.split}"
+    else:
+        origin = "the default"
+    return resolved, BoxOrigin(threshold=resolved.threshold, box_rule=resolved.box_rule, origin=origin)

@@ -1,0 +1,147 @@
+"""What commands load: nothing heavy before a mistake is told, and no evaluation in order to localize."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import save_file
+
+# Runs command lines in a process where torch cannot be imported: verb, then flags, one list each.
+SCRIPT = """
+import contextlib, io, json, os, sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "torchvision", "torchmetrics", "accelerate"):
+            raise AssertionError(f"{name} was imported")
+
+sys.meta_path.insert(0, Blocked())
+from wsl import cli
+
+outcomes = []
+for verb, *flags in json.load(sys.stdin):
+    with contextlib.redirect_stderr(io.StringIO()) as told, contextlib.redirect_stdout(io.StringIO()):
+        try:
+            code = getattr(cli, verb)(flags)
+        except SystemExit as left:  # of a flag that cannot be parsed
+            code = left.code
+        except BaseException as error:
+            code = f"{type(error).__name__}: {error}"
+    outcomes.append([code, told.getvalue()])
+print(json.dumps(outcomes))
+"""
+VOC = ["--data", "WORLD"]
+LOCALIZE = ["localize", "PHOTOS", "--out", "OUT"]
+LABELLED = ["localize", "--weights", "RUN", "--out", "OUT", "--labels"]
+EVALUATE = ["evaluate", "--out", "OUT"]
+TRAIN = ["train", *VOC, "--backbone", "tinynet"]
+MISTAKES = [
+    (["localize", "lost.jpg", "--weights", "resnet50", "--out", "OUT"], "lost.jpg: no such file or folder"),
+    (["localize", "lost/*.jpg", "--weights", "resnet50", "--out", "OUT"], "the pattern matches nothing"),
+    (["localize", "EMPTY", "--weights", "resnet50", "--out", "OUT"], "no image in it"),
+    (["localize", "--weights", "resnet50", "--out", "OUT"], "no image given"),
+    (["localize", "PHOTOS", "--weights", "resnet50", "--out", "FILE"], "is a file: expected a folder for the results"),
+    (["localize", "PHOTOS", "--weights", "resnet50", "--out", "FILE/in"], "is a file: expected a folder"),
+    ([*LOCALIZE, "--weights", "runs/lost"], "no model 'runs/lost' (a path, but nothing is there)"),
+    ([*LOCALIZE, "--weights", "lost.onnx"], "no model 'lost.onnx' (a path, but nothing is there)"),
+    ([*LOCALIZE, "--weights", "EMPTY"], "expected a run folder of wsl-train with model.safetensors"),
+    ([*LOCALIZE, "--weights", "HALF"], "is not a whole safetensors file"),
+    ([*LOCALIZE, "--weights", "FOREIGN"], "was not written by wsl-train"),
+    ([*LOCALIZE, "--weights", "resnet50", "--local-weights", "lost.pth"], "no weights file at lost.pth"),
+    ([*LOCALIZE, "--weights", "RUN", "--classes", "bleu"], "the model knows no class 'bleu'; did you mean 'blue'?"),
+    ([*LOCALIZE, "--weights", "RUN", "--threshold", "1.5"], "threshold is 1.5"),
+    ([*LOCALIZE, "--weights", "RUN", "--batch-size", "0"], "batch size is 0"),
+    ([*LOCALIZE, "--weights", "RUN", *VOC], "both images (PHOTOS) and --data: expected one of them"),
+    ([*LOCALIZE, "--weights", "RUN", "--labels"], "--labels and --split describe the images of --data"),
+    ([*LOCALIZE, "--weights", "RUN", "--format", "voc"], "--download describe --data: expected it too"),
+    ([*LABELLED, "--data", "lost"], "lost: no such file or folder; expected a data set"),
+    ([*LABELLED, *VOC, "--split", "vall"], "has no split 'vall'; did you mean 'val'?"),
+    ([*LABELLED, *VOC, "--format", "coco"], "no COCO annotations"),
+    ([*LABELLED, *VOC, "--classes", "red"], "both --labels and --classes"),
+    ([*LABELLED, "--data", "OTHERS", "--split", "all"], "knows no class 'reed'; did you mean 'red'?"),
+    ([*EVALUATE, "--data", "lost", "--weights", "resnet50"], "lost: no such file or folder; expected a data set"),
+    ([*EVALUATE, *VOC, "--weights", "runs/lost"], "no model 'runs/lost'"),
+    ([*EVALUATE, *VOC, "--predictions", "lost"], "lost: no such file or folder, expected localizations.jsonl"),
+    ([*EVALUATE, *VOC, "--weights", "RUN", "--split", "vall"], "did you mean 'val'?"),
+    ([*EVALUATE, *VOC, "--weights", "RUN", "--select-threshold", "trian"], "did you mean 'train'?"),
+    ([*EVALUATE, *VOC, "--weights", "RUN", "--report-classes", "green"], "unknown class 'green' to report"),
+    ([*EVALUATE, "--data", "OTHERS", "--split", "all", "--weights", "RUN"], "does not know the class 'reed'"),
+    (["evaluate", *VOC, "--weights", "RUN", "--out", "FILE"], "is a file: expected a folder for the results"),
+    (["train", "--data", "lost", "--out", "OUT"], "lost: no such file or folder; expected a data set"),
+    ([*TRAIN, "--out", "OUT", "--train-split", "trian"], "did you mean 'train'?"),
+    ([*TRAIN, "--out", "OUT", "--val-split", "vall"], "did you mean 'val'?"),
+    ([*TRAIN, "--out", "FILE"], "is a file: expected a folder for the run"),
+    ([*TRAIN, "--out", "RUN"], "holds a run: --resume continues it"),
+    ([*TRAIN, "--out", "OUT", "--resume"], "no run to resume"),
+    ([*TRAIN, "--out", "OUT", "--weights", "runs/lost"], "no weights at runs/lost"),
+    ([*TRAIN, "--out", "OUT", "--weights", "EMPTY"], "expected a run folder of wsl-train"),
+    ([*TRAIN, "--out", "OUT", "--epochs", "0"], "epochs is 0"),
+    (["visualize", "--predictions", "lost", "--out", "OUT", "--report"], "no localizations at lost"),
+    (["visualize", "--predictions", "lost", "--out", "FILE"], "is a file: expected a folder for the pictures"),
+    (["export", "lost", "--format", "onnx", "--out", "OUT"], "no model at lost"),
+    (["export", "lost", "--format", "coco", "--out", "OUT"], "no localizations at lost"),
+]
+
+
+@pytest.fixture(scope="module")
+def outcomes(world, run, photos, tmp_path_factory) -> list[tuple[object, str]]:
+    """The exit code and standard error of each mistaken command line, without torch."""
+    root = tmp_path_factory.mktemp("startup")
+    for folder in ("empty", "half", "others/reed"):
+        (root / folder).mkdir(parents=True)
+    (root / "file").touch()
+    (root / "others" / "reed" / "a.png").write_bytes((photos / "val00.png").read_bytes())
+    (root / "half" / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:1000])
+    save_file({}, root / "foreign.safetensors")
+    places = {"WORLD": world, "RUN": run, "PHOTOS": photos, "OUT": root / "out", "FILE": root / "file"}
+    places |= {"EMPTY": root / "empty", "HALF": root / "half", "OTHERS": root / "others"}
+    places |= {"FOREIGN": root / "foreign.safetensors", "FILE/in": root / "file" / "in"}
+    lines = [[str(places.get(word, word)) for word in line] for line, _ in MISTAKES]
+    command = [sys.executable, "-c", SCRIPT]
+    ended = subprocess.run(command, input=json.dumps(lines), capture_output=True, text=True, cwd=root, check=True)
+    assert not (root / "out").exists()
+    return [(code, told.replace(str(photos), "PHOTOS")) for code, told in json.loads(ended.stdout)]
+
+
+@pytest.mark.parametrize("number", range(len(MISTAKES)), ids=lambda number: " ".join(MISTAKES[number][0]))
+def test_a_mistake_is_told_before_torch_is_loaded(number, outcomes):
+    code, told = outcomes[number]
+    assert code == 2, told
+    assert MISTAKES[number][1] in " ".join(told.split())
+    if told.startswith("error: "):
+        assert len(told.splitlines()) == 1
+
+
+def loaded_by(code: str, *arguments: str) -> set[str]:
+    code += "\nprint(*sorted({name.split('.')[0] for name in sys.modules}))"
+    command = [sys.executable, "-c", f"import sys\n{code}", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(ended.stdout.splitlines()[-1].split())
+
+
+def test_localizing_loads_neither_metrics_nor_plots_nor_training(run, photos, tmp_path):
+    code = "from wsl import cli; assert cli.localize(sys.argv[1:]) == 0"
+    flags = ["--weights", str(run), "--out", str(tmp_path), "--maps", "--device", "cpu"]
+    loaded = loaded_by(code, str(photos / "val00.png"), *flags)
+    assert "torch" in loaded
+    assert not loaded & {"torchmetrics", "matplotlib", "accelerate", "jinja2", "tensorboard"}
+
+
+@pytest.mark.parametrize("verb", ["localize", "evaluate", "train", "visualize", "export", "info"])
+def test_help_loads_no_torch(verb):
+    code = f"from wsl import cli\ntry: cli.{verb}(['--help'])\nexcept SystemExit: pass"
+    assert not loaded_by(code) & {"torch", "torchvision", "numpy", "cv2", "matplotlib"}
+
+
+def test_the_package_alone_loads_nothing():
+    assert not loaded_by("import wsl") & {"torch", "numpy", "cv2", "PIL", "matplotlib", "rich", "tyro", "cattrs"}
+
+
+def test_a_tool_says_no_more_than_the_error(tmp_path):
+    tool = Path(__file__).parents[2] / "tools" / "localize.py"
+    command = [sys.executable, str(tool), "lost", "--weights", "resnet50", "--out", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("error: lost: no such file or folder")

@@ -1,0 +1,168 @@
+"""Runs and checkpoints as files: where they lie and what they say of their model, read without loading torch."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from wsl import config
+from wsl.config import Preprocessing
+from wsl.errors import UserError
+
+FILE_NAME = "model.safetensors"
+METADATA_KEY = "wsl-toolkit"
+ONNX = ".onnx"
+_SUFFIXES = (".safetensors", ONNX, ".pth", ".pt")
+_TIMM = "timm/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What is needed to build the same model again, before its weights are loaded."""
+
+    backbone: str
+    pooling: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    neck: str | None = None
+    maps_per_class: int = 1
+    output_stride: int | None = None
+    downsampling: str | None = None
+    rectified: bool = False
+    multi_label: bool = True
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """The recipe of a run folder or its checkpoint.
+
+    Raises:
+        UserError: there is no such file, or it is not a checkpoint of ``wsl-train``.
+
+    >>> read_recipe("runs/lost")
+    Traceback (most recent call last):
+    wsl.errors.UserError: no model at runs/lost: expected a run folder of wsl-train with model.safetensors, or that file
+    """
+    file = checkpoint_file(path)
+    if not file.is_file():
+        raise UserError(f"no model at {path}: expected a run folder of wsl-train with {FILE_NAME}, or that file")
+    if file.suffix != ".safetensors":
+        raise UserError(
+            f"{file} is not a checkpoint of wsl-train (.safetensors); to use the weights of a classifier, give its "
+            f"name as --weights and this file as --local-weights"
+        )
+    description = read_description(file)
+    if description is None:
+        raise UserError(f"{file} was not written by wsl-train: it says nothing of backbone, head and classes")
+    try:
+        return config.from_json(description, Recipe)
+    except UserError as error:
+        raise UserError(f"{file}: its description cannot be read ({error})") from error
+
+
+def read_description(file: Path) -> str | None:
+    """The recipe in a checkpoint's header, as JSON; None if another program wrote the file.
+
+    Raises:
+        UserError: the file is not a whole safetensors file.
+    """
+    try:
+        with safe_open(file, framework="np") as opened:
+            description: str | None = (opened.metadata() or {}).get(METADATA_KEY)
+            return description
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file} is not a whole safetensors file ({error}): train or copy it again") from error
+
+
+def checkpoint_file(path: str | Path) -> Path:
+    """The checkpoint of a run folder, or the file itself; it need not exist.
+
+    >>> checkpoint_file("gap.onnx").as_posix()
+    'gap.onnx'
+    """
+    path = Path(path)
+    return path / FILE_NAME if path.is_dir() else path
+
+
+def run_folder(weights: str | Path) -> Path | None:
+    """The folder of a run, if `weights` names one or the checkpoint in it.
+
+    >>> run_folder("resnet50") is None
+    True
+    """
+    file = checkpoint_file(weights)
+    return file.parent if file.name == FILE_NAME and file.is_file() else None
+
+
+def model_digest(folder: Path) -> str:
+    """SHA-256 of the checkpoint in a folder; empty without one."""
+    file = folder / FILE_NAME
+    if not file.is_file():
+        return ""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def check_weights(weights: str, local_weights: Path | None = None) -> Recipe | None:
+    """Check what can be known of ``--weights`` without loading torch; gives the recipe of a run or checkpoint.
+
+    The names of classifiers, and what an ONNX file holds, are known to their libraries only.
+
+    Raises:
+        UserError: a path at which there is no model, or a checkpoint that ``wsl-train`` did not write.
+
+    >>> check_weights("resnet50") is None
+    True
+    >>> check_weights("runs/lost")
+    Traceback (most recent call last):
+    wsl.errors.UserError: no model 'runs/lost' (a path, but nothing is there): expected a run folder of wsl-train, ...
+    """
+    if local_weights is not None and not local_weights.is_file():
+        raise UserError(f"no weights file at {local_weights}: expected a .safetensors or .pth file")
+    if is_path(weights) and not Path(weights).exists():
+        raise no_model(weights)
+    # With weights of its own, a bare name may be a classifier's although a folder is called so, too.
+    if Path(weights).exists() and (local_weights is None or is_path(weights)) and not weights.endswith(ONNX):
+        return read_recipe(weights)
+    return None
+
+
+def is_path(weights: str) -> bool:
+    """Whether `weights` has the form of a path rather than of a classifier's name.
+
+    >>> is_path("runs/gap"), is_path("gap.onnx"), is_path("resnet50"), is_path("timm/resnet50.a1_in1k")
+    (True, True, False, False)
+    """
+    return "\\" in weights or weights.endswith(_SUFFIXES) or ("/" in weights and not weights.startswith(_TIMM))
+
+
+def no_model(weights: str) -> UserError:
+    """The error for ``--weights`` that name nothing."""
+    hint = " (a path, but nothing is there)" if is_path(weights) else ""
+    return UserError(
+        f"no model {weights!r}{hint}: expected a run folder of wsl-train, its {FILE_NAME}, or a classifier's name "
+        "such as resnet50 or timm/resnet50.a1_in1k"
+    )
+
+
+def check_classes(names: Iterable[str], known: Collection[str], who: str = "the model") -> None:
+    """Check that a model knows some classes.
+
+    Raises:
+        UserError: it does not know one; names the nearest of those it knows.
+
+    >>> check_classes(["dgo"], ["cat", "dog"])
+    Traceback (most recent call last):
+    wsl.errors.UserError: the model knows no class 'dgo'; did you mean 'dog'? it knows cat, dog
+    """
+    every, listed = frozenset(known), list(known)
+    for name in names:
+        if name not in every:
+            near = difflib.get_close_matches(name, listed, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            more = f" and {len(listed) - 20} more" if len(listed) > 20 else ""
+            raise UserError(f"{who} knows no class {name!r}; {hint}it knows {', '.join(listed[:20])}{more}")

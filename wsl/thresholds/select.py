@@ -1,0 +1,53 @@
+"""The threshold and rule that are best on a split: evaluation, for use on another split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from wsl.config import Protocol
+from wsl.metrics import ThresholdChoice, best_thresholds, box_accuracies
+from wsl.metrics.threshold_choice import Choice
+from wsl.results import Localization
+from wsl.samples import Sample
+from wsl.stopwatch import stage
+
+
+class Selection(NamedTuple):
+    """The threshold and rule of most right boxes at an IoU, and the best thresholds of each MaxBoxAcc's levels."""
+
+    best: Choice
+    iou: float
+    by_metric: Mapping[str, tuple[float, ...]]
+
+
+def select_boxes(
+    pairs: Iterable[tuple[Localization, Sample]],
+    classes: Sequence[str],
+    *,
+    report_classes: Sequence[str] = (),
+    protocol: Protocol = "default",
+) -> Selection:
+    """Select on the localizations of a split, whose maps must be there; images without annotated boxes are passed over.
+
+    Raises:
+        UserError: no annotated class has a map.
+
+    >>> import numpy as np
+    >>> from wsl.boxes import Boxes
+    >>> truth = Boxes(xyxy=[[2, 0, 6, 2]], labels=["dog"])
+    >>> maps = {"dog": np.float32([[0, 2, 4, 1]])}
+    >>> found = Localization(path="a.jpg", size=(8, 2), scores={}, boxes=Boxes.empty(), maps=maps)
+    >>> select_boxes([(found, Sample(path="a.jpg", labels=["dog"], boxes=truth))], ["dog"]).best.box_rule
+    'largest'
+    """
+    choice = ThresholdChoice(classes, report_classes=report_classes, replicates=0)
+    max_boxes = box_accuracies(classes, protocol, report_classes=report_classes, replicates=0)
+    for found, sample in pairs:
+        if sample.boxes is not None:
+            with stage("selecting the threshold"):
+                choice.update(found, sample)
+                for metric in max_boxes:
+                    metric.update(found, sample)
+    by_metric = {type(metric).__name__: best_thresholds(metric) for metric in max_boxes if metric.trials.sum()}
+    return Selection(choice.choose(), choice.iou_threshold, by_metric)

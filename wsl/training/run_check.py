@@ -1,0 +1,56 @@
+"""Whether a run may begin, or be continued, in a folder; read without loading torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from wsl import config
+from wsl.config import TrainConfig
+from wsl.errors import UserError
+from wsl.files import check_folder
+
+CONFIG = "config.json"
+# What may change between the parts of a run: where and how it runs, not what it computes.
+_FREE = ("out", "runtime", "resume", "overwrite", "tensorboard", "download")
+
+
+def check_run(settings: TrainConfig) -> None:
+    """Make sure that `settings` may begin a run in their folder, or continue the one that is there.
+
+    Raises:
+        UserError: another run is there and may not be overwritten; with ``resume``, there is none or a setting that
+            decides what it computes is not the same.
+    """
+    folder = settings.out
+    check_folder(folder, "the run")
+    if settings.resume and settings.overwrite:
+        raise UserError("--resume continues a run and --overwrite starts it again: expected one of them")
+    if settings.resume:
+        _check_same(settings)
+    elif (folder / CONFIG).exists() and not settings.overwrite:
+        raise UserError(f"{folder} holds a run: --resume continues it, --overwrite starts it again")
+
+
+def _check_same(settings: TrainConfig) -> None:
+    path = settings.out / CONFIG
+    if not path.is_file():
+        raise UserError(
+            f"no run to resume in {settings.out}: expected its config.json; leave --resume out to start one"
+        )
+    try:
+        before = config.from_json(path.read_text(encoding="utf-8"), TrainConfig)
+    except (UserError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}): --overwrite starts the run again") from error
+    for name, now, then in _differences(json.loads(config.to_json(settings)), json.loads(config.to_json(before))):
+        raise UserError(f"--resume with {name} {now}: the run in {settings.out} began with {then}; give the same")
+
+
+def _differences(now: Any, then: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(now, dict):
+        for key in now:
+            if key not in _FREE:
+                yield from _differences(now[key], then[key], key)
+    elif now != then:
+        yield f"--{name.replace('_', '-')}", now, then
