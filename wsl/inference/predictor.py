@@ -325,8 +325,9 @@ class Stream(Iterator[Any]):
         if errors not in get_args(Errors):
             raise UserError(f"errors is {errors!r}, expected raise, skip or return")
         self.skipped = 0
-        self._predictor, self._errors = predictor, errors
-        self._found = self._run(sources, workers)
+        self._errors = errors
+        # Not a method: a generator that holds the stream would keep a forgotten one, and its threads, alive.
+        self._found = _localizations(predictor, sources, workers)
 
     def __next__(self) -> Any:
         for found in self._found:
@@ -343,19 +344,21 @@ class Stream(Iterator[Any]):
         """Stop reading ahead, and let the threads go."""
         self._found.close()
 
-    def _run(self, sources: Iterable[Any], workers: int | None) -> Generator[Localization | BadImageError]:
-        predictor = self._predictor
-        items = (as_source(item, number) for number, item in enumerate(sources))
-        for batch in pipeline(
-            items,
-            predictor._try,
-            predictor._launch,
-            predictor._collect,
-            batch_size=predictor.batch_size,
-            device=predictor.device,
-            workers=workers,
-        ):
-            yield from batch
+
+def _localizations(
+    predictor: Predictor, sources: Iterable[Any], workers: int | None
+) -> Generator[Localization | BadImageError]:
+    items = (as_source(item, number) for number, item in enumerate(sources))
+    for batch in pipeline(
+        items,
+        predictor._try,
+        predictor._launch,
+        predictor._collect,
+        batch_size=predictor.batch_size,
+        device=predictor.device,
+        workers=workers,
+    ):
+        yield from batch
 
 
 def _resized(preprocessing: Preprocessing, image_size: int | None) -> Preprocessing:
