@@ -77,7 +77,8 @@ class Predictor:
         max_scores: int | None = MAX_SCORES,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        pick = PickConfig(top_k=top_k, classes=tuple(classes), score_threshold=score_threshold)
+        PickConfig(top_k=top_k, score_threshold=score_threshold)  # which checks them
+        _check_settings(score_threshold, box_rule, precision, batch_size)
         self.refine = resolve_refine(refine, model)
         self.boxes = BoxConfig(threshold=threshold, box_rule=box_rule, min_area=min_area, nms_iou=nms_iou).resolved(
             DEFAULT_THRESHOLDS[self.refine]
@@ -87,7 +88,7 @@ class Predictor:
         self.max_pixels = max_pixels
         self._known = frozenset(model.classes)
         index = {name: number for number, name in enumerate(model.classes)}
-        choice = Choice(tuple(index[name] for name in self._check(pick.classes)), top_k, score_threshold)
+        choice = Choice(tuple(index[name] for name in self._check(classes)), top_k, score_threshold)
         self._settings: dict[str, Any] = {
             "choice": choice,
             "max_scores": max_scores,
@@ -300,6 +301,8 @@ class Predictor:
         return results
 
     def _check(self, names: Sequence[str]) -> Sequence[str]:
+        if isinstance(names, str):
+            raise UserError(f"classes is {names!r}, expected a list of names: [{names!r}]")
         for name in names:
             if name not in self._known:
                 near = difflib.get_close_matches(name, self.classes, 1)
@@ -359,6 +362,17 @@ def _localizations(
         workers=workers,
     ):
         yield from batch
+
+
+def _check_settings(score_threshold: float, box_rule: str | None, precision: str, batch_size: int | None) -> None:
+    if not 0 <= score_threshold <= 1:
+        raise UserError(f"score threshold is {score_threshold}, expected a probability in [0, 1]")
+    if box_rule is not None and box_rule not in get_args(BoxRule):
+        raise UserError(f"box rule is {box_rule!r}, expected {', '.join(get_args(BoxRule))}")
+    if precision not in get_args(Precision):
+        raise UserError(f"precision is {precision!r}, expected {', '.join(get_args(Precision))}")
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"batch size is {batch_size}, expected 1 or more, or None")
 
 
 def _resized(preprocessing: Preprocessing, image_size: int | None) -> Preprocessing:
