@@ -236,7 +236,7 @@ class Predictor:
         for batch in pipeline(
             (as_source(item, number) for number, item in enumerate(sources)),
             self._try,
-            lambda batch: (batch, self._network.all_maps([one for one in batch if isinstance(one, Input)])),
+            self._all_maps,
             lambda result: result,
             batch_size=self.batch_size,
             device=self.device,
@@ -246,6 +246,10 @@ class Predictor:
             rest = iter(maps)
             yield from (image if isinstance(image, BadImageError) else next(rest) for image in images)
 
+    def _all_maps(self, batch: list[Input | BadImageError]) -> tuple[list[Input | BadImageError], torch.Tensor]:
+        self._require_own_process()
+        return batch, self._network.all_maps([one for one in batch if isinstance(one, Input)])
+
     def _try(self, source: Source) -> Input | BadImageError:
         try:
             return self.prepare(source)
@@ -254,12 +258,15 @@ class Predictor:
 
     def _launch(self, batch: Sequence[Input | BadImageError]) -> list[_Launched]:
         """Queue a batch on the device, in as many pieces as its memory asks for."""
+        self._require_own_process()
+        return [piece for some in batched(batch, self._fitting or len(batch)) for piece in self._launch_piece(some)]
+
+    def _require_own_process(self) -> None:
         if os.getpid() != self._process:
             raise RunError(
                 "this predictor was made before the process was forked, and neither its threads nor a GPU survive "
                 "that: make it in the new process, or send it there pickled ('spawn')"
             )
-        return [piece for some in batched(batch, self._fitting or len(batch)) for piece in self._launch_piece(some)]
 
     def _launch_piece(self, batch: Sequence[Input | BadImageError]) -> list[_Launched]:
         inputs = [one for one in batch if isinstance(one, Input)]
