@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,9 +159,13 @@ def check_classes(names: Iterable[str], known: Collection[str], who: str = "the 
     Traceback (most recent call last):
     wsl.errors.UserError: the model knows no class 'dgo'; did you mean 'dog'? it knows cat, dog
     """
-    every, listed = frozenset(known), list(known)
+    if isinstance(names, str):
+        raise UserError(f"classes is {names!r}, expected a list of names: [{names!r}]")
+    if not isinstance(known, (Set, Mapping)):
+        known = dict.fromkeys(known)
     for name in names:
-        if name not in every:
+        if name not in known:
+            listed = list(known)
             near = difflib.get_close_matches(name, listed, 1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             more = f" and {len(listed) - 20} more" if len(listed) > 20 else ""

@@ -41,7 +41,7 @@ ROWS = {
     "weldon-tuned": ["--pooling", "weldon(k_max=0.2, k_min=0.2)", *TUNED],
 }
 # How the maps are read. The refined maps' threshold was chosen on photographs of train.
-READINGS = {"val": [], "val-refined": ["--refine", "affinity", "--threshold", "0.5"]}
+READINGS = {"val": ["--refine", "none"], "val-refined": ["--refine", "affinity", "--threshold", "0.5"]}
 # Fine-tuning goes on from the frozen backbone's head: a head at random would first spoil the features below it.
 STARTS = {"gap-tuned": "gap", "weldon-tuned": "weldon"}
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from heads import MapClassifier
 from wsl import Localization, Localizer, Predictor
 from wsl.config import Preprocessing
 
@@ -23,8 +24,9 @@ def build(name: str, **settings) -> Localizer:
         with torch.no_grad():
             # An untrained network scores all images alike; let the scores of noise spread around zero.
             scores = model(torch.randn(16, 3, 64, 64) * torch.rand(16, 3, 1, 1)).scores
-            model.head.conv.weight.div_(scores.std(0)[:, None, None, None])
-            model.head.conv.bias.sub_(scores.mean(0)).div_(scores.std(0))
+            last = model.head.conv if isinstance(model.head, MapClassifier) else model.head.classifier.linear
+            last.weight.div_(scores.std(0).reshape(-1, *[1] * (last.weight.ndim - 1)))
+            last.bias.sub_(scores.mean(0)).div_(scores.std(0))
     return model
 
 

@@ -135,12 +135,10 @@ class Network:
         )
 
     @torch.inference_mode()
-    def all_maps(self, inputs: Sequence[Input]) -> torch.Tensor:
+    def all_maps(self, loaded: Loaded) -> torch.Tensor:
         """The maps of all classes, (N, K, h, w) float32 on the CPU, of the network's whole input."""
-        if not inputs:
-            return torch.empty(0)
-        output = self._run(self._images(self.load(inputs)))
-        classes = torch.arange(output.scores.shape[1], device=self.device).expand(len(inputs), -1)
+        output = self._run(self._images(loaded))
+        classes = torch.arange(output.scores.shape[1], device=self.device).expand(len(loaded.inputs), -1)
         return output.maps_of(classes).float().cpu()
 
     def _images(self, loaded: Loaded) -> torch.Tensor:

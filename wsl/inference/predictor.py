@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import logging
 import os
@@ -14,6 +13,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args, overload
 
 import torch
 
+from wsl.checkpoints import check_classes
 from wsl.config import BoxConfig, BoxRule, PickConfig, Precision, Preprocessing, Refine, RuntimeConfig
 from wsl.config.shared import DEFAULT_THRESHOLDS
 from wsl.errors import BadImageError, RunError, UserError
@@ -31,6 +31,7 @@ from wsl.results import Localization
 log = logging.getLogger("wsl")
 
 Piece = TypeVar("Piece")
+Item = TypeVar("Item")
 Errors: TypeAlias = Literal["raise", "skip", "return"]
 
 
@@ -80,7 +81,8 @@ class Predictor:
         max_scores: int | None = MAX_SCORES,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        pick = PickConfig(top_k=top_k, classes=tuple(classes), score_threshold=score_threshold)
+        PickConfig(top_k=top_k, score_threshold=score_threshold)  # which checks them
+        _check_settings(score_threshold, box_rule, precision, batch_size)
         self.refine = resolve_refine(refine, model)
         self.boxes = BoxConfig(threshold=threshold, box_rule=box_rule, min_area=min_area, nms_iou=nms_iou).resolved(
             DEFAULT_THRESHOLDS[self.refine]
@@ -88,9 +90,9 @@ class Predictor:
         self.classes = model.classes
         self.preprocessing = _resized(model.preprocessing, image_size)
         self.max_pixels = max_pixels
-        self._known = frozenset(model.classes)
-        index = {name: number for number, name in enumerate(model.classes)}
-        choice = Choice(tuple(index[name] for name in self._check(pick.classes)), top_k, score_threshold)
+        self._index = {name: number for number, name in enumerate(model.classes)}
+        check_classes(classes, self.classes)
+        choice = Choice(tuple(self._index[name] for name in classes), top_k, score_threshold)
         self._settings: dict[str, Any] = {
             "choice": choice,
             "max_scores": max_scores,
@@ -148,7 +150,7 @@ class Predictor:
         self._decodes_jpeg = self.preprocessing.resize == "warp" and decodes_jpeg(self.device)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("refine", "boxes", "classes", "preprocessing", "max_pixels", "_known", "_settings")
+        kept = ("refine", "boxes", "classes", "preprocessing", "max_pixels", "_index", "_settings")
         return {**{name: self.__dict__[name] for name in kept}, "model": pack(self._model)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -198,7 +200,9 @@ class Predictor:
         source = as_source(image, 0)
         image, id = source.image, source.id if id is None else id
         wanted = source.classes if classes is None else classes
-        wanted = None if wanted is None else tuple(self._check(wanted))
+        if wanted is not None:
+            check_classes(wanted, self._index)
+            wanted = tuple(wanted)
         path = Path(image) if isinstance(image, (str, os.PathLike)) else Path(id)
         if self._decodes_jpeg and isinstance(image, (str, os.PathLike, bytes)):
             data = image if isinstance(image, bytes) else read_bytes(path)
@@ -222,7 +226,16 @@ class Predictor:
                 raise found
         return results  # type: ignore[return-value] # none is an error
 
-    def stream(self, sources: Sources, *, errors: Errors = "skip", workers: int | None = None) -> Stream:
+    @overload
+    def stream(
+        self, sources: Sources, *, errors: Literal["raise", "skip"] = "skip", workers: int | None = None
+    ) -> Stream[Localization]: ...
+    @overload
+    def stream(
+        self, sources: Sources, *, errors: Literal["return"], workers: int | None = None
+    ) -> Stream[Localization | BadImageError]: ...
+
+    def stream(self, sources: Sources, *, errors: Errors = "skip", workers: int | None = None) -> Stream[Any]:
         """Localize any number of images, in order, in constant memory, on all cores: an iterator of `Localization`.
 
         `sources` is a file, folder or glob, or an iterable of those and of images as `__call__` takes them. `workers`
@@ -246,8 +259,8 @@ class Predictor:
         for batch in pipeline(
             (as_source(item, number) for number, item in enumerate(sources)),
             self._try,
-            lambda batch: batch,
-            lambda batch: (batch, self._network.all_maps([one for one in batch if isinstance(one, Input)])),
+            self._load,
+            self._all_maps,
             lambda result: result,
             batch_size=self.batch_size,
             device=self.device,
@@ -256,6 +269,9 @@ class Predictor:
             images, maps = batch
             rest = iter(maps)
             yield from (image if isinstance(image, BadImageError) else next(rest) for image in images)
+
+    def _all_maps(self, batch: _Batch[Loaded]) -> tuple[Sequence[Input | BadImageError], list[torch.Tensor]]:
+        return batch.images, [one for loaded in batch.pieces for one in self._network.all_maps(loaded)]
 
     def _try(self, source: Source) -> Input | BadImageError:
         try:
@@ -317,17 +333,6 @@ class Predictor:
             return error
         return dataclasses.replace(image, pixels=pixels, jpeg=None)
 
-    def _check(self, names: Sequence[str]) -> Sequence[str]:
-        for name in names:
-            if name not in self._known:
-                near = difflib.get_close_matches(name, self.classes, 1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
-                more = f" and {len(self.classes) - 20} more" if len(self.classes) > 20 else ""
-                raise UserError(
-                    f"the model knows no class {name!r}; {hint}it knows {', '.join(self.classes[:20])}{more}"
-                )
-        return names
-
 
 @dataclass(frozen=True, slots=True)
 class _Batch(Generic[Piece]):
@@ -337,20 +342,21 @@ class _Batch(Generic[Piece]):
     pieces: list[Piece]
 
 
-class Stream(Iterator[Any]):
+class Stream(Iterator[Item]):
     """The localizations of a stream of images, in order; ``skipped`` counts those that could not be read."""
 
     def __init__(self, predictor: Predictor, sources: Iterable[Any], errors: Errors, workers: int | None) -> None:
         if errors not in get_args(Errors):
             raise UserError(f"errors is {errors!r}, expected raise, skip or return")
         self.skipped = 0
-        self._predictor, self._errors = predictor, errors
-        self._found = self._run(sources, workers)
+        self._errors = errors
+        # Not a method: a generator that holds the stream would keep a forgotten one, and its threads, alive.
+        self._found = _localizations(predictor, sources, workers)
 
-    def __next__(self) -> Any:
+    def __next__(self) -> Item:
         for found in self._found:
             if not isinstance(found, BadImageError) or self._errors == "return":
-                return found
+                return found  # type: ignore[return-value] # what an item is depends on the errors
             if self._errors == "raise":
                 self.close()
                 raise found
@@ -362,22 +368,35 @@ class Stream(Iterator[Any]):
         """Stop reading ahead, and let the threads go."""
         self._found.close()
 
-    def _run(self, sources: Iterable[Any], workers: int | None) -> Generator[Localization | BadImageError]:
-        predictor = self._predictor
-        if isinstance(sources, list) and len(sources) == 1:
-            workers = 0  # threads would take longer to start than they save
-        items = (as_source(item, number) for number, item in enumerate(sources))
-        for batch in pipeline(
-            items,
-            predictor._try,
-            predictor._load,
-            predictor._launch,
-            predictor._measure,
-            batch_size=predictor.batch_size,
-            device=predictor.device,
-            workers=workers,
-        ):
-            yield from predictor._describe(batch)
+
+def _localizations(
+    predictor: Predictor, sources: Iterable[Any], workers: int | None
+) -> Generator[Localization | BadImageError]:
+    if isinstance(sources, list) and len(sources) == 1:
+        workers = 0  # threads would take longer to start than they save
+    items = (as_source(item, number) for number, item in enumerate(sources))
+    for batch in pipeline(
+        items,
+        predictor._try,
+        predictor._load,
+        predictor._launch,
+        predictor._measure,
+        batch_size=predictor.batch_size,
+        device=predictor.device,
+        workers=workers,
+    ):
+        yield from predictor._describe(batch)
+
+
+def _check_settings(score_threshold: float, box_rule: str | None, precision: str, batch_size: int | None) -> None:
+    if not 0 <= score_threshold <= 1:
+        raise UserError(f"score threshold is {score_threshold}, expected a probability in [0, 1]")
+    if box_rule is not None and box_rule not in get_args(BoxRule):
+        raise UserError(f"box rule is {box_rule!r}, expected {', '.join(get_args(BoxRule))}")
+    if precision not in get_args(Precision):
+        raise UserError(f"precision is {precision!r}, expected {', '.join(get_args(Precision))}")
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"batch size is {batch_size}, expected 1 or more, or None")
 
 
 def _resized(preprocessing: Preprocessing, image_size: int | None) -> Preprocessing:

@@ -9,6 +9,7 @@ from wsl.config import BoxRule, Precision, Refine
 from wsl.inference.inputs import Sources
 from wsl.inference.predictor import Predictor, Stream
 from wsl.models import Model
+from wsl.results import Localization
 
 
 class PredictorSettings(TypedDict, total=False):
@@ -30,7 +31,9 @@ class PredictorSettings(TypedDict, total=False):
     max_pixels: int
 
 
-def localize(model: Model, sources: Sources, *, strict: bool = False, **settings: Unpack[PredictorSettings]) -> Stream:
+def localize(
+    model: Model, sources: Sources, *, strict: bool = False, **settings: Unpack[PredictorSettings]
+) -> Stream[Localization]:
     """Localize classes in images: an iterator over `Localization`, one an image, in constant memory.
 
     `sources` is a file, folder or glob, or an iterable of images: paths, bytes, arrays, Pillow images, tensors.

@@ -6,7 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from typing import TypeVar
 
 import threadpoolctl
@@ -109,11 +109,20 @@ def _on_gpu(
         yield from ordered(last, finish, launched, 2)
 
 
-def _threads(count: int, *, one_core_each: bool = False) -> AbstractContextManager[Executor | None]:
-    """A pool of so many threads; None for 0. With `one_core_each` torch uses no further cores in them."""
+@contextmanager
+def _threads(count: int, *, one_core_each: bool = False) -> Iterator[Executor | None]:
+    """A pool of so many threads; None for 0. With `one_core_each` torch uses no further cores in them.
+
+    At the end what is under way is waited for, and what has not begun is left.
+    """
     if not count:
-        return nullcontext()
-    return ThreadPoolExecutor(count, initializer=_use_one_core if one_core_each else None)
+        yield None
+        return
+    pool = ThreadPoolExecutor(count, initializer=_use_one_core if one_core_each else None)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _use_one_core() -> None:
