@@ -1,5 +1,7 @@
 """Backbones by name: feature maps, finer ones by dilation, weights from files, clear refusals."""
 
+import copy
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -8,7 +10,7 @@ from torchvision import models as torchvision_models
 
 from wsl.errors import UserError
 from wsl.models import create_backbone, create_classifier, list_backbones
-from wsl.models.inference import fuse_batch_norm
+from wsl.models.fuse import fuse_activations, fuse_batch_norm
 from wsl.models.localizer import Localizer
 
 MAPS = {
@@ -172,3 +174,40 @@ def test_imagenet_weights_classify_imagenet_photographs(realdata):
     right = sum(next(iter(f.scores)) == model.classes[wanted[f.path.name]] for f in found)
     assert len(found) == 100
     assert right >= 70  # of whole images warped to a square; the README's figure is of centre crops
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "squeezenet1_1", "densenet121"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_activations_in_convolutions_change_nothing_but_rounding(name, dtype):
+    torch.manual_seed(0)
+    model = fuse_batch_norm(Localizer(name, 2, weights="none")).requires_grad_(False)
+    for layer in model.backbone.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.to(dtype)
+    joined = copy.deepcopy(model)
+    fuse_activations(joined)
+    activations = [sum(type(m).__name__.startswith("ReLU") for m in one.modules()) for one in (model, joined)]
+    assert activations[1] < activations[0]
+    images = torch.randn(2, 3, 64, 96).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        expected, found = model.backbone(images), joined.backbone(images)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_convolution_that_is_used_twice_keeps_what_is_behind_it():
+    class Twice(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 3, 3, padding=1)
+            self.act, self.norm, self.pool = torch.nn.ReLU(), torch.nn.BatchNorm2d(3), torch.nn.AdaptiveAvgPool2d(1)
+            self.last = torch.nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.last(torch.flatten(self.pool(self.norm(self.conv(self.act(self.conv(x))))), 1))
+
+    torch.manual_seed(0)
+    model = Localizer.from_classifier(Twice()).eval()
+    model.backbone.net.norm.running_mean += 1
+    images = torch.randn(2, 3, 32, 32)
+    ready = model.for_inference(torch.device("cpu"), torch.float32)(images)
+    torch.testing.assert_close(ready.scores, model(images).scores, rtol=1e-4, atol=1e-5)

@@ -119,7 +119,7 @@ def test_the_predictor_asks_for_the_maps_it_needs(tmp_path, monkeypatch):
 def test_copies_keep_their_head():
     model, images = localizer("netvlad(clusters=3)"), random_images()
     assert torch.equal(copy.deepcopy(model)(images).maps, model(images).maps)
-    assert next(iter(wsl.models.inference.fuse_batch_norm(model)(images).maps.shape)) == 2
+    assert next(iter(wsl.models.fuse.fuse_batch_norm(model)(images).maps.shape)) == 2
 
 
 @pytest.mark.parametrize(

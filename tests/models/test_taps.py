@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from wsl.models import Localizer, create_backbone, resolve_refine
-from wsl.models.inference import fuse_batch_norm
+from wsl.models.fuse import fuse_batch_norm
 from wsl.models.taps import TapReader
 
 

@@ -15,8 +15,8 @@ from torch import nn
 from wsl import config
 from wsl.errors import RunError, UserError
 from wsl.files import replacing
+from wsl.models.fuse import fuse_batch_norm
 from wsl.models.gradient_head import GradientHead
-from wsl.models.inference import fuse_batch_norm
 from wsl.models.localizer import Localizer
 
 METADATA_KEY = "wsl-toolkit"

@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 import torch
-from torch import fx, nn
+from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from heads import MapClassifier
 from heads.pooling import GAP
 from wsl.models.device import autocast
+from wsl.models.fuse import fuse_activations, fuse_batch_norm
 from wsl.models.gradient_head import GradientHead
 from wsl.models.protocol import LazyOutput, MapsOf, gather_maps, to_probabilities
 from wsl.models.taps import TapReader
 
 if TYPE_CHECKING:
     from wsl.models.localizer import Localizer
-
-
-def fuse_batch_norm(model: Localizer) -> Localizer:
-    """A copy of the model in evaluation mode, without the batch norms that follow a convolution.
-
-    >>> from wsl.models import Localizer
-    >>> model = Localizer("resnet18", 2, weights="none")
-    >>> any(isinstance(m, nn.BatchNorm2d) for m in fuse_batch_norm(model).modules())
-    False
-    """
-    fused = copy.deepcopy(model).eval()
-    if not isinstance(fused.backbone.net, fx.GraphModule):
-        return fused
-    net = fused.backbone.net
-    modules = dict(net.named_modules())
-    for node in list(net.graph.nodes):
-        norm = modules.get(str(node.target)) if node.op == "call_module" else None
-        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
-            continue
-        source = node.args[0]
-        conv = modules.get(str(source.target)) if source.op == "call_module" else None
-        if isinstance(conv, nn.Conv2d) and len(source.users) == 1:
-            net.set_submodule(str(source.target), fuse_conv_bn_eval(conv, norm))
-            node.replace_all_uses_with(source)
-            net.graph.erase_node(node)
-    net.delete_all_unused_submodules()
-    net.recompile()
-    return fused
 
 
 class InferenceLocalizer:
@@ -61,6 +32,8 @@ class InferenceLocalizer:
         if dtype != torch.float32:
             _cast(fused.backbone, dtype)
         self._model = fused.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if device.type == "cpu":
+            fuse_activations(self._model)
         self._device, self._dtype = device, dtype
         self._taps = TapReader(self._model.backbone)
         self._linear = _linear_head(self._model.head)

@@ -1,0 +1,96 @@
+"""Layers of a traced network joined for inference: batch norms and activations go into the convolutions before them."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+if TYPE_CHECKING:
+    from wsl.models.localizer import Localizer
+
+# How oneDNN names an activation, and its numbers.
+_ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+}
+
+
+def fuse_batch_norm(model: Localizer) -> Localizer:
+    """A copy of the model in evaluation mode, without the batch norms that follow a convolution.
+
+    >>> from wsl.models import Localizer
+    >>> model = Localizer("resnet18", 2, weights="none")
+    >>> any(isinstance(m, nn.BatchNorm2d) for m in fuse_batch_norm(model).modules())
+    False
+    """
+    fused = copy.deepcopy(model).eval()
+    if not isinstance(fused.backbone.net, fx.GraphModule):
+        return fused
+    for source, conv, norm in _after_convolutions(fused.backbone.net):
+        if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None:
+            _join(fused.backbone.net, source, fuse_conv_bn_eval(conv, norm))
+    _tidy(fused.backbone.net)
+    return fused
+
+
+def fuse_activations(model: Localizer) -> None:
+    """Let convolutions of a model on the CPU, without batch norms, apply the ReLU or ReLU6 behind them; in place.
+
+    The results are equal up to rounding, and a pass over each map in memory is saved: a tenth of MobileNetV2's time.
+    """
+    net = model.backbone.net
+    if not isinstance(net, fx.GraphModule) or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return
+    for source, conv, activation in _after_convolutions(net):
+        if type(activation) in _ACTIVATIONS and conv.padding_mode == "zeros" and not isinstance(conv.padding, str):
+            _join(net, source, _Convolution(conv, *_ACTIVATIONS[type(activation)]))
+    _tidy(net)
+
+
+class _Convolution(nn.Module):
+    """A convolution and the activation behind it as one call of oneDNN."""
+
+    def __init__(self, conv: nn.Conv2d, activation: str, numbers: list[float]) -> None:
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+        self._shape = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
+        self._activation, self._numbers = activation, numbers
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # What torch.compile makes of these two layers, too. There is no public name for it, nor does autocast know it.
+        result: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x.to(self.weight.dtype), self.weight, self.bias, *self._shape, self._activation, self._numbers, ""
+        )
+        return result
+
+
+def _after_convolutions(net: fx.GraphModule) -> Iterator[tuple[fx.Node, nn.Conv2d, nn.Module]]:
+    """Convolutions whose output nobody reads but the module behind them, with their nodes and that module."""
+    calls = [node for node in net.graph.nodes if node.op == "call_module"]
+    uses = Counter(node.target for node in calls)
+    for node in calls:
+        source = node.args[0] if node.args else None
+        if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) != 1:
+            continue
+        conv = net.get_submodule(str(source.target))
+        if isinstance(conv, nn.Conv2d) and uses[source.target] == 1:
+            yield source, conv, net.get_submodule(str(node.target))
+
+
+def _join(net: fx.GraphModule, source: fx.Node, joined: nn.Module) -> None:
+    """Put one module in the place of a node and of the one that reads it."""
+    (node,) = source.users
+    net.set_submodule(str(source.target), joined)
+    node.replace_all_uses_with(source)
+    net.graph.erase_node(node)
+
+
+def _tidy(net: fx.GraphModule) -> None:
+    net.delete_all_unused_submodules()
+    net.recompile()
