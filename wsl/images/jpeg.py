@@ -49,6 +49,8 @@ def ordinary_jpeg(data: bytes) -> JpegHeader | None:
             bits, height, width, channels = struct.unpack_from(">BHHB", data, place + 4)
             if bits != 8 or channels != 3 or not (height and width):
                 return None
+            if data[place + 10 : place + 19 : 3] == b"RGB":  # the channels' names; libjpeg takes them at their word
+                return None
             header = JpegHeader(width, height)
         elif 0xC3 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             return None  # lossless and arithmetic coding
