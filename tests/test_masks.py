@@ -36,11 +36,11 @@ def test_what_is_no_mask_is_refused_by_name(tmp_path):
 def test_objects_come_before_what_is_to_be_ignored(tmp_path):
     one = save(tmp_path / "1.png", [[255, 0, 0, 0]])
     two = save(tmp_path / "2.png", [[0, 1, 0, 0]])
-    unsure = save(tmp_path / "i.png", [[255, 255, 255, 0]])
-    assert object_mask([one, two], unsure, (4, 1)).tolist() == [[1, 1, IGNORED, 0]]
+    ignored = save(tmp_path / "i.png", [[255, 255, 255, 0]])
+    assert object_mask([one, two], ignored, (4, 1)).tolist() == [[1, 1, IGNORED, 0]]
     assert object_mask([one], None, (8, 2)).tolist() == [[1, 1, 0, 0, 0, 0, 0, 0]] * 2
     with pytest.raises(UserError, match="at least one"):
-        object_mask([], unsure, (4, 1))
+        object_mask([], ignored, (4, 1))
 
 
 def voc(root, masks, label="dog"):

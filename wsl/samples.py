@@ -18,15 +18,15 @@ from wsl.places import Place, absolute, fold, real, same_name, without_suffix
 class Outline:
     """The pixels of one object: ``runs`` are run lengths (`wsl.run_lengths`) for the size of its image.
 
-    ``unsure`` are crowds, and boxes of objects that nobody outlined: their class is there, but where is not known.
+    ``ignored`` are crowds, and boxes of objects that nobody outlined: their pixels count neither way.
 
-    >>> Outline(label="dog", runs=b"021").unsure
+    >>> Outline(label="dog", runs=b"021").ignored
     False
     """
 
     label: str
     runs: bytes
-    unsure: bool = False
+    ignored: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

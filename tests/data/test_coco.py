@@ -122,10 +122,10 @@ def test_outlines_are_pycocotools_own_pixels(make):
     first, second = read_coco(root, "val", outlines=True).samples
     with contextlib.redirect_stdout(io.StringIO()):
         theirs = COCO(root / "annotations" / "instances_val2017.json")
-    for outline, (number, label, unsure) in zip(
+    for outline, (number, label, ignored) in zip(
         (*first.outlines, *second.outlines), ((1, "dog", False), (2, "person", True), (3, "dog", True)), strict=True
     ):
-        assert (outline.label, outline.unsure) == (label, unsure)
+        assert (outline.label, outline.ignored) == (label, ignored)
         if number < 3:
             assert outline.runs == theirs.annToRLE(theirs.anns[number])["counts"]
     assert np.argwhere(run_lengths.decode(second.outlines[0].runs, (100, 50))).tolist() == [

@@ -157,8 +157,8 @@ def test_a_label_without_a_pixel_is_no_trial_and_a_bad_mask_an_error(finding, ma
 
 def test_masks_a_file_an_object_serve_as_well(finding, masked, tmp_path):
     metric = PxAP(["cat", "dog"])
-    one, unsure = (masked(rows, []).mask.rename(tmp_path / f"{i}.png") for i, rows in enumerate(([[0, 9]], [[9, 9]])))
-    sample = Sample(path="a.jpg", labels=["dog"], object_masks=(one,), ignore_mask=unsure)
+    one, ignored = (masked(rows, []).mask.rename(tmp_path / f"{i}.png") for i, rows in enumerate(([[0, 9]], [[9, 9]])))
+    sample = Sample(path="a.jpg", labels=["dog"], object_masks=(one,), ignore_mask=ignored)
     metric.update(finding(size=(2, 1), maps={"dog": np.float32([[0, 1]])}), sample)
     assert metric.compute().value == 1
     assert metric.pixels.sum() == 1  # the pixel to ignore is no background

@@ -147,16 +147,16 @@ def test_bad_input_is_refused(finding, tmp_path):
 
 
 def test_of_objects_one_by_one_nobody_is_sure_where_classes_overlap_or_a_crowd_is_alone():
-    def outline(label, columns, unsure=False):
+    def outline(label, columns, ignored=False):
         mask = np.zeros((1, 8), bool)
         mask[:, columns] = True
-        return Outline(label=label, runs=run_lengths.encode(mask), unsure=unsure)
+        return Outline(label=label, runs=run_lengths.encode(mask), ignored=ignored)
 
     outlines = (
         outline("dog", [0, 1, 2]),
         outline("dog", [2, 3]),
         outline("cat", [3, 4, 5]),
-        outline("cat", [0, 5, 6], unsure=True),
+        outline("cat", [0, 5, 6], ignored=True),
     )
     sample = Sample(path="a.jpg", labels=CLASSES, size=(8, 1), outlines=outlines)
     cat, dog = CLASSES.index("cat") + 1, CLASSES.index("dog") + 1

@@ -241,10 +241,10 @@ def test_masks_of_the_lists_with_pixels_to_ignore(tmp_path):
     }
     for name, text in texts.items():
         (lists / f"{name}.txt").write_text(text, encoding="utf-8")
-    one, other, unsure, score_map = (np.zeros((8, 8)) for _ in range(4))
-    one[:2, :4], other[:2, 4:], unsure[1:4] = 1, 1, 1
+    one, other, ignored, score_map = (np.zeros((8, 8)) for _ in range(4))
+    one[:2, :4], other[:2, 4:], ignored[1:4] = 1, 1, 1
     score_map[:2], score_map[2:4], score_map[4:, :2] = 1, 0.6, 0.5
-    for name, mask in (("0", one), ("1", other), ("ignore", unsure)):
+    for name, mask in (("0", one), ("1", other), ("ignore", ignored)):
         cv2.imwrite(str(tmp_path / "OpenImages" / "m" / f"{name}.png"), (255 * mask).astype(np.uint8))
     np.save(maps / "a.npy", score_map)
     data = DataConfig(data=tmp_path / "OpenImages", image_root=tmp_path / "OpenImages")

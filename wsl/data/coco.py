@@ -31,7 +31,7 @@ def read_coco(source: str | Path, split: str | None, *, outlines: bool = False) 
     Classes are the categories in order of their id. Crowds are difficult boxes: a class with crowds only is ignored.
     Boxes are clipped to their image; those without extent are dropped, with one warning for the split. Images without
     an annotation are kept: somebody looked, and found nothing. A sample's id is its file_name. With ``outlines`` each
-    object's polygons or run lengths become its `wsl.samples.Outline`, in a file that has some: crowds are unsure, and
+    object's polygons or run lengths become its `wsl.samples.Outline`, in a file that has some: crowds are ignored, and
     objects without their own are so in their box.
 
     Args:
@@ -233,11 +233,11 @@ def _outlines(
             raise UserError(
                 f"{path}: the annotation {record.get('id')!r} of image {record['image_id']!r}: {error}"
             ) from error
-        unsure = runs is None or bool(record.get("iscrowd"))
+        ignored = runs is None or bool(record.get("iscrowd"))
         if runs is None:
             x, y, width, height = record["bbox"]
             runs = run_lengths.from_rectangle((x, y, x + width, y + height), size)
-        drawn.append(Outline(label=categories[record["category_id"]], runs=runs, unsure=unsure))
+        drawn.append(Outline(label=categories[record["category_id"]], runs=runs, ignored=ignored))
     return tuple(drawn)
 
 

@@ -93,16 +93,16 @@ def _nearest(numbers: Classes, resolution: tuple[int, int] | None) -> Classes:
 
 def _outlined_classes(sample: Sample, classes: Sequence[str], size: tuple[int, int]) -> Classes:
     numbers = np.zeros((size[1], size[0]), np.int32)
-    unsure = np.zeros(numbers.shape, np.bool_)
+    ignored = np.zeros(numbers.shape, np.bool_)
     for outline in sample.outlines or ():
         pixels = _decoded(sample, outline, size)
-        if outline.unsure:
-            unsure |= pixels
+        if outline.ignored:
+            ignored |= pixels
         else:
             number = list(classes).index(outline.label) + 1
             before = numbers[pixels]
             numbers[pixels] = np.where((before == 0) | (before == number), number, -1)
-    numbers[unsure & (numbers == 0)] = -1
+    numbers[ignored & (numbers == 0)] = -1
     return numbers
 
 

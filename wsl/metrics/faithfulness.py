@@ -80,8 +80,8 @@ def insertion_deletion(
     _require_image(image)
     if steps < 1 or batch_size < 1:
         raise UserError(f"{steps} steps in batches of {batch_size}, expected 1 or more of each")
-    surface = heatmap(score_map, (image.shape[2], image.shape[1]))
-    order = torch.from_numpy(np.argsort(-surface, axis=None, kind="stable")).to(image.device)
+    heat = heatmap(score_map, (image.shape[2], image.shape[1]))
+    order = torch.from_numpy(np.argsort(-heat, axis=None, kind="stable")).to(image.device)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order), device=image.device)
     rank = rank.reshape(image.shape[1:])
@@ -114,8 +114,8 @@ def confidence_change(
     (0.5, False)
     """
     _require_image(image)
-    surface = torch.from_numpy(heatmap(score_map, (image.shape[2], image.shape[1]))).to(image)
-    shown = image * surface + removed * (1 - surface)
+    heat = torch.from_numpy(heatmap(score_map, (image.shape[2], image.shape[1]))).to(image)
+    shown = image * heat + removed * (1 - heat)
     before, after = _scores(model, iter((image, shown)), class_index, 2).tolist()
     return max(0.0, before - after) / before if before > 0 else 0.0, after > before
 

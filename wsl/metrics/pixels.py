@@ -93,11 +93,11 @@ def pxap(
     >>> pxap([[[0, 0.5, 1]]], [[[False, False, True]]])
     1.0
     """
-    unsure = [None] * len(maps) if ignored is None else ignored
-    if not len(maps) == len(foregrounds) == len(unsure) or not len(maps):
+    unknown = [None] * len(maps) if ignored is None else ignored
+    if not len(maps) == len(foregrounds) == len(unknown) or not len(maps):
         raise UserError(f"{len(maps)} maps with {len(foregrounds)} masks, expected as many, at least 1")
     counts = np.zeros((2, NUM_BINS), np.int64)
-    for score_map, foreground, skipped in zip(maps, foregrounds, unsure, strict=True):
+    for score_map, foreground, skipped in zip(maps, foregrounds, unknown, strict=True):
         mask = np.asarray(foreground)
         if mask.ndim != 2:
             raise UserError(f"a mask has shape {mask.shape}, expected (H, W)")

@@ -126,7 +126,7 @@ class MeanIoU(StreamingMetric):
         best = max(present, key=lambda label: found.scores.get(label, -math.inf), default=None)
         one = {} if best is None else {self._index[best]: centre_gaussian(found.size)}
         centre = _Masks.of(one, found.size)
-        whole = _Masks.of({number: np.ones_like(surface) for number, surface in one.items()}, found.size)
+        whole = _Masks.of({number: np.ones_like(heat) for number, heat in one.items()}, found.size)
         pixels = seen.histograms(truth, self._thresholds)
         self._add(self.pixels, pixels)
         self._add(self.centre_pixels, centre.histograms(truth, self._thresholds))
@@ -177,12 +177,12 @@ class _Masks(NamedTuple):
     value: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, surfaces: Mapping[int, npt.NDArray[np.float32]], size: tuple[int, int]) -> _Masks:
+    def of(cls, heatmaps: Mapping[int, npt.NDArray[np.float32]], size: tuple[int, int]) -> _Masks:
         winner, value = np.zeros((size[1], size[0]), np.int32), np.zeros((size[1], size[0]), np.float32)
-        for place, surface in enumerate(surfaces.values(), start=1):
-            higher = surface > value
-            winner[higher], value[higher] = place, surface[higher]
-        return cls(tuple(surfaces), winner, value)
+        for place, heat in enumerate(heatmaps.values(), start=1):
+            higher = heat > value
+            winner[higher], value[higher] = place, heat[higher]
+        return cls(tuple(heatmaps), winner, value)
 
     def histograms(self, truth: Classes, thresholds: Doubles) -> dict[int, Counts]:
         """By class: how many pixels would be given to it, and how many of them rightly, by the thresholds they exceed.
