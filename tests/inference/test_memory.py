@@ -13,7 +13,7 @@ from wsl import Predictor, RunError
 
 
 class Limited:
-    """A model that is ready to run, on a device whose memory holds `most` images; ``tried`` are the sizes of batches."""
+    """A model on a device whose memory holds `most` images; ``tried`` are the sizes of its batches."""
 
     def __init__(self, run, most: int) -> None:
         self.run, self.most, self.tried = run, most, []
