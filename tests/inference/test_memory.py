@@ -12,18 +12,25 @@ import torch
 from wsl import Predictor, RunError
 
 
+class Limited:
+    """A model on a device whose memory holds `most` images; ``tried`` are the sizes of its batches."""
+
+    def __init__(self, run, most: int) -> None:
+        self.run, self.most, self.tried = run, most, []
+        self.probabilities = run.probabilities
+
+    def __call__(self, images, *, taps=False):
+        self.tried.append(len(images))
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.run(images, taps=taps)
+
+
 def limited(predictor: Predictor, monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
     """Let the device run out of memory in batches of more than `most` images; gives the sizes that were tried."""
-    tried, launch = [], predictor._network.launch
-
-    def launch_within_memory(inputs):
-        tried.append(len(inputs))
-        if len(inputs) > most:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return launch(inputs)
-
-    monkeypatch.setattr(predictor._network, "launch", launch_within_memory)
-    return tried
+    model = Limited(predictor._network._run, most)
+    monkeypatch.setattr(predictor._network, "_run", model)
+    return model.tried
 
 
 @pytest.fixture
