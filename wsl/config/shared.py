@@ -115,7 +115,8 @@ class RuntimeConfig:
     precision: Precision = "auto"
     """Arithmetic of the network: auto takes bf16 where the device computes it faster, else fp32."""
     workers: int | None = None
-    """Threads or processes that decode images; None takes one a core, 0 decodes in the main one."""
+    """Threads (in training, processes) that decode images ahead, for slow disks; None takes what is quickest for files
+    at hand, 0 does everything in the main one."""
     strict: bool = False
     """Stop at the first unreadable image instead of reporting, counting and skipping it."""
 

@@ -239,8 +239,8 @@ class Predictor:
         """Localize any number of images, in order, in constant memory, on all cores: an iterator of `Localization`.
 
         `sources` is a file, folder or glob, or an iterable of those and of images as `__call__` takes them. `workers`
-        threads read images ahead: by default one a core, with 0 none. With `errors` "skip" an image that cannot be
-        read is logged, counted in the stream's ``skipped`` and left out.
+        threads read images ahead, for slow disks; None is the quickest for files at hand, 0 starts no thread. With
+        `errors` "skip" an image that cannot be read is logged, counted in the stream's ``skipped`` and left out.
 
         Raises:
             UserError: no image is there.
