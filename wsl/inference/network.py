@@ -199,7 +199,7 @@ class Network:
             return Group(rows, _to_host(raw), None)
         cells = self._refine.cells
         features = [geometry.crop_tensor(layer, tap.grid, cells) for layer, tap in zip(layers, self._taps, strict=True)]
-        image = self._normalise.invert(geometry.crop_pixels(images))
+        image = self._normalise.invert(geometry.crop_pixels(images)) if self._refine.reads_image else None
         return Group(rows, _to_host(raw), _to_host(self._refine.apply(raw, image, features)))
 
 

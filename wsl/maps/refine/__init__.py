@@ -36,10 +36,15 @@ class Refine(Protocol):
 
 
 class Refinement(NamedTuple):
-    """A refinement, and the cells on the longer side that it wants of features at most; None takes them as they are."""
+    """A refinement and what it reads.
+
+    ``cells`` are those that it wants of features at most on their longer side; None takes them as they are. The image
+    is made only for a refinement that reads it.
+    """
 
     apply: Refine
     cells: int | None = None
+    reads_image: bool = False
 
 
 REFINEMENTS: Mapping[str, Refinement] = MappingProxyType({"affinity": Refinement(affinity.refine, affinity.CELLS)})
