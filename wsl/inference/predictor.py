@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args, overload
+from typing import Any, Literal, TypeAlias, TypeVar, get_args, overload
 
 import torch
 
 from wsl.checkpoints import check_classes
 from wsl.config import BoxConfig, BoxRule, PickConfig, Precision, Preprocessing, Refine, RuntimeConfig
 from wsl.config.shared import DEFAULT_THRESHOLDS
-from wsl.errors import BadImageError, RunError, UserError
+from wsl.errors import BadImageError, UserError
 from wsl.images import MAX_PIXELS, ImageLike, fit, place, to_rgb
-from wsl.images.cuda import UndecodedError, decodes_jpeg
-from wsl.images.decode import decode_image, read_bytes
+from wsl.images.cuda import decodes_jpeg
+from wsl.images.decode import read_bytes
 from wsl.images.jpeg import ordinary_jpeg
+from wsl.inference.batches import Batches
 from wsl.inference.inputs import Input, Source, Sources, as_source, expand
-from wsl.inference.network import Choice, Loaded, Network, Output
-from wsl.inference.reading import MAX_SCORES, Measured, Reader
-from wsl.inference.stream import batched, pipeline
+from wsl.inference.network import Choice, Network
+from wsl.inference.reading import MAX_SCORES, Reader
+from wsl.inference.stream import pipeline
 from wsl.models import Model, choose_device, choose_dtype, pack, resolve_refine, unpack
 from wsl.results import Localization
 
 log = logging.getLogger("wsl")
 
-Piece = TypeVar("Piece")
 Item = TypeVar("Item")
 Errors: TypeAlias = Literal["raise", "skip", "return"]
 
@@ -131,12 +129,11 @@ class Predictor:
     def _start(self, model: Model) -> None:
         """Make what does not travel to another process."""
         settings = self._settings
-        self._model, self._process = model, os.getpid()
+        self._model = model
         self.device = choose_device(settings["device"])
         self.dtype = choose_dtype(settings["precision"], self.device)
         # Larger batches on the CPU leave its caches, and their blocks go back to the system after each layer.
         self.batch_size: int = settings["batch_size"] or (128 if self.device.type == "cuda" else 8)
-        self._fitting: int | None = None
         self._network = Network(
             model,
             self.preprocessing,
@@ -146,7 +143,7 @@ class Predictor:
             self.dtype,
             settings["max_scores"],
         )
-        self._reader = Reader(self.classes, self.boxes)
+        self._batches = Batches(self._network, Reader(self.classes, self.boxes), self.max_pixels)
         self._decodes_jpeg = self.preprocessing.resize == "warp" and decodes_jpeg(self.device)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -220,7 +217,8 @@ class Predictor:
             BadImageError: a file that the device was to decode is damaged.
             RunError: the predictor was made before this process was forked.
         """
-        results = self._describe(self._measure(self._launch(self._load(inputs)))) if inputs else []
+        steps = self._batches
+        results = steps.describe(steps.measure(steps.launch(steps.load(inputs)))) if inputs else []
         for found in results:
             if isinstance(found, BadImageError):
                 raise found
@@ -256,90 +254,23 @@ class Predictor:
             (K, h, w) float32 each, of the network's whole input and at its resolution; the error of an image that
             cannot be read stands in its place.
         """
-        for batch in pipeline(
+        for maps in pipeline(
             (as_source(item, number) for number, item in enumerate(sources)),
             self._try,
-            self._load,
-            self._all_maps,
-            lambda result: result,
+            self._batches.load,
+            self._batches.class_maps,
+            lambda maps: maps,
             batch_size=self.batch_size,
             device=self.device,
             workers=workers,
         ):
-            images, maps = batch
-            rest = iter(maps)
-            yield from (image if isinstance(image, BadImageError) else next(rest) for image in images)
-
-    def _all_maps(self, batch: _Batch[Loaded]) -> tuple[Sequence[Input | BadImageError], list[torch.Tensor]]:
-        return batch.images, [one for loaded in batch.pieces for one in self._network.all_maps(loaded)]
+            yield from maps
 
     def _try(self, source: Source) -> Input | BadImageError:
         try:
             return self.prepare(source)
         except BadImageError as error:
             return error
-
-    def _load(self, batch: Sequence[Input | BadImageError]) -> _Batch[Loaded]:
-        """Bring a batch to the device."""
-        if os.getpid() != self._process:
-            raise RunError(
-                "this predictor was made before the process was forked, and neither its threads nor a GPU survive "
-                "that: make it in the new process, or send it there pickled ('spawn')"
-            )
-        inputs = [one for one in batch if isinstance(one, Input)]
-        try:
-            return _Batch(batch, [self._network.load(inputs)] if inputs else [])
-        except UndecodedError:
-            return self._load([self._decoded(one) for one in batch])
-
-    def _launch(self, batch: _Batch[Loaded]) -> _Batch[Output]:
-        """Queue a batch on the device, in as many pieces as its memory asks for."""
-        return _Batch(batch.images, [output for loaded in batch.pieces for output in self._launch_piece(loaded)])
-
-    def _launch_piece(self, loaded: Loaded) -> list[Output]:
-        inputs, fitting = loaded.inputs, self._fitting
-        if fitting is not None and len(inputs) > fitting:
-            pieces = [self._network.load(some) for some in batched(inputs, fitting)]
-            return [output for piece in pieces for output in self._launch_piece(piece)]
-        try:
-            return [self._network.launch(loaded)]
-        except torch.OutOfMemoryError:
-            if len(inputs) == 1:
-                raise RunError(
-                    f"{self.device} has too little memory for one image of {self.preprocessing.image_size} px: take a "
-                    "smaller image size"
-                ) from None
-        self._fitting = (len(inputs) + 1) // 2
-        log.warning("a batch of %d is too large for the memory of %s: halved", len(inputs), self.device)
-        torch.cuda.empty_cache()
-        return self._launch_piece(loaded)
-
-    def _measure(self, batch: _Batch[Output]) -> _Batch[Measured]:
-        inputs = iter(one for one in batch.images if isinstance(one, Input))
-        taken = ((list(itertools.islice(inputs, len(output.best))), output) for output in batch.pieces)
-        return _Batch(batch.images, [self._reader.measure(some, output) for some, output in taken])
-
-    def _describe(self, batch: _Batch[Measured]) -> list[Localization | BadImageError]:
-        found = iter([one for measured in batch.pieces for one in self._reader.describe(measured)])
-        return [image if isinstance(image, BadImageError) else next(found) for image in batch.images]
-
-    def _decoded(self, image: Input | BadImageError) -> Input | BadImageError:
-        """The same with pixels decoded on the host."""
-        if isinstance(image, BadImageError) or image.jpeg is None:
-            return image
-        try:
-            pixels = fit(decode_image(image.jpeg, self.max_pixels, str(image.path)), self.preprocessing)[0]
-        except BadImageError as error:
-            return error
-        return dataclasses.replace(image, pixels=pixels, jpeg=None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch(Generic[Piece]):
-    """A batch on its way, and what there is so far of those of its images that could be read."""
-
-    images: Sequence[Input | BadImageError]
-    pieces: list[Piece]
 
 
 class Stream(Iterator[Item]):
@@ -378,14 +309,14 @@ def _localizations(
     for batch in pipeline(
         items,
         predictor._try,
-        predictor._load,
-        predictor._launch,
-        predictor._measure,
+        predictor._batches.load,
+        predictor._batches.launch,
+        predictor._batches.measure,
         batch_size=predictor.batch_size,
         device=predictor.device,
         workers=workers,
     ):
-        yield from predictor._describe(batch)
+        yield from predictor._batches.describe(batch)
 
 
 def _check_settings(score_threshold: float, box_rule: str | None, precision: str, batch_size: int | None) -> None:

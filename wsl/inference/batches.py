@@ -1,0 +1,107 @@
+"""The steps of a batch through a predictor: to the device, through the network, its maps measured, described."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+
+from wsl.errors import BadImageError, RunError
+from wsl.images import fit
+from wsl.images.cuda import UndecodedError
+from wsl.images.decode import decode_image
+from wsl.inference.inputs import Input
+from wsl.inference.network import Loaded, Network, Output
+from wsl.inference.reading import Measured, Reader
+from wsl.inference.stream import batched
+from wsl.results import Localization
+
+log = logging.getLogger("wsl")
+Piece = TypeVar("Piece")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[Piece]):
+    """A batch on its way, and what there is so far of those of its images that could be read."""
+
+    images: Sequence[Input | BadImageError]
+    pieces: list[Piece]
+
+
+class Batches:
+    """What a predictor does with a batch, step by step, each of them for a stage of `wsl.inference.stream.pipeline`.
+
+    A batch that is too large for the device's memory is halved; smaller ones are made of those after it.
+    """
+
+    def __init__(self, network: Network, reader: Reader, max_pixels: int) -> None:
+        self._network, self._reader, self._max_pixels = network, reader, max_pixels
+        self._process = os.getpid()
+        self._fitting: int | None = None
+
+    def load(self, batch: Sequence[Input | BadImageError]) -> Batch[Loaded]:
+        """Bring a batch to the device."""
+        if os.getpid() != self._process:
+            raise RunError(
+                "this predictor was made before the process was forked, and neither its threads nor a GPU survive "
+                "that: make it in the new process, or send it there pickled ('spawn')"
+            )
+        inputs = [one for one in batch if isinstance(one, Input)]
+        try:
+            return Batch(batch, [self._network.load(inputs)] if inputs else [])
+        except UndecodedError:
+            return self.load([self._decoded(one) for one in batch])
+
+    def launch(self, batch: Batch[Loaded]) -> Batch[Output]:
+        """Queue a batch on the device, in as many pieces as its memory asks for."""
+        return Batch(batch.images, [output for loaded in batch.pieces for output in self._launch_piece(loaded)])
+
+    def _launch_piece(self, loaded: Loaded) -> list[Output]:
+        inputs, fitting = loaded.inputs, self._fitting
+        if fitting is not None and len(inputs) > fitting:
+            pieces = [self._network.load(some) for some in batched(inputs, fitting)]
+            return [output for piece in pieces for output in self._launch_piece(piece)]
+        try:
+            return [self._network.launch(loaded)]
+        except torch.OutOfMemoryError:
+            if len(inputs) == 1:
+                side = self._network.preprocessing.image_size
+                raise RunError(
+                    f"{self._network.device} has too little memory for one image of {side} px: take a smaller image size"
+                ) from None
+        self._fitting = (len(inputs) + 1) // 2
+        log.warning("a batch of %d is too large for the memory of %s: halved", len(inputs), self._network.device)
+        torch.cuda.empty_cache()
+        return self._launch_piece(loaded)
+
+    def measure(self, batch: Batch[Output]) -> Batch[Measured]:
+        """Wait for a batch, and measure its maps."""
+        inputs = iter(one for one in batch.images if isinstance(one, Input))
+        taken = ((list(itertools.islice(inputs, len(output.best))), output) for output in batch.pieces)
+        return Batch(batch.images, [self._reader.measure(some, output) for some, output in taken])
+
+    def describe(self, batch: Batch[Measured]) -> list[Localization | BadImageError]:
+        """The localizations of a batch, with the errors of images that cannot be read in their places."""
+        found = iter([one for measured in batch.pieces for one in self._reader.describe(measured)])
+        return [image if isinstance(image, BadImageError) else next(found) for image in batch.images]
+
+    def _decoded(self, image: Input | BadImageError) -> Input | BadImageError:
+        """The same with pixels decoded on the host."""
+        if isinstance(image, BadImageError) or image.jpeg is None:
+            return image
+        try:
+            pixels = fit(decode_image(image.jpeg, self._max_pixels, str(image.path)), self._network.preprocessing)[0]
+        except BadImageError as error:
+            return error
+        return dataclasses.replace(image, pixels=pixels, jpeg=None)
+
+    def class_maps(self, batch: Batch[Loaded]) -> list[torch.Tensor | BadImageError]:
+        """The raw maps of all classes of each image, with the errors of images that cannot be read in their places."""
+        maps = iter([one for loaded in batch.pieces for one in self._network.all_maps(loaded)])
+        return [image if isinstance(image, BadImageError) else next(maps) for image in batch.images]
