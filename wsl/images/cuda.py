@@ -25,6 +25,7 @@ class Encoded(Protocol):
         """The size by the header."""
 
 
+@functools.cache
 def decodes_jpeg(device: torch.device) -> bool:
     """Whether torchvision decodes JPEGs on this device.
 

@@ -73,7 +73,7 @@ class Batches:
             if len(inputs) == 1:
                 side = self._network.preprocessing.image_size
                 raise RunError(
-                    f"{self._network.device} has too little memory for one image of {side} px: take a smaller image size"
+                    f"{self._network.device} has too little memory for one image of {side} px: take a smaller one"
                 ) from None
         self._fitting = (len(inputs) + 1) // 2
         log.warning("a batch of %d is too large for the memory of %s: halved", len(inputs), self._network.device)
