@@ -140,9 +140,14 @@ def is_path(weights: str) -> bool:
     return "\\" in weights or weights.endswith(_SUFFIXES) or ("/" in weights and not weights.startswith(_TIMM))
 
 
-def no_model(weights: str) -> UserError:
-    """The error for ``--weights`` that name nothing."""
-    hint = " (a path, but nothing is there)" if is_path(weights) else ""
+def no_model(weights: str, known: Iterable[str] = ()) -> UserError:
+    """The error for ``--weights`` that name nothing; says which of the `known` names is near.
+
+    >>> str(no_model("resnet5O", ["resnet50"])).partition(":")[0]
+    "no model 'resnet5O' (did you mean 'resnet50'?)"
+    """
+    near = difflib.get_close_matches(weights, list(known), 1)
+    hint = " (a path, but nothing is there)" if is_path(weights) else f" (did you mean {near[0]!r}?)" if near else ""
     return UserError(
         f"no model {weights!r}{hint}: expected a run folder of wsl-train, its {FILE_NAME}, or a classifier's name "
         "such as resnet50 or timm/resnet50.a1_in1k"

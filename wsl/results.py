@@ -243,7 +243,7 @@ class BoxOrigin:
     metric, one an IoU level.
 
     >>> str(BoxOrigin(threshold=0.3, box_rule="largest", origin="selected on train"))
-    'threshold 0.3 (largest part), selected on train'
+    'threshold 0.3 (largest component), selected on train'
     """
 
     origin: str
@@ -254,7 +254,12 @@ class BoxOrigin:
     def __str__(self) -> str:
         if self.threshold is None:
             return self.origin
-        parts = {"largest": "largest part", "peak": "part of the peak", "all": "all parts", None: "unknown parts"}
+        parts = {
+            "largest": "largest component",
+            "peak": "component of the peak",
+            "all": "all components",
+            None: "unknown components",
+        }
         return f"threshold {self.threshold:g} ({parts[self.box_rule]}), {self.origin}"
 
 

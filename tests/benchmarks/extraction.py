@@ -18,10 +18,10 @@ from types import ModuleType
 import cv2
 import numpy as np
 
-from wsl.maps import boxes_from_map, extract_boxes, peak
+from wsl.maps import boxes_from_map, extract_boxes, extract_many, peak, peaks
 
 SIZE = (500, 375)
-MAPS, ROUNDS = 500, 7
+MAPS, ROUNDS = 512, 7
 Work = Callable[[np.ndarray], object]
 
 
@@ -30,6 +30,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     rng = np.random.default_rng(0)
     maps = [cv2.GaussianBlur(rng.standard_normal((20, 20)).astype(np.float32), (0, 0), 2) for _ in range(MAPS)]
+    batches = [np.stack(maps[start : start + 64]) for start in range(0, MAPS, 64)]
     plain = reference()
     rows: dict[str, Work] = {}
     for rule in ("largest", "peak", "all"):
@@ -39,9 +40,12 @@ def main() -> None:
     rows["plain peak"] = lambda m: plain.peak(m, SIZE)
     rows["peak"] = lambda m: peak(m, SIZE)
     rows["boxes_from_map and peak"] = lambda m: (boxes_from_map(m, threshold=0.4, size=SIZE), peak(m, SIZE))
+    sizes = [SIZE] * 64
+    rows["extract_many and peaks, 64"] = lambda some: (extract_many(some, sizes, threshold=0.4), peaks(some, sizes))
     print(f"{'':28}{'one thread':>12}{'two threads':>13}{'ratio':>7}")
     for name, work in rows.items():
-        one, two = seconds(work, maps, 1), seconds(work, maps, 2)
+        units = batches if "many" in name else maps
+        one, two = seconds(work, units, 1), seconds(work, units, 2)
         print(f"{name:28}{1e6 * one / MAPS:9.1f} µs{1e6 * two / MAPS:10.1f} µs{one / two:7.2f}")
 
 

@@ -14,7 +14,7 @@ RULES = ("largest", "peak")
 
 
 def smooth(rng, side=7):
-    """Two hills, so that the largest part need not hold the peak."""
+    """Two hills, so that the largest component need not hold the peak."""
     y, x = np.mgrid[:side, :side]
     hills = [
         rng.uniform(0.4, 1) * np.exp(-((x - a) ** 2 + (y - b) ** 2) / rng.uniform(0.5, 6))

@@ -72,7 +72,7 @@ def test_score_maps_with_metadata_lists(lists, score_maps, found, tmp_path):
     report = evaluate(EvaluateConfig(data=DataConfig(data=lists), predictions=score_maps, out=tmp_path, runtime=CPU))
     assert (report.images, report.missing) == (11, 0)
     assert report.warnings == {"score maps of no image of the split: left out": 5}
-    assert str(report.boxes) == "threshold 0.2 (largest part), the default"
+    assert str(report.boxes) == "threshold 0.2 (largest component), the default"
     names = [metric.name for metric in report.metrics]
     assert {"pointing", "CorLoc", "AP50", "MaxBoxAcc@0.5", "COCO AP"} <= set(names)
     assert value(report, "pointing") > 0.9
@@ -91,7 +91,7 @@ def test_given_thresholds_draw_the_boxes(lists, score_maps, tmp_path):
     boxes = BoxConfig(threshold=0.9, box_rule="peak")
     config = EvaluateConfig(data=DataConfig(data=lists), predictions=score_maps, out=tmp_path, boxes=boxes)
     report = evaluate(config)
-    assert str(report.boxes) == "threshold 0.9 (part of the peak), given"
+    assert str(report.boxes) == "threshold 0.9 (component of the peak), given"
     assert value(report, "CorLoc (pairs)") < value(report, "CorLoc (pairs, optimistic)")
 
 
@@ -100,8 +100,8 @@ def test_our_boxes_are_drawn_anew_where_a_threshold_is_given(world, found, tmp_p
     stored = evaluate(EvaluateConfig(data=data, predictions=found, out=tmp_path))
     same = evaluate(EvaluateConfig(data=data, predictions=found, out=tmp_path, boxes=BoxConfig(threshold=0.2)))
     other = evaluate(EvaluateConfig(data=data, predictions=found, out=tmp_path, boxes=BoxConfig(threshold=0.8)))
-    assert str(stored.boxes) == "threshold 0.2 (largest part), the default"
-    assert str(same.boxes) == "threshold 0.2 (largest part), given"
+    assert str(stored.boxes) == "threshold 0.2 (largest component), the default"
+    assert str(same.boxes) == "threshold 0.2 (largest component), given"
     assert value(same, "CorLoc") == pytest.approx(value(stored, "CorLoc"), abs=0.1)
     assert value(other, "CorLoc") != value(stored, "CorLoc")
 

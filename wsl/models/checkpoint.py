@@ -172,5 +172,5 @@ def open_model(weights: str, local_weights: Path | None = None) -> Localizer | O
     if Path(weights).exists() and not (weights in list_backbones() and local_weights is not None):
         return OnnxLocalizer(Path(weights)) if weights.endswith(ONNX) else load(weights)
     if weights == TINY or not (weights in list_backbones() or weights.startswith(TIMM)):
-        raise no_model(weights)
+        raise no_model(weights, list_backbones())
     return Localizer.from_classifier(weights, str(local_weights) if local_weights else "DEFAULT").eval()

@@ -80,7 +80,7 @@ class Plots:
     def _accuracy(self, evaluation: Evaluation, report: EvaluationReport) -> None:
         choice = evaluation.choice
         measure = f"CorLoc (pairs), IoU {choice.iou_threshold:g}"
-        names = {"largest": f"{measure}, largest part", "peak": f"{measure}, part of the peak"}
+        names = {"largest": f"{measure}, largest component", "peak": f"{measure}, component of the peak"}
         curves = {names[rule]: (choice.thresholds, curve) for rule, curve in choice.accuracies().items() if curve.any()}
         if not curves:
             return
