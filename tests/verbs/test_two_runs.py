@@ -44,7 +44,7 @@ def test_the_first_run_is_whole_and_the_second_refused(run, photos, tmp_path, ca
     assert cli.localize([*flags, "--top-k", "2"]) == 0
 
 
-@pytest.mark.parametrize("name", ["localize", "evaluate", "visualize", "report", "train", "select"])
+@pytest.mark.parametrize("name", ["localize", "evaluate", "visualize", "report", "export", "train", "select"])
 def test_every_command_that_writes_respects_the_lock(name, run, world, photos, tmp_path, capsys):
     found, out = tmp_path / "found", tmp_path / "out"
     pictures, data = str(photos / "val0*.png"), ["--data", str(world)]
@@ -56,6 +56,7 @@ def test_every_command_that_writes_respects_the_lock(name, run, world, photos, t
         "evaluate": (cli.evaluate, ["--predictions", str(found), *data]),
         "visualize": (cli.visualize, ["--predictions", str(found)]),
         "report": (cli.visualize, ["--predictions", str(found), "--report"]),
+        "export": (cli.export, [str(found), "--format", "csv"]),
         "train": (cli.train, [*data, *small, "--device", "cpu"]),
         "select": (cli.evaluate, ["--weights", str(run), *data, "--select-threshold", "train", "--device", "cpu"]),
     }[name]
