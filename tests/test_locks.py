@@ -111,6 +111,17 @@ def test_an_error_inside_gives_the_lock_back(error, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_leaves_no_lock(tmp_path, monkeypatch):
+    def full(descriptor, mode):
+        os.close(descriptor)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fdopen", full)
+    with pytest.raises(OSError, match="No space left"), locked(tmp_path / "out", "wsl-export"):
+        pytest.fail("nothing was written")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_was_written_stays(tmp_path):
     with locked(tmp_path / "a" / "b", "wsl-export"):
         (tmp_path / "a" / "b" / "c.txt").touch()

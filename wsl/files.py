@@ -177,8 +177,12 @@ def _acquire(lock: Path, ours: bytes, key: str) -> None:
         log.info("%s: took over the lock of process %s, which no longer exists", lock.parent, holder["pid"])
         lock.unlink()
         descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(ours)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(ours)
+    except BaseException:  # a full disk, Ctrl-C: an empty lock would be nobody's
+        lock.unlink()
+        raise
 
 
 def _read_holder(lock: Path) -> Mapping[str, Any]:
