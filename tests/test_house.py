@@ -130,7 +130,17 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
         (
             config.ExportConfig,
             [
-                *("source", "format", "out", "source_format", "classes", "min_score", "scores", "image_root"),
+                *(
+                    "source",
+                    "format",
+                    "out",
+                    "overwrite",
+                    "source_format",
+                    "classes",
+                    "min_score",
+                    "scores",
+                    "image_root",
+                ),
                 *("copy_images", "reference", "threshold", "image_size"),
             ],
         ),

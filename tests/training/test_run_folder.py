@@ -127,6 +127,33 @@ def test_a_torn_or_repeated_line_is_written_anew(run, model):
     assert lines == [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"epoch": 2, "mAP": [0.5]}',
+        '{"epoch": 2, "pointing": "high"}',
+        '{"epoch": 2, "mAP": NaN}',
+        '{"epoch": 2, "mAP": %s}' % ("9" * 4000),
+        '{"epoch": %s}' % ("9" * 4000),
+        '{"epoch": %s}' % ("9" * 5000),
+        '{"epoch": true}',
+        '{"epoch": "2"}',
+        '{"epoch": 1e400}',
+        '{"epoch": -1}',
+        "[2]",
+        "[" * 100_000,
+    ],
+)
+def test_a_line_that_is_no_record_is_passed_over(run, model, line):
+    keep(run, model, 1)
+    with run.metrics.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    assert [record["epoch"] for record in run.records()] == [1]
+    assert run.best("mAP")["epoch"] == 1
+    keep(run, model, 2)
+    assert [record["epoch"] for record in run.records()] == [1, 2]
+
+
 def test_a_run_without_metrics_goes_on_and_one_without_epochs_says_so(run, model):
     run.metrics.unlink()
     with pytest.raises(UserError, match="has no epoch"):

@@ -142,7 +142,8 @@ def test_the_numbers_of_a_reference_are_those_of_the_same_folder(cameras):
     document = json.loads(reference.read_text(encoding="utf-8"))
     reference.write_text(json.dumps({**document, "images": document["images"][:1]}), encoding="utf-8")
     with pytest.raises(UserError, match=r"lists no image 'camB/0000\.png'"):
-        export(ExportConfig(out=Path("out"), **settings))
+        export(ExportConfig(out=Path("out"), overwrite=True, **settings))
+    assert result.path.is_file()
 
 
 @pytest.mark.parametrize(("kind", "field"), [("images", "file_name"), ("categories", "name")])

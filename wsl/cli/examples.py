@@ -40,6 +40,7 @@ EXPORT = """Hand boxes, masks or a model on to another tool.
 Examples:
 
   wsl-export found --format coco --out annotations
+  wsl-export found --format coco --out annotations --overwrite
   wsl-export found --format yolo --min-score 0.5 --copy-images --out dataset
   wsl-export tasks.json --source-format label-studio --format voc --out corrected
   wsl-export found --format voc-masks --out masks

@@ -25,6 +25,8 @@ class ExportConfig:
     """What to write; the README's table names what reads it."""
     out: Path
     """Folder for the files (for a model, the file itself)."""
+    overwrite: bool = False
+    """Replace an earlier export, or other files of the format, in that folder; files of other kinds stay."""
     source_format: SourceFormat = "wsl"
     """What the source is: wsl, or a format that another tool wrote, to bring corrected boxes back."""
     classes: tuple[str, ...] = ()

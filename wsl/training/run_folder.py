@@ -18,8 +18,6 @@ from wsl.files import replacing, write_text
 from wsl.models import Localizer, save
 from wsl.training.run_check import CONFIG
 
-_NEVER = 1 << 62
-
 
 class Resumable(Protocol):
     """What a run can be continued with."""
@@ -79,9 +77,9 @@ class RunFolder:
         write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in [*kept, record]))
 
     def records(self) -> list[dict[str, Any]]:
-        """The epochs logged so far."""
+        """The epochs logged so far, without lines that are no record of one, such as a killed run leaves."""
         text = self.metrics.read_text(encoding="utf-8", errors="replace") if self.metrics.is_file() else ""
-        return [json.loads(line) for line in text.splitlines() if _epoch(line) < _NEVER]
+        return [record for record in map(_record, text.splitlines()) if record is not None]
 
     def best(self, best_by: str) -> dict[str, Any]:
         """The record of the epoch whose model is kept.
@@ -122,8 +120,14 @@ def _rank(record: dict[str, Any], best_by: str) -> float:
     return -1.0 if record[best_by] is None else float(record[best_by])
 
 
-def _epoch(line: str) -> int:
+def _record(line: str) -> dict[str, Any] | None:
+    """A line of ``metrics.jsonl``; None where it is not a record of an epoch with figures in [0, 1] or null."""
     try:
-        return int(json.loads(line)["epoch"])
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return _NEVER  # half a line of a killed run
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    epoch = record.get("epoch") if isinstance(record, dict) else None
+    if type(epoch) is not int or not 0 < epoch < 1 << 62:
+        return None
+    figures = [record[name] for name in ("mAP", "pointing") if record.get(name) is not None]
+    return record if all(type(figure) in (int, float) and 0 <= figure <= 1 for figure in figures) else None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
 from pathlib import Path
 
-from wsl.checkpoints import check_weights
+from wsl.checkpoints import check_weights, run_folder
 from wsl.config import EvaluateConfig
 from wsl.data import read_samples
 from wsl.errors import UserError
-from wsl.files import check_folder, write_text
+from wsl.files import check_folder, locked, write_text
 from wsl.progress import loading
 from wsl.results import EvaluationReport
 from wsl.samples import SampleSet
@@ -31,23 +32,32 @@ def evaluate(config: EvaluateConfig) -> EvaluationReport:
     ``plots/``.
 
     Raises:
-        UserError: predictions and annotations do not belong together, or neither can be read.
+        UserError: predictions and annotations do not belong together, neither can be read, or another run writes to
+            the folder.
         RunError: no image could be evaluated.
     """
-    with Stopwatch().running() as watch:
+    with Stopwatch().running() as watch, contextlib.ExitStack() as locks:
         with stage("reading"):
             samples, others = _check(config)
+        for folder in _folders(config):
+            locks.enter_context(locked(folder, "wsl-evaluate"))
         with stage("loading"), loading(config.weights or "the metrics"):
             from wsl.verbs.measurement import measure
             from wsl.verbs.predictions import Predictions
 
             predictions = Predictions(config)
         report = measure(config, predictions, samples, others)
-    report = dataclasses.replace(report, seconds=dict(watch.seconds))
-    if report.missing:
-        log.warning("%d of %d images of split %s have no localization", report.missing, len(samples), config.split)
-    _write(config.out, report)
+        report = dataclasses.replace(report, seconds=dict(watch.seconds))
+        if report.missing:
+            log.warning("%d of %d images of split %s have no localization", report.missing, len(samples), config.split)
+        _write(config.out, report)
     return report
+
+
+def _folders(config: EvaluateConfig) -> list[Path]:
+    """The folders that are written to: a selected threshold is also kept in the model's run folder."""
+    run = run_folder(config.weights) if config.weights is not None and config.select_threshold is not None else None
+    return [config.out] if run is None else [config.out, run]
 
 
 def _check(config: EvaluateConfig) -> tuple[SampleSet, SampleSet | None]:

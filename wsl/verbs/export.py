@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import filecmp
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wsl.boxes import Boxes
 from wsl.checkpoints import read_recipe
 from wsl.config import ExportConfig
 from wsl.errors import UserError
-from wsl.files import check_folder, replacing
-from wsl.formats import LocalizationWriter, read_localizations
-from wsl.formats.exchange import FORMATS
+from wsl.files import check_folder, locked, replacing, write_text
+from wsl.formats import LocalizationWriter, find_localizations, read_localizations
+from wsl.formats.exchange import FORMATS, LAYOUTS
 from wsl.formats.exchange.labelled import Labelled, common_root, from_localization, image_name, to_localization
+from wsl.formats.exchange.layout import Area, copies_list, read_copies, staged
 from wsl.formats.exchange.masks import write_coco_masks, write_voc_masks
 from wsl.images import image_size
 from wsl.progress import loading, track
@@ -37,11 +40,18 @@ class ExportResult:
 def export(config: ExportConfig) -> ExportResult:
     """Write the boxes, masks or model of ``config.source`` in another format.
 
+    The format's files in ``config.out`` are replaced as a whole, once all new ones are written, and only with
+    ``config.overwrite``. With ``config.copy_images`` so are the images that an earlier export copied there; no other
+    file is replaced or removed.
+
     Raises:
-        UserError: the source cannot be read, or holds a name that the format cannot.
+        UserError: the source cannot be read, or holds a name that the format cannot; the folder holds files of the
+            format that may not be overwritten, or is written to by another run; the source would be written over.
     """
-    if config.format in ("onnx", "torch"):
+    if config.format == "onnx" or config.format == "torch":
         read_recipe(config.source)  # a wrong path is told before torch is loaded
+        if config.out.is_file() and not config.overwrite:
+            raise UserError(f"{config.out} exists: --overwrite replaces it, or choose another --out")
         with loading(str(config.source)):
             from wsl.models import load
             from wsl.models.export import export_model
@@ -50,22 +60,61 @@ def export(config: ExportConfig) -> ExportResult:
         difference = export_model(model, config.out, config.format, image_size=config.image_size)
         return ExportResult(path=config.out, max_difference=difference)
     check_folder(config.out, "the files")
-    source = _Source(config)
-    if config.format == "voc-masks":
-        path = write_voc_masks(source.localized(), config.out, source.classes, threshold=config.threshold)
-    elif config.format == "coco-masks":
-        path = write_coco_masks(
-            source.localized(), config.out, source.classes, threshold=config.threshold, reference=config.reference
-        )
-    elif config.format == "wsl":
-        path = _write_localizations(source, config.out)
+    _check_apart(config)
+    layout = LAYOUTS[config.format]
+    with locked(config.out, "wsl-export"):
+        copied = read_copies(config.out, config.format) if config.copy_images else set()
+        if not config.overwrite:
+            layout.check_vacant(config.out, config.format, copied)
+        source = _Source(config)
+        replaced = set(copied)
+        with staged(config.out, layout, replaced) as folder:
+            source.copies = _Copies(config, source.root, folder, copied) if config.copy_images else None
+            path = _write(config, source, folder)
+            if source.copies is not None:
+                replaced -= source.copies.kept
+                replaced |= source.copies.finish()
+    return ExportResult(path=config.out / path.relative_to(folder), images=source.images, boxes=source.boxes)
+
+
+def _check_apart(config: ExportConfig) -> None:
+    """Check that nothing is written over or among the files that are exported.
+
+    Raises:
+        UserError: it would be.
+    """
+    if config.source_format == "wsl":
+        file = find_localizations(config.source)
+        given = [Area(file), Area(file.parent / "maps", ".npy")]
     else:
-        path = FORMATS[config.format].write(source.labelled(), config.out, source.classes, **_options(config))
-    return ExportResult(path=path, images=source.images, boxes=source.boxes)
+        given = FORMATS[config.source_format].layout.areas_read(config.source)
+    if config.reference is not None:
+        given.append(Area(config.reference))
+    for area in LAYOUTS[config.format].areas(config.out):
+        for other in given:
+            if area.overlaps(other):
+                raise UserError(
+                    f"{config.format} in {config.out} would be written over or among the files that are read from "
+                    f"{other.path}: choose another --out"
+                )
+
+
+def _write(config: ExportConfig, source: _Source, out: Path) -> Path:
+    if config.format == "voc-masks":
+        return write_voc_masks(source.localized(), out, source.classes, threshold=config.threshold)
+    if config.format == "coco-masks":
+        return write_coco_masks(
+            source.localized(), out, source.classes, threshold=config.threshold, reference=config.reference
+        )
+    if config.format == "wsl":
+        return _write_localizations(source, out)
+    return FORMATS[config.format].write(source.labelled(), out, source.classes, **_options(config))
 
 
 class _Source:
     """What is exported. It is gone through twice, for names and classes and then to be written; no boxes are kept.
+
+    The images go to ``copies``, where there is one.
 
     Raises:
         UserError: an image comes twice, or has no name below the root.
@@ -73,6 +122,7 @@ class _Source:
 
     def __init__(self, config: ExportConfig) -> None:
         self.config = config
+        self.copies: _Copies | None = None
         self.images = self.boxes = 0
         sizes: dict[str, tuple[int, int]] = {}
         labels: set[str] = set()
@@ -105,8 +155,8 @@ class _Source:
 
     def _counted(self, *, maps: bool) -> Iterator[tuple[Labelled, Localization]]:
         for image, found in track(self._read(maps=maps), "export", self._count):
-            if self.config.copy_images:
-                self._copy(image)
+            if self.copies is not None:
+                self.copies.add(image)
             yield image, found
             self.images += 1
             self.boxes += len(image.boxes)
@@ -143,16 +193,47 @@ class _Source:
         images = folder / (FORMATS[config.source_format].images or ".")
         return images if images.is_dir() else folder
 
-    def _copy(self, image: Labelled) -> None:
-        source = self.root / image.name
-        folder = "JPEGImages" if self.config.format == "voc-masks" else _image_folder(self.config.format)
-        target = self.config.out / folder / image.name
+
+class _Copies:
+    """Copies of the images in the folder ``new``, which later becomes part of ``config.out``.
+
+    ``old`` are the images that an earlier export copied to ``config.out``, ``kept`` those of them that stay because
+    they are the very files to be copied.
+    """
+
+    def __init__(self, config: ExportConfig, root: Path, new: Path, old: set[str]) -> None:
+        self.kept: set[str] = set()
+        self._config, self._root, self._new, self._old = config, root, new, old
+        self._folder = "JPEGImages" if config.format == "voc-masks" else _image_folder(config.format)
+        self._copied: list[str] = []
+
+    def add(self, image: Labelled) -> None:
+        """Copy one image.
+
+        Raises:
+            UserError: it does not exist, or another picture that was not copied by an export stands in its place.
+        """
+        source, name = self._root / image.name, (PurePosixPath(self._folder) / image.name).as_posix()
         if not source.is_file():
             raise UserError(f"{source}: no such image to copy, give the folder of the images with --image-root")
-        if target.exists() and target.samefile(source):
-            return
-        with replacing(target) as temporary:
+        target = self._config.out / name
+        if target.exists():
+            if target.samefile(source):
+                self.kept |= self._old & {name}
+                return
+            if name not in self._old:
+                if not filecmp.cmp(source, target, shallow=False):
+                    raise UserError(f"{target} is another picture than {source}: move it, or choose another --out")
+                return
+        with replacing(self._new / name) as temporary:
             shutil.copyfile(source, temporary)
+        self._copied.append(name)
+
+    def finish(self) -> set[str]:
+        """Write the list of the copies; the list that it replaces."""
+        name = copies_list(self._config.format)
+        write_text(self._new / name, json.dumps(sorted({*self.kept, *self._copied})) + "\n")
+        return {name} if (self._config.out / name).is_file() else set()
 
 
 def _image_folder(name: str) -> str:

@@ -16,7 +16,7 @@ from wsl.checkpoints import check_classes, check_weights
 from wsl.config import BoxConfig, LocalizeConfig
 from wsl.data import read_samples
 from wsl.errors import RunError
-from wsl.files import UniqueNames, check_folder, write_text
+from wsl.files import UniqueNames, check_folder, locked, write_text
 from wsl.formats import LocalizationWriter, MapStore
 from wsl.formats.localizations import FILE_NAME
 from wsl.images import find_images, read_image
@@ -92,11 +92,15 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
     """Localize images and write ``localizations.jsonl`` (and heatmaps and maps when asked) into ``config.out``.
 
     Raises:
-        UserError: no image, an unknown model or class, a setting out of range.
+        UserError: no image, an unknown model or class, a setting out of range, or another run writes to the folder.
         RunError: not one image could be read.
     """
     images = _check(config)
-    opened = _open(config, images)
+    with locked(config.out, "wsl-localize"):
+        return _localize(config, images, _open(config, images))
+
+
+def _localize(config: LocalizeConfig, images: _Images, opened: _Opened) -> LocalizeResult:
     started = time.perf_counter()
     if opened.origin.origin.startswith("selected"):  # what nobody typed should not come as a surprise
         log.info("boxes: %s", opened.origin)

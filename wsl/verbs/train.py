@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from wsl.checkpoints import check_weights, is_path
 from wsl.config import TrainConfig
 from wsl.data import read_samples
 from wsl.errors import UserError
+from wsl.files import locked
 from wsl.progress import loading
 from wsl.samples import SampleSet
 from wsl.training.run_check import check_run
@@ -31,16 +34,20 @@ def train(config: TrainConfig) -> TrainResult:
     """Train, validate after each epoch, and keep the best model in ``config.out``.
 
     Raises:
-        UserError: a setting, the data or the weights cannot be used.
+        UserError: a setting, the data or the weights cannot be used, or another run writes to the folder.
         RunError: the loss is no longer finite, no image could be read, or the disk is full.
     """
     started = time.perf_counter()
     samples, val = _check(config)
-    with loading(config.model.backbone):
-        from wsl.verbs.epochs import Run
+    # Of the processes of one training, the first writes for all.
+    with locked(config.out, "wsl-train") if _is_first() else contextlib.nullcontext():
+        if _is_first():
+            check_run(config)  # again: another run may have ended here meanwhile
+        with loading(config.model.backbone):
+            from wsl.verbs.epochs import Run
 
-        run = Run(config, samples, val)
-    best = run.epochs(started)
+            run = Run(config, samples, val)
+        best = run.epochs(started)
     return TrainResult(
         model=run.folder.model,
         best_epoch=best["epoch"],
@@ -49,6 +56,12 @@ def train(config: TrainConfig) -> TrainResult:
         seconds=time.perf_counter() - started,
         skipped=run.skipped,
     )
+
+
+def _is_first() -> bool:
+    """Whether this is the main process, by the names that accelerate looks under; read without loading it."""
+    names = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+    return next((os.environ[name] for name in names if name in os.environ), "0") == "0"
 
 
 def _check(config: TrainConfig) -> tuple[SampleSet, SampleSet | None]:

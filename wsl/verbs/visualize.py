@@ -18,7 +18,7 @@ from wsl.config import VisualizeConfig
 from wsl.data import read_samples
 from wsl.draw import draw_comparison, fit_into, overlay, save_image, save_sheets
 from wsl.errors import BadImageError, UserError
-from wsl.files import UniqueNames, check_folder
+from wsl.files import UniqueNames, check_folder, locked
 from wsl.formats import find_localizations, read_localizations
 from wsl.images import read_image
 from wsl.progress import loading, track
@@ -60,21 +60,28 @@ def visualize(config: VisualizeConfig) -> VisualizeSummary:
     Images that cannot be read are logged, counted and left out.
 
     Raises:
-        UserError: nothing was asked for, the results or annotations cannot be read, or no image can.
+        UserError: nothing was asked for, the results or annotations cannot be read, no image can, or another run
+            writes to the folder.
     """
     if not (config.images or config.sheet or config.per_class):
         raise UserError("nothing to draw: images, sheet and per class are all off, expected one of them on")
     check_folder(config.out, "the pictures")
     results = find_localizations(config.predictions)
-    if config.report:
-        with loading("the report"):
-            from wsl.verbs.report import report  # its outcomes are those of the metrics, which load torch
+    with locked(config.out, "wsl-visualize"):
+        return _report(config) if config.report else _draw(config, results)
 
-        written, skipped = report(config)
-        return VisualizeSummary(pictures=written.images, sheets=0, skipped=skipped, paths=written.pages)
+
+def _report(config: VisualizeConfig) -> VisualizeSummary:
+    with loading("the report"):
+        from wsl.verbs.report import report  # its outcomes are those of the metrics, which load torch
+
+    written, skipped = report(config)
+    return VisualizeSummary(pictures=written.images, sheets=0, skipped=skipped, paths=written.pages)
+
+
+def _draw(config: VisualizeConfig, results: Path) -> VisualizeSummary:
     annotations = _annotations(config)
     localizations = itertools.islice(read_localizations(results), config.limit)
-    config.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".thumbnails-", dir=config.out) as scratch:
         shelf = _ClassShelf(Path(scratch))
         drawing = _Drawing(config, annotations, shelf)

@@ -12,9 +12,10 @@ from wsl.formats.exchange.coco_results import write_coco_results
 from wsl.formats.exchange.cvat import read_cvat, write_cvat
 from wsl.formats.exchange.label_studio import read_label_studio, write_label_studio
 from wsl.formats.exchange.labelled import Labelled
-from wsl.formats.exchange.labelme import read_labelme, write_labelme
+from wsl.formats.exchange.labelme import is_labelme, read_labelme, write_labelme
+from wsl.formats.exchange.layout import Layout
 from wsl.formats.exchange.table import read_table, write_table
-from wsl.formats.exchange.voc import read_voc, write_voc
+from wsl.formats.exchange.voc import is_voc, read_voc, write_voc
 from wsl.formats.exchange.yolo import Sizes, read_yolo, write_yolo
 
 
@@ -22,24 +23,73 @@ from wsl.formats.exchange.yolo import Sizes, read_yolo, write_yolo
 class Format:
     """How boxes are written in one format, and read back where the files say enough.
 
-    ``images`` is the folder below the output where its tools look for the images, None where they look elsewhere.
+    ``images`` is the folder below the output where its tools look for the images, None where they look elsewhere;
+    ``layout`` are the files that are written.
     """
 
     write: Callable[..., Path]
     read: Callable[[Path, Sizes], Iterator[Labelled]] | None
+    layout: Layout
     images: str | None = None
 
 
+_RESULTS = Layout(files=("results.json", "images.json"))
+
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        "coco": Format(write=write_coco, read=lambda path, _: read_coco(path), images="images"),
-        "coco-results": Format(write=write_coco_results, read=None),
-        "voc": Format(write=write_voc, read=lambda path, _: read_voc(path), images="JPEGImages"),
-        "yolo": Format(write=write_yolo, read=read_yolo, images="images"),
-        "labelme": Format(write=write_labelme, read=lambda path, _: read_labelme(path), images="."),
-        "label-studio": Format(write=write_label_studio, read=lambda path, _: read_label_studio(path), images="images"),
-        "cvat": Format(write=write_cvat, read=lambda path, _: read_cvat(path), images="images"),
-        "csv": Format(write=write_table, read=lambda path, _: read_table(path), images="images"),
+        "coco": Format(
+            write=write_coco,
+            read=lambda path, _: read_coco(path),
+            images="images",
+            layout=Layout(files=("instances.json",)),
+        ),
+        "coco-results": Format(write=write_coco_results, read=None, layout=_RESULTS),
+        "voc": Format(
+            write=write_voc,
+            read=lambda path, _: read_voc(path),
+            images="JPEGImages",
+            layout=Layout(files=("ImageSets/Main/all.txt",), folder="Annotations", suffix=".xml", beside=is_voc),
+        ),
+        "yolo": Format(
+            write=write_yolo,
+            read=read_yolo,
+            images="images",
+            layout=Layout(files=("data.yaml",), folder="labels", suffix=".txt"),
+        ),
+        "labelme": Format(
+            write=write_labelme,
+            read=lambda path, _: read_labelme(path),
+            images=".",
+            layout=Layout(suffix=".json", beside=is_labelme),
+        ),
+        "label-studio": Format(
+            write=write_label_studio,
+            read=lambda path, _: read_label_studio(path),
+            images="images",
+            layout=Layout(files=("tasks.json", "labelling.xml")),
+        ),
+        "cvat": Format(
+            write=write_cvat,
+            read=lambda path, _: read_cvat(path),
+            images="images",
+            layout=Layout(files=("annotations.xml",)),
+        ),
+        "csv": Format(
+            write=write_table,
+            read=lambda path, _: read_table(path),
+            images="images",
+            layout=Layout(files=("boxes.csv",)),
+        ),
     }
 )
 """Every format by name."""
+
+LAYOUTS: Mapping[str, Layout] = MappingProxyType(
+    {
+        **{name: known.layout for name, known in FORMATS.items()},
+        "wsl": Layout(files=("localizations.jsonl",)),
+        "voc-masks": Layout(files=("classes.txt",), folder="SegmentationClass", suffix=".png"),
+        "coco-masks": _RESULTS,
+    }
+)
+"""The files of every format that is written into a folder, masks and localizations among them."""

@@ -82,6 +82,20 @@ def read_labelme(path: Path) -> Iterator[Labelled]:
         yield Labelled(name=str(folder / image), size=(size[0], size[1]), boxes=boxes_of(rows))
 
 
+def is_labelme(file: Path) -> bool:
+    """Whether a JSON file is one of LabelMe's, by its start: such files may be long, and others stand beside images.
+
+    >>> is_labelme(Path("lost.json"))
+    False
+    """
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(1 << 16)
+    except OSError:
+        return False
+    return b'"shapes"' in start or b'"imagePath"' in start
+
+
 def _row(shape: Any, file: Path) -> tuple[str, float, tuple[float, float, float, float]]:
     points = shape.get("points") if isinstance(shape, dict) else None
     label = shape.get("label") if isinstance(shape, dict) else None

@@ -18,6 +18,7 @@ from wsl.formats.exchange.parsing import boxes_of, files_below, number, rows_of,
 from wsl.xml_files import load_xml
 
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,3}")
+_ROOT = re.compile(rb"<annotation[\s>]")
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -66,6 +67,19 @@ def read_voc(path: Path) -> Iterator[Labelled]:
         raise UserError(f"{path}: no .xml file in it, expected VOC annotations")
     for file in files:
         yield _read(file, PurePosixPath(file.relative_to(folder).as_posix()).parent)
+
+
+def is_voc(file: Path) -> bool:
+    """Whether an XML file is one of VOC's, by its start: CVAT's and others have another root.
+
+    >>> is_voc(Path("lost.xml"))
+    False
+    """
+    try:
+        with file.open("rb") as opened:
+            return _ROOT.search(opened.read(1 << 12)) is not None
+    except OSError:
+        return False
 
 
 class Stems:

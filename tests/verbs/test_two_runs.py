@@ -1,0 +1,73 @@
+"""Two runs into one folder: the second is refused, whatever it is, and the first is not disturbed."""
+
+import subprocess
+import sys
+
+import pytest
+
+from wsl import cli
+from wsl.files import LOCK
+from wsl.formats import read_localizations
+
+# wsl-localize that stops before its first image is written until it reads a line.
+SLOW = """
+import sys
+from wsl import cli
+from wsl.formats import LocalizationWriter
+write = LocalizationWriter.write
+def wait(self, found):
+    LocalizationWriter.write = write
+    print("writing", flush=True)
+    sys.stdin.readline()
+    write(self, found)
+LocalizationWriter.write = wait
+sys.exit(cli.localize(sys.argv[1:]))
+"""
+
+
+def test_the_first_run_is_whole_and_the_second_refused(run, photos, tmp_path, capsys):
+    out = tmp_path / "found"
+    flags = [str(photos / "val*.png"), "--weights", str(run), "--out", str(out), "--device", "cpu", "--workers", "0"]
+    command = [sys.executable, "-c", SLOW, *flags, "--top-k", "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == "writing\n"
+        settings = (out / "localize.json").read_bytes()
+        assert cli.localize([*flags, "--top-k", "2"]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: {out} is being written to by ")
+        assert error.count("\n") == 1
+        assert (out / "localize.json").read_bytes() == settings
+        first.communicate("\n")
+    assert first.returncode == 0
+    assert len(list(read_localizations(out))) == 16
+    assert not (out / LOCK).exists()
+    assert cli.localize([*flags, "--top-k", "2"]) == 0
+
+
+@pytest.mark.parametrize("name", ["localize", "evaluate", "visualize", "report", "export", "train", "select"])
+def test_every_command_that_writes_respects_the_lock(name, run, world, photos, tmp_path, capsys):
+    found, out = tmp_path / "found", tmp_path / "out"
+    pictures, data = str(photos / "val0*.png"), ["--data", str(world)]
+    assert cli.localize([pictures, "--weights", str(run), "--out", str(found), "--device", "cpu"]) == 0
+    into = ["--out", str(out)]
+    small = ["--backbone", "tinynet", "--weights", "none", "--epochs", "1", "--image-size", "32", "--workers", "0"]
+    command, flags = {
+        "localize": (cli.localize, [pictures, "--weights", str(run)]),
+        "evaluate": (cli.evaluate, ["--predictions", str(found), *data]),
+        "visualize": (cli.visualize, ["--predictions", str(found)]),
+        "report": (cli.visualize, ["--predictions", str(found), "--report"]),
+        "export": (cli.export, [str(found), "--format", "csv"]),
+        "train": (cli.train, [*data, *small, "--device", "cpu"]),
+        "select": (cli.evaluate, ["--weights", str(run), *data, "--select-threshold", "train", "--device", "cpu"]),
+    }[name]
+    held = run if name == "select" else out
+    held.mkdir(exist_ok=True)
+    (held / LOCK).write_text('{"who": "eve", "host": "elsewhere", "pid": 7}', encoding="utf-8")
+    capsys.readouterr()
+    try:
+        assert command([*flags, *into]) == 2
+    finally:
+        (held / LOCK).unlink()
+    error = capsys.readouterr().err
+    assert f"error: {held} is being written to by eve since unknown (host elsewhere, process 7): wait" in error
+    assert not out.exists() or list(out.iterdir()) == []
