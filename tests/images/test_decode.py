@@ -16,7 +16,7 @@ from PIL import Image, ImageFile, ImageOps
 
 from wsl.errors import BadImageError
 from wsl.images import image_size, read_image, to_rgb
-from wsl.images.decode import read_numbers
+from wsl.images.decode import read_numbers, to_rgb8
 
 
 def photograph(width: int = 67, height: int = 45) -> Image.Image:
@@ -332,6 +332,25 @@ def test_numbers_are_as_they_are_stored(tmp_path):
         Image.new(mode, (3, 1)).save(file)
         with pytest.raises(BadImageError, match=f"colour mode {mode}, expected numbers in one 8-bit channel"):
             read_numbers(file)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16", "transparent RGB"])
+def test_a_large_picture_is_converted_in_strips(mode, monkeypatch):
+    if mode == "I;16":
+        picture = Image.fromarray(np.arange(45 * 67, dtype=np.uint16).reshape(45, 67) * 21)
+    else:
+        picture = photograph()
+        if mode in ("LA", "RGBA", "PA"):
+            picture.putalpha(picture.getchannel(1))
+        picture = picture if mode.endswith("RGB") else picture.convert(mode)
+        if mode == "P":
+            picture.info["transparency"] = bytes(range(256))
+        if mode == "transparent RGB":
+            picture.info["transparency"] = picture.getpixel((20, 20))
+    whole = to_rgb8(picture)
+    for strip in (1, 67 * 10, 67 * 44, 67 * 45):
+        monkeypatch.setattr("wsl.images.decode._STRIP", strip)
+        assert np.array_equal(to_rgb8(picture), whole)
 
 
 def test_our_limit_holds_and_not_pillows(tmp_path, monkeypatch):
