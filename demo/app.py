@@ -95,7 +95,9 @@ class Page:
             )
             with gr.Row():
                 with gr.Column(scale=1, min_width=300):
-                    file = gr.Image(type="filepath", sources=["upload", "clipboard"], label="Image", height=260)
+                    # Without a mode of its own gradio decodes nothing, whatever was uploaded: that is `read_image`'s.
+                    upload = {"type": "filepath", "image_mode": None, "sources": ["upload", "clipboard"]}
+                    file = gr.Image(**upload, label="Image", height=260)
                     name = gr.Dropdown(self.models, label="Model", value=self.models[0])
                     pooling = gr.Dropdown([OWN, *POOLINGS], value=OWN, label="Pooling", allow_custom_value=True)
                     other = gr.Dropdown([NOTHING, *POOLINGS], value=NOTHING, label="Beside it", allow_custom_value=True)

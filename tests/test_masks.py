@@ -1,6 +1,8 @@
+import subprocess
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from wsl.data.voc import VOC_CLASSES, read_voc
 from wsl.errors import UserError
@@ -29,8 +31,19 @@ def test_what_is_no_mask_is_refused_by_name(tmp_path):
     with pytest.raises(UserError, match=r"s\.png.*3x2.*2x3"):
         read_mask(save(tmp_path / "s.png", [[0, 0, 0]] * 2), size=(2, 3))
     (tmp_path / "d.png").write_bytes((tmp_path / "s.png").read_bytes()[:40])
-    with pytest.raises(UserError, match=r"d\.png.*cannot be read"):
+    with pytest.raises(UserError, match=r"^mask .*d\.png: damaged or truncated"):
         read_mask(tmp_path / "d.png")
+
+
+def test_a_mask_is_a_picture_of_a_few_formats_and_of_its_image_s_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
+    (tmp_path / "e.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 3\n%%EndComments\nshowpage\n")
+    with pytest.raises(UserError, match=r"^mask .*e\.png: not a picture in a known format"):
+        read_mask(tmp_path / "e.png", size=(4, 3))
+    file = save(tmp_path / "a.png", [[0] * 40] * 30)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded"))
+    with pytest.raises(UserError, match="40x30 pixels, expected the image's 4x3"):
+        read_mask(file, size=(4, 3))
 
 
 def test_objects_come_before_what_is_to_be_ignored(tmp_path):

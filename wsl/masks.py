@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from wsl.errors import UserError
+from wsl.errors import BadImageError, UserError
+from wsl.images.decode import read_numbers
 
 UInt8Array = npt.NDArray[np.uint8]
 
 IGNORED = 255
 """The number of a pixel that counts for nothing: VOC's contours, objects that nobody outlined."""
-
-_MODES = ("P", "L", "1")
 
 
 def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> UInt8Array:
@@ -30,9 +27,10 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> UInt8Arr
         (H, W) uint8.
 
     Raises:
-        UserError: no such file, not a picture of one 8-bit channel, or another ``size`` (width, height).
+        UserError: no such file, not a picture of one 8-bit channel, or another ``size`` (width, height) than the image.
 
     >>> import tempfile
+    >>> from PIL import Image
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder, "a.png")
     ...     Image.fromarray(np.uint8([[0, 2, 255]])).save(file)
@@ -43,21 +41,9 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> UInt8Arr
     if not path.is_file():
         raise UserError(f"{path}: no such mask, expected a PNG of class numbers")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                mode = picture.mode
-                numbers = np.array(picture, np.uint8) if mode in _MODES else None
-    except Exception as error:
-        # On damaged files Pillow's readers raise a dozen kinds.
-        raise UserError(f"{path}: cannot be read as a mask ({error}), expected a PNG of class numbers") from error
-    if numbers is None:
-        raise UserError(f"{path}: a mask in colour mode {mode}, expected class numbers in one 8-bit channel")
-    if size is not None and numbers.shape != (size[1], size[0]):
-        raise UserError(
-            f"{path}: a mask of {numbers.shape[1]}x{numbers.shape[0]} pixels, expected the image's {size[0]}x{size[1]}"
-        )
-    return numbers
+        return read_numbers(path, size)
+    except BadImageError as error:
+        raise UserError(f"mask {error}") from error
 
 
 def object_mask(paths: Sequence[str | Path], ignore: str | Path | None, size: tuple[int, int]) -> UInt8Array:

@@ -287,3 +287,10 @@ def test_real_class_lists_agree_with_the_annotations(realdata):
         for sample in found.samples:
             expected = "1" if name in sample.labels else "0" if name in sample.ignored else "-1"
             assert flags[sample.id] == expected
+
+
+@pytest.mark.parametrize("size", [(2_147_483_648, 30), (60_000, 60_000), (1, 2_000_000)])
+def test_a_size_that_no_image_has_is_refused(tmp_path, size):
+    (tmp_path / "a.xml").write_text(voc_xml(voc_object(), size=size))
+    with pytest.raises(UserError, match=rf"a\.xml: {size[0]} x {size[1]} pixels by this annotation, expected at most"):
+        read_annotation(tmp_path / "a.xml")

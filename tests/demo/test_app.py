@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import app
 import numpy as np
@@ -105,6 +106,30 @@ def test_no_image_a_broken_one_and_a_bomb_are_refused(controls, tmp_path, monkey
     Image.new("1", (9000, 9000)).save(tmp_path / "bomb.png")
     with pytest.raises(UserError, match="9000 x 9000 pixels by its header"):
         controls.localize(str(tmp_path / "bomb.png"), *settings)
+
+
+UPLOAD = """
+import pathlib, sys, gradio, app
+from PIL import ImageFile
+def load(image):
+    sys.exit("decoded")
+ImageFile.ImageFile.load = load
+runs = pathlib.Path(sys.argv[1])
+blocks = app.Page(app.find_runs([runs]), runs).blocks().blocks.values()
+for upload in (one for one in blocks if isinstance(one, gradio.Image) and one.interactive is not False):
+    print(upload.preprocess(gradio.data_classes.ImageData(path=sys.argv[2], orig_name="a.png")))
+"""
+
+
+def test_an_upload_is_decoded_by_nobody_else(runs, tmp_path):
+    """In a process of its own: gradio leaves an event loop open."""
+    pytest.importorskip("gradio")
+    file = tmp_path / "a.png"
+    Image.new("L", (40, 30)).save(file)
+    folder = Path(app.__file__).parent
+    command = [sys.executable, "-c", UPLOAD, str(runs), str(file)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout.split()) == (0, [str(file)]), done.stderr
 
 
 def test_without_a_run_it_says_how_to_get_one(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from wsl.errors import BadImageError
-from wsl.images import read_image
+from wsl.images import image_size, read_image, to_rgb
+from wsl.images.decode import read_numbers, to_rgb8
 
 
 def photograph(width: int = 67, height: int = 45) -> Image.Image:
@@ -254,6 +256,101 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path):
     assert read_image(small, max_pixels=100).shape == (10, 10, 3)
     with pytest.raises(BadImageError, match="10 x 10 pixels"):
         read_image(small, max_pixels=99)
+
+
+@pytest.mark.parametrize("size", [(1, 199_999_999), (199_999_999, 1), (14_142, 20_001), (2**31 - 1, 2**31 - 1)])
+@pytest.mark.parametrize("read", [read_image, image_size, read_numbers])
+def test_what_is_too_large_is_never_decoded(tmp_path, monkeypatch, size, read):
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded"))
+    file = tmp_path / "a.png"
+    file.write_bytes(png_bytes(*size, 8, 0, b"\0"))
+    with pytest.raises(BadImageError, match=f"{size[0]} x {size[1]} pixels by its header"):
+        read(file)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF"])
+def test_a_size_is_read_without_decoding(tmp_path, monkeypatch, kind):
+    file = tmp_path / "a"
+    photograph().save(file, kind)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded"))
+    assert image_size(file) == (67, 45)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("place", ["before", "after", "text after"])
+def test_a_png_may_say_its_orientation_after_its_pixels(tmp_path, orientation, place):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    body = exif.tobytes()[6:]
+    kind = b"eXIf"
+    if place == "text after":
+        kind, body = b"iTXt", b'XML:com.adobe.xmp\0\0\0\0\0tiff:Orientation="%d"' % orientation
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    rows = b"\0\1\2\3" * 2
+    data = png_bytes(3, 2, 8, 0, rows, chunk if place == "before" else b"")
+    if place != "before":
+        data = data[:-12] + chunk + data[-12:]
+    file = tmp_path / "a.png"
+    file.write_bytes(data)
+    expected = (2, 3) if orientation == 6 else (3, 2)
+    assert image_size(file) == expected
+    assert read_image(file).shape[:2] == expected[::-1]
+    with Image.open(file) as image:
+        assert to_rgb(image).shape[:2] == expected[::-1]
+
+
+@pytest.mark.parametrize("name", ["photo.png", "photo.jpg", "photo.tif", "photo.eps"])
+@pytest.mark.parametrize("read", [read_image, image_size, read_numbers])
+def test_no_file_starts_another_program(tmp_path, monkeypatch, name, read):
+    """Pillow draws EPS by starting Ghostscript, whatever the file is called."""
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
+    Image.init()
+    monkeypatch.setitem(Image.OPEN, "EPS", (lambda *_: pytest.fail("EPS was opened"), None))
+    file = tmp_path / name
+    file.write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 30\n%%EndComments\n"
+        b"(marker) (w) file closefile showpage\n%%EOF\n"
+    )
+    with pytest.raises(BadImageError, match="not a picture in a known format: it starts with '%!PS-Adobe"):
+        read(file)
+
+
+def test_numbers_are_as_they_are_stored(tmp_path):
+    file = tmp_path / "a.png"
+    palette = Image.fromarray(np.uint8([[0, 200, 255]]))
+    palette.putpalette([7] * 768)
+    for picture, expected in (
+        (palette, [[0, 200, 255]]),
+        (Image.fromarray(np.uint8([[3, 4, 5]])), [[3, 4, 5]]),
+        (Image.fromarray(np.bool_([[True, False, True]])), [[1, 0, 1]]),
+    ):
+        picture.save(file)
+        assert read_numbers(file, (3, 1)).tolist() == expected
+        with pytest.raises(BadImageError, match=r"a\.png: 3x1 pixels, expected the image's 1x3"):
+            read_numbers(file, (1, 3))
+    for mode in ("RGB", "RGBA", "LA", "I;16"):
+        Image.new(mode, (3, 1)).save(file)
+        with pytest.raises(BadImageError, match=f"colour mode {mode}, expected numbers in one 8-bit channel"):
+            read_numbers(file)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16", "transparent RGB"])
+def test_a_large_picture_is_converted_in_strips(mode, monkeypatch):
+    if mode == "I;16":
+        picture = Image.fromarray(np.arange(45 * 67, dtype=np.uint16).reshape(45, 67) * 21)
+    else:
+        picture = photograph()
+        if mode in ("LA", "RGBA", "PA"):
+            picture.putalpha(picture.getchannel(1))
+        picture = picture if mode.endswith("RGB") else picture.convert(mode)
+        if mode == "P":
+            picture.info["transparency"] = bytes(range(256))
+        if mode == "transparent RGB":
+            picture.info["transparency"] = picture.getpixel((20, 20))
+    whole = to_rgb8(picture)
+    for strip in (1, 67 * 10, 67 * 44, 67 * 45):
+        monkeypatch.setattr("wsl.images.decode._STRIP", strip)
+        assert np.array_equal(to_rgb8(picture), whole)
 
 
 def test_our_limit_holds_and_not_pillows(tmp_path, monkeypatch):

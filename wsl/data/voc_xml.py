@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from wsl.boxes import Boxes
-from wsl.errors import UserError
+from wsl.errors import BadImageError, UserError
+from wsl.images.decode import check_size
 from wsl.xml_files import load_xml
 
 _EXPECTED = "a VOC annotation"
@@ -37,8 +38,8 @@ def read_annotation(path: Path) -> Annotation:
     dropped, and both are counted in ``adjusted``. Parts of objects (the person layout task) are left out.
 
     Raises:
-        UserError: no such file, not well-formed XML or XML with entities, an object without its name or box, a
-            coordinate that is not a number, or an inverted box.
+        UserError: no such file, not well-formed XML or XML with entities, a size beyond any image's, an object
+            without its name or box, a coordinate that is not a number, or an inverted box.
 
     >>> import tempfile
     >>> box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>2</ymax></bndbox>"
@@ -49,7 +50,7 @@ def read_annotation(path: Path) -> Annotation:
     [[0.0, 0.0, 4.0, 2.0]]
     """
     root = load_xml(path, _EXPECTED)
-    size = _size(root)
+    size = _size(root, path)
     limit = (*size, *size) if size else (math.inf,) * 4
     rows: list[list[float]] = []
     labels: list[str] = []
@@ -81,12 +82,18 @@ def object_names(path: Path) -> set[str]:
     return {(element.findtext("name") or "").strip() for element in load_xml(path, _EXPECTED).iterfind("object")} - {""}
 
 
-def _size(root: Any) -> tuple[int, int] | None:
+def _size(root: Any, path: Path) -> tuple[int, int] | None:
     try:
         size = int(root.findtext("size/width", "0")), int(root.findtext("size/height", "0"))
     except ValueError:
         return None
-    return size if min(size) > 0 else None
+    if min(size) <= 0:
+        return None
+    try:
+        check_size(size, source="this annotation")
+    except BadImageError as error:
+        raise UserError(f"{path}: {error}") from None
+    return size
 
 
 def _object(element: Any, path: Path) -> tuple[str, list[float]]:

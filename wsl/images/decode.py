@@ -1,7 +1,8 @@
-"""Image files to RGB arrays: quick for ordinary photographs, right for everything else, clear about bad files.
+"""Image files to arrays: quick for ordinary photographs, right for everything else, clear about bad files.
 
-OpenCV decodes ordinary JPEGs; Pillow reads every header and decodes what OpenCV would get wrong. Both release
-the GIL while they decode.
+This is the one door for picture files, photographs and masks alike: a few formats, and a limit that the header must
+keep before anything is decoded. OpenCV decodes ordinary JPEGs; Pillow reads every header and decodes what OpenCV would
+get wrong. Both release the GIL while they decode.
 """
 
 from __future__ import annotations
@@ -24,12 +25,24 @@ UInt8Array = npt.NDArray[np.uint8]
 T = TypeVar("T")
 
 MAX_PIXELS = 200_000_000
+# However few pixels a row has, Pillow keeps an address for it.
+_MAX_SIDE = 1_000_000
 
 # Pillow knows more, but some of the rest start other programs (EPS) or are not pictures.
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
 
+# Pixels that are converted at a time: some kinds take several copies on their way.
+_STRIP = 1 << 24
+
 _END_OF_JPEG = b"\xff\xd9"
 _ORIENTATION_TAG = 0x0112
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_TEXTS = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
+_PNG_WITHOUT_PIXELS = bytes.fromhex("00000000 49444154 35af061e 00000000 49454e44 ae426082")  # empty IDAT, IEND
+
+# The Pillow modes of one channel of at most 8 bits: palette indices, grey, black and white.
+_NUMBERS = ("P", "L", "1")
 
 # EXIF orientation -> what shows the picture upright; 1 (and any value that EXIF does not define) changes nothing.
 _UPRIGHT: dict[int, Callable[[UInt8Array], cv2.typing.MatLike]] = {
@@ -67,11 +80,11 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> UI
     return decode_image(read_bytes(Path(path)), max_pixels, str(path))
 
 
-def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+def image_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """The (width, height) of the picture in a file, upright, by its header alone.
 
     Raises:
-        BadImageError: no such file, or not a picture.
+        BadImageError: no such file, not a picture, or more than ``max_pixels``.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -82,11 +95,43 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """
 
     def measure(data: bytes) -> tuple[int, int]:
-        header = _open(data)
+        header = _open_within(_texts_first(data), max_pixels)
         width, height = header.size
         return (height, width) if 5 <= orientation_of(header) <= 8 else (width, height)
 
     return _decoding(path, read_bytes(Path(path)), measure)
+
+
+def read_numbers(
+    path: str | os.PathLike[str], size: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
+) -> UInt8Array:
+    """The numbers in a picture of one 8-bit channel, as they are stored: a palette's indices, or grey values.
+
+    ``size`` is the (width, height) that it must have.
+
+    Shape:
+        (H, W) uint8.
+
+    Raises:
+        BadImageError: as for `read_image`, several channels, deeper ones, or another size by its header.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "mask.png")
+    ...     Image.new("L", (3, 2), color=7).save(file)
+    ...     read_numbers(file, (3, 2)).tolist()
+    [[7, 7, 7], [7, 7, 7]]
+    """
+
+    def decode(data: bytes) -> UInt8Array:
+        picture = _open_within(data, max_pixels)
+        if picture.mode not in _NUMBERS:
+            raise BadImageError(f"colour mode {picture.mode}, expected numbers in one 8-bit channel")
+        if size is not None and picture.size != tuple(size):
+            raise BadImageError("{}x{} pixels, expected the image's {}x{}".format(*picture.size, *size))
+        return np.array(picture, np.uint8)
+
+    return _decoding(path, read_bytes(Path(path)), decode)
 
 
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, name: str = "image") -> UInt8Array:
@@ -165,12 +210,8 @@ def _kind(path: Path) -> str:
 
 
 def _decode(data: bytes, max_pixels: int) -> UInt8Array:
-    header = _open(data)
+    header = _open_within(data, max_pixels)
     width, height = header.size
-    if width * height > max_pixels:
-        raise BadImageError(
-            f"{width} x {height} pixels by its header, expected at most {max_pixels:,} in all; shrink it first"
-        )
     if header.format in ("JPEG", "MPO") and header.mode in ("L", "RGB") and data.endswith(_END_OF_JPEG):
         # OpenCV fills what a truncated JPEG lacks with grey. One that does not end with the end marker
         # (truncated, or followed by a camera's own data) goes to Pillow, which can tell.
@@ -180,6 +221,31 @@ def _decode(data: bytes, max_pixels: int) -> UInt8Array:
             return upright(np.asarray(pixels, np.uint8), orientation_of(header))
     header.load()
     return upright(to_rgb8(header), orientation_of(header))
+
+
+def _open_within(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    """A picture that is no larger than that by its header."""
+    header = _open(data)
+    check_size(header.size, max_pixels)
+    return header
+
+
+def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS, source: str = "its header") -> None:
+    """Check that a (width, height) is one that an image may have; `source` says who claims it.
+
+    Raises:
+        BadImageError: more pixels in all, or to a side.
+
+    >>> check_size((1, 300_000_000))
+    Traceback (most recent call last):
+    wsl.errors.BadImageError: 1 x 300000000 pixels by its header, expected at most 200,000,000 in all and 1,000,000 ...
+    """
+    width, height = size
+    if width * height > max_pixels or max(size) > _MAX_SIDE:
+        raise BadImageError(
+            f"{width} x {height} pixels by {source}, expected at most {max_pixels:,} in all and {_MAX_SIDE:,} to a "
+            "side; shrink it first"
+        )
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
@@ -196,10 +262,30 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     raise BadImageError(f"not a picture in a known format: it starts with {start!r}, expected {', '.join(_FORMATS)}")
 
 
+def _texts_first(data: bytes) -> bytes:
+    """A PNG with the texts that may follow its pixels before them, and no pixels: to ask for the orientation."""
+    if not data.startswith(_PNG):
+        return data
+    chunks, start, pixels = [_PNG], len(_PNG), False
+    while start < len(data):
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        kind = data[start + 4 : start + 8]
+        pixels |= kind == b"IDAT"
+        if kind == b"IEND" or (pixels and kind == b"fcTL"):  # the next frame
+            break
+        if not pixels or kind in _PNG_TEXTS:
+            chunks.append(data[start:end])
+        start = end
+    return b"".join([*chunks, _PNG_WITHOUT_PIXELS])
+
+
 def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation, 1 where there is none."""
+    """The EXIF orientation, 1 where there is none.
+
+    Nothing is decoded: a PNG may say it after its pixels, and gives it once it is loaded.
+    """
     try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+        return int(Image.Image.getexif(image).get(_ORIENTATION_TAG, 1))
     except Exception:  # damaged metadata of any kind leaves a good picture good
         return 1
 
@@ -217,12 +303,27 @@ def to_rgb8(image: Image.Image) -> UInt8Array:
         BadImageError: 32-bit integer or float samples.
     """
     # Pillow scales 16-bit colour by itself, clips 16-bit grey, and stores 16-bit PGM in 32 bits.
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
-        grey = ((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if image.mode in ("I", "F"):
+    deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+    if image.mode in ("I", "F") and not deep:
         kind = "integer" if image.mode == "I" else "float"
         raise BadImageError(f"32-bit {kind} samples have no range that is white; convert it to 8 or 16 bits first")
+    convert = _deep_to_rgb8 if deep else _shallow_to_rgb8
+    rows = max(1, _STRIP // max(1, image.width))
+    if image.height <= rows:
+        return convert(image)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        pixels[top:bottom] = convert(image.crop((0, top, image.width, bottom)))
+    return pixels
+
+
+def _deep_to_rgb8(image: Image.Image) -> UInt8Array:
+    grey = ((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _shallow_to_rgb8(image: Image.Image) -> UInt8Array:
     if image.has_transparency_data:
         colours = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)

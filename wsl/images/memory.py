@@ -78,6 +78,8 @@ def _from_pillow(image: Image.Image, max_pixels: int, name: str) -> UInt8Array:
     if not 0 < width * height <= max_pixels:
         raise BadImageError(f"{name}: {width} x {height} pixels, expected 1 to {max_pixels:,} in all")
     try:
+        if image.format == "PNG":
+            image.load()  # the orientation may follow the pixels
         orientation = orientation_of(image)  # before the conversion, which drops the metadata
         return upright(to_rgb8(image), orientation)
     except BadImageError as error:

@@ -6,6 +6,8 @@ import contextlib
 import difflib
 import importlib
 import math
+import pickle
+import re
 import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -22,7 +24,16 @@ from wsl.models.dilation import dilate
 from wsl.models.graph import conv_classifier, cut, find_chain
 from wsl.models.grid import GridTracer
 from wsl.models.tiny import TinyNet
-from wsl.models.weights import StateDict, load_strictly, read_state_dict
+from wsl.models.weights import (
+    StateDict,
+    fetch,
+    first_line,
+    load_strictly,
+    not_fetched,
+    read_raw,
+    read_state_dict,
+    tensors_only,
+)
 
 TIMM = "timm/"
 TINY = "tinynet"
@@ -82,6 +93,32 @@ def list_backbones() -> list[str]:
     True
     """
     return [TINY, *torchvision_models.list_models(module=torchvision_models)]
+
+
+def names_place(name: str) -> bool:
+    """Whether timm would look for the model at a place (a repository of the hub, a folder), not by a name it knows.
+
+    >>> names_place("timm/hf-hub:someone/net"), names_place("timm/resnet50.a1_in1k")
+    (True, False)
+    """
+    return name.startswith(TIMM) and re.search(r"[:/\\]", name.removeprefix(TIMM)) is not None
+
+
+def refuse_place(name: str) -> None:
+    """Check that a backbone is named and not located: opening a checkpoint must not download what it says.
+
+    Raises:
+        UserError: a place.
+
+    >>> refuse_place("timm/local-dir:net")
+    Traceback (most recent call last):
+    wsl.errors.UserError: the backbone 'timm/local-dir:net' is a place to load from, and a checkpoint may not name ...
+    """
+    if names_place(name):
+        raise UserError(
+            f"the backbone {name!r} is a place to load from, and a checkpoint may not name one: expected a name that "
+            "timm knows, such as timm/resnet50.a1_in1k; give other weights of it as a local file"
+        )
 
 
 def create_backbone(name: str, weights: str = "DEFAULT", output_stride: int | None = None) -> Backbone:
@@ -148,8 +185,7 @@ def create_classifier(name: str, weights: str = "DEFAULT") -> Classifier:
     categories = tuple(entry.meta["categories"])
     builder = torchvision_models.get_model_builder(name)
     if named is not None:
-        net = _download(lambda: builder(weights=entry), f"{name}'s weights {named}")
-        return Classifier(net, name, preprocessing, categories)
+        return Classifier(_pretrained(builder, entry, name), name, preprocessing, categories)
     if weights == "none":
         return Classifier(_untrained(builder), name, preprocessing)
     path = _weights_path(weights, name, ["DEFAULT", *kinds.__members__])
@@ -174,13 +210,20 @@ def _untrained(builder: Callable[..., nn.Module], **options: Any) -> nn.Module:
         return builder(weights=None, **options)
 
 
-def _download(build: Callable[[], nn.Module], what: str) -> nn.Module:
+def _pretrained(builder: Callable[..., nn.Module], entry: Any, name: str) -> nn.Module:
+    """What ``builder(weights=entry)`` gives, from a file that is checked and never unpickled.
+
+    The builders know more than a state dict says: options that belong to the weights, and old names of parameters.
+    They get an entry like theirs that hands out tensors which are already there.
+    """
+    file = fetch(entry.url, f"{name}'s weights {entry.name}")
+    state = read_raw(file)
+    stand_in = object.__new__(type(entry))
+    vars(stand_in).update(vars(entry), get_state_dict=lambda **_: state)
     try:
-        return build()
-    except (OSError, RuntimeError) as error:  # urllib's errors are OSErrors; a bad hash is a RuntimeError
-        raise UserError(
-            f"{what} could not be downloaded ({error}): check the connection, or give a local file with --weights"
-        ) from error
+        return builder(weights=stand_in)
+    except RuntimeError as error:
+        raise UserError(f"{file} does not fit {name}: {str(error).splitlines()[-1].strip()}") from error
 
 
 def _count_classes(state: StateDict, builder: Callable[..., nn.Module], path: Path, name: str) -> int:
@@ -213,18 +256,24 @@ def _timm() -> Any:
 def _create_timm(name: str, weights: str, **options: Any) -> nn.Module:
     timm = _timm()
     local = None if weights in ("DEFAULT", "none") else _weights_path(weights, f"{TIMM}{name}", ["DEFAULT"])
+    pretrained, what = weights == "DEFAULT", f"timm's weights of {name}"
     try:
-        net: nn.Module = _download(
-            lambda: timm.create_model(name, pretrained=weights == "DEFAULT", **options),
-            f"timm's weights of {name}",
-        )
-    except (TypeError, NotImplementedError, AssertionError) as error:
-        raise UserError(f"timm/{name} does not take {options}: {str(error).splitlines()[0]}") from error
+        overlay = _timm_overlay(timm, name, what) if pretrained else {}
+        # From the Hugging Face hub timm takes safetensors where there are any, else pickled files: as tensors only, but
+        # not in every release, and unguarded where torch then raises a TypeError.
+        with tensors_only():
+            net: nn.Module = timm.create_model(name, pretrained=pretrained, **overlay, **options)
     except UserError:
-        if timm.is_model(name):
-            raise
+        raise
+    except (TypeError, NotImplementedError, AssertionError) as error:
+        raise UserError(f"timm/{name} does not take {options}: {first_line(error)}") from error
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        if timm.is_model(name) or names_place(f"{TIMM}{name}"):
+            raise not_fetched(what, error) from error
         near = difflib.get_close_matches(name, timm.list_models(), 1)
         raise UserError(f"unknown timm model {name!r}" + (f": did you mean {near[0]!r}?" if near else "")) from None
+    if overlay:
+        net.pretrained_cfg.pop("state_dict", None)  # type: ignore[union-attr, operator]
     if local is not None:
         state = read_state_dict(local)
         # A backbone has no classifier; the file of a whole model has one.
@@ -232,6 +281,16 @@ def _create_timm(name: str, weights: str, **options: Any) -> nn.Module:
             state = {key: value for key, value in state.items() if key in net.state_dict()}
         load_strictly(net, state, local, f"timm/{name}")
     return net
+
+
+def _timm_overlay(timm: Any, name: str, what: str) -> dict[str, Any]:
+    """The tensors of the few models that timm would get through torch.hub, whose cache it unpickles unchecked."""
+    if names_place(f"{TIMM}{name}"):
+        return {}
+    known = timm.models.get_pretrained_cfg(name)
+    if known is None or known.hf_hub_id or known.custom_load or not known.url:
+        return {}
+    return {"pretrained_cfg_overlay": {"state_dict": read_raw(fetch(known.url, what))}}
 
 
 def _timm_classifier(name: str, weights: str) -> Classifier:

@@ -27,7 +27,7 @@ from wsl.checkpoints import (
 from wsl.config import ModelConfig, Preprocessing
 from wsl.errors import UserError
 from wsl.files import replacing
-from wsl.models.backbone import TIMM, TINY, list_backbones
+from wsl.models.backbone import TIMM, TINY, list_backbones, names_place, refuse_place
 from wsl.models.localizer import Localizer
 from wsl.models.onnx import OnnxLocalizer
 from wsl.models.protocol import Model
@@ -38,7 +38,7 @@ def save(model: Localizer, path: Path) -> None:
     """Write the model to one file, replacing an old one in a single step.
 
     Raises:
-        UserError: the backbone is a module that has no name to build it by.
+        UserError: the backbone is a module that has no name to build it by, or named by a place to download from.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -48,6 +48,7 @@ def save(model: Localizer, path: Path) -> None:
     """
     if not model.recipe.backbone:
         raise UserError("this model's backbone has no name: expected one built from a torchvision or timm name")
+    refuse_place(model.recipe.backbone)
     state = _state(model)
     with replacing(path) as temporary:
         save_file(state, temporary, metadata={METADATA_KEY: config.to_json(model.recipe)})
@@ -86,7 +87,7 @@ def pack(model: Model) -> Packed:
     """
     if isinstance(model, OnnxLocalizer):
         return Packed(weights=model.file)
-    if isinstance(model, Localizer) and model.recipe.backbone:
+    if isinstance(model, Localizer) and model.recipe.backbone and not names_place(model.recipe.backbone):
         return Packed(config.to_json(model.recipe), serialize(_state(model)))
     return Packed(module=model)
 
@@ -112,8 +113,9 @@ def create(
     same classes, neck and maps per class and the pooling makes maps of the same kind, or the same encoder.
 
     Raises:
-        UserError: an unknown name, or weights of another backbone.
+        UserError: an unknown name, a place to download from, or weights of another backbone.
     """
+    refuse_place(settings.backbone)  # now, and not when the trained model is saved
     start = _run_file(settings.weights)
     model = Localizer(
         settings.backbone,

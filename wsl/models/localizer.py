@@ -16,7 +16,7 @@ from heads import HeadOutput, MapClassifier, VectorClassifier, names_encoder, re
 from wsl.checkpoints import Recipe
 from wsl.config import Preprocessing
 from wsl.errors import UserError
-from wsl.models.backbone import Backbone, create_backbone, create_classifier, cut_backbone
+from wsl.models.backbone import Backbone, create_backbone, create_classifier, cut_backbone, refuse_place
 from wsl.models.gradient_head import GradientHead
 from wsl.models.graph import Chain, ConvClassifier, conv_classifier, find_chain
 from wsl.models.grid import Grid, Tap
@@ -100,7 +100,12 @@ class Localizer(nn.Module):
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Localizer:
-        """An untrained model of that recipe, to load a checkpoint into."""
+        """An untrained model of that recipe, to load a checkpoint into.
+
+        Raises:
+            UserError: a recipe of unknown names, or one whose backbone is a place to download from.
+        """
+        refuse_place(recipe.backbone)
         model = cls(
             recipe.backbone,
             pooling=recipe.pooling,

@@ -1,9 +1,17 @@
-"""Weights from local files, never through pickled code."""
+"""Weights from local files and of known names, never through pickled code."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import logging
+import os
 import pickle
-from pathlib import Path
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlparse
 
 import torch
 from safetensors import SafetensorError
@@ -11,7 +19,13 @@ from safetensors.torch import load_file
 
 from wsl.errors import UserError
 
+log = logging.getLogger("wsl")
+
 StateDict = dict[str, torch.Tensor]
+
+# What torch.hub's downloader and the files of torchvision and timm agree on: name-0a1b2c3d.pth.
+_HASH = re.compile(r"-([a-f0-9]{8,})\.")
+_ONLY, _NOT_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
 
 def read_state_dict(path: Path) -> StateDict:
@@ -23,12 +37,88 @@ def read_state_dict(path: Path) -> StateDict:
     Raises:
         UserError: the file is missing, is of another kind, or carries pickled code.
     """
+    return _unwrap(_read(path), path)
+
+
+def fetch(url: str, what: str) -> Path:
+    """The file of that address in torch.hub's cache, downloaded if it is not there yet.
+
+    The SHA-256 in its name is checked each time: what lies in a cache need not be what was once downloaded.
+
+    Raises:
+        UserError: a download that failed, or a file that is not what its name says; `what` opens the message.
+    """
+    file = Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(urlparse(url).path).name)
+    found = _HASH.search(file.name)
+    expected = found[1] if found else ""
+    if not file.exists():
+        log.info("downloading %s to %s", url, file)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(file), expected or None)
+        except (OSError, RuntimeError) as error:  # urllib's errors are OSErrors; a bad hash is a RuntimeError
+            raise not_fetched(what, error) from error
+    try:
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}): remove it to download {what} again") from error
+    if not digest.startswith(expected):
+        raise UserError(
+            f"{file} is not what its name says (SHA-256 {digest[:8]}…, expected {expected}): "
+            f"remove it to download {what} again"
+        )
+    return file
+
+
+def not_fetched(what: str, error: Exception) -> UserError:
+    """The error for named weights that did not come, or not as tensors."""
+    return UserError(
+        f"{what} could not be downloaded or read ({first_line(error)}): check the connection, "
+        "or give a local file with --weights"
+    )
+
+
+def read_raw(path: Path) -> dict[str, Any]:
+    """What a file holds, wrappings and all, for a library that takes them off itself.
+
+    Raises:
+        UserError: as `read_state_dict`.
+    """
+    loaded = _read(path)
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path} holds no state dict: expected tensors by parameter name")
+    return loaded
+
+
+@contextlib.contextmanager
+def tensors_only() -> Iterator[None]:
+    """Inside, every `torch.load` takes tensors only, whoever calls it and whatever they ask for."""
+    before = {name: os.environ.pop(name, None) for name in (_ONLY, _NOT_ONLY)}
+    os.environ[_ONLY] = "1"
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def first_line(error: Exception) -> str:
+    """What an error says in its first line, or its kind if it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def _read(path: Path) -> object:
     if not path.is_file():
         raise UserError(f"no weights file at {path}: expected a .safetensors or .pth file")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty (0 bytes): copy or download it again")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise UserError(f"{path} is not a whole safetensors file ({error}): copy or download it again") from error
     except pickle.UnpicklingError as error:
@@ -36,9 +126,9 @@ def read_state_dict(path: Path) -> StateDict:
             f"{path} carries pickled code or is damaged and was not loaded: expected tensors only; "
             "save it again as model.state_dict() or as safetensors"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UserError(f"{path} is not a PyTorch checkpoint ({str(error).splitlines()[0]})") from error
-    return _unwrap(loaded, path)
+    except Exception as error:
+        # On damaged files torch's reader raises a dozen kinds, some without a word.
+        raise UserError(f"{path} is not a PyTorch checkpoint ({first_line(error)})") from error
 
 
 def _unwrap(loaded: object, path: Path) -> StateDict:
