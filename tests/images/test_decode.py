@@ -270,6 +270,9 @@ def test_what_is_too_large_is_never_decoded(tmp_path, monkeypatch, size, read):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF"])
 def test_a_size_is_read_without_decoding(tmp_path, monkeypatch, kind):
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"this version of Pillow writes no {kind}")
     file = tmp_path / "a"
     photograph().save(file, kind)
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded"))
