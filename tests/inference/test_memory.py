@@ -74,7 +74,7 @@ def test_predict_halves_too(eight, photos, monkeypatch, assert_same):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_one_image_that_does_not_fit_ends_the_run_with_what_to_do(eight, photos, monkeypatch, workers, no_thread_stays):
     limited(eight, monkeypatch, most=0)
-    with pytest.raises(RunError, match="cpu has too little memory for one image of 64 px: take a smaller one"):
+    with pytest.raises(RunError, match="cpu has too little memory for one image of 64 px: take a smaller image size"):
         eight(photos[0])
     with pytest.raises(RunError, match="too little memory"):
         list(eight.stream(photos, workers=workers))

@@ -72,9 +72,8 @@ class Batches:
         except torch.OutOfMemoryError:
             if len(inputs) == 1:
                 side = self._network.preprocessing.image_size
-                raise RunError(
-                    f"{self._network.device} has too little memory for one image of {side} px: take a smaller one"
-                ) from None
+                problem = f"{self._network.device} has too little memory for one image of {side} px"
+                raise RunError(f"{problem}: take a smaller image size") from None
         self._fitting = (len(inputs) + 1) // 2
         log.warning("a batch of %d is too large for the memory of %s: halved", len(inputs), self._network.device)
         torch.cuda.empty_cache()
