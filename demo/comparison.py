@@ -10,7 +10,6 @@ import numpy.typing as npt
 from canvases import SIDE
 
 import wsl
-from wsl.boxes import Boxes
 from wsl.data import read_voc
 from wsl.draw import contact_sheet, draw_boxes, draw_comparison, fit_into, overlay
 from wsl.images import read_image
@@ -40,8 +39,8 @@ def comparison_sheet(data: Path, runs: Mapping[str, tuple[Path, float]], rows: i
             assert found.maps is not None
             assert sample.boxes is not None
             canvas = overlay(fit_into(read_image(sample.path), CELL), found.maps[label])
-            predicted, true = _enlarged(found.boxes.of(label)), _enlarged(sample.boxes.of(label))
-            pictures.append(draw_comparison(canvas, predicted, true))
+            shown = (boxes.of(label).scaled(found.size, to=CELL) for boxes in (found.boxes, sample.boxes))
+            pictures.append(draw_comparison(canvas, *shown))
             captions.append(f"{name}: {label} {found.scores[label]:.2f}")
         columns.append(pictures)
         titles.append(captions)
@@ -61,9 +60,4 @@ def _several_digits(samples: Sequence[Sample], rows: int) -> list[Sample]:
 
 def _with_all_boxes(sample: Sample) -> UInt8Array:
     assert sample.boxes is not None
-    return draw_boxes(fit_into(read_image(sample.path), CELL), _enlarged(sample.boxes), dashed=True)
-
-
-def _enlarged(boxes: Boxes) -> Boxes:
-    """Boxes on a canvas in pixels of its cell on the sheet."""
-    return Boxes(xyxy=boxes.xyxy * (CELL[0] / SIDE), labels=boxes.labels, scores=boxes.scores)
+    return draw_boxes(fit_into(read_image(sample.path), CELL), sample.boxes.scaled((SIDE, SIDE), to=CELL), dashed=True)

@@ -113,7 +113,7 @@ def _picture(image: UInt8Array, score_map: npt.ArrayLike, boxes: Boxes, opacity:
     """Heatmap and boxes over the image, which is enlarged when letters would not fit on it."""
     side = max(image.shape[:2])
     canvas = image if side >= SMALLEST else fit_into(image, (SMALLEST, SMALLEST))
-    enlarged = Boxes(xyxy=boxes.xyxy * (max(canvas.shape[:2]) / side), labels=boxes.labels, scores=boxes.scores)
+    enlarged = boxes.scaled(image.shape[1::-1], to=canvas.shape[1::-1])
     return draw_boxes(overlay(canvas, score_map, opacity=opacity), enlarged)
 
 

@@ -127,6 +127,15 @@ class Boxes:
         object.__setattr__(taken, "difficult", self.difficult[chosen])
         return taken
 
+    def scaled(self, size: Sequence[int], to: Sequence[int]) -> Boxes:
+        """The boxes of an image of ``size`` (width, height) in pixels of a copy of it of size ``to``.
+
+        >>> Boxes(xyxy=[[0, 0, 4, 2]], labels=["dog"]).scaled((4, 2), to=(40, 20)).xyxy.tolist()
+        [[0.0, 0.0, 40.0, 20.0]]
+        """
+        ratio = np.array([to[0] / size[0], to[1] / size[1]] * 2)
+        return Boxes(xyxy=self.xyxy * ratio, labels=self.labels, scores=self.scores, difficult=self.difficult)
+
     def of(self, label: str) -> Boxes:
         """The boxes of one class.
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-import numpy as np
-
-from wsl.boxes import Boxes, FloatArray
+from wsl.boxes import FloatArray
 from wsl.draw.boxes import draw_boxes
 from wsl.draw.overlays import UInt8Array, overlay
 from wsl.errors import BadImageError, UserError
@@ -25,6 +23,7 @@ def localization_heatmap(found: Localization, label: str | None = None) -> Float
     Raises:
         UserError: as for `class_map`.
 
+    >>> from wsl.boxes import Boxes
     >>> dog = Localization(path="a.jpg", size=(4, 2), scores={}, boxes=Boxes.empty(), maps={"dog": [[2, 6]]})
     >>> localization_heatmap(dog)[0].tolist()
     [0.0, 0.25, 0.75, 1.0]
@@ -53,6 +52,8 @@ def localization_overlay(
         BadImageError: the image cannot be read (any more).
         UserError: another image's size, an opacity outside [0, 1], or as for `class_map`.
 
+    >>> import numpy as np
+    >>> from wsl.boxes import Boxes
     >>> dog = Localization(path="a.jpg", size=(4, 2), scores={}, boxes=Boxes.empty(), maps={"dog": [[2, 6]]})
     >>> localization_overlay(dog, image=np.zeros((2, 4, 3), np.uint8)).shape
     (2, 4, 3)
@@ -63,7 +64,8 @@ def localization_overlay(
     photo = photo.copy() if score_map is None else overlay(photo, score_map, opacity=opacity)
     if not boxes:
         return photo
-    return draw_boxes(photo, scaled_boxes(found.boxes if label is None else found.boxes.of(label), found.size, photo))
+    shown = found.boxes if label is None else found.boxes.of(label)
+    return draw_boxes(photo, shown.scaled(found.size, to=photo.shape[1::-1]))
 
 
 def class_map(found: Localization, label: str | None = None) -> FloatArray:
@@ -72,6 +74,7 @@ def class_map(found: Localization, label: str | None = None) -> FloatArray:
     Raises:
         UserError: the localization has no maps, or none of this class.
 
+    >>> from wsl.boxes import Boxes
     >>> dog = Localization(path="a.jpg", size=(4, 2), scores={"cat": 0.1}, boxes=Boxes.empty(), maps={"dog": [[2, 6]]})
     >>> class_map(dog, "dgo")
     Traceback (most recent call last):
@@ -96,17 +99,6 @@ def class_map(found: Localization, label: str | None = None) -> FloatArray:
     raise UserError(f"{found.id}: {label!r} was not localized; {advice} Localized: {', '.join(found.maps)}")
 
 
-def scaled_boxes(boxes: Boxes, size: tuple[int, int], image: UInt8Array) -> Boxes:
-    """Boxes of an image of ``size`` (width, height) in pixels of another copy of it.
-
-    >>> box = Boxes(xyxy=[[0, 0, 4, 2]], labels=["dog"])
-    >>> scaled_boxes(box, (4, 2), np.zeros((20, 40, 3), np.uint8)).xyxy.tolist()
-    [[0.0, 0.0, 40.0, 20.0]]
-    """
-    scale = np.array([image.shape[1] / size[0], image.shape[0] / size[1]] * 2)
-    return Boxes(xyxy=boxes.xyxy * scale, labels=boxes.labels, scores=boxes.scores, difficult=boxes.difficult)
-
-
 def photo_of(found: Localization, image: Any = None) -> UInt8Array:
     """The image of a localization, read again, or `image` in its place.
 
@@ -117,6 +109,7 @@ def photo_of(found: Localization, image: Any = None) -> UInt8Array:
         BadImageError: the image cannot be read (any more).
         UserError: its aspect ratio is another.
 
+    >>> from wsl.boxes import Boxes
     >>> dog = Localization(path="gone.jpg", size=(4, 2), scores={}, boxes=Boxes.empty())
     >>> photo_of(dog)
     Traceback (most recent call last):

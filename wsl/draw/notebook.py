@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image, features
 
 from wsl.draw.boxes import class_color, draw_boxes
-from wsl.draw.localizations import localization_overlay, photo_of, scaled_boxes
+from wsl.draw.localizations import localization_overlay, photo_of
 from wsl.draw.overlays import UInt8Array
 from wsl.draw.sheets import fit_into
 from wsl.errors import UserError
@@ -70,7 +70,7 @@ def _drawn(found: Localization) -> UInt8Array:
     side = min(max(*photo.shape[:2], _SMALLEST), _LARGEST)
     photo = fit_into(photo, (side, side))
     if found.maps is None:
-        return draw_boxes(photo, scaled_boxes(found.boxes, found.size, photo))
+        return draw_boxes(photo, found.boxes.scaled(found.size, to=photo.shape[1::-1]))
     return localization_overlay(found, image=photo)
 
 

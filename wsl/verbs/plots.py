@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from wsl.boxes import Boxes
 from wsl.draw import contact_sheet, draw_comparison, fit_into, plot_classes, plot_curves, plot_overlaps, save_image
 from wsl.errors import BadImageError
 from wsl.images import read_image
@@ -117,8 +116,8 @@ class Plots:
                 log.info("not in the gallery: %s", error)
                 continue
             assert sample.boxes is not None
-            predicted = _fitted(found.boxes.of(label), found.size, photo.shape)
-            pictures.append(draw_comparison(photo, predicted, _fitted(sample.boxes.of(label), found.size, photo.shape)))
+            shown = (boxes.of(label).scaled(found.size, to=photo.shape[1::-1]) for boxes in (found.boxes, sample.boxes))
+            pictures.append(draw_comparison(photo, *shown))
             top = next(iter(found.scores), "")
             taken = f" taken for {top}" if reason == "wrong class" else ""
             titles.append(f"{sample.path.stem} · {label}{taken} {score:.2f}")
@@ -135,9 +134,3 @@ def _mark(boxes: BoxOrigin | None) -> dict[str, float]:
 def _by_class(report: EvaluationReport) -> list[Metric]:
     wanted = ("mAP", "pointing", "CorLoc", "AP50", "MaxBoxAcc@0.5", "mIoU")
     return [metric for metric in report.metrics if metric.name.removesuffix(" (wsolevaluation)") in wanted]
-
-
-def _fitted(boxes: Boxes, size: tuple[int, int], shape: tuple[int, ...]) -> Boxes:
-    """Boxes of an image of ``size`` on a picture of that image."""
-    scale = np.array([shape[1] / size[0], shape[0] / size[1]] * 2, np.float32)
-    return Boxes(xyxy=boxes.xyxy * scale, labels=boxes.labels, scores=boxes.scores, difficult=boxes.difficult)

@@ -188,11 +188,8 @@ class _Drawing:
         if score_map is not None:
             canvas = overlay(canvas, score_map, color_map=self.config.color_map, opacity=self.config.opacity)
         predicted = found.boxes if only is None else found.boxes.of(only)
-        return draw_comparison(
-            canvas,
-            _rescaled(predicted, found.size, canvas),
-            _rescaled(true, (photo.shape[1], photo.shape[0]), canvas),
-        )
+        size = canvas.shape[1::-1]
+        return draw_comparison(canvas, predicted.scaled(found.size, to=size), true.scaled(photo.shape[1::-1], to=size))
 
 
 class _ClassShelf:
@@ -241,9 +238,3 @@ def _on_a_screen(photo: UInt8Array) -> UInt8Array:
     side = max(photo.shape[:2])
     wanted = min(max(side, SMALLEST), LARGEST)
     return photo if side == wanted else fit_into(photo, (wanted, wanted))
-
-
-def _rescaled(boxes: Boxes, size: tuple[int, int], canvas: UInt8Array) -> Boxes:
-    """Boxes of an image of ``size`` (width, height) in pixels of the canvas."""
-    scale = np.array([canvas.shape[1] / size[0], canvas.shape[0] / size[1]] * 2)
-    return Boxes(xyxy=boxes.xyxy * scale, labels=boxes.labels, scores=boxes.scores, difficult=boxes.difficult)
