@@ -17,4 +17,4 @@ def check(condition: bool, message: str) -> None:
 
 def check_batch_size(size: int | None) -> None:
     """Refuse an empty batch; None leaves the size to the device."""
-    check(size is None or size >= 1, f"batch size is {size}, expected 1 or more")
+    check(size is None or size >= 1, f"batch size is {size}, expected 1 or more, or None")

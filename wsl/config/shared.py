@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from wsl.config.checks import check
 
@@ -74,6 +74,10 @@ class BoxConfig:
         check(
             self.threshold is None or 0 <= self.threshold < 1,
             f"threshold is {self.threshold}, expected a fraction of the map's range in [0, 1)",
+        )
+        check(
+            self.box_rule is None or self.box_rule in get_args(BoxRule),
+            f"box rule is {self.box_rule!r}, expected {', '.join(get_args(BoxRule))}",
         )
         check(0 <= self.min_area < 1, f"min area is {self.min_area}, expected a fraction of the image in [0, 1)")
         check(0 <= self.nms_iou <= 1, f"nms iou is {self.nms_iou}, expected an overlap in [0, 1]")

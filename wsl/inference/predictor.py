@@ -13,6 +13,7 @@ import torch
 
 from wsl.checkpoints import check_classes
 from wsl.config import BoxConfig, BoxRule, PickConfig, Precision, Preprocessing, Refine, RuntimeConfig
+from wsl.config.checks import check_batch_size
 from wsl.config.shared import DEFAULT_THRESHOLDS
 from wsl.errors import BadImageError, UserError
 from wsl.images import MAX_PIXELS, ImageLike, fit, place, to_rgb
@@ -80,7 +81,8 @@ class Predictor:
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         PickConfig(top_k=top_k, score_threshold=score_threshold)  # which checks them
-        _check_settings(score_threshold, box_rule, precision, batch_size)
+        _check_settings(score_threshold, precision)
+        check_batch_size(batch_size)
         self.refine = resolve_refine(refine, model)
         self.boxes = BoxConfig(threshold=threshold, box_rule=box_rule, min_area=min_area, nms_iou=nms_iou).resolved(
             DEFAULT_THRESHOLDS[self.refine]
@@ -319,15 +321,11 @@ def _localizations(
         yield from predictor._batches.describe(batch)
 
 
-def _check_settings(score_threshold: float, box_rule: str | None, precision: str, batch_size: int | None) -> None:
+def _check_settings(score_threshold: float, precision: str) -> None:
     if not 0 <= score_threshold <= 1:
         raise UserError(f"score threshold is {score_threshold}, expected a probability in [0, 1]")
-    if box_rule is not None and box_rule not in get_args(BoxRule):
-        raise UserError(f"box rule is {box_rule!r}, expected {', '.join(get_args(BoxRule))}")
     if precision not in get_args(Precision):
         raise UserError(f"precision is {precision!r}, expected {', '.join(get_args(Precision))}")
-    if batch_size is not None and batch_size < 1:
-        raise UserError(f"batch size is {batch_size}, expected 1 or more, or None")
 
 
 def _resized(preprocessing: Preprocessing, image_size: int | None) -> Preprocessing:
