@@ -1,7 +1,8 @@
 """Backbones, the localizer, and its checkpoints."""
 
-from wsl.models.backbone import Backbone, create_backbone, create_classifier, list_backbones
+from wsl.models.backbone import Backbone, create_backbone, list_backbones
 from wsl.models.checkpoint import create, load, open_model, pack, save, unpack
+from wsl.models.classifiers import create_classifier
 from wsl.models.device import autocast, choose_device, choose_dtype
 from wsl.models.export import export_model
 from wsl.models.gradient_head import GradientHead

@@ -27,10 +27,12 @@ from wsl.checkpoints import (
 from wsl.config import ModelConfig, Preprocessing
 from wsl.errors import UserError
 from wsl.files import replacing
-from wsl.models.backbone import TIMM, TINY, list_backbones, names_place, refuse_place
+from wsl.models.backbone import list_backbones
+from wsl.models.classifiers import TINY
 from wsl.models.localizer import Localizer
 from wsl.models.onnx import OnnxLocalizer
 from wsl.models.protocol import Model
+from wsl.models.timm_models import TIMM, names_place, refuse_place
 from wsl.models.weights import load_strictly, read_state_dict
 
 

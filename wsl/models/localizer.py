@@ -16,12 +16,14 @@ from heads import HeadOutput, MapClassifier, VectorClassifier, names_encoder, re
 from wsl.checkpoints import Recipe
 from wsl.config import Preprocessing
 from wsl.errors import UserError
-from wsl.models.backbone import Backbone, create_backbone, create_classifier, cut_backbone, refuse_place
+from wsl.models.backbone import Backbone, create_backbone, cut_backbone
+from wsl.models.classifiers import create_classifier
 from wsl.models.gradient_head import GradientHead
 from wsl.models.graph import Chain, ConvClassifier, conv_classifier, find_chain
 from wsl.models.grid import Grid, Tap
 from wsl.models.inference import InferenceLocalizer
 from wsl.models.protocol import to_probabilities
+from wsl.models.timm_models import refuse_place
 
 
 class RectifiedMapClassifier(MapClassifier):

@@ -40,6 +40,18 @@ def read_state_dict(path: Path) -> StateDict:
     return _unwrap(_read(path), path)
 
 
+def weights_path(weights: str, name: str, names: list[str]) -> Path:
+    """The local file that ``weights`` names.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = Path(weights)
+    if path.exists():
+        return path
+    raise UserError(f"no weights {weights!r} for {name}: expected a file, none, or one of {', '.join(names)}")
+
+
 def fetch(url: str, what: str) -> Path:
     """The file of that address in torch.hub's cache, downloaded if it is not there yet.
 

@@ -1,0 +1,119 @@
+"""Classifiers by name, as torchvision and timm build them, with pretrained, local or no weights."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision import models as torchvision_models
+
+from wsl.config import Preprocessing
+from wsl.errors import UserError
+from wsl.models.timm_models import TIMM, create_timm
+from wsl.models.weights import StateDict, fetch, load_strictly, read_raw, read_state_dict, weights_path
+
+TINY = "tinynet"
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """A whole classifier as its library builds it, with what its weights say of images and classes."""
+
+    net: nn.Module
+    name: str
+    preprocessing: Preprocessing
+    classes: tuple[str, ...] = ()
+
+
+def create_classifier(name: str, weights: str = "DEFAULT") -> Classifier:
+    """A classifier of torchvision (or ``timm/NAME``) by name, with pretrained, local or no weights.
+
+    A local file decides the number of classes itself.
+
+    Raises:
+        UserError: unknown name or weights; a download that failed; a file that does not fit.
+    """
+    if name.startswith(TIMM):
+        return _timm_classifier(name, weights)
+    known = torchvision_models.list_models(module=torchvision_models)
+    if name not in known:
+        near = difflib.get_close_matches(name, [TINY, *known], 1)
+        hint = f"did you mean {near[0]!r}?" if near else "expected a torchvision name such as resnet50, or timm/NAME"
+        raise UserError(f"unknown backbone {name!r}: {hint}")
+    kinds = torchvision_models.get_model_weights(name)
+    named = weights if weights in kinds.__members__ or weights == "DEFAULT" else None
+    entry = kinds["DEFAULT"] if named is None else getattr(kinds, named)
+    recipe = entry.transforms()
+    preprocessing = Preprocessing(image_size=recipe.crop_size[0], mean=tuple(recipe.mean), std=tuple(recipe.std))
+    categories = tuple(entry.meta["categories"])
+    builder = torchvision_models.get_model_builder(name)
+    if named is not None:
+        return Classifier(_pretrained(builder, entry, name), name, preprocessing, categories)
+    if weights == "none":
+        return Classifier(_untrained(builder), name, preprocessing)
+    path = weights_path(weights, name, ["DEFAULT", *kinds.__members__])
+    state = read_state_dict(path)
+    count = _count_classes(state, builder, path, name)
+    net = _untrained(builder, num_classes=count)
+    load_strictly(net, _without_auxiliary(state, net), path, name)
+    return Classifier(net, name, preprocessing, categories if count == len(categories) else ())
+
+
+def _untrained(builder: Callable[..., nn.Module], **options: Any) -> nn.Module:
+    with warnings.catch_warnings():
+        # GoogLeNet and Inception announce a change of their initialisation.
+        warnings.simplefilter("ignore", FutureWarning)
+        return builder(weights=None, **options)
+
+
+def _pretrained(builder: Callable[..., nn.Module], entry: Any, name: str) -> nn.Module:
+    """What ``builder(weights=entry)`` gives, from a file that is checked and never unpickled.
+
+    The builders know more than a state dict says: options that belong to the weights, and old names of parameters.
+    They get an entry like theirs that hands out tensors which are already there.
+    """
+    file = fetch(entry.url, f"{name}'s weights {entry.name}")
+    state = read_raw(file)
+    stand_in = object.__new__(type(entry))
+    vars(stand_in).update(vars(entry), get_state_dict=lambda **_: state)
+    try:
+        return builder(weights=stand_in)
+    except RuntimeError as error:
+        raise UserError(f"{file} does not fit {name}: {str(error).splitlines()[-1].strip()}") from error
+
+
+def _count_classes(state: StateDict, builder: Callable[..., nn.Module], path: Path, name: str) -> int:
+    """Outputs of the classifier's last layer: models list their layers from input to output, files need not."""
+    with torch.device("meta"):
+        outline = _untrained(builder).state_dict()
+    last = [key for key, tensor in outline.items() if tensor.ndim >= 2 and not _is_auxiliary(key)][-1]
+    if last not in state:
+        raise UserError(f"{path} does not fit {name}: {last} is missing (was it saved from another model?)")
+    return int(state[last].shape[0])
+
+
+def _is_auxiliary(key: str) -> bool:
+    return key.lower().startswith("aux")
+
+
+def _without_auxiliary(state: StateDict, net: nn.Module) -> StateDict:
+    """GoogLeNet's and Inception's files may lack the auxiliary classifiers; they serve training only."""
+    own = {key: value for key, value in net.state_dict().items() if _is_auxiliary(key)}
+    return {**own, **{k: v for k, v in state.items() if not (_is_auxiliary(k) and k not in own)}} if own else state
+
+
+def _timm_classifier(name: str, weights: str) -> Classifier:
+    net = create_timm(name.removeprefix(TIMM), weights)
+    data = importlib.import_module("timm.data").resolve_model_data_config(net)
+    preprocessing = Preprocessing(image_size=data["input_size"][-1], mean=tuple(data["mean"]), std=tuple(data["std"]))
+    categories: tuple[str, ...] = ()
+    if getattr(net, "num_classes", 0) == 1000:
+        categories = tuple(torchvision_models.ResNet50_Weights.DEFAULT.meta["categories"])
+    return Classifier(net, name, preprocessing, categories)

@@ -1,0 +1,125 @@
+"""timm's networks: built by name, with weights that are checked, and asked for feature maps in one layout."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pickle
+import re
+from typing import Any
+
+import torch
+from torch import nn
+
+from wsl.errors import UserError
+from wsl.models.weights import (
+    fetch,
+    first_line,
+    load_strictly,
+    not_fetched,
+    read_raw,
+    read_state_dict,
+    tensors_only,
+    weights_path,
+)
+
+TIMM = "timm/"
+
+
+def names_place(name: str) -> bool:
+    """Whether timm would look for the model at a place (a repository of the hub, a folder), not by a name it knows.
+
+    >>> names_place("timm/hf-hub:someone/net"), names_place("timm/resnet50.a1_in1k")
+    (True, False)
+    """
+    return name.startswith(TIMM) and re.search(r"[:/\\]", name.removeprefix(TIMM)) is not None
+
+
+def refuse_place(name: str) -> None:
+    """Check that a backbone is named and not located: opening a checkpoint must not download what it says.
+
+    Raises:
+        UserError: a place.
+
+    >>> refuse_place("timm/local-dir:net")
+    Traceback (most recent call last):
+    wsl.errors.UserError: the backbone 'timm/local-dir:net' is a place to load from, and a checkpoint may not name ...
+    """
+    if names_place(name):
+        raise UserError(
+            f"the backbone {name!r} is a place to load from, and a checkpoint may not name one: expected a name that "
+            "timm knows, such as timm/resnet50.a1_in1k; give other weights of it as a local file"
+        )
+
+
+def _timm() -> Any:
+    try:
+        return importlib.import_module("timm")
+    except ImportError as error:
+        raise UserError("timm backbones need the timm extra: pip install 'wsl-toolkit[timm]'") from error
+
+
+def create_timm(name: str, weights: str, **options: Any) -> nn.Module:
+    """A network of timm by its name there, with pretrained weights, those of a local file, or none."""
+    timm = _timm()
+    local = None if weights in ("DEFAULT", "none") else weights_path(weights, f"{TIMM}{name}", ["DEFAULT"])
+    pretrained, what = weights == "DEFAULT", f"timm's weights of {name}"
+    try:
+        overlay = _timm_overlay(timm, name, what) if pretrained else {}
+        # From the Hugging Face hub timm takes safetensors where there are any, else pickled files: as tensors only, but
+        # not in every release, and unguarded where torch then raises a TypeError.
+        with tensors_only():
+            net: nn.Module = timm.create_model(name, pretrained=pretrained, **overlay, **options)
+    except UserError:
+        raise
+    except (TypeError, NotImplementedError, AssertionError) as error:
+        raise UserError(f"timm/{name} does not take {options}: {first_line(error)}") from error
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        if timm.is_model(name) or names_place(f"{TIMM}{name}"):
+            raise not_fetched(what, error) from error
+        near = difflib.get_close_matches(name, timm.list_models(), 1)
+        raise UserError(f"unknown timm model {name!r}" + (f": did you mean {near[0]!r}?" if near else "")) from None
+    if overlay:
+        net.pretrained_cfg.pop("state_dict", None)  # type: ignore[union-attr, operator]
+    if local is not None:
+        state = read_state_dict(local)
+        # A backbone has no classifier; the file of a whole model has one.
+        if options.get("num_classes") == 0:
+            state = {key: value for key, value in state.items() if key in net.state_dict()}
+        load_strictly(net, state, local, f"timm/{name}")
+    return net
+
+
+def _timm_overlay(timm: Any, name: str, what: str) -> dict[str, Any]:
+    """The tensors of the few models that timm would get through torch.hub, whose cache it unpickles unchecked."""
+    if names_place(f"{TIMM}{name}"):
+        return {}
+    known = timm.models.get_pretrained_cfg(name)
+    if known is None or known.hf_hub_id or known.custom_load or not known.url:
+        return {}
+    return {"pretrained_cfg_overlay": {"state_dict": read_raw(fetch(known.url, what))}}
+
+
+class TimmFeatures(nn.Module):
+    """timm's ``forward_features`` as (N, C, h, w), whatever layout the model computes in."""
+
+    def __init__(self, name: str, weights: str, output_stride: int | None) -> None:
+        super().__init__()
+        options: dict[str, Any] = {} if output_stride is None else {"output_stride": output_stride}
+        if "vit" in name or "deit" in name or "eva" in name:
+            options["dynamic_img_size"] = True
+        self.net = create_timm(name, weights, num_classes=0, **options)
+        self.channels = int(self.net.num_features)  # type: ignore[arg-type]
+        self.prefix = int(getattr(self.net, "num_prefix_tokens", 0))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Feature maps of a batch of normalised images."""
+        features: torch.Tensor = self.net.forward_features(images)  # type: ignore[operator]
+        if features.ndim == 3:
+            height, width = self.net.patch_embed.patch_size  # type: ignore[union-attr, misc]
+            grid = (images.shape[-2] // height, images.shape[-1] // width)
+            tokens = features[:, self.prefix :].transpose(1, 2)
+            return tokens.reshape(len(tokens), -1, *grid)
+        if features.shape[1] != self.channels:
+            return features.permute(0, 3, 1, 2)
+        return features
