@@ -1,0 +1,153 @@
+"""A batch run through a network so that maps can be made of it: activations, gradients, attention, changed runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from wsl.cam.layouts import Layout, find_layout, to_map
+from wsl.cam.taps import LayerTaps
+from wsl.errors import UserError
+
+Score = Callable[[torch.Tensor], torch.Tensor]
+
+
+@contextlib.contextmanager
+def differentiable(images: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Images that gradients can be computed of, also where the caller is in inference mode or without gradients."""
+    kind = images.device.type
+    # Rounded weights that autocast may have cached in inference mode cannot be differentiated.
+    uncached = torch.autocast(
+        kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind), cache_enabled=False
+    )
+    with torch.inference_mode(False), torch.enable_grad(), uncached:
+        yield images.clone() if images.is_inference() else images
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Scores of a batch, and the outputs of some layers that they can be differentiated by.
+
+    Shape:
+        ``scores`` is (N, K); ``maps`` are (N, C, h, w) each, in the order of the layers.
+    """
+
+    scores: torch.Tensor
+    maps: tuple[torch.Tensor, ...]
+    _network: Network
+    _images: torch.Tensor
+    _outputs: tuple[torch.Tensor, ...]
+    _layouts: tuple[Layout, ...]
+
+    def gradients(self, targets: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The gradients (J, N, C, h, w) of J targets an image, (N, J), by each layer's map.
+
+        Images of a batch do not mix, so one pass back serves one target of every image.
+
+        Raises:
+            UserError: the scores were computed without a graph.
+        """
+        if not targets.requires_grad:
+            raise UserError(
+                "the network computes its scores without gradients (torch.no_grad or detach in its forward): expected "
+                "a method that needs none, such as eigencam, scorecam or ablationcam"
+            )
+        found = [
+            torch.autograd.grad(column.sum(), self._outputs, retain_graph=True, allow_unused=True)
+            for column in targets.unbind(1)
+        ]
+        return tuple(
+            to_map(torch.stack([torch.zeros_like(output) if g is None else g for g in of_layer]), layout)
+            for output, layout, of_layer in zip(self._outputs, self._layouts, zip(*found, strict=True), strict=True)
+        )
+
+    def score_from(self, layer: int = 0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """What follows a layer, as a function of other maps (M, C, h, w) of the images of ``rows`` (M,): scores (M, K).
+
+        What lies below the layer is run on one image, unless the rest looks back at what lies beside the layer.
+        """
+        network, images = self._network, self._images
+        with torch.no_grad():
+            again = network.rerun(layer, self._outputs[layer].detach(), images[:1])
+            alone = again is not None and torch.allclose(again, self.scores, rtol=1e-3, atol=1e-4)
+
+        @torch.no_grad()
+        def score(maps: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+            output = self._native(maps, rows, layer)
+            scores = network.rerun(layer, output, images[:1] if alone else images[rows])
+            assert scores is not None
+            return scores
+
+        return score
+
+    def _native(self, maps: torch.Tensor, rows: torch.Tensor, layer: int) -> torch.Tensor:
+        """Maps as the layer gives them, with its own class and register tokens."""
+        layout = self._layouts[layer]
+        if layout.kind == "nchw":
+            return maps
+        if layout.kind == "nhwc":
+            return maps.movedim(1, -1)
+        before = self._outputs[layer].detach()[rows, : layout.prefix]
+        return torch.cat([before, maps.flatten(2).mT], 1)
+
+
+class Network:
+    """A network that is ours, some of its layers, and the scores of images.
+
+    `prefix` is the number of class and register tokens, where it is known.
+
+    Raises:
+        UserError: the network has no layer of that name.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    >>> found = Network(net.requires_grad_(False), net, ["0"])(torch.randn(2, 3, 8, 8))
+    >>> found.maps[0].shape, found.gradients(found.scores)[0].shape
+    (torch.Size([2, 4, 6, 6]), torch.Size([2, 2, 4, 6, 6]))
+    """
+
+    def __init__(self, net: nn.Module, score: Score, layers: Sequence[str], *, prefix: int | None = None) -> None:
+        self.score, self.layers = score, tuple(layers)
+        self._taps = LayerTaps(net, layers)
+        self._prefix = prefix
+
+    def __call__(self, images: torch.Tensor) -> Activations:
+        """Run the network, with everything below the lowest layer out of the graph.
+
+        Raises:
+            UserError: a layer did not run, or its output has no spatial extent.
+        """
+        with differentiable(images) as images, self._taps.reading() as seen:
+            scores = self.score(images)
+        layouts = tuple(self._layout(layer, seen, images) for layer in self.layers)
+        outputs = tuple(seen[layer] for layer in self.layers)
+        maps = tuple(to_map(output.detach(), layout) for output, layout in zip(outputs, layouts, strict=True))
+        return Activations(scores, maps, self, images, outputs, layouts)
+
+    def rerun(self, layer: int, output: torch.Tensor, images: torch.Tensor) -> torch.Tensor | None:
+        """The scores with another output of a layer; None where the rest does not take a batch of its size."""
+        with self._taps.replacing(self.layers[layer], output):
+            try:
+                scores = self.score(images)
+            except RuntimeError:
+                if len(images) == len(output):
+                    raise
+                return None
+        return scores if len(scores) == len(output) else None
+
+    def _layout(self, layer: str, seen: dict[str, torch.Tensor], images: torch.Tensor) -> Layout:
+        if layer not in seen:
+            raise UserError(f"layer {layer!r} did not run: expected one that every image goes through")
+        height, width = images.shape[-2:]
+        shape = seen[layer].shape
+        layout = find_layout(shape, (height, width), prefix=self._prefix if len(shape) == 3 else None)
+        layout = layout or find_layout(shape, (height, width))
+        if layout is None or shape[0] != len(images):
+            raise UserError(
+                f"layer {layer!r} gives {tuple(shape)} for {len(images)} images of {height} x {width}: expected a map "
+                "(N, C, h, w) or (N, h, w, C), or tokens (N, T, C)"
+            )
+        return layout

@@ -1,0 +1,107 @@
+"""Outputs of named layers, caught while a network runs: as leaves to differentiate scores by, or changed on the way."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from wsl.errors import UserError
+
+
+class LayerTaps:
+    """Reads or replaces the outputs of layers while a block runs; each thread has its own.
+
+    The hooks stay on the network: give it a copy that is yours. Of a layer that runs more than once the last run
+    counts. A layer that gives several tensors is represented by the first one.
+
+    Raises:
+        UserError: the network has no layer of that name; the message names the nearest ones.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))
+    >>> taps = LayerTaps(net.requires_grad_(False), ["0"])
+    >>> with taps.reading() as outputs:
+    ...     scores = net(torch.randn(1, 3, 8, 8)).mean((2, 3))
+    >>> torch.autograd.grad(scores.sum(), outputs["0"])[0].shape
+    torch.Size([1, 4, 6, 6])
+    """
+
+    def __init__(self, net: nn.Module, layers: Sequence[str]) -> None:
+        modules = dict(net.named_modules())
+        self._local = threading.local()
+        for layer in layers:
+            if layer not in modules:
+                raise UserError(_no_layer(layer, list(modules)))
+            modules[layer].register_forward_hook(partial(self._see, layer))
+
+    @contextmanager
+    def reading(self) -> Iterator[dict[str, torch.Tensor]]:
+        """The outputs by layer, once the network has run in the block.
+
+        Each is a leaf of the graph, or a part of it where it depends on another output that is read, so that nothing
+        below the lowest layer is differentiated.
+        """
+        seen: dict[str, torch.Tensor] = {}
+        self._local.seen = seen
+        try:
+            yield seen
+        finally:
+            del self._local.seen
+
+    @contextmanager
+    def replacing(self, layer: str, output: torch.Tensor) -> Iterator[None]:
+        """Run what follows a layer on another output than its own, whose batch may have another size."""
+        self._local.other = (layer, output)
+        try:
+            yield
+        finally:
+            del self._local.other
+
+    def _see(self, layer: str, _: nn.Module, inputs: Any, output: Any) -> Any:
+        other = getattr(self._local, "other", None)
+        if other is not None and other[0] == layer:
+            return open_output(output)[1](other[1])
+        seen: dict[str, torch.Tensor] | None = getattr(self._local, "seen", None)
+        if seen is None:
+            return None
+        tensor, put_back = open_output(output)
+        if tensor is None:
+            return None
+        seen[layer] = as_leaf(tensor)
+        # A clone, since the next layer may work in place.
+        return put_back(seen[layer].clone())
+
+
+def as_leaf(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor if it is part of a graph, else a leaf that can be differentiated by."""
+    return tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+
+
+def open_output(output: Any) -> tuple[torch.Tensor | None, Callable[[torch.Tensor], Any]]:
+    """The first floating tensor in a layer's output, and what puts another one in its place.
+
+    >>> tensor, put_back = open_output((torch.zeros(2), None))
+    >>> put_back(torch.ones(2))
+    (tensor([1., 1.]), None)
+    """
+    leaves, shape = pytree.tree_flatten(output)
+    floating = [isinstance(leaf, torch.Tensor) and leaf.is_floating_point() for leaf in leaves]
+    if not any(floating):
+        return None, lambda new: output
+    first = floating.index(True)
+    return leaves[first], lambda new: pytree.tree_unflatten([*leaves[:first], new, *leaves[first + 1 :]], shape)
+
+
+def _no_layer(layer: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(layer, names, 3)
+    if not near:
+        near = [name for name in names if name and "." not in name][-5:]
+    hint = f"did you mean {', '.join(map(repr, near))}?" if near else "it has no layers"
+    return f"the network has no layer {layer!r}: {hint}"

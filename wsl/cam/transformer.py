@@ -1,0 +1,114 @@
+"""A batch run through a transformer so that maps can be made of its attention."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from wsl.cam.attention import AttentionMode
+from wsl.cam.forward import Score, differentiable
+from wsl.cam.taps import open_output
+from wsl.errors import UserError
+
+
+class Attentions(NamedTuple):
+    """Scores (N, K) of a batch, and the attention probabilities (N, heads, T, T) of each block, with their graph."""
+
+    scores: torch.Tensor
+    probabilities: list[torch.Tensor]
+
+
+class BlockScores(NamedTuple):
+    """Scores (N, K), those of each block (blocks, N, K), and the attention (N, heads, T, T) that each depends on.
+
+    A block's score is what the rest of the network would make of its output, all tokens replaced by their mean. It can
+    be differentiated by the attention of that block only.
+    """
+
+    scores: torch.Tensor
+    of_blocks: torch.Tensor
+    probabilities: list[torch.Tensor]
+
+    def gradients(self, classes: torch.Tensor) -> list[torch.Tensor]:
+        """Gradients (J, N, heads, T, T) of the blocks' own scores of J classes an image, (N, J), by their attention."""
+        picked = self.of_blocks.gather(2, classes.expand(len(self.of_blocks), -1, -1))
+        found = [torch.autograd.grad(one.sum(), self.probabilities, retain_graph=True) for one in picked.unbind(2)]
+        return [torch.stack(of_block) for of_block in zip(*found, strict=True)]
+
+
+class Transformer:
+    """A network that is ours, and its blocks of global self-attention.
+
+    Raises:
+        UserError: there are no such blocks.
+    """
+
+    def __init__(self, net: nn.Module, score: Score, blocks: Sequence[str]) -> None:
+        if not blocks:
+            raise UserError(
+                f"{type(net).__name__} has no blocks of self-attention over all of its tokens: expected a vision "
+                "transformer (ViT, DeiT, DINOv2, BEiT, …) or another method, such as layercam"
+            )
+        self._score, self._blocks = score, tuple(blocks)
+        self._local = threading.local()
+        for number, block in enumerate(blocks):
+            module = net.get_submodule(block)
+            module.register_forward_pre_hook(self._before)
+            module.register_forward_hook(lambda m, _, out, number=number: self._after(number, out))
+
+    def attentions(self, images: torch.Tensor) -> Attentions:
+        """Run the network, with the attention of every block in the graph of the scores."""
+        found: list[torch.Tensor] = []
+        with differentiable(images) as images, self._catching(found):
+            scores = self._score(images)
+        return Attentions(scores, found)
+
+    def block_scores(self, images: torch.Tensor) -> BlockScores:
+        """Run the network, and its end on the output of each block, too.
+
+        Raises:
+            UserError: the end of the network does not take other tokens than those of the batch.
+        """
+        found: list[torch.Tensor] = []
+        with differentiable(images) as images, self._catching(found):
+            self._local.means = []
+            try:
+                scores = self._score(images)
+            finally:
+                del self._local.means
+        count = len(self._blocks)
+        if len(scores) != len(images) * (count + 1):
+            raise UserError("the end of this network cannot be run on the blocks' outputs: expected another method")
+        return BlockScores(scores[: len(images)], scores[len(images) :].view(count, len(images), -1), found)
+
+    @contextmanager
+    def _catching(self, found: list[torch.Tensor]) -> Iterator[None]:
+        self._local.inside = False
+
+        def see(probabilities: torch.Tensor) -> None:
+            if self._local.inside:
+                found.append(probabilities)
+
+        with AttentionMode(see):
+            yield
+
+    def _before(self, _: nn.Module, inputs: tuple[Any, ...]) -> Any:
+        self._local.inside = True
+        if getattr(self._local, "means", None) is None:
+            return None
+        return (inputs[0].detach(), *inputs[1:])
+
+    def _after(self, number: int, output: Any) -> Any:
+        self._local.inside = False
+        means: list[torch.Tensor] | None = getattr(self._local, "means", None)
+        if means is None:
+            return None
+        tokens, put_back = open_output(output)
+        assert tokens is not None
+        means.append(tokens.mean(1, keepdim=True).expand_as(tokens))
+        return put_back(torch.cat([tokens, *means])) if number == len(self._blocks) - 1 else None
