@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 import torch
 
+from wsl.cam.baselines import centre_gaussian
 from wsl.errors import UserError
 from wsl.maps import heatmap
 from wsl.metrics import Faithfulness, confidence_change, insertion_deletion
-from wsl.metrics.baselines import centre_gaussian
 from wsl.samples import Sample
 
 WEIGHTS = torch.rand(2, 3, 6, 8, generator=torch.Generator().manual_seed(0))

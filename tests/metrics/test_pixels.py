@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
+from wsl.cam.baselines import centre_gaussian
 from wsl.errors import UserError
 from wsl.maps import heatmap
 from wsl.metrics import PxAP, histogram_ap, pxap, score_histograms
-from wsl.metrics.baselines import centre_gaussian
 from wsl.metrics.pixels import _EDGES
 from wsl.samples import Sample
 

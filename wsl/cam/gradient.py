@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 
 import torch
 
+from wsl.cam.gradcam import gradcam
+from wsl.cam.xgradcam import xgradcam
 from wsl.errors import UserError
 
 Method = Literal["xgrad-cam", "grad-cam"]
@@ -56,7 +58,7 @@ def gradient_maps(
         raise UserError(f"features and classes have shapes {shapes}, expected (N, C, h, w) and (N, J)")
     if method not in ("xgrad-cam", "grad-cam"):
         raise UserError(f"method is {method!r}, expected 'xgrad-cam' or 'grad-cam'")
-    exact = torch.promote_types(features.dtype, torch.float32)
+    weigh = gradcam if method == "grad-cam" else xgradcam
     # Gradients cannot pass tensors made in inference mode, but a clone made outside of it is an ordinary tensor. Nor
     # can they pass the rounded weights that autocast may have cached in inference mode.
     kind = features.device.type
@@ -72,17 +74,6 @@ def gradient_maps(
         totals = [scores.gather(1, chosen.unsqueeze(1)).sum() for chosen in classes.clone().unbind(1)]
         gradients = (torch.autograd.grad(total, leaf, retain_graph=True)[0] for total in totals)
         with torch.no_grad():
-            maps = [_weighted(leaf.to(exact), gradient.to(exact), method) for gradient in gradients]
+            maps = [weigh(leaf, gradient, relu=False) for gradient in gradients]
     shape = (len(features), 0, *features.shape[2:])
     return GradientMaps(scores.detach(), torch.stack(maps, 1).to(features.dtype) if maps else features.new_empty(shape))
-
-
-def _weighted(features: torch.Tensor, gradient: torch.Tensor, method: Method) -> torch.Tensor:
-    """One map an image, (N, h, w)."""
-    if method == "grad-cam":
-        weights = gradient.mean((2, 3), keepdim=True)
-    else:
-        magnitude = features.abs()
-        total = magnitude.sum((2, 3), keepdim=True)
-        weights = (gradient * magnitude).sum((2, 3), keepdim=True) / total.clamp(min=torch.finfo(total.dtype).tiny)
-    return (weights * features).sum(1)

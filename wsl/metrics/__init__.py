@@ -7,7 +7,7 @@ Every metric is a pure function on arrays and a class that streams over images (
 True
 """
 
-from wsl.metrics.baselines import centre_gaussian
+from wsl.cam.baselines import centre_gaussian
 from wsl.metrics.box_accuracy import MaxBoxAcc, MaxBoxAccV2
 from wsl.metrics.box_curves import BoxAccuracy, max_box_acc, max_box_acc_v2
 from wsl.metrics.classification import ClassificationAP, average_precision

@@ -13,9 +13,9 @@ import torch
 from torch.nn import functional
 
 from wsl.boxes import FloatArray
+from wsl.cam.baselines import centre_gaussian
 from wsl.errors import UserError
 from wsl.maps import heatmap
-from wsl.metrics.baselines import centre_gaussian
 from wsl.metrics.bootstrap import Doubles
 from wsl.metrics.protocol import StreamingMetric
 from wsl.results import Localization, Metric

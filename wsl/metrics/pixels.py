@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from wsl.cam.baselines import centre_gaussian
 from wsl.errors import UserError
 from wsl.maps import Protocol, heatmap
 from wsl.metrics.annotated_masks import pixel_classes
-from wsl.metrics.baselines import centre_gaussian
 from wsl.metrics.benchmark_input import SIDE, benchmark_input
 from wsl.metrics.bootstrap import Doubles, percentile_interval
 from wsl.metrics.protocol import StreamingMetric

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from wsl.cam.baselines import centre_gaussian
 from wsl.errors import UserError
 from wsl.maps import heatmap
 from wsl.metrics.annotated_masks import Classes, pixel_classes
-from wsl.metrics.baselines import centre_gaussian
 from wsl.metrics.bootstrap import Doubles, percentile_interval
 from wsl.metrics.protocol import StreamingMetric
 from wsl.results import Localization, Metric
