@@ -38,8 +38,8 @@ class Activations:
 
     scores: torch.Tensor
     maps: tuple[torch.Tensor, ...]
+    images: torch.Tensor
     _network: Network
-    _images: torch.Tensor
     _outputs: tuple[torch.Tensor, ...]
     _layouts: tuple[Layout, ...]
 
@@ -70,7 +70,7 @@ class Activations:
 
         What lies below the layer is run on one image, unless the rest looks back at what lies beside the layer.
         """
-        network, images = self._network, self._images
+        network, images = self._network, self.images
         with torch.no_grad():
             again = network.rerun(layer, self._outputs[layer].detach(), images[:1])
             alone = again is not None and torch.allclose(again, self.scores, rtol=1e-3, atol=1e-4)
@@ -125,7 +125,7 @@ class Network:
         layouts = tuple(self._layout(layer, seen, images) for layer in self.layers)
         outputs = tuple(seen[layer] for layer in self.layers)
         maps = tuple(to_map(output.detach(), layout) for output, layout in zip(outputs, layouts, strict=True))
-        return Activations(scores, maps, self, images, outputs, layouts)
+        return Activations(scores, maps, images, self, outputs, layouts)
 
     def rerun(self, layer: int, output: torch.Tensor, images: torch.Tensor) -> torch.Tensor | None:
         """The scores with another output of a layer; None where the rest does not take a batch of its size."""

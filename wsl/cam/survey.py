@@ -61,13 +61,21 @@ class Survey:
         return self.layers[-1].layout.prefix > 0 and not self.layers[-1].counts
 
     def stages(self, count: int) -> list[str]:
-        """The last layers of the `count` coarsest resolutions, finest first."""
+        """The last layers of the `count` coarsest resolutions, finest first.
+
+        Raises:
+            UserError: the network has fewer resolutions.
+        """
         outermost: dict[tuple[int, int], str] = {}
         for layer in self.layers:
             size = layer.layout.size
             if layer.counts and layer.name.count(".") <= outermost.get(size, layer.name).count("."):
                 outermost.pop(size, None)  # so that the order is that of the last layers
                 outermost[size] = layer.name
+        if len(outermost) < count:
+            raise UserError(
+                f"the network has {len(outermost)} resolutions, and the method reads layers of {count}: name the layers"
+            )
         return list(outermost.values())[-count:]
 
 

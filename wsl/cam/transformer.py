@@ -22,6 +22,10 @@ class Attentions(NamedTuple):
     scores: torch.Tensor
     probabilities: list[torch.Tensor]
 
+    def gradients(self, classes: torch.Tensor) -> list[torch.Tensor]:
+        """Gradients (J, N, heads, T, T) of the scores of J classes an image, (N, J), by each block's attention."""
+        return _gradients(self.scores.gather(1, classes), self.probabilities)
+
 
 class BlockScores(NamedTuple):
     """Scores (N, K), those of each block (blocks, N, K), and the attention (N, heads, T, T) that each depends on.
@@ -37,8 +41,7 @@ class BlockScores(NamedTuple):
     def gradients(self, classes: torch.Tensor) -> list[torch.Tensor]:
         """Gradients (J, N, heads, T, T) of the blocks' own scores of J classes an image, (N, J), by their attention."""
         picked = self.of_blocks.gather(2, classes.expand(len(self.of_blocks), -1, -1))
-        found = [torch.autograd.grad(one.sum(), self.probabilities, retain_graph=True) for one in picked.unbind(2)]
-        return [torch.stack(of_block) for of_block in zip(*found, strict=True)]
+        return _gradients(picked.sum(0), self.probabilities)
 
 
 class Transformer:
@@ -75,16 +78,16 @@ class Transformer:
             UserError: the end of the network does not take other tokens than those of the batch.
         """
         found: list[torch.Tensor] = []
+        count, size = len(self._blocks), len(images)
         with differentiable(images) as images, self._catching(found):
             self._local.means = []
             try:
                 scores = self._score(images)
             finally:
                 del self._local.means
-        count = len(self._blocks)
-        if len(scores) != len(images) * (count + 1):
-            raise UserError("the end of this network cannot be run on the blocks' outputs: expected another method")
-        return BlockScores(scores[: len(images)], scores[len(images) :].view(count, len(images), -1), found)
+            if len(scores) != size * (count + 1):
+                raise UserError("the end of this network cannot be run on the blocks' outputs: take another method")
+            return BlockScores(scores[:size], scores[size:].view(count, size, -1), found)
 
     @contextmanager
     def _catching(self, found: list[torch.Tensor]) -> Iterator[None]:
@@ -112,3 +115,9 @@ class Transformer:
         assert tokens is not None
         means.append(tokens.mean(1, keepdim=True).expand_as(tokens))
         return put_back(torch.cat([tokens, *means])) if number == len(self._blocks) - 1 else None
+
+
+def _gradients(targets: torch.Tensor, probabilities: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Gradients (J, ...) of J targets an image, (N, J)."""
+    found = [torch.autograd.grad(one.sum(), probabilities, retain_graph=True) for one in targets.unbind(1)]
+    return [torch.stack(of_block) for of_block in zip(*found, strict=True)]

@@ -30,7 +30,7 @@ class InferenceLocalizer:
     def __init__(self, model: Localizer, device: torch.device, dtype: torch.dtype) -> None:
         fused = fuse_batch_norm(model).requires_grad_(False)
         if dtype != torch.float32:
-            _cast(fused.backbone, dtype)
+            cast_weights(fused.backbone, dtype)
         self._model = fused.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":
             fuse_activations(self._model)
@@ -66,7 +66,7 @@ class InferenceLocalizer:
             return head.maps(features, classes)
 
 
-def _cast(module: nn.Module, dtype: torch.dtype) -> None:
+def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
     """Convert the weights that autocast would convert anew in each call."""
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
-import threading
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
@@ -23,6 +20,7 @@ from wsl.models.graph import Chain, ConvClassifier, conv_classifier, find_chain
 from wsl.models.grid import Grid, Tap
 from wsl.models.inference import InferenceLocalizer
 from wsl.models.protocol import to_probabilities
+from wsl.models.ready import ReadyCopies
 from wsl.models.timm_models import refuse_place
 
 
@@ -75,8 +73,7 @@ class Localizer(nn.Module):
         multi_label: bool = True,
     ) -> None:
         super().__init__()
-        self._ready: dict[tuple[torch.device, torch.dtype], tuple[tuple[object, ...], InferenceLocalizer]] = {}
-        self._lock = threading.Lock()
+        self._ready: ReadyCopies[InferenceLocalizer] = ReadyCopies()
         classes = _class_names(classes, num_classes)
         if isinstance(backbone, str):
             backbone = create_backbone(backbone, weights or "none", output_stride)
@@ -219,33 +216,11 @@ class Localizer(nn.Module):
         >>> output.maps_of(torch.tensor([[3, 7], [0, 1]])).shape
         torch.Size([2, 2, 8, 8])
         """
-        state, key = self._state(), (device, dtype)
-        with self._lock:
-            kept = self._ready.get(key)
-            if kept is None or kept[0] != state:
-                kept = self._ready[key] = (state, InferenceLocalizer(self, device, dtype))
-        return kept[1]
+        return self._ready.get(self, device, dtype, lambda: InferenceLocalizer(self, device, dtype))
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores as probabilities in double precision, (…, K) to (…, K)."""
         return to_probabilities(scores, multi_label=self.recipe.multi_label)
-
-    def _state(self) -> tuple[object, ...]:
-        """What tells a changed model from an unchanged one: its weights' versions and places, its modules, its head."""
-        modules = list(self.modules())
-        # Not by parameters() and buffers(), which go through all modules twice and look for names.
-        own = itertools.chain.from_iterable((*m._parameters.values(), *m._buffers.values()) for m in modules)
-        # Tensors made in inference mode count no versions.
-        weights = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in own if t is not None)
-        return weights, tuple(map(id, modules)), repr(self.head)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Neither copies nor pickles take along what can be made again.
-        return {**self.__dict__, "_ready": {}, "_lock": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._lock = threading.Lock()
 
     def _rectify(self) -> None:
         plain = self.head

@@ -1,0 +1,150 @@
+"""CAM methods by name: what each reads of a network, and how it makes maps of that."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from heads.spec import parse_spec
+from wsl.cam.ablationcam import ablationcam
+from wsl.cam.baselines import centre_gaussian, random_maps
+from wsl.cam.eigencam import eigencam
+from wsl.cam.eigengradcam import eigengradcam
+from wsl.cam.finercam import finer_targets
+from wsl.cam.fullgrad import fullgrad
+from wsl.cam.gradcam import gradcam
+from wsl.cam.gradcampp import gradcampp
+from wsl.cam.gradient_rollout import gradient_rollout
+from wsl.cam.hirescam import hirescam
+from wsl.cam.layercam import layercam
+from wsl.cam.legrad import legrad
+from wsl.cam.rollout import rollout
+from wsl.cam.scorecam import scorecam
+from wsl.cam.xgradcam import xgradcam
+from wsl.errors import UserError
+
+Reads = Literal[
+    "gradients",
+    "activations",
+    "changed layer",
+    "masked images",
+    "attention",
+    "attention gradients",
+    "block gradients",
+    "network",
+    "shape",
+]
+Fuse = Literal["max", "mean", "product"]
+Targets = Callable[..., torch.Tensor]
+
+
+def _centre(images: torch.Tensor, classes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    return torch.from_numpy(centre_gaussian((size[1], size[0]))).to(images.device).expand(*classes.shape, *size)
+
+
+class Method(NamedTuple):
+    """A CAM method.
+
+    ``weigh`` is a function of a file of this room; what it is given is said by ``reads``. ``targets`` make the scalars
+    that are differentiated of scores (N, K) and classes (N, J); None takes the classes' scores. ``fuse`` says how the
+    maps of several layers become one, and ``stages`` how many layers are taken when nobody names them.
+    """
+
+    weigh: Callable[..., torch.Tensor]
+    reads: Reads
+    targets: Targets | None = None
+    fuse: Fuse = "mean"
+    stages: int = 1
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        "gradcam": Method(gradcam, "gradients"),
+        "hirescam": Method(hirescam, "gradients"),
+        "gradcampp": Method(gradcampp, "gradients"),
+        "xgradcam": Method(xgradcam, "gradients"),
+        "layercam": Method(layercam, "gradients", fuse="max"),
+        "eigencam": Method(eigencam, "activations"),
+        "eigengradcam": Method(eigengradcam, "gradients"),
+        "finercam": Method(gradcam, "gradients", targets=finer_targets),
+        "refinecam": Method(gradcampp, "gradients", fuse="product", stages=2),
+        "fullgrad": Method(fullgrad, "network"),
+        "scorecam": Method(scorecam, "masked images"),
+        "ablationcam": Method(ablationcam, "changed layer"),
+        "legrad": Method(legrad, "block gradients"),
+        "rollout": Method(rollout, "attention"),
+        "gradient-rollout": Method(gradient_rollout, "attention gradients"),
+        "random": Method(random_maps, "shape"),
+        "centre": Method(_centre, "shape"),
+    }
+)
+"""Every method by name, the one list that all others are made from. Class maps in the graph ("cam") need none."""
+
+# What the network decides and no spec.
+_GIVEN = ("softmax", "to_map", "token", "seed")
+
+IN_GRAPH = "cam"
+AUTO = "auto"
+
+
+def list_methods() -> list[str]:
+    """The names that a CAM method can have.
+
+    >>> "layercam" in list_methods()
+    True
+    """
+    return [IN_GRAPH, *METHODS]
+
+
+def parse_method(spec: str) -> tuple[str, Method]:
+    """The name and the method of a spec string such as ``layercam`` or ``scorecam(channels=64)``.
+
+    The arguments are the keyword arguments of the method's function, and of its targets.
+
+    Raises:
+        UserError: an unknown name or argument; the message names the nearest one.
+
+    >>> parse_method("finercam(alpha=0.6)")[0]
+    'finercam'
+    >>> parse_method("gradcm")
+    Traceback (most recent call last):
+    wsl.errors.UserError: unknown CAM method 'gradcm': did you mean 'gradcam'?
+    """
+    try:
+        name, arguments = parse_spec(spec.replace("gradient-rollout", "gradient_rollout"))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the CAM method cannot be read: {error}") from error
+    name = name.replace("_", "-")
+    if name not in METHODS:
+        raise UserError(f"unknown CAM method {name!r}: {_suggestion(name, list_methods())}")
+    method = METHODS[name]
+    own, of_targets = _keywords(method.weigh), _keywords(method.targets)
+    for argument in arguments:
+        if argument not in {*own, *of_targets}:
+            raise UserError(f"{name} has no argument {argument!r}: {_suggestion(argument, [*own, *of_targets])}")
+    weigh = functools.partial(method.weigh, **{key: value for key, value in arguments.items() if key in own})
+    targets = method.targets
+    if targets is not None:
+        targets = functools.partial(targets, **{key: value for key, value in arguments.items() if key in of_targets})
+    return name, method._replace(weigh=weigh, targets=targets)
+
+
+def _keywords(function: Callable[..., Any] | None) -> list[str]:
+    """The keyword-only arguments of a function that a spec may give."""
+    if function is None:
+        return []
+    parameters = inspect.signature(function).parameters.values()
+    return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in _GIVEN]
+
+
+def _suggestion(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word.lower(), known, 1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"expected {'one of ' + ', '.join(known) if known else 'none'}"
