@@ -113,7 +113,8 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
             [
                 *DATA,
                 *("out", "split", "predictions", "predictions_format", "weights", "local_weights"),
-                *("protocol", "select_threshold", "plots", "table", "report_classes"),
+                *("protocol", "select_threshold", "faithfulness", "faithfulness_steps"),
+                *("plots", "table", "report_classes"),
                 *BOXES,
                 *("refine", "image_size", "batch_size"),
                 *RUNTIME,

@@ -85,6 +85,21 @@ def test_a_batch_with_a_damaged_file_is_decoded_on_the_host(photos, device_decod
         assert stream.skipped == 1
 
 
+def test_prepared_images_that_the_device_decodes_are_those_of_the_host(photos, monkeypatch, device_decodes):
+    on_device = build()
+    images = on_device.images([on_device.prepare(photo) for photo in photos])
+    assert device_decodes == [4]
+    whole = photos[1].read_bytes()
+    photos[1].write_bytes(whole[:40] + b"\0" * (len(whole) - 42) + whole[-2:])
+    with pytest.raises(BadImageError, match=r"1\.jpg"):
+        on_device.images([on_device.prepare(photos[1])])
+    photos[1].write_bytes(whole)
+    monkeypatch.setattr(predictor, "decodes_jpeg", lambda device: False)
+    on_host = build()
+    expected = on_host.images([on_host.prepare(photo) for photo in photos])
+    torch.testing.assert_close(images, expected, atol=0.02, rtol=0)  # a level of 255 is up to 0.018
+
+
 def test_batches_of_a_gpu_come_in_order_and_are_launched_in_the_callers_thread():
     import threading
 

@@ -71,6 +71,19 @@ def test_predict_halves_too(eight, photos, monkeypatch, assert_same):
             assert_same(one, other, tolerance=1e-4)
 
 
+def test_questions_of_changed_images_halve_too(eight, photos, monkeypatch, caplog):
+    images = eight.images([eight.prepare(photo) for photo in photos])
+    expected = eight.probabilities(images)
+    tried = limited(eight, monkeypatch, most=2)
+    with caplog.at_level(logging.WARNING, "wsl"):
+        for _ in range(2):
+            torch.testing.assert_close(eight.probabilities(images), expected)
+    assert tried == [6, 3, 2, 2, 2, 2, 2, 2]
+    limited(eight, monkeypatch, most=0)
+    with pytest.raises(RunError, match="take a smaller image size"):
+        eight.probabilities(images[:1])
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_one_image_that_does_not_fit_ends_the_run_with_what_to_do(eight, photos, monkeypatch, workers, no_thread_stays):
     limited(eight, monkeypatch, most=0)

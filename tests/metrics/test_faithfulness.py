@@ -6,7 +6,7 @@ import torch
 from wsl.cam.baselines import centre_gaussian
 from wsl.errors import UserError
 from wsl.maps import heatmap
-from wsl.metrics import Faithfulness, confidence_change, insertion_deletion
+from wsl.metrics import Faithfulness, Probe, confidence_change, insertion_deletion
 from wsl.samples import Sample
 
 WEIGHTS = torch.rand(2, 3, 6, 8, generator=torch.Generator().manual_seed(0))
@@ -24,6 +24,10 @@ def picture(seed=1):
 
 def read(path):
     return picture(int(path.stem))
+
+
+def probe(path):
+    return Probe(read(path), model)
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 100])
@@ -84,7 +88,7 @@ def pairs(finding):
 
 
 def test_streaming_is_the_mean_over_pairs_by_class_and_merges(finding):
-    whole, one, other = (Faithfulness(["cat", "dog"], model=model, read=read, steps=8) for _ in range(3))
+    whole, one, other = (Faithfulness(["cat", "dog"], probe=probe, steps=8) for _ in range(3))
     values = {"cat": [], "dog": []}
     baseline = []
     for i, (found, sample) in enumerate(pairs(finding)):
@@ -112,7 +116,7 @@ def test_streaming_is_the_mean_over_pairs_by_class_and_merges(finding):
 
 
 def test_pairs_without_a_map_are_left_out_and_counted(finding):
-    metric = Faithfulness(["dog"], model=model, read=read, steps=2)
+    metric = Faithfulness(["dog"], probe=probe, steps=2)
     sample = Sample(path="1.jpg", labels=["dog"])
     metric.update(finding("1.jpg"), sample)
     assert [found.value for found in metric.compute()] == [None] * 4
@@ -123,8 +127,17 @@ def test_pairs_without_a_map_are_left_out_and_counted(finding):
 
 
 def test_a_network_is_no_part_of_the_metric():
-    network = torch.nn.Linear(3, 1)
-    assert not list(Faithfulness(["dog"], model=network, read=read).parameters())
+    class Asking(torch.nn.Linear):
+        def forward(self, path):
+            return Probe(read(path), model)
+
+    assert not list(Faithfulness(["dog"], probe=Asking(3, 1)).parameters())
+
+
+@pytest.mark.parametrize("arguments", [{"steps": 0}, {"batch_size": 0}])
+def test_numbers_out_of_range_are_refused_before_any_image(arguments):
+    with pytest.raises(UserError, match="expected 1 or more of each"):
+        Faithfulness(["dog"], probe=probe, **arguments)
 
 
 @pytest.mark.parametrize(

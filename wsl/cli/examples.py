@@ -24,6 +24,7 @@ Examples:
 
   wsl-evaluate --predictions found --data VOCdevkit/VOC2012 --split val --out found
   wsl-evaluate --weights runs/gap --data VOCdevkit/VOC2012 --split val --select-threshold train --out runs/gap/val
+  wsl-evaluate --weights runs/gap --data VOCdevkit/VOC2012 --split val --faithfulness 100 --out runs/gap/val
   wsl-evaluate --predictions scoremaps/ --data metadata/CUB --split test --protocol wsolevaluation --out cub --plots
   wsl-evaluate --predictions results.json --data coco --split val2017 --out theirs
 """

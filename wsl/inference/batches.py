@@ -70,14 +70,21 @@ class Batches:
         try:
             return [self._network.launch(loaded)]
         except torch.OutOfMemoryError:
-            if len(inputs) == 1:
-                side = self._network.preprocessing.image_size
-                problem = f"{self._network.device} has too little memory for one image of {side} px"
-                raise RunError(f"{problem}: take a smaller image size") from None
-        self._fitting = (len(inputs) + 1) // 2
-        log.warning("a batch of %d is too large for the memory of %s: halved", len(inputs), self._network.device)
-        torch.cuda.empty_cache()
+            self._require_several(len(inputs))
+        self._halve(len(inputs))
         return self._launch_piece(loaded)
+
+    def _require_several(self, images: int) -> None:
+        if images == 1:
+            side = self._network.preprocessing.image_size
+            problem = f"{self._network.device} has too little memory for one image of {side} px"
+            raise RunError(f"{problem}: take a smaller image size") from None
+
+    def _halve(self, images: int) -> None:
+        """Take batches of half as many from now on. Called when the error, which holds memory, is gone."""
+        self._fitting = (images + 1) // 2
+        log.warning("a batch of %d is too large for the memory of %s: halved", images, self._network.device)
+        torch.cuda.empty_cache()
 
     def measure(self, batch: Batch[Output]) -> Batch[Measured]:
         """Wait for a batch, and measure its maps."""
@@ -99,6 +106,32 @@ class Batches:
         except BadImageError as error:
             return error
         return dataclasses.replace(image, pixels=pixels, jpeg=None)
+
+    def images(self, batch: Batch[Loaded]) -> torch.Tensor:
+        """The normalised images of a batch, (N, 3, S, S) on the device.
+
+        Raises:
+            BadImageError: an image cannot be read.
+        """
+        for image in batch.images:
+            if isinstance(image, BadImageError):
+                raise image
+        (loaded,) = batch.pieces
+        images = self._network.images(loaded)
+        if images.device.type == "cuda":
+            # Decoded JPEGs go when this returns, and the device may still be reading them.
+            torch.cuda.current_stream(images.device).synchronize()
+        return images
+
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        """The probabilities of normalised images, in as many pieces as the device's memory asks for."""
+        pieces = torch.split(images, self._fitting or len(images))
+        try:
+            return torch.cat([self._network.probabilities(piece) for piece in pieces])
+        except torch.OutOfMemoryError:
+            self._require_several(len(pieces[0]))
+        self._halve(len(pieces[0]))
+        return self.probabilities(images)
 
     def class_maps(self, batch: Batch[Loaded]) -> list[torch.Tensor | BadImageError]:
         """The raw maps of all classes of each image, with the errors of images that cannot be read in their places."""

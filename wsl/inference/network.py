@@ -109,7 +109,7 @@ class Network:
         """Queue a batch. On CUDA nothing here waits for the device, unless every class above a score is wanted: the
         results are there when the output's event is done."""
         inputs = loaded.inputs
-        images = self._images(loaded)
+        images = self.images(loaded)
         output = self._run(images, taps=self._refine is not None)
         probabilities = self._run.probabilities(output.scores)
         # Ties go to the first class.
@@ -137,11 +137,16 @@ class Network:
     @torch.inference_mode()
     def all_maps(self, loaded: Loaded) -> torch.Tensor:
         """The maps of all classes, (N, K, h, w) float32 on the CPU, of the network's whole input."""
-        output = self._run(self._images(loaded))
+        output = self._run(self.images(loaded))
         classes = torch.arange(output.scores.shape[1], device=self.device).expand(len(loaded.inputs), -1)
         return output.maps_of(classes).float().cpu()
 
-    def _images(self, loaded: Loaded) -> torch.Tensor:
+    @torch.inference_mode()
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        """The probabilities of all classes, (N, K) float64, of normalised images (N, 3, S, S) on the device."""
+        return self._run.probabilities(self._run(images).scores)
+
+    def images(self, loaded: Loaded) -> torch.Tensor:
         """The batch as normalised images (N, 3, S, S) on the device."""
         inputs, planes = loaded
         side = self.preprocessing.image_size

@@ -268,6 +268,47 @@ class Predictor:
         ):
             yield from maps
 
+    def images(self, inputs: Sequence[Input]) -> torch.Tensor:
+        """Prepared images as the network sees them: normalised, on the predictor's device.
+
+        Where in them the image lies, and where padding, is what each input's ``geometry`` says.
+
+        Shape:
+            (N, 3, S, S) float32.
+
+        Raises:
+            BadImageError: a file that the device was to decode is damaged.
+            RunError: the predictor was made before this process was forked.
+        """
+        side = self.preprocessing.image_size
+        if not inputs:
+            return torch.empty((0, 3, side, side), device=self.device)
+        return self._batches.images(self._batches.load(inputs))
+
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        """The probabilities of all classes, for images as `images` gives them: to change pixels and ask again.
+
+        Shape:
+            (N, 3, S, S) to (N, K) float64, in the order of ``classes``, on the device where that has doubles.
+
+        Raises:
+            UserError: images of another shape.
+
+        >>> import numpy as np
+        >>> from wsl.models import Localizer
+        >>> predictor = Predictor(Localizer("tinynet", classes=["cat", "dog"], weights="none"), device="cpu")
+        >>> images = predictor.images([predictor.prepare(np.zeros((40, 60, 3), np.uint8))])
+        >>> predictor.probabilities(torch.cat([images, images.flip(3)])).shape
+        torch.Size([2, 2])
+        """
+        expected = (3, self.preprocessing.image_size, self.preprocessing.image_size)
+        if images.ndim != 4 or images.shape[1:] != expected or not images.is_floating_point():
+            given = f"images of shape {tuple(images.shape)} and {images.dtype}"
+            raise UserError(f"{given}, expected floats {('N', *expected)}: take them from Predictor.images")
+        if not len(images):
+            return torch.empty((0, len(self.classes)), dtype=torch.float64)
+        return self._batches.probabilities(images.to(self.device, torch.float32))
+
     def _try(self, source: Source) -> Input | BadImageError:
         try:
             return self.prepare(source)

@@ -16,10 +16,11 @@ from wsl.metrics.coco_segm import CocoSegmAP, MaskObject, coco_segm_ap
 from wsl.metrics.detection import VOCDetectionAP, match_boxes, voc_detection_ap
 from wsl.metrics.evaluation import Evaluation, box_accuracies
 from wsl.metrics.failures import FAILURES, Failure, failure, failures
-from wsl.metrics.faithfulness import Curves, Faithfulness, confidence_change, insertion_deletion
+from wsl.metrics.faithfulness import Faithfulness, Probe
 from wsl.metrics.fixed_thresholds import accuracy_at, accuracy_curves, best_thresholds
 from wsl.metrics.localization import CorLoc, corloc
 from wsl.metrics.overlap import box_iou, centre_box, whole_box
+from wsl.metrics.perturbation import Curves, confidence_change, insertion_deletion
 from wsl.metrics.pixels import PxAP, histogram_ap, pxap, score_histograms
 from wsl.metrics.point_ap import PointAP, point_ap, point_within
 from wsl.metrics.pointing import PointingGame, pointing_accuracy, pointing_hit, pointing_hit_pixels
@@ -47,6 +48,7 @@ __all__ = [
     "MeanIoU",
     "PointAP",
     "PointingGame",
+    "Probe",
     "PxAP",
     "StreamingMetric",
     "ThresholdChoice",

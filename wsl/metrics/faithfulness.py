@@ -2,122 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch.nn import functional
 
 from wsl.boxes import FloatArray
 from wsl.cam.baselines import centre_gaussian
 from wsl.errors import UserError
-from wsl.maps import heatmap
-from wsl.metrics.bootstrap import Doubles
+from wsl.metrics.perturbation import Scorer, confidence_change, insertion_deletion
 from wsl.metrics.protocol import StreamingMetric
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
-Scorer = Callable[[torch.Tensor], torch.Tensor]
-"""Images (N, 3, H, W), as the model takes them, to probabilities (N, classes)."""
-
 NAMES = ("insertion", "deletion", "average drop", "increase in confidence")
 
 
-class Curves(NamedTuple):
-    """The class's probability while pixels appear and while they vanish, most important first, and the areas below."""
-
-    insertion: Doubles
-    deletion: Doubles
-
-    @property
-    def insertion_area(self) -> float:
-        """High where the important pixels suffice."""
-        return _area(self.insertion)
-
-    @property
-    def deletion_area(self) -> float:
-        """Low where the important pixels are needed."""
-        return _area(self.deletion)
-
-
-def insertion_deletion(
-    model: Scorer,
-    image: torch.Tensor,
-    score_map: npt.ArrayLike,
-    class_index: int,
-    *,
-    steps: int = 224,
-    blur: tuple[int, float] = (11, 5.0),
-    removed: float = 0.0,
-    batch_size: int = 32,
-) -> Curves:
-    """The probability of a class as the pixels of highest map are put in, or taken out, in equal steps.
-
-    Deletion starts with the image and sets pixels to ``removed`` (0 is the mean colour of a normalised image);
-    insertion starts with the image blurred by a Gaussian of ``blur`` (kernel width, sigma). The map is resized
-    bilinearly to the image; of equal values the first in reading order go first.
+class Probe(NamedTuple):
+    """What is needed to ask a model about an image.
 
     Shape:
-        ``image`` is (3, H, W) as the model takes it, ``score_map`` (h, w) covering it; each curve is (steps + 1,), from
-        no pixel moved to all.
-
-    Raises:
-        UserError: a shape is another, a number is out of range, or the model gives something else than
-            probabilities.
-
-    Source: Petsiuk et al., RISE, BMVC 2018, section 4.3.
-
-    >>> brightness = lambda images: images.mean(dim=(1, 2, 3))[:, None]
-    >>> image = torch.zeros(3, 2, 2)
-    >>> image[:, 0, 0] = 1
-    >>> insertion_deletion(brightness, image, [[1, 0], [0, 0]], 0, steps=4, blur=(1, 1.0)).deletion.tolist()
-    [0.25, 0.0, 0.0, 0.0, 0.0]
+        ``image`` (3, H, W) is the image as the model takes it, without the padding around it; ``model`` gives the
+        probabilities of images in its place, (N, 3, H, W) to (N, K), in the order of the metric's classes.
     """
-    _require_image(image)
-    if steps < 1 or batch_size < 1:
-        raise UserError(f"{steps} steps in batches of {batch_size}, expected 1 or more of each")
-    heat = heatmap(score_map, (image.shape[2], image.shape[1]))
-    order = torch.from_numpy(np.argsort(-heat, axis=None, kind="stable")).to(image.device)
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(len(order), device=image.device)
-    rank = rank.reshape(image.shape[1:])
-    moved = [-(-step * len(order) // steps) for step in range(steps + 1)]
-    blurred = _blurred(image, *blur)
-    insertion = _scores(model, (torch.where(rank < n, image, blurred) for n in moved), class_index, batch_size)
-    gone = torch.full_like(image, removed)
-    deletion = _scores(model, (torch.where(rank < n, gone, image) for n in moved), class_index, batch_size)
-    return Curves(insertion, deletion)
 
-
-def confidence_change(
-    model: Scorer, image: torch.Tensor, score_map: npt.ArrayLike, class_index: int, *, removed: float = 0.0
-) -> tuple[float, bool]:
-    """How much of a class's probability is lost when only what the map shows is left, and whether it rises instead.
-
-    The map, resized bilinearly and normalised to [0, 1], fades the image to ``removed`` where it is low. Over images
-    the mean of the first is Grad-CAM++'s average drop, that of the second its increase in confidence.
-
-    Shape:
-        ``image`` is (3, H, W) as the model takes it, ``score_map`` (h, w) covering it.
-
-    Raises:
-        UserError: a shape is another, or the model gives something else than probabilities.
-
-    Source: Chattopadhyay et al., Grad-CAM++, WACV 2018, section 4.1.
-
-    >>> brightness = lambda images: images.mean(dim=(1, 2, 3))[:, None]
-    >>> confidence_change(brightness, torch.ones(3, 1, 2), [[0, 1]], 0)
-    (0.5, False)
-    """
-    _require_image(image)
-    heat = torch.from_numpy(heatmap(score_map, (image.shape[2], image.shape[1]))).to(image)
-    shown = image * heat + removed * (1 - heat)
-    before, after = _scores(model, iter((image, shown)), class_index, 2).tolist()
-    return max(0.0, before - after) / before if before > 0 else 0.0, after > before
+    image: torch.Tensor
+    model: Scorer
 
 
 class Faithfulness(StreamingMetric):
@@ -125,16 +37,18 @@ class Faithfulness(StreamingMetric):
 
     A trial is an (image, class) pair: each class in ``sample.labels`` with a finite map; the note counts those
     without. Insertion and increase should be high, deletion and drop low. The baseline asks the same of
-    `centre_gaussian`. Keeps ten counters a class, and five a class and replicate.
+    `centre_gaussian`: its map is one for all images, but what the model says of it is each image's own, so it costs as
+    much as the map itself. Keeps ten counters a class, and five a class and replicate.
 
     Args:
-        model: Images to probabilities, in the order of the classes.
-        read: A sample's image as the model takes it, whole and nothing added, since the map covers it.
+        probe: What is needed to ask the model about the image of a path: that part of its input which the map covers,
+            and the probabilities.
         steps: In how many steps pixels are moved; each costs two forward passes, and as many for the baseline.
+        batch_size: Images a forward pass.
 
     >>> from wsl.boxes import Boxes
     >>> brightness = lambda images: images.mean(dim=(1, 2, 3))[:, None]
-    >>> metric = Faithfulness(["dog"], model=brightness, read=lambda path: torch.ones(3, 2, 2), steps=4)
+    >>> metric = Faithfulness(["dog"], probe=lambda path: Probe(torch.ones(3, 2, 2), brightness), steps=4)
     >>> found = Localization(path="a.jpg", size=(2, 2), scores={}, boxes=Boxes.empty(), maps={"dog": np.eye(2)})
     >>> metric.update(found, Sample(path="a.jpg", labels=["dog"]))
     >>> [(metric.name, round(metric.value, 2)) for metric in metric.compute()][1:]
@@ -152,17 +66,17 @@ class Faithfulness(StreamingMetric):
         self,
         classes: Sequence[str],
         *,
-        model: Scorer,
-        read: Callable[[Path], torch.Tensor],
+        probe: Callable[[Path], Probe],
         steps: int = 224,
+        batch_size: int = 32,
         report_classes: Sequence[str] = (),
         **settings: Any,
     ) -> None:
-        if steps < 1:
-            raise UserError(f"{steps} steps, expected 1 or more: try 224")
+        if steps < 1 or batch_size < 1:
+            raise UserError(f"{steps} steps in batches of {batch_size}, expected 1 or more of each: try 224 and 32")
         super().__init__(classes, report_classes, **settings)
-        # In a tuple, or torch would take the model for a part of the metric: move, copy and save it along.
-        self._model, self._read, self.steps = (model,), read, steps
+        # In a tuple, or torch would take a module for a part of the metric: move, copy and save it along.
+        self._probe, self.steps, self.batch_size = (probe,), steps, batch_size
         number = len(self._mean.classes)
         self._add_counter("trials", number)
         self._add_counter("missing")
@@ -178,18 +92,19 @@ class Faithfulness(StreamingMetric):
             UserError: the image cannot be read or the model answers with something else than probabilities.
         """
         self._mean.require(sample.labels, sample.path)
-        image: torch.Tensor | None = None
+        probe: Probe | None = None
         for label in sample.labels:
             score_map = (found.maps or {}).get(label)
             if score_map is None or not np.isfinite(score_map).all():
                 self.missing += 1
                 continue
-            image = self._read(sample.path) if image is None else image
+            probe = self._probe[0](sample.path) if probe is None else probe
             row = self._index[label]
-            values = self._measure(image, score_map, row)
+            values = self._measure(probe, score_map, row)
             self.trials[row] += 1
             self.sums[row] += values
-            self.baseline_sums[row] += self._measure(image, centre_gaussian((image.shape[2], image.shape[1])), row)
+            height, width = probe.image.shape[1:]
+            self.baseline_sums[row] += self._measure(probe, centre_gaussian((width, height)), row)
             if self.replicates:
                 draws = self._draws(sample)
                 self.drawn_trials[row] += draws
@@ -199,7 +114,8 @@ class Faithfulness(StreamingMetric):
         """The four means; no value when no pair came with a map."""
         trials, classes = self.trials.tolist(), self._mean.classes
         tried = [i for i, trial in enumerate(trials) if trial]
-        note = "(image, class) pairs" + (f"; {int(self.missing)} without a map: left out" if self.missing else "")
+        missing = f"; {int(self.missing)} without a map: left out" if self.missing else ""
+        steps = f"; {self.steps} steps"
         draws, sums = self.drawn_trials.cpu().numpy(), self.drawn_sums.cpu().numpy()
         drawn = np.divide(sums, draws[:, None], out=np.full(sums.shape, np.nan), where=draws[:, None] > 0)
         return tuple(
@@ -208,53 +124,15 @@ class Faithfulness(StreamingMetric):
                 {classes[i]: float(self.sums[i, column]) / trials[i] for i in tried},
                 {classes[i]: trials[i] for i in tried},
                 baseline={classes[i]: float(self.baseline_sums[i, column]) / trials[i] for i in tried},
-                note=note,
+                note="(image, class) pairs" + (steps if column < 2 else "") + missing,
                 resampled={classes[i]: drawn[i, column] for i in tried} if self.replicates else None,
             )
             for column, name in enumerate(NAMES)
         )
 
-    def _measure(self, image: torch.Tensor, score_map: FloatArray, class_index: int) -> torch.Tensor:
-        (model,) = self._model
-        curves = insertion_deletion(model, image, score_map, class_index, steps=self.steps)
+    def _measure(self, probe: Probe, score_map: FloatArray, class_index: int) -> torch.Tensor:
+        image, model = probe
+        curves = insertion_deletion(model, image, score_map, class_index, steps=self.steps, batch_size=self.batch_size)
         drop, rises = confidence_change(model, image, score_map, class_index)
         values = [curves.insertion_area, curves.deletion_area, drop, float(rises)]
         return torch.tensor(values, dtype=torch.float64, device=self.device)
-
-
-def _scores(model: Scorer, images: Iterator[torch.Tensor], class_index: int, batch_size: int) -> Doubles:
-    """The probability of one class for each image, without holding more than a batch of them."""
-    values: list[float] = []
-    with torch.no_grad():
-        while batch := list(islice(images, batch_size)):
-            scores = model(torch.stack(batch))
-            if scores.ndim != 2 or len(scores) != len(batch) or not 0 <= class_index < scores.shape[1]:
-                given = f"scores of shape {tuple(scores.shape)} for {len(batch)} images"
-                raise UserError(f"the model gives {given}, expected (images, classes) with class {class_index}")
-            values += scores[:, class_index].double().cpu().tolist()
-    found = np.array(values)
-    if not ((found >= 0) & (found <= 1)).all():
-        raise UserError(
-            "the model gives something outside [0, 1], expected probabilities: apply its softmax or sigmoid"
-        )
-    return found
-
-
-def _blurred(image: torch.Tensor, width: int, sigma: float) -> torch.Tensor:
-    if width < 1 or width % 2 == 0 or not sigma > 0:
-        raise UserError(f"blur is {(width, sigma)}, expected an odd kernel width and a positive sigma: try (11, 5)")
-    x = torch.arange(width, dtype=image.dtype, device=image.device) - width // 2
-    kernel = torch.exp(-((x / sigma) ** 2) / 2)
-    kernel = (kernel / kernel.sum()).expand(image.shape[0], 1, 1, width)
-    half = width // 2
-    across = functional.conv2d(image[None], kernel, padding=(0, half), groups=image.shape[0])
-    return functional.conv2d(across, kernel.transpose(2, 3), padding=(half, 0), groups=image.shape[0])[0]
-
-
-def _area(curve: Doubles) -> float:
-    return float(((curve[1:] + curve[:-1]) / 2).mean())
-
-
-def _require_image(image: torch.Tensor) -> None:
-    if image.ndim != 3 or not image.is_floating_point():
-        raise UserError(f"the image is {tuple(image.shape)} of {image.dtype}, expected floats (channels, H, W)")

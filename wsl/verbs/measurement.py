@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from wsl.config import EvaluateConfig
 from wsl.errors import RunError
+from wsl.inference import Predictor
 from wsl.metrics import Evaluation
 from wsl.progress import track
 from wsl.results import EvaluationReport
 from wsl.samples import SampleSet
 from wsl.stopwatch import stage, timed
 from wsl.verbs.box_choice import choose_boxes
+from wsl.verbs.faithfulness import OwnMaps
 from wsl.verbs.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -34,25 +36,42 @@ def measure(
     )
     predictions.warnings.clear()  # those of the split that the threshold was selected on
     plots = _plots(config)
+    with stage(predictions.stage):
+        pairs = predictions.pairs(samples, config.split, boxes)
+    own_maps = _own_maps(config, predictions.predictor, samples)
+    updates = {"matching": evaluation.update}
+    updates |= {} if plots is None else {"plots": plots.update}
+    updates |= {} if own_maps is None else {"faithfulness": own_maps.update}
     seen = 0
-    pairs = predictions.pairs(samples, config.split, boxes)
     for found, sample in track(timed(pairs, predictions.stage), "evaluate", len(samples)):
-        with stage("matching"):
-            evaluation.update(found, sample)
-        if plots is not None:
-            with stage("plots"):
-                plots.update(found, sample)
+        for name, update in updates.items():
+            with stage(name):
+                update(found, sample)
         seen += 1
     if not seen:
         raise RunError(f"none of the {len(samples)} images of split {config.split} has a localization")
     with stage("matching"):
         report = evaluation.compute(source=str(config.predictions or config.weights), missing=len(samples) - seen)
     report = dataclasses.replace(report, boxes=origin, protocol=config.protocol, warnings=dict(predictions.warnings))
+    if own_maps is not None:
+        report = dataclasses.replace(report, metrics=(*report.metrics, *own_maps.compute()))
     if plots is not None:
         with stage("plots"):
             plots.save(evaluation, report)
         report = dataclasses.replace(report, failures={str(reason): count for reason, count in plots.counts.items()})
     return report
+
+
+def _own_maps(config: EvaluateConfig, predictor: Predictor | None, samples: SampleSet) -> OwnMaps | None:
+    if config.faithfulness is None or predictor is None:
+        return None
+    return OwnMaps(
+        predictor,
+        samples,
+        images=config.faithfulness,
+        steps=config.faithfulness_steps,
+        report_classes=config.report_classes,
+    )
 
 
 def _plots(config: EvaluateConfig) -> Plots | None:

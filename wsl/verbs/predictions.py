@@ -35,7 +35,8 @@ class Predictions:
     """The predictions of the source that a configuration names, to be read once a split.
 
     ``kind`` is model, localizations, maps, coco or voc; ``warnings`` counts what was tolerated in reading. ``model`` is
-    that of ``--weights``, and ``refine`` how its maps are refined; nothing refines maps that were read.
+    that of ``--weights``, ``refine`` how its maps are refined, and ``predictor`` what makes the pairs that were last
+    asked for. Nothing is computed of predictions that are read.
     """
 
     def __init__(self, config: EvaluateConfig) -> None:
@@ -43,6 +44,7 @@ class Predictions:
         self.warnings: Counter[str] = Counter()
         self.kind: str = "model"
         self.model: Model | None = None
+        self.predictor: Predictor | None = None
         self.refine: Literal["none", "affinity"] = "none"
         if config.predictions is not None:
             self.kind = predictions_kind(config)
@@ -106,11 +108,15 @@ class Predictions:
 
     def _computed(self, samples: SampleSet, boxes: BoxConfig | None) -> Pairs:
         """The model's localizations of every class in every image of the split."""
+        self.predictor = self._predictor(samples, boxes)
+        return self._localized(self.predictor, samples)
+
+    def _predictor(self, samples: SampleSet, boxes: BoxConfig | None) -> Predictor:
         config, model = self.config, self.model
         assert model is not None
         assert config.weights is not None
         check_annotated(samples, config.weights, model.classes)
-        predictor = Predictor.from_configs(
+        return Predictor.from_configs(
             model,
             pick=PickConfig(classes=samples.classes),
             boxes=boxes or config.boxes,
@@ -119,12 +125,15 @@ class Predictions:
             batch_size=config.batch_size,
             image_size=config.image_size,
         )
+
+    def _localized(self, predictor: Predictor, samples: SampleSet) -> Pairs:
+        runtime = self.config.runtime
         images = (Source(sample.path, id=sample.id) for sample in samples.samples)
-        stream = predictor.stream(images, errors="return", workers=config.runtime.workers)
+        stream = predictor.stream(images, errors="return", workers=runtime.workers)
         for found, sample in zip(stream, samples.samples, strict=True):
             if not isinstance(found, BadImageError):
                 yield found, sample
-            elif config.runtime.strict:
+            elif runtime.strict:
                 raise found
             else:
                 log.warning("skipped: %s", found)
