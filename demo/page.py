@@ -134,7 +134,7 @@ class _ByGradient:
     """A localizer that shows gradient maps in the place of its class maps."""
 
     def __init__(self, model: Localizer, method: Method) -> None:
-        self.classes, self.preprocessing, self.grid, self.taps = model.classes, model.preprocessing, model.grid, ()
+        self.classes, self.preprocessing, self.levels = model.classes, model.preprocessing, 0
         self.probabilities = model.probabilities
         self._model, self._method = model, method
 
@@ -148,7 +148,7 @@ class _ByGradient:
         def maps_of(classes: torch.Tensor) -> torch.Tensor:
             return gradient_maps(lambda x: model.head(x).scores, features, classes, method=method).maps
 
-        return LazyOutput(model.head(features).scores, maps_of)
+        return LazyOutput(model.head(features).scores, maps_of, model.grid((images.shape[-2], images.shape[-1])))
 
 
 def choices(model: Localizer, prediction: Prediction) -> Sequence[str]:

@@ -16,17 +16,17 @@ IN_PLACE = {"vgg11": 32, "convnext_tiny": 32, "tinynet": 8}
 
 @pytest.mark.parametrize("name", SHIFTED)
 def test_padded_odd_kernels_look_up_and_left(name):
-    assert create_backbone(name, "none").grid == (SHIFTED[name], 0.5)
+    assert create_backbone(name, "none").grids((224, 224)).map == (SHIFTED[name], 0.5)
 
 
 @pytest.mark.parametrize("name", IN_PLACE)
 def test_even_kernels_look_at_their_place(name):
-    assert create_backbone(name, "none").grid == (IN_PLACE[name], IN_PLACE[name] / 2)
+    assert create_backbone(name, "none").grids((224, 224)).map == (IN_PLACE[name], IN_PLACE[name] / 2)
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
 def test_dilation_moves_nothing(output_stride):
-    assert create_backbone("resnet18", "none", output_stride).grid == (output_stride, 0.5)
+    assert create_backbone("resnet18", "none", output_stride).grids((224, 224)).map == (output_stride, 0.5)
 
 
 @pytest.mark.parametrize("name", ["swin_t", "timm/vit_tiny_patch16_224"])
@@ -34,7 +34,7 @@ def test_patches_are_equal_parts(name):
     if name.startswith("timm"):
         pytest.importorskip("timm")
     backbone = create_backbone(name, "none")
-    assert backbone.grid in (None, (backbone.stride, backbone.stride / 2))
+    assert backbone.grids((224, 224)).map in (None, (backbone.stride, backbone.stride / 2))
 
 
 def even(net: nn.Module) -> nn.Module:
@@ -72,7 +72,7 @@ def test_the_gradient_s_centre_is_the_cell_s(name):
 @pytest.mark.parametrize("name", ["resnet18", "vgg11"])
 @pytest.mark.parametrize("resize", ["warp", "letterbox"])
 def test_a_cropped_map_has_its_peak_over_what_the_cell_saw(name, resize):
-    grid = create_backbone(name, "none").grid
+    grid = create_backbone(name, "none").grids((320, 320)).map
     geometry = place((640, 320), Preprocessing(image_size=320, resize=resize))
     score_map = np.zeros((10, 10), np.float32)
     row, column = 4, 6

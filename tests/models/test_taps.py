@@ -40,10 +40,10 @@ def test_dilated_stages_count_as_before(output_stride):
         for stride in (None, output_stride)
     )
     images = torch.rand(1, 3, 64, 64)
-    for before, after, tap in zip(read(plain, images), read(fine, images), fine.taps, strict=True):
+    for before, after, grid in zip(read(plain, images), read(fine, images), fine.grids((64, 64)).taps, strict=True):
         step = after.shape[-1] // before.shape[-1]
         torch.testing.assert_close(after[..., ::step, ::step], before, rtol=1e-4, atol=1e-4)
-        assert tap.grid == (64 // after.shape[-1], 0.5)
+        assert grid == (64 // after.shape[-1], 0.5)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,8 @@ def test_dilated_stages_count_as_before(output_stride):
 )
 def test_they_are_of_the_last_stages_before_the_map(name, grids, refine):
     model = Localizer(name, 2, weights="none").eval()
-    assert tuple(tap.grid for tap in model.taps) == grids
+    assert model.backbone.grids((224, 224)).taps == grids
+    assert model.levels == len(grids)
     for features, (stride, _) in zip(read(model.backbone, torch.zeros(2, 3, 96, 96)), grids, strict=True):
         # Layers without padding lose a cell or two.
         assert 96 // stride - 2 <= features.shape[-1] <= 96 // stride

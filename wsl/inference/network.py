@@ -16,7 +16,7 @@ from wsl.images.geometry import Geometry
 from wsl.images.tensors import Normalise
 from wsl.inference.inputs import Input
 from wsl.maps.refine import REFINEMENTS
-from wsl.models import Model
+from wsl.models import Features, Model
 
 
 class Group(NamedTuple):
@@ -82,14 +82,13 @@ class Network:
         dtype: torch.dtype,
         max_scores: int | None,
     ) -> None:
-        if refine != "none" and not model.taps:
+        if refine != "none" and not model.levels:
             raise UserError(
                 f"refine is {refine!r}, but this model shows no intermediate features of 4 to 16 pixels a cell: "
                 "expected none, or a convolutional backbone (an ONNX file: the run that it was exported from)"
             )
         self.device, self.choice, self.preprocessing = device, choice, preprocessing
         self.max_scores = max_scores
-        self._grid, self._taps = model.grid, model.taps
         self._index = {name: number for number, name in enumerate(model.classes)}
         self._refine = None if refine == "none" else REFINEMENTS[refine]
         self._run = model.for_inference(device, dtype)
@@ -120,9 +119,13 @@ class Network:
         if chosen.shape[1]:
             maps = output.maps_of(chosen.clamp(min=0).to(self.device)).float()
             # Products of channels-last tensors would be taken channel by channel.
-            layers = [layer.to(torch.float32, memory_format=torch.contiguous_format) for layer in output.taps]
+            layers = [
+                Features(layer.to(torch.float32, memory_format=torch.contiguous_format), grid)
+                for layer, grid in output.taps
+            ]
+            shown = Features(maps, output.grid)
             with torch.autocast(self.device.type, enabled=False):
-                groups = [self._read(rows, images, maps, layers, inputs[rows[0]].geometry) for rows in _alike(inputs)]
+                groups = [self._read(rows, images, shown, layers, inputs[rows[0]].geometry) for rows in _alike(inputs)]
         kept = slice(None, self.max_scores)
         return Output(
             best=_to_host(order[:, kept]),
@@ -192,18 +195,18 @@ class Network:
         self,
         rows: list[int],
         images: torch.Tensor,
-        maps: torch.Tensor,
-        layers: Sequence[torch.Tensor],
+        maps: Features,
+        layers: Sequence[Features],
         geometry: Geometry,
     ) -> Group:
         """Crop the maps of images that lie alike to the images, refine them, and send them to the host."""
-        if len(rows) != len(maps):
-            images, maps, layers = images[rows], maps[rows], [layer[rows] for layer in layers]
-        raw = geometry.crop_tensor(maps, self._grid)
+        if len(rows) != len(images):
+            images, (maps, *layers) = images[rows], [Features(one.values[rows], one.grid) for one in (maps, *layers)]
+        raw = geometry.crop_tensor(*maps)
         if self._refine is None:
             return Group(rows, _to_host(raw), None)
         cells = self._refine.cells
-        features = [geometry.crop_tensor(layer, tap.grid, cells) for layer, tap in zip(layers, self._taps, strict=True)]
+        features = [geometry.crop_tensor(*layer, cells) for layer in layers]
         image = self._normalise.invert(geometry.crop_pixels(images)) if self._refine.reads_image else None
         return Group(rows, _to_host(raw), _to_host(self._refine.apply(raw, image, features)))
 

@@ -8,10 +8,11 @@ from wsl.models.export import export_model
 from wsl.models.gradient_head import GradientHead
 from wsl.models.localizer import Localizer
 from wsl.models.onnx import OnnxLocalizer
-from wsl.models.protocol import InferenceModel, LazyOutput, Model, resolve_refine
+from wsl.models.protocol import Features, InferenceModel, LazyOutput, Model, resolve_refine
 
 __all__ = [
     "Backbone",
+    "Features",
     "GradientHead",
     "InferenceModel",
     "LazyOutput",

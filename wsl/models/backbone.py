@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
@@ -13,20 +14,36 @@ from torchvision import models as torchvision_models
 from wsl.errors import UserError
 from wsl.models.classifiers import TINY, create_classifier
 from wsl.models.dilation import dilate
+from wsl.models.feature_map import choose_map, read_map
 from wsl.models.graph import conv_classifier, cut, find_chain
-from wsl.models.grid import GridTracer
+from wsl.models.grid import Grid, place
+from wsl.models.positions import PositionTracer
+from wsl.models.taps import TapFinder, TapReader
 from wsl.models.timm_models import TIMM, TimmFeatures
 from wsl.models.tiny import TinyNet
 
-# Every classifier takes this size, also those with windows of a fixed one.
+# Every network that takes several sizes takes this one, also those with windows of a fixed one.
 _PROBE = 224
+
+
+class Grids(NamedTuple):
+    """Where the cells of a backbone's map and of its taps lie; None stands for equal parts of the image."""
+
+    map: Grid | None
+    taps: tuple[Grid | None, ...] = ()
 
 
 class Backbone(nn.Module):
     """A network that gives feature maps, and what a head needs to know of it.
 
+    `net` gives the maps as it likes: channels first or last, as tokens, alone or as one of several tensors; then the
+    coarsest map is taken. ``taps`` are the layers whose inputs are intermediate features.
+
     Shape:
         (N, 3, H, W) to (N, ``out_channels``, about H / ``stride``, about W / ``stride``).
+
+    Raises:
+        UserError: no feature map, or several alike.
 
     >>> create_backbone("tinynet", weights="none").out_channels
     128
@@ -36,25 +53,78 @@ class Backbone(nn.Module):
         super().__init__()
         self.net = net
         self.name = name
-        tracer = GridTracer(_PROBE, dilated)
+        side = getattr(net, "side", None) or _PROBE
+        images = _zeros(net, (side, side))
+        tracer = PositionTracer(images)
+        finder = TapFinder(tracer, images, dilated)
         # A traced graph prints itself when it fails.
-        with torch.no_grad(), contextlib.redirect_stderr(None), tracer.watching(net):
-            features = self.eval()(torch.zeros(1, 3, _PROBE, _PROBE))
-        self.train(net.training)
+        with evaluating(net), torch.no_grad(), contextlib.redirect_stderr(None), finder.watching(net), tracer:
+            output = net(images)
+        self._reading = choose_map(output, lambda tensor: place(tracer, tensor, images), name or type(net).__name__)
+        self.taps = finder.layers()
+        features = self._read(output, images)
         self.out_channels = int(features.shape[1])
-        self.stride = _stride(features.shape[-1])
-        self.grid = tracer.grid(features)
-        self.taps = tracer.taps()
+        self.stride = _stride(side, features.shape[-1])
+        self._grids: dict[tuple[int, int], Grids] = {}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Feature maps of a batch of normalised images."""
-        features: torch.Tensor = self.net(images)
-        return features
+        return self._read(self.net(images), images)
+
+    def grids(self, size: tuple[int, int], reader: TapReader | None = None) -> Grids:
+        """Where the cells look in images of (height, width), which may depend on it: padding does, for one.
+
+        The answer is found by one forward pass of zeros and kept. While other threads run the network give the
+        `reader` that already is on it.
+
+        >>> create_backbone("resnet18", "none").grids((64, 64)).map
+        Grid(stride=32.0, start=0.5)
+        """
+        known = self._grids.get(size)
+        if known is None:
+            known = self._grids[size] = self._trace(size, reader)
+        return known
+
+    def _trace(self, size: tuple[int, int], reader: TapReader | None) -> Grids:
+        images = _zeros(self.net, size)
+        tracer = PositionTracer(images)
+        own = reader or TapReader(self)
+        try:
+            with evaluating(self.net), torch.no_grad(), own.reading() as taps, tracer:
+                features = self(images)
+        finally:
+            if reader is None:
+                own.remove()
+        grids = [place(tracer, tensor, images).grid for tensor in (features, *taps)]
+        return Grids(grids[0], tuple(grids[1:]))
+
+    def _read(self, output: Any, images: torch.Tensor) -> torch.Tensor:
+        return read_map(output, self._reading, (images.shape[-2], images.shape[-1]))
 
 
-def _stride(side: int) -> int:
+@contextlib.contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode while the block runs; afterwards every module is in the mode that it was in."""
+    training = [module for module in net.modules() if module.training]
+    if training:
+        net.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _zeros(net: nn.Module, size: tuple[int, int]) -> torch.Tensor:
+    """An image that the network takes as it is now: on its device, and in its arithmetic where nothing converts."""
+    weight = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
+    dtype = torch.float32 if torch.is_autocast_enabled(weight.device.type) else weight.dtype
+    return torch.zeros(1, 3, *size, device=weight.device, dtype=dtype)
+
+
+def _stride(image: int, side: int) -> int:
     """Image pixels per map cell; without padding a map is somewhat smaller than its stride says."""
-    return _PROBE // side if _PROBE % side == 0 else 2 ** round(math.log2(_PROBE / side))
+    return image // side if image % side == 0 else 2 ** round(math.log2(image / side))
 
 
 def list_backbones() -> list[str]:

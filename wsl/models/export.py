@@ -35,8 +35,9 @@ def export_model(
 
     The input ``images`` is (N, 3, H, W), normalised with the mean and standard deviation in the metadata; the outputs
     are ``scores`` (N, K) and ``maps`` (N, K, h, w). N, H and W are left open. The metadata (`METADATA_KEY`) is JSON:
-    classes, preprocessing, whether scores are for a sigmoid or a softmax, and where the cells of a map look. The
-    result is the largest absolute difference over a batch of another size than the one that was traced.
+    classes, preprocessing, whether scores are for a sigmoid or a softmax, and where the cells of a map look: at any
+    image size, or where that depends on it at the given one. The result is the largest absolute difference over a batch
+    of another size than the one that was traced.
 
     Raises:
         UserError: a head without class maps, another suffix than .onnx or .pt2, the onnx extra is missing, or the
@@ -61,10 +62,10 @@ def export_model(
     with torch.no_grad(), replacing(path) as temporary:
         expected = net(other)
         if kind == "torch":
-            torch.export.save(program, temporary, extra_files={METADATA_KEY: describe(model)})
+            torch.export.save(program, temporary, extra_files={METADATA_KEY: describe(model, side)})
             found = torch.export.load(temporary).module()(other)
         else:
-            _save_onnx(program, temporary, describe(model))
+            _save_onnx(program, temporary, describe(model, side))
             outputs = session(temporary.read_bytes(), path).run(None, {INPUT: other.numpy()})
             found = tuple(torch.from_numpy(np.asarray(output)) for output in outputs)
         difference = max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
@@ -75,23 +76,32 @@ def export_model(
     return difference
 
 
-def describe(model: Localizer) -> str:
+def describe(model: Localizer, side: int) -> str:
     """What a reader of the exported file needs to know, as JSON.
 
     >>> model = Localizer("tinynet", classes=["cat", "dog"], weights="none")
-    >>> json.loads(describe(model))["classes"]
-    ['cat', 'dog']
+    >>> json.loads(describe(model, 64))["grid"]
+    {'stride': 8.0, 'start': 4.0, 'size': None}
     """
     preprocessing = json.loads(config.to_json(model.preprocessing))
-    grid = model.grid
     document = {
         "classes": list(model.classes),
         "preprocessing": preprocessing,
         "multi_label": model.recipe.multi_label,
         "pooling": model.recipe.pooling,
-        "grid": None if grid is None else {"stride": grid.stride, "start": grid.start},
+        "grid": _describe_grid(model, side),
     }
     return json.dumps(document, ensure_ascii=False)
+
+
+def _describe_grid(model: Localizer, side: int) -> dict[str, Any] | None:
+    """Where the cells look, and the image size (height, width) for which that holds; None for every size."""
+    grid = model.grid((side, side))
+    if grid is None:
+        return None
+    # Padding that makes up for a remainder shows at one of these for every stride up to 32.
+    others = {model.grid((side + more, side + more)) for more in (1, 2, 4, 8, 16)}
+    return {"stride": grid.stride, "start": grid.start, "size": None if others == {grid} else [side, side]}
 
 
 def session(file: bytes, name: object) -> Any:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
-from heads.downsampling import Downsampling
-
-_WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, Downsampling)
+from wsl.cam.layouts import Kind, Layout, find_layout, to_map
+from wsl.models.positions import Positions, PositionTracer, line, plane
 
 
 class Grid(NamedTuple):
@@ -27,62 +27,90 @@ class Grid(NamedTuple):
     start: float
 
 
-class Tap(NamedTuple):
-    """A layer whose input is read as intermediate features, and the grid of that input."""
+class Placement(NamedTuple):
+    """How a layer's output is read as a map, and where the cells of the map lie.
 
-    layer: str
-    grid: Grid
-
-
-class GridTracer:
-    """Follows the size of the signal through the windowed layers of one forward pass.
-
-    Each layer that changes the size moves the centres by its kernel and padding. Layers beside it, on another branch
-    of the same block, see the size from before and agree with it.
+    Without a layout there is no map. Without a grid, take the cells for equal parts of the image.
     """
 
-    def __init__(self, width: int, dilated: Collection[str] = ()) -> None:
-        self._width, self._dilated = width, dilated
-        self._stride, self._start = 1.0, 0.5
-        self._shrinking: list[Tap] = []
-
-    def grid(self, features: torch.Tensor) -> Grid | None:
-        """The grid of the last map; None where something else than windowed layers changed the size."""
-        return Grid(self._stride, self._start) if features.shape[-1] == self._width else None
-
-    def taps(self) -> tuple[Tap, ...]:
-        """The last two layers that shrink a map of 4 to 16 pixels a cell (or did before they were dilated).
-
-        Their inputs show colours, textures and parts, and not yet classes. A network may have one such layer or none.
-        """
-        return tuple(tap for tap in self._shrinking if 4 <= tap.grid.stride <= 16)[-2:]
-
-    @contextmanager
-    def watching(self, net: nn.Module) -> Iterator[None]:
-        """Watch the layers of a network while the block runs."""
-        layers = [(name, module) for name, module in net.named_modules() if isinstance(module, _WINDOWED)]
-        hooks = [layer.register_forward_hook(partial(self._see, name)) for name, layer in layers]
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def _see(self, name: str, layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        if inputs[0].shape[-1] != self._width:
-            return
-        if name in self._dilated:
-            self._shrinking.append(Tap(name, Grid(self._stride, self._start)))
-        if output.shape[-1] == self._width:
-            return
-        self._shrinking.append(Tap(name, Grid(self._stride, self._start)))
-        kernel, stride, padding = (_last(getattr(layer, name)) for name in ("kernel_size", "stride", "padding"))
-        dilation = _last(getattr(layer, "dilation", 1))
-        self._start += ((kernel - 1) * dilation / 2 - padding) * self._stride
-        self._stride *= stride
-        self._width = output.shape[-1]
+    layout: Layout | None
+    grid: Grid | None
 
 
-def _last(setting: Any) -> int:
-    """A layer's setting along the width."""
-    return int(setting[-1] if isinstance(setting, tuple) else setting)
+def trace(net: nn.Module, images: torch.Tensor, layers: Iterable[str], *, call: Any = None) -> dict[str, Placement]:
+    """Layouts and grids of the outputs of named layers, for images of this size, by one forward pass without gradients.
+
+    Of a layer that runs several times the last run counts, and of one that gives several tensors the first. One that
+    does not run is left out. `call` runs the network on the images where ``net(images)`` does not.
+
+    Shape:
+        `images` is (N, 3, H, W); one image is enough.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 7, 2, 3), nn.MaxPool2d(3, 2, 1))
+    >>> trace(net, torch.zeros(1, 3, 32, 32), ["0", "1"])["1"].grid
+    Grid(stride=4.0, start=0.5)
+    """
+    found: dict[str, Placement] = {}
+    tracer = PositionTracer(images)
+
+    def see(name: str, layer: nn.Module, inputs: Any, output: Any) -> None:
+        tensors = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, torch.Tensor)]
+        if tensors:
+            found[name] = place(tracer, tensors[0], images)
+
+    with ExitStack() as stack:
+        for name in layers:
+            hook = net.get_submodule(name).register_forward_hook(partial(see, name))
+            stack.callback(hook.remove)
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(tracer)
+        (call or net)(images)
+    return found
+
+
+def place(tracer: PositionTracer, tensor: torch.Tensor, images: torch.Tensor) -> Placement:
+    """The layout and grid of a tensor that was computed of the images while the tracer followed it."""
+    positions = tracer.positions(tensor)
+    layout = None if positions is None else _layout(positions)
+    if positions is None or layout is None:
+        return Placement(find_layout(tensor.shape, (images.shape[-2], images.shape[-1])), None)
+    return Placement(layout, _grid(plane(positions.map(partial(to_map, layout=layout)))))
+
+
+def _layout(positions: Positions) -> Layout | None:
+    """The axes along which the coordinates change."""
+    if positions.y.ndim == 4:
+        down, across = (_longest(one) for one in positions)
+        kinds: dict[tuple[int, int], Kind] = {(2, 3): "nchw", (1, 2): "nhwc"}
+        shape = positions.y.shape
+        kind = kinds.get((down, across))
+        return Layout(kind, (shape[down], shape[across])) if kind else None
+    if positions.y.ndim != 3:
+        return None
+    y, x = (one[0].nanmean(1) for one in positions)
+    known = ~(y.isnan() | x.isnan())
+    if not known.any():
+        return None
+    prefix = int(known.nonzero()[0])
+    width = int((y[prefix:] == y[prefix]).sum())
+    count = len(y) - prefix
+    return Layout("tokens", (count // width, width), prefix) if count % width == 0 and count > width else None
+
+
+def _longest(coordinates: torch.Tensor) -> int:
+    """The axis along which the coordinates change most, over all channels; 0 where they do not change."""
+    extents = [0.0]
+    for axis in range(1, coordinates.ndim):
+        if coordinates.stride(axis) == 0:
+            extents.append(0.0)
+            continue
+        high, low = (coordinates.nan_to_num(nan=fill) for fill in (-torch.inf, torch.inf))
+        extents.append(float((high.amax(axis) - low.amin(axis)).max()))
+    return max(range(len(extents)), key=extents.__getitem__)
+
+
+def _grid(found: Positions) -> Grid | None:
+    down, across = line(found.y.T), line(found.x)
+    if down is None or across is None or abs(down.stride - across.stride) > 1e-3 * down.stride:
+        return None
+    return Grid(across.stride, across.start) if abs(down.start - across.start) <= 1e-3 * down.stride else None

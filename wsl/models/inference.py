@@ -13,7 +13,7 @@ from heads.pooling import GAP
 from wsl.models.device import autocast
 from wsl.models.fuse import fuse_activations, fuse_batch_norm
 from wsl.models.gradient_head import GradientHead
-from wsl.models.protocol import LazyOutput, MapsOf, gather_maps, to_probabilities
+from wsl.models.protocol import Features, LazyOutput, MapsOf, gather_maps, to_probabilities
 from wsl.models.taps import TapReader
 
 if TYPE_CHECKING:
@@ -41,12 +41,14 @@ class InferenceLocalizer:
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor, *, taps: bool = False) -> LazyOutput:
         """Scores, lazy maps and, where asked, intermediate features of normalised images (N, 3, H, W)."""
+        backbone = self._model.backbone
         with autocast(self._device, self._dtype):
+            grids = backbone.grids((images.shape[-2], images.shape[-1]), self._taps)
             if not taps:
-                return LazyOutput(*self._lazy(self._model.backbone(images)))
+                return LazyOutput(*self._lazy(backbone(images)), grids.map)
             with self._taps.reading() as read:
-                features = self._model.backbone(images)
-            return LazyOutput(*self._lazy(features), tuple(read))
+                features = backbone(images)
+            return LazyOutput(*self._lazy(features), grids.map, tuple(map(Features, read, grids.taps)))
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores as probabilities in double precision, (…, K) to (…, K)."""

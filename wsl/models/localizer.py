@@ -17,7 +17,7 @@ from wsl.models.backbone import Backbone, create_backbone, cut_backbone
 from wsl.models.classifiers import create_classifier
 from wsl.models.gradient_head import GradientHead
 from wsl.models.graph import Chain, ConvClassifier, conv_classifier, find_chain
-from wsl.models.grid import Grid, Tap
+from wsl.models.grid import Grid
 from wsl.models.inference import InferenceLocalizer
 from wsl.models.protocol import to_probabilities
 from wsl.models.ready import ReadyCopies
@@ -185,15 +185,14 @@ class Localizer(nn.Module):
         """Class names in the order of the scores."""
         return self.recipe.classes
 
-    @property
-    def grid(self) -> Grid | None:
-        """Where in the input the cells of the maps lie; None where that is not known."""
-        return self.backbone.grid
+    def grid(self, size: tuple[int, int]) -> Grid | None:
+        """Where in an input of (height, width) the cells of the maps lie; None where that is not known."""
+        return self.backbone.grids(size).map
 
     @property
-    def taps(self) -> tuple[Tap, ...]:
-        """The backbone's layers whose inputs a refinement reads."""
-        return self.backbone.taps
+    def levels(self) -> int:
+        """How many levels of intermediate features a refinement can read."""
+        return len(self.backbone.taps)
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from wsl import config
 from wsl.config import Preprocessing
 from wsl.errors import UserError
 from wsl.models.export import INPUT, METADATA_KEY, OUTPUTS, session
-from wsl.models.grid import Grid, Tap
+from wsl.models.grid import Grid
 from wsl.models.protocol import LazyOutput, gather_maps, to_probabilities
 
 
@@ -31,7 +32,7 @@ class OnnxLocalizer(nn.Module):
         super().__init__()
         path = "the ONNX model" if isinstance(file, bytes) else str(file)
         self.file = file if isinstance(file, bytes) else file.read_bytes()
-        self.taps: tuple[Tap, ...] = ()
+        self.levels = 0
         self._session = session(self.file, path)
         names = [output.name for output in self._session.get_outputs()]
         description = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
@@ -41,7 +42,7 @@ class OnnxLocalizer(nn.Module):
             known = json.loads(description)
             self.classes = tuple(str(name) for name in known["classes"])
             self.preprocessing = config.from_json(json.dumps(known["preprocessing"]), Preprocessing)
-            self.grid = None if known["grid"] is None else Grid(**known["grid"])
+            self._grid, self._size = _read_grid(known["grid"])
             self.multi_label = bool(known["multi_label"])
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: its description cannot be read ({error}): export it again") from error
@@ -51,9 +52,21 @@ class OnnxLocalizer(nn.Module):
         scores, maps = self._session.run(None, {INPUT: images.float().cpu().contiguous().numpy()})
         return HeadOutput(torch.from_numpy(scores), torch.from_numpy(maps))
 
+    def grid(self, size: tuple[int, int]) -> Grid | None:
+        """Where in an input of (height, width) the cells of the maps lie; None where the file does not say."""
+        return self._grid if self._size in (None, size) else None
+
     def for_inference(self, device: torch.device, dtype: torch.dtype) -> OnnxInference:
         """The model ready to run; onnxruntime computes on the CPU in the file's own arithmetic."""
         return OnnxInference(self)
+
+
+def _read_grid(known: dict[str, Any] | None) -> tuple[Grid | None, tuple[int, int] | None]:
+    """The grid in a file's description and the size it is for; older files name none, and mean every size."""
+    if known is None:
+        return None, None
+    size = known.get("size")
+    return Grid(float(known["stride"]), float(known["start"])), None if size is None else (int(size[0]), int(size[1]))
 
 
 class OnnxInference:
@@ -65,7 +78,8 @@ class OnnxInference:
     def __call__(self, images: torch.Tensor, *, taps: bool = False) -> LazyOutput:
         """Scores and maps of normalised images (N, 3, H, W)."""
         scores, maps = (output.to(images.device) for output in self._model(images))
-        return LazyOutput(scores, lambda classes: gather_maps(maps, classes))
+        grid = self._model.grid((images.shape[-2], images.shape[-1]))
+        return LazyOutput(scores, lambda classes: gather_maps(maps, classes), grid)
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores as probabilities in double precision, (…, K) to (…, K)."""

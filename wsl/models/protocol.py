@@ -9,22 +9,32 @@ import torch
 
 from wsl.config import Preprocessing, Refine
 from wsl.errors import UserError
-from wsl.models.grid import Grid, Tap
+from wsl.models.grid import Grid
 
 MapsOf = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Features(NamedTuple):
+    """Intermediate features (N, C, h, w), and where in the input their cells lie; None where that is not known."""
+
+    values: torch.Tensor
+    grid: Grid | None
 
 
 class LazyOutput(NamedTuple):
     """Scores of a batch, its maps on demand, and its intermediate features.
 
+    ``grid`` says where in the input the cells of the maps lie; None where that is not known, and then they are taken
+    for equal parts of it. ``taps`` are empty unless they were asked for.
+
     Shape:
         ``scores`` is (N, K). ``maps_of`` takes class indices (N, J), int64, and gives their maps (N, J, h, w).
-        ``taps`` are (N, C, h', w') each, and empty unless they were asked for.
     """
 
     scores: torch.Tensor
     maps_of: MapsOf
-    taps: tuple[torch.Tensor, ...] = ()
+    grid: Grid | None = None
+    taps: tuple[Features, ...] = ()
 
 
 class InferenceModel(Protocol):
@@ -38,7 +48,7 @@ class InferenceModel(Protocol):
 
 
 class Model(Protocol):
-    """A classifier with class maps. `taps` are empty where the network shows no intermediate features."""
+    """A classifier with class maps."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -49,12 +59,8 @@ class Model(Protocol):
         """What the images must have gone through."""
 
     @property
-    def grid(self) -> Grid | None:
-        """Where in the input the cells of the maps lie; None where that is not known."""
-
-    @property
-    def taps(self) -> tuple[Tap, ...]:
-        """The layers whose inputs a refinement reads."""
+    def levels(self) -> int:
+        """How many levels of intermediate features a refinement can read."""
 
     def for_inference(self, device: torch.device, dtype: torch.dtype) -> InferenceModel:
         """The model ready to run; the model itself stays as it is."""
@@ -95,5 +101,5 @@ def resolve_refine(refine: Refine, model: Model) -> Literal["none", "affinity"]:
     if refine not in get_args(Refine):
         raise UserError(f"refine is {refine!r}, expected {', '.join(get_args(Refine))}")
     if refine == "auto":
-        return "affinity" if len(model.taps) >= 2 else "none"
+        return "affinity" if model.levels >= 2 else "none"
     return refine

@@ -1,22 +1,69 @@
-"""Intermediate features of a backbone, caught while it runs."""
+"""Intermediate features of a backbone: which layers show them, and their inputs, caught while the network runs."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from wsl.models.backbone import Backbone
+from heads.downsampling import Downsampling
+from wsl.models.grid import Grid, place
+from wsl.models.positions import PositionTracer
+
+if TYPE_CHECKING:
+    from wsl.models.backbone import Backbone
+
+_WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, Downsampling)
+Inputs = tuple[torch.Tensor, ...]
+
+
+class TapFinder:
+    """Finds the layers that shrink the map of a network, or did before they were dilated, while it is traced."""
+
+    def __init__(self, tracer: PositionTracer, images: torch.Tensor, dilated: Collection[str]) -> None:
+        self._tracer, self._images, self._dilated = tracer, images, dilated
+        self._shrinking: dict[str, Grid] = {}
+
+    def layers(self) -> tuple[str, ...]:
+        """The last two layers that shrink a map of 4 to 16 pixels a cell.
+
+        Their inputs show colours, textures and parts, and not yet classes. A network may have one such layer or none.
+        """
+        return tuple(name for name, grid in self._shrinking.items() if 4 <= grid.stride <= 16)[-2:]
+
+    @contextmanager
+    def watching(self, net: nn.Module) -> Iterator[None]:
+        """Watch the layers of a network while the block runs."""
+        layers = [(name, module) for name, module in net.named_modules() if isinstance(module, _WINDOWED)]
+        hooks = [layer.register_forward_hook(partial(self._see, name)) for name, layer in layers]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _see(self, name: str, layer: nn.Module, inputs: Inputs, output: torch.Tensor) -> None:
+        cells = output.shape[-1]
+        if name not in self._dilated and not 1 < cells < 0.75 * inputs[0].shape[-1]:
+            return
+        grid = place(self._tracer, inputs[0], self._images).grid
+        if grid is None:
+            return
+        # Other branches of the same block shrink the same map once more.
+        again = any(grid.stride == before.stride for before in self._shrinking.values())
+        if name in self._dilated or not again:
+            self._shrinking[name] = grid
 
 
 class TapReader:
     """Reads the inputs of a backbone's taps (`Backbone.taps`) while a block runs; each thread reads its own.
 
-    The hooks stay on the backbone: give it a copy that is yours.
+    The hooks stay on the backbone until `remove` takes them off: give it a copy that is yours.
 
     >>> from wsl.models import create_backbone
     >>> backbone = create_backbone("resnet18", "none")
@@ -28,8 +75,10 @@ class TapReader:
 
     def __init__(self, backbone: Backbone) -> None:
         self._reading = threading.local()
-        for number, tap in enumerate(backbone.taps):
-            backbone.net.get_submodule(tap.layer).register_forward_pre_hook(partial(self._read, number))
+        self._hooks = [
+            backbone.net.get_submodule(layer).register_forward_pre_hook(partial(self._read, number))
+            for number, layer in enumerate(backbone.taps)
+        ]
 
     @contextmanager
     def reading(self) -> Iterator[list[torch.Tensor]]:
@@ -41,7 +90,12 @@ class TapReader:
         finally:
             del self._reading.features
 
-    def _read(self, number: int, layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    def remove(self) -> None:
+        """Take the hooks off."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _read(self, number: int, layer: nn.Module, inputs: Inputs) -> None:
         features: list[torch.Tensor] | None = getattr(self._reading, "features", None)
         if features is not None:
             features.insert(number, inputs[0])

@@ -101,7 +101,7 @@ def _timm_overlay(timm: Any, name: str, what: str) -> dict[str, Any]:
 
 
 class TimmFeatures(nn.Module):
-    """timm's ``forward_features`` as (N, C, h, w), whatever layout the model computes in."""
+    """timm's ``forward_features``."""
 
     def __init__(self, name: str, weights: str, output_stride: int | None) -> None:
         super().__init__()
@@ -109,17 +109,8 @@ class TimmFeatures(nn.Module):
         if "vit" in name or "deit" in name or "eva" in name:
             options["dynamic_img_size"] = True
         self.net = create_timm(name, weights, num_classes=0, **options)
-        self.channels = int(self.net.num_features)  # type: ignore[arg-type]
         self.prefix = int(getattr(self.net, "num_prefix_tokens", 0))
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Feature maps of a batch of normalised images."""
-        features: torch.Tensor = self.net.forward_features(images)  # type: ignore[operator]
-        if features.ndim == 3:
-            height, width = self.net.patch_embed.patch_size  # type: ignore[union-attr, misc]
-            grid = (images.shape[-2] // height, images.shape[-1] // width)
-            tokens = features[:, self.prefix :].transpose(1, 2)
-            return tokens.reshape(len(tokens), -1, *grid)
-        if features.shape[1] != self.channels:
-            return features.permute(0, 3, 1, 2)
-        return features
+    def forward(self, images: torch.Tensor) -> Any:
+        """Features of a batch of normalised images."""
+        return self.net.forward_features(images)  # type: ignore[operator]

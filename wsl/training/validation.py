@@ -58,7 +58,8 @@ def localize_present(
     size = sample.size if can_point(sample) else None
     geometry = place(size or (1, 1), model.preprocessing)
     classes = [model.classes.index(label) for label in sample.labels] if size else []
-    raw = torch.from_numpy(geometry.crop_map(maps[classes], model.grid))[None] if classes else None
+    side = model.preprocessing.image_size
+    raw = torch.from_numpy(geometry.crop_map(maps[classes], model.grid((side, side))))[None] if classes else None
     values, order = torch.from_numpy(probabilities)[None].sort(descending=True, stable=True)
     chosen = torch.tensor([classes], dtype=torch.int64)
     groups = [] if raw is None else [Group([0], raw, None)]
