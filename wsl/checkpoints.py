@@ -23,7 +23,11 @@ _TIMM = "timm/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What is needed to build the same model again, before its weights are loaded."""
+    """What is needed to build the same model again, before its weights are loaded.
+
+    With a ``layer`` the backbone is that layer of a whole classifier, and ``norm_eps`` is the epsilon of a layer norm
+    behind the pooling.
+    """
 
     backbone: str
     pooling: str
@@ -34,6 +38,8 @@ class Recipe:
     output_stride: int | None = None
     downsampling: str | None = None
     rectified: bool = False
+    layer: str = ""
+    norm_eps: float | None = None
     multi_label: bool = True
 
 

@@ -1,6 +1,7 @@
 """Backbones, the localizer, and its checkpoints."""
 
 from wsl.models.backbone import Backbone, create_backbone, list_backbones
+from wsl.models.cam_localizer import CamLocalizer
 from wsl.models.checkpoint import create, load, open_model, pack, save, unpack
 from wsl.models.classifiers import create_classifier
 from wsl.models.device import autocast, choose_device, choose_dtype
@@ -12,6 +13,7 @@ from wsl.models.protocol import Features, InferenceModel, LazyOutput, Model, res
 
 __all__ = [
     "Backbone",
+    "CamLocalizer",
     "Features",
     "GradientHead",
     "InferenceModel",

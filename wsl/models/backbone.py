@@ -82,7 +82,8 @@ class Backbone(nn.Module):
         """
         known = self._grids.get(size)
         if known is None:
-            known = self._grids[size] = self._trace(size, reader)
+            with torch.inference_mode(False):  # in which the tracer would see other operations
+                known = self._grids[size] = self._trace(size, reader)
         return known
 
     def _trace(self, size: tuple[int, int], reader: TapReader | None) -> Grids:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
@@ -15,12 +15,21 @@ from wsl.cam.methods import AUTO, IN_GRAPH, Method, parse_method
 from wsl.cam.survey import Survey, survey
 from wsl.config import Preprocessing
 from wsl.errors import UserError
+from wsl.models.backbone import Backbone
 from wsl.models.cam_inference import InferenceCam
+from wsl.models.fuse import fuse_activations, fuse_batch_norm
+from wsl.models.gradient_head import GradientHead
+from wsl.models.inference import cast_weights
+from wsl.models.layer_output import LayerOutput
 from wsl.models.outputs import find_scores, unwrapped
 from wsl.models.protocol import to_probabilities
 from wsl.models.ready import ReadyCopies
 
+if TYPE_CHECKING:
+    from wsl.models.localizer import Localizer
+
 Forward = Callable[[Any, torch.Tensor], Any]
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class CamLocalizer(nn.Module):
@@ -60,43 +69,46 @@ class CamLocalizer(nn.Module):
         output: str | int | None = None,
         forward: Forward | None = None,
         multi_label: bool = False,
+        name: str = "",
+        reason: str = "",
     ) -> None:
         super().__init__()
-        self.net = unwrapped(net)
+        self.net: Any = unwrapped(net)
+        self.name = name
         self.preprocessing = preprocessing or Preprocessing()
         self.multi_label = multi_label
         self._output, self._forward = output, forward
         self._ready: ReadyCopies[InferenceCam] = ReadyCopies()
-        ours = self.copy_net()
-        images = _noise(self.preprocessing.image_size)
-        found, count = _look(ours, self.scorer(ours), images)
+        ours = own_copy(self.net).eval().requires_grad_(False).float()
+        score, images = scorer(ours, forward, output), noise(self.preprocessing.image_size)
+        found, count = _look(ours, score, images)
         self.classes = _class_names(classes, count)
-        self.method, self.why = _chosen(method, found)
+        self.method, self.why = _chosen(method, found, reason)
         self._method: Method = parse_method(self.method)[1]
         self.layers = _layers(layers, self._method, found)
         self.inside = Inside(self.layers, found.blocks, found.prefix, found.by_class_token)
-        self.levels = 0
-        Explainer(ours, self.scorer(ours), self._method, self.inside)(images[:1])  # what cannot work is said now
+        Explainer(ours, score, self._method, self.inside)(images[:1])  # what cannot work is said now
+        backbone = self._features(ours)
+        self.levels = 0 if backbone is None else len(backbone.taps)
 
-    def copy_net(self) -> nn.Module:
-        """A copy of the network in evaluation mode and float32, without gradients of its weights.
+    @classmethod
+    def of(cls, localizer: Localizer, *, method: str, layers: Sequence[str] = ()) -> CamLocalizer:
+        """A localizer with maps by a CAM method in the place of its own, by default of its backbone's features.
 
-        Raises:
-            UserError: the network cannot be copied.
+        >>> from wsl.models import Localizer
+        >>> CamLocalizer.of(Localizer("tinynet", 2, weights="none"), method="gradcam").layers
+        ('backbone',)
         """
-        try:
-            with torch.inference_mode(False):
-                return copy.deepcopy(self.net).eval().requires_grad_(False).float()
-        except (RuntimeError, TypeError) as error:
-            raise UserError(
-                f"{type(self.net).__name__} cannot be copied ({str(error).splitlines()[0]}): expected a module that "
-                "copy.deepcopy takes"
-            ) from error
-
-    def scorer(self, net: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The scores (N, K) of images by a copy of the network."""
-        forward, output = self._forward, self._output
-        return lambda images: find_scores(net(images) if forward is None else forward(net, images), output)
+        return cls(
+            localizer,
+            method="layercam" if method == AUTO else method,
+            layers=layers or ["backbone"],
+            classes=localizer.classes,
+            preprocessing=localizer.preprocessing,
+            forward=_scores_of,
+            multi_label=localizer.recipe.multi_label,
+            name=localizer.recipe.backbone,
+        )
 
     def forward(self, images: torch.Tensor) -> HeadOutput:
         """Scores and the maps of all classes, without gradients; `for_inference` gives those of a few classes."""
@@ -117,14 +129,74 @@ class CamLocalizer(nn.Module):
         return to_probabilities(scores, multi_label=self.multi_label)
 
     def _make_ready(self, device: torch.device, dtype: torch.dtype) -> InferenceCam:
-        net = self.copy_net()
+        localizer = self.net if self._by_head else None
+        net: Any = own_copy(self.net).eval().float() if localizer is None else fuse_batch_norm(localizer)
+        net.requires_grad_(False)
+        if dtype != torch.float32:
+            cast_weights(net, dtype)
+        net.to(device=device, memory_format=torch.channels_last)
+        if localizer is not None and device.type == "cpu":
+            fuse_activations(net)
         return InferenceCam(
-            net, self.scorer(net), self._method, self.inside, device, dtype, multi_label=self.multi_label
+            net,
+            scorer(net, self._forward, self._output),
+            self._method,
+            self.inside,
+            self._features(net) if self.levels else None,
+            device,
+            dtype,
+            multi_label=self.multi_label,
         )
 
+    @property
+    def _by_head(self) -> bool:
+        """Whether only the head of a localizer is differentiated, so that its backbone may be fused."""
+        return self._forward is _scores_of and self.layers == ("backbone",) and self._method.reads != "network"
 
-def _noise(side: int) -> torch.Tensor:
+    def _features(self, net: Any) -> Backbone | None:
+        """The network as a backbone that shows intermediate features; None where it has none."""
+        if self._forward is _scores_of:
+            backbone: Backbone = net.backbone
+            return backbone
+        output = LayerOutput(net, self.layers[-1], self._forward, side=self.preprocessing.image_size)
+        try:
+            return Backbone(output, self.name)
+        except UserError:  # several maps, or none
+            return None
+
+
+def own_copy(net: Net) -> Net:
+    """A copy of somebody's network.
+
+    Raises:
+        UserError: the network cannot be copied.
+    """
+    try:
+        with torch.inference_mode(False):
+            return copy.deepcopy(net)
+    except (RuntimeError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{type(net).__name__} cannot be copied ({reason}): expected a module that copy.deepcopy takes"
+        ) from error
+
+
+def scorer(net: nn.Module, forward: Forward | None, output: str | int | None) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What gives the scores (N, K) of images by a network."""
+    return lambda images: find_scores(net(images) if forward is None else forward(net, images), output)
+
+
+def noise(side: int) -> torch.Tensor:
+    """Two images to try a network on, always the same."""
     return torch.randn((2, 3, side, side), generator=torch.Generator().manual_seed(0))
+
+
+def _scores_of(localizer: Localizer, images: torch.Tensor) -> torch.Tensor:
+    """The scores alone: the maps of some heads cost more than the network."""
+    features = localizer.backbone(images)
+    head = localizer.head
+    scores: torch.Tensor = head.classifier(features) if isinstance(head, GradientHead) else head(features).scores
+    return scores
 
 
 def _look(net: nn.Module, score: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> tuple[Survey, int]:
@@ -139,12 +211,12 @@ def _look(net: nn.Module, score: Callable[[torch.Tensor], torch.Tensor], images:
         side, reason = images.shape[-1], (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{type(net).__name__} does not take images (N, 3, {side}, {side}) ({type(error).__name__}: {reason}): "
-            "give the size and normalisation that it was trained with as preprocessing=, or a function that calls it as "
-            "forward="
+            "give the size and normalisation that it was trained with as preprocessing=, or as forward= a function "
+            "that calls it"
         ) from error
 
 
-def _chosen(method: str, found: Survey) -> tuple[str, str]:
+def _chosen(method: str, found: Survey, reason: str) -> tuple[str, str]:
     """The method, and why."""
     if method == IN_GRAPH:
         raise UserError("method is 'cam', but this classifier has no class maps of its own: expected another, or auto")
@@ -152,7 +224,7 @@ def _chosen(method: str, found: Survey) -> tuple[str, str]:
         return method, "asked for"
     if found.by_class_token and found.blocks:
         return "legrad", "the scores are those of a class token"
-    return "layercam", f"what follows {found.last.name} is more than pooling and a linear layer"
+    return "layercam", reason or f"what follows {found.last.name} is more than pooling and a linear layer"
 
 
 def _layers(layers: Sequence[str], method: Method, found: Survey) -> tuple[str, ...]:

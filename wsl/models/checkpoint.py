@@ -15,6 +15,7 @@ from torch import nn
 
 from heads import MapClassifier
 from wsl import config
+from wsl.cam.methods import AUTO, IN_GRAPH
 from wsl.checkpoints import (
     METADATA_KEY,
     ONNX,
@@ -28,6 +29,7 @@ from wsl.config import ModelConfig, Preprocessing
 from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.models.backbone import list_backbones
+from wsl.models.cam_localizer import CamLocalizer
 from wsl.models.classifiers import TINY
 from wsl.models.localizer import Localizer
 from wsl.models.onnx import OnnxLocalizer
@@ -167,14 +169,26 @@ def _run_file(weights: str) -> Path | None:
     return file if file.is_file() and file.suffix == ".safetensors" and read_description(file) is not None else None
 
 
-def open_model(weights: str, local_weights: Path | None = None) -> Localizer | OnnxLocalizer:
+def open_model(
+    weights: str, local_weights: Path | None = None, *, method: str = AUTO, layers: Sequence[str] = ()
+) -> Localizer | OnnxLocalizer | CamLocalizer:
     """What ``--weights`` names: a run folder, a checkpoint, an ONNX model, or a classifier's name, with no training.
 
+    `method` is a CAM method in the place of the model's own class maps, and `layers` those that it reads.
+
     Raises:
-        UserError: it is none of them.
+        UserError: it is none of them, or the model has not what the method reads.
     """
     if Path(weights).exists() and not (weights in list_backbones() and local_weights is not None):
-        return OnnxLocalizer(Path(weights)) if weights.endswith(ONNX) else load(weights)
+        if weights.endswith(ONNX):
+            if method not in (AUTO, IN_GRAPH) or layers:
+                raise UserError(f"{weights} has its class maps alone, and CAM methods read layers: take the run itself")
+            return OnnxLocalizer(Path(weights))
+        run = load(weights)
+        return run if method in (AUTO, IN_GRAPH) and not layers else CamLocalizer.of(run, method=method, layers=layers)
     if weights == TINY or not (weights in list_backbones() or weights.startswith(TIMM)):
         raise no_model(weights, list_backbones())
-    return Localizer.from_classifier(weights, str(local_weights) if local_weights else "DEFAULT").eval()
+    opened = Localizer.from_classifier(
+        weights, str(local_weights) if local_weights else "DEFAULT", method=method, layers=layers
+    )
+    return opened.eval()

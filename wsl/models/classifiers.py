@@ -32,16 +32,16 @@ class Classifier:
     classes: tuple[str, ...] = ()
 
 
-def create_classifier(name: str, weights: str = "DEFAULT") -> Classifier:
+def create_classifier(name: str, weights: str = "DEFAULT", *, num_classes: int | None = None) -> Classifier:
     """A classifier of torchvision (or ``timm/NAME``) by name, with pretrained, local or no weights.
 
-    A local file decides the number of classes itself.
+    A local file decides the number of classes itself; `num_classes` is that of a network without weights.
 
     Raises:
         UserError: unknown name or weights; a download that failed; a file that does not fit.
     """
     if name.startswith(TIMM):
-        return _timm_classifier(name, weights)
+        return _timm_classifier(name, weights, num_classes)
     known = torchvision_models.list_models(module=torchvision_models)
     if name not in known:
         near = difflib.get_close_matches(name, [TINY, *known], 1)
@@ -57,7 +57,8 @@ def create_classifier(name: str, weights: str = "DEFAULT") -> Classifier:
     if named is not None:
         return Classifier(_pretrained(builder, entry, name), name, preprocessing, categories)
     if weights == "none":
-        return Classifier(_untrained(builder), name, preprocessing)
+        options = {} if num_classes is None else {"num_classes": num_classes}
+        return Classifier(_untrained(builder, **options), name, preprocessing)
     path = weights_path(weights, name, ["DEFAULT", *kinds.__members__])
     state = read_state_dict(path)
     count = _count_classes(state, builder, path, name)
@@ -109,8 +110,9 @@ def _without_auxiliary(state: StateDict, net: nn.Module) -> StateDict:
     return {**own, **{k: v for k, v in state.items() if not (_is_auxiliary(k) and k not in own)}} if own else state
 
 
-def _timm_classifier(name: str, weights: str) -> Classifier:
-    net = create_timm(name.removeprefix(TIMM), weights)
+def _timm_classifier(name: str, weights: str, num_classes: int | None) -> Classifier:
+    options = {} if num_classes is None else {"num_classes": num_classes}
+    net = create_timm(name.removeprefix(TIMM), weights, **options)
     data = importlib.import_module("timm.data").resolve_model_data_config(net)
     preprocessing = Preprocessing(image_size=data["input_size"][-1], mean=tuple(data["mean"]), std=tuple(data["std"]))
     categories: tuple[str, ...] = ()

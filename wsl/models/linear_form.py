@@ -99,20 +99,21 @@ def _affine(
         found = function(torch.cat([vectors, vectors.new_zeros(1, channels), one, other, one + other]))
         if found.shape != (len(vectors) + 13, count):
             return None
-        own, bias, first, second, both = found.split([len(vectors), 1, 4, 4, 4])
+        own, bias, first, second, both = torch.split(found, [len(vectors), 1, 4, 4, 4])
         if not (_near(own, scores) and _near(first + second - bias, both)):
             return None
-        units = torch.eye(channels).split(_AT_ONCE)
+        units = torch.split(torch.eye(channels), _AT_ONCE)
         weight = torch.cat([function(some) - bias for some in units]).T.contiguous()
     except (RuntimeError, ValueError, AssertionError):  # the end of somebody's network, on a batch it did not expect
         return None
-    return (weight, bias[0]) if _near(F.linear(vectors, weight, bias[0]), scores) else None
+    # Weights that are still zero say nothing of what they will be multiplied with.
+    known = bool(weight.any()) and _near(F.linear(vectors, weight, bias[0]), scores)
+    return (weight, bias[0]) if known else None
 
 
 def _near(found: torch.Tensor, expected: torch.Tensor) -> bool:
     """Whether each row is as expected, up to rounding of its largest value."""
-    tolerance = _TOLERANCE * expected.abs().amax(1, keepdim=True).clamp(min=1)
-    return bool(((found - expected).abs() <= tolerance).all())
+    return bool(((found - expected).abs() <= _TOLERANCE * expected.abs().amax(1, keepdim=True)).all())
 
 
 class _Behind(NamedTuple):

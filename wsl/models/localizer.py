@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -13,25 +14,19 @@ from heads import HeadOutput, MapClassifier, VectorClassifier, names_encoder, re
 from wsl.checkpoints import Recipe
 from wsl.config import Preprocessing
 from wsl.errors import UserError
-from wsl.models.backbone import Backbone, create_backbone, cut_backbone
+from wsl.models.backbone import Backbone, create_backbone
+from wsl.models.classifier_heads import NormedMapClassifier, RectifiedMapClassifier
 from wsl.models.classifiers import create_classifier
 from wsl.models.gradient_head import GradientHead
-from wsl.models.graph import Chain, ConvClassifier, conv_classifier, find_chain
 from wsl.models.grid import Grid
 from wsl.models.inference import InferenceLocalizer
+from wsl.models.layer_output import LayerOutput
 from wsl.models.protocol import to_probabilities
 from wsl.models.ready import ReadyCopies
 from wsl.models.timm_models import refuse_place
 
-
-class RectifiedMapClassifier(MapClassifier):
-    """A head whose maps pass a ReLU before they are pooled, as SqueezeNet's classifier does."""
-
-    rectified = True
-
-    def class_maps(self, features: torch.Tensor) -> torch.Tensor:
-        """Rectified maps."""
-        return torch.relu(super().class_maps(features))
+if TYPE_CHECKING:
+    from wsl.models.cam_localizer import CamLocalizer
 
 
 class Localizer(nn.Module):
@@ -105,8 +100,13 @@ class Localizer(nn.Module):
             UserError: a recipe of unknown names, or one whose backbone is a place to download from.
         """
         refuse_place(recipe.backbone)
+        backbone: str | Backbone = recipe.backbone
+        if recipe.layer:
+            net = create_classifier(recipe.backbone, "none", num_classes=len(recipe.classes)).net
+            side = recipe.preprocessing.image_size
+            backbone = Backbone(LayerOutput(net, recipe.layer, side=side), recipe.backbone)
         model = cls(
-            recipe.backbone,
+            backbone,
             pooling=recipe.pooling,
             neck=recipe.neck,
             maps_per_class=recipe.maps_per_class,
@@ -118,7 +118,9 @@ class Localizer(nn.Module):
             multi_label=recipe.multi_label,
         )
         if recipe.rectified:
-            model._rectify()
+            model.rectify()
+        if recipe.layer:
+            model.read_layer(recipe.layer, recipe.norm_eps)
         return model
 
     @classmethod
@@ -127,58 +129,51 @@ class Localizer(nn.Module):
         classifier: str | nn.Module,
         weights: str | None = "DEFAULT",
         *,
+        method: str = "auto",
+        layers: Sequence[str] = (),
         output_stride: int | None = None,
         classes: Sequence[str] = (),
         preprocessing: Preprocessing | None = None,
-    ) -> Localizer:
-        """Any trained classifier of the form global average pooling + linear, with no training.
+        output: str | int | None = None,
+        forward: Callable[[Any, torch.Tensor], Any] | None = None,
+    ) -> Localizer | CamLocalizer:
+        """Any trained classifier, with no training: its scores are its own, and class maps say where they come from.
 
-        The linear layer becomes a 1x1 convolution before the pooling (CAM, Zhou et al. 2016): the scores are the
-        classifier's own logits, and the maps say where they came from.
+        `classifier` is a torchvision name, ``timm/NAME``, ``hf/NAME`` or any module that gives scores of images; a
+        module is copied. Where the scores are the mean of class maps (global average pooling and what adds up to one
+        linear layer, with a layer norm between them if there is one) the result is a `Localizer` with these maps (CAM,
+        Zhou et al. 2016). Otherwise it is a `CamLocalizer`, which makes maps by a CAM method, of gradients or of
+        attention.
+
+        `method` "auto" chooses so, "cam" asks for class maps of the classifier's own, and any other name of
+        `wsl.cam.list_methods` for that method. `layers` are those that it reads. `weights` of a classifier named are
+        ``DEFAULT``, a local file, or ``none``. `output_stride` dilates the last stages for finer maps. `output` and
+        `forward` say how scores are got of a module, see `CamLocalizer`.
 
         Raises:
-            UserError: the classifier has another form; the message names what was found.
+            UserError: an unknown name, method or layer, a network without a spatial layer, or, with "cam", one whose
+                scores are not the mean of class maps; the message names what was found.
 
-        >>> from torchvision.models import resnet18
+        >>> from torchvision.models import resnet18, vgg11
         >>> Localizer.from_classifier(resnet18()).head.pooling
         gap
+        >>> Localizer.from_classifier(vgg11()).method
+        'layercam'
         """
-        if isinstance(classifier, str):
-            built = create_classifier(classifier, weights or "none")
-            net, name = built.net, built.name
-            preprocessing = preprocessing or built.preprocessing
-            classes = classes or built.classes
-        else:
-            # The caller's module stays as it is, whatever is dilated or trained here.
-            net, name = copy.deepcopy(classifier), ""
-        shown = name or type(net).__name__
-        chain = find_chain(net, shown)
-        last = _classifying_layer(chain, shown)
-        features = last.features if isinstance(last, ConvClassifier) else chain.features
-        layer = last.conv if isinstance(last, ConvClassifier) else last
-        body = cut_backbone(net, features, name, output_stride)
-        if body.out_channels != layer.weight.shape[1]:
-            raise UserError(
-                f"{shown}'s last layer takes {layer.weight.shape[1]} features of a map with {body.out_channels} "
-                "channels: expected global average pooling and a linear layer on the channels"
-            )
-        count = layer.weight.shape[0]
-        model = cls(
-            body,
-            count,
+        # That module builds localizers, so it cannot be loaded before this one.
+        from wsl.models.from_classifier import from_classifier
+
+        return from_classifier(
+            classifier,
+            weights,
+            method=method,
+            layers=layers,
+            output_stride=output_stride,
             classes=classes,
             preprocessing=preprocessing,
-            output_stride=output_stride,
-            multi_label=False,
+            output=output,
+            forward=forward,
         )
-        if isinstance(last, ConvClassifier) and last.rectified:
-            model._rectify()
-        assert isinstance(model.head, MapClassifier)
-        with torch.no_grad():
-            model.head.conv.weight.copy_(layer.weight.reshape(count, -1, 1, 1))
-            if model.head.conv.bias is not None:
-                model.head.conv.bias.zero_() if layer.bias is None else model.head.conv.bias.copy_(layer.bias)
-        return model.train(net.training)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -221,11 +216,21 @@ class Localizer(nn.Module):
         """Scores as probabilities in double precision, (…, K) to (…, K)."""
         return to_probabilities(scores, multi_label=self.recipe.multi_label)
 
-    def _rectify(self) -> None:
-        plain = self.head
-        self.head = RectifiedMapClassifier(self.backbone.out_channels, len(self.classes), self.recipe.pooling)
-        self.head.load_state_dict(plain.state_dict())
+    def rectify(self) -> None:
+        """Let the maps pass a ReLU before they are pooled."""
+        self._replace_head(RectifiedMapClassifier(self.backbone.out_channels, len(self.classes), self.recipe.pooling))
         self.recipe = dataclasses.replace(self.recipe, rectified=True)
+
+    def read_layer(self, layer: str, norm_eps: float | None) -> None:
+        """Note that the backbone is a layer of a whole classifier, with a layer norm behind the pooling or without."""
+        if norm_eps is not None:
+            head = NormedMapClassifier(self.backbone.out_channels, len(self.classes), self.recipe.pooling, norm_eps)
+            self._replace_head(head)
+        self.recipe = dataclasses.replace(self.recipe, layer=layer, norm_eps=norm_eps)
+
+    def _replace_head(self, head: MapClassifier) -> None:
+        head.load_state_dict(self.head.state_dict(), strict=False)
+        self.head = head
 
 
 def _head(
@@ -272,19 +277,3 @@ def _class_names(classes: Sequence[str], num_classes: int | None) -> tuple[str, 
     if num_classes is not None and len(classes) != num_classes:
         raise UserError(f"{len(classes)} class names for {num_classes} classes: expected as many")
     return tuple(classes)
-
-
-def _classifying_layer(chain: Chain, name: str) -> nn.Linear | ConvClassifier:
-    after = chain.significant()
-    if chain.pools_globally:
-        if len(after) == 1:
-            layer = chain.module(after[0])
-            if isinstance(layer, nn.Linear):
-                return layer
-        by_convolution = None if after else conv_classifier(chain)
-        if by_convolution is not None:
-            return by_convolution
-    raise UserError(
-        f"{name} has not the form global average pooling -> linear; found {chain.describe()}. "
-        "Train a head on it with wsl-train, or take a classifier of that form (resnet50, densenet121, swin_t, …)"
-    )

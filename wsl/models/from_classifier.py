@@ -1,0 +1,201 @@
+"""Any trained classifier as a model: its own class maps where it has some, else those of a CAM method."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from heads import MapClassifier
+from wsl.cam.methods import AUTO, IN_GRAPH, parse_method
+from wsl.cam.survey import survey
+from wsl.config import Preprocessing
+from wsl.errors import UserError
+from wsl.models.backbone import Backbone, cut_backbone
+from wsl.models.cam_localizer import CamLocalizer, Forward, noise, own_copy, scorer
+from wsl.models.classifier_heads import NormedMapClassifier
+from wsl.models.classifiers import create_classifier
+from wsl.models.graph import Chain, ConvClassifier, conv_classifier, find_chain
+from wsl.models.layer_output import LayerOutput
+from wsl.models.linear_form import LinearForm, find_linear_form
+from wsl.models.localizer import Localizer
+from wsl.models.outputs import unwrapped
+from wsl.models.timm_models import TIMM
+
+
+def from_classifier(
+    classifier: str | nn.Module,
+    weights: str | None = "DEFAULT",
+    *,
+    method: str = AUTO,
+    layers: Sequence[str] = (),
+    output_stride: int | None = None,
+    classes: Sequence[str] = (),
+    preprocessing: Preprocessing | None = None,
+    output: str | int | None = None,
+    forward: Forward | None = None,
+) -> Localizer | CamLocalizer:
+    """See `Localizer.from_classifier`."""
+    if method not in (AUTO, IN_GRAPH):
+        parse_method(method)  # a misspelt name is told before anything is built
+    given = _given(classifier, weights, classes, preprocessing, output, forward)
+    reason = f"layers are named ({', '.join(layers)})" if layers else ""
+    exact: Localizer | None = None
+    if not layers:
+        try:
+            exact = _exact(given, output_stride)
+        except UserError as error:
+            if method == IN_GRAPH or output_stride is not None:
+                raise
+            reason = str(error)
+    if method == IN_GRAPH and exact is None:
+        raise UserError(f"{given.shown} has no class maps of its own to name layers of: leave layers or method out")
+    if exact is not None and method in (AUTO, IN_GRAPH):
+        return exact
+    if exact is not None:
+        return CamLocalizer.of(exact, method=method)
+    return CamLocalizer(
+        given.net,
+        method=method,
+        layers=layers,
+        classes=given.classes,
+        preprocessing=given.preprocessing,
+        output=output,
+        forward=forward,
+        name=given.name,
+        reason=reason,
+    )
+
+
+class _Given(NamedTuple):
+    """A classifier that is ours, and what is known of it."""
+
+    net: nn.Module
+    name: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    output: str | int | None
+    forward: Forward | None
+
+    @property
+    def shown(self) -> str:
+        return self.name or type(self.net).__name__
+
+
+def _given(
+    classifier: str | nn.Module,
+    weights: str | None,
+    classes: Sequence[str],
+    preprocessing: Preprocessing | None,
+    output: str | int | None,
+    forward: Forward | None,
+) -> _Given:
+    if isinstance(classifier, str):
+        built = create_classifier(classifier, weights or "none")
+        known = tuple(classes) or built.classes
+        return _Given(built.net, built.name, known, preprocessing or built.preprocessing, output, forward)
+    # The caller's module stays as it is, whatever is dilated or trained here.
+    net = own_copy(unwrapped(classifier))
+    return _Given(net, "", tuple(classes), preprocessing or Preprocessing(), output, forward)
+
+
+def _exact(given: _Given, output_stride: int | None) -> Localizer:
+    """The classifier as a localizer with class maps of its own.
+
+    Raises:
+        UserError: its scores are not the mean of class maps; the message says what was found.
+    """
+    plain = given.output is None and given.forward is None
+    cut = plain and (output_stride is not None or not given.name.startswith(TIMM))
+    reason = ""
+    if cut:
+        try:
+            return _by_cutting(given, output_stride)
+        except UserError as error:
+            if output_stride is not None:
+                raise
+            reason = str(error)
+    form = _find_form(given)
+    if form is None:
+        raise UserError(reason or f"what follows the last map of {given.shown} is more than pooling and a linear layer")
+    return _by_form(given, form)
+
+
+def _by_cutting(given: _Given, output_stride: int | None) -> Localizer:
+    """A network that torch.fx can trace, cut where it pools."""
+    net, shown = given.net, given.shown
+    chain = find_chain(net, shown)
+    last = _classifying_layer(chain, shown)
+    features = last.features if isinstance(last, ConvClassifier) else chain.features
+    layer = last.conv if isinstance(last, ConvClassifier) else last
+    # timm's networks are not cut when they are loaded again: such a one has no name to save it by.
+    body = cut_backbone(net, features, "" if given.name.startswith(TIMM) else given.name, output_stride)
+    if body.out_channels != layer.weight.shape[1]:
+        raise UserError(
+            f"{shown}'s last layer takes {layer.weight.shape[1]} features of a map with {body.out_channels} "
+            "channels: expected global average pooling and a linear layer on the channels"
+        )
+    bias = torch.zeros(len(layer.weight)) if layer.bias is None else layer.bias
+    model = Localizer(
+        body,
+        len(layer.weight),
+        classes=given.classes,
+        preprocessing=given.preprocessing,
+        output_stride=output_stride,
+        multi_label=False,
+    )
+    if isinstance(last, ConvClassifier) and last.rectified:
+        model.rectify()
+    _fill(model, layer.weight, bias)
+    return model.train(net.training)
+
+
+def _find_form(given: _Given) -> LinearForm | None:
+    net = copy.deepcopy(given.net).eval().requires_grad_(False).float()
+    score, images = scorer(net, given.forward, given.output), noise(given.preprocessing.image_size)
+    return find_linear_form(net, score, survey(net, score, images), images)
+
+
+def _by_form(given: _Given, form: LinearForm) -> Localizer:
+    """A network that runs as a whole, of which one layer is read."""
+    side = given.preprocessing.image_size
+    body = Backbone(LayerOutput(given.net, form.layer, given.forward, side=side), given.name)
+    model = Localizer(
+        body,
+        len(form.weight),
+        classes=given.classes,
+        preprocessing=given.preprocessing,
+        multi_label=False,
+    )
+    model.read_layer(form.layer, None if form.norm is None else form.norm.eps)
+    _fill(model, form.weight, form.bias)
+    if form.norm is not None and isinstance(model.head, NormedMapClassifier):
+        with torch.no_grad():
+            model.head.norm.weight.copy_(form.norm.weight)
+            model.head.norm.bias.copy_(form.norm.bias)
+    return model.train(given.net.training)
+
+
+def _fill(model: Localizer, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    """The classifier's linear layer as the head's 1x1 convolution."""
+    assert isinstance(model.head, MapClassifier)
+    assert model.head.conv.bias is not None
+    with torch.no_grad():
+        model.head.conv.weight.copy_(weight.reshape(len(weight), -1, 1, 1))
+        model.head.conv.bias.copy_(bias)
+
+
+def _classifying_layer(chain: Chain, name: str) -> nn.Linear | ConvClassifier:
+    after = chain.significant()
+    if chain.pools_globally:
+        if len(after) == 1:
+            layer = chain.module(after[0])
+            if isinstance(layer, nn.Linear):
+                return layer
+        by_convolution = None if after else conv_classifier(chain)
+        if by_convolution is not None:
+            return by_convolution
+    raise UserError(f"{name} has not the form global average pooling -> linear; found {chain.describe()}")
