@@ -107,8 +107,9 @@ def _full_gradients(net: Network, images: torch.Tensor, classes: torch.Tensor) -
         leaf = images.detach().clone().requires_grad_()
         with BiasCalls() as recorded:
             scores = net(leaf)
+        wanted = classes.clone().unbind(1)  # a tensor made in inference mode cannot choose what is differentiated
     edges = [call.edge for call in recorded.calls]
-    for chosen in classes.clone().unbind(1):
+    for chosen in wanted:
         with torch.inference_mode(False), torch.enable_grad():
             values = scores.gather(1, chosen.unsqueeze(1)).squeeze(1)
             gradients = torch.autograd.grad(values.sum(), [leaf, *edges], retain_graph=True, allow_unused=True)
