@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from wsl.cam.biases import BiasCalls
+from wsl.cam.biases import BiasCall, BiasCalls
+from wsl.cam.differentiable import differentiable
 from wsl.cam.weighting import exact
 from wsl.errors import UserError
 
@@ -96,31 +97,34 @@ class _FullGradients(NamedTuple):
 
     scores: torch.Tensor
     image: torch.Tensor
-    biases: list[tuple[torch.Tensor, int]]
+    biases: Iterator[tuple[torch.Tensor, int]]
 
 
 def _full_gradients(net: Network, images: torch.Tensor, classes: torch.Tensor) -> Iterator[_FullGradients]:
     if images.ndim != 4 or classes.ndim != 2 or len(images) != len(classes):
         shapes = f"{tuple(images.shape)} and {tuple(classes.shape)}"
         raise UserError(f"images and classes have shapes {shapes}, expected (N, 3, H, W) and (N, J)")
-    with torch.inference_mode(False), torch.enable_grad():
+    with differentiable(images.device):
         leaf = images.detach().clone().requires_grad_()
         with BiasCalls() as recorded:
             scores = net(leaf)
-        wanted = classes.clone().unbind(1)  # a tensor made in inference mode cannot choose what is differentiated
-    edges = [call.edge for call in recorded.calls]
-    for chosen in wanted:
-        with torch.inference_mode(False), torch.enable_grad():
-            values = scores.gather(1, chosen.unsqueeze(1)).squeeze(1)
-            gradients = torch.autograd.grad(values.sum(), [leaf, *edges], retain_graph=True, allow_unused=True)
-        with torch.no_grad():
-            image = exact(leaf) * (0 if gradients[0] is None else exact(gradients[0]))
-            biases = [
-                (exact(call.bias) * exact(gradient), call.axis)
-                for call, gradient in zip(recorded.calls, gradients[1:], strict=True)
-                if gradient is not None
-            ]
-        yield _FullGradients(exact(values.detach()), image.detach(), biases)
+        # A tensor made in inference mode could not choose what is differentiated; its clone can.
+        chosen = [scores.gather(1, index.unsqueeze(1)).squeeze(1) for index in classes.clone().unbind(1)]
+    inputs = [leaf, *(call.edge for call in recorded.calls)]
+    for values in chosen:
+        with differentiable(images.device):
+            first, *rest = torch.autograd.grad(values.sum(), inputs, retain_graph=True, allow_unused=True)
+        image = exact(leaf.detach()) * (0 if first is None else exact(first))
+        yield _FullGradients(exact(values.detach()), image, _bias_terms(recorded.calls, rest))
+
+
+def _bias_terms(
+    calls: Sequence[BiasCall], gradients: Sequence[torch.Tensor | None]
+) -> Iterator[tuple[torch.Tensor, int]]:
+    """One layer's terms after the other, so that they do not double the memory of the gradients."""
+    for call, gradient in zip(calls, gradients, strict=True):
+        if gradient is not None:
+            yield exact(call.bias) * exact(gradient), call.axis
 
 
 def _grid(term: torch.Tensor, axis: int, images: torch.Tensor, to_map: ToMap | None) -> torch.Tensor | None:
