@@ -128,6 +128,19 @@ def test_the_network_is_left_as_it_was(mode, frozen):
     assert not images.requires_grad
 
 
+def test_it_works_under_autocast_in_inference_mode():
+    """A rounding may switch a ReLU, and with it the gradient; the parts still make up the score of what was run."""
+    network, images = with_statistics(Small()).float(), drawn(2, 3, 9, 11).float()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        network(images)  # leaves its rounded weights to those who come later
+        maps = fullgrad(network, images, CLASSES)
+        scores, inputs, biases = completeness(network, images, CLASSES)
+    assert {each.dtype for each in (maps, scores, inputs, biases)} == {torch.float32}
+    torch.testing.assert_close(inputs + biases, scores, rtol=0, atol=0.02 * float(scores.abs().max()))
+    expected = fullgrad(network, images, CLASSES)
+    assert (maps - expected).abs().mean() < 0.05 * expected.mean()
+
+
 def test_an_exception_passes_and_nothing_stays_behind():
     network = with_statistics(Small())
 

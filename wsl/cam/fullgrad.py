@@ -46,7 +46,7 @@ def fullgrad(net: Network, images: torch.Tensor, classes: torch.Tensor, *, to_ma
         UserError: shapes other than these, or batch normalisation that is in training mode.
 
     Source: Srinivas and Fleuret, Full-gradient representation for neural network visualization, NeurIPS 2019,
-    equation 5, with the normalisation of the authors' code.
+    with the normalisation of the authors' code.
 
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(36, 2))
     >>> fullgrad(net, torch.rand(1, 3, 5, 5), torch.tensor([[0, 1]])).shape
@@ -77,7 +77,7 @@ def completeness(net: Network, images: torch.Tensor, classes: torch.Tensor) -> C
     Raises:
         UserError: as for `fullgrad`.
 
-    Source: Srinivas and Fleuret, NeurIPS 2019, proposition 1.
+    Source: Srinivas and Fleuret, NeurIPS 2019, on ReLU networks with biases.
 
     >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2))
     >>> scores, inputs, biases = completeness(net, torch.rand(1, 3, 2, 2), torch.tensor([[0, 1]]))
