@@ -25,6 +25,7 @@ def with_statistics(network):
             nn.init.normal_(module.running_mean, 0, 0.3)
             nn.init.uniform_(module.running_var, 0.5, 2)
             nn.init.normal_(module.bias, 0, 0.3)
+            nn.init.uniform_(module.weight, 0.5, 1)  # low enough for no ReLU6 to saturate
     return network.double().eval()
 
 
@@ -60,6 +61,15 @@ def test_a_layer_that_runs_twice_counts_twice_and_one_that_never_runs_not():
     scores, inputs, biases = completeness(network, drawn(2, 3, 9, 11), CLASSES)
     torch.testing.assert_close(inputs + biases, scores)
     torch.testing.assert_close(scores, network(drawn(2, 3, 9, 11)).gather(1, CLASSES))
+
+
+def test_an_activation_with_an_offset_leaves_a_remainder():
+    """A ReLU6 that saturates is 6 whatever is below it: no gradient, and no bias to attribute it to."""
+    weight = torch.ones(4, 3, 3, 3, dtype=torch.float64)
+    images = torch.ones(2, 3, 9, 11, dtype=torch.float64)
+    parts = completeness(lambda x: F.relu6(F.conv2d(x, weight)).mean((2, 3)), images, CLASSES)
+    assert (parts.scores == 6).all()
+    assert not (parts.inputs + parts.biases).any()
 
 
 def test_functions_without_modules_count_too():
@@ -162,6 +172,26 @@ def test_linear_layers_over_channels_last_count():
     expected = fullgrad(lambda x: F.conv2d(x, convolution, linear.bias).relu().mean((2, 3)), images, CLASSES)
     maps = fullgrad(lambda x: linear(x.movedim(1, -1)).relu().mean((1, 2)), images, CLASSES)
     torch.testing.assert_close(maps, expected)
+
+
+def test_layers_without_extent_are_left_out():
+    """They would add a constant."""
+    images, weight, bias = drawn(2, 3, 8, 12), drawn(5, 3, 1, 1), drawn(5, seed=1)
+
+    def network(x, bias):
+        return F.conv2d(x.mean((2, 3), keepdim=True), weight, bias).flatten(1)
+
+    expected = fullgrad(lambda x: network(x, None), images, CLASSES)
+    torch.testing.assert_close(fullgrad(lambda x: network(x, bias), images, CLASSES), expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_a_scripted_network_is_refused():
+    """Its layers are not called from Python, so their biases would be left out silently."""
+    images = drawn(2, 3, 9, 11)
+    scripted = torch.jit.trace(with_statistics(Small()), images)
+    with pytest.raises(UserError, match=r"TorchScript, .* pass the network that it was made from"):
+        fullgrad(scripted, images, CLASSES)
 
 
 def test_queries_and_keys_are_no_map():

@@ -68,13 +68,21 @@ def test_scorecam_of_some_channels_takes_those_of_the_largest_variance(network):
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_ablationcam_follows_its_loop_over_channels(head, batch_size, reference):
-    activations = drawn(3, 5, 3, 4)
+    activations = drawn(3, 5, 3, 4).relu()
     activations[0, 2] = 0
     maps = ablationcam(lambda changed, _: head(changed), activations, CLASSES, head(activations), batch_size=batch_size)
     for image in range(3):
         for j in range(2):
             expected = reference.cams.ablationcam(head, activations[image].tolist(), int(CLASSES[image, j]))
             torch.testing.assert_close(maps[image, j], torch.tensor(expected).double())
+
+
+def test_scorecam_never_takes_flat_channels(network):
+    score, images, activations = score_of(network), drawn(3, 3, 9, 11), drawn(3, 5, 3, 4, seed=1)
+    activations[:, 1:4] = 2.0
+    expected = scorecam(score, images, activations, CLASSES)
+    torch.testing.assert_close(scorecam(score, images, activations, CLASSES, channels=4), expected)
+    assert not scorecam(score, images, activations[..., :1, :1], CLASSES, channels=4).any()
 
 
 def test_ablationcam_of_a_linear_head_is_the_class_activation_map():

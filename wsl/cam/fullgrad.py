@@ -43,7 +43,7 @@ def fullgrad(net: Network, images: torch.Tensor, classes: torch.Tensor, *, to_ma
         as (N, C, h, w), or returns None to leave them out; without it tokens are left out.
 
     Raises:
-        UserError: shapes other than these, or batch normalisation that is in training mode.
+        UserError: shapes other than these, a network in TorchScript, or batch normalisation in training mode.
 
     Source: Srinivas and Fleuret, Full-gradient representation for neural network visualization, NeurIPS 2019,
     with the normalisation of the authors' code.
@@ -67,9 +67,9 @@ def fullgrad(net: Network, images: torch.Tensor, classes: torch.Tensor, *, to_ma
 def completeness(net: Network, images: torch.Tensor, classes: torch.Tensor) -> Completeness:
     """The parts of the scores that FullGrad attributes to the input and to the biases of all layers.
 
-    For networks of linear layers, batch normalisation in evaluation, and piecewise linear functions (ReLU, maxima,
-    means) the two parts add up to the score: nothing is left out of the explanation. Other activations and layer
-    normalisation leave a remainder.
+    The two parts add up to the score, so that nothing is left out of the explanation, in networks of linear layers,
+    batch normalisation in evaluation, ReLU, maxima and means. Functions with an offset of their own leave a remainder:
+    a ReLU6 where it saturates, other activations, layer normalisation.
 
     Shape:
         As for `fullgrad`, to scores and parts (N, J).
@@ -104,6 +104,8 @@ def _full_gradients(net: Network, images: torch.Tensor, classes: torch.Tensor) -
     if images.ndim != 4 or classes.ndim != 2 or len(images) != len(classes):
         shapes = f"{tuple(images.shape)} and {tuple(classes.shape)}"
         raise UserError(f"images and classes have shapes {shapes}, expected (N, 3, H, W) and (N, J)")
+    if isinstance(net, torch.jit.ScriptModule):
+        raise UserError("net is TorchScript, whose layers cannot be seen: pass the network that it was made from")
     with differentiable(images.device):
         leaf = images.detach().clone().requires_grad_()
         with BiasCalls() as recorded:
