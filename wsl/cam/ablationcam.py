@@ -36,7 +36,7 @@ def ablationcam(
     Raises:
         UserError: shapes other than these, or `batch_size` below 1.
 
-    Source: Desai and Ramaswamy, Ablation-CAM, WACV 2020, equations 3 and 4.
+    Source: Desai and Ramaswamy, Ablation-CAM, WACV 2020.
 
     >>> activations = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
     >>> head = lambda changed, rows: changed.sum((2, 3)) @ torch.tensor([[3.0], [-1.0]])

@@ -49,16 +49,15 @@ class BiasCalls(TorchFunctionMode):
     ) -> Any:
         """Call the function, and record it if it adds a bias."""
         options = kwargs or {}
+        read, axis = _READERS.get(func, (None, 1))
+        # Before the call, which would change the running means of a network in training.
+        bias = None if read is None else read(*args, **options)
         output = func(*args, **options)
-        reading = _READERS.get(func)
-        if reading is not None and output.requires_grad:
-            read, axis = reading
-            bias = read(*args, **options)
-            if bias is not None:
-                spread = bias.detach()
-                if axis == 1:
-                    spread = spread.reshape(-1, *[1] * (output.ndim - 2))
-                self.calls.append(BiasCall(get_gradient_edge(output), spread, axis))
+        if bias is not None and output.requires_grad:
+            spread = bias.detach()
+            if axis == 1:
+                spread = spread.reshape(-1, *[1] * (output.ndim - 2))
+            self.calls.append(BiasCall(get_gradient_edge(output), spread, axis))
         return output
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from wsl.cam.biases import BiasCalls
+from wsl.cam.biases import BiasCall, BiasCalls
+from wsl.cam.differentiable import differentiable
 from wsl.cam.weighting import exact
 from wsl.errors import UserError
 
@@ -42,10 +43,10 @@ def fullgrad(net: Network, images: torch.Tensor, classes: torch.Tensor, *, to_ma
         as (N, C, h, w), or returns None to leave them out; without it tokens are left out.
 
     Raises:
-        UserError: shapes other than these, or batch normalisation that is in training mode.
+        UserError: shapes other than these, a network in TorchScript, or batch normalisation in training mode.
 
     Source: Srinivas and Fleuret, Full-gradient representation for neural network visualization, NeurIPS 2019,
-    equation 5, with the normalisation of the authors' code.
+    with the normalisation of the authors' code.
 
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(36, 2))
     >>> fullgrad(net, torch.rand(1, 3, 5, 5), torch.tensor([[0, 1]])).shape
@@ -66,9 +67,9 @@ def fullgrad(net: Network, images: torch.Tensor, classes: torch.Tensor, *, to_ma
 def completeness(net: Network, images: torch.Tensor, classes: torch.Tensor) -> Completeness:
     """The parts of the scores that FullGrad attributes to the input and to the biases of all layers.
 
-    For networks of linear layers, batch normalisation in evaluation, and piecewise linear functions (ReLU, maxima,
-    means) the two parts add up to the score: nothing is left out of the explanation. Other activations and layer
-    normalisation leave a remainder.
+    The two parts add up to the score, so that nothing is left out of the explanation, in networks of linear layers,
+    batch normalisation in evaluation, ReLU, maxima and means. Functions with an offset of their own leave a remainder:
+    a ReLU6 where it saturates, other activations, layer normalisation.
 
     Shape:
         As for `fullgrad`, to scores and parts (N, J).
@@ -76,7 +77,7 @@ def completeness(net: Network, images: torch.Tensor, classes: torch.Tensor) -> C
     Raises:
         UserError: as for `fullgrad`.
 
-    Source: Srinivas and Fleuret, NeurIPS 2019, proposition 1.
+    Source: Srinivas and Fleuret, NeurIPS 2019, on ReLU networks with biases.
 
     >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2))
     >>> scores, inputs, biases = completeness(net, torch.rand(1, 3, 2, 2), torch.tensor([[0, 1]]))
@@ -96,30 +97,36 @@ class _FullGradients(NamedTuple):
 
     scores: torch.Tensor
     image: torch.Tensor
-    biases: list[tuple[torch.Tensor, int]]
+    biases: Iterator[tuple[torch.Tensor, int]]
 
 
 def _full_gradients(net: Network, images: torch.Tensor, classes: torch.Tensor) -> Iterator[_FullGradients]:
     if images.ndim != 4 or classes.ndim != 2 or len(images) != len(classes):
         shapes = f"{tuple(images.shape)} and {tuple(classes.shape)}"
         raise UserError(f"images and classes have shapes {shapes}, expected (N, 3, H, W) and (N, J)")
-    with torch.inference_mode(False), torch.enable_grad():
+    if isinstance(net, torch.jit.ScriptModule):
+        raise UserError("net is TorchScript, whose layers cannot be seen: pass the network that it was made from")
+    with differentiable(images.device):
         leaf = images.detach().clone().requires_grad_()
         with BiasCalls() as recorded:
             scores = net(leaf)
-    edges = [call.edge for call in recorded.calls]
-    for chosen in classes.clone().unbind(1):
-        with torch.inference_mode(False), torch.enable_grad():
-            values = scores.gather(1, chosen.unsqueeze(1)).squeeze(1)
-            gradients = torch.autograd.grad(values.sum(), [leaf, *edges], retain_graph=True, allow_unused=True)
-        with torch.no_grad():
-            image = exact(leaf) * (0 if gradients[0] is None else exact(gradients[0]))
-            biases = [
-                (exact(call.bias) * exact(gradient), call.axis)
-                for call, gradient in zip(recorded.calls, gradients[1:], strict=True)
-                if gradient is not None
-            ]
-        yield _FullGradients(exact(values.detach()), image.detach(), biases)
+        # A tensor made in inference mode could not choose what is differentiated; its clone can.
+        chosen = [scores.gather(1, index.unsqueeze(1)).squeeze(1) for index in classes.clone().unbind(1)]
+    inputs = [leaf, *(call.edge for call in recorded.calls)]
+    for values in chosen:
+        with differentiable(images.device):
+            first, *rest = torch.autograd.grad(values.sum(), inputs, retain_graph=True, allow_unused=True)
+        image = exact(leaf.detach()) * (0 if first is None else exact(first))
+        yield _FullGradients(exact(values.detach()), image, _bias_terms(recorded.calls, rest))
+
+
+def _bias_terms(
+    calls: Sequence[BiasCall], gradients: Sequence[torch.Tensor | None]
+) -> Iterator[tuple[torch.Tensor, int]]:
+    """One layer's terms after the other, so that they do not double the memory of the gradients."""
+    for call, gradient in zip(calls, gradients, strict=True):
+        if gradient is not None:
+            yield exact(call.bias) * exact(gradient), call.axis
 
 
 def _grid(term: torch.Tensor, axis: int, images: torch.Tensor, to_map: ToMap | None) -> torch.Tensor | None:

@@ -22,7 +22,7 @@ def gradcampp(activations: torch.Tensor, gradients: torch.Tensor, *, relu: bool 
     Raises:
         UserError: activations and gradients are not of one layer.
 
-    Source: Chattopadhay et al., Grad-CAM++, WACV 2018, equations 11 and 19, for the exponential of the score.
+    Source: Chattopadhay et al., Grad-CAM++, WACV 2018, equation 19, for the exponential of the score.
 
     >>> gradcampp(torch.tensor([[[1.0, 3.0]]]), torch.tensor([[[0.5, -1.0]]])).tolist()  # 0.5 / (2 + 4 * 0.5) = 1/8
     [[0.125, 0.375]]

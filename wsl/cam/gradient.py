@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
+from wsl.cam.differentiable import differentiable
 from wsl.cam.gradcam import gradcam
 from wsl.cam.xgradcam import xgradcam
 from wsl.errors import UserError
@@ -59,13 +60,7 @@ def gradient_maps(
     if method not in ("xgrad-cam", "grad-cam"):
         raise UserError(f"method is {method!r}, expected 'xgrad-cam' or 'grad-cam'")
     weigh = gradcam if method == "grad-cam" else xgradcam
-    # Gradients cannot pass tensors made in inference mode, but a clone made outside of it is an ordinary tensor. Nor
-    # can they pass the rounded weights that autocast may have cached in inference mode.
-    kind = features.device.type
-    uncached = torch.autocast(
-        kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind), cache_enabled=False
-    )
-    with torch.inference_mode(False), torch.enable_grad(), uncached:
+    with differentiable(features.device):
         leaf = features.detach().clone().requires_grad_()
         scores = head(leaf)
         if classes is None:

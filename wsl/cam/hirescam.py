@@ -22,7 +22,7 @@ def hirescam(activations: torch.Tensor, gradients: torch.Tensor, *, relu: bool =
         UserError: activations and gradients are not of one layer.
 
     Source: Draelos and Carin, Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural
-    networks, arXiv 2011.08891, equation 5.
+    networks, arXiv 2011.08891.
 
     >>> hirescam(torch.tensor([[[1.0, 1.0]]]), torch.tensor([[[0.0, 2.0]]])).tolist()  # Grad-CAM gives [[1.0, 1.0]]
     [[0.0, 2.0]]

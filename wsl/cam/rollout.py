@@ -24,7 +24,7 @@ def rollout(attentions: Sequence[torch.Tensor], *, start: int = 0, token: int | 
     Raises:
         UserError: no block, or attentions of other shapes.
 
-    Source: Abnar and Zuidema, Quantifying attention flow in transformers, ACL 2020, equation 1.
+    Source: Abnar and Zuidema, Quantifying attention flow in transformers, ACL 2020.
 
     >>> rollout([torch.tensor([[[0.0, 1.0], [0.0, 1.0]]])] * 2).tolist()  # half stays at each of two blocks
     [0.25, 0.75]

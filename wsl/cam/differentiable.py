@@ -1,0 +1,30 @@
+"""Gradients in any mode that the caller is in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def differentiable(device: torch.device) -> Iterator[None]:
+    """Record gradients inside, whether the caller is in inference mode, in no-grad mode or under autocast.
+
+    Gradients cannot pass tensors made in inference mode, but a clone made inside is an ordinary tensor. Nor can they
+    pass the rounded weights that autocast may have cached in inference mode, so autocast rounds them anew.
+
+    >>> with torch.inference_mode():
+    ...     image = torch.ones(1)
+    ...     with differentiable(image.device):
+    ...         leaf = image.clone().requires_grad_()
+    ...         print(torch.autograd.grad(leaf**2, leaf))
+    (tensor([2.]),)
+    """
+    kind = device.type
+    uncached = torch.autocast(
+        kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind), cache_enabled=False
+    )
+    with torch.inference_mode(False), torch.enable_grad(), uncached:
+        yield
