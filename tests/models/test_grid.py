@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from wsl.config import Preprocessing
 from wsl.images import place
 from wsl.models import create_backbone
+from wsl.models.positions import PositionTracer, line, plane
 
 # Padded odd kernels look half a cell up and left of the cell's place, unpadded even ones right at it.
 SHIFTED = {"resnet18": 32, "resnet50": 32, "mobilenet_v2": 32, "regnet_x_400mf": 32, "shufflenet_v2_x0_5": 32}
@@ -37,36 +37,74 @@ def test_patches_are_equal_parts(name):
     assert backbone.grids((224, 224)).map in (None, (backbone.stride, backbone.stride / 2))
 
 
-def even(net: nn.Module) -> nn.Module:
-    """The same layers with equal weights and average poolings, whose receptive field has its centre in the middle."""
-    for name, module in list(net.named_modules()):
-        if isinstance(module, nn.Conv2d):
-            nn.init.constant_(module.weight, 1 / module.weight[0].numel())
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.MaxPool2d):
-            pool = nn.AvgPool2d(module.kernel_size, module.stride, module.padding, ceil_mode=module.ceil_mode)
-            net.set_submodule(name, pool)
-    return net.eval()
+EXACT = {
+    "resnet18": (224, 800),
+    "mobilenet_v2": (224, 800),
+    "vgg11": (224, 800),
+    "alexnet": (224, 800),
+    "squeezenet1_0": (224, 800),
+    "tinynet": (224, 800),
+    "densenet121": (224, 1600),
+    "convnext_tiny": (96, 800),
+    "regnet_x_400mf": (96, 800),
+    "timm/resnet18d": (96, 800),  # two branches that look at different places: at their mean
+    "timm/dla34": (96, 832),
+    "timm/ghostnet_050": (96, 800),
+    "timm/edgenext_xx_small": (96, 800),
+    "timm/poolformer_s12": (96, 800),
+    "timm/vit_tiny_patch16_224": (96, 225),
+    "timm/vit_small_patch14_dinov2": (96, 225),
+    "timm/vit_tiny_r_s16_p8_224": (96, 800),
+    "timm/swin_tiny_patch4_window7_224": (224, 224),
+}
+# Blocks that take the maximum of four cells, or pad nothing: the gradient of equal maxima is all the first one's.
+BY_HAND = {"timm/hiera_tiny_224": (32, 14.5), "timm/inception_v3": (32, 37.5), "inception_v3": (32, 37.5)}
+# Their padding depends on the image's size.
+SAME = ["timm/tf_efficientnet_lite0", "timm/tf_efficientnet_b0", "timm/tf_mobilenetv3_small_minimal_100"]
 
 
-@pytest.mark.parametrize(
-    "name", ["resnet18", "mobilenet_v2", "vgg11", "alexnet", "squeezenet1_0", "tinynet", "densenet121"]
-)
-def test_the_gradient_s_centre_is_the_cell_s(name):
-    """What a cell depends on, weighed by how much, has its centre of mass where the grid puts the cell."""
+def expected_and_found(reference, name, height, width):
+    if name.startswith("timm"):
+        pytest.importorskip("timm")
     torch.manual_seed(0)
-    backbone = create_backbone(name, "none")
-    even(backbone.net)
-    side = 1600 if name == "densenet121" else 800
-    images = torch.full((1, 3, 224, side), 1e-4, requires_grad=True)  # so little that no ReLU6 is full
-    features = backbone(images)
+    backbone = create_backbone(name, "none").eval()
+    images = torch.zeros(1, 3, height, width)
+    with torch.no_grad(), PositionTracer(images) as tracer:
+        features = backbone(images)
+    columns = line(plane(tracer.positions(features)).x)
     cell = features.shape[-1] // 2
-    features[..., features.shape[-2] // 2, cell].sum().backward()
-    weight = images.grad.abs().sum((0, 1, 2)).double().numpy()
-    centre = (weight * (np.arange(side) + 0.5)).sum() / weight.sum()
-    assert weight.sum() > 0
-    assert centre == pytest.approx(backbone.grid.start + cell * backbone.grid.stride, abs=0.5)
+    found = reference.gradient_centres.centre(backbone, height, width, cell)
+    return backbone, columns, columns.start + cell * columns.stride, found
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_gradient_s_centre_is_the_cell_s(reference, name):
+    """What a cell depends on, weighed by how much, has its centre of mass where the grid puts the cell."""
+    _, _, expected, found = expected_and_found(reference, name, *EXACT[name])
+    assert found == pytest.approx(expected, abs=1.0)
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_maxima_lie_in_the_middle_of_their_windows(name):
+    if name.startswith("timm"):
+        pytest.importorskip("timm")
+    assert create_backbone(name, "none").grids((224, 224)).map == BY_HAND[name]
+
+
+@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("width", [800, 801, 815])
+def test_of_same_padding_it_depends_on_the_size(reference, name, width):
+    backbone, columns, expected, found = expected_and_found(reference, name, 96, width)
+    assert found == pytest.approx(expected, abs=0.5)
+    grids = backbone.grids((width % 32 + 96, width % 32 + 96))
+    assert grids.map == pytest.approx((columns.stride, columns.start))  # what counts is the remainder
+    assert len(grids.taps) == 2
+
+
+def test_branches_of_a_cell_search_agree_within_a_part_of_a_cell(reference):
+    _, columns, expected, found = expected_and_found(reference, "timm/nasnetalarge", 96, 1216)
+    assert abs(found - expected) < columns.stride / 8
+    assert columns.start > 20  # not at the half pixel of symmetric padding
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11"])

@@ -21,9 +21,12 @@ from wsl.models.positions import PositionTracer
 from wsl.models.taps import TapFinder, TapReader
 from wsl.models.timm_models import TIMM, TimmFeatures
 from wsl.models.tiny import TinyNet
+from wsl.models.weights import first_line
 
 # Every network that takes several sizes takes this one, also those with windows of a fixed one.
 _PROBE = 224
+# What networks raise at a size that is not theirs.
+_REFUSALS = (AssertionError, RuntimeError, ValueError, IndexError, TypeError)
 
 
 class Grids(NamedTuple):
@@ -53,23 +56,38 @@ class Backbone(nn.Module):
         super().__init__()
         self.net = net
         self.name = name
-        side = getattr(net, "side", None) or _PROBE
+        self.dilated = tuple(dilated)
+        self.side = side = int(getattr(net, "side", _PROBE))
         images = _zeros(net, (side, side))
         tracer = PositionTracer(images)
         finder = TapFinder(tracer, images, dilated)
         # A traced graph prints itself when it fails.
         with evaluating(net), torch.no_grad(), contextlib.redirect_stderr(None), finder.watching(net), tracer:
-            output = net(images)
+            output = _first_run(net, images, name or type(net).__name__)
         self._reading = choose_map(output, lambda tensor: place(tracer, tensor, images), name or type(net).__name__)
         self.taps = finder.layers()
-        features = self._read(output, images)
+        features = read_map(output, self._reading, (side, side))
         self.out_channels = int(features.shape[1])
         self.stride = _stride(side, features.shape[-1])
         self._grids: dict[tuple[int, int], Grids] = {}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Feature maps of a batch of normalised images."""
-        return self._read(self.net(images), images)
+        """Feature maps of a batch of normalised images.
+
+        Raises:
+            UserError: the network does not take images of this size.
+        """
+        size = (images.shape[-2], images.shape[-1])
+        try:
+            output = self.net(images)
+        except _REFUSALS as error:
+            if isinstance(error, (UserError, torch.OutOfMemoryError)) or size == (self.side, self.side):
+                raise
+            raise UserError(
+                f"{self.name or type(self.net).__name__} does not take images of {size[0]} x {size[1]} "
+                f"({first_line(error)}): expected another size, such as {self.side} x {self.side}"
+            ) from error
+        return read_map(output, self._reading, size)
 
     def grids(self, size: tuple[int, int], reader: TapReader | None = None) -> Grids:
         """Where the cells look in images of (height, width), which may depend on it: padding does, for one.
@@ -91,7 +109,7 @@ class Backbone(nn.Module):
         tracer = PositionTracer(images)
         own = reader or TapReader(self)
         try:
-            with evaluating(self.net), torch.no_grad(), own.reading() as taps, tracer:
+            with evaluating(self.net), torch.no_grad(), own.reading(tracer) as taps, tracer:
                 features = self(images)
         finally:
             if reader is None:
@@ -99,8 +117,17 @@ class Backbone(nn.Module):
         grids = [place(tracer, tensor, images).grid for tensor in (features, *taps)]
         return Grids(grids[0], tuple(grids[1:]))
 
-    def _read(self, output: Any, images: torch.Tensor) -> torch.Tensor:
-        return read_map(output, self._reading, (images.shape[-2], images.shape[-1]))
+
+def _first_run(net: nn.Module, images: torch.Tensor, name: str) -> Any:
+    try:
+        return net(images)
+    except _REFUSALS as error:
+        if isinstance(net, fx.GraphModule):  # a part of a classifier, whose strides were changed
+            raise
+        raise UserError(
+            f"{name} does not take an image of 3 channels and {images.shape[-2]} x {images.shape[-1]} pixels "
+            f"({first_line(error)}): expected a backbone that does, or a module around it that prepares such images"
+        ) from error
 
 
 @contextlib.contextmanager

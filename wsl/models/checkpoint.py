@@ -34,8 +34,9 @@ from wsl.models.classifiers import TINY
 from wsl.models.localizer import Localizer
 from wsl.models.onnx import OnnxLocalizer
 from wsl.models.protocol import Model
+from wsl.models.state_dicts import load_strictly
 from wsl.models.timm_models import TIMM, names_place, refuse_place
-from wsl.models.weights import load_strictly, read_state_dict
+from wsl.models.weights import read_state_dict
 
 
 def save(model: Localizer, path: Path) -> None:

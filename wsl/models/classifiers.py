@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torchvision import models as torchvision_models
 
 from wsl.config import Preprocessing
 from wsl.errors import UserError
+from wsl.models.state_dicts import fit_names, load_strictly
 from wsl.models.timm_models import TIMM, create_timm
-from wsl.models.weights import StateDict, fetch, load_strictly, read_raw, read_state_dict, weights_path
+from wsl.models.weights import StateDict, fetch, read_raw, read_state_dict, weights_path
 
 TINY = "tinynet"
 
@@ -61,8 +61,11 @@ def create_classifier(name: str, weights: str = "DEFAULT", *, num_classes: int |
         return Classifier(_untrained(builder, **options), name, preprocessing)
     path = weights_path(weights, name, ["DEFAULT", *kinds.__members__])
     state = read_state_dict(path)
-    count = _count_classes(state, builder, path, name)
-    net = _untrained(builder, num_classes=count)
+    net = _untrained(builder)
+    state = fit_names(state, net.state_dict(), path, name)
+    default, count = (_count_classes(one, net, path, name) for one in (net.state_dict(), state))
+    if count != default:
+        net = _untrained(builder, num_classes=count)
     load_strictly(net, _without_auxiliary(state, net), path, name)
     return Classifier(net, name, preprocessing, categories if count == len(categories) else ())
 
@@ -90,11 +93,9 @@ def _pretrained(builder: Callable[..., nn.Module], entry: Any, name: str) -> nn.
         raise UserError(f"{file} does not fit {name}: {str(error).splitlines()[-1].strip()}") from error
 
 
-def _count_classes(state: StateDict, builder: Callable[..., nn.Module], path: Path, name: str) -> int:
+def _count_classes(state: StateDict, net: nn.Module, path: Path, name: str) -> int:
     """Outputs of the classifier's last layer: models list their layers from input to output, files need not."""
-    with torch.device("meta"):
-        outline = _untrained(builder).state_dict()
-    last = [key for key, tensor in outline.items() if tensor.ndim >= 2 and not _is_auxiliary(key)][-1]
+    last = [key for key, tensor in net.state_dict().items() if tensor.ndim >= 2 and not _is_auxiliary(key)][-1]
     if last not in state:
         raise UserError(f"{path} does not fit {name}: {last} is missing (was it saved from another model?)")
     return int(state[last].shape[0])

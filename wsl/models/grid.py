@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from heads.downsampling import Downsampling
 from wsl.cam.layouts import Kind, Layout, find_layout, to_map
 from wsl.models.positions import Positions, PositionTracer, line, plane
 
@@ -59,6 +60,9 @@ def trace(net: nn.Module, images: torch.Tensor, layers: Iterable[str], *, call: 
             found[name] = place(tracer, tensors[0], images)
 
     with ExitStack() as stack:
+        for module in net.modules():
+            if isinstance(module, Downsampling):
+                stack.callback(module.register_forward_hook(partial(follow, tracer)).remove)
         for name in layers:
             hook = net.get_submodule(name).register_forward_hook(partial(see, name))
             stack.callback(hook.remove)
@@ -66,6 +70,11 @@ def trace(net: nn.Module, images: torch.Tensor, layers: Iterable[str], *, call: 
         stack.enter_context(tracer)
         (call or net)(images)
     return found
+
+
+def follow(tracer: PositionTracer, layer: Downsampling, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    """A forward hook of our own poolings, whose kernels write their results place by place."""
+    tracer.follow_window(inputs[0], output, layer.kernel_size, layer.stride, layer.padding, layer.dilation)
 
 
 def place(tracer: PositionTracer, tensor: torch.Tensor, images: torch.Tensor) -> Placement:

@@ -254,7 +254,7 @@ def _downsample(backbone: Backbone, downsampling: str) -> Backbone:
     net = copy.deepcopy(backbone.net)  # the caller's stays as it is
     try:
         replaced = replace_pooling(net, downsampling)
-        downsampled = Backbone(net, backbone.name)
+        downsampled = Backbone(net, backbone.name, backbone.dilated)
         # Some refuse what they are given, such as negative values: better here than in the first step.
         noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():

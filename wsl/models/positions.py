@@ -99,13 +99,24 @@ class PositionTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """What is known of a tensor that was computed in the block and still exists."""
         return self._seen.get(_key(tensor))
 
+    def follow_window(
+        self, source: torch.Tensor, output: torch.Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any
+    ) -> None:
+        """Say that an output was computed window by window, where the operations themselves do not show it."""
+        positions = self.positions(source)
+        self._write(output, positions and _window(positions, output.shape, kernel, stride, padding, dilation))
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if torch.is_inference_mode_enabled():  # where operations arrive that are made of others
+            with self:
+                output = func.decompose(*args, **kwargs)
+            if output is not NotImplemented:
+                return output
         output = func(*args, **kwargs)
         tensors = [leaf for leaf in pytree.arg_tree_leaves(*args, **kwargs) if isinstance(leaf, torch.Tensor)]
-        # The results first: memory that is used again still has its former tensor's entry.
         results = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, torch.Tensor)]
         known = {_key(t): self._seen.get(_key(t)) for t in tensors}
         placed: Sequence[Positions | None] = [None] * len(results)
@@ -113,11 +124,14 @@ class PositionTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             with contextlib.suppress(RuntimeError, IndexError, TypeError, ValueError):  # used as nobody does
                 placed = _place(func, args, kwargs, results, lambda tensor: known.get(_key(tensor)))
         for result, positions in zip(results, placed, strict=True):
-            if positions is None:
-                self._seen.pop(_key(result), None)
-            else:
-                self._seen[_key(result)] = positions
+            self._write(result, positions)
         return output
+
+    def _write(self, tensor: torch.Tensor, positions: Positions | None) -> None:
+        if positions is None:
+            self._seen.pop(_key(tensor), None)
+        else:
+            self._seen[_key(tensor)] = positions
 
 
 def line(coordinates: torch.Tensor) -> Line | None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from heads.downsampling import Downsampling
-from wsl.models.grid import Grid, place
+from wsl.models.grid import Grid, follow, place
 from wsl.models.positions import PositionTracer
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class TapFinder:
                 hook.remove()
 
     def _see(self, name: str, layer: nn.Module, inputs: Inputs, output: torch.Tensor) -> None:
+        if isinstance(layer, Downsampling):
+            follow(self._tracer, layer, inputs, output)
         cells = output.shape[-1]
         if name not in self._dilated and not 1 < cells < 0.75 * inputs[0].shape[-1]:
             return
@@ -79,21 +81,34 @@ class TapReader:
             backbone.net.get_submodule(layer).register_forward_pre_hook(partial(self._read, number))
             for number, layer in enumerate(backbone.taps)
         ]
+        self._hooks += [
+            module.register_forward_hook(self._follow)
+            for module in backbone.net.modules()
+            if isinstance(module, Downsampling)
+        ]
 
     @contextmanager
-    def reading(self) -> Iterator[list[torch.Tensor]]:
-        """A list that holds the features, (N, C, h, w) each, once the network has run in the block."""
+    def reading(self, tracer: PositionTracer | None = None) -> Iterator[list[torch.Tensor]]:
+        """A list that holds the features, (N, C, h, w) each, once the network has run in the block.
+
+        `tracer` follows positions meanwhile.
+        """
         features: list[torch.Tensor] = []
-        self._reading.features = features
+        self._reading.features, self._reading.tracer = features, tracer
         try:
             yield features
         finally:
-            del self._reading.features
+            del self._reading.features, self._reading.tracer
 
     def remove(self) -> None:
         """Take the hooks off."""
         for hook in self._hooks:
             hook.remove()
+
+    def _follow(self, layer: Downsampling, inputs: Inputs, output: torch.Tensor) -> None:
+        tracer: PositionTracer | None = getattr(self._reading, "tracer", None)
+        if tracer is not None:
+            follow(tracer, layer, inputs, output)
 
     def _read(self, number: int, layer: nn.Module, inputs: Inputs) -> None:
         features: list[torch.Tensor] | None = getattr(self._reading, "features", None)

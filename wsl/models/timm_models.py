@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import pickle
 import re
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from wsl.errors import UserError
+from wsl.models.state_dicts import fit_names, load_strictly
 from wsl.models.weights import (
     fetch,
     first_line,
-    load_strictly,
     not_fetched,
     read_raw,
     read_state_dict,
@@ -24,6 +26,13 @@ from wsl.models.weights import (
 )
 
 TIMM = "timm/"
+
+# Options by which architectures of a fixed image size take others: with padding where patches do not divide it.
+_RESIZABLE = (
+    {"dynamic_img_size": True, "dynamic_img_pad": True},
+    {"dynamic_img_size": True},
+    {"strict_img_size": False},
+)
 
 
 def names_place(name: str) -> bool:
@@ -52,6 +61,10 @@ def refuse_place(name: str) -> None:
         )
 
 
+class UnknownOption(UserError):
+    """A network's constructor does not know an option."""
+
+
 def _timm() -> Any:
     try:
         return importlib.import_module("timm")
@@ -73,7 +86,8 @@ def create_timm(name: str, weights: str, **options: Any) -> nn.Module:
     except UserError:
         raise
     except (TypeError, NotImplementedError, AssertionError) as error:
-        raise UserError(f"timm/{name} does not take {options}: {first_line(error)}") from error
+        kind = UnknownOption if "unexpected keyword argument" in str(error) else UserError
+        raise kind(f"timm/{name} does not take {options}: {first_line(error)}") from error
     except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         if timm.is_model(name) or names_place(f"{TIMM}{name}"):
             raise not_fetched(what, error) from error
@@ -82,12 +96,32 @@ def create_timm(name: str, weights: str, **options: Any) -> nn.Module:
     if overlay:
         net.pretrained_cfg.pop("state_dict", None)  # type: ignore[union-attr, operator]
     if local is not None:
-        state = read_state_dict(local)
-        # A backbone has no classifier; the file of a whole model has one.
-        if options.get("num_classes") == 0:
-            state = {key: value for key, value in state.items() if key in net.state_dict()}
-        load_strictly(net, state, local, f"timm/{name}")
+        _load_local(net, local, name)
     return net
+
+
+def _load_local(net: nn.Module, path: Path, name: str) -> None:
+    """Fill a network from a local file, whose classifier may be of another number of classes, or not be wanted."""
+    own = net.state_dict()
+    state = fit_names(read_state_dict(path), own, path, f"timm/{name}")
+    if getattr(net, "num_classes", 0) == 0:
+        # A backbone has no classifier; the file of a whole model has one.
+        state = {key: value for key, value in state.items() if key in own}
+    else:
+        layers = net.pretrained_cfg.get("classifier")  # type: ignore[union-attr, operator]
+        last = f"{layers if isinstance(layers, str) else (layers or ('',))[0]}.weight"
+        if last in state and last in own and len(state[last]) != len(own[last]):
+            net.reset_classifier(len(state[last]))  # type: ignore[operator]
+    load_strictly(net, state, path, f"timm/{name}")
+
+
+def create_resizable(name: str, weights: str, **options: Any) -> nn.Module:
+    """As `create_timm`, for images of other sizes too where the architecture takes them."""
+    # What a constructor takes is known to itself only; it says so before weights are fetched.
+    for flags in _RESIZABLE:
+        with contextlib.suppress(UnknownOption):
+            return create_timm(name, weights, **options, **flags)
+    return create_timm(name, weights, **options)
 
 
 def _timm_overlay(timm: Any, name: str, what: str) -> dict[str, Any]:
@@ -101,14 +135,13 @@ def _timm_overlay(timm: Any, name: str, what: str) -> dict[str, Any]:
 
 
 class TimmFeatures(nn.Module):
-    """timm's ``forward_features``."""
+    """timm's ``forward_features``; ``side`` is the image size that its weights are for, ``prefix`` its other tokens."""
 
     def __init__(self, name: str, weights: str, output_stride: int | None) -> None:
         super().__init__()
-        options: dict[str, Any] = {} if output_stride is None else {"output_stride": output_stride}
-        if "vit" in name or "deit" in name or "eva" in name:
-            options["dynamic_img_size"] = True
-        self.net = create_timm(name, weights, num_classes=0, **options)
+        options = {} if output_stride is None else {"output_stride": output_stride}
+        self.net = create_resizable(name, weights, num_classes=0, **options)
+        self.side = int(self.net.pretrained_cfg["input_size"][-1])  # type: ignore[index]
         self.prefix = int(getattr(self.net, "num_prefix_tokens", 0))
 
     def forward(self, images: torch.Tensor) -> Any:

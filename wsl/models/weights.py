@@ -25,6 +25,7 @@ StateDict = dict[str, torch.Tensor]
 
 # What torch.hub's downloader and the files of torchvision and timm agree on: name-0a1b2c3d.pth.
 _HASH = re.compile(r"-([a-f0-9]{8,})\.")
+_AVERAGED = ("state_dict_ema", "model_ema")
 _ONLY, _NOT_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
 
@@ -32,7 +33,8 @@ def read_state_dict(path: Path) -> StateDict:
     """Tensors by name from a ``.safetensors`` file or a ``.pth`` that holds tensors only.
 
     A checkpoint's usual wrappings (``state_dict``, ``model``) and the ``module.`` of data-parallel training are
-    taken off.
+    taken off. Where a checkpoint also holds averaged weights (``state_dict_ema``, ``model_ema``), those are taken, as
+    timm and torchvision evaluate them.
 
     Raises:
         UserError: the file is missing, is of another kind, or carries pickled code.
@@ -144,30 +146,11 @@ def _read(path: Path) -> object:
 
 
 def _unwrap(loaded: object, path: Path) -> StateDict:
-    for key in ("state_dict", "model", "model_state_dict"):
+    for key in (*_AVERAGED, "state_dict", "model", "model_state_dict"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
+            if key in _AVERAGED:
+                log.info("%s: taking the averaged weights, %s", path, key)
     if not isinstance(loaded, dict) or not loaded or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
         raise UserError(f"{path} holds no state dict: expected tensors by parameter name")
-    return {str(name).removeprefix("module."): tensor for name, tensor in loaded.items()}
-
-
-def load_strictly(model: torch.nn.Module, state: StateDict, path: Path, name: str) -> None:
-    """Load every tensor, or say in one line which is the first that does not fit.
-
-    Raises:
-        UserError: a name or a shape differs.
-    """
-    own = model.state_dict()
-    for key, tensor in own.items():
-        if key not in state:
-            raise UserError(f"{path} does not fit {name}: {key} is missing (was it saved from another model or head?)")
-        if state[key].shape != tensor.shape:
-            raise UserError(
-                f"{path} does not fit {name}: {key} is {tuple(state[key].shape)}, expected {tuple(tensor.shape)} "
-                "(another number of classes, maps per class or head?)"
-            )
-    unknown = sorted(set(state) - set(own))
-    if unknown:
-        raise UserError(f"{path} does not fit {name}: {unknown[0]} is not part of it (another model?)")
-    model.load_state_dict(state)
+    return {str(name).removeprefix("module."): tensor for name, tensor in loaded.items() if name != "n_averaged"}
