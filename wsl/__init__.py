@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from wsl.config import EvaluateConfig, ExportConfig, LocalizeConfig, TrainConfig, VisualizeConfig
     from wsl.errors import BadImageError, RunError, UserError
     from wsl.inference import Predictor, Source, localize
-    from wsl.models import Localizer, load
+    from wsl.models import CamLocalizer, Localizer, load
+    from wsl.models.cam import cam
     from wsl.results import EvaluationReport, Localization, Metric
     from wsl.samples import Sample, SampleSet
     from wsl.training.sweep import class_maps, sweep_poolings
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "BadImageError": "wsl.errors",
     "Boxes": "wsl.boxes",
+    "CamLocalizer": "wsl.models",
     "EvaluateConfig": "wsl.config",
     "EvaluationReport": "wsl.results",
     "ExportConfig": "wsl.config",
@@ -53,11 +55,12 @@ _WHERE = {
     "train": "wsl.verbs.train",
     "visualize": "wsl.verbs.visualize",
 }
-_ROOMS = ("config", "data", "draw", "formats", "images", "inference", "maps", "metrics", "models")
+_ROOMS = ("cam", "config", "data", "draw", "formats", "images", "inference", "maps", "metrics", "models")
 
 __all__ = [
     "BadImageError",
     "Boxes",
+    "CamLocalizer",
     "EvaluateConfig",
     "EvaluationReport",
     "ExportConfig",
@@ -73,6 +76,7 @@ __all__ = [
     "TrainConfig",
     "UserError",
     "VisualizeConfig",
+    "cam",
     "class_maps",
     "config",
     "data",

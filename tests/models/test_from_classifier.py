@@ -6,10 +6,11 @@ from torch import nn
 from torchvision import models as torchvision_models
 
 from wsl.errors import UserError
-from wsl.models import Localizer
+from wsl.models import CamLocalizer, Localizer
 
 # One of each torchvision family that has the form; SqueezeNet classifies by a convolution before the pooling.
 HAS_FORM = [
+    "convnext_tiny",
     "densenet121",
     "efficientnet_b0",
     "efficientnet_v2_s",
@@ -31,7 +32,6 @@ HAS_FORM = [
 ]
 HAS_ANOTHER = {
     "alexnet": "avgpool",
-    "convnext_tiny": "layer_norm",
     "maxvit_t": "LayerNorm",
     "mobilenet_v3_small": "Hardswish",
     "vgg11": "AdaptiveAvgPool2d",
@@ -76,8 +76,9 @@ def test_logits_are_the_classifiers_own(name):
 
 @pytest.mark.parametrize(("name", "found"), HAS_ANOTHER.items())
 def test_another_form_is_refused_and_named(name, found):
+    net = torchvision_models.get_model(name, weights=None)
     with pytest.raises(UserError, match=found):
-        Localizer.from_classifier(torchvision_models.get_model(name, weights=None))
+        Localizer.from_classifier(net, method="cam")
 
 
 def test_the_caller_s_module_is_neither_changed_nor_shared():
@@ -105,13 +106,20 @@ def test_a_linear_layer_without_bias_and_a_mean_in_the_code():
     torch.testing.assert_close(model(images).scores, net(images))
 
 
-def test_a_module_that_branches_on_data_cannot_be_traced():
+def test_a_module_that_branches_on_data_has_the_form_although_it_cannot_be_traced():
     class Net(nn.Module):
-        def forward(self, x):
-            return x if x.sum() > 0 else -x
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(3, 8, 3), nn.Linear(8, 5)
 
-    with pytest.raises(UserError, match="cannot be traced"):
-        Localizer.from_classifier(Net())
+        def forward(self, x):
+            x = self.conv(x)
+            return self.fc((x if x.sum() > 0 else -x).relu().mean((2, 3)))
+
+    net, images = Net().eval(), torch.randn(2, 3, 9, 9)
+    model = Localizer.from_classifier(net)
+    assert isinstance(model, CamLocalizer)  # the last layer is the convolution, and what follows it is not linear
+    torch.testing.assert_close(model(images).scores, net(images))
 
 
 def test_timm_classifier_by_module():

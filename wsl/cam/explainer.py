@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from wsl.cam.differentiable import differentiable
 from wsl.cam.forward import Activations, Network, Score
 from wsl.cam.fuse import fuse
 from wsl.cam.layouts import find_layout
@@ -96,8 +97,7 @@ class Explainer:
             explained = self._from_layers(images)
 
         def maps_of(classes: torch.Tensor) -> torch.Tensor:
-            # What is made in inference mode cannot be differentiated; a clone made outside of it can.
-            with torch.inference_mode(False), torch.enable_grad():
+            with differentiable(images.device):
                 return explained.maps_of(classes.clone())
 
         return explained._replace(maps_of=maps_of)

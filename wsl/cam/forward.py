@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from wsl.cam.differentiable import differentiable
 from wsl.cam.layouts import Layout, find_layout, to_map
 from wsl.cam.taps import LayerTaps
 from wsl.errors import UserError
 
 Score = Callable[[torch.Tensor], torch.Tensor]
-
-
-@contextlib.contextmanager
-def differentiable(images: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Images that gradients can be computed of, also where the caller is in inference mode or without gradients."""
-    kind = images.device.type
-    # Rounded weights that autocast may have cached in inference mode cannot be differentiated.
-    uncached = torch.autocast(
-        kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind), cache_enabled=False
-    )
-    with torch.inference_mode(False), torch.enable_grad(), uncached:
-        yield images.clone() if images.is_inference() else images
 
 
 @dataclass(frozen=True)
@@ -120,7 +108,8 @@ class Network:
         Raises:
             UserError: a layer did not run, or its output has no spatial extent.
         """
-        with differentiable(images) as images, self._taps.reading() as seen:
+        with differentiable(images.device), self._taps.reading() as seen:
+            images = images.clone() if images.is_inference() else images
             scores = self.score(images)
         layouts = tuple(self._layout(layer, seen, images) for layer in self.layers)
         outputs = tuple(seen[layer] for layer in self.layers)

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from wsl.cam.attention import AttentionMode
-from wsl.cam.forward import Score, differentiable
+from wsl.cam.differentiable import differentiable
+from wsl.cam.forward import Score
 from wsl.cam.taps import open_output
 from wsl.errors import UserError
 
@@ -67,8 +68,8 @@ class Transformer:
     def attentions(self, images: torch.Tensor) -> Attentions:
         """Run the network, with the attention of every block in the graph of the scores."""
         found: list[torch.Tensor] = []
-        with differentiable(images) as images, self._catching(found):
-            scores = self._score(images)
+        with differentiable(images.device), self._catching(found):
+            scores = self._score(images.clone() if images.is_inference() else images)
         return Attentions(scores, found)
 
     def block_scores(self, images: torch.Tensor) -> BlockScores:
@@ -79,10 +80,10 @@ class Transformer:
         """
         found: list[torch.Tensor] = []
         count, size = len(self._blocks), len(images)
-        with differentiable(images) as images, self._catching(found):
+        with differentiable(images.device), self._catching(found):
             self._local.means = []
             try:
-                scores = self._score(images)
+                scores = self._score(images.clone() if images.is_inference() else images)
             finally:
                 del self._local.means
             if len(scores) != size * (count + 1):

@@ -110,6 +110,20 @@ class CamLocalizer(nn.Module):
             name=localizer.recipe.backbone,
         )
 
+    def by(self, method: str = AUTO, layers: Sequence[str] = ()) -> CamLocalizer:
+        """The same classifier with maps by another method or of other layers."""
+        return CamLocalizer(
+            self.net,
+            method=self.method if method == AUTO else method,
+            layers=layers,
+            classes=self.classes,
+            preprocessing=self.preprocessing,
+            output=self._output,
+            forward=self._forward,
+            multi_label=self.multi_label,
+            name=self.name,
+        )
+
     def forward(self, images: torch.Tensor) -> HeadOutput:
         """Scores and the maps of all classes, without gradients; `for_inference` gives those of a few classes."""
         ready = self.for_inference(images.device, torch.float32)

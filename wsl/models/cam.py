@@ -1,0 +1,104 @@
+"""The short form of maps: a model and a batch of images in, maps of some classes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from wsl.cam.methods import AUTO, IN_GRAPH
+from wsl.checkpoints import check_classes
+from wsl.errors import RunError, UserError
+from wsl.models.cam_localizer import CamLocalizer
+from wsl.models.localizer import Localizer
+from wsl.models.protocol import Model
+
+Classes = Sequence[str | int] | Sequence[Sequence[str | int]] | torch.Tensor
+
+
+def cam(
+    model: Model | nn.Module,
+    images: torch.Tensor,
+    classes: Classes | None = None,
+    *,
+    method: str = AUTO,
+    layers: Sequence[str] = (),
+) -> torch.Tensor:
+    """Class activation maps of images, by a method of `wsl.cam.list_methods`.
+
+    `model` is a `Localizer`, a `CamLocalizer`, or any module that gives scores of images, of which a localizer is made
+    first: make it yourself where there is more than one batch (`Localizer.from_classifier`). `classes` are those of
+    every image, by name or index; or a list of such lists, or a tensor (N, J), with those of each image. None takes
+    the class of highest score. `method` "auto" takes class maps of the model's own where it has some. `layers` are
+    names of `named_modules`; the maps of several become one.
+
+    Maps are raw: their values are comparable between images, and nothing is clipped or stretched that the method
+    itself does not. The model stays as it is: mode, gradients, hooks, weights.
+
+    Shape:
+        Normalised images (N, 3, H, W) to maps (N, J, h, w), float32.
+
+    Raises:
+        UserError: an unknown class, method or layer, other shapes, or as many lists of classes as images missing.
+        RunError: the model's scores are not finite.
+
+    >>> from torchvision.models import vgg11
+    >>> cam(vgg11(), torch.randn(2, 3, 64, 64), classes=[281, 207], method="layercam").shape
+    torch.Size([2, 2, 2, 2])
+    """
+    if not isinstance(images, torch.Tensor) or images.ndim != 4 or not images.is_floating_point():
+        given = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
+        raise UserError(f"images are {given}, expected a floating tensor (N, 3, H, W) as the model takes it")
+    ready = _localizer(model, method, layers).for_inference(images.device, torch.float32)
+    output = ready(images.float())
+    scores = output.scores
+    broken = (~scores.isfinite().all(1)).nonzero().flatten().tolist()
+    if broken:
+        raise RunError(f"the model's scores of image {broken[0]} are not finite: look at its weights and the input")
+    if classes is None:
+        chosen = scores.argmax(1, keepdim=True)
+    else:
+        names = getattr(model, "classes", ())
+        chosen = _indices(classes, scores.shape, names).to(images.device)
+    return output.maps_of(chosen).float()
+
+
+def _localizer(model: Any, method: str, layers: Sequence[str]) -> Model:
+    own = method in (AUTO, IN_GRAPH) and not layers
+    if isinstance(model, Localizer):
+        return model if own else CamLocalizer.of(model, method=method, layers=layers)
+    if isinstance(model, CamLocalizer) and not (method == AUTO and not layers):
+        return model.by(method, layers)
+    if not hasattr(model, "for_inference"):
+        if not isinstance(model, nn.Module):
+            raise UserError(f"model is a {type(model).__name__}, expected a Localizer or a module that gives scores")
+        return Localizer.from_classifier(model, method=method, layers=layers)
+    if not own and not isinstance(model, CamLocalizer):
+        raise UserError(f"a {type(model).__name__} has its class maps alone: expected method auto and no layers")
+    found: Model = model
+    return found
+
+
+def _indices(classes: Any, shape: Sequence[int], names: Sequence[str]) -> torch.Tensor:
+    """Class indices (N, J) of images whose scores have that shape."""
+    images, count = shape
+    if isinstance(classes, torch.Tensor):
+        classes = classes.tolist()
+    if isinstance(classes, (str, int)):
+        raise UserError(f"classes is {classes!r}, expected a list: [{classes!r}]")
+    rows = list(classes)
+    if not rows or not all(isinstance(row, (list, tuple)) for row in rows):
+        rows = [rows] * images
+    if len(rows) != images:
+        raise UserError(f"{len(rows)} lists of classes for {images} images: expected one an image")
+    if len({len(row) for row in rows}) > 1:
+        raise UserError(f"lists of {sorted({len(row) for row in rows})} classes: expected as many for every image")
+    check_classes({one for row in rows for one in row if isinstance(one, str)}, names)
+    index = {name: number for number, name in enumerate(names)}
+    numbers = [[index[one] if isinstance(one, str) else int(one) for one in row] for row in rows]
+    outside = [one for row in numbers for one in row if not 0 <= one < count]
+    if outside:
+        raise UserError(f"class {outside[0]} is out of range: the model has {count} classes, 0 to {count - 1}")
+    return torch.tensor(numbers, dtype=torch.long).reshape(images, -1)
