@@ -55,7 +55,7 @@ class Transformer:
     def __init__(self, net: nn.Module, score: Score, blocks: Sequence[str]) -> None:
         if not blocks:
             raise UserError(
-                f"{type(net).__name__} has no blocks of self-attention over all of its tokens: expected a vision "
+                "the network has no blocks of self-attention over all of its tokens: expected a vision "
                 "transformer (ViT, DeiT, DINOv2, BEiT, …) or another method, such as layercam"
             )
         self._score, self._blocks = score, tuple(blocks)

@@ -5,6 +5,7 @@ from wsl.config.serial import from_json, to_json
 from wsl.config.shared import (
     BoxConfig,
     BoxRule,
+    CamConfig,
     DataConfig,
     DataFormat,
     PickConfig,
@@ -21,6 +22,7 @@ from wsl.config.verbs import EvaluateConfig, LocalizeConfig, VisualizeConfig
 __all__ = [
     "BoxConfig",
     "BoxRule",
+    "CamConfig",
     "DataConfig",
     "DataFormat",
     "EvaluateConfig",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,6 +15,29 @@ Resize = Literal["warp", "letterbox"]
 BoxRule = Literal["largest", "all", "peak"]
 Refine = Literal["auto", "none", "affinity"]
 Protocol = Literal["default", "wsolevaluation"]
+
+# Those of `wsl.cam.METHODS`, which is not loaded to read a command line.
+CAM_METHODS = (
+    "auto",
+    "cam",
+    "gradcam",
+    "hirescam",
+    "gradcampp",
+    "xgradcam",
+    "layercam",
+    "eigencam",
+    "eigengradcam",
+    "finercam",
+    "refinecam",
+    "fullgrad",
+    "scorecam",
+    "ablationcam",
+    "legrad",
+    "rollout",
+    "gradient-rollout",
+    "random",
+    "centre",
+)
 
 DEFAULT_THRESHOLDS: dict[str, float] = {"none": 0.2, "affinity": 0.5}
 DEFAULT_THRESHOLD = DEFAULT_THRESHOLDS["none"]
@@ -53,6 +77,38 @@ class DataConfig:
     """VOC year, when --data holds several (VOC2007, VOC2012)."""
     download: bool = False
     """Fetch VOC of that year into --data first, with torchvision's code (2007 or 2012)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CamConfig:
+    """Where a classifier's maps come from."""
+
+    cam: str = "auto"
+    """How maps are made: auto takes class maps of the model's own where it has some (cam), else legrad for a class
+    token, else layercam. Or a method by name, with arguments if it has some: gradcam, hirescam, gradcampp, xgradcam,
+    layercam, eigencam, eigengradcam, finercam, refinecam, fullgrad, "scorecam(channels=64)", ablationcam, legrad,
+    rollout, gradient-rollout; random and centre are the baselines."""
+    layers: tuple[str, ...] = ()
+    """The layers that the method reads, by the names of the network's modules (layer3 layer4); by default the last one
+    that the scores depend on."""
+    model: str | None = None
+    """package.module:function of your own that builds the network whose weights file --weights is."""
+
+    def __post_init__(self) -> None:
+        name = self.cam.partition("(")[0].strip().replace("_", "-")
+        near = difflib.get_close_matches(name, CAM_METHODS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(CAM_METHODS)}"
+        check(name in CAM_METHODS, f"unknown CAM method {name!r}: {hint}")
+
+    @property
+    def maps(self) -> str:
+        """What tells maps apart that are made otherwise: auto for those of a model that nobody asks for others.
+
+        >>> CamConfig(cam="cam").maps, CamConfig(cam="layercam", layers=("layer3", "layer4")).maps
+        ('auto', 'layercam of layer3, layer4')
+        """
+        name = "auto" if self.cam == "cam" else self.cam
+        return f"{name} of {', '.join(self.layers)}" if self.layers else name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from wsl.config.checks import check, check_batch_size
-from wsl.config.shared import BoxConfig, DataConfig, PickConfig, Protocol, Refine, RuntimeConfig
+from wsl.config.shared import BoxConfig, CamConfig, DataConfig, PickConfig, Protocol, Refine, RuntimeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,8 @@ class LocalizeConfig:
     sources: tuple[str, ...] = ()
     """Images, folders or globs."""
     weights: str
-    """A run folder, its model.safetensors, or the name of a torchvision or timm classifier (resnet50)."""
+    """A run folder, its model.safetensors, an ONNX file, or a classifier by name: torchvision's resnet50,
+    timm/vit_small_patch14_reg4_dinov2, hf/google/vit-base-patch16-224."""
     out: Path
     """Results folder: localizations.jsonl, and heatmaps/ and maps/ when asked for."""
     data: DataConfig | None = None
@@ -28,6 +29,7 @@ class LocalizeConfig:
     """Localize in each image of --data exactly the classes that it is labelled with, for annotators to correct."""
     local_weights: Path | None = None
     """With a model name: its weights from this file instead of the download."""
+    cam: CamConfig = field(default_factory=CamConfig)
     pick: PickConfig = field(default_factory=PickConfig)
     boxes: BoxConfig = field(default_factory=BoxConfig)
     heatmaps: bool = False
@@ -83,6 +85,7 @@ class EvaluateConfig:
     """Instead of --predictions: run this model on the split (a run folder or a classifier's name)."""
     local_weights: Path | None = None
     """With a model name: its weights from this file instead of the download."""
+    cam: CamConfig = field(default_factory=CamConfig)
     protocol: Protocol = "default"
     """How maps become boxes in MaxBoxAcc and PxAP: default, or wsolevaluation (the WSOL benchmark's 224x224 8-bit maps,
     contours and inclusive corners), for numbers to compare with published ones."""
@@ -116,6 +119,10 @@ class EvaluateConfig:
         check(
             (self.predictions is None) != (self.weights is None),
             "expected either --predictions FILE or --weights RUN, and not both",
+        )
+        check(
+            self.weights is not None or self.cam == CamConfig(),
+            "--cam, --layers and --model say how a model makes maps: expected --weights too",
         )
         check(
             self.predictions is not None or self.predictions_format == "auto",

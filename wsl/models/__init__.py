@@ -1,7 +1,7 @@
 """Backbones, the localizer, and its checkpoints."""
 
 from wsl.models.backbone import Backbone, create_backbone, list_backbones
-from wsl.models.cam_localizer import CamLocalizer
+from wsl.models.cam_localizer import CamLocalizer, made_by
 from wsl.models.checkpoint import create, load, open_model, pack, save, unpack
 from wsl.models.classifiers import create_classifier
 from wsl.models.device import autocast, choose_device, choose_dtype
@@ -30,6 +30,7 @@ __all__ = [
     "export_model",
     "list_backbones",
     "load",
+    "made_by",
     "open_model",
     "pack",
     "resolve_refine",

@@ -124,6 +124,11 @@ class CamLocalizer(nn.Module):
             name=self.name,
         )
 
+    @property
+    def by_attention(self) -> bool:
+        """Whether maps are made of attention rather than of the outputs of layers."""
+        return self._method.reads in ("attention", "attention gradients", "block gradients")
+
     def forward(self, images: torch.Tensor) -> HeadOutput:
         """Scores and the maps of all classes, without gradients; `for_inference` gives those of a few classes."""
         ready = self.for_inference(images.device, torch.float32)
@@ -177,6 +182,20 @@ class CamLocalizer(nn.Module):
             return Backbone(output, self.name)
         except UserError:  # several maps, or none
             return None
+
+
+def made_by(model: object) -> str:
+    """How a model's maps are made, in a few words; empty where they are class maps of its own.
+
+    >>> head = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 2))
+    >>> made_by(CamLocalizer(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), head)))
+    'by layercam of 1'
+    """
+    if not isinstance(model, CamLocalizer):
+        return ""
+    layers = model.inside.blocks if model.by_attention else model.layers
+    shown = f"{layers[0]} to {layers[-1]}" if len(layers) > 3 else ", ".join(layers)
+    return f"by {model.method} of {shown}"
 
 
 def own_copy(net: Net) -> Net:

@@ -24,7 +24,7 @@ class SelectedBoxes:
     """What ``wsl-evaluate --select-threshold`` found to be best, and what that is worth.
 
     ``accuracy`` is the fraction of the split's (image, class) pairs whose box has IoU >= ``iou`` with an instance.
-    ``model`` is the SHA-256 of the checkpoint, and ``refine`` how its maps were refined, that it was selected for.
+    It holds for the checkpoint whose SHA-256 is ``model``, for maps made as ``cam`` and refined as ``refine`` say.
     """
 
     threshold: float
@@ -35,6 +35,7 @@ class SelectedBoxes:
     accuracy: float
     pairs: int
     refine: str = "none"
+    cam: str = "auto"
     model: str = ""
 
 
@@ -45,11 +46,11 @@ def save_selected(selected: SelectedBoxes, folder: Path) -> Path:
     return path
 
 
-def load_selected(weights: str | Path, refine: str = "none") -> SelectedBoxes | None:
+def load_selected(weights: str | Path, refine: str = "none", cam: str = "auto") -> SelectedBoxes | None:
     """What was selected for a run (its folder, or the checkpoint in it); None when nothing was.
 
-    A selection holds for one state of the run and one refinement: training it again gives another model, and maps that
-    are refined otherwise have other values.
+    A selection holds for one state of the run, one way to make maps and one refinement: training it again gives another
+    model, and maps that are made or refined otherwise have other values.
 
     Raises:
         UserError: the file is malformed.
@@ -68,19 +69,25 @@ def load_selected(weights: str | Path, refine: str = "none") -> SelectedBoxes | 
     if selected.model != model_digest(folder):
         log.warning("%s was selected for another state of the run and is left alone: select the threshold again", path)
         return None
+    if selected.cam != cam:
+        log.warning("%s was selected for maps with --cam %s and is left alone", path, selected.cam)
+        return None
     if selected.refine != refine:
         log.warning("%s was selected for maps with --refine %s and is left alone", path, selected.refine)
         return None
     return selected
 
 
-def resolve_boxes(boxes: BoxConfig, weights: str, refine: str = "none") -> tuple[BoxConfig, BoxOrigin]:
+def resolve_boxes(
+    boxes: BoxConfig, weights: str, refine: str = "none", cam: str = "auto"
+) -> tuple[BoxConfig, BoxOrigin]:
     """The settings with what was left open filled in, and where threshold and rule come from.
 
     >>> resolve_boxes(BoxConfig(threshold=0.4), "resnet50")[1].origin
     'given'
     """
-    selected = None if boxes.threshold is not None and boxes.box_rule is not None else load_selected(weights, refine)
+    given = boxes.threshold is not None and boxes.box_rule is not None
+    selected = None if given else load_selected(weights, refine, cam)
     if selected is None:
         resolved = boxes.resolved(DEFAULT_THRESHOLDS[refine])
     else:

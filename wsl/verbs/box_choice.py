@@ -41,7 +41,7 @@ def choose_boxes(
         )
         return boxes, origin
     if config.weights is not None:
-        return resolve_boxes(config.boxes, config.weights, predictions.refine)
+        return resolve_boxes(config.boxes, config.weights, predictions.refine, config.cam.maps)
     if config.boxes != BoxConfig():
         boxes = config.boxes.resolved()
         whose = "the default" if config.boxes.threshold is None else "given"
@@ -76,6 +76,7 @@ def _keep(config: EvaluateConfig, predictions: Predictions, selection: Selection
         accuracy=best.accuracy,
         pairs=best.pairs,
         refine=predictions.refine,
+        cam=config.cam.maps,
     )
     log.info(
         "threshold %g, box rule %s: selected on %s, where %.3f of %d boxes are right",

@@ -146,6 +146,7 @@ class _Opened(NamedTuple):
     predictor: Predictor
     boxes: BoxConfig
     origin: BoxOrigin
+    maps: str
 
 
 def _check(config: LocalizeConfig) -> _Images:
@@ -166,13 +167,13 @@ def _open(config: LocalizeConfig, images: _Images) -> _Opened:
     """Load the model, and check what only the loaded model can tell."""
     with loading(config.weights):
         from wsl.inference import Predictor
-        from wsl.models import open_model, resolve_refine
+        from wsl.models import made_by, open_model, resolve_refine
 
-        model = open_model(config.weights, config.local_weights)
+        model = open_model(config.weights, config.local_weights, method=config.cam.cam, layers=config.cam.layers)
         if config.labels and images.samples is not None:
             check_labels(config, images.samples, model.classes)
         refine = resolve_refine(config.refine, model)
-        boxes, origin = resolve_boxes(config.boxes, config.weights, refine)
+        boxes, origin = resolve_boxes(config.boxes, config.weights, refine, config.cam.maps)
         predictor = Predictor.from_configs(
             model,
             pick=config.pick,
@@ -182,7 +183,7 @@ def _open(config: LocalizeConfig, images: _Images) -> _Opened:
             batch_size=config.batch_size,
             image_size=config.image_size,
         )
-    return _Opened(predictor, boxes, origin)
+    return _Opened(predictor, boxes, origin, made_by(model))
 
 
 def _sources(config: LocalizeConfig, images: _Images) -> Iterator[Path | Source]:
@@ -205,6 +206,7 @@ def _record(config: LocalizeConfig, opened: _Opened) -> None:
 
 def _method(config: LocalizeConfig, opened: _Opened) -> str:
     maps = "not refined" if opened.predictor.refine == "none" else f"refined by {opened.predictor.refine}"
+    maps = f"{opened.maps}, {maps}" if opened.maps else maps
     if config.refine == "auto" and opened.predictor.refine != "none":
         maps += " (--refine none for the network's own)"
     return f"boxes: {opened.origin}; maps {maps}"

@@ -49,7 +49,9 @@ class Predictions:
         if config.predictions is not None:
             self.kind = predictions_kind(config)
         elif config.weights is not None:
-            self.model = open_model(config.weights, config.local_weights)
+            self.model = open_model(
+                config.weights, config.local_weights, method=config.cam.cam, layers=config.cam.layers
+            )
             self.refine = resolve_refine(config.refine, self.model)
 
     @property
