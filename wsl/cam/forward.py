@@ -30,6 +30,7 @@ class Activations:
     _network: Network
     _outputs: tuple[torch.Tensor, ...]
     _layouts: tuple[Layout, ...]
+    _runs: tuple[int, ...]
 
     def gradients(self, targets: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The gradients (J, N, C, h, w) of J targets an image, (N, J), by each layer's map.
@@ -60,13 +61,13 @@ class Activations:
         """
         network, images = self._network, self.images
         with torch.no_grad():
-            again = network.rerun(layer, self._outputs[layer].detach(), images[:1])
+            again = network.rerun(layer, self._runs[layer], self._outputs[layer].detach(), images[:1])
             alone = again is not None and torch.allclose(again, self.scores, rtol=1e-3, atol=1e-4)
 
         @torch.no_grad()
         def score(maps: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
             output = self._native(maps, rows, layer)
-            scores = network.rerun(layer, output, images[:1] if alone else images[rows])
+            scores = network.rerun(layer, self._runs[layer], output, images[:1] if alone else images[rows])
             assert scores is not None
             return scores
 
@@ -86,7 +87,8 @@ class Activations:
 class Network:
     """A network that is ours, some of its layers, and the scores of images.
 
-    `prefix` is the number of class and register tokens, where it is known.
+    Of a layer that runs more than once the last run counts that the scores depend on. `prefix` is the number of class
+    and register tokens, where it is known.
 
     Raises:
         UserError: the network has no layer of that name.
@@ -111,14 +113,15 @@ class Network:
         with differentiable(images.device), self._taps.reading() as seen:
             images = images.clone() if images.is_inference() else images
             scores = self.score(images)
-        layouts = tuple(self._layout(layer, seen, images) for layer in self.layers)
-        outputs = tuple(seen[layer] for layer in self.layers)
+            runs = tuple(_last_run(seen.get(layer, []), scores) for layer in self.layers)
+        outputs = tuple(_output(layer, seen, run) for layer, run in zip(self.layers, runs, strict=True))
+        layouts = tuple(self._layout(layer, output, images) for layer, output in zip(self.layers, outputs, strict=True))
         maps = tuple(to_map(output.detach(), layout) for output, layout in zip(outputs, layouts, strict=True))
-        return Activations(scores, maps, images, self, outputs, layouts)
+        return Activations(scores, maps, images, self, outputs, layouts, runs)
 
-    def rerun(self, layer: int, output: torch.Tensor, images: torch.Tensor) -> torch.Tensor | None:
-        """The scores with another output of a layer; None where the rest does not take a batch of its size."""
-        with self._taps.replacing(self.layers[layer], output):
+    def rerun(self, layer: int, run: int, output: torch.Tensor, images: torch.Tensor) -> torch.Tensor | None:
+        """The scores with another output of a run of a layer; None where the rest does not take a batch of its size."""
+        with self._taps.replacing(self.layers[layer], output, run):
             try:
                 scores = self.score(images)
             except RuntimeError:
@@ -127,11 +130,9 @@ class Network:
                 return None
         return scores if len(scores) == len(output) else None
 
-    def _layout(self, layer: str, seen: dict[str, torch.Tensor], images: torch.Tensor) -> Layout:
-        if layer not in seen:
-            raise UserError(f"layer {layer!r} did not run: expected one that every image goes through")
+    def _layout(self, layer: str, output: torch.Tensor, images: torch.Tensor) -> Layout:
         height, width = images.shape[-2:]
-        shape = seen[layer].shape
+        shape = output.shape
         layout = find_layout(shape, (height, width), prefix=self._prefix if len(shape) == 3 else None)
         layout = layout or find_layout(shape, (height, width))
         if layout is None or shape[0] != len(images):
@@ -140,3 +141,19 @@ class Network:
                 "(N, C, h, w) or (N, h, w, C), or tokens (N, T, C)"
             )
         return layout
+
+
+def _last_run(outputs: Sequence[torch.Tensor], scores: torch.Tensor) -> int:
+    """The last run of a layer that the scores depend on, or the last where that is not known."""
+    if len(outputs) > 1 and scores.requires_grad:
+        gradients = torch.autograd.grad(scores.sum(), outputs, retain_graph=True, allow_unused=True)
+        used = [run for run, gradient in enumerate(gradients) if gradient is not None]
+        if used:
+            return used[-1]
+    return len(outputs) - 1
+
+
+def _output(layer: str, seen: dict[str, list[torch.Tensor]], run: int) -> torch.Tensor:
+    if layer not in seen:
+        raise UserError(f"layer {layer!r} did not run: expected one that every image goes through")
+    return seen[layer][run]

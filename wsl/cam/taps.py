@@ -19,8 +19,8 @@ from wsl.errors import UserError
 class LayerTaps:
     """Reads or replaces the outputs of layers while a block runs; each thread has its own.
 
-    The hooks stay on the network: give it a copy that is yours. Of a layer that runs more than once the last run
-    counts. A layer that gives several tensors is represented by the first one.
+    The hooks stay on the network: give it a copy that is yours. A layer that gives several tensors is represented by
+    the first one.
 
     Raises:
         UserError: the network has no layer of that name; the message names the nearest ones.
@@ -29,7 +29,7 @@ class LayerTaps:
     >>> taps = LayerTaps(net.requires_grad_(False), ["0"])
     >>> with taps.reading() as outputs:
     ...     scores = net(torch.randn(1, 3, 8, 8)).mean((2, 3))
-    >>> torch.autograd.grad(scores.sum(), outputs["0"])[0].shape
+    >>> torch.autograd.grad(scores.sum(), outputs["0"][0])[0].shape
     torch.Size([1, 4, 6, 6])
     """
 
@@ -42,13 +42,13 @@ class LayerTaps:
             modules[layer].register_forward_hook(partial(self._see, layer))
 
     @contextmanager
-    def reading(self) -> Iterator[dict[str, torch.Tensor]]:
-        """The outputs by layer, once the network has run in the block.
+    def reading(self) -> Iterator[dict[str, list[torch.Tensor]]]:
+        """The outputs of each run of each layer, once the network has run in the block.
 
         Each is a leaf of the graph, or a part of it where it depends on another output that is read, so that nothing
         below the lowest layer is differentiated.
         """
-        seen: dict[str, torch.Tensor] = {}
+        seen: dict[str, list[torch.Tensor]] = {}
         self._local.seen = seen
         try:
             yield seen
@@ -56,9 +56,9 @@ class LayerTaps:
             del self._local.seen
 
     @contextmanager
-    def replacing(self, layer: str, output: torch.Tensor) -> Iterator[None]:
-        """Run what follows a layer on another output than its own, whose batch may have another size."""
-        self._local.other = (layer, output)
+    def replacing(self, layer: str, output: torch.Tensor, run: int = 0) -> Iterator[None]:
+        """Run what follows a run of a layer on another output than its own, whose batch may have another size."""
+        self._local.other = [layer, run, output]
         try:
             yield
         finally:
@@ -67,16 +67,18 @@ class LayerTaps:
     def _see(self, layer: str, _: nn.Module, inputs: Any, output: Any) -> Any:
         other = getattr(self._local, "other", None)
         if other is not None and other[0] == layer:
-            return open_output(output)[1](other[1])
-        seen: dict[str, torch.Tensor] | None = getattr(self._local, "seen", None)
+            other[1] -= 1
+            return open_output(output)[1](other[2]) if other[1] == -1 else None
+        seen: dict[str, list[torch.Tensor]] | None = getattr(self._local, "seen", None)
         if seen is None:
             return None
         tensor, put_back = open_output(output)
         if tensor is None:
             return None
-        seen[layer] = as_leaf(tensor)
+        kept = as_leaf(tensor)
+        seen.setdefault(layer, []).append(kept)
         # A clone, since the next layer may work in place.
-        return put_back(seen[layer].clone())
+        return put_back(kept.clone())
 
 
 def as_leaf(tensor: torch.Tensor) -> torch.Tensor:

@@ -79,7 +79,7 @@ def find_linear_form(net: nn.Module, score: Score, found: Survey, images: torch.
 
     def of_normalised(vectors: torch.Tensor) -> torch.Tensor:
         like = vectors.view(len(vectors), *norm.shape[1:])
-        scores = rerun.rerun(0, like, images[:1])
+        scores = rerun.rerun(0, 0, like, images[:1])
         return vectors.new_empty(0, 0) if scores is None else scores
 
     normalised = F.layer_norm(mean, mean.shape[1:], norm.norm.weight, norm.norm.bias, norm.norm.eps)
