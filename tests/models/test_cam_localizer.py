@@ -72,7 +72,7 @@ def test_maps_of_other_classes_in_each_image_in_one_batch(images, inplace):
 @pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
 def test_any_mode_of_the_caller_gives_the_same(images, mode):
     model = CamLocalizer(build(), preprocessing=SMALL)
-    expected = wsl.cam(model, images, [0, 1])
+    expected = wsl.cam(copy.deepcopy(model), images, [0, 1])
     with mode():
         torch.testing.assert_close(wsl.cam(model, images.clone(), [0, 1]), expected)
 
@@ -186,6 +186,21 @@ def test_networks_that_cannot_be_explained_are_one_clear_line(images):
         Localizer.from_classifier(scripted, preprocessing=SMALL)
     with pytest.raises(UserError, match=r"gives a tensor \(2, 12, 8, 8\), expected scores"):
         Localizer.from_classifier(nn.Sequential(build().conv1, build().conv2), preprocessing=SMALL)
+
+
+class Keeps:
+    """A hook as other libraries leave them behind: it holds the last output, with its graph."""
+
+    def __call__(self, module, inputs, output):
+        self.output = output
+
+
+def test_hooks_that_hold_a_graph_are_no_hindrance(images):
+    net = build()
+    net.conv1.register_forward_hook(Keeps())
+    net(images)
+    expected = wsl.cam(build(), images, [1], method="layercam")
+    torch.testing.assert_close(wsl.cam(net, images, [1], method="layercam"), expected)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

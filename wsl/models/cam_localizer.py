@@ -199,14 +199,19 @@ def made_by(model: object) -> str:
 
 
 def own_copy(net: Net) -> Net:
-    """A copy of somebody's network.
+    """A copy of somebody's network, without hooks that hold what cannot be copied.
 
     Raises:
         UserError: the network cannot be copied.
     """
     try:
         with torch.inference_mode(False):
-            return copy.deepcopy(net)
+            try:
+                return copy.deepcopy(net)
+            except (RuntimeError, TypeError):  # hooks of another library that keep activations
+                hooks = ("_forward_hooks", "_backward_hooks", "_backward_pre_hooks")
+                held = (getattr(module, name) for module in net.modules() for name in hooks)
+                return copy.deepcopy(net, {id(one): type(one)() for one in held})
     except (RuntimeError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(

@@ -34,7 +34,8 @@ class ReadyCopies(Generic[Copy]):
         with self._lock:
             kept = self._kept.get(key)
             if kept is None or kept[0] != state:
-                kept = self._kept[key] = (state, make())
+                with torch.inference_mode(False):  # whose weights could not be differentiated later
+                    kept = self._kept[key] = (state, make())
         return kept[1]
 
     def __reduce__(self) -> tuple[type[ReadyCopies[Copy]], tuple[()]]:
