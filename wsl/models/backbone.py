@@ -62,7 +62,7 @@ class Backbone(nn.Module):
         tracer = PositionTracer(images)
         finder = TapFinder(tracer, images, dilated)
         # A traced graph prints itself when it fails.
-        with evaluating(net), torch.no_grad(), contextlib.redirect_stderr(None), finder.watching(net), tracer:
+        with evaluating(net), _plain_mode(), contextlib.redirect_stderr(None), finder.watching(net), tracer:
             output = _first_run(net, images, name or type(net).__name__)
         self._reading = choose_map(output, lambda tensor: place(tracer, tensor, images), name or type(net).__name__)
         self.taps = finder.layers()
@@ -108,7 +108,7 @@ class Backbone(nn.Module):
         tracer = PositionTracer(images)
         own = reader or TapReader(self)
         try:
-            with evaluating(self.net), torch.no_grad(), own.reading(tracer) as taps, tracer:
+            with evaluating(self.net), _plain_mode(), own.reading(tracer) as taps, tracer:
                 features = self(images)
         finally:
             if reader is None:
@@ -142,11 +142,19 @@ def evaluating(net: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+@contextlib.contextmanager
+def _plain_mode() -> Iterator[None]:
+    """Neither gradients nor inference mode."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
 def _zeros(net: nn.Module, size: tuple[int, int]) -> torch.Tensor:
     """An image that the network takes as it is now: on its device, and in its arithmetic where nothing converts."""
     weight = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
     dtype = torch.float32 if torch.is_autocast_enabled(weight.device.type) else weight.dtype
-    return torch.zeros(1, 3, *size, device=weight.device, dtype=dtype)
+    with torch.inference_mode(False):
+        return torch.zeros(1, 3, *size, device=weight.device, dtype=dtype)
 
 
 def _stride(image: int, side: int) -> int:

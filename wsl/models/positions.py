@@ -80,7 +80,8 @@ class PositionTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows every number of a batch of images through what is computed while the block runs.
 
     Convolutions and poolings put a number at the middle of its window, padding included. What is copied keeps its
-    place, and a combination of several lies at their mean. Of anything else no place is known.
+    place, and a combination of several lies at their mean. Of anything else no place is known. Inference mode shows
+    other operations: leave it with ``torch.inference_mode(False)``.
 
     >>> images = torch.zeros(1, 3, 32, 32)
     >>> with PositionTracer(images) as tracer:
@@ -110,11 +111,6 @@ class PositionTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if torch.is_inference_mode_enabled():  # where operations arrive that are made of others
-            with self:
-                output = func.decompose(*args, **kwargs)
-            if output is not NotImplemented:
-                return output
         output = func(*args, **kwargs)
         tensors = [leaf for leaf in pytree.arg_tree_leaves(*args, **kwargs) if isinstance(leaf, torch.Tensor)]
         results = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, torch.Tensor)]
@@ -244,7 +240,7 @@ def _window(
     for axis, one in enumerate((line(found.y.T), line(found.x))):
         if one is None:
             return None
-        k, s, p, d = (_along(axis, setting) for setting in (kernel, stride or kernel, padding, dilation))
+        k, s, p, d = (_along(axis, setting) for setting in (kernel, stride, padding, dilation))
         lines.append(Line(one.start + ((k - 1) * d / 2 - p) * one.stride, one.stride * s))
     return _drawn(lines, shape, source.y.device)
 
@@ -340,28 +336,32 @@ def _along(axis: int, setting: Any) -> int:
     return int(setting if isinstance(setting, int) else setting[axis] if len(setting) > 1 else setting[0])
 
 
+def _named(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """An operation's arguments by the names of its schema, without those left to their defaults."""
+    return dict(zip((argument.name for argument in func._schema.arguments), args, strict=False)) | kwargs
+
+
 def _convolution(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    if func.overloadpacket.__name__ == "_convolution_pointwise":
-        _, weight, _, padding, stride, dilation = args[:6]
-        transposed = False
-    else:
-        _, weight, _, stride, padding, dilation, transposed = args[:7]
-    if transposed:
+    given = _named(func, args, kwargs)
+    if given.get("transposed"):
         raise ValueError("windows of a transposed convolution lie on its output")
-    return weight.shape[2:], stride, padding, dilation
+    weight = given.get("weight", given.get("W"))  # the latter oneDNN's
+    return weight.shape[2:], given.get("stride", 1), given.get("padding", 0), given.get("dilation", 1)
 
 
 def _pooling(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    """kernel, stride, padding and dilation, as torch's schema orders them."""
-    given = dict(zip((argument.name for argument in func._schema.arguments), args, strict=False)) | kwargs
-    return (given["kernel_size"], given.get("stride"), given.get("padding", 0), given.get("dilation", 1))
+    given = _named(func, args, kwargs)
+    kernel = given["kernel_size"]
+    return kernel, given.get("stride") or kernel, given.get("padding", 0), given.get("dilation", 1)
 
 
+# What gives kernel, stride, padding and dilation of the operations that slide a window.
 _WINDOWS = {
     "convolution": _convolution,
+    "_convolution": _convolution,
+    "conv2d": _convolution,
     "_convolution_pointwise": _convolution,
     "max_pool2d_with_indices": _pooling,
     "max_pool2d": _pooling,
     "avg_pool2d": _pooling,
-    "lp_pool2d": _pooling,
 }
