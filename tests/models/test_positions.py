@@ -10,7 +10,7 @@ from torch import nn
 from wsl.cam.layouts import Layout
 from wsl.models import create_backbone
 from wsl.models.grid import Grid, Placement, place, trace
-from wsl.models.positions import PositionTracer
+from wsl.models.position_tracer import PositionTracer
 
 
 def placed(compute, side=64):

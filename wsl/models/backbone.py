@@ -17,7 +17,7 @@ from wsl.models.dilation import dilate
 from wsl.models.feature_map import choose_map, read_map
 from wsl.models.graph import conv_classifier, cut, find_chain
 from wsl.models.grid import Grid, place
-from wsl.models.positions import PositionTracer
+from wsl.models.position_tracer import PositionTracer
 from wsl.models.taps import TapFinder, TapReader
 from wsl.models.timm_models import TIMM, TimmFeatures
 from wsl.models.tiny import TinyNet

@@ -13,7 +13,8 @@ from torch.utils import _pytree as pytree
 
 from heads.downsampling import Downsampling
 from wsl.cam.layouts import Kind, Layout, find_layout, to_map
-from wsl.models.positions import Positions, PositionTracer, line, plane
+from wsl.models.position_tracer import PositionTracer
+from wsl.models.positions import Positions, line, plane
 
 
 class Grid(NamedTuple):
