@@ -16,7 +16,7 @@ from torchvision import models as torchvision_models
 from wsl.config import Preprocessing
 from wsl.errors import UserError
 from wsl.models.state_dicts import fit_names, load_strictly
-from wsl.models.timm_models import TIMM, create_timm
+from wsl.models.timm_models import TIMM, create_resizable
 from wsl.models.weights import StateDict, fetch, read_raw, read_state_dict, weights_path
 
 TINY = "tinynet"
@@ -111,7 +111,7 @@ def _without_auxiliary(state: StateDict, net: nn.Module) -> StateDict:
 
 
 def _timm_classifier(name: str, weights: str) -> Classifier:
-    net = create_timm(name.removeprefix(TIMM), weights)
+    net = create_resizable(name.removeprefix(TIMM), weights)
     data = importlib.import_module("timm.data").resolve_model_data_config(net)
     preprocessing = Preprocessing(image_size=data["input_size"][-1], mean=tuple(data["mean"]), std=tuple(data["std"]))
     categories: tuple[str, ...] = ()
