@@ -7,7 +7,8 @@ import torch
 from wsl.config import Preprocessing
 from wsl.images import place
 from wsl.models import create_backbone
-from wsl.models.positions import PositionTracer, line, plane
+from wsl.models.position_tracer import PositionTracer
+from wsl.models.positions import line, plane
 
 # Padded odd kernels look half a cell up and left of the cell's place, unpadded even ones right at it.
 SHIFTED = {"resnet18": 32, "resnet50": 32, "mobilenet_v2": 32, "regnet_x_400mf": 32, "shufflenet_v2_x0_5": 32}

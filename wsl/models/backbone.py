@@ -17,7 +17,7 @@ from wsl.models.dilation import dilate
 from wsl.models.feature_map import choose_map, read_map
 from wsl.models.graph import conv_classifier, cut, find_chain
 from wsl.models.grid import Grid, place
-from wsl.models.positions import PositionTracer
+from wsl.models.position_tracer import PositionTracer
 from wsl.models.taps import TapFinder, TapReader
 from wsl.models.timm_models import TIMM, TimmFeatures
 from wsl.models.tiny import TinyNet
@@ -57,19 +57,28 @@ class Backbone(nn.Module):
         self.net = net
         self.name = name
         self.dilated = tuple(dilated)
-        self.side = side = int(getattr(net, "side", _PROBE))
-        images = _zeros(net, (side, side))
+        own = int(getattr(net, "side", _PROBE))
+        try:
+            self._look(_PROBE, dilated)
+        except UserError:
+            if own == _PROBE:
+                raise
+            self._look(own, dilated)
+        self._grids: dict[tuple[int, int], Grids] = {}
+
+    def _look(self, side: int, dilated: Collection[str]) -> None:
+        """Learn from one image of a size what the network gives."""
+        name, images = self.name or type(self.net).__name__, _zeros(self.net, (side, side))
         tracer = PositionTracer(images)
         finder = TapFinder(tracer, images, dilated)
         # A traced graph prints itself when it fails.
-        with evaluating(net), torch.no_grad(), contextlib.redirect_stderr(None), finder.watching(net), tracer:
-            output = _first_run(net, images, name or type(net).__name__)
-        self._reading = choose_map(output, lambda tensor: place(tracer, tensor, images), name or type(net).__name__)
-        self.taps = finder.layers()
+        with evaluating(self.net), _plain_mode(), contextlib.redirect_stderr(None), finder.watching(self.net), tracer:
+            output = _first_run(self.net, images, name)
+        self._reading = choose_map(output, lambda tensor: place(tracer, tensor, images), name)
+        self.side, self.taps = side, finder.layers()
         features = read_map(output, self._reading, (side, side))
         self.out_channels = int(features.shape[1])
         self.stride = _stride(side, features.shape[-1])
-        self._grids: dict[tuple[int, int], Grids] = {}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Feature maps of a batch of normalised images.
@@ -83,9 +92,10 @@ class Backbone(nn.Module):
         except _REFUSALS as error:
             if isinstance(error, (UserError, torch.OutOfMemoryError)) or size == (self.side, self.side):
                 raise
+            own = getattr(self.net, "side", self.side)
             raise UserError(
                 f"{self.name or type(self.net).__name__} does not take images of {size[0]} x {size[1]} "
-                f"({first_line(error)}): expected another size, such as {self.side} x {self.side}"
+                f"({first_line(error)}): expected another size, such as {own} x {own}"
             ) from error
         return read_map(output, self._reading, size)
 
@@ -109,8 +119,8 @@ class Backbone(nn.Module):
         tracer = PositionTracer(images)
         own = reader or TapReader(self)
         try:
-            with evaluating(self.net), torch.no_grad(), own.reading(tracer) as taps, tracer:
-                features = self(images)
+            with evaluating(self.net), _plain_mode(), own.reading(tracer) as taps, tracer:
+                features = self.forward(images)  # hooks on this module are its caller's
         finally:
             if reader is None:
                 own.remove()
@@ -143,11 +153,19 @@ def evaluating(net: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+@contextlib.contextmanager
+def _plain_mode() -> Iterator[None]:
+    """Neither gradients nor inference mode."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
 def _zeros(net: nn.Module, size: tuple[int, int]) -> torch.Tensor:
     """An image that the network takes as it is now: on its device, and in its arithmetic where nothing converts."""
     weight = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
     dtype = torch.float32 if torch.is_autocast_enabled(weight.device.type) else weight.dtype
-    return torch.zeros(1, 3, *size, device=weight.device, dtype=dtype)
+    with torch.inference_mode(False):
+        return torch.zeros(1, 3, *size, device=weight.device, dtype=dtype)
 
 
 def _stride(image: int, side: int) -> int:

@@ -16,7 +16,7 @@ from torchvision import models as torchvision_models
 from wsl.config import Preprocessing
 from wsl.errors import UserError
 from wsl.models.state_dicts import fit_names, load_strictly
-from wsl.models.timm_models import TIMM, create_timm
+from wsl.models.timm_models import TIMM, create_resizable
 from wsl.models.weights import StateDict, fetch, read_raw, read_state_dict, weights_path
 
 TINY = "tinynet"
@@ -113,7 +113,7 @@ def _without_auxiliary(state: StateDict, net: nn.Module) -> StateDict:
 
 def _timm_classifier(name: str, weights: str, num_classes: int | None) -> Classifier:
     options = {} if num_classes is None else {"num_classes": num_classes}
-    net = create_timm(name.removeprefix(TIMM), weights, **options)
+    net = create_resizable(name.removeprefix(TIMM), weights, **options)
     data = importlib.import_module("timm.data").resolve_model_data_config(net)
     preprocessing = Preprocessing(image_size=data["input_size"][-1], mean=tuple(data["mean"]), std=tuple(data["std"]))
     categories: tuple[str, ...] = ()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,12 +22,16 @@ from wsl.models.fuse import fuse_batch_norm
 from wsl.models.gradient_head import GradientHead
 from wsl.models.localizer import Localizer
 
+log = logging.getLogger("wsl")
+
 METADATA_KEY = "wsl-toolkit"
 INPUT, OUTPUTS = "images", ("scores", "maps")
 # The newest that onnxruntime 1.20 reads, and every network here can be written in.
 _OPSET = 20
 # Of logits around ten; a fused batch norm and another order of sums stay well below it.
 _TOLERANCE = 1e-3
+# Characters of a size's expression. GoogLeNet's are of 60, a vision transformer's of 100, Swin's of 246.
+_LONGEST = 105
 _SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 
 
@@ -34,7 +41,9 @@ def export_model(
     """Write a model as ONNX or as torch.export's program, and say how far its outputs are from the model's.
 
     The input ``images`` is (N, 3, H, W), normalised with the mean and standard deviation in the metadata; the outputs
-    are ``scores`` (N, K) and ``maps`` (N, K, h, w). N, H and W are left open. The metadata (`METADATA_KEY`) is JSON:
+    are ``scores`` (N, K) and ``maps`` (N, K, h, w). N, H and W are left open; H and W are `image_size` (by default the
+    model's own) where the sizes inside the network are no simple expressions of them, as where windows are padded:
+    Swin, and networks of TensorFlow's padding. The metadata (`METADATA_KEY`) is JSON:
     classes, preprocessing, whether scores are for a sigmoid or a softmax, and where the cells of a map look: at any
     image size, or where that depends on it at the given one. The result is the largest absolute difference over a batch
     of another size than the one that was traced.
@@ -57,15 +66,16 @@ def export_model(
     net = _Outputs(fuse_batch_norm(model))
     generator = torch.Generator().manual_seed(0)
     example = torch.randn((2, 3, side, side), generator=generator)
-    program = _trace(net, example, model)
-    other = torch.randn((3, 3, side + 64, side), generator=generator)
+    program, sizes_open = _trace(net, example, model)
+    other = torch.randn((3, 3, side + 64 * sizes_open, side), generator=generator)
+    description = describe(model, side, sizes_open=sizes_open)
     with torch.no_grad(), replacing(path) as temporary:
         expected = net(other)
         if kind == "torch":
-            torch.export.save(program, temporary, extra_files={METADATA_KEY: describe(model, side)})
+            torch.export.save(program, temporary, extra_files={METADATA_KEY: description})
             found = torch.export.load(temporary).module()(other)
         else:
-            _save_onnx(program, temporary, describe(model, side))
+            _save_onnx(program, temporary, description)
             outputs = session(temporary.read_bytes(), path).run(None, {INPUT: other.numpy()})
             found = tuple(torch.from_numpy(np.asarray(output)) for output in outputs)
         difference = max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
@@ -76,7 +86,7 @@ def export_model(
     return difference
 
 
-def describe(model: Localizer, side: int) -> str:
+def describe(model: Localizer, side: int, *, sizes_open: bool = True) -> str:
     """What a reader of the exported file needs to know, as JSON.
 
     >>> model = Localizer("tinynet", classes=["cat", "dog"], weights="none")
@@ -84,11 +94,14 @@ def describe(model: Localizer, side: int) -> str:
     {'stride': 8.0, 'start': 4.0, 'size': None}
     """
     preprocessing = json.loads(config.to_json(model.preprocessing))
+    if not sizes_open:
+        preprocessing["image_size"] = side
     document = {
         "classes": list(model.classes),
         "preprocessing": preprocessing,
         "multi_label": model.recipe.multi_label,
         "pooling": model.recipe.pooling,
+        "size": None if sizes_open else [side, side],
         "grid": _describe_grid(model, side),
     }
     return json.dumps(document, ensure_ascii=False)
@@ -133,17 +146,51 @@ class _Outputs(nn.Module):
         return scores, maps
 
 
-def _trace(net: nn.Module, example: torch.Tensor, model: Localizer) -> torch.export.ExportedProgram:
+def _trace(net: nn.Module, example: torch.Tensor, model: Localizer) -> tuple[torch.export.ExportedProgram, bool]:
+    """The network's program, and whether its image size is open."""
     free = torch.export.Dim.DYNAMIC
     try:
+        with torch.no_grad(), _watching_sizes(net) as grown:
+            try:
+                return torch.export.export(net.eval(), (example,), dynamic_shapes=({0: free, 2: free, 3: free},)), True
+            except Exception:
+                if not grown:
+                    raise
+        log.warning(
+            "%s cannot be exported for every image size: exporting it for %d x %d",
+            model.recipe.backbone,
+            *example.shape[2:],
+        )
         with torch.no_grad():
-            return torch.export.export(net.eval(), (example,), dynamic_shapes=({0: free, 2: free, 3: free},))
+            return torch.export.export(net, (example,), dynamic_shapes=({0: free},)), False
     except Exception as error:  # torch.export has a dozen kinds, most of them private
         reason = str(error).strip().splitlines()[0][:200]
         raise UserError(
             f"{model.recipe.backbone} cannot be exported with open sizes ({reason}): expected a network of "
             "convolutions, such as a ResNet or MobileNet"
         ) from error
+
+
+@contextlib.contextmanager
+def _watching_sizes(net: nn.Module) -> Iterator[list[str]]:
+    """Stop where a size inside the network becomes a long expression of the image's; the list then holds it.
+
+    What torch proves about such expressions takes hours: each padded layer makes them two or three times as long.
+    """
+    grown: list[str] = []
+
+    def see(layer: nn.Module, inputs: Any, output: Any) -> None:
+        for size in map(str, getattr(output, "shape", ())):
+            if len(size) > _LONGEST:
+                grown.append(size)
+                raise RuntimeError(f"a size inside is an expression of {len(size)} characters")
+
+    hooks = [module.register_forward_hook(see) for module in net.modules()]
+    try:
+        yield grown
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _save_onnx(program: torch.export.ExportedProgram, path: Path, description: str) -> None:

@@ -13,7 +13,8 @@ from torch.utils import _pytree as pytree
 
 from heads.downsampling import Downsampling
 from wsl.cam.layouts import Kind, Layout, find_layout, to_map
-from wsl.models.positions import Positions, PositionTracer, line, plane
+from wsl.models.position_tracer import PositionTracer
+from wsl.models.positions import Positions, line, plane
 
 
 class Grid(NamedTuple):
@@ -52,6 +53,8 @@ def trace(net: nn.Module, images: torch.Tensor, layers: Iterable[str], *, call: 
     Grid(stride=4.0, start=0.5)
     """
     found: dict[str, Placement] = {}
+    with torch.inference_mode(False):
+        images = images.clone()  # of inference mode's tensors other operations are seen
     tracer = PositionTracer(images)
 
     def see(name: str, layer: nn.Module, inputs: Any, output: Any) -> None:
@@ -66,6 +69,7 @@ def trace(net: nn.Module, images: torch.Tensor, layers: Iterable[str], *, call: 
         for name in layers:
             hook = net.get_submodule(name).register_forward_hook(partial(see, name))
             stack.callback(hook.remove)
+        stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
         stack.enter_context(tracer)
         (call or net)(images)
@@ -79,6 +83,8 @@ def follow(tracer: PositionTracer, layer: Downsampling, inputs: tuple[torch.Tens
 
 def place(tracer: PositionTracer, tensor: torch.Tensor, images: torch.Tensor) -> Placement:
     """The layout and grid of a tensor that was computed of the images while the tracer followed it."""
+    if tensor.ndim == 0 or len(tensor) != len(images):
+        return Placement(None, None)  # parts of images, such as windows
     positions = tracer.positions(tensor)
     layout = None if positions is None else _layout(positions)
     if positions is None or layout is None:

@@ -42,19 +42,29 @@ class OnnxLocalizer(nn.Module):
             known = json.loads(description)
             self.classes = tuple(str(name) for name in known["classes"])
             self.preprocessing = config.from_json(json.dumps(known["preprocessing"]), Preprocessing)
-            self._grid, self._size = _read_grid(known["grid"])
+            self._grid, self._grid_size = _read_grid(known["grid"])
+            self.size = None if known.get("size") is None else tuple(int(side) for side in known["size"])
             self.multi_label = bool(known["multi_label"])
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: its description cannot be read ({error}): export it again") from error
 
     def forward(self, images: torch.Tensor) -> HeadOutput:
-        """Scores and maps of a batch."""
+        """Scores and maps of a batch.
+
+        Raises:
+            UserError: the file is for images of another size.
+        """
+        if self.size not in (None, tuple(images.shape[-2:])):
+            raise UserError(
+                f"the ONNX model takes images of {' x '.join(map(str, self.size or ()))}, given are "
+                f"{images.shape[-2]} x {images.shape[-1]}: leave the image size out, or export the run for another"
+            )
         scores, maps = self._session.run(None, {INPUT: images.float().cpu().contiguous().numpy()})
         return HeadOutput(torch.from_numpy(scores), torch.from_numpy(maps))
 
     def grid(self, size: tuple[int, int]) -> Grid | None:
         """Where in an input of (height, width) the cells of the maps lie; None where the file does not say."""
-        return self._grid if self._size in (None, size) else None
+        return self._grid if self._grid_size in (None, size) else None
 
     def for_inference(self, device: torch.device, dtype: torch.dtype) -> OnnxInference:
         """The model ready to run; onnxruntime computes on the CPU in the file's own arithmetic."""

@@ -13,7 +13,7 @@ from torch import nn
 
 from heads.downsampling import Downsampling
 from wsl.models.grid import Grid, follow, place
-from wsl.models.positions import PositionTracer
+from wsl.models.position_tracer import PositionTracer
 
 if TYPE_CHECKING:
     from wsl.models.backbone import Backbone
