@@ -8,7 +8,7 @@ BIN := .venv/bin
 LOWEST := .venv-lowest/bin
 endif
 
-.PHONY: demo test lint types imports tests lowest clean
+.PHONY: demo test lint types imports tests families lowest clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('wsl-toolkit needs Python >= 3.11; found %d.%d. Try: make PYTHON=python3.11' % sys.version_info[:2] if sys.version_info < (3, 11) else 0)"
@@ -35,6 +35,11 @@ imports: .venv/installed
 tests: export OMP_NUM_THREADS := 1
 tests: .venv/installed
 	$(BIN)/pytest -n auto
+
+# Networks of up to some gigabytes: one at a time.
+families: export OMP_NUM_THREADS := 1
+families: .venv/installed
+	$(BIN)/pytest -m families tests/models/test_families.py
 
 # The tests with the lowest versions that pyproject.toml allows, whose own warnings are no errors.
 lowest: export OMP_NUM_THREADS := 1

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from wsl.models import Backbone
 
@@ -34,7 +35,7 @@ class _Nothing(nn.Module):
         return super().__getattr__(name) if name == "attention" else getattr(self.attention, name)
 
     def forward(self, *args, **options):
-        return self.attention(*args, **options).detach() * 0
+        return pytree.tree_map_only(torch.Tensor, torch.zeros_like, self.attention(*args, **options))
 
 
 def even(net: nn.Module) -> nn.Module:
@@ -51,11 +52,18 @@ def even(net: nn.Module) -> nn.Module:
             same = __import__("timm.layers").layers.AvgPool2dSame if kind.endswith("Same") else nn.AvgPool2d
             settings = (module.kernel_size, module.stride, module.padding, module.ceil_mode)
             net.set_submodule(name, same(*settings, count_include_pad=True))
-        elif (_POINTWISE.search(kind) and not weighty) or _GATES.search(kind):
+        elif (_POINTWISE.search(kind) and not weighty) or _innermost(module, _GATES):
             net.set_submodule(name, nn.Identity())
-        elif _EVERYWHERE.search(kind) and "Pool" not in kind:
+        elif _innermost(module, _EVERYWHERE) and "Pool" not in kind:
             net.set_submodule(name, _Nothing(module))
     return net
+
+
+def _innermost(module: nn.Module, kinds: re.Pattern[str]) -> bool:
+    """Whether a module is of these kinds, and not a block around one."""
+    return [bool(kinds.search(type(one).__name__)) for one in module.modules()].count(True) == 1 and bool(
+        kinds.search(type(module).__name__)
+    )
 
 
 def centre(backbone: Backbone, height: int, width: int, cell: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -58,7 +58,7 @@ class Survey:
     @property
     def by_class_token(self) -> bool:
         """Whether the scores are those of a class token, which has its evidence through attention alone."""
-        return self.layers[-1].layout.prefix > 0 and not self.layers[-1].counts
+        return self.prefix > 0 and not self.layers[-1].counts
 
     def stages(self, count: int) -> list[str]:
         """The last layers of the `count` coarsest resolutions, finest first.
@@ -100,10 +100,20 @@ def survey(net: nn.Module, score: Callable[[torch.Tensor], torch.Tensor], images
             "output is (N, C, h, w), (N, h, w, C) or (N, tokens, C)"
         )
     _find_counting(watch.layers, watch.tensors, scores)
-    layout = watch.layers[-1].layout
-    tokens = layout.prefix + layout.size[0] * layout.size[1]
+    size = watch.layers[-1].layout.size
+    # The last layer may give the patches as a map, without the class token that went along with them.
+    prefix = next((one.layout.prefix for one in watch.layers[::-1] if one.layout[:2] == ("tokens", size)), 0)
+    tokens = prefix + size[0] * size[1]
     stacks = [stack for stack, shape in watch.attentions if shape[0] == len(images) and shape[-1] == tokens]
-    return Survey(watch.layers, _blocks(stacks), layout.prefix)
+    return Survey(watch.layers, _blocks(stacks), prefix)
+
+
+class _Handed(NamedTuple):
+    """A layer's output as the next layer got it; in another version it has been changed in place since."""
+
+    layer: int
+    output: torch.Tensor
+    version: int
 
 
 class _Watch:
@@ -115,7 +125,7 @@ class _Watch:
         self.attentions: list[tuple[tuple[str, ...], torch.Size]] = []
         self._net, self._images = net, images
         self._stack: list[str] = []
-        self._handed: dict[int, tuple[int, torch.Tensor]] = {}
+        self._handed: dict[int, _Handed] = {}
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -138,8 +148,9 @@ class _Watch:
         tensor, put_back = open_output(output)
         if tensor is None or len(tensor) != len(self._images) or isinstance(module, _SKIPPED):
             return None
-        if id(tensor) in self._handed:  # a container is called what it ends with, and has the better name
-            self.layers[self._handed[id(tensor)][0]].name = name
+        known = self._handed.get(id(tensor))
+        if known is not None and known.version == tensor._version:
+            self.layers[known.layer].name = name  # a container ends with it, and has the better name
             return None
         height, width = self._images.shape[-2:]
         layout = find_layout(tensor.shape, (height, width))
@@ -147,7 +158,7 @@ class _Watch:
             return None
         kept = as_leaf(tensor)
         given = kept.clone()
-        self._handed[id(given)] = (len(self.layers), given)
+        self._handed[id(given)] = _Handed(len(self.layers), given, given._version)
         self.layers.append(Layer(name, layout, tensor.shape[layout.channel_axis]))
         self.tensors.append(kept)
         return put_back(given)

@@ -16,6 +16,8 @@ from wsl.cam.forward import Score
 from wsl.cam.taps import open_output
 from wsl.errors import UserError
 
+_NO_END = "the end of this network cannot be run on the blocks' outputs: take another method"
+
 
 class Attentions(NamedTuple):
     """Scores (N, K) of a batch, and the attention probabilities (N, heads, T, T) of each block, with their graph."""
@@ -84,10 +86,14 @@ class Transformer:
             self._local.means = []
             try:
                 scores = self._score(images.clone() if images.is_inference() else images)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:  # it is the end that gets a batch of another size
+                raise UserError(_NO_END) from error
             finally:
                 del self._local.means
             if len(scores) != size * (count + 1):
-                raise UserError("the end of this network cannot be run on the blocks' outputs: take another method")
+                raise UserError(_NO_END)
             return BlockScores(scores[:size], scores[size:].view(count, size, -1), found)
 
     @contextmanager

@@ -11,6 +11,7 @@ from torch import nn
 
 from heads import HeadOutput
 from wsl.cam.explainer import Explainer, Inside
+from wsl.cam.forward import Score
 from wsl.cam.methods import AUTO, IN_GRAPH, Method, parse_method
 from wsl.cam.survey import Survey, survey
 from wsl.config import Preprocessing
@@ -84,10 +85,13 @@ class CamLocalizer(nn.Module):
         found, count = look(ours, score, images)
         self.classes = _class_names(classes, count)
         self.method, self.why = _chosen(method, found, reason)
-        self._method: Method = parse_method(self.method)[1]
-        self.layers = _layers(layers, self._method, found)
-        self.inside = Inside(self.layers, found.blocks, found.prefix, found.by_class_token)
-        Explainer(ours, score, self._method, self.inside)(images[:1])  # what cannot work is said now
+        try:
+            self._set_up(ours, score, images[:1], layers, found)
+        except UserError as error:
+            if method != AUTO or self.method == "layercam":
+                raise
+            self.method, self.why = "layercam", f"{self.why}, but {error}"
+            self._set_up(ours, score, images[:1], layers, found)
         backbone = self._features(ours)
         self.levels = 0 if backbone is None else len(backbone.taps)
 
@@ -146,6 +150,13 @@ class CamLocalizer(nn.Module):
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores as probabilities in double precision, (…, K) to (…, K)."""
         return to_probabilities(scores, multi_label=self.multi_label)
+
+    def _set_up(self, net: nn.Module, score: Score, images: torch.Tensor, layers: Sequence[str], found: Survey) -> None:
+        """Choose the layers of the method, and try it: what cannot work is said now."""
+        self._method: Method = parse_method(self.method)[1]
+        self.layers = _layers(layers, self._method, found)
+        self.inside = Inside(self.layers, found.blocks, found.prefix, found.by_class_token)
+        Explainer(net, score, self._method, self.inside)(images)
 
     def _make_ready(self, device: torch.device, dtype: torch.dtype) -> InferenceCam:
         localizer = self.net if self._by_head else None

@@ -70,9 +70,9 @@ def place_results(
     if name in _VIEWS:
         placed = source and source.map(lambda one: one.reshape(shape))
     elif name in _PADS:
-        placed = source and _pad(source, shape, list(args[1]))
+        placed = source and _one_by_one(_pad, source, shape, list(args[1]))
     elif name in _WINDOWS:
-        placed = source and slide(source, shape, *_WINDOWS[name](func, args, kwargs))
+        placed = source and _one_by_one(slide, source, shape, *_WINDOWS[name](func, args, kwargs))
     elif name.startswith(("upsample_", "_upsample_")):
         placed = source and _resize(source, shape, name, args)
     elif name in ("_adaptive_avg_pool2d", "adaptive_max_pool2d"):
@@ -105,6 +105,18 @@ def _coordinates(args: tuple[Any, ...], read: Read, axis: int) -> tuple[Any, ...
 
     changed: tuple[Any, ...] = pytree.tree_map_only(torch.Tensor, one, args)
     return changed
+
+
+def _one_by_one(
+    change: Callable[..., Positions | None], source: Positions, shape: Sequence[int], *settings: Any
+) -> Positions | None:
+    """A change of maps (N, C, h, w), one map at a time where they are windows of an image and lie at other places."""
+    if source.y.ndim != 4 or len(source.y) == 1 or len(source.y) != shape[0] or not any(_varies(s, 0) for s in source):
+        return change(source, shape, *settings)
+    alone = (1, *shape[1:])
+    parts = [change(Positions(y[None], x[None]), alone, *settings) for y, x in zip(*source, strict=True)]
+    known = [part for part in parts if part is not None]
+    return Positions(*map(torch.cat, zip(*known, strict=True))) if len(known) == len(parts) else None
 
 
 def slide(
