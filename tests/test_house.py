@@ -32,12 +32,14 @@ def test_tools_tests_and_demo_are_not_importable_from_elsewhere(tmp_path):
         assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
 
 
+OPTIONAL = ["timm", "transformers", "tensorboard", "demo"]
+
+
 def test_the_lowest_versions_are_those_that_are_allowed():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     allowed = dict(
-        line.split(">=")
-        for line in (*project["dependencies"], *extras["timm"], *extras["tensorboard"], *extras["demo"])
+        line.split(">=") for line in (*project["dependencies"], *(line for name in OPTIONAL for line in extras[name]))
     )
     pins = (ROOT / "tests" / "lowest.txt").read_text(encoding="utf-8").splitlines()
     lowest = dict(line.split("==") for line in pins if not line.startswith("#"))

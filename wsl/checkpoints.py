@@ -17,8 +17,10 @@ from wsl.errors import UserError
 FILE_NAME = "model.safetensors"
 METADATA_KEY = "wsl-toolkit"
 ONNX = ".onnx"
-_SUFFIXES = (".safetensors", ONNX, ".pth", ".pt")
+_TENSORS = (".safetensors", ".pth", ".pt")
+_SUFFIXES = (*_TENSORS, ONNX)
 _TIMM = "timm/"
+HF = "hf/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +115,15 @@ def model_digest(folder: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def check_weights(weights: str, local_weights: Path | None = None) -> Recipe | None:
+def check_weights(weights: str, local_weights: Path | None = None, model: str | None = None) -> Recipe | None:
     """Check what can be known of ``--weights`` without loading torch; gives the recipe of a run or checkpoint.
 
-    The names of classifiers, and what an ONNX file holds, are known to their libraries only.
+    The names of classifiers, and what an ONNX file holds, are known to their libraries only. With a `model`, the
+    function of one's own code that builds it, `weights` is the file of its tensors.
 
     Raises:
-        UserError: a path at which there is no model, or a checkpoint that ``wsl-train`` did not write.
+        UserError: a path at which there is no model, a checkpoint that ``wsl-train`` did not write, or a file that does
+            not go with the model.
 
     >>> check_weights("resnet50") is None
     True
@@ -127,7 +131,13 @@ def check_weights(weights: str, local_weights: Path | None = None) -> Recipe | N
     Traceback (most recent call last):
     wsl.errors.UserError: no model 'runs/lost' (a path, but nothing is there): expected a run folder of wsl-train, ...
     """
-    if local_weights is not None and not local_weights.is_file():
+    if model is not None:
+        _check_own(weights, local_weights, model)
+        return None
+    if local_weights is not None and weights.startswith(HF) and local_weights.is_dir():
+        if not (local_weights / "config.json").is_file():
+            raise UserError(f"{local_weights} has no config.json: expected a folder that save_pretrained wrote")
+    elif local_weights is not None and not local_weights.is_file():
         raise UserError(f"no weights file at {local_weights}: expected a .safetensors or .pth file")
     if is_path(weights) and not Path(weights).exists():
         raise no_model(weights)
@@ -137,13 +147,25 @@ def check_weights(weights: str, local_weights: Path | None = None) -> Recipe | N
     return None
 
 
+def _check_own(weights: str, local_weights: Path | None, model: str) -> None:
+    module, colon, function = model.partition(":")
+    if not (module and colon and function):
+        raise UserError(f"model {model!r}: expected the module and the function that builds it, package.module:build")
+    if local_weights is not None:
+        raise UserError(f"local weights {local_weights} of {model}: expected the file of its tensors as --weights")
+    if not weights.endswith(_TENSORS):
+        raise UserError(f"weights {weights!r} of {model}: expected the file of its tensors, {', '.join(_TENSORS)}")
+    if not Path(weights).is_file():
+        raise UserError(f"no weights file at {weights}: expected the file of the tensors of {model}")
+
+
 def is_path(weights: str) -> bool:
     """Whether `weights` has the form of a path rather than of a classifier's name.
 
     >>> is_path("runs/gap"), is_path("gap.onnx"), is_path("resnet50"), is_path("timm/resnet50.a1_in1k")
     (True, True, False, False)
     """
-    return "\\" in weights or weights.endswith(_SUFFIXES) or ("/" in weights and not weights.startswith(_TIMM))
+    return "\\" in weights or weights.endswith(_SUFFIXES) or ("/" in weights and not weights.startswith((_TIMM, HF)))
 
 
 def no_model(weights: str, known: Iterable[str] = ()) -> UserError:
@@ -156,7 +178,7 @@ def no_model(weights: str, known: Iterable[str] = ()) -> UserError:
     hint = " (a path, but nothing is there)" if is_path(weights) else f" (did you mean {near[0]!r}?)" if near else ""
     return UserError(
         f"no model {weights!r}{hint}: expected a run folder of wsl-train, its {FILE_NAME}, or a classifier's name "
-        "such as resnet50 or timm/resnet50.a1_in1k"
+        "such as resnet50, timm/resnet50.a1_in1k or hf/google/vit-base-patch16-224"
     )
 
 

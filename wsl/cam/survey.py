@@ -12,7 +12,7 @@ from torch import nn
 
 from wsl.cam.attention import AttentionMode
 from wsl.cam.layouts import Layout, find_layout, to_map
-from wsl.cam.taps import as_leaf, open_output
+from wsl.cam.taps import as_leaf, gives_one, open_output
 from wsl.errors import UserError
 
 # They change no value, or resample the map for a fixed size of what follows.
@@ -36,7 +36,8 @@ class Layer:
 class Survey:
     """The spatial layers of a network in the order in which they end, and the blocks of its global self-attention.
 
-    ``blocks`` are empty where a network has no self-attention over all of its tokens, or none of blocks.
+    ``blocks`` are empty where a network has no self-attention over all of its tokens, or none of blocks; ``layers`` are
+    without those inside the attention of a block.
     """
 
     layers: list[Layer] = field(default_factory=list)
@@ -105,7 +106,11 @@ def survey(net: nn.Module, score: Callable[[torch.Tensor], torch.Tensor], images
     prefix = next((one.layout.prefix for one in watch.layers[::-1] if one.layout[:2] == ("tokens", size)), 0)
     tokens = prefix + size[0] * size[1]
     stacks = [stack for stack, shape in watch.attentions if shape[0] == len(images) and shape[-1] == tokens]
-    return Survey(watch.layers, _blocks(stacks), prefix)
+    blocks = _blocks(stacks)
+    # Queries, keys and values are tokens too, but each a part of what the attention reads.
+    inside = tuple(f"{stack[-1]}." for stack in stacks if blocks and stack[-1] not in blocks)
+    layers = [layer for layer in watch.layers if not layer.name.startswith(inside)]
+    return Survey(layers or watch.layers, blocks, prefix)
 
 
 class _Handed(NamedTuple):
@@ -150,7 +155,10 @@ class _Watch:
             return None
         known = self._handed.get(id(tensor))
         if known is not None and known.version == tensor._version:
-            self.layers[known.layer].name = name  # a container ends with it, and has the better name
+            # A container is called what it ends with, and has the better name, unless what follows reads another of
+            # its tensors: that is not made of the one that stands for it.
+            if gives_one(output):
+                self.layers[known.layer].name = name
             return None
         height, width = self._images.shape[-2:]
         layout = find_layout(tensor.shape, (height, width))

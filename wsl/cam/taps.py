@@ -101,6 +101,15 @@ def open_output(output: Any) -> tuple[torch.Tensor | None, Callable[[torch.Tenso
     return leaves[first], lambda new: pytree.tree_unflatten([*leaves[:first], new, *leaves[first + 1 :]], shape)
 
 
+def gives_one(output: Any) -> bool:
+    """Whether a layer's output holds no second floating tensor.
+
+    >>> gives_one([torch.zeros(2), torch.arange(2)]), gives_one([torch.zeros(2), torch.zeros(2)])
+    (True, False)
+    """
+    return sum(isinstance(leaf, torch.Tensor) and leaf.is_floating_point() for leaf in pytree.tree_leaves(output)) == 1
+
+
 def _no_layer(layer: str, names: list[str]) -> str:
     near = difflib.get_close_matches(layer, names, 3)
     if not near:

@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 from torchvision import models as torchvision_models
 
+from wsl.checkpoints import HF
 from wsl.errors import UserError
 from wsl.models.classifiers import TINY, create_classifier
 from wsl.models.dilation import dilate
@@ -200,6 +201,8 @@ def create_backbone(name: str, weights: str = "DEFAULT", output_stride: int | No
         return Backbone(TinyNet(), name)
     if name.startswith(TIMM):
         return Backbone(TimmFeatures(name.removeprefix(TIMM), weights, output_stride), name)
+    if name.startswith(HF):
+        raise UserError(f"{name} is a whole classifier and no backbone: expected a torchvision name or timm/NAME")
     net = create_classifier(name, weights).net
     chain = find_chain(net, name)
     # SqueezeNet's last map already holds its own classes; a new head wants the features below them.

@@ -17,9 +17,11 @@ from heads import MapClassifier
 from wsl import config
 from wsl.cam.methods import AUTO, IN_GRAPH
 from wsl.checkpoints import (
+    HF,
     METADATA_KEY,
     ONNX,
     Recipe,
+    check_weights,
     checkpoint_file,
     no_model,
     read_description,
@@ -33,6 +35,7 @@ from wsl.models.cam_localizer import CamLocalizer
 from wsl.models.classifiers import TINY
 from wsl.models.localizer import Localizer
 from wsl.models.onnx import OnnxLocalizer
+from wsl.models.own_code import build_own, described
 from wsl.models.protocol import Model
 from wsl.models.state_dicts import load_strictly
 from wsl.models.timm_models import TIMM, names_place, refuse_place
@@ -171,23 +174,38 @@ def _run_file(weights: str) -> Path | None:
 
 
 def open_model(
-    weights: str, local_weights: Path | None = None, *, method: str = AUTO, layers: Sequence[str] = ()
+    weights: str,
+    local_weights: Path | None = None,
+    *,
+    method: str = AUTO,
+    layers: Sequence[str] = (),
+    model: str | None = None,
 ) -> Localizer | OnnxLocalizer | CamLocalizer:
     """What ``--weights`` names: a run folder, a checkpoint, an ONNX model, or a classifier's name, with no training.
 
-    `method` is a CAM method in the place of the model's own class maps, and `layers` those that it reads.
+    `local_weights` are a file for a classifier's name, or a folder for ``hf/NAME``. With `model`, the function of one's
+    own code that builds a classifier (``package.module:build``), `weights` is the file of its tensors; the code is
+    imported. `method` is a CAM method in the place of the model's own class maps, and `layers` those that it reads.
 
     Raises:
         UserError: it is none of them, or the model has not what the method reads.
     """
-    if Path(weights).exists() and not (weights in list_backbones() and local_weights is not None):
+    if model is not None:
+        check_weights(weights, local_weights, model)
+        net = build_own(model, Path(weights))
+        classes, preprocessing = described(net, model)
+        return Localizer.from_classifier(
+            net, method=method, layers=layers, classes=classes, preprocessing=preprocessing
+        ).eval()
+    named = weights in list_backbones() or weights.startswith(HF)
+    if Path(weights).exists() and not (named and local_weights is not None):
         if weights.endswith(ONNX):
             if method not in (AUTO, IN_GRAPH) or layers:
                 raise UserError(f"{weights} has its class maps alone, and CAM methods read layers: take the run itself")
             return OnnxLocalizer(Path(weights))
         run = load(weights)
         return run if method in (AUTO, IN_GRAPH) and not layers else CamLocalizer.of(run, method=method, layers=layers)
-    if weights == TINY or not (weights in list_backbones() or weights.startswith(TIMM)):
+    if weights == TINY or not (weights in list_backbones() or weights.startswith((TIMM, HF))):
         raise no_model(weights, list_backbones())
     opened = Localizer.from_classifier(
         weights, str(local_weights) if local_weights else "DEFAULT", method=method, layers=layers

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torchvision import models as torchvision_models
 
+from wsl.checkpoints import HF
 from wsl.config import Preprocessing
 from wsl.errors import UserError
 from wsl.models.state_dicts import fit_names, load_strictly
 from wsl.models.timm_models import TIMM, create_resizable
+from wsl.models.transformers_models import open_transformers
 from wsl.models.weights import StateDict, fetch, read_raw, read_state_dict, weights_path
 
 TINY = "tinynet"
@@ -24,16 +27,21 @@ TINY = "tinynet"
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A whole classifier as its library builds it, with what its weights say of images and classes."""
+    """A whole classifier as its library builds it, with what its weights say of images and classes.
+
+    ``forward`` calls a network that takes more than images.
+    """
 
     net: nn.Module
     name: str
     preprocessing: Preprocessing
     classes: tuple[str, ...] = ()
+    multi_label: bool = False
+    forward: Callable[[Any, torch.Tensor], Any] | None = None
 
 
 def create_classifier(name: str, weights: str = "DEFAULT", *, num_classes: int | None = None) -> Classifier:
-    """A classifier of torchvision (or ``timm/NAME``) by name, with pretrained, local or no weights.
+    """A classifier of torchvision (or ``timm/NAME``, ``hf/NAME``) by name, with pretrained, local or no weights.
 
     A local file decides the number of classes itself; `num_classes` is that of a network without weights.
 
@@ -42,10 +50,13 @@ def create_classifier(name: str, weights: str = "DEFAULT", *, num_classes: int |
     """
     if name.startswith(TIMM):
         return _timm_classifier(name, weights, num_classes)
+    if name.startswith(HF):
+        opened = open_transformers(name.removeprefix(HF), weights)
+        return Classifier(name=name, **opened._asdict())
     known = torchvision_models.list_models(module=torchvision_models)
     if name not in known:
         near = difflib.get_close_matches(name, [TINY, *known], 1)
-        hint = f"did you mean {near[0]!r}?" if near else "expected a torchvision name such as resnet50, or timm/NAME"
+        hint = f"did you mean {near[0]!r}?" if near else "expected a torchvision name, timm/NAME or hf/NAME"
         raise UserError(f"unknown backbone {name!r}: {hint}")
     kinds = torchvision_models.get_model_weights(name)
     named = weights if weights in kinds.__members__ or weights == "DEFAULT" else None

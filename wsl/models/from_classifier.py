@@ -63,7 +63,8 @@ def from_classifier(
         classes=given.classes,
         preprocessing=given.preprocessing,
         output=output,
-        forward=forward,
+        forward=given.forward,
+        multi_label=given.multi_label,
         name=given.name,
         reason=reason,
     )
@@ -78,6 +79,7 @@ class _Given(NamedTuple):
     preprocessing: Preprocessing
     output: str | int | None
     forward: Forward | None
+    multi_label: bool = False
 
     @property
     def shown(self) -> str:
@@ -95,7 +97,15 @@ def _given(
     if isinstance(classifier, str):
         built = create_classifier(classifier, weights or "none")
         known = tuple(classes) or built.classes
-        return _Given(built.net, built.name, known, preprocessing or built.preprocessing, output, forward)
+        return _Given(
+            built.net,
+            built.name,
+            known,
+            preprocessing or built.preprocessing,
+            output,
+            forward or built.forward,
+            built.multi_label,
+        )
     # The caller's module stays as it is, whatever is dilated or trained here.
     net = own_copy(unwrapped(classifier))
     return _Given(net, "", tuple(classes), preprocessing or Preprocessing(), output, forward)
@@ -108,6 +118,8 @@ def _exact(given: _Given, output_stride: int | None) -> Localizer:
         UserError: its scores are not the mean of class maps; the message says what was found.
     """
     plain = given.output is None and given.forward is None
+    if output_stride is not None and not plain:
+        raise UserError(f"output stride {output_stride} of {given.shown}: it runs as a whole, and its own stays")
     cut = plain and (output_stride is not None or not given.name.startswith(TIMM))
     reason = ""
     if cut:
@@ -167,7 +179,7 @@ def _by_form(given: _Given, form: LinearForm) -> Localizer:
         len(form.weight),
         classes=given.classes,
         preprocessing=given.preprocessing,
-        multi_label=False,
+        multi_label=given.multi_label,
     )
     model.read_layer(form.layer, None if form.norm is None else form.norm.eps)
     _fill(model, form.weight, form.bias)

@@ -111,7 +111,7 @@ def _one_by_one(
     change: Callable[..., Positions | None], source: Positions, shape: Sequence[int], *settings: Any
 ) -> Positions | None:
     """A change of maps (N, C, h, w), one map at a time where they are windows of an image and lie at other places."""
-    if source.y.ndim != 4 or len(source.y) == 1 or len(source.y) != shape[0] or not any(_varies(s, 0) for s in source):
+    if source.y.ndim != 4 or len(source.y) == 1 or len(source.y) != shape[0] or not any(varies(s, 0) for s in source):
         return change(source, shape, *settings)
     alone = (1, *shape[1:])
     parts = [change(Positions(y[None], x[None]), alone, *settings) for y, x in zip(*source, strict=True)]

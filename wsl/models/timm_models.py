@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from wsl.checkpoints import HF
 from wsl.errors import UserError
 from wsl.models.state_dicts import fit_names, load_strictly
 from wsl.models.weights import (
@@ -36,11 +37,13 @@ _RESIZABLE = (
 
 
 def names_place(name: str) -> bool:
-    """Whether timm would look for the model at a place (a repository of the hub, a folder), not by a name it knows.
+    """Whether the model would be looked for at a place (a repository of the hub, a folder), not by a name timm knows.
 
-    >>> names_place("timm/hf-hub:someone/net"), names_place("timm/resnet50.a1_in1k")
-    (True, False)
+    >>> names_place("timm/hf-hub:someone/net"), names_place("hf/someone/net"), names_place("timm/resnet50.a1_in1k")
+    (True, True, False)
     """
+    if name.startswith(HF):
+        return True
     return name.startswith(TIMM) and re.search(r"[:/\\]", name.removeprefix(TIMM)) is not None
 
 
