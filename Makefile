@@ -8,7 +8,7 @@ BIN := .venv/bin
 LOWEST := .venv-lowest/bin
 endif
 
-.PHONY: demo test lint types imports tests families lowest clean
+.PHONY: demo test lint types imports tests families lowest peers clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('wsl-toolkit needs Python >= 3.11; found %d.%d. Try: make PYTHON=python3.11' % sys.version_info[:2] if sys.version_info < (3, 11) else 0)"
@@ -40,6 +40,12 @@ tests: .venv/installed
 families: export OMP_NUM_THREADS := 1
 families: .venv/installed
 	$(BIN)/pytest -m families tests/models/test_families.py
+
+# The libraries whose CAM methods are compared with ours. grad-cam asks for opencv-python-headless, which would overwrite cv2.
+peers: .venv/installed
+	$(BIN)/python -m pip install --quiet captum torchcam ttach scikit-learn tqdm
+	$(BIN)/python -m pip install --quiet --no-deps grad-cam
+	$(BIN)/pytest tests/cam/test_peers.py
 
 # The tests with the lowest versions that pyproject.toml allows, whose own warnings are no errors.
 lowest: export OMP_NUM_THREADS := 1

@@ -4,8 +4,8 @@
         --local-weights mobilenet_v2=mobilenet_v2.pth timm/tf_efficientnet_lite0=tf_efficientnet_lite0.safetensors
 
 Each backbone gets a head of global average pooling, trained on the split train (`wsl-train`, unless it is there). On
-val, maps of the labelled classes are made by each method, not refined. Points are taken from the maps' maxima. MaxBoxAcc
-is over images with exactly one annotated object. Nothing is chosen on val but MaxBoxAcc's threshold, as it is defined.
+val, maps of the labelled classes are made by each method, not refined. Points are the maps' maxima. MaxBoxAcc is over
+images with exactly one annotated object. Nothing is chosen on val but MaxBoxAcc's threshold, as it is defined.
 """
 
 from __future__ import annotations
@@ -64,9 +64,8 @@ def main() -> None:
     for backbone, weights in (one.split("=") for one in options.local_weights):
         model = trained(backbone, weights, options.data, options.out / Path(backbone).name)
         print(f"\n{backbone}, {len(samples)} images\n")
-        print(
-            "| method | pointing | MaxBoxAcc 0.3 | 0.5 | 0.7 | seconds an image |\n| --- | --- | --- | --- | --- | --- |"
-        )
+        print("| method | pointing | MaxBoxAcc 0.3 | 0.5 | 0.7 | seconds an image |")
+        print("| --- | --- | --- | --- | --- | --- |")
         for method in options.methods:
             print(row(model, backbone, method, samples), flush=True)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -13,14 +12,9 @@ from rich.markdown import Markdown
 
 from wsl import config as settings
 from wsl.cli import examples
-from wsl.cli.flags import ExportFlags, LocalizeFlags, VisualizeFlags
+from wsl.cli.flags import ExportFlags, InfoFlags, LocalizeFlags, VisualizeFlags
 from wsl.cli.running import Outcome, run
 from wsl.progress import loading
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Nothing:
-    """No settings at all."""
 
 
 def train(args: Sequence[str] | None = None) -> int:
@@ -114,14 +108,15 @@ def export(args: Sequence[str] | None = None) -> int:
 def info(args: Sequence[str] | None = None) -> int:
     """`wsl-info`."""
 
-    def work(_: _Nothing) -> Outcome:
+    def work(flags: InfoFlags) -> Outcome:
         with loading("torch"):
             from wsl.verbs.info import info as verb
+            from wsl.verbs.info import model_info
 
-        result = verb()
+        result = model_info(flags.source, flags.local_weights, flags.cam) if flags.source else verb()
         return Outcome(str(result), _plain(result))
 
-    return run(work, _Nothing, examples.INFO, args)
+    return run(work, InfoFlags, examples.INFO, args)
 
 
 def _plain(result: Any) -> dict[str, Any]:

@@ -14,6 +14,9 @@ LOCALIZE = """Find the things in images: class scores, boxes and heatmaps.
 Examples:
 
   wsl-localize photo.jpg --weights resnet50 --out found
+  wsl-localize photos/ --weights timm/vit_base_patch16_224 --out found --heatmaps
+  wsl-localize photos/ --weights resnet50 --cam layercam --layers layer3 layer4 --out found
+  wsl-localize photos/ --weights net.pt --model package.module:build --out found
   wsl-localize photos/ --weights runs/gap --out found --top-k 3 --heatmaps
   wsl-localize "photos/**/*.jpg" --weights runs/gap --out found --classes dog cat --maps
   wsl-localize --data VOCdevkit/VOC2012 --split train --labels --weights runs/gap --out found
@@ -47,10 +50,12 @@ Examples:
   wsl-export found --format voc-masks --out masks
   wsl-export runs/gap --format onnx --out gap.onnx
 """
-INFO = """Say what is here: versions, the device, poolings, backbones, formats.
+INFO = """Say what is here: versions, the device, poolings, backbones, formats; or how a model's maps are made.
 
 Examples:
 
   wsl-info
   wsl-info --json
+  wsl-info timm/vit_small_patch16_224
+  wsl-info vgg16 --cam gradcam --layers features.22
 """

@@ -95,6 +95,17 @@ class ExportFlags(settings.ExportConfig):
     """Localizations (a folder of wsl-localize, or another tool's with --source-format), or for onnx and torch a run."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class InfoFlags:
+    """What to describe."""
+
+    source: Annotated[Positional[str], tyro.conf.arg(metavar="[MODEL]")] = ""
+    """A model, as --weights of wsl-localize names it, to say how its maps are made; nothing for what is installed."""
+    local_weights: Path | None = None
+    """With a model name: its weights from this file; without, they are random and nothing is downloaded."""
+    cam: settings.CamConfig = field(default_factory=settings.CamConfig)
+
+
 def _resolved(flags: Any, kind: type[C], data: DataFlags) -> C:
     names = [one.name for one in fields(kind)]  # type: ignore[arg-type] # a dataclass
     return kind(**{**{name: getattr(flags, name) for name in names}, "data": data.resolved()})

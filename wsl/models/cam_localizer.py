@@ -129,9 +129,10 @@ class CamLocalizer(nn.Module):
         )
 
     @property
-    def by_attention(self) -> bool:
-        """Whether maps are made of attention rather than of the outputs of layers."""
-        return self._method.reads in ("attention", "attention gradients", "block gradients")
+    def sources(self) -> tuple[str, ...]:
+        """What maps are made of: layers, or blocks with their attention."""
+        attention = self._method.reads in ("attention", "attention gradients", "block gradients")
+        return tuple(self.inside.blocks) if attention else self.layers
 
     def forward(self, images: torch.Tensor) -> HeadOutput:
         """Scores and the maps of all classes, without gradients; `for_inference` gives those of a few classes."""
@@ -204,7 +205,7 @@ def made_by(model: object) -> str:
     """
     if not isinstance(model, CamLocalizer):
         return ""
-    layers = model.inside.blocks if model.by_attention else model.layers
+    layers = model.sources
     shown = f"{layers[0]} to {layers[-1]}" if len(layers) > 3 else ", ".join(layers)
     return f"by {model.method} of {shown}"
 

@@ -65,7 +65,7 @@ def _check(config: EvaluateConfig) -> tuple[SampleSet, SampleSet | None]:
     check_folder(config.out, "the results")
     recipe = None
     if config.weights is not None:
-        recipe = check_weights(config.weights, config.local_weights)
+        recipe = check_weights(config.weights, config.local_weights, config.cam.model)
     else:
         predictions_kind(config)
     samples = read_samples(config.data, config.split, images=config.weights is not None, outlines=True)

@@ -6,12 +6,25 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import get_args
 
+import torch
+
 import heads
-from wsl.cam import Method
-from wsl.config import ExportFormat
-from wsl.models import choose_device, choose_dtype, list_backbones
+from wsl.cam import list_methods
+from wsl.checkpoints import check_weights
+from wsl.config import CamConfig, ExportFormat
+from wsl.models import (
+    CamLocalizer,
+    Localizer,
+    OnnxLocalizer,
+    choose_device,
+    choose_dtype,
+    create_classifier,
+    list_backbones,
+    open_model,
+)
 
 _LIBRARIES = ("wsl-toolkit", "torch", "torchvision", "numpy", "opencv-python", "pycocotools", "timm", "onnxruntime")
 
@@ -41,7 +54,7 @@ class Info:
             "downsamplings": ", ".join(self.downsamplings),
             "CAM methods": ", ".join(self.cam_methods),
             "backbones": f"{len(self.backbones)} from {self.backbones[0]} to {self.backbones[-1]}, all in --json, and "
-            "with the timm extra any timm/NAME",
+            "with their extras any timm/NAME and hf/NAME",
             "export formats": ", ".join(self.formats),
         }
         width = max(map(len, rows))
@@ -63,10 +76,87 @@ def info() -> Info:
         encoders=tuple(heads.list_encoders()),
         necks=tuple(heads.list_necks()),
         downsamplings=tuple(heads.list_downsamplings()),
-        cam_methods=("class maps", *get_args(Method)),
+        cam_methods=tuple(list_methods()),
         backbones=tuple(list_backbones()),
         formats=get_args(ExportFormat),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """What a model is like: how its maps are made and why, of which layers, and how large and where they are.
+
+    ``map_size`` is (height, width) at the model's own ``image_size``; ``grid`` is the distance of the centres of its
+    cells and the centre of the first, in pixels of the network's input, or None for equal parts of it.
+    """
+
+    name: str
+    classes: int
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    method: str
+    why: str
+    layers: tuple[str, ...]
+    map_size: tuple[int, int]
+    grid: tuple[float, float] | None
+    levels: int
+
+    def __str__(self) -> str:
+        height, width = self.map_size
+        places = "equal parts of the image" if self.grid is None else f"at {self.grid[1]:g} + {self.grid[0]:g} i pixels"
+        rows = {
+            "model": f"{self.name}, {self.classes} classes",
+            "input": f"{self.image_size} px, mean {self.mean}, std {self.std}",
+            "maps": f"{self.method}: {self.why}",
+            "layers": f"{self.layers[0]} to {self.layers[-1]}" if len(self.layers) > 3 else ", ".join(self.layers),
+            "map": f"{height} x {width} cells, {places}",
+            "refinement": f"affinity ({self.levels} levels of features)" if self.levels >= 2 else "none by default",
+        }
+        return "\n".join(f"{name:<10}  {text}" for name, text in rows.items())
+
+
+def model_info(weights: str, local_weights: Path | None = None, cam: CamConfig | None = None) -> ModelInfo:
+    """How the maps of a model are made. A classifier's name is enough: without `local_weights` its weights are random.
+
+    Raises:
+        UserError: no such model, or it has not what the CAM method reads.
+
+    >>> model_info("resnet18").method
+    'cam'
+    """
+    check_weights(weights, local_weights, None if cam is None else cam.model)
+    model = _opened(weights, local_weights, cam or CamConfig())
+    side = model.preprocessing.image_size
+    output = model.for_inference(torch.device("cpu"), torch.float32)(torch.zeros(1, 3, side, side))
+    height, width = output.maps_of(torch.zeros(1, 1, dtype=torch.long)).shape[-2:]
+    return ModelInfo(
+        name=weights,
+        classes=len(model.classes),
+        image_size=side,
+        mean=model.preprocessing.mean,
+        std=model.preprocessing.std,
+        method=model.method if isinstance(model, CamLocalizer) else "cam",
+        why=model.why if isinstance(model, CamLocalizer) else "the scores are pooled from class maps",
+        layers=model.sources if isinstance(model, CamLocalizer) else ("the last map",),
+        map_size=(height, width),
+        grid=output.grid,
+        levels=model.levels,
+    )
+
+
+def _opened(weights: str, local_weights: Path | None, cam: CamConfig) -> Localizer | OnnxLocalizer | CamLocalizer:
+    named = weights in list_backbones() or weights.startswith("timm/")
+    if not named or local_weights is not None or Path(weights).exists():
+        return open_model(weights, local_weights, method=cam.cam, layers=cam.layers, model=cam.model)
+    built = create_classifier(weights, "none")
+    with torch.no_grad():
+        for parameter in built.net.parameters():
+            if not parameter.any():  # weights that start at zero would hide what the scores depend on
+                torch.nn.init.normal_(parameter, std=0.02)
+    return Localizer.from_classifier(
+        built.net, method=cam.cam, layers=cam.layers, classes=built.classes, preprocessing=built.preprocessing
+    ).eval()
 
 
 def _version(library: str) -> str | None:

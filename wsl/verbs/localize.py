@@ -152,7 +152,7 @@ class _Opened(NamedTuple):
 def _check(config: LocalizeConfig) -> _Images:
     """Check all that needs no torch, which takes seconds to load, and list the images."""
     check_folder(config.out, "the results")
-    recipe = check_weights(config.weights, config.local_weights)
+    recipe = check_weights(config.weights, config.local_weights, config.cam.model)
     if recipe is not None:
         check_classes(config.pick.classes, recipe.classes)
     if config.data is None:
@@ -169,7 +169,13 @@ def _open(config: LocalizeConfig, images: _Images) -> _Opened:
         from wsl.inference import Predictor
         from wsl.models import made_by, open_model, resolve_refine
 
-        model = open_model(config.weights, config.local_weights, method=config.cam.cam, layers=config.cam.layers)
+        model = open_model(
+            config.weights,
+            config.local_weights,
+            method=config.cam.cam,
+            layers=config.cam.layers,
+            model=config.cam.model,
+        )
         if config.labels and images.samples is not None:
             check_labels(config, images.samples, model.classes)
         refine = resolve_refine(config.refine, model)

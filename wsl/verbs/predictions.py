@@ -50,7 +50,11 @@ class Predictions:
             self.kind = predictions_kind(config)
         elif config.weights is not None:
             self.model = open_model(
-                config.weights, config.local_weights, method=config.cam.cam, layers=config.cam.layers
+                config.weights,
+                config.local_weights,
+                method=config.cam.cam,
+                layers=config.cam.layers,
+                model=config.cam.model,
             )
             self.refine = resolve_refine(config.refine, self.model)
 
