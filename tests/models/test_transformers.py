@@ -163,6 +163,12 @@ def test_multi_label_heads_have_a_sigmoid_each(tmp_path):
         torch.testing.assert_close(model.probabilities(scores), scores.double().sigmoid())
 
 
+def test_classes_have_numbers_where_the_configuration_has_no_names(tmp_path):
+    pvt = transformers.PvtConfig(hidden_sizes=[8] * 4, num_attention_heads=[1] * 4, depths=[1] * 4, num_labels=3)
+    transformers.PvtForImageClassification(pvt).save_pretrained(tmp_path)
+    assert open_model("hf/a/b", tmp_path).classes == ("class 0", "class 1", "class 2")
+
+
 def test_a_file_takes_the_configuration_beside_it(vit):
     net, images = build("ViT"), torch.randn(1, 3, SIDE, SIDE)
     model = open_model("hf/a/b", vit / "model.safetensors")

@@ -81,7 +81,7 @@ class CamLocalizer(nn.Module):
         self._ready: ReadyCopies[InferenceCam] = ReadyCopies()
         ours = own_copy(self.net).eval().requires_grad_(False).float()
         score, images = scorer(ours, forward, output), noise(self.preprocessing.image_size)
-        found, count = _look(ours, score, images)
+        found, count = look(ours, score, images)
         self.classes = _class_names(classes, count)
         self.method, self.why = _chosen(method, found, reason)
         self._method: Method = parse_method(self.method)[1]
@@ -213,8 +213,12 @@ def _scores_of(localizer: Localizer, images: torch.Tensor) -> torch.Tensor:
     return scores
 
 
-def _look(net: nn.Module, score: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> tuple[Survey, int]:
-    """The survey of a network, and its number of classes."""
+def look(net: nn.Module, score: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> tuple[Survey, int]:
+    """The survey of a network, and its number of classes.
+
+    Raises:
+        UserError: it does not take the images, or has no spatial layer.
+    """
     try:
         with torch.no_grad():
             count = score(images).shape[1]

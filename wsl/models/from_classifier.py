@@ -11,11 +11,10 @@ from torch import nn
 
 from heads import MapClassifier
 from wsl.cam.methods import AUTO, IN_GRAPH, parse_method
-from wsl.cam.survey import survey
 from wsl.config import Preprocessing
 from wsl.errors import UserError
 from wsl.models.backbone import Backbone, cut_backbone
-from wsl.models.cam_localizer import CamLocalizer, Forward, noise, own_copy, scorer
+from wsl.models.cam_localizer import CamLocalizer, Forward, look, noise, own_copy, scorer
 from wsl.models.classifier_heads import NormedMapClassifier
 from wsl.models.classifiers import create_classifier
 from wsl.models.graph import Chain, ConvClassifier, conv_classifier, find_chain
@@ -168,7 +167,7 @@ def _by_cutting(given: _Given, output_stride: int | None) -> Localizer:
 def _find_form(given: _Given) -> LinearForm | None:
     net = copy.deepcopy(given.net).eval().requires_grad_(False).float()
     score, images = scorer(net, given.forward, given.output), noise(given.preprocessing.image_size)
-    return find_linear_form(net, score, survey(net, score, images), images)
+    return find_linear_form(net, score, look(net, score, images)[0], images)
 
 
 def _by_form(given: _Given, form: LinearForm) -> Localizer:

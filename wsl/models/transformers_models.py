@@ -64,10 +64,11 @@ def open_transformers(name: str, weights: str) -> Opened:
         net = _load(transformers, folder, file, shown)
         settings = _processor(transformers, folder, shown)
     config: Any = net.config
+    labels: dict[int, object] = config.id2label or {}
     return Opened(
         net,
         read_processor(settings, getattr(config, "image_size", None)),
-        tuple(str(config.id2label[index]) for index in sorted(config.id2label)),
+        tuple(str(labels[index]) for index in sorted(labels)),
         config.problem_type == "multi_label_classification",
         call_flipped if settings.get("do_flip_channel_order") else call,
     )
