@@ -48,6 +48,10 @@ def bare():
     return Net()
 
 
+def silent():
+    return Net(flat=True)
+
+
 def numbered():
     net = Net()
     net.classes, net.preprocessing = 3, nn.Identity()
@@ -195,6 +199,11 @@ def test_weights_that_do_not_fit_are_one_line(code):
     refused(r"fc\.weight is \(5, 8\), expected \(3, 8\)", "other.pth", f"{code}:build")
     torch.save(nn.Linear(2, 2), "pickled.pt")
     refused("carries pickled code", "pickled.pt", f"{code}:build")
+
+
+def test_a_network_of_another_image_size_is_one_line(code):
+    torch.save(weights(8 * 64), "flat.pth")
+    refused(r"Net does not take images \(N, 3, 224, 224\).*as preprocessing", "flat.pth", f"{code}:silent")
 
 
 def test_what_goes_with_a_model_is_checked_before_it_is_imported(code, tmp_path):

@@ -163,6 +163,13 @@ def test_multi_label_heads_have_a_sigmoid_each(tmp_path):
         torch.testing.assert_close(model.probabilities(scores), scores.double().sigmoid())
 
 
+def test_classes_have_numbers_where_the_configuration_has_no_names(vit, monkeypatch):
+    net = build("ViT")
+    net.config.id2label = None
+    monkeypatch.setattr("wsl.models.transformers_models._load", lambda *_: net)
+    assert open_model("hf/a/b", vit).classes == tuple(f"class {number}" for number in range(5))
+
+
 def test_a_file_takes_the_configuration_beside_it(vit):
     net, images = build("ViT"), torch.randn(1, 3, SIDE, SIDE)
     model = open_model("hf/a/b", vit / "model.safetensors")
@@ -270,7 +277,7 @@ def test_what_does_not_fit_is_one_line(vit, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
     refused("hf/a/b cannot be opened from .*expected an image classifier", "hf/a/b", tmp_path)
     (tmp_path / "config.json").write_text("{")
-    refused("hf/a/b cannot be opened from", "hf/a/b", tmp_path)
+    refused(r"config\.json is not a JSON file", "hf/a/b", tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.safetensors").write_bytes(b"not tensors")
     refused("hf/a/b cannot be opened from", "hf/a/b", tmp_path)
@@ -288,6 +295,15 @@ def test_code_from_elsewhere_is_not_run(vit, tmp_path):
     (tmp_path / "model.safetensors").write_bytes((vit / "model.safetensors").read_bytes())
     refused("hf/a/b cannot be opened from", "hf/a/b", tmp_path)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation_internal", "experts_implementation"])
+def test_kernels_from_the_hub_are_not_loaded(vit, tmp_path, key):
+    config = json.loads((vit / "config.json").read_text())
+    (tmp_path / "model.safetensors").write_bytes((vit / "model.safetensors").read_bytes())
+    for more in ({key: "someone/kernel@main"}, {"vision_config": {key: {"": "someone/kernel"}}}):
+        (tmp_path / "config.json").write_text(json.dumps(config | more))
+        refused("asks for code of the hub, 'someone/kernel", "hf/a/b", tmp_path)
 
 
 def test_no_weights_need_a_configuration():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
+import json
 import logging
 import re
 import warnings
@@ -64,10 +65,11 @@ def open_transformers(name: str, weights: str) -> Opened:
         net = _load(transformers, folder, file, shown)
         settings = _processor(transformers, folder, shown)
     config: Any = net.config
+    labels: dict[int, object] = config.id2label or {}
     return Opened(
         net,
         read_processor(settings, getattr(config, "image_size", None)),
-        tuple(str(config.id2label[index]) for index in sorted(config.id2label)),
+        tuple(str(labels[index]) for index in sorted(labels)),
         config.problem_type == "multi_label_classification",
         call_flipped if settings.get("do_flip_channel_order") else call,
     )
@@ -99,18 +101,18 @@ def _quiet(transformers: Any) -> Iterator[None]:
     """Inside, neither transformers nor the hub's client shows warnings or progress bars; errors are raised anyway."""
     loggers = [transformers.utils.logging, _library("huggingface_hub.utils.logging")]
     levels, bars = [one.get_verbosity() for one in loggers], loggers[0].is_progress_bar_enabled()
-    for one in loggers:
-        one.set_verbosity_error()
-    loggers[0].disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for one in loggers:
+            one.set_verbosity_error()
+        loggers[0].disable_progress_bar()
+        try:
             yield
-    finally:
-        for one, level in zip(loggers, levels, strict=True):
-            one.set_verbosity(level)
-        if bars:
-            loggers[0].enable_progress_bar()
+        finally:
+            for one, level in zip(loggers, levels, strict=True):
+                one.set_verbosity(level)
+            if bars:
+                loggers[0].enable_progress_bar()
 
 
 def _fetch(name: str, patterns: tuple[str, ...] = _TENSORS) -> tuple[Path, None]:
@@ -150,6 +152,7 @@ def _load(transformers: Any, folder: Path, file: Path | None, shown: str) -> nn.
             f"{folder} has no model.safetensors for {shown}: expected weights as safetensors; pickled ones are not "
             "loaded, save them again with save_pretrained"
         )
+    _refuse_kernels(_read_json(folder / _CONFIG), folder / _CONFIG)
     state = None if file is None else read_state_dict(file)
     options = {"local_files_only": True, "trust_remote_code": False}
     family = transformers.AutoModelForImageClassification
@@ -175,6 +178,22 @@ def _load(transformers: Any, folder: Path, file: Path | None, shown: str) -> nn.
     _check_complete(found, file or folder, shown)
     whole: nn.Module = net.float().eval()
     return whole
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not a JSON file ({first_line(error)})") from error
+
+
+def _refuse_kernels(settings: Any, path: Path, asked: bool = False) -> None:
+    """Check that a configuration names no compiled code of the hub, as it may for attention: a name has a slash."""
+    if isinstance(settings, dict):
+        for key, value in settings.items():
+            _refuse_kernels(value, path, asked or "_implementation" in key)
+    elif asked and isinstance(settings, str) and "/" in settings:
+        raise UserError(f"{path} asks for code of the hub, {settings!r}, which is not loaded: remove it from the file")
 
 
 def _check_complete(found: dict[str, Any], path: Path, shown: str) -> None:
