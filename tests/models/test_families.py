@@ -87,6 +87,7 @@ def test_every_family_gives_maps_or_says_why_not(name, reference):
     check(name, reference)
 
 
+@pytest.mark.families
 def test_the_page_has_a_row_of_every_name():
     pytest.importorskip("timm")
     assert set(families.read_rows()) == set(families.list_names())
