@@ -114,6 +114,16 @@ SMALLEST = {
     "twins": "twins_svt_small",
     "vgg": "vgg11",
     "visformer": "visformer_tiny",
+    "vision_transformer": "vit_tiny_patch16_224",
+    "vision_transformer_hybrid": "vit_tiny_r_s16_p8_224",
+    "vision_transformer_relpos": "vit_srelpos_small_patch16_224",
+    "vision_transformer_sam": "samvit_base_patch16_224",
+    "vitamin": "vitamin_small_224",
+    "volo": "volo_d1_224",
+    "vovnet": "ese_vovnet19b_slim_dw",
+    "xception": "legacy_xception",
+    "xception_aligned": "xception41p",
+    "xcit": "xcit_nano_12_p8_224",
 }
 
 _COLUMNS = ("family", "name", "method", "why", "layer", "map", "cells look at")
@@ -172,8 +182,10 @@ def open_family(name: str) -> Opened:
     torch.manual_seed(0)
     built = create_classifier(name, "none")
     side = built.preprocessing.image_size
-    make_lively(built.net, side)
-    images = torch.randn((2, 3, side, side), generator=torch.Generator().manual_seed(1))
+    # Large structures as in photographs: of noise, deep layers see the same everywhere.
+    coarse, fine = (torch.randn((2, 3, one, one), generator=torch.Generator().manual_seed(1)) for one in (5, side))
+    images = nn.functional.interpolate(coarse, (side, side), mode="bilinear") + 0.3 * fine
+    make_lively(built.net, images)
     with torch.no_grad():
         scores = find_scores(built.net(images))
     with patch("wsl.models.from_classifier.create_classifier", return_value=built):
@@ -181,8 +193,8 @@ def open_family(name: str) -> Opened:
 
 
 @torch.no_grad()
-def make_lively(net: nn.Module, side: int) -> None:
-    """Make scores depend on the image: nothing is left at zero, nothing explodes; in evaluation afterwards."""
+def make_lively(net: nn.Module, images: torch.Tensor) -> None:
+    """Make scores depend on the images: nothing is left at zero, nothing explodes; in evaluation afterwards."""
     generator = torch.Generator().manual_seed(0)
     for name, parameter in net.named_parameters():
         if parameter.numel() > 1 and parameter.abs().max() < 1e-2 and "bias" not in name:
@@ -191,10 +203,9 @@ def make_lively(net: nn.Module, side: int) -> None:
             else:  # the scale of a branch
                 parameter.fill_(0.5)
     net.eval()
-    images = torch.randn((2, 3, side, side), generator=generator)
 
     def calibrate(norm: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        # The running statistics become those of the batch, where there is more than one value an image.
+        # The running statistics become those of these images, where there is more than one value an image.
         norm.train(inputs[0].numel() > 2 * len(images) * inputs[0].shape[1])
 
     hooks = []

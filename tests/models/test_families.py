@@ -27,8 +27,14 @@ FAST = [
     "timm/pit_ti_224",  # a class token beside a map
     "timm/gmlp_ti16_224",  # tokens, and no attention
 ]
-# Networks that the reference cannot make even: it takes away what halves their maps, or what they are made of.
-NOT_MEASURED = {}
+# Networks that the reference cannot make even.
+NOT_MEASURED = {
+    "timm/levit_128s",  # attention halves its maps
+}
+# Networks whose own scores in float32 are that far from those in float64, with random weights.
+ROUGH = {
+    "timm/convmixer_768_32": 5e-3,  # batch norms after the activations of 32 blocks
+}
 SLOW = [name for name in families.list_names() if name not in FAST]
 
 
@@ -43,19 +49,19 @@ def check(name, reference):
         return
     opened = families.open_family(name)
     assert families.find_row(name, opened) == row
-    check_maps(opened)
+    check_maps(opened, ROUGH.get(name, 1e-4))
     check_prediction(opened)
     if opened.run().grid is not None and name not in NOT_MEASURED:
         found, expected, stride = families.measure_grid(opened, reference.gradient_centres.centre)
         assert abs(found - expected) <= max(2, stride / 2)
 
 
-def check_maps(opened):
+def check_maps(opened, tolerance=1e-4):
     scores, output = opened.scores, opened.run()
     classes = scores.topk(2).indices
     maps, size = output.maps_of(classes), scores.abs().max()
     assert (scores[0] - scores[1]).abs().max() > 1e-3 * size  # so that the images count
-    assert (output.scores - scores).abs().max() < 1e-4 * size
+    assert (output.scores - scores).abs().max() < tolerance * size
     assert maps.isfinite().all()
     assert (maps.amax((2, 3)) > maps.amin((2, 3))).any()
     if isinstance(opened.model, Localizer):
@@ -81,6 +87,7 @@ def test_every_family_gives_maps_or_says_why_not(name, reference):
     check(name, reference)
 
 
+@pytest.mark.families
 def test_the_page_has_a_row_of_every_name():
     pytest.importorskip("timm")
     assert set(families.read_rows()) == set(families.list_names())

@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from wsl.models import Backbone
 
 _POINTWISE = re.compile(
-    r"Norm|ReLU|GELU|SiLU|Swish|Mish|Sigmoid|Tanh|Softmax|Drop|StochasticDepth|LayerScale|Scale2d|^Scale|Affine"
+    r"Norm|ReLU|GELU|SiLU|Swish|Mish|Tanh|Softmax|Drop|StochasticDepth|LayerScale|Scale2d|^Scale|Affine"
 )
 _GATES = re.compile(r"Squeeze|^SE|SqEx|ECA|Ese|EffectiveSE|ResponseNorm|Eca")
 _EVERYWHERE = re.compile(r"Attention|Attn|^MSA")
@@ -59,6 +59,12 @@ def even(net: nn.Module) -> nn.Module:
     return net
 
 
+def _mean_of_window(images, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    assert dilation == 1
+    assert not return_indices
+    return F.avg_pool2d(images, kernel_size, stride, padding, ceil_mode)
+
+
 def _innermost(module: nn.Module, kinds: re.Pattern[str]) -> bool:
     """Whether a module is of these kinds, and not a block around one."""
     return [bool(kinds.search(type(one).__name__)) for one in module.modules()].count(True) == 1 and bool(
@@ -71,7 +77,7 @@ def centre(backbone: Backbone, height: int, width: int, cell: int) -> float:
     twin = copy.deepcopy(backbone).eval()
     twin.net = even(backbone.net)
     images = torch.full((1, 3, height, width), 1e-4, requires_grad=True)  # so little that no ReLU6 is full
-    with patch.object(F, "max_pool2d", F.avg_pool2d):
+    with patch.object(F, "max_pool2d", _mean_of_window):
         features = twin(images)
     features[..., features.shape[-2] // 2, cell].sum().backward()
     weight = images.grad.abs().sum((0, 1, 2)).double().numpy()

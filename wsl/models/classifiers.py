@@ -6,7 +6,7 @@ import difflib
 import importlib
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,10 @@ def create_classifier(name: str, weights: str = "DEFAULT", *, num_classes: int |
         return Classifier(_pretrained(builder, entry, name), name, preprocessing, categories)
     if weights == "none":
         options = {} if num_classes is None else {"num_classes": num_classes}
-        return Classifier(_untrained(builder, **options), name, preprocessing)
+        net = _untrained(builder, **options)
+        # A vision transformer is built for one size, which need not be that of its default weights.
+        side = getattr(net, "image_size", preprocessing.image_size)
+        return Classifier(net, name, replace(preprocessing, image_size=side))
     path = weights_path(weights, name, ["DEFAULT", *kinds.__members__])
     state = read_state_dict(path)
     net = _untrained(builder)
