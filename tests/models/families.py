@@ -17,10 +17,10 @@ from torchvision import models as torchvision_models
 
 from wsl.errors import UserError
 from wsl.models import Backbone, CamLocalizer, LazyOutput, Localizer
+from wsl.models.any_network import find_scores
 from wsl.models.classifiers import create_classifier
 from wsl.models.grid import Grid
 from wsl.models.layer_output import LayerOutput
-from wsl.models.outputs import find_scores
 
 PAGE = Path(__file__).parents[2] / "wsl" / "models" / "FAMILIES.md"
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -13,24 +12,21 @@ from heads import HeadOutput
 from wsl.cam.explainer import Explainer, Inside
 from wsl.cam.forward import Score
 from wsl.cam.methods import AUTO, IN_GRAPH, Method, parse_method
-from wsl.cam.survey import Survey, survey
+from wsl.cam.survey import Survey
 from wsl.config import Preprocessing
 from wsl.errors import UserError
+from wsl.models.any_network import Forward, look, noise, own_copy, scorer, unwrapped
 from wsl.models.backbone import Backbone
 from wsl.models.cam_inference import InferenceCam
 from wsl.models.fuse import fuse_activations, fuse_batch_norm
 from wsl.models.gradient_head import GradientHead
 from wsl.models.inference import cast_weights
 from wsl.models.layer_output import LayerOutput
-from wsl.models.outputs import find_scores, unwrapped
 from wsl.models.protocol import to_probabilities
 from wsl.models.ready import ReadyCopies
 
 if TYPE_CHECKING:
     from wsl.models.localizer import Localizer
-
-Forward = Callable[[Any, torch.Tensor], Any]
-Net = TypeVar("Net", bound=nn.Module)
 
 
 class CamLocalizer(nn.Module):
@@ -210,64 +206,12 @@ def made_by(model: object) -> str:
     return f"by {model.method} of {shown}"
 
 
-def own_copy(net: Net) -> Net:
-    """A copy of somebody's network, without hooks that hold what cannot be copied.
-
-    Raises:
-        UserError: the network cannot be copied.
-    """
-    try:
-        with torch.inference_mode(False):
-            try:
-                return copy.deepcopy(net)
-            except (RuntimeError, TypeError):  # hooks of another library that keep activations
-                hooks = ("_forward_hooks", "_backward_hooks", "_backward_pre_hooks")
-                held = (getattr(module, name) for module in net.modules() for name in hooks)
-                return copy.deepcopy(net, {id(one): type(one)() for one in held})
-    except (RuntimeError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{type(net).__name__} cannot be copied ({reason}): expected a module that copy.deepcopy takes"
-        ) from error
-
-
-def scorer(net: nn.Module, forward: Forward | None, output: str | int | None) -> Callable[[torch.Tensor], torch.Tensor]:
-    """What gives the scores (N, K) of images by a network."""
-    return lambda images: find_scores(net(images) if forward is None else forward(net, images), output)
-
-
-def noise(side: int) -> torch.Tensor:
-    """Two images to try a network on, always the same."""
-    return torch.randn((2, 3, side, side), generator=torch.Generator().manual_seed(0))
-
-
 def _scores_of(localizer: Localizer, images: torch.Tensor) -> torch.Tensor:
     """The scores alone: the maps of some heads cost more than the network."""
     features = localizer.backbone(images)
     head = localizer.head
     scores: torch.Tensor = head.classifier(features) if isinstance(head, GradientHead) else head(features).scores
     return scores
-
-
-def look(net: nn.Module, score: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> tuple[Survey, int]:
-    """The survey of a network, and its number of classes.
-
-    Raises:
-        UserError: the network does not take the images, gives no scores, or has no spatial layer.
-    """
-    try:
-        with torch.no_grad():
-            count = score(images).shape[1]
-        return survey(net, score, images), count
-    except UserError:
-        raise
-    except Exception as error:  # the network is somebody's, and so are its errors
-        side, reason = images.shape[-1], (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{type(net).__name__} does not take images (N, 3, {side}, {side}) ({type(error).__name__}: {reason}): "
-            "give the size and normalisation that it was trained with as preprocessing=, or as forward= a function "
-            "that calls it"
-        ) from error
 
 
 def _chosen(method: str, found: Survey, reason: str) -> tuple[str, str]:

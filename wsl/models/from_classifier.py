@@ -13,15 +13,15 @@ from heads import MapClassifier
 from wsl.cam.methods import AUTO, IN_GRAPH, parse_method
 from wsl.config import Preprocessing
 from wsl.errors import UserError
+from wsl.models.any_network import Forward, look, noise, own_copy, scorer, unwrapped
 from wsl.models.backbone import Backbone, cut_backbone
-from wsl.models.cam_localizer import CamLocalizer, Forward, look, noise, own_copy, scorer
+from wsl.models.cam_localizer import CamLocalizer
 from wsl.models.classifier_heads import NormedMapClassifier
 from wsl.models.classifiers import create_classifier
 from wsl.models.graph import Chain, ConvClassifier, conv_classifier, find_chain
 from wsl.models.layer_output import LayerOutput
 from wsl.models.linear_form import LinearForm, find_linear_form
 from wsl.models.localizer import Localizer
-from wsl.models.outputs import unwrapped
 from wsl.models.timm_models import TIMM
 
 

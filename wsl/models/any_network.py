@@ -1,15 +1,20 @@
-"""The scores in what a classifier gives, whatever library it comes from."""
+"""A network of anybody's: out of its wrappers, copied, tried on images, its scores found in what it gives."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from wsl.cam.survey import Survey, survey
 from wsl.errors import UserError
+
+Forward = Callable[[Any, torch.Tensor], Any]
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def find_scores(output: Any, name: str | int | None = None) -> torch.Tensor:
@@ -64,6 +69,58 @@ def unwrapped(net: nn.Module) -> nn.Module:
     if isinstance(net, torch.jit.ScriptModule):
         raise UserError("a scripted module cannot be looked into: give the module that it was made from")
     return net
+
+
+def own_copy(net: Net) -> Net:
+    """A copy of somebody's network, without hooks that hold what cannot be copied.
+
+    Raises:
+        UserError: the network cannot be copied.
+    """
+    try:
+        with torch.inference_mode(False):
+            try:
+                return copy.deepcopy(net)
+            except (RuntimeError, TypeError):  # hooks of another library that keep activations
+                hooks = ("_forward_hooks", "_backward_hooks", "_backward_pre_hooks")
+                held = (getattr(module, name) for module in net.modules() for name in hooks)
+                return copy.deepcopy(net, {id(one): type(one)() for one in held})
+    except (RuntimeError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{type(net).__name__} cannot be copied ({reason}): expected a module that copy.deepcopy takes"
+        ) from error
+
+
+def scorer(net: nn.Module, forward: Forward | None, output: str | int | None) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What gives the scores (N, K) of images by a network."""
+    return lambda images: find_scores(net(images) if forward is None else forward(net, images), output)
+
+
+def noise(side: int) -> torch.Tensor:
+    """Two images to try a network on, always the same."""
+    return torch.randn((2, 3, side, side), generator=torch.Generator().manual_seed(0))
+
+
+def look(net: nn.Module, score: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> tuple[Survey, int]:
+    """The survey of a network, and its number of classes.
+
+    Raises:
+        UserError: the network does not take the images, gives no scores, or has no spatial layer.
+    """
+    try:
+        with torch.no_grad():
+            count = score(images).shape[1]
+        return survey(net, score, images), count
+    except UserError:
+        raise
+    except Exception as error:  # the network is somebody's, and so are its errors
+        side, reason = images.shape[-1], (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{type(net).__name__} does not take images (N, 3, {side}, {side}) ({type(error).__name__}: {reason}): "
+            "give the size and normalisation that it was trained with as preprocessing=, or as forward= a function "
+            "that calls it"
+        ) from error
 
 
 def _named(output: Any, name: str | int) -> Any:
