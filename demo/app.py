@@ -21,7 +21,7 @@ from page import METHODS, Method, Prediction, choices, predict, write_downloads
 
 from wsl.errors import UserError
 from wsl.images import read_image
-from wsl.models import Localizer, open_model
+from wsl.models import CamLocalizer, Localizer, OnnxLocalizer, open_model
 
 MAX_UPLOAD, MAX_PIXELS = "20mb", 40_000_000
 OWN = "the model's own"
@@ -38,10 +38,10 @@ def find_runs(folders: Sequence[Path]) -> list[str]:
 
 
 @functools.lru_cache(maxsize=4)
-def model_named(name: str) -> Localizer:
+def model_named(name: str) -> Localizer | CamLocalizer:
     """The model of a run folder, or a pretrained one by name."""
     model = open_model(name)
-    if not isinstance(model, Localizer):
+    if isinstance(model, OnnxLocalizer):
         raise UserError(f"{name} runs outside PyTorch: the page takes run folders and names of classifiers")
     return model.eval()
 

@@ -10,23 +10,22 @@ from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 import heads
 from heads import MapClassifier
 from wsl.boxes import Boxes
-from wsl.cam import gradient_maps
 from wsl.config import BoxRule
 from wsl.draw import draw_boxes, fit_into, overlay, save_image
 from wsl.errors import UserError
 from wsl.formats.exchange import FORMATS
 from wsl.formats.exchange.labelled import Labelled
 from wsl.inference import Predictor
-from wsl.models import LazyOutput, Localizer
+from wsl.models import CamLocalizer, Localizer
 
 UInt8Array = npt.NDArray[np.uint8]
-Method = Literal["class map", "grad-cam", "xgrad-cam"]
+Method = Literal["the model's own", "gradcam", "xgradcam", "layercam", "eigencam"]
 METHODS: tuple[Method, ...] = get_args(Method)
+OWN_MAPS: Method = METHODS[0]
 SMALLEST = 480
 
 
@@ -47,11 +46,11 @@ class Prediction:
 
 def predict(
     image: UInt8Array,
-    model: Localizer,
+    model: Localizer | CamLocalizer,
     *,
     pooling: str = "",
     label: str = "",
-    method: Method = "class map",
+    method: Method = OWN_MAPS,
     threshold: float = 0.2,
     rule: BoxRule = "largest",
     opacity: float = 0.5,
@@ -60,10 +59,10 @@ def predict(
     """Localize one class in an image; the one of highest score when no label is given.
 
     With ``pooling``, the spec of another pooling than the model's own, the same class maps are pooled anew. ``method``
-    says how the map is made: the model's own class map, or the gradient of the class's score on the features.
+    is a CAM method in the place of the model's own maps.
 
     Raises:
-        UserError: an unknown class, pooling or method, or a class map asked of a model that has none.
+        UserError: an unknown class, pooling or method, or another pooling for a model without class maps.
 
     >>> model = Localizer("tinynet", classes=["cat", "dog"], weights="none").eval()
     >>> predict(np.zeros((40, 60, 3), np.uint8), model, pooling="gmp").picture.shape
@@ -71,11 +70,11 @@ def predict(
     """
     if method not in METHODS:
         raise UserError(f"method is {method!r}, expected one of: {', '.join(METHODS)}")
-    shown = model if not pooling else _pooled_by(model, pooling)
+    shown = _shown(model, pooling, method)
     if label and label not in model.classes:
         raise UserError(f"the model knows no class {label!r}; it knows {', '.join(model.classes[:20])}")
     predictor = Predictor(
-        shown if method == "class map" else _ByGradient(shown, method),
+        shown,
         classes=(label,) if label else (),
         threshold=threshold,
         box_rule=rule,
@@ -117,10 +116,10 @@ def _picture(image: UInt8Array, score_map: npt.ArrayLike, boxes: Boxes, opacity:
     return draw_boxes(overlay(canvas, score_map, opacity=opacity), enlarged)
 
 
-def _pooled_by(model: Localizer, pooling: str) -> Localizer:
+def _pooled_by(model: Localizer | CamLocalizer, pooling: str) -> Localizer:
     """The same network with another pooling; the model stays as it is."""
-    if not isinstance(model.head, MapClassifier):
-        raise UserError(f"{model.recipe.pooling} has no class maps to pool anew: choose the model's own pooling")
+    if not isinstance(model, Localizer) or not isinstance(model.head, MapClassifier):
+        raise UserError("the model has no class maps to pool anew: choose the model's own pooling")
     try:
         module = heads.create_pooling(pooling)
     except ValueError as error:
@@ -130,28 +129,16 @@ def _pooled_by(model: Localizer, pooling: str) -> Localizer:
     return other.eval()
 
 
-class _ByGradient:
-    """A localizer that shows gradient maps in the place of its class maps."""
-
-    def __init__(self, model: Localizer, method: Method) -> None:
-        self.classes, self.preprocessing, self.levels = model.classes, model.preprocessing, 0
-        self.probabilities = model.probabilities
-        self._model, self._method = model, method
-
-    def for_inference(self, device: torch.device, dtype: torch.dtype) -> _ByGradient:
-        return self
-
-    def __call__(self, images: torch.Tensor, *, taps: bool = False) -> LazyOutput:
-        model, method = self._model, self._method
-        features = model.backbone(images)
-
-        def maps_of(classes: torch.Tensor) -> torch.Tensor:
-            return gradient_maps(lambda x: model.head(x).scores, features, classes, method=method).maps
-
-        return LazyOutput(model.head(features).scores, maps_of, model.grid((images.shape[-2], images.shape[-1])))
+def _shown(model: Localizer | CamLocalizer, pooling: str, method: Method) -> Localizer | CamLocalizer:
+    """The model with another pooling, or with maps by another method."""
+    if pooling:
+        model = _pooled_by(model, pooling)
+    if method == OWN_MAPS:
+        return model
+    return model.by(method) if isinstance(model, CamLocalizer) else CamLocalizer.of(model, method=method)
 
 
-def choices(model: Localizer, prediction: Prediction) -> Sequence[str]:
+def choices(model: Localizer | CamLocalizer, prediction: Prediction) -> Sequence[str]:
     """Classes to choose from, those of highest score first."""
     top = [name for name, _ in prediction.top]
     return [*top, *(name for name in model.classes if name not in top)][:200]

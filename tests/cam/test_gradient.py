@@ -7,7 +7,7 @@ import heads
 from wsl.cam import gradient_maps
 from wsl.errors import UserError
 
-METHODS = ("xgrad-cam", "grad-cam")
+METHODS = ("xgradcam", "gradcam")
 ENCODERS = ("spp(levels=(2, 1))", "netvlad(clusters=3)", "bilinear", "compactbilinear(dim=32)")
 
 
@@ -43,7 +43,7 @@ def test_they_follow_the_papers_image_by_image_and_class_by_class(encoder, metho
             head(alone)[k].backward()
             expected = torch.zeros(4, 5).double()
             for feature, gradient in zip(alone.detach(), alone.grad, strict=True):
-                if method == "grad-cam":
+                if method == "gradcam":
                     weight = gradient.mean()
                 else:
                     weight = (gradient * feature).sum() / feature.sum() if feature.any() else 0
@@ -109,5 +109,5 @@ def test_other_shapes_and_methods_are_refused():
         gradient_maps(head, features[0])
     with pytest.raises(UserError, match=r"\(3, 1\)\], expected \(N, C, h, w\) and \(N, J\)"):
         gradient_maps(head, features, torch.zeros(3, 1, dtype=torch.long))
-    with pytest.raises(UserError, match="method is 'cam', expected 'xgrad-cam' or 'grad-cam'"):
+    with pytest.raises(UserError, match="method is 'cam', expected 'xgradcam' or 'gradcam'"):
         gradient_maps(head, features, method="cam")

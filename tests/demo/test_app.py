@@ -15,7 +15,7 @@ from PIL import Image
 import wsl
 from wsl.errors import UserError
 from wsl.images import read_image
-from wsl.models import save
+from wsl.models import CamLocalizer, save
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +58,15 @@ def test_another_pooling_pools_the_same_maps(model, photo):
     assert own.boxes.xyxy.tolist() == top.boxes.xyxy.tolist()
 
 
-def test_the_gradient_of_gap_is_its_class_map(model, photo):
+def test_a_cam_method_takes_the_place_of_the_models_own_maps(model, photo):
     image = read_image(photo)
-    boxes = [page.predict(image, model, label="cat", method=method).boxes for method in page.METHODS]
-    np.testing.assert_allclose(boxes[1].xyxy, boxes[0].xyxy, atol=1)
+    own, *others = (page.predict(image, model, label="cat", method=method) for method in page.METHODS)
+    assert all(other.label == "cat" and other.top == own.top for other in others)
+    exact = CamLocalizer.of(model, method="gradcam")
+    expected = wsl.Predictor(exact, classes=["cat"], threshold=0.2, refine="none", device="cpu", precision="fp32")(
+        image
+    )
+    np.testing.assert_array_equal(others[0].boxes.xyxy, expected.boxes.xyxy)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from wsl.cam.gradcam import gradcam
 from wsl.cam.xgradcam import xgradcam
 from wsl.errors import UserError
 
-Method = Literal["xgrad-cam", "grad-cam"]
+Method = Literal["xgradcam", "gradcam"]
 
 
 class GradientMaps(NamedTuple):
@@ -27,7 +27,7 @@ def gradient_maps(
     features: torch.Tensor,
     classes: torch.Tensor | None = None,
     *,
-    method: Method = "xgrad-cam",
+    method: Method = "xgradcam",
 ) -> GradientMaps:
     """Sum the channels of the features, each weighted by the gradient of a class's score.
 
@@ -35,9 +35,9 @@ def gradient_maps(
     them when None. The cost is one forward pass through the head and one backward pass for each of J classes; the
     network below is not run. It also works in inference mode.
 
-    A channel's weight is the mean of its gradient over the locations. ``grad-cam`` weights all locations equally,
-    ``xgrad-cam`` by the magnitude of the feature, so that the gradient counts where the channel is active. Prefer
-    ``xgrad-cam`` where they differ: the gradient of a signed square root is largest in inactive channels. For global
+    A channel's weight is the mean of its gradient over the locations. ``gradcam`` weights all locations equally,
+    ``xgradcam`` by the magnitude of the feature, so that the gradient counts where the channel is active. Prefer
+    ``xgradcam`` where they differ: the gradient of a signed square root is largest in inactive channels. For global
     average pooling and a linear layer, both equal the class activation map without its bias, divided by the number of
     locations. Maps keep their sign, as that one does; the papers rectify them (``maps.relu()``).
 
@@ -57,9 +57,9 @@ def gradient_maps(
     if features.ndim != 4 or (classes is not None and (classes.ndim != 2 or len(classes) != len(features))):
         shapes = [tuple(features.shape), None if classes is None else tuple(classes.shape)]
         raise UserError(f"features and classes have shapes {shapes}, expected (N, C, h, w) and (N, J)")
-    if method not in ("xgrad-cam", "grad-cam"):
-        raise UserError(f"method is {method!r}, expected 'xgrad-cam' or 'grad-cam'")
-    weigh = gradcam if method == "grad-cam" else xgradcam
+    if method not in ("xgradcam", "gradcam"):
+        raise UserError(f"method is {method!r}, expected 'xgradcam' or 'gradcam'")
+    weigh = gradcam if method == "gradcam" else xgradcam
     with differentiable(features.device):
         leaf = features.detach().clone().requires_grad_()
         scores = head(leaf)
