@@ -30,6 +30,7 @@ FAST = [
 # Networks that the reference cannot make even.
 NOT_MEASURED = {
     "timm/levit_128s",  # attention halves its maps
+    "timm/cpubone_nano",  # 25 px apart: the reference leaves out attention, and convolutions of even size around it
 }
 # Networks whose own scores in float32 are that far from those in float64, with random weights.
 ROUGH = {
