@@ -30,10 +30,12 @@ FAST = [
 # Networks that the reference cannot make even.
 NOT_MEASURED = {
     "timm/levit_128s",  # attention halves its maps
+    "timm/cpubone_nano",  # 25 px apart: the reference leaves out attention, and convolutions of even size around it
 }
 # Networks whose own scores in float32 are that far from those in float64, with random weights.
 ROUGH = {
     "timm/convmixer_768_32": 5e-3,  # batch norms after the activations of 32 blocks
+    "timm/inception_v4": 2e-3,
 }
 SLOW = [name for name in families.list_names() if name not in FAST]
 
