@@ -104,7 +104,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
             config.LocalizeConfig,
             [
                 *("sources", "weights", "out", *DATA, "split", "labels"),
-                *("local_weights", "top_k", "score_threshold", "classes"),
+                *("local_weights", "cam", "layers", "model", "top_k", "score_threshold", "classes"),
                 *BOXES,
                 *("heatmaps", "maps", "refine", "image_size", "batch_size", "dry_run"),
                 *RUNTIME,
@@ -114,7 +114,17 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
             config.EvaluateConfig,
             [
                 *DATA,
-                *("out", "split", "predictions", "predictions_format", "weights", "local_weights"),
+                *(
+                    "out",
+                    "split",
+                    "predictions",
+                    "predictions_format",
+                    "weights",
+                    "local_weights",
+                    "cam",
+                    "layers",
+                    "model",
+                ),
                 *("protocol", "select_threshold", "faithfulness", "faithfulness_steps"),
                 *("plots", "table", "report_classes"),
                 *BOXES,

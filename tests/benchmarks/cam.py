@@ -1,7 +1,7 @@
 """Maps by gradient: ours beside pytorch-grad-cam and TorchCAM, in turns on the same images, as ratios.
 
     pip install torchcam captum ttach && pip install --no-deps grad-cam
-    python tests/benchmarks/cam.py [--networks resnet18 resnet50] [--rounds 5] [--device cpu]
+    python tests/benchmarks/cam.py [--networks resnet18 resnet50] [--rounds 5] [--device cpu] [--precision auto]
 
 All start from a normalised batch of 16 images of 224 x 224 and end with maps of the images' size in [0, 1]. Weights are
 random: time does not depend on them.
@@ -31,16 +31,17 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=["resnet18", "resnet50"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="fp32", help="ours only: auto takes bfloat16 where it is faster")
     options = parser.parse_args()
     print(
         "| network | task | ours, ms | pytorch-grad-cam, times ours | TorchCAM, times ours | bare forward, times ours |"
     )
     print("| --- | --- | --- | --- | --- | --- |")
     for name in options.networks:
-        compare(name, options.rounds, torch.device(options.device))
+        compare(name, options.rounds, torch.device(options.device), options.precision)
 
 
-def compare(name: str, rounds: int, device: torch.device) -> None:
+def compare(name: str, rounds: int, device: torch.device, precision: str) -> None:
     """The rows of one network."""
     torch.manual_seed(0)
     net = models.get_model(name, weights=None).to(device).eval()
@@ -61,7 +62,7 @@ def compare(name: str, rounds: int, device: torch.device) -> None:
         (f"LayerCAM, {CLASSES} classes an image", "layercam", many),
     ):
         kind, _, layer = method.partition(" ")
-        rivals = {"ours": ours(net, images, classes, kind, layer), "bare": bare}
+        rivals = {"ours": ours(net, images, classes, kind, layer, precision), "bare": bare}
         if kind != "cam":
             rivals["grad-cam"] = theirs(net, images, classes, kind, layer or "layer4")
             rivals["torchcam"] = torchcams(net, images, classes, kind, layer or "layer4")
@@ -91,14 +92,14 @@ def race(rivals: dict[str, Callable[[], object]], rounds: int, device: torch.dev
 
 
 def ours(
-    net: torch.nn.Module, images: torch.Tensor, classes: torch.Tensor, method: str, layer: str
+    net: torch.nn.Module, images: torch.Tensor, classes: torch.Tensor, method: str, layer: str, precision: str
 ) -> Callable[[], object]:
     """A model made once, as a user does who has more than one batch."""
     model = wsl.Localizer.from_classifier(net, method=method, layers=[layer] if layer else []).to(images.device)
 
     def run() -> torch.Tensor:
         with torch.inference_mode():
-            return large(wsl.cam(model, images, classes))
+            return large(wsl.cam(model, images, classes, precision=precision))
 
     return run
 

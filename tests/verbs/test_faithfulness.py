@@ -26,7 +26,7 @@ class Corner:
     """
 
     classes = ("dark", "bright")
-    grid, taps = None, ()
+    levels = 0
 
     def __init__(self, rows, columns, *, right=True, resize="warp"):
         self.preprocessing = Preprocessing(image_size=SIDE, resize=resize, mean=(0, 0, 0), std=(1, 1, 1))
@@ -57,7 +57,7 @@ def evaluated(tmp_path, monkeypatch):
             image = np.zeros((size[1], size[0], 3), np.uint8)
             image[: size[1] // 2, : size[0] // 2] = 255
             cv2.imwrite(str(data / "bright" / "a.png"), image)
-        monkeypatch.setattr(predictions, "open_model", lambda weights, local_weights: model)
+        monkeypatch.setattr(predictions, "open_model", lambda *_, **__: model)
         report = evaluate(
             EvaluateConfig(
                 data=DataConfig(data=data),

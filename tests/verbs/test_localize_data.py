@@ -141,7 +141,7 @@ def test_a_refinement_that_nobody_asked_for_is_told_with_the_way_out(photos, tmp
     import wsl
 
     model = wsl.Localizer("resnet18", classes=["blue", "red"], weights="none")
-    monkeypatch.setattr("wsl.models.open_model", lambda *_: model)
+    monkeypatch.setattr("wsl.models.open_model", lambda *_, **__: model)
     sources = (str(photos / "val00.png"),)
     plan = plan_localize(LocalizeConfig(sources=sources, weights="resnet18", out=tmp_path))
     assert plan.method.endswith("the default; maps refined by affinity (--refine none for the network's own)")

@@ -10,8 +10,10 @@ from torch import nn
 
 from wsl.cam.methods import AUTO, IN_GRAPH
 from wsl.checkpoints import check_classes
+from wsl.config import Precision
 from wsl.errors import RunError, UserError
 from wsl.models.cam_localizer import CamLocalizer
+from wsl.models.device import choose_dtype
 from wsl.models.localizer import Localizer
 from wsl.models.protocol import Model
 
@@ -25,6 +27,7 @@ def cam(
     *,
     method: str = AUTO,
     layers: Sequence[str] = (),
+    precision: Precision = "fp32",
 ) -> torch.Tensor:
     """Class activation maps of images, by a method of `wsl.cam.list_methods`.
 
@@ -32,7 +35,8 @@ def cam(
     first: make it yourself where there is more than one batch (`Localizer.from_classifier`). `classes` are those of
     every image, by name or index; or a list of such lists, or a tensor (N, J), with those of each image. None takes
     the class of highest score. `method` "auto" takes class maps of the model's own where it has some. `layers` are
-    names of `named_modules`; the maps of several become one.
+    names of `named_modules`; the maps of several become one. `precision` is the arithmetic of the network: "auto" takes
+    bfloat16 where the device computes it faster.
 
     Maps are raw: their values are comparable between images, and nothing is clipped or stretched that the method
     itself does not. The model stays as it is: mode, gradients, hooks, weights.
@@ -51,7 +55,7 @@ def cam(
     if not isinstance(images, torch.Tensor) or images.ndim != 4 or not images.is_floating_point():
         given = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
         raise UserError(f"images are {given}, expected a floating tensor (N, 3, H, W) as the model takes it")
-    ready = _localizer(model, method, layers).for_inference(images.device, torch.float32)
+    ready = _localizer(model, method, layers).for_inference(images.device, choose_dtype(precision, images.device))
     output = ready(images.float())
     scores = output.scores
     broken = (~scores.isfinite().all(1)).nonzero().flatten().tolist()

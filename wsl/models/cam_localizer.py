@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from heads import HeadOutput
 from wsl.cam.explainer import Explainer, Inside
@@ -20,7 +21,7 @@ from wsl.models.backbone import Backbone
 from wsl.models.cam_inference import InferenceCam
 from wsl.models.fuse import fuse_activations, fuse_batch_norm
 from wsl.models.gradient_head import GradientHead
-from wsl.models.inference import cast_weights
+from wsl.models.inference import cast_weights, linear_head
 from wsl.models.layer_output import LayerOutput
 from wsl.models.protocol import to_probabilities
 from wsl.models.ready import ReadyCopies
@@ -207,9 +208,12 @@ def made_by(model: object) -> str:
 
 
 def _scores_of(localizer: Localizer, images: torch.Tensor) -> torch.Tensor:
-    """The scores alone: the maps of some heads cost more than the network."""
-    features = localizer.backbone(images)
-    head = localizer.head
+    """The scores alone: the maps of some heads cost more than the network, and so do gradients through them."""
+    features, head = localizer.backbone(images), localizer.head
+    linear = linear_head(head)
+    if linear is not None:
+        with torch.autocast(features.device.type, enabled=False):
+            return F.linear(features.mean((2, 3), dtype=torch.float32), *linear)
     scores: torch.Tensor = head.classifier(features) if isinstance(head, GradientHead) else head(features).scores
     return scores
 

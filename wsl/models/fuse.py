@@ -11,6 +11,10 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from wsl.errors import UserError
+from wsl.models.graph import trace_layer
+from wsl.models.layer_output import LayerOutput
+
 if TYPE_CHECKING:
     from wsl.models.localizer import Localizer
 
@@ -30,13 +34,37 @@ def fuse_batch_norm(model: Localizer) -> Localizer:
     False
     """
     fused = copy.deepcopy(model).eval()
-    if not isinstance(fused.backbone.net, fx.GraphModule):
+    net = fused.backbone.net
+    if isinstance(net, LayerOutput):
+        net = _cut(net)
+    if not isinstance(net, fx.GraphModule):
         return fused
-    for source, conv, norm in _after_convolutions(fused.backbone.net):
+    if net is not fused.backbone.net:
+        fused.backbone.net = net
+        fused.backbone.taps = tuple(tap.removeprefix("net.") for tap in fused.backbone.taps)
+    for source, conv, norm in _after_convolutions(net):
         if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None:
-            _join(fused.backbone.net, source, fuse_conv_bn_eval(conv, norm))
-    _tidy(fused.backbone.net)
+            _join(net, source, fuse_conv_bn_eval(conv, norm))
+    _tidy(net)
     return fused
+
+
+def _cut(output: LayerOutput) -> nn.Module:
+    """A whole classifier without what follows the layer that is read, where it can be traced; else as it was."""
+    side = output.side or 224
+    generator = torch.Generator().manual_seed(0)
+    device = next((parameter.device for parameter in output.parameters()), torch.device("cpu"))
+    try:
+        if output.called_otherwise:
+            return output
+        traced = trace_layer(output.net, output.layer)
+        with torch.no_grad():
+            for height in (side, side + 32):  # sizes may have become constants
+                images = torch.randn((1, 3, height, side), generator=generator).to(device)
+                torch.testing.assert_close(traced(images), output(images), rtol=1e-4, atol=1e-5)
+    except (UserError, RuntimeError, AssertionError, TypeError):  # the network's own, of a size that it does not take
+        return output
+    return traced
 
 
 def fuse_activations(model: Localizer) -> None:

@@ -132,13 +132,41 @@ def cut(model: nn.Module, node: fx.Node) -> fx.GraphModule:
     return module
 
 
-class _Tracer(fx.Tracer):
-    """Traces into everything but torch's and our own layers and those whose training mode must stay a question."""
+def trace_layer(model: nn.Module, layer: str) -> fx.GraphModule:
+    """The traced network up to the last run of a named layer, of whatever kind.
 
-    def __init__(self) -> None:
+    Raises:
+        UserError: the network cannot be traced, or the layer gives something else than one tensor.
+
+    >>> net = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Flatten())
+    >>> trace_layer(net, "0")(torch.zeros(1, 3, 8, 8)).shape
+    torch.Size([1, 4, 6, 6])
+    """
+    tracer = _Tracer(layer)
+    _trace(model, type(model).__name__, tracer)
+    if not isinstance(tracer.seen, fx.Node):
+        raise UserError(f"layer {layer!r} of {type(model).__name__} gives no single tensor")
+    return cut(model, tracer.seen)
+
+
+class _Tracer(fx.Tracer):
+    """Traces into everything but torch's and our own layers and those whose training mode must stay a question.
+
+    ``seen`` is the node that a layer of that name ends with.
+    """
+
+    def __init__(self, layer: str = "") -> None:
         # torch 2.14 declares a tuple of one module, later releases of any number.
         wrapped: Any = (math, torchvision.ops)
         super().__init__(autowrap_modules=wrapped)
+        self.layer = layer
+        self.seen: Any = None
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        output = super().call_module(m, forward, args, kwargs)
+        if self.layer and self.path_of_module(m) == self.layer:
+            self.seen = getattr(output, "node", None)
+        return output
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if isinstance(m, Downsampling):
@@ -146,11 +174,11 @@ class _Tracer(fx.Tracer):
         return type(m).__name__ in ("StochasticDepth", "DropPath") or super().is_leaf_module(m, module_qualified_name)
 
 
-def _trace(model: nn.Module, name: str) -> fx.Graph:
+def _trace(model: nn.Module, name: str, tracer: fx.Tracer | None = None) -> fx.Graph:
     was_training = model.training
     try:
         # In evaluation: auxiliary classifiers of the training mode are not part of the model wanted.
-        return _Tracer().trace(model.eval())
+        return (tracer or _Tracer()).trace(model.eval())
     except Exception as error:  # torch.fx raises whatever the traced code raises
         reason = str(error).splitlines()[0] if str(error) else "no reason given"
         raise UserError(

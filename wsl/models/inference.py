@@ -36,7 +36,7 @@ class InferenceLocalizer:
             fuse_activations(self._model)
         self._device, self._dtype = device, dtype
         self._taps = TapReader(self._model.backbone)
-        self._linear = _linear_head(self._model.head)
+        self._linear = linear_head(self._model.head)
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor, *, taps: bool = False) -> LazyOutput:
@@ -75,7 +75,7 @@ def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
             layer.to(dtype)
 
 
-def _linear_head(head: nn.Module) -> tuple[torch.Tensor, torch.Tensor] | None:
+def linear_head(head: nn.Module) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Weight (K, C) and bias (K,) of a head that is a convolution and global average pooling; None for another."""
     if type(head) is not MapClassifier or type(head.pooling) is not GAP or head.neck is not None:
         return None

@@ -34,6 +34,11 @@ class LayerOutput(nn.Module):
         self.net, self.layer, self.side = net, layer, side
         self._forward = forward
 
+    @property
+    def called_otherwise(self) -> bool:
+        """Whether a function of somebody's calls the network."""
+        return self._forward is not None
+
     def forward(self, images: torch.Tensor) -> Any:
         """What the layer gives for a batch of images."""
         outputs: list[Any] = []
