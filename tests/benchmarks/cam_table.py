@@ -37,7 +37,7 @@ METHODS = (
     "eigengradcam",
     "eigencam",
     "fullgrad",
-    "ablationcam",
+    "ablationcam(batch_size=256)",
     "scorecam(channels=32)",
     "centre",
     "random",

@@ -284,6 +284,13 @@ def test_classes_are_checked(images):
     torch.testing.assert_close(wsl.cam(model, images), wsl.cam(model, images, best))
 
 
+def test_another_arithmetic_gives_about_the_same(images):
+    model = CamLocalizer(build(), preprocessing=SMALL)
+    expected, found = (wsl.cam(model, images, [1], precision=precision) for precision in ("fp32", "bf16"))
+    assert found.dtype == torch.float32
+    assert 0 < (found - expected).abs().max() < 0.05 * expected.abs().max()
+
+
 def test_scores_that_are_not_finite_are_an_error(images):
     net = build()
     with torch.no_grad():

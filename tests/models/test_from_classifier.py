@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 from torchvision import models as torchvision_models
 
 from wsl.errors import UserError
@@ -129,3 +129,30 @@ def test_timm_classifier_by_module():
     images = torch.randn(2, 3, 96, 96)
     with torch.no_grad():
         assert (Localizer.from_classifier(net)(images).scores - net(images)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["resnet18", "regnetx_002"])
+def test_a_layer_of_a_whole_classifier_is_fused_for_inference(name, monkeypatch):
+    """timm's networks are read at a layer; for inference what follows it is cut off and batch norms are folded."""
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    net = timm.create_model(name, pretrained=False)
+    monkeypatch.setattr("wsl.models.timm_models.create_timm", lambda *_, **__: net)
+    for norm in (m for m in net.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.running_mean.uniform_(-0.1, 0.1)
+        norm.running_var.uniform_(0.5, 1.5)
+    model = Localizer.from_classifier(f"timm/{name}", "none").eval()
+    assert model.recipe.layer
+    images = torch.randn(2, 3, 96, 128)
+    with torch.no_grad():
+        expected = model(images)
+    ready = model.for_inference(torch.device("cpu"), torch.float32)
+    output = ready(images, taps=True)
+    torch.testing.assert_close(output.scores, expected.scores, rtol=1e-3, atol=1e-4)
+    maps = output.maps_of(torch.tensor([[1, 2], [3, 4]]))
+    torch.testing.assert_close(maps[1, 1], expected.maps[1, 4], rtol=1e-3, atol=1e-4)
+    assert len(output.taps) == 2
+    folded = ready._model.backbone.net
+    assert isinstance(folded, fx.GraphModule)
+    if name == "resnet18":  # the norms of the other are part of layers of timm's own
+        assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
