@@ -156,3 +156,9 @@ def test_a_layer_of_a_whole_classifier_is_fused_for_inference(name, monkeypatch)
     assert isinstance(folded, fx.GraphModule)
     if name == "resnet18":  # the norms of the other are part of layers of timm's own
         assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+
+
+def test_a_network_without_a_classifier_is_told():
+    pytest.importorskip("timm")
+    with pytest.raises(UserError, match=r"timm/vit_small_patch14_dinov2 has no classifier.*wsl-train --backbone"):
+        Localizer.from_classifier("timm/vit_small_patch14_dinov2", "none")

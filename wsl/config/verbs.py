@@ -18,7 +18,7 @@ class LocalizeConfig:
     """Images, folders or globs."""
     weights: str
     """A run folder, its model.safetensors, an ONNX file, or a classifier by name: torchvision's resnet50,
-    timm/vit_small_patch14_reg4_dinov2, hf/google/vit-base-patch16-224."""
+    timm/vit_base_patch16_224, hf/google/vit-base-patch16-224."""
     out: Path
     """Results folder: localizations.jsonl, and heatmaps/ and maps/ when asked for."""
     data: DataConfig | None = None

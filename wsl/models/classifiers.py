@@ -128,6 +128,10 @@ def _without_auxiliary(state: StateDict, net: nn.Module) -> StateDict:
 def _timm_classifier(name: str, weights: str, num_classes: int | None) -> Classifier:
     options = {} if num_classes is None else {"num_classes": num_classes}
     net = create_resizable(name.removeprefix(TIMM), weights, **options)
+    if getattr(net, "num_classes", None) == 0:
+        raise UserError(
+            f"{name} has no classifier, its weights give features: train a head on it with wsl-train --backbone {name}"
+        )
     data = importlib.import_module("timm.data").resolve_model_data_config(net)
     preprocessing = Preprocessing(image_size=data["input_size"][-1], mean=tuple(data["mean"]), std=tuple(data["std"]))
     categories: tuple[str, ...] = ()
