@@ -28,3 +28,8 @@ def differentiable(device: torch.device) -> Iterator[None]:
     )
     with torch.inference_mode(False), torch.enable_grad(), uncached:
         yield
+
+
+def ordinary(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor, or inside `differentiable` a clone of one that was made in inference mode."""
+    return tensor.clone() if tensor.is_inference() else tensor

@@ -80,7 +80,7 @@ class Explainer:
         self._inside, self._probabilities, self._places = inside, probabilities, places
         self._network = Network(net, score, inside.layers, prefix=inside.prefix)
         self._transformer: Transformer | None = None
-        if method.reads in ("attention", "attention gradients", "block gradients"):
+        if method.by_attention:
             self._transformer = Transformer(net, score, inside.blocks)
 
     def __call__(self, images: torch.Tensor) -> Explained:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from wsl.cam.differentiable import differentiable
+from wsl.cam.differentiable import differentiable, ordinary
 from wsl.cam.layouts import Layout, find_layout, to_map
 from wsl.cam.taps import LayerTaps
 from wsl.errors import UserError
@@ -111,7 +111,7 @@ class Network:
             UserError: a layer did not run, or its output has no spatial extent.
         """
         with differentiable(images.device), self._taps.reading() as seen:
-            images = images.clone() if images.is_inference() else images
+            images = ordinary(images)
             scores = self.score(images)
             runs = tuple(_last_run(seen.get(layer, []), scores) for layer in self.layers)
         outputs = tuple(_output(layer, seen, run) for layer, run in zip(self.layers, runs, strict=True))

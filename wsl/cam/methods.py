@@ -62,6 +62,11 @@ class Method(NamedTuple):
     fuse: Fuse = "mean"
     stages: int = 1
 
+    @property
+    def by_attention(self) -> bool:
+        """Whether it reads attention, of blocks, rather than layers."""
+        return self.reads in ("attention", "attention gradients", "block gradients")
+
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {

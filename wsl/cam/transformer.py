@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from wsl.cam.attention import AttentionMode
-from wsl.cam.differentiable import differentiable
+from wsl.cam.differentiable import differentiable, ordinary
 from wsl.cam.forward import Score
 from wsl.cam.taps import open_output
 from wsl.errors import UserError
@@ -71,7 +71,7 @@ class Transformer:
         """Run the network, with the attention of every block in the graph of the scores."""
         found: list[torch.Tensor] = []
         with differentiable(images.device), self._catching(found):
-            scores = self._score(images.clone() if images.is_inference() else images)
+            scores = self._score(ordinary(images))
         return Attentions(scores, found)
 
     def block_scores(self, images: torch.Tensor) -> BlockScores:
@@ -85,7 +85,7 @@ class Transformer:
         with differentiable(images.device), self._catching(found):
             self._local.means = []
             try:
-                scores = self._score(images.clone() if images.is_inference() else images)
+                scores = self._score(ordinary(images))
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:  # it is the end that gets a batch of another size

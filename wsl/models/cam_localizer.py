@@ -128,8 +128,7 @@ class CamLocalizer(nn.Module):
     @property
     def sources(self) -> tuple[str, ...]:
         """What maps are made of: layers, or blocks with their attention."""
-        attention = self._method.reads in ("attention", "attention gradients", "block gradients")
-        return tuple(self.inside.blocks) if attention else self.layers
+        return tuple(self.inside.blocks) if self._method.by_attention else self.layers
 
     def forward(self, images: torch.Tensor) -> HeadOutput:
         """Scores and the maps of all classes, without gradients; `for_inference` gives those of a few classes."""

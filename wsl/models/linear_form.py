@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from wsl.cam.forward import Network
+from wsl.cam.forward import Network, Score
 from wsl.cam.survey import Survey
 from wsl.cam.taps import open_output
 
@@ -39,9 +39,6 @@ class LinearForm(NamedTuple):
     weight: torch.Tensor
     bias: torch.Tensor
     norm: Norm | None = None
-
-
-Score = Callable[[torch.Tensor], torch.Tensor]
 
 
 @torch.no_grad()
