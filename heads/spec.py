@@ -144,7 +144,7 @@ def names_encoder(spec: str) -> bool:
     """
     name, _ = parse_spec(spec)
     if name not in ENCODERS and name not in POOLINGS:
-        raise ValueError(f"unknown pooling or encoder {name!r}: {_suggestion(name, [*POOLINGS, *ENCODERS])}")
+        raise ValueError(f"unknown pooling or encoder {name!r}: {suggestion(name, [*POOLINGS, *ENCODERS])}")
     return name in ENCODERS
 
 
@@ -213,12 +213,12 @@ def _create(
     """
     name, arguments = parse_spec(spec)
     if name not in known:
-        raise ValueError(f"unknown {kind} {name!r}: {_suggestion(name, known)}")
+        raise ValueError(f"unknown {kind} {name!r}: {suggestion(name, known)}")
     signature = inspect.signature(known[name]).parameters
     parameters = {argument: about for argument, about in signature.items() if argument not in (given or {})}
     for argument in arguments:
         if argument not in parameters:
-            raise ValueError(f"{kind} {name!r} has no argument {argument!r}: {_suggestion(argument, parameters)}")
+            raise ValueError(f"{kind} {name!r} has no argument {argument!r}: {suggestion(argument, parameters)}")
     for size, number in (sizes or {}).items():
         if size in parameters and arguments.get(size, parameters[size].default) == "auto":
             arguments[size] = number
@@ -287,7 +287,12 @@ def _malformed(spec: str) -> ValueError:
     )
 
 
-def _suggestion(word: str, known: Iterable[str]) -> str:
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """What to say of a word that is not known: the nearest one that is, or all of them.
+
+    >>> suggestion("weldn", ["gap", "weldon"])
+    "did you mean 'weldon'?"
+    """
     known = list(known)
     close = difflib.get_close_matches(word.lower(), known, n=1)
     if close:

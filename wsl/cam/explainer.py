@@ -11,7 +11,7 @@ from torch import nn
 from wsl.cam.differentiable import differentiable
 from wsl.cam.forward import Activations, Network, Score
 from wsl.cam.fuse import fuse
-from wsl.cam.layouts import find_layout
+from wsl.cam.layouts import find_layout, likely_layout
 from wsl.cam.layouts import to_map as to_channels_first
 from wsl.cam.methods import Method
 from wsl.cam.minmax import minmax
@@ -198,7 +198,7 @@ class Explainer:
             scores = self._score(images)
 
         def to_map(term: torch.Tensor) -> torch.Tensor | None:
-            layout = find_layout(term.shape, size, prefix=self._inside.prefix) or find_layout(term.shape, size)
+            layout = likely_layout(term.shape, size, self._inside.prefix)
             return None if layout is None else to_channels_first(term, layout)
 
         return Explained(scores, lambda classes: self._method.weigh(net, images, classes, to_map=to_map))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from wsl.cam.differentiable import differentiable, ordinary
-from wsl.cam.layouts import Layout, find_layout, to_map
+from wsl.cam.layouts import Layout, likely_layout, to_map
 from wsl.cam.taps import LayerTaps
 from wsl.errors import UserError
 
@@ -133,8 +133,7 @@ class Network:
     def _layout(self, layer: str, output: torch.Tensor, images: torch.Tensor) -> Layout:
         height, width = images.shape[-2:]
         shape = output.shape
-        layout = find_layout(shape, (height, width), prefix=self._prefix if len(shape) == 3 else None)
-        layout = layout or find_layout(shape, (height, width))
+        layout = likely_layout(shape, (height, width), self._prefix)
         if layout is None or shape[0] != len(images):
             raise UserError(
                 f"layer {layer!r} gives {tuple(shape)} for {len(images)} images of {height} x {width}: expected a map "

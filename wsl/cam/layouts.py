@@ -63,6 +63,17 @@ def find_layout(
     return found if found is not None and math.prod(found.size) > 1 else None
 
 
+def likely_layout(shape: Sequence[int], image_size: tuple[int, int], prefix: int | None) -> Layout | None:
+    """The layout with the prefix that the network's tokens have, or else any that fits.
+
+    >>> likely_layout((2, 50, 8), (224, 224), prefix=1)
+    Layout(kind='tokens', size=(7, 7), prefix=1)
+    >>> likely_layout((2, 8, 7, 7), (224, 224), prefix=1).kind
+    'nchw'
+    """
+    return find_layout(shape, image_size, prefix=prefix) or find_layout(shape, image_size)
+
+
 def to_map(tensor: torch.Tensor, layout: Layout) -> torch.Tensor:
     """A layer's output, or a stack of gradients of it, with channels first: a view, which gradients pass.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -11,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from heads.spec import parse_spec
+from heads.spec import parse_spec, suggestion
 from wsl.cam.ablationcam import ablationcam
 from wsl.cam.baselines import centre_gaussian, random_maps
 from wsl.cam.eigencam import eigencam
@@ -127,12 +126,12 @@ def parse_method(spec: str) -> tuple[str, Method]:
         raise UserError(f"the CAM method cannot be read: {error}") from error
     name = name.replace("_", "-")
     if name not in METHODS:
-        raise UserError(f"unknown CAM method {name!r}: {_suggestion(name, list_methods())}")
+        raise UserError(f"unknown CAM method {name!r}: {suggestion(name, list_methods())}")
     method = METHODS[name]
     own, of_targets = _keywords(method.weigh), _keywords(method.targets)
     for argument in arguments:
         if argument not in {*own, *of_targets}:
-            raise UserError(f"{name} has no argument {argument!r}: {_suggestion(argument, [*own, *of_targets])}")
+            raise UserError(f"{name} has no argument {argument!r}: {suggestion(argument, [*own, *of_targets])}")
     weigh = functools.partial(method.weigh, **{key: value for key, value in arguments.items() if key in own})
     targets = method.targets
     if targets is not None:
@@ -146,10 +145,3 @@ def _keywords(function: Callable[..., Any] | None) -> list[str]:
         return []
     parameters = inspect.signature(function).parameters.values()
     return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in _GIVEN]
-
-
-def _suggestion(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word.lower(), known, 1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"expected {'one of ' + ', '.join(known) if known else 'none'}"

@@ -92,6 +92,15 @@ def own_copy(net: Net) -> Net:
         ) from error
 
 
+def frozen_copy(net: Net) -> Net:
+    """A copy in evaluation mode and float32, whose weights are not differentiated.
+
+    Raises:
+        UserError: the network cannot be copied.
+    """
+    return own_copy(net).eval().requires_grad_(False).float()
+
+
 def scorer(net: nn.Module, forward: Forward | None, output: str | int | None) -> Callable[[torch.Tensor], torch.Tensor]:
     """What gives the scores (N, K) of images by a network."""
     return lambda images: find_scores(net(images) if forward is None else forward(net, images), output)

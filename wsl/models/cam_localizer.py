@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from heads import HeadOutput
 from wsl.cam.explainer import Explainer, Inside
@@ -16,14 +15,14 @@ from wsl.cam.methods import AUTO, IN_GRAPH, Method, parse_method
 from wsl.cam.survey import Survey
 from wsl.config import Preprocessing
 from wsl.errors import UserError
-from wsl.models.any_network import Forward, look, noise, own_copy, scorer, unwrapped
+from wsl.models.any_network import Forward, frozen_copy, look, noise, scorer, unwrapped
 from wsl.models.backbone import Backbone
 from wsl.models.cam_inference import InferenceCam
 from wsl.models.fuse import fuse_activations, fuse_batch_norm
 from wsl.models.gradient_head import GradientHead
-from wsl.models.inference import cast_weights, linear_head
+from wsl.models.inference import cast_weights, linear_head, mean_scores
 from wsl.models.layer_output import LayerOutput
-from wsl.models.protocol import to_probabilities
+from wsl.models.protocol import class_names, to_probabilities
 from wsl.models.ready import ReadyCopies
 
 if TYPE_CHECKING:
@@ -77,10 +76,10 @@ class CamLocalizer(nn.Module):
         self.multi_label = multi_label
         self._output, self._forward = output, forward
         self._ready: ReadyCopies[InferenceCam] = ReadyCopies()
-        ours = own_copy(self.net).eval().requires_grad_(False).float()
+        ours = frozen_copy(self.net)
         score, images = scorer(ours, forward, output), noise(self.preprocessing.image_size)
         found, count = look(ours, score, images)
-        self.classes = _class_names(classes, count)
+        self.classes = class_names(classes, count)
         self.method, self.why = _chosen(method, found, reason)
         try:
             self._set_up(ours, score, images[:1], layers, found)
@@ -157,8 +156,7 @@ class CamLocalizer(nn.Module):
 
     def _make_ready(self, device: torch.device, dtype: torch.dtype) -> InferenceCam:
         localizer = self.net if self._by_head else None
-        net: Any = own_copy(self.net).eval().float() if localizer is None else fuse_batch_norm(localizer)
-        net.requires_grad_(False)
+        net: Any = frozen_copy(self.net) if localizer is None else fuse_batch_norm(localizer).requires_grad_(False)
         if dtype != torch.float32:
             cast_weights(net, dtype)
         net.to(device=device, memory_format=torch.channels_last)
@@ -211,8 +209,7 @@ def _scores_of(localizer: Localizer, images: torch.Tensor) -> torch.Tensor:
     features, head = localizer.backbone(images), localizer.head
     linear = linear_head(head)
     if linear is not None:
-        with torch.autocast(features.device.type, enabled=False):
-            return F.linear(features.mean((2, 3), dtype=torch.float32), *linear)
+        return mean_scores(features, *linear)
     scores: torch.Tensor = head.classifier(features) if isinstance(head, GradientHead) else head(features).scores
     return scores
 
@@ -234,11 +231,3 @@ def _layers(layers: Sequence[str], method: Method, found: Survey) -> tuple[str, 
     if layers:
         return tuple(layers)
     return (found.last.name,) if method.stages == 1 else tuple(found.stages(method.stages))
-
-
-def _class_names(classes: Sequence[str], count: int) -> tuple[str, ...]:
-    if not classes:
-        return tuple(f"class {index}" for index in range(count))
-    if len(classes) != count:
-        raise UserError(f"{len(classes)} class names for a classifier of {count} classes: expected as many")
-    return tuple(classes)

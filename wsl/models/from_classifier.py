@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from heads import MapClassifier
 from wsl.cam.methods import AUTO, IN_GRAPH, parse_method
 from wsl.config import Preprocessing
 from wsl.errors import UserError
-from wsl.models.any_network import Forward, look, noise, own_copy, scorer, unwrapped
+from wsl.models.any_network import Forward, frozen_copy, look, noise, own_copy, scorer, unwrapped
 from wsl.models.backbone import Backbone, cut_backbone
 from wsl.models.cam_localizer import CamLocalizer
 from wsl.models.classifier_heads import NormedMapClassifier
@@ -165,7 +164,7 @@ def _by_cutting(given: _Given, output_stride: int | None) -> Localizer:
 
 
 def _find_form(given: _Given) -> LinearForm | None:
-    net = copy.deepcopy(given.net).eval().requires_grad_(False).float()
+    net = frozen_copy(given.net)
     score, images = scorer(net, given.forward, given.output), noise(given.preprocessing.image_size)
     return find_linear_form(net, score, look(net, score, images)[0], images)
 

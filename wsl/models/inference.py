@@ -86,10 +86,15 @@ def linear_head(head: nn.Module) -> tuple[torch.Tensor, torch.Tensor] | None:
     return weight.view(classes, maps_per_class, -1).mean(1), bias.view(classes, maps_per_class).mean(1)
 
 
+def mean_scores(features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Scores (N, K) of the mean features, in float32."""
+    with torch.autocast(features.device.type, enabled=False):
+        return F.linear(features.mean((2, 3), dtype=torch.float32), weight, bias)
+
+
 def _lazy_linear(features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
     kind = features.device.type
-    with torch.autocast(kind, enabled=False):
-        scores = F.linear(features.mean((2, 3), dtype=torch.float32), weight, bias)
+    scores = mean_scores(features, weight, bias)
 
     def maps_of(classes: torch.Tensor) -> torch.Tensor:
         with torch.autocast(kind, enabled=False):

@@ -21,7 +21,7 @@ from wsl.models.gradient_head import GradientHead
 from wsl.models.grid import Grid
 from wsl.models.inference import InferenceLocalizer
 from wsl.models.layer_output import LayerOutput
-from wsl.models.protocol import to_probabilities
+from wsl.models.protocol import class_names, to_probabilities
 from wsl.models.ready import ReadyCopies
 from wsl.models.timm_models import refuse_place
 
@@ -69,7 +69,9 @@ class Localizer(nn.Module):
     ) -> None:
         super().__init__()
         self._ready: ReadyCopies[InferenceLocalizer] = ReadyCopies()
-        classes = _class_names(classes, num_classes)
+        if not classes and num_classes is None:
+            raise UserError("neither classes nor num_classes given: expected the class names or their number")
+        classes = class_names(classes, len(classes) if num_classes is None else num_classes)
         if isinstance(backbone, str):
             backbone = create_backbone(backbone, weights or "none", output_stride)
         elif not isinstance(backbone, Backbone):
@@ -267,13 +269,3 @@ def _downsample(backbone: Backbone, downsampling: str) -> Backbone:
             "expected a backbone with some (resnet50, densenet121, vgg16, squeezenet1_1, …), or None"
         )
     return downsampled
-
-
-def _class_names(classes: Sequence[str], num_classes: int | None) -> tuple[str, ...]:
-    if not classes and num_classes is None:
-        raise UserError("neither classes nor num_classes given: expected the class names or their number")
-    if not classes:
-        return tuple(f"class {index}" for index in range(num_classes or 0))
-    if num_classes is not None and len(classes) != num_classes:
-        raise UserError(f"{len(classes)} class names for {num_classes} classes: expected as many")
-    return tuple(classes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import torch
@@ -74,6 +74,22 @@ def gather_maps(maps: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     """
     rows = torch.arange(len(maps), device=maps.device)
     return maps[rows[:, None], classes]
+
+
+def class_names(classes: Sequence[str], count: int) -> tuple[str, ...]:
+    """The names of so many classes; numbers where nobody names them.
+
+    Raises:
+        UserError: more or fewer names.
+
+    >>> class_names([], 2), class_names(["cat", "dog"], 2)
+    (('class 0', 'class 1'), ('cat', 'dog'))
+    """
+    if not classes:
+        return tuple(f"class {index}" for index in range(count))
+    if len(classes) != count:
+        raise UserError(f"{len(classes)} class names for {count} classes: expected as many")
+    return tuple(classes)
 
 
 def to_probabilities(scores: torch.Tensor, *, multi_label: bool) -> torch.Tensor:
