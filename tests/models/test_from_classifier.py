@@ -162,3 +162,18 @@ def test_a_network_without_a_classifier_is_told():
     pytest.importorskip("timm")
     with pytest.raises(UserError, match=r"timm/vit_small_patch14_dinov2 has no classifier.*wsl-train --backbone"):
         Localizer.from_classifier("timm/vit_small_patch14_dinov2", "none")
+
+
+def test_a_norm_behind_the_pooling_makes_only_the_maps_asked_for():
+    """ConvNeXt's maps of two classes are those of all classes, and no others are computed."""
+    torch.manual_seed(0)
+    model = Localizer.from_classifier(torchvision_models.convnext_tiny(weights=None)).eval()
+    images = torch.randn(2, 3, 64, 96)
+    ready = model.for_inference(torch.device("cpu"), torch.float32)
+    ready._model.head.class_maps = None  # which makes those of all classes
+    output = ready(images)
+    with torch.no_grad():
+        expected = model(images)
+    torch.testing.assert_close(output.scores, expected.scores, rtol=1e-3, atol=1e-5)
+    maps = output.maps_of(torch.tensor([[1, 2], [3, 4]]))
+    torch.testing.assert_close(maps[1], expected.maps[1, [3, 4]], rtol=1e-3, atol=1e-5)

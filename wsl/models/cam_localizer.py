@@ -20,7 +20,7 @@ from wsl.models.backbone import Backbone
 from wsl.models.cam_inference import InferenceCam
 from wsl.models.fuse import fuse_activations, fuse_batch_norm
 from wsl.models.gradient_head import GradientHead
-from wsl.models.inference import cast_weights, linear_head, mean_scores
+from wsl.models.inference import cast_weights, linear_head
 from wsl.models.layer_output import LayerOutput
 from wsl.models.protocol import class_names, to_probabilities
 from wsl.models.ready import ReadyCopies
@@ -209,7 +209,7 @@ def _scores_of(localizer: Localizer, images: torch.Tensor) -> torch.Tensor:
     features, head = localizer.backbone(images), localizer.head
     linear = linear_head(head)
     if linear is not None:
-        return mean_scores(features, *linear)
+        return linear.scores(linear.prepare(features))
     scores: torch.Tensor = head.classifier(features) if isinstance(head, GradientHead) else head(features).scores
     return scores
 

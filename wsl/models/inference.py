@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from heads import MapClassifier
 from heads.pooling import GAP
+from wsl.models.classifier_heads import NormedMapClassifier
 from wsl.models.device import autocast
 from wsl.models.fuse import fuse_activations, fuse_batch_norm
 from wsl.models.gradient_head import GradientHead
@@ -57,7 +59,7 @@ class InferenceLocalizer:
     def _lazy(self, features: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
         head = self._model.head
         if self._linear is not None:
-            return _lazy_linear(features, *self._linear)
+            return self._linear.lazy(features)
         if isinstance(head, GradientHead):
             return head.classifier(features), lambda classes: self._gradient_maps(head, features, classes)
         scores, maps = head(features)
@@ -75,30 +77,51 @@ def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
             layer.to(dtype)
 
 
-def linear_head(head: nn.Module) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Weight (K, C) and bias (K,) of a head that is a convolution and global average pooling; None for another."""
-    if type(head) is not MapClassifier or type(head.pooling) is not GAP or head.neck is not None:
+class LinearHead(NamedTuple):
+    """A head of global average pooling whose class maps are linear in features that are first prepared.
+
+    Shape:
+        ``weight`` is (K, C) and ``bias`` (K,); ``prepare`` keeps the shape of features (N, C, h, w).
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    prepare: Callable[[torch.Tensor], torch.Tensor]
+
+    def scores(self, prepared: torch.Tensor) -> torch.Tensor:
+        """Scores (N, K) of the mean features, in float32."""
+        with torch.autocast(prepared.device.type, enabled=False):
+            return F.linear(prepared.mean((2, 3), dtype=torch.float32), self.weight, self.bias)
+
+    def lazy(self, features: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
+        """Scores (N, K), and what makes the maps of classes (N, J)."""
+        prepared = self.prepare(features)
+
+        def maps_of(classes: torch.Tensor) -> torch.Tensor:
+            with torch.autocast(prepared.device.type, enabled=False):
+                cells = prepared.float().flatten(2)
+                maps = torch.baddbmm(self.bias[classes][..., None], self.weight[classes], cells)
+            return maps.view(*maps.shape[:2], *prepared.shape[2:])
+
+        return self.scores(prepared), maps_of
+
+
+def linear_head(head: nn.Module) -> LinearHead | None:
+    """The linear form of a head that is a convolution and global average pooling; None for another."""
+    if type(head) not in (MapClassifier, NormedMapClassifier):
+        return None
+    assert isinstance(head, MapClassifier)
+    if type(head.pooling) is not GAP or head.neck is not None:
         return None
     maps_per_class = head.classwise.maps_per_class
     weight = head.conv.weight.float().flatten(1)
     bias = weight.new_zeros(len(weight)) if head.conv.bias is None else head.conv.bias.float()
     classes = len(weight) // maps_per_class
-    return weight.view(classes, maps_per_class, -1).mean(1), bias.view(classes, maps_per_class).mean(1)
+    prepare = head.normalised if isinstance(head, NormedMapClassifier) else _unchanged
+    return LinearHead(
+        weight.view(classes, maps_per_class, -1).mean(1), bias.view(classes, maps_per_class).mean(1), prepare
+    )
 
 
-def mean_scores(features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Scores (N, K) of the mean features, in float32."""
-    with torch.autocast(features.device.type, enabled=False):
-        return F.linear(features.mean((2, 3), dtype=torch.float32), weight, bias)
-
-
-def _lazy_linear(features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
-    kind = features.device.type
-    scores = mean_scores(features, weight, bias)
-
-    def maps_of(classes: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(kind, enabled=False):
-            maps = torch.baddbmm(bias[classes][..., None], weight[classes], features.float().flatten(2))
-        return maps.view(*maps.shape[:2], *features.shape[2:])
-
-    return scores, maps_of
+def _unchanged(features: torch.Tensor) -> torch.Tensor:
+    return features
