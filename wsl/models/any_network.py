@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from wsl.cam.forward import Score
 from wsl.cam.survey import Survey, survey
 from wsl.errors import UserError
 
@@ -101,35 +102,43 @@ def frozen_copy(net: Net) -> Net:
     return own_copy(net).eval().requires_grad_(False).float()
 
 
-def scorer(net: nn.Module, forward: Forward | None, output: str | int | None) -> Callable[[torch.Tensor], torch.Tensor]:
-    """What gives the scores (N, K) of images by a network."""
-    return lambda images: find_scores(net(images) if forward is None else forward(net, images), output)
+class Looked(NamedTuple):
+    """A frozen copy of a network, what gives its scores (N, K), and what a survey found on some images."""
+
+    net: nn.Module
+    score: Score
+    images: torch.Tensor
+    survey: Survey
+    classes: int
 
 
-def noise(side: int) -> torch.Tensor:
-    """Two images to try a network on, always the same."""
-    return torch.randn((2, 3, side, side), generator=torch.Generator().manual_seed(0))
-
-
-def look(net: nn.Module, score: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> tuple[Survey, int]:
-    """The survey of a network, and its number of classes.
+def look(net: nn.Module, forward: Forward | None, output: str | int | None, side: int) -> Looked:
+    """Try a network on noise of a side, and look inside.
 
     Raises:
-        UserError: the network does not take the images, gives no scores, or has no spatial layer.
+        UserError: the network cannot be copied, does not take the images, gives no scores, or has no spatial layer.
     """
+    ours = frozen_copy(net)
+    score = scorer(ours, forward, output)
+    images = torch.randn((2, 3, side, side), generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
-            count = score(images).shape[1]
-        return survey(net, score, images), count
+            classes = score(images).shape[1]
+        return Looked(ours, score, images, survey(ours, score, images), classes)
     except UserError:
         raise
     except Exception as error:  # the network is somebody's, and so are its errors
-        side, reason = images.shape[-1], (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{type(net).__name__} does not take images (N, 3, {side}, {side}) ({type(error).__name__}: {reason}): "
             "give the size and normalisation that it was trained with as preprocessing=, or as forward= a function "
             "that calls it"
         ) from error
+
+
+def scorer(net: nn.Module, forward: Forward | None, output: str | int | None) -> Score:
+    """What gives the scores (N, K) of images by a network."""
+    return lambda images: find_scores(net(images) if forward is None else forward(net, images), output)
 
 
 def _named(output: Any, name: str | int) -> Any:

@@ -15,7 +15,7 @@ from wsl.cam.methods import AUTO, IN_GRAPH, Method, parse_method
 from wsl.cam.survey import Survey
 from wsl.config import Preprocessing
 from wsl.errors import UserError
-from wsl.models.any_network import Forward, frozen_copy, look, noise, scorer, unwrapped
+from wsl.models.any_network import Forward, Looked, frozen_copy, look, scorer, unwrapped
 from wsl.models.backbone import Backbone
 from wsl.models.cam_inference import InferenceCam
 from wsl.models.fuse import fuse_activations, fuse_batch_norm
@@ -37,7 +37,8 @@ class CamLocalizer(nn.Module):
     the scores are those of a class token, and ``layercam`` elsewhere. `layers` are names of `net.named_modules`; by
     default the last layer that the scores depend on, and for methods of several layers those of the last stages.
     `output` names the scores in the module's output, where they are not found; `forward` calls a module that takes more
-    than images. `multi_label` says whether scores become probabilities by a sigmoid each or by one softmax.
+    than images. `multi_label` says whether scores become probabilities by a sigmoid each or by one softmax. `name` is
+    the classifier's, `reason` says why it has no class maps of its own, and `looked` is what is known of its inside.
 
     Shape:
         (N, 3, H, W) normalised images to scores (N, K) and maps (N, K, h, w).
@@ -68,6 +69,7 @@ class CamLocalizer(nn.Module):
         multi_label: bool = False,
         name: str = "",
         reason: str = "",
+        looked: Looked | None = None,
     ) -> None:
         super().__init__()
         self.net: Any = unwrapped(net)
@@ -76,9 +78,7 @@ class CamLocalizer(nn.Module):
         self.multi_label = multi_label
         self._output, self._forward = output, forward
         self._ready: ReadyCopies[InferenceCam] = ReadyCopies()
-        ours = frozen_copy(self.net)
-        score, images = scorer(ours, forward, output), noise(self.preprocessing.image_size)
-        found, count = look(ours, score, images)
+        ours, score, images, found, count = looked or look(self.net, forward, output, self.preprocessing.image_size)
         self.classes = class_names(classes, count)
         self.method, self.why = _chosen(method, found, reason)
         try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from heads import MapClassifier
 from wsl.cam.methods import AUTO, IN_GRAPH, parse_method
 from wsl.config import Preprocessing
 from wsl.errors import UserError
-from wsl.models.any_network import Forward, frozen_copy, look, noise, own_copy, scorer, unwrapped
+from wsl.models.any_network import Forward, Looked, look, own_copy, unwrapped
 from wsl.models.backbone import Backbone, cut_backbone
 from wsl.models.cam_localizer import CamLocalizer
 from wsl.models.classifier_heads import NormedMapClassifier
@@ -66,10 +67,12 @@ def from_classifier(
         multi_label=given.multi_label,
         name=given.name,
         reason=reason,
+        looked=given.looked,
     )
 
 
-class _Given(NamedTuple):
+@dataclass(frozen=True)
+class _Given:
     """A classifier that is ours, and what is known of it."""
 
     net: nn.Module
@@ -83,6 +86,11 @@ class _Given(NamedTuple):
     @property
     def shown(self) -> str:
         return self.name or type(self.net).__name__
+
+    @functools.cached_property
+    def looked(self) -> Looked:
+        """What it is like inside."""
+        return look(self.net, self.forward, self.output, self.preprocessing.image_size)
 
 
 def _given(
@@ -128,7 +136,7 @@ def _exact(given: _Given, output_stride: int | None) -> Localizer:
             if output_stride is not None:
                 raise
             reason = str(error)
-    form = _find_form(given)
+    form = find_linear_form(*given.looked[:4])
     if form is None:
         raise UserError(reason or f"what follows the last map of {given.shown} is more than pooling and a linear layer")
     return _by_form(given, form)
@@ -161,12 +169,6 @@ def _by_cutting(given: _Given, output_stride: int | None) -> Localizer:
         model.rectify()
     _fill(model, layer.weight, bias)
     return model.train(net.training)
-
-
-def _find_form(given: _Given) -> LinearForm | None:
-    net = frozen_copy(given.net)
-    score, images = scorer(net, given.forward, given.output), noise(given.preprocessing.image_size)
-    return find_linear_form(net, score, look(net, score, images)[0], images)
 
 
 def _by_form(given: _Given, form: LinearForm) -> Localizer:

@@ -42,7 +42,7 @@ class LinearForm(NamedTuple):
 
 
 @torch.no_grad()
-def find_linear_form(net: nn.Module, score: Score, found: Survey, images: torch.Tensor) -> LinearForm | None:
+def find_linear_form(net: nn.Module, score: Score, images: torch.Tensor, found: Survey) -> LinearForm | None:
     """The form of a network, which is ours, if its scores are linear in the mean of its last map; else None.
 
     What follows the last map, and a layer norm behind the mean where there is one, is run on unit vectors. Whatever
@@ -52,7 +52,7 @@ def find_linear_form(net: nn.Module, score: Score, found: Survey, images: torch.
     >>> from wsl.cam.survey import survey
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     >>> images = torch.randn(2, 3, 8, 8)
-    >>> form = find_linear_form(net, net, survey(net, net, images), images)
+    >>> form = find_linear_form(net, net, images, survey(net, net, images))
     >>> form.layer, torch.allclose(form.weight, net[4].weight, atol=1e-5)
     ('1', True)
     """
