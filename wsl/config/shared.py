@@ -164,6 +164,10 @@ class PickConfig:
 
     def __post_init__(self) -> None:
         check(self.top_k is None or self.top_k >= 1, f"top k is {self.top_k}, expected 1 or more, or None")
+        check(
+            0 <= self.score_threshold <= 1,
+            f"score threshold is {self.score_threshold}, expected a probability in [0, 1]",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,4 +185,8 @@ class RuntimeConfig:
     """Stop at the first unreadable image instead of reporting, counting and skipping it."""
 
     def __post_init__(self) -> None:
+        check(
+            self.precision in get_args(Precision),
+            f"precision is {self.precision!r}, expected {', '.join(get_args(Precision))}",
+        )
         check(self.workers is None or self.workers >= 0, f"workers is {self.workers}, expected 0 or more, or None")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, get_args, overload
+from typing import Any, Literal, overload
 
 import torch
 
@@ -24,14 +23,9 @@ from wsl.inference.batches import Batches
 from wsl.inference.inputs import Input, Source, Sources, as_source, expand
 from wsl.inference.network import Choice, Network
 from wsl.inference.reading import MAX_SCORES, Reader
-from wsl.inference.stream import pipeline
+from wsl.inference.stream import Errors, Stream, pipeline
 from wsl.models import Model, choose_device, choose_dtype, pack, resolve_refine, unpack
 from wsl.results import Localization
-
-log = logging.getLogger("wsl")
-
-Item = TypeVar("Item")
-Errors: TypeAlias = Literal["raise", "skip", "return"]
 
 
 class Predictor:
@@ -80,8 +74,9 @@ class Predictor:
         max_scores: int | None = MAX_SCORES,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        PickConfig(top_k=top_k, score_threshold=score_threshold)  # which checks them
-        _check_settings(score_threshold, precision)
+        # Which check them.
+        PickConfig(top_k=top_k, score_threshold=score_threshold)
+        RuntimeConfig(precision=precision)
         check_batch_size(batch_size)
         self.refine = resolve_refine(refine, model)
         self.boxes = BoxConfig(threshold=threshold, box_rule=box_rule, min_area=min_area, nms_iou=nms_iou).resolved(
@@ -181,7 +176,7 @@ class Predictor:
             BadImageError: an image cannot be read.
         """
         if isinstance(image, list):
-            return list(Stream(self, image, errors, None))
+            return list(Stream(self._localized(image, None), errors))
         return self.predict([self.prepare(image)])[0]
 
     def prepare(
@@ -245,7 +240,7 @@ class Predictor:
         Raises:
             UserError: no image is there.
         """
-        return Stream(self, expand(sources), errors, workers)
+        return Stream(self._localized(expand(sources), workers), errors)
 
     def class_maps(
         self, sources: Iterable[ImageLike | Source], *, workers: int | None = None
@@ -309,64 +304,27 @@ class Predictor:
             return torch.empty((0, len(self.classes)), dtype=torch.float64)
         return self._batches.probabilities(images.to(self.device, torch.float32))
 
+    def _localized(self, sources: Iterable[Any], workers: int | None) -> Generator[Localization | BadImageError]:
+        if isinstance(sources, list) and len(sources) == 1:
+            workers = 0  # threads would take longer to start than they save
+        steps = self._batches
+        for batch in pipeline(
+            (as_source(item, number) for number, item in enumerate(sources)),
+            self._try,
+            steps.load,
+            steps.launch,
+            steps.measure,
+            batch_size=self.batch_size,
+            device=self.device,
+            workers=workers,
+        ):
+            yield from steps.describe(batch)
+
     def _try(self, source: Source) -> Input | BadImageError:
         try:
             return self.prepare(source)
         except BadImageError as error:
             return error
-
-
-class Stream(Iterator[Item]):
-    """The localizations of a stream of images, in order; ``skipped`` counts those that could not be read."""
-
-    def __init__(self, predictor: Predictor, sources: Iterable[Any], errors: Errors, workers: int | None) -> None:
-        if errors not in get_args(Errors):
-            raise UserError(f"errors is {errors!r}, expected raise, skip or return")
-        self.skipped = 0
-        self._errors = errors
-        # Not a method: a generator that holds the stream would keep a forgotten one, and its threads, alive.
-        self._found = _localizations(predictor, sources, workers)
-
-    def __next__(self) -> Item:
-        for found in self._found:
-            if not isinstance(found, BadImageError) or self._errors == "return":
-                return found  # type: ignore[return-value] # what an item is depends on the errors
-            if self._errors == "raise":
-                self.close()
-                raise found
-            log.warning("skipped: %s", found)
-            self.skipped += 1
-        raise StopIteration
-
-    def close(self) -> None:
-        """Stop reading ahead, and let the threads go."""
-        self._found.close()
-
-
-def _localizations(
-    predictor: Predictor, sources: Iterable[Any], workers: int | None
-) -> Generator[Localization | BadImageError]:
-    if isinstance(sources, list) and len(sources) == 1:
-        workers = 0  # threads would take longer to start than they save
-    items = (as_source(item, number) for number, item in enumerate(sources))
-    for batch in pipeline(
-        items,
-        predictor._try,
-        predictor._batches.load,
-        predictor._batches.launch,
-        predictor._batches.measure,
-        batch_size=predictor.batch_size,
-        device=predictor.device,
-        workers=workers,
-    ):
-        yield from predictor._batches.describe(batch)
-
-
-def _check_settings(score_threshold: float, precision: str) -> None:
-    if not 0 <= score_threshold <= 1:
-        raise UserError(f"score threshold is {score_threshold}, expected a probability in [0, 1]")
-    if precision not in get_args(Precision):
-        raise UserError(f"precision is {precision!r}, expected {', '.join(get_args(Precision))}")
 
 
 def _resized(preprocessing: Preprocessing, image_size: int | None) -> Preprocessing:

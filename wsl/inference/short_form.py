@@ -7,7 +7,8 @@ from typing import TypedDict, Unpack
 
 from wsl.config import BoxRule, Precision, Refine
 from wsl.inference.inputs import Sources
-from wsl.inference.predictor import Predictor, Stream
+from wsl.inference.predictor import Predictor
+from wsl.inference.stream import Stream
 from wsl.models import Model
 from wsl.results import Localization
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 import threadpoolctl
 import torch
 
+from wsl.errors import BadImageError, UserError
+
+log = logging.getLogger("wsl")
+
+Item = TypeVar("Item")
+Errors: TypeAlias = Literal["raise", "skip", "return"]
 S = TypeVar("S")
 T = TypeVar("T")
 U = TypeVar("U")
@@ -135,3 +142,36 @@ def _use_one_core() -> None:
     # thread's; torch overwrites it when a thread first asks, so it has to ask before.
     torch.get_num_threads()
     threadpoolctl.threadpool_limits(1, user_api="openmp")
+
+
+class Stream(Iterator[Item]):
+    """What is found in a stream of images, in order; ``skipped`` counts those that could not be read.
+
+    `errors` says what becomes of the error of an image: it is raised, skipped with a line in the log, or returned in
+    the image's place.
+
+    Raises:
+        UserError: another word for `errors`.
+    """
+
+    def __init__(self, found: Generator[Any], errors: Errors) -> None:
+        if errors not in get_args(Errors):
+            raise UserError(f"errors is {errors!r}, expected raise, skip or return")
+        self.skipped = 0
+        # A generator that held this stream would keep a forgotten one, and its threads, alive.
+        self._found, self._errors = found, errors
+
+    def __next__(self) -> Item:
+        for found in self._found:
+            if not isinstance(found, BadImageError) or self._errors == "return":
+                return found  # type: ignore[no-any-return] # what an item is depends on the errors
+            if self._errors == "raise":
+                self.close()
+                raise found
+            log.warning("skipped: %s", found)
+            self.skipped += 1
+        raise StopIteration
+
+    def close(self) -> None:
+        """Stop reading ahead, and let the threads go."""
+        self._found.close()
