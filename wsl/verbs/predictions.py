@@ -45,7 +45,7 @@ class Predictions:
         self.kind: str = "model"
         self.model: Model | None = None
         self.predictor: Predictor | None = None
-        self.refine: Literal["none", "affinity"] = "none"
+        self.refine: Literal["none", "affinity", "decoder"] = "none"
         if config.predictions is not None:
             self.kind = predictions_kind(config)
         elif config.weights is not None:
@@ -127,6 +127,7 @@ class Predictions:
             pick=PickConfig(classes=samples.classes),
             boxes=boxes or config.boxes,
             refine=self.refine,
+            tta=config.tta,
             runtime=config.runtime,
             batch_size=config.batch_size,
             image_size=config.image_size,

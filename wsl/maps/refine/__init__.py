@@ -3,7 +3,7 @@
 A refinement is one file with a function ``refine`` (see `Refine`), and a line in `REFINEMENTS`.
 
 >>> sorted(REFINEMENTS)
-['affinity']
+['affinity', 'decoder']
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from wsl.maps.refine import affinity
-from wsl.maps.refine.affinity import random_walk
+from wsl.maps.refine import affinity, decoder
+from wsl.maps.refine.affinity import random_walk, resized
 
-__all__ = ["REFINEMENTS", "Refine", "Refinement", "random_walk"]
+__all__ = ["REFINEMENTS", "Refine", "Refinement", "random_walk", "resized"]
 
 
 class Refine(Protocol):
@@ -39,12 +39,19 @@ class Refinement(NamedTuple):
     """A refinement and what it reads.
 
     ``cells`` are those that it wants of features at most on their longer side; None takes them as they are. The image
-    is made only for a refinement that reads it.
+    is made only for a refinement that reads it. A ``decoded`` one is of the maps of the model's decoder.
     """
 
     apply: Refine
     cells: int | None = None
     reads_image: bool = False
+    decoded: bool = False
 
 
-REFINEMENTS: Mapping[str, Refinement] = MappingProxyType({"affinity": Refinement(affinity.refine, affinity.CELLS)})
+REFINEMENTS: Mapping[str, Refinement] = MappingProxyType(
+    {
+        "affinity": Refinement(affinity.refine, affinity.CELLS),
+        "decoder": Refinement(decoder.refine, affinity.CELLS, decoded=True),
+    }
+)
+"""From the part that tells a class apart to the whole object."""

@@ -60,7 +60,7 @@ def random_walk(
         totals = affinities.sum(1, keepdim=True)
         lowest = maps.float().amin((2, 3), keepdim=True)
         # Relative to the lowest value, a constant map stays exactly constant.
-        values = _resized(maps.float() - lowest, (height, width), area=False).flatten(2)
+        values = resized(maps.float() - lowest, (height, width), area=False).flatten(2)
         for _ in range(steps):
             # Affinities are symmetric.
             values = torch.bmm(values, affinities) / totals
@@ -98,7 +98,7 @@ def _affinities(layers: Sequence[Tensor], size: tuple[int, int], power: int) -> 
 def _directions(layer: Tensor, size: tuple[int, int]) -> Tensor:
     """Unit vectors (N, C, n) from the mean of a layer's cells to each cell; 0 where only rounding differs from it."""
     height, width = layer.shape[2:]
-    cells = _resized(layer, size, area=height >= size[0] and width >= size[1]).flatten(2)
+    cells = resized(layer, size, area=height >= size[0] and width >= size[1]).flatten(2)
     highest = cells.abs().amax((1, 2), keepdim=True)
     cells -= cells.mean(2, keepdim=True)
     # vector_norm takes ten times as long.
@@ -106,8 +106,12 @@ def _directions(layer: Tensor, size: tuple[int, int]) -> Tensor:
     return cells.mul_((lengths > 1e-5 * highest) / lengths.clamp(min=torch.finfo(torch.float32).tiny))
 
 
-def _resized(images: Tensor, size: tuple[int, int], *, area: bool) -> Tensor:
-    """(N, C, h, w) resampled to a size (height, width) by averages over areas or else bilinearly, as OpenCV does."""
+def resized(images: Tensor, size: Sequence[int], *, area: bool = False) -> Tensor:
+    """(N, C, h, w) resampled to a size (height, width) by averages over areas or else bilinearly, as OpenCV does.
+
+    >>> resized(torch.tensor([[[[0.0, 4.0]]]]), (1, 4)).tolist()
+    [[[[0.0, 1.0, 3.0, 4.0]]]]
+    """
     rows, columns = (
         (average(old, new) if area else interpolate(old, 0, old, new)).on(images.device)
         for old, new in zip(images.shape[2:], size, strict=True)
