@@ -4,8 +4,21 @@ import pytest
 import torch
 from torch import nn
 
-from wsl.models import Features, Localizer, MapDecoder, create_backbone, load, pack, save, unpack
-from wsl.models.decoder import aligned
+from wsl import Predictor
+from wsl.maps.refine import Refinement
+from wsl.models import (
+    Features,
+    Localizer,
+    MapDecoder,
+    OnnxLocalizer,
+    create_backbone,
+    export_model,
+    load,
+    pack,
+    save,
+    unpack,
+)
+from wsl.models.decoder import aligned, sampling
 from wsl.models.fuse import fuse_batch_norm
 from wsl.models.grid import Grid
 from wsl.models.taps import TapReader
@@ -69,6 +82,19 @@ def test_a_level_is_sampled_where_the_finest_looks(coarse):
     torch.testing.assert_close(found[1], expected[1].expand(8, 12))
 
 
+@pytest.mark.parametrize(("old", "new"), [(1, 4), (4, 1), (5, 9), (9, 5), (3, 3)])
+@pytest.mark.parametrize(
+    "grids", [(Grid(16, 0.5), Grid(8, 2)), (None, Grid(8, 0.5)), (Grid(7, -3), None), (None, None)]
+)
+def test_it_is_what_the_matrix_of_the_host_gives(old, new, grids):
+    values = torch.rand(1, 2, old, 3, generator=torch.Generator().manual_seed(0))
+    to = Features(torch.zeros(1, 1, new, 3), grids[1])
+    found = aligned(Features(values, grids[0]), to, (64, 48))
+    down, across = (sampling(a, b, side, *grids) for a, b, side in ((old, new, 64), (3, 3, 48)))
+    expected = down.weights @ values.double().numpy() @ across.weights.T
+    torch.testing.assert_close(found.double(), torch.from_numpy(expected), rtol=1e-5, atol=1e-6)
+
+
 def test_an_unknown_grid_is_equal_parts_of_the_image():
     values = torch.rand(1, 2, 2, 3, generator=torch.Generator().manual_seed(0))
     to = Features(torch.zeros(1, 1, 8, 12), None)
@@ -128,3 +154,29 @@ def test_class_maps_and_scores_stay_what_they_were(model):
     before.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("decoder.")})
     for found, expected in zip(model(images), before(images), strict=True):
         assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
+def test_it_is_exported_with_its_model(model, kind, tmp_path):
+    """The exporter itself compares all outputs at another size than the one that was traced."""
+    if kind == "onnx":
+        pytest.importorskip("onnxscript")
+        pytest.importorskip("onnxruntime")
+    path = tmp_path / {"onnx": "model.onnx", "torch": "model.pt2"}[kind]
+    assert export_model(model, path, kind, image_size=64) < 1e-4
+    if kind == "torch":
+        return
+    exported = OnnxLocalizer(path)
+    assert exported.decodes
+    images, wanted = torch.rand(2, 3, 96, 64), torch.tensor([[1], [0]])
+    found, expected = (
+        one.for_inference(torch.device("cpu"), torch.float32)(images, taps=True).decoded for one in (exported, model)
+    )
+    torch.testing.assert_close(found.of(wanted), expected.of(wanted), rtol=1e-4, atol=1e-4)
+    assert found.grid == expected.grid == Grid(8, 0.5)
+    photo = (torch.rand(64, 64, 3) * 255).byte().numpy()
+    settings = {"classes": ("cat",), "device": "cpu", "precision": "fp32", "image_size": 64}
+    assert Predictor(exported, **settings).refine == "decoder"
+    # The file shows no features for a step of the walk.
+    own = Predictor(model, refine=Refinement(lambda maps, image, features: maps, decoded=True), **settings)
+    assert Predictor(exported, **settings)(photo).points["cat"] == pytest.approx(own(photo).points["cat"])

@@ -64,7 +64,8 @@ class MapDecoder(nn.Module):
         to = finest(levels)
         x = torch.zeros((), device=to.values.device)
         for level, norm, project in zip(levels, self.norms, self.projections, strict=True):
-            x = x + aligned(Features(project(norm(level.values)), level.grid), to, size)
+            projected = project(norm(level.values))
+            x = x + (projected if level is to else aligned(Features(projected, level.grid), to, size))
         x = self.norm(x).relu()
         for block in self.blocks:
             x = block(x)
@@ -93,12 +94,15 @@ def levels(
 
 
 def finest(levels: Sequence[Features]) -> Features:
-    """The level of most cells.
+    """The level whose cells lie closest together; where that is not known, the one of most cells.
 
     >>> levels = [Features(torch.zeros(1, 1, side, side), None) for side in (2, 4)]
     >>> finest(levels) is levels[1]
     True
     """
+    grids = [level.grid.stride for level in levels if level.grid is not None]
+    if len(grids) == len(levels):  # an exporter that leaves sizes open cannot compare them
+        return levels[grids.index(min(grids))]
     return max(levels, key=lambda level: level.values.shape[2:].numel())
 
 
@@ -114,14 +118,22 @@ def aligned(level: Features, to: Features, size: tuple[int, int]) -> torch.Tenso
     [[[[0.0, 2.0, 4.0, 4.0]]]]
     """
     values = level.values
-    if level is to or (level.grid == to.grid and values.shape[2:] == to.values.shape[2:]):
-        return values
-    rows, columns = (
-        sampling(old, new, side, level.grid, to.grid).on(values.device).to(values.dtype)
-        for old, new, side in zip(values.shape[2:], to.values.shape[2:], size, strict=True)
-    )
-    sampled: torch.Tensor = rows @ (values @ columns.T)
-    return sampled
+    for axis, (new, side) in enumerate(zip(to.values.shape[2:], size, strict=True), 2):
+        values = _sampled(values, axis, new, side, level.grid, to.grid)
+    return values
+
+
+def _sampled(values: torch.Tensor, axis: int, new: int, side: int, grid: Grid | None, to: Grid | None) -> torch.Tensor:
+    """The product with the matrix of `sampling`, in operations that an exporter can leave the sizes open in."""
+    old = values.shape[axis]
+    stride, start = grid or (side / old, side / old / 2)
+    step, first = to or (side / new, side / new / 2)
+    cells = torch.arange(new, device=values.device, dtype=torch.float32)
+    position = ((first - start + step * cells) / stride).clamp(min=0).clamp(max=old - 1)
+    left = position.long()
+    right = (left + 1).clamp(max=old - 1)
+    weight = (position - left).to(values.dtype).view(-1, *[1] * (values.ndim - 1 - axis))
+    return values.index_select(axis, left).lerp(values.index_select(axis, right), weight)
 
 
 def sampling(old: int, new: int, side: int, grid: Grid | None, to: Grid | None) -> Matrix:

@@ -7,7 +7,7 @@ import importlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,14 +18,17 @@ from torch import nn
 from wsl import config
 from wsl.errors import RunError, UserError
 from wsl.files import replacing
+from wsl.models.decoder import levels
 from wsl.models.fuse import fuse_batch_norm
 from wsl.models.gradient_head import GradientHead
+from wsl.models.grid import Grid
 from wsl.models.localizer import Localizer
+from wsl.models.taps import TapReader
 
 log = logging.getLogger("wsl")
 
 METADATA_KEY = "wsl-toolkit"
-INPUT, OUTPUTS = "images", ("scores", "maps")
+INPUT, OUTPUTS, DECODED = "images", ("scores", "maps"), "decoded"
 # The newest that onnxruntime 1.20 reads, and every network here can be written in.
 _OPSET = 20
 # Of logits around ten; a fused batch norm and another order of sums stay well below it.
@@ -41,7 +44,8 @@ def export_model(
     """Write a model as ONNX or as torch.export's program, and say how far its outputs are from the model's.
 
     The input ``images`` is (N, 3, H, W), normalised with the mean and standard deviation in the metadata; the outputs
-    are ``scores`` (N, K) and ``maps`` (N, K, h, w). N, H and W are left open; H and W are `image_size` (by default the
+    are ``scores`` (N, K), ``maps`` (N, K, h, w) and, of a model with a map decoder, ``decoded`` (N, K, h', w'), its
+    probabilities. N, H and W are left open; H and W are `image_size` (by default the
     model's own) where the sizes inside the network are no simple expressions of them, as where windows are padded:
     Swin, and networks of TensorFlow's padding. The metadata (`METADATA_KEY`) is JSON:
     classes, preprocessing, whether scores are for a sigmoid or a softmax, and where the cells of a map look: at any
@@ -63,7 +67,7 @@ def export_model(
             "pooling of class maps such as gap, or export model.head.classifier yourself"
         )
     side = image_size or model.preprocessing.image_size
-    net = _Outputs(fuse_batch_norm(model))
+    net = _Outputs(fuse_batch_norm(model), side)
     generator = torch.Generator().manual_seed(0)
     example = torch.randn((2, 3, side, side), generator=generator)
     program, sizes_open = _trace(net, example, model)
@@ -75,7 +79,7 @@ def export_model(
             torch.export.save(program, temporary, extra_files={METADATA_KEY: description})
             found = torch.export.load(temporary).module()(other)
         else:
-            _save_onnx(program, temporary, description)
+            _save_onnx(program, temporary, description, (*OUTPUTS, DECODED)[: len(expected)])
             outputs = session(temporary.read_bytes(), path).run(None, {INPUT: other.numpy()})
             found = tuple(torch.from_numpy(np.asarray(output)) for output in outputs)
         difference = max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
@@ -104,16 +108,24 @@ def describe(model: Localizer, side: int, *, sizes_open: bool = True) -> str:
         "size": None if sizes_open else [side, side],
         "grid": _describe_grid(model, side),
     }
+    if model.decoder is not None:
+        document["decoded_grid"] = _describe_grid(model, side, decoded=True)
     return json.dumps(document, ensure_ascii=False)
 
 
-def _describe_grid(model: Localizer, side: int) -> dict[str, Any] | None:
+def _describe_grid(model: Localizer, side: int, *, decoded: bool = False) -> dict[str, Any] | None:
     """Where the cells look, and the image size (height, width) for which that holds; None for every size."""
-    grid = model.grid((side, side))
+    backbone = model.backbone
+
+    def of(side: int) -> Grid | None:
+        grids = backbone.grids((side, side))
+        return grids.pyramid[0] if decoded and grids.pyramid else grids.map
+
+    grid = of(side)
     if grid is None:
         return None
     # Padding that makes up for a remainder shows at one of these for every stride up to 32.
-    others = {model.grid((side + more, side + more)) for more in (1, 2, 4, 8, 16)}
+    others = {of(side + more) for more in (1, 2, 4, 8, 16)}
     return {"stride": grid.stride, "start": grid.start, "size": None if others == {grid} else [side, side]}
 
 
@@ -137,13 +149,21 @@ def session(file: bytes, name: object) -> Any:
 class _Outputs(nn.Module):
     """The model as the exporters like it: a plain pair of tensors."""
 
-    def __init__(self, model: Localizer) -> None:
+    def __init__(self, model: Localizer, side: int) -> None:
         super().__init__()
         self.model = model
+        self._grids = model.backbone.grids((side, side))
+        self._taps = TapReader(model.backbone)
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        scores, maps = self.model(images)
-        return scores, maps
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        backbone, decoder = self.model.backbone, self.model.decoder
+        if decoder is None:
+            return tuple(self.model(images))
+        with self._taps.reading() as read:
+            features = backbone(images)
+        scores, maps = self.model.head(features)
+        known = levels(backbone, read, features, self._grids)
+        return scores, maps, decoder(known, (images.shape[-2], images.shape[-1])).logits.sigmoid()
 
 
 def _trace(net: nn.Module, example: torch.Tensor, model: Localizer) -> tuple[torch.export.ExportedProgram, bool]:
@@ -193,14 +213,14 @@ def _watching_sizes(net: nn.Module) -> Iterator[list[str]]:
             hook.remove()
 
 
-def _save_onnx(program: torch.export.ExportedProgram, path: Path, description: str) -> None:
+def _save_onnx(program: torch.export.ExportedProgram, path: Path, description: str, outputs: Sequence[str]) -> None:
     _import("onnx")
     _import("onnxscript")
     with warnings.catch_warnings():
         # The exporter warns of its own and its libraries' coming changes.
         warnings.simplefilter("ignore")
         converted = torch.onnx.export(
-            program, dynamo=True, opset_version=_OPSET, input_names=[INPUT], output_names=OUTPUTS, verbose=False
+            program, dynamo=True, opset_version=_OPSET, input_names=[INPUT], output_names=outputs, verbose=False
         )
     assert converted is not None
     converted.model.metadata_props[METADATA_KEY] = description

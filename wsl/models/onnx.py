@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from heads import HeadOutput
 from wsl import config
 from wsl.config import Preprocessing
 from wsl.errors import UserError
-from wsl.models.export import INPUT, METADATA_KEY, OUTPUTS, session
+from wsl.models.export import DECODED, INPUT, METADATA_KEY, OUTPUTS, session
 from wsl.models.grid import Grid
-from wsl.models.protocol import LazyOutput, gather_maps, to_probabilities
+from wsl.models.protocol import LazyMaps, LazyOutput, gather_maps, to_probabilities
 
 
 class OnnxLocalizer(nn.Module):
@@ -32,17 +33,18 @@ class OnnxLocalizer(nn.Module):
         super().__init__()
         path = "the ONNX model" if isinstance(file, bytes) else str(file)
         self.file = file if isinstance(file, bytes) else file.read_bytes()
-        self.levels, self.decodes = 0, False
+        self.levels = 0
         self._session = session(self.file, path)
         names = [output.name for output in self._session.get_outputs()]
         description = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        if description is None or names != list(OUTPUTS):
+        self.decodes = names == [*OUTPUTS, DECODED]
+        if description is None or not (self.decodes or names == list(OUTPUTS)):
             raise UserError(f"{path} was not written by wsl-export: it says nothing of classes and preprocessing")
         try:
             known = json.loads(description)
             self.classes = tuple(str(name) for name in known["classes"])
             self.preprocessing = config.from_json(json.dumps(known["preprocessing"]), Preprocessing)
-            self._grid, self._grid_size = _read_grid(known["grid"])
+            self._grids = {"maps": _read_grid(known["grid"]), DECODED: _read_grid(known.get("decoded_grid"))}
             self.size = None if known.get("size") is None else tuple(int(side) for side in known["size"])
             self.multi_label = bool(known["multi_label"])
         except (ValueError, KeyError, TypeError) as error:
@@ -54,17 +56,26 @@ class OnnxLocalizer(nn.Module):
         Raises:
             UserError: the file is for images of another size.
         """
+        return HeadOutput(*self.outputs(images)[:2])
+
+    def outputs(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """All outputs of the file: scores, maps and, of a model with a decoder, its maps.
+
+        Raises:
+            UserError: the file is for images of another size.
+        """
         if self.size not in (None, tuple(images.shape[-2:])):
             raise UserError(
                 f"the ONNX model takes images of {' x '.join(map(str, self.size or ()))}, given are "
                 f"{images.shape[-2]} x {images.shape[-1]}: leave the image size out, or export the run for another"
             )
-        scores, maps = self._session.run(None, {INPUT: images.float().cpu().contiguous().numpy()})
-        return HeadOutput(torch.from_numpy(scores), torch.from_numpy(maps))
+        outputs = self._session.run(None, {INPUT: images.float().cpu().contiguous().numpy()})
+        return [torch.from_numpy(output) for output in outputs]
 
-    def grid(self, size: tuple[int, int]) -> Grid | None:
+    def grid(self, size: tuple[int, int], output: str = "maps") -> Grid | None:
         """Where in an input of (height, width) the cells of the maps lie; None where the file does not say."""
-        return self._grid if self._grid_size in (None, size) else None
+        grid, known = self._grids[output]
+        return grid if known in (None, size) else None
 
     def for_inference(self, device: torch.device, dtype: torch.dtype) -> OnnxInference:
         """The model ready to run; onnxruntime computes on the CPU in the file's own arithmetic."""
@@ -87,9 +98,13 @@ class OnnxInference:
 
     def __call__(self, images: torch.Tensor, *, taps: bool = False) -> LazyOutput:
         """Scores and maps of normalised images (N, 3, H, W)."""
-        scores, maps = (output.to(images.device) for output in self._model(images))
-        grid = self._model.grid((images.shape[-2], images.shape[-1]))
-        return LazyOutput(scores, lambda classes: gather_maps(maps, classes), grid)
+        scores, *maps = (output.to(images.device) for output in self._model.outputs(images))
+        size = (images.shape[-2], images.shape[-1])
+        shown, *decoded = (
+            LazyMaps(partial(gather_maps, one), self._model.grid(size, name))
+            for one, name in zip(maps, ("maps", DECODED), strict=False)
+        )
+        return LazyOutput(scores, shown.of, shown.grid, decoded=decoded[0] if decoded else None)
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores as probabilities in double precision, (…, K) to (…, K)."""

@@ -25,7 +25,8 @@ from wsl.images import place
 from wsl.inference import Predictor, Source
 from wsl.maps.refine import REFINEMENTS, Refinement
 from wsl.maps.refine import decoder as walk
-from wsl.models import Localizer
+from wsl.models import Features, Localizer
+from wsl.models.decoder import finest
 from wsl.progress import progress, track
 from wsl.samples import SampleSet
 from wsl.training.decoder import Levels, train_decoder
@@ -60,8 +61,8 @@ class DecoderTraining:
         layers = [*model.backbone.pyramid, MAP]
         views = [cache.levels(self.samples, view.mirrored, layers) for view in VIEWS]
         self._levels = Levels(views, every, (side, side))
-        (_, *shape), grid = max(zip(shapes, every, strict=True), key=lambda level: math.prod(level[0][1:]))
-        self._cells = Cells((shape[0], shape[1]), grid, side)
+        best = finest([Features(torch.empty(1, *shape), grid) for shape, grid in zip(shapes, every, strict=True)])
+        self._cells = Cells((best.values.shape[2], best.values.shape[3]), best.grid, side)
         self.skipped = cache.skipped
 
     def run(self) -> None:
