@@ -13,7 +13,7 @@ DataFormat = Literal["auto", "voc", "coco", "wsol", "folder", "csv"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["warp", "letterbox"]
 BoxRule = Literal["largest", "all", "peak"]
-Refine = Literal["auto", "none", "affinity"]
+Refine = Literal["auto", "none", "affinity", "pamr", "crf", "guided", "grabcut"]
 Protocol = Literal["default", "wsolevaluation"]
 
 # Those of `wsl.cam.METHODS`, which is not loaded to read a command line.
@@ -39,7 +39,14 @@ CAM_METHODS = (
     "centre",
 )
 
-DEFAULT_THRESHOLDS: dict[str, float] = {"none": 0.2, "affinity": 0.5}
+DEFAULT_THRESHOLDS: dict[str, float] = {
+    "none": 0.2,
+    "affinity": 0.5,
+    "pamr": 0.3,
+    "crf": 0.5,
+    "guided": 0.3,
+    "grabcut": 0.5,
+}
 DEFAULT_THRESHOLD = DEFAULT_THRESHOLDS["none"]
 DEFAULT_RULE: BoxRule = "largest"
 

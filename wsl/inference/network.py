@@ -82,15 +82,18 @@ class Network:
         dtype: torch.dtype,
         max_scores: int | None,
     ) -> None:
-        if refine != "none" and not model.levels:
+        self._refine = None if refine == "none" else REFINEMENTS[refine]
+        self._reads_features = self._refine is not None and self._refine.reads_features
+        if self._reads_features and not model.levels:
+            of_image = ", ".join(name for name, one in REFINEMENTS.items() if not one.reads_features)
             raise UserError(
                 f"refine is {refine!r}, but this model shows no intermediate features of 4 to 16 pixels a cell: "
-                "expected none, or a convolutional backbone (an ONNX file: the run that it was exported from)"
+                f"expected none, one that reads the image alone ({of_image}), or a convolutional backbone (an ONNX "
+                "file: the run that it was exported from)"
             )
         self.device, self.choice, self.preprocessing = device, choice, preprocessing
         self.max_scores = max_scores
         self._index = {name: number for number, name in enumerate(model.classes)}
-        self._refine = None if refine == "none" else REFINEMENTS[refine]
         self._run = model.for_inference(device, dtype)
         self._normalise = Normalise(preprocessing, device)
 
@@ -109,7 +112,7 @@ class Network:
         results are there when the output's event is done."""
         inputs = loaded.inputs
         images = self.images(loaded)
-        output = self._run(images, taps=self._refine is not None)
+        output = self._run(images, taps=self._reads_features)
         probabilities = self._run.probabilities(output.scores)
         # Ties go to the first class.
         values, order = probabilities.sort(dim=1, descending=True, stable=True)

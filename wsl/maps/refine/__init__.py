@@ -3,7 +3,7 @@
 A refinement is one file with a function ``refine`` (see `Refine`), and a line in `REFINEMENTS`.
 
 >>> sorted(REFINEMENTS)
-['affinity']
+['affinity', 'crf', 'grabcut', 'guided', 'pamr']
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from wsl.maps.refine import affinity
+from wsl.maps.refine import affinity, crf, grabcut, guided, pamr
 from wsl.maps.refine.affinity import random_walk
 
 __all__ = ["REFINEMENTS", "Refine", "Refinement", "random_walk"]
@@ -26,8 +26,9 @@ class Refine(Protocol):
     def __call__(self, maps: Tensor, image: Tensor | None, features: Sequence[Tensor]) -> Tensor:
         """Refine the maps of J classes an image.
 
-        All arguments cover exactly the images' content. Results are float32, have no gradient, and do not depend on
-        the other images of the batch. A refinement ignores the arguments that it does not need.
+        All arguments cover exactly the images' content. Results are float32, have no gradient, stay within each map's
+        own range, and do not depend on the other images of the batch. A refinement ignores the arguments that it does
+        not need.
 
         Shape:
             ``maps`` (N, J, h, w), ``image`` (N, 3, H, W) RGB in [0, 1], each of ``features`` (N, C, h', w'); the
@@ -38,13 +39,22 @@ class Refine(Protocol):
 class Refinement(NamedTuple):
     """A refinement and what it reads.
 
-    ``cells`` are those that it wants of features at most on their longer side; None takes them as they are. The image
-    is made only for a refinement that reads it.
+    Intermediate features and the image are made only for a refinement that reads them. ``cells`` are those that it
+    wants of features at most on their longer side; None takes them as they are.
     """
 
     apply: Refine
     cells: int | None = None
     reads_image: bool = False
+    reads_features: bool = False
 
 
-REFINEMENTS: Mapping[str, Refinement] = MappingProxyType({"affinity": Refinement(affinity.refine, affinity.CELLS)})
+REFINEMENTS: Mapping[str, Refinement] = MappingProxyType(
+    {
+        "affinity": Refinement(affinity.refine, affinity.CELLS, reads_features=True),
+        "pamr": Refinement(pamr.refine, reads_image=True),
+        "crf": Refinement(crf.refine, reads_image=True),
+        "guided": Refinement(guided.refine, reads_image=True),
+        "grabcut": Refinement(grabcut.refine, reads_image=True),
+    }
+)

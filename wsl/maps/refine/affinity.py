@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from wsl.errors import UserError
-from wsl.resampling import average, interpolate, shrunk
+from wsl.maps.refine.working_grid import check_maps, resized
+from wsl.resampling import shrunk
 
 CELLS = 24
 
@@ -60,7 +61,7 @@ def random_walk(
         totals = affinities.sum(1, keepdim=True)
         lowest = maps.float().amin((2, 3), keepdim=True)
         # Relative to the lowest value, a constant map stays exactly constant.
-        values = _resized(maps.float() - lowest, (height, width), area=False).flatten(2)
+        values = resized(maps.float() - lowest, (height, width), area=False).flatten(2)
         for _ in range(steps):
             # Affinities are symmetric.
             values = torch.bmm(values, affinities) / totals
@@ -70,8 +71,7 @@ def random_walk(
 def _check(maps: Tensor, features: Sequence[Tensor], power: int, steps: int, cells: int) -> None:
     if power < 1 or steps < 0 or cells < 1:
         raise UserError(f"power {power}, steps {steps}, cells {cells}: expected at least 1, 0 and 1 of them")
-    if maps.ndim != 4 or 0 in maps.shape[2:]:
-        raise UserError(f"maps have shape {tuple(maps.shape)}, expected (N, J, h, w) with at least one cell")
+    check_maps(maps)
     if not features:
         raise UserError("no features, expected those of at least one layer")
     for layer in features:
@@ -98,18 +98,9 @@ def _affinities(layers: Sequence[Tensor], size: tuple[int, int], power: int) -> 
 def _directions(layer: Tensor, size: tuple[int, int]) -> Tensor:
     """Unit vectors (N, C, n) from the mean of a layer's cells to each cell; 0 where only rounding differs from it."""
     height, width = layer.shape[2:]
-    cells = _resized(layer, size, area=height >= size[0] and width >= size[1]).flatten(2)
+    cells = resized(layer, size, area=height >= size[0] and width >= size[1]).flatten(2)
     highest = cells.abs().amax((1, 2), keepdim=True)
     cells -= cells.mean(2, keepdim=True)
     # vector_norm takes ten times as long.
     lengths = cells.square().sum(1, keepdim=True).sqrt_()
     return cells.mul_((lengths > 1e-5 * highest) / lengths.clamp(min=torch.finfo(torch.float32).tiny))
-
-
-def _resized(images: Tensor, size: tuple[int, int], *, area: bool) -> Tensor:
-    """(N, C, h, w) resampled to a size (height, width) by averages over areas or else bilinearly, as OpenCV does."""
-    rows, columns = (
-        (average(old, new) if area else interpolate(old, 0, old, new)).on(images.device)
-        for old, new in zip(images.shape[2:], size, strict=True)
-    )
-    return rows @ (images @ columns.T)
