@@ -79,7 +79,7 @@ def test_the_command_writes_refined_maps(run, photos, val, tmp_path):
 
 
 def test_what_cannot_be_refined_is_told(world, run, tmp_path):
-    with pytest.raises(UserError, match="refine is 'sharpen', expected auto, none, affinity"):
+    with pytest.raises(UserError, match="refine is 'sharpen', expected auto, none, affinity, pamr"):
         next(wsl.localize(wsl.load(run), world, refine="sharpen"))
     with pytest.raises(UserError, match="--refine needs --weights"):
         EvaluateConfig(data=DataConfig(data=world), out=tmp_path, predictions=tmp_path, refine="affinity")

@@ -42,7 +42,7 @@ CAM_METHODS = (
 DEFAULT_THRESHOLDS: dict[str, float] = {
     "none": 0.2,
     "affinity": 0.5,
-    "pamr": 0.3,
+    "pamr": 0.35,
     "crf": 0.5,
     "guided": 0.3,
     "grabcut": 0.5,
@@ -124,7 +124,8 @@ class BoxConfig:
 
     threshold: float | None = None
     """Foreground is what exceeds this fraction of the map's range (min 0, max 1); None takes what was selected for the
-    run (wsl-evaluate --select-threshold), else 0.2, or 0.5 of refined maps."""
+    run (wsl-evaluate --select-threshold), else 0.2, or that of --refine: 0.5 for affinity, crf and grabcut, 0.35 for
+    pamr, 0.3 for guided."""
     box_rule: BoxRule | None = None
     """Which connected components get a box: the largest, all of them, or the one of the map's maximum (peak); None
     takes what was selected for the run, else largest."""

@@ -38,7 +38,8 @@ class LocalizeConfig:
     """Also write the raw maps: maps/shard-0000.npy, …, float16, at the network's resolution."""
     refine: Refine = "auto"
     """affinity spreads maps over what the backbone sees alike: fuller boxes; auto does so where the backbone has two
-    levels of intermediate features, none leaves maps as the network gives them."""
+    levels of intermediate features, none leaves maps as the network gives them. Any model's maps can follow the colours
+    of the image: pamr (means of neighbours), crf (dense CRF), guided (guided filter), grabcut (slow, on the CPU)."""
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
@@ -108,7 +109,8 @@ class EvaluateConfig:
     boxes: BoxConfig = field(default_factory=BoxConfig)
     refine: Refine = "auto"
     """affinity spreads maps over what the backbone sees alike: fuller boxes; auto does so where the backbone has two
-    levels of intermediate features, none leaves maps as the network gives them."""
+    levels of intermediate features, none leaves maps as the network gives them. Any model's maps can follow the colours
+    of the image: pamr (means of neighbours), crf (dense CRF), guided (guided filter), grabcut (slow, on the CPU)."""
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None

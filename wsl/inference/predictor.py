@@ -39,9 +39,10 @@ class Predictor:
     The classes localized are the `top_k` of highest probability, all with None, if it is at least `score_threshold`;
     or exactly `classes`. A box surrounds what exceeds `threshold` times the range of a class's map: the largest
     component, all of them, or that of the map's maximum, as `box_rule` says. `refine` "affinity" first spreads the map
-    over what the backbone sees alike; "auto" does so where the backbone has two levels of intermediate features. By
-    default the threshold is 0.5 for refined maps and 0.2 for others. `image_size` is the network's input side, by
-    default that of the model. `precision` "auto" takes bfloat16 where the device computes it natively.
+    over what the backbone sees alike; "auto" does so where the backbone has two levels of intermediate features. Maps
+    of any model can follow the colours of the image: "pamr", "crf", "guided", "grabcut". The default threshold is the
+    refinement's own, 0.2 for maps that are not refined. `image_size` is the network's input side, by default that of
+    the model. `precision` "auto" takes bfloat16 where the device computes it natively.
 
     Raises:
         UserError: an unknown class, a device that is not available, a setting out of range.

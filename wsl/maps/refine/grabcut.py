@@ -41,9 +41,10 @@ def grabcut(
 ) -> Tensor:
     """Cut each map's object out of the image with OpenCV's GrabCut.
 
-    Cells of at least ``sure`` of the map's range are foreground, its lowest cells background; of the others those above
-    ``probable`` of the range start as foreground, the rest as background, and ``iterations`` of two models of colours
-    and a minimum cut decide. The result has two values, the ends of the map's own range; a constant map stays as it is.
+    Cells of at least ``sure`` of the map's range are foreground. Of the others those above ``probable`` of the range
+    start as foreground, the rest as background, and ``iterations`` of two models of colours and a minimum cut decide.
+    Where all becomes foreground, the map's lowest cells are still background. The result has two values, the ends of
+    the map's own range; a constant map stays as it is.
 
     It is slow: every map of every image is cut by itself on one core of the host, in tenths of a second, and a GPU
     waits meanwhile. OpenCV's random numbers are seeded in a thread of its own: the result is the same each time, and
@@ -91,8 +92,8 @@ def _cut(
     fractions = (values - lowest) / (highest - lowest)
     mask = np.where(fractions > probable, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     mask[fractions >= sure] = cv2.GC_FGD
-    mask[fractions == 0] = cv2.GC_BGD
     # The random numbers that start the models are those of the thread.
     cv2.setRNGSeed(0)
     cv2.grabCut(image, mask, _NO_BOX, np.zeros(_MODEL), np.zeros(_MODEL), iterations, cv2.GC_INIT_WITH_MASK)
-    values[:] = (mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)
+    foreground = (mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)
+    values[:] = fractions > 0 if foreground.all() else foreground
