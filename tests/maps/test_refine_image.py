@@ -9,11 +9,11 @@ from wsl.errors import UserError
 from wsl.maps import boxes_from_map
 from wsl.maps.refine import crf
 from wsl.maps.refine.crf import dense_crf
-from wsl.maps.refine.grabcut import grabcut
+from wsl.maps.refine.grabcut import grab_cut
 from wsl.maps.refine.guided import guided_filter
 from wsl.maps.refine.pamr import pixel_adaptive
 
-FUNCTIONS = {"pamr": pixel_adaptive, "crf": dense_crf, "guided": guided_filter, "grabcut": grabcut}
+FUNCTIONS = {"pamr": pixel_adaptive, "crf": dense_crf, "guided": guided_filter, "grabcut": grab_cut}
 
 
 def photo(seed=0, height=9, width=12):
@@ -104,7 +104,7 @@ def test_grabcut_is_opencv_s_own():
     cv2.grabCut(pixels, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK)
     expected = np.where(mask % 2, one.max(), one.min())
     assert 0 < (mask % 2).mean() < 1
-    np.testing.assert_allclose(apply(grabcut, one, image, sure=0.7, probable=0.3), expected, atol=1e-6)
+    np.testing.assert_allclose(apply(grab_cut, one, image, sure=0.7, probable=0.3), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["pamr", "crf", "guided"])
@@ -190,7 +190,7 @@ def test_grabcut_neither_reads_nor_moves_the_caller_s_random_numbers():
     results, after = [], []
     for seed in (1, 2):
         cv2.setRNGSeed(seed)
-        results.append(apply(grabcut, one, image))
+        results.append(apply(grab_cut, one, image))
         after.append(cv2.randu(np.zeros((1, 4), np.float32), 0, 1))
         cv2.setRNGSeed(seed)
         np.testing.assert_array_equal(after[-1], cv2.randu(np.zeros((1, 4), np.float32), 0, 1))
@@ -200,7 +200,7 @@ def test_grabcut_neither_reads_nor_moves_the_caller_s_random_numbers():
 
 def test_grabcut_has_two_values_the_ends_of_the_map_s_range():
     one = score_map(0, 24, 32)
-    np.testing.assert_allclose(np.unique(apply(grabcut, one, photo(0, 24, 32))), [one.min(), one.max()], rtol=1e-6)
+    np.testing.assert_allclose(np.unique(apply(grab_cut, one, photo(0, 24, 32))), [one.min(), one.max()], rtol=1e-6)
 
 
 def test_where_grabcut_finds_no_background_the_lowest_cells_stay_it():
@@ -209,7 +209,7 @@ def test_where_grabcut_finds_no_background_the_lowest_cells_stay_it():
     one[0, 0], one[4, 4] = 0, 1
     expected = np.ones((8, 8))
     expected[0, 0] = 0
-    np.testing.assert_array_equal(apply(grabcut, one, np.full((3, 8, 8), 0.5)), expected)
+    np.testing.assert_array_equal(apply(grab_cut, one, np.full((3, 8, 8), 0.5)), expected)
 
 
 # ------------------------------------------------------------------------------------------------------ bad arguments

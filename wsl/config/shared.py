@@ -124,8 +124,8 @@ class BoxConfig:
 
     threshold: float | None = None
     """Foreground is what exceeds this fraction of the map's range (min 0, max 1); None takes what was selected for the
-    run (wsl-evaluate --select-threshold), else 0.2, or that of --refine: 0.5 for affinity, crf and grabcut, 0.35 for
-    pamr, 0.3 for guided."""
+    run (wsl-evaluate --select-threshold), else 0.2, or the default of the refinement (0.5 for
+    affinity)."""
     box_rule: BoxRule | None = None
     """Which connected components get a box: the largest, all of them, or the one of the map's maximum (peak); None
     takes what was selected for the run, else largest."""

@@ -1,6 +1,8 @@
 """Refinements of class maps by name: each turns maps of what tells a class apart into maps of the whole object.
 
-A refinement is one file with a function ``refine`` (see `Refine`), and a line in `REFINEMENTS`.
+A refinement is one file with a function ``refine`` (see `Refine`), and a line in `REFINEMENTS`. The functions behind
+them have settings: `random_walk` (affinity), `pixel_adaptive` (pamr), `dense_crf` (crf), `guided_filter` (guided) and
+`grab_cut` (grabcut).
 
 >>> sorted(REFINEMENTS)
 ['affinity', 'crf', 'grabcut', 'guided', 'pamr']
@@ -16,8 +18,21 @@ from torch import Tensor
 
 from wsl.maps.refine import affinity, crf, grabcut, guided, pamr
 from wsl.maps.refine.affinity import random_walk
+from wsl.maps.refine.crf import dense_crf
+from wsl.maps.refine.grabcut import grab_cut
+from wsl.maps.refine.guided import guided_filter
+from wsl.maps.refine.pamr import pixel_adaptive
 
-__all__ = ["REFINEMENTS", "Refine", "Refinement", "random_walk"]
+__all__ = [
+    "REFINEMENTS",
+    "Refine",
+    "Refinement",
+    "dense_crf",
+    "grab_cut",
+    "guided_filter",
+    "pixel_adaptive",
+    "random_walk",
+]
 
 
 class Refine(Protocol):

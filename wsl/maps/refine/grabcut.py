@@ -22,15 +22,15 @@ _NO_BOX = (0, 0, 0, 0)
 
 
 def refine(maps: Tensor, image: Tensor | None, features: Sequence[Tensor]) -> Tensor:
-    """Apply `grabcut` with its defaults; the features are not used.
+    """Apply `grab_cut` with its defaults; the features are not used.
 
     >>> refine(torch.ones(1, 1, 2, 2), torch.ones(1, 3, 32, 32), []).shape
     torch.Size([1, 1, 32, 32])
     """
-    return grabcut(maps, image)
+    return grab_cut(maps, image)
 
 
-def grabcut(
+def grab_cut(
     maps: Tensor,
     image: Tensor | None,
     *,
@@ -62,7 +62,7 @@ def grabcut(
 
     >>> halves = torch.tensor([0.1, 0.1, 0.9, 0.9]).repeat(4, 1).expand(1, 3, 4, 4)
     >>> part = torch.tensor([[0.0, 0, 8, 2], [0, 0, 8, 2], [0, 0, 8, 2], [0, 0, 1, 2]])
-    >>> grabcut(part[None, None], halves)[0, 0].tolist()[-1]
+    >>> grab_cut(part[None, None], halves)[0, 0].tolist()[-1]
     [0.0, 0.0, 8.0, 8.0]
     """
     if not 0 <= probable <= sure <= 1 or sure == 0 or iterations < 1:
