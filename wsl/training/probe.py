@@ -75,11 +75,12 @@ def fit_logistic(
     """
     _check(features, targets, mask, penalty, iterations)
     with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
+        targets = targets.to(features.device)
         known = torch.ones_like(targets, dtype=torch.bool) if mask is None else mask.to(features.device)
         product = torch.float64 if features.dtype == torch.float64 else torch.float32
         exact = torch.float32 if features.device.type == "mps" else torch.float64
         # Where nothing is known the target may be anything, NaN included.
-        truth = torch.where(known, targets.to(features.device, exact), 0)
+        truth = torch.where(known, targets.to(exact), 0)
         counts, positives = known.sum(0).to(exact), truth.sum(0)
         fitted = (positives > 0) & (positives < counts)
         standardised, mean, scale = _standardise(features, product, exact)
