@@ -47,8 +47,8 @@ def grab_cut(
     the map's own range; a constant map stays as it is.
 
     It is slow: every map of every image is cut by itself on one core of the host, in 30 to 80 ms at 128 cells, and a
-    GPU waits meanwhile. OpenCV's random numbers are seeded in a thread of its own: the result is the same each time, and
-    those of the caller's thread are left alone.
+    GPU waits meanwhile. OpenCV's random numbers are seeded in a thread of its own: the result is the same each time,
+    and those of the caller's thread are left alone.
 
     Shape:
         ``maps`` (N, J, h, w) and ``image`` (N, 3, H, W), RGB in [0, 1], cover exactly the images. The result is
