@@ -28,7 +28,7 @@ class Recipe:
     """What is needed to build the same model again, before its weights are loaded.
 
     With a ``layer`` the backbone is that layer of a whole classifier, and ``norm_eps`` is the epsilon of a layer norm
-    behind the pooling.
+    behind the pooling. ``decoder`` are the layers that a map decoder reads beside the map; None without a decoder.
     """
 
     backbone: str
@@ -43,6 +43,7 @@ class Recipe:
     layer: str = ""
     norm_eps: float | None = None
     multi_label: bool = True
+    decoder: tuple[str, ...] | None = None
 
 
 def read_recipe(path: str | Path) -> Recipe:

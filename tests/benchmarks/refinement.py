@@ -7,7 +7,7 @@
 Without a run: the milliseconds an image that each takes alone, on random tensors of the shapes of mobilenet_v2 at 288
 pixels. With a run: a table on a split that the run was not trained on. Its classes are those that the development
 subset of VOC covers well, six maps an image. MaxBoxAccV2 is of the photographs of one object and picks its thresholds
-on the split, as it is defined; CorLoc and AP50 draw the largest component at each refinement's default threshold.
+on the split, as it is defined; CorLoc and AP50 draw the boxes as each refinement does by default.
 ``--best`` also prints the fraction of (image, class) pairs that are right at other thresholds, to choose a default by:
 on photographs that are not reported on.
 """
@@ -25,7 +25,7 @@ import torch
 
 import wsl
 from wsl.config import BoxConfig
-from wsl.config.shared import DEFAULT_THRESHOLDS
+from wsl.config.shared import BOX_DEFAULTS
 from wsl.data import read_voc
 from wsl.inference import network
 from wsl.inference.reading import boxes_of_class
@@ -49,14 +49,14 @@ def main() -> None:
     parser.add_argument("data", nargs="?", type=Path)
     parser.add_argument("--split", default="val")
     parser.add_argument("--limit", type=int, default=None, help="so many photographs, drawn with a fixed seed")
-    parser.add_argument("--refine", nargs="+", choices=("none", *REFINEMENTS), default=("none", *REFINEMENTS))
+    parser.add_argument("--refine", nargs="+", choices=("none", *REFINEMENTS), help="those that the run allows")
     parser.add_argument("--best", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.run is None:
         print("| refinement | " + " | ".join(f"{images} x {classes}" for images, classes in GROUPS) + " |")
         print("| --- |" + " ---: |" * len(GROUPS))
-        for name in options.refine:
+        for name in options.refine or REFINEMENTS:
             if name != "none":
                 print(f"| {name} | " + " | ".join(f"{cost(name, *group):.1f}" for group in GROUPS) + " |", flush=True)
         return
@@ -70,8 +70,15 @@ def main() -> None:
     print(f"{len(samples)} photographs of {options.split}\n")
     print("| refinement | V2 | 0.3 | 0.5 | 0.7 | CorLoc-6 | AP50-6 | ms an image |")
     print("| --- |" + " ---: |" * 7)
-    for name in options.refine:
+    for name in options.refine or allowed(options.run):
         print(row(options.run, samples, name, best=options.best), flush=True)
+
+
+def allowed(run: str) -> list[str]:
+    """The refinements that a run's model has what is needed for."""
+    model = wsl.load(run)
+    has = [name for name, one in REFINEMENTS.items() if (model.decodes if one.decoded else True)]
+    return ["none", *(name for name in has if model.levels or not REFINEMENTS[name].reads_features)]
 
 
 def cost(name: str, images: int, classes: int) -> float:
@@ -135,7 +142,7 @@ def pairs(run: str, samples: SampleSet, name: str, timed: Timed | None) -> Itera
         predictor = wsl.Predictor(wsl.load(run), classes=CLASSES, refine=name, device="cpu", precision="fp32")
     finally:
         network.REFINEMENTS = before
-    assert predictor.boxes.threshold == DEFAULT_THRESHOLDS[name]
+    assert predictor.boxes.threshold == BOX_DEFAULTS[name].threshold
     sources = [wsl.Source(sample.path) for sample in samples.samples]
     yield from zip(predictor.stream(sources, errors="raise", workers=0), samples.samples, strict=True)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsl.config import Refine
-from wsl.config.shared import DEFAULT_THRESHOLDS
+from wsl.config.shared import BOX_DEFAULTS
 from wsl.maps.refine import REFINEMENTS
 
 every = pytest.mark.parametrize("refine", [one.apply for one in REFINEMENTS.values()], ids=REFINEMENTS)
@@ -25,7 +25,7 @@ def batch(seed=0, images=1, classes=2, grid=(6, 9), size=(24, 36)):
 
 def test_every_setting_has_its_refinement_and_its_threshold():
     assert set(REFINEMENTS) == set(get_args(Refine)) - {"auto", "none"}
-    assert set(DEFAULT_THRESHOLDS) == set(get_args(Refine)) - {"auto"}
+    assert set(BOX_DEFAULTS) == set(get_args(Refine)) - {"auto"}
 
 
 @pytest.mark.parametrize(("name", "one"), REFINEMENTS.items(), ids=REFINEMENTS)

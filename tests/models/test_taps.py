@@ -15,7 +15,7 @@ from wsl.models.taps import TapReader
 def read(backbone, images):
     with torch.no_grad(), TapReader(backbone).reading() as features:
         backbone(images)
-    return tuple(features)
+    return tuple(features[name] for name in backbone.taps)
 
 
 def test_they_are_the_outputs_of_the_second_and_third_stage():
@@ -77,7 +77,7 @@ def test_each_thread_reads_its_own():
         with torch.no_grad():
             with reader.reading() as features:
                 backbone(images)
-            return torch.equal(features[0], before(images))
+            return torch.equal(features[backbone.taps[0]], before(images))
 
     with ThreadPoolExecutor(4) as threads:
         assert all(threads.map(run, range(32)))
@@ -89,4 +89,4 @@ def test_nothing_is_kept_where_nobody_reads():
     backbone(torch.zeros(1, 3, 32, 32))
     with reader.reading() as features:
         pass
-    assert features == []
+    assert features == {}

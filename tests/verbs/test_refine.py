@@ -5,7 +5,7 @@ import pytest
 
 import wsl
 from wsl.config import DataConfig, EvaluateConfig, LocalizeConfig, PickConfig, Preprocessing
-from wsl.config.shared import DEFAULT_THRESHOLDS
+from wsl.config.shared import BOX_DEFAULTS
 from wsl.errors import UserError
 from wsl.formats import read_localizations
 from wsl.inference import Predictor
@@ -80,12 +80,12 @@ def test_the_command_writes_refined_maps_and_says_so(run, photos, tmp_path, refi
     result = run_localize(config)
     (found,) = read_localizations(tmp_path)
     assert {score_map.shape for score_map in found.maps.values()} == {(side, side)}
-    assert f"threshold {DEFAULT_THRESHOLDS[refine]:g} " in result.method
+    assert f"threshold {BOX_DEFAULTS[refine].threshold:g} " in result.method
     assert result.method.endswith(f"maps refined by {refine}")
 
 
 def test_what_cannot_be_refined_is_told(world, run, tmp_path):
-    with pytest.raises(UserError, match="refine is 'sharpen', expected auto, none, affinity, pamr"):
+    with pytest.raises(UserError, match="refine is 'sharpen', expected auto, none, affinity, decoder, pamr"):
         next(wsl.localize(wsl.load(run), world, refine="sharpen"))
     with pytest.raises(UserError, match="--refine needs --weights"):
         EvaluateConfig(data=DataConfig(data=world), out=tmp_path, predictions=tmp_path, refine="affinity")

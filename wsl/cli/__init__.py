@@ -12,7 +12,7 @@ from rich.markdown import Markdown
 
 from wsl import config as settings
 from wsl.cli import examples
-from wsl.cli.flags import ExportFlags, InfoFlags, LocalizeFlags, VisualizeFlags
+from wsl.cli.flags import ExportFlags, InfoFlags, LocalizeFlags, TrainFlags, VisualizeFlags
 from wsl.cli.running import Outcome, run
 from wsl.progress import loading
 
@@ -20,7 +20,14 @@ from wsl.progress import loading
 def train(args: Sequence[str] | None = None) -> int:
     """`wsl-train`."""
 
-    def work(config: settings.TrainConfig) -> Outcome:
+    def work(flags: TrainFlags) -> Outcome:
+        config = flags.resolved()
+        if isinstance(config, settings.DecodeConfig):
+            from wsl.verbs.decode import decode
+
+            decoded = decode(config)
+            took = f"({decoded.seconds:.0f} s{_skipped(decoded.skipped)})"
+            return Outcome(f"decoder of {decoded.rounds} rounds\n{decoded.model}  {took}", _plain(decoded))
         from wsl.verbs.train import train as verb
 
         result = verb(config)
@@ -29,7 +36,7 @@ def train(args: Sequence[str] | None = None) -> int:
         best = f"best epoch {result.best_epoch}" + (f": {', '.join(figures)}" if figures else "")
         return Outcome(f"{best}\n{result.model}  ({result.seconds:.0f} s{_skipped(result.skipped)})", _plain(result))
 
-    return run(work, settings.TrainConfig, examples.TRAIN, args)
+    return run(work, TrainFlags, examples.TRAIN, args)
 
 
 def localize(args: Sequence[str] | None = None) -> int:

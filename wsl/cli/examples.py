@@ -8,6 +8,8 @@ Examples:
   wsl-train --data VOCdevkit/VOC2012 --out runs/weldon --pooling "weldon(k_max=0.2, k_min=0.2)" --freeze-backbone
   wsl-train --data photos/ --train-split all --val-split None --out runs/mine --loss cross-entropy
   wsl-train --data VOCdevkit/VOC2012 --out runs/gap --backbone resnet50 --resume
+  wsl-train --data VOCdevkit/VOC2012 --out runs/boxes --backbone resnet50 --freeze-backbone --decode
+  wsl-train --decoder runs/gap
 """
 LOCALIZE = """Find the things in images: class scores, boxes and heatmaps.
 

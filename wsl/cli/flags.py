@@ -53,6 +53,64 @@ class LocalizedData(DataFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainedData(DataFlags):
+    """The data set of a training; that of a decoder may be the run's own."""
+
+    data: Path | None = None
+    """Where the images and their labels are: a VOC folder (VOCdevkit/VOC2012), a COCO folder or JSON, an image folder
+    (class/image.jpg), a CSV, or metadata lists of the WSOL benchmark (<split>/image_ids.txt). With --decoder, those of
+    the run's training when it is left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainFlags(settings.TrainConfig):
+    """A training, or that of a map decoder for a run that is finished."""
+
+    data: TrainedData = field(default_factory=TrainedData)
+    out: Path | None = None  # type: ignore[assignment]
+    """Run folder: config.json, metrics.jsonl, model.safetensors, last/."""
+    decoder: Path | None = None
+    """In the place of --out: train a map decoder for the finished run in this folder, which keeps it. Of the other
+    settings only --data, --train-split, --seed, the decoder's and the machine's go with it."""
+
+    def resolved(self) -> settings.TrainConfig | settings.DecodeConfig:
+        """The settings without flags.
+
+        Raises:
+            UserError: neither --out nor --decoder, or flags that do not go together.
+        """
+        data = self.data.resolved()
+        if self.decoder is None:
+            if self.out is None or data is None:
+                missing = "--out" if self.out is None else "--data"
+                raise UserError(f"no {missing} given: expected it, or --decoder and the folder of a run")
+            names = (one.name for one in fields(settings.TrainConfig))
+            return settings.TrainConfig(**{**{name: getattr(self, name) for name in names}, "data": data})
+        plain = type(self)(
+            data=self.data,
+            decoder=self.decoder,
+            decoding=self.decoding,
+            runtime=self.runtime,
+            seed=self.seed,
+            train_split=self.train_split,
+        )
+        for one in fields(self):
+            if getattr(self, one.name) != getattr(plain, one.name):
+                raise UserError(
+                    f"--decoder trains for a finished run, and settings of its {one.name} do not go with it"
+                )
+        split = None if data is None and self.train_split == type(self).train_split else self.train_split
+        return settings.DecodeConfig(
+            run=self.decoder,
+            data=data,
+            train_split=split,
+            decoding=self.decoding,
+            runtime=self.runtime,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class LocalizeFlags(settings.LocalizeConfig):
     """Images stand without a flag, or are those of --data."""
 

@@ -16,7 +16,7 @@ from wsl.config.shared import (
     Resize,
     RuntimeConfig,
 )
-from wsl.config.training import ModelConfig, OptimConfig, TrainConfig
+from wsl.config.training import DecodeConfig, DecoderConfig, ModelConfig, OptimConfig, TrainConfig
 from wsl.config.verbs import EvaluateConfig, LocalizeConfig, VisualizeConfig
 
 __all__ = [
@@ -25,6 +25,8 @@ __all__ = [
     "CamConfig",
     "DataConfig",
     "DataFormat",
+    "DecodeConfig",
+    "DecoderConfig",
     "EvaluateConfig",
     "ExportConfig",
     "ExportFormat",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from types import MappingProxyType
+from typing import Literal, NamedTuple, get_args
 
 from wsl.config.checks import check
 
@@ -13,7 +15,7 @@ DataFormat = Literal["auto", "voc", "coco", "wsol", "folder", "csv"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["warp", "letterbox"]
 BoxRule = Literal["largest", "all", "peak"]
-Refine = Literal["auto", "none", "affinity", "pamr", "crf", "guided", "grabcut"]
+Refine = Literal["auto", "none", "affinity", "decoder", "pamr", "crf", "guided", "grabcut"]
 Protocol = Literal["default", "wsolevaluation"]
 
 # Those of `wsl.cam.METHODS`, which is not loaded to read a command line.
@@ -39,16 +41,27 @@ CAM_METHODS = (
     "centre",
 )
 
-DEFAULT_THRESHOLDS: dict[str, float] = {
-    "none": 0.2,
-    "affinity": 0.5,
-    "pamr": 0.35,
-    "crf": 0.5,
-    "guided": 0.3,
-    "grabcut": 0.5,
-}
-DEFAULT_THRESHOLD = DEFAULT_THRESHOLDS["none"]
-DEFAULT_RULE: BoxRule = "largest"
+
+class BoxDefaults(NamedTuple):
+    """How boxes are drawn where nobody says it."""
+
+    threshold: float
+    box_rule: BoxRule = "largest"
+    min_area: float = 0.001
+
+
+BOX_DEFAULTS: Mapping[str, BoxDefaults] = MappingProxyType(
+    {
+        "none": BoxDefaults(0.2),
+        "affinity": BoxDefaults(0.5),
+        "decoder": BoxDefaults(0.5, "all", 0.01),
+        "pamr": BoxDefaults(0.35),
+        "crf": BoxDefaults(0.5),
+        "guided": BoxDefaults(0.3),
+        "grabcut": BoxDefaults(0.5),
+    }
+)
+"""By the refinement of the maps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +97,24 @@ class DataConfig:
     """VOC year, when --data holds several (VOC2007, VOC2012)."""
     download: bool = False
     """Fetch VOC of that year into --data first, with torchvision's code (2007 or 2012)."""
+
+
+def parse_tta(tta: Sequence[str | int]) -> tuple[tuple[int, ...], bool]:
+    """The input sides of test-time augmentation, and whether each is mirrored, too.
+
+    Raises:
+        UserError: neither "flip" nor a side in pixels.
+
+    >>> parse_tta(["flip", 288, "384"])
+    ((288, 384), True)
+    """
+    sides = []
+    for one in tta:
+        if one != "flip":
+            check(str(one).isdecimal(), f"tta is {one!r}, expected flip, or input sides in pixels such as 288 384")
+            sides.append(int(one))
+            Preprocessing(image_size=sides[-1])
+    return tuple(sides), "flip" in tta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,12 +156,13 @@ class BoxConfig:
     threshold: float | None = None
     """Foreground is what exceeds this fraction of the map's range (min 0, max 1); None takes what was selected for the
     run (wsl-evaluate --select-threshold), else 0.2, or the default of the refinement (0.5 for
-    affinity)."""
+    affinity and decoder)."""
     box_rule: BoxRule | None = None
     """Which connected components get a box: the largest, all of them, or the one of the map's maximum (peak); None
-    takes what was selected for the run, else largest."""
-    min_area: float = 0.001
-    """Components smaller than this fraction of the image are dropped (all)."""
+    takes what was selected for the run, else largest, or all of a decoder's maps."""
+    min_area: float | None = None
+    """Components smaller than this fraction of the image are dropped (all); None is 0.001, or 0.01 of a decoder's
+    maps."""
     nms_iou: float = 0.5
     """Of two boxes of a class that overlap more, the lower-scored one is dropped."""
 
@@ -143,20 +175,20 @@ class BoxConfig:
             self.box_rule is None or self.box_rule in get_args(BoxRule),
             f"box rule is {self.box_rule!r}, expected {', '.join(get_args(BoxRule))}",
         )
-        check(0 <= self.min_area < 1, f"min area is {self.min_area}, expected a fraction of the image in [0, 1)")
+        check(
+            self.min_area is None or 0 <= self.min_area < 1,
+            f"min area is {self.min_area}, expected a fraction of the image in [0, 1)",
+        )
         check(0 <= self.nms_iou <= 1, f"nms iou is {self.nms_iou}, expected an overlap in [0, 1]")
 
-    def resolved(self, threshold: float = DEFAULT_THRESHOLD, box_rule: BoxRule = DEFAULT_RULE) -> BoxConfig:
+    def resolved(self, defaults: BoxDefaults = BOX_DEFAULTS["none"]) -> BoxConfig:
         """The same with what was left open filled in.
 
-        >>> BoxConfig(threshold=0.4).resolved(0.3, "peak")
+        >>> BoxConfig(threshold=0.4).resolved(BoxDefaults(0.3, "peak"))
         BoxConfig(threshold=0.4, box_rule='peak', min_area=0.001, nms_iou=0.5)
         """
-        return replace(
-            self,
-            threshold=threshold if self.threshold is None else self.threshold,
-            box_rule=box_rule if self.box_rule is None else self.box_rule,
-        )
+        missing = {name: value for name, value in defaults._asdict().items() if getattr(self, name) is None}
+        return replace(self, **missing)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,6 +85,36 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """The map decoder: a small network from intermediate features to maps of whole objects, for --refine decoder."""
+
+    decode: bool = False
+    """After the last epoch, train a map decoder on the classifier's own maps: boxes that hold whole objects, and one
+    for each. The backbone stays as it is."""
+    decoder_rounds: int = 3
+    """Rounds of training, from scratch each: the first learns the classifier's refined maps, each further one the
+    maps of the decoder before, refined."""
+    decoder_epochs: int = 4
+    """Passes over the training images a round."""
+    decoder_batch_size: int = 32
+    """Images a step of the decoder's training."""
+    decoder_lr: float = 3e-3
+    """Learning rate of the decoder at its peak."""
+    decoder_weight_decay: float = 0.05
+    """Decay of the decoder's weights."""
+    decoder_cache: float = 20.0
+    """Gigabytes that the cached features may take beside the run; of more images a random part is trained on."""
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "epochs"):
+            value = getattr(self, f"decoder_{name}")
+            check(value >= 1, f"decoder {name} is {value}, expected 1 or more")
+        check_batch_size(self.decoder_batch_size)
+        check(self.decoder_lr > 0, f"decoder lr is {self.decoder_lr}, expected a positive number such as 3e-3")
+        check(self.decoder_cache > 0, f"decoder cache is {self.decoder_cache}, expected gigabytes above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Train a classifier with a spatial pooling from image-level labels."""
 
@@ -98,6 +128,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    decoding: DecoderConfig = field(default_factory=DecoderConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     seed: int = 0
     """Same seed, same numbers (on one kind of device, with one version of torch and as many threads)."""
@@ -109,6 +140,25 @@ class TrainConfig:
     """Validation figure that picks the checkpoint kept as model.safetensors."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs the tensorboard extra)."""
+
+    def __post_init__(self) -> None:
+        check(self.seed >= 0, f"seed is {self.seed}, expected 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeConfig:
+    """Train a map decoder for a run that is finished."""
+
+    run: Path
+    """Run folder of wsl-train; its model.safetensors gets the decoder."""
+    data: DataConfig | None = None
+    """The images to train on; None takes those of the run's training."""
+    train_split: str | None = None
+    """Split to train on; None takes the one of the run's training."""
+    decoding: DecoderConfig = field(default_factory=DecoderConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    seed: int = 0
+    """Same seed, same numbers (on one kind of device, with one version of torch and as many threads)."""
 
     def __post_init__(self) -> None:
         check(self.seed >= 0, f"seed is {self.seed}, expected 0 or more")

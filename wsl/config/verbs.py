@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from wsl.config.checks import check, check_batch_size
-from wsl.config.shared import BoxConfig, CamConfig, DataConfig, PickConfig, Protocol, Refine, RuntimeConfig
+from wsl.config.shared import BoxConfig, CamConfig, DataConfig, PickConfig, Protocol, Refine, RuntimeConfig, parse_tta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,13 @@ class LocalizeConfig:
     maps: bool = False
     """Also write the raw maps: maps/shard-0000.npy, …, float16, at the network's resolution."""
     refine: Refine = "auto"
-    """affinity spreads maps over what the backbone sees alike: fuller boxes; auto does so where the backbone has two
-    levels of intermediate features, none leaves maps as the network gives them. Any model's maps can follow the colours
-    of the image: pamr (means of neighbours), crf (dense CRF), guided (guided filter), grabcut (slow, on the CPU)."""
+    """affinity spreads maps over what the backbone sees alike: fuller boxes; decoder takes the maps of the run's
+    decoder (wsl-train --decode). auto is decoder where the run has one, else affinity where the backbone has two levels
+    of intermediate features; none leaves maps as the network gives them. Any model's maps can follow the colours of the
+    image: pamr (means of neighbours), crf (dense CRF), guided (guided filter), grabcut (slow, on the CPU)."""
+    tta: tuple[str, ...] = ()
+    """Views of an image whose scores and maps are averaged: flip adds the mirrored one, numbers are input sides to take
+    in the place of --image-size (--tta flip 288 384); each costs a forward pass."""
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
@@ -66,6 +70,7 @@ class LocalizeConfig:
             "both --labels and --classes: expected one of them to say which classes are localized",
         )
         check_batch_size(self.batch_size)
+        parse_tta(self.tta)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +113,13 @@ class EvaluateConfig:
     """Average over these classes only (all classes when empty)."""
     boxes: BoxConfig = field(default_factory=BoxConfig)
     refine: Refine = "auto"
-    """affinity spreads maps over what the backbone sees alike: fuller boxes; auto does so where the backbone has two
-    levels of intermediate features, none leaves maps as the network gives them. Any model's maps can follow the colours
-    of the image: pamr (means of neighbours), crf (dense CRF), guided (guided filter), grabcut (slow, on the CPU)."""
+    """affinity spreads maps over what the backbone sees alike: fuller boxes; decoder takes the maps of the run's
+    decoder (wsl-train --decode). auto is decoder where the run has one, else affinity where the backbone has two levels
+    of intermediate features; none leaves maps as the network gives them. Any model's maps can follow the colours of the
+    image: pamr (means of neighbours), crf (dense CRF), guided (guided filter), grabcut (slow, on the CPU)."""
+    tta: tuple[str, ...] = ()
+    """Views of an image whose scores and maps are averaged: flip adds the mirrored one, numbers are input sides to take
+    in the place of --image-size (--tta flip 288 384); each costs a forward pass."""
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
@@ -160,6 +169,7 @@ class EvaluateConfig:
             "--faithfulness-steps without --faithfulness: expected both",
         )
         check_batch_size(self.batch_size)
+        parse_tta(self.tta)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from wsl.images.cuda import Planes, decode_planes, fit_planes
 from wsl.images.geometry import Geometry
 from wsl.images.tensors import Normalise
 from wsl.inference.inputs import Input
-from wsl.maps.refine import REFINEMENTS
+from wsl.inference.views import View
+from wsl.maps.refine import REFINEMENTS, Refinement, resized
 from wsl.models import Features, Model
 
 
@@ -65,8 +66,15 @@ class Choice(NamedTuple):
     score_threshold: float
 
 
+class Shown(NamedTuple):
+    """What one view of a batch gives: the maps of the chosen classes, and where in the view their cells lie."""
+
+    view: View
+    maps: Features
+
+
 class Network:
-    """A model on its device.
+    """A model on its device. The scores and maps of several views of an image are averaged.
 
     Raises:
         UserError: the refinement needs intermediate features that the model does not show.
@@ -77,14 +85,19 @@ class Network:
         model: Model,
         preprocessing: Preprocessing,
         choice: Choice,
-        refine: str,
+        refine: str | Refinement,
         device: torch.device,
         dtype: torch.dtype,
         max_scores: int | None,
+        views: Sequence[View],
     ) -> None:
-        self._refine = None if refine == "none" else REFINEMENTS[refine]
+        if isinstance(refine, str):
+            self._refine = None if refine == "none" else REFINEMENTS[refine]
+        else:
+            self._refine = refine
+        self._decoded = self._refine is not None and self._refine.decoded
         self._reads_features = self._refine is not None and self._refine.reads_features
-        if self._reads_features and not model.levels:
+        if self._reads_features and not self._decoded and not model.levels:
             of_image = ", ".join(name for name, one in REFINEMENTS.items() if not one.reads_features)
             raise UserError(
                 f"refine is {refine!r}, but this model shows no intermediate features of 4 to 16 pixels a cell: "
@@ -92,7 +105,7 @@ class Network:
                 "file: the run that it was exported from)"
             )
         self.device, self.choice, self.preprocessing = device, choice, preprocessing
-        self.max_scores = max_scores
+        self.max_scores, self._views = max_scores, tuple(views)
         self._index = {name: number for number, name in enumerate(model.classes)}
         self._run = model.for_inference(device, dtype)
         self._normalise = Normalise(preprocessing, device)
@@ -112,21 +125,26 @@ class Network:
         results are there when the output's event is done."""
         inputs = loaded.inputs
         images = self.images(loaded)
-        output = self._run(images, taps=self._reads_features)
-        probabilities = self._run.probabilities(output.scores)
+        # Refinements read the features of the first view.
+        outputs = [self._run(view.of(images), taps=self._reads_taps(n)) for n, view in enumerate(self._views)]
+        probabilities = self._run.probabilities(_mean([output.scores for output in outputs]))
         # Ties go to the first class.
         values, order = probabilities.sort(dim=1, descending=True, stable=True)
         chosen = self._choose(values, order, inputs)
         confidences = probabilities.gather(1, chosen.clamp(min=0))
         groups: list[Group] = []
         if chosen.shape[1]:
-            maps = output.maps_of(chosen.clamp(min=0).to(self.device)).float()
+            wanted = chosen.clamp(min=0).to(self.device)
+            lazy = [output.maps(decoded=self._decoded) for output in outputs]
+            shown = [
+                Shown(view, Features(one.of(wanted).float(), one.grid))
+                for view, one in zip(self._views, lazy, strict=True)
+            ]
             # Products of channels-last tensors would be taken channel by channel.
             layers = [
                 Features(layer.to(torch.float32, memory_format=torch.contiguous_format), grid)
-                for layer, grid in output.taps
+                for layer, grid in outputs[0].taps
             ]
-            shown = Features(maps, output.grid)
             with torch.autocast(self.device.type, enabled=False):
                 groups = [self._read(rows, images, shown, layers, inputs[rows[0]].geometry) for rows in _alike(inputs)]
         kept = slice(None, self.max_scores)
@@ -143,14 +161,14 @@ class Network:
     @torch.inference_mode()
     def all_maps(self, loaded: Loaded) -> torch.Tensor:
         """The maps of all classes, (N, K, h, w) float32 on the CPU, of the network's whole input."""
-        output = self._run(self.images(loaded))
+        output = self._run(self._views[0].of(self.images(loaded)))
         classes = torch.arange(output.scores.shape[1], device=self.device).expand(len(loaded.inputs), -1)
         return output.maps_of(classes).float().cpu()
 
     @torch.inference_mode()
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """The probabilities of all classes, (N, K) float64, of normalised images (N, 3, S, S) on the device."""
-        return self._run.probabilities(self._run(images).scores)
+        return self._run.probabilities(_mean([self._run(view.of(images)).scores for view in self._views]))
 
     def images(self, loaded: Loaded) -> torch.Tensor:
         """The batch as normalised images (N, 3, S, S) on the device."""
@@ -194,22 +212,26 @@ class Network:
             most = int((values >= choice.score_threshold).sum(1).max())
         return torch.where(values[:, :most] >= choice.score_threshold, order[:, :most], -1)
 
+    def _reads_taps(self, view: int) -> bool:
+        return self._decoded or (self._reads_features and view == 0)
+
     def _read(
         self,
         rows: list[int],
         images: torch.Tensor,
-        maps: Features,
+        shown: Sequence[Shown],
         layers: Sequence[Features],
         geometry: Geometry,
     ) -> Group:
         """Crop the maps of images that lie alike to the images, refine them, and send them to the host."""
         if len(rows) != len(images):
-            images, (maps, *layers) = images[rows], [Features(one.values[rows], one.grid) for one in (maps, *layers)]
-        raw = geometry.crop_tensor(*maps)
+            images, layers = images[rows], [Features(one.values[rows], one.grid) for one in layers]
+            shown = [Shown(view, Features(maps.values[rows], maps.grid)) for view, maps in shown]
+        raw = _mean([view.cropped(geometry, maps) for view, maps in shown])
         if self._refine is None:
             return Group(rows, _to_host(raw), None)
-        cells = self._refine.cells
-        features = [geometry.crop_tensor(*layer, cells) for layer in layers]
+        cells, first = self._refine.cells, self._views[0].geometry(geometry)
+        features = [first.crop_tensor(*layer, cells) for layer in layers]
         image = self._normalise.invert(geometry.crop_pixels(images)) if self._refine.reads_image else None
         return Group(rows, _to_host(raw), _to_host(self._refine.apply(raw, image, features)))
 
@@ -220,6 +242,14 @@ def _alike(inputs: Sequence[Input]) -> list[list[int]]:
     for row, one in enumerate(inputs):
         groups[one.geometry.content].append(row)
     return list(groups.values())
+
+
+def _mean(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The mean of tensors; of maps (…, h, w) of several resolutions at that of the first."""
+    first, *others = tensors
+    for other in others:
+        first = first + (other if other.shape == first.shape else resized(other, first.shape[-2:]))
+    return first / len(tensors) if others else first
 
 
 def _to_host(tensor: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ import torch
 from wsl.checkpoints import check_classes
 from wsl.config import BoxConfig, BoxRule, PickConfig, Precision, Preprocessing, Refine, RuntimeConfig
 from wsl.config.checks import check_batch_size
-from wsl.config.shared import DEFAULT_THRESHOLDS
+from wsl.config.shared import BOX_DEFAULTS, parse_tta
 from wsl.errors import BadImageError, UserError
 from wsl.images import MAX_PIXELS, ImageLike, fit, place, to_rgb
 from wsl.images.cuda import decodes_jpeg
@@ -24,6 +24,8 @@ from wsl.inference.inputs import Input, Source, Sources, as_source, expand
 from wsl.inference.network import Choice, Network
 from wsl.inference.reading import MAX_SCORES, Reader
 from wsl.inference.stream import Errors, Stream, pipeline
+from wsl.inference.views import views
+from wsl.maps.refine import Refinement
 from wsl.models import Model, choose_device, choose_dtype, pack, resolve_refine, unpack
 from wsl.results import Localization
 
@@ -39,10 +41,13 @@ class Predictor:
     The classes localized are the `top_k` of highest probability, all with None, if it is at least `score_threshold`;
     or exactly `classes`. A box surrounds what exceeds `threshold` times the range of a class's map: the largest
     component, all of them, or that of the map's maximum, as `box_rule` says. `refine` "affinity" first spreads the map
-    over what the backbone sees alike; "auto" does so where the backbone has two levels of intermediate features. Maps
-    of any model can follow the colours of the image: "pamr", "crf", "guided", "grabcut". The default threshold is the
-    refinement's own, 0.2 for maps that are not refined. `image_size` is the network's input side, by default that of
-    the model. `precision` "auto" takes bfloat16 where the device computes it natively.
+    over what the backbone sees alike, and "decoder" takes the maps of the model's decoder in its place; "auto" is
+    decoder where the model has one, else affinity where the backbone has two levels of intermediate features. Maps of
+    any model can follow the colours of the image: "pamr", "crf", "guided", "grabcut". A `Refinement` of one's own is
+    taken as it is. The default threshold is the refinement's own, 0.2 for maps that are not refined. `image_size` is
+    the network's input side, by default that of the model. `tta` averages the scores and maps of several views: "flip"
+    adds the mirrored image, and numbers are input sides in the place of `image_size`. `precision` "auto" takes bfloat16
+    where the device computes it natively.
 
     Raises:
         UserError: an unknown class, a device that is not available, a setting out of range.
@@ -65,9 +70,10 @@ class Predictor:
         score_threshold: float = 0.0,
         threshold: float | None = None,
         box_rule: BoxRule | None = None,
-        min_area: float = 0.001,
+        min_area: float | None = None,
         nms_iou: float = 0.5,
-        refine: Refine = "auto",
+        refine: Refine | Refinement = "auto",
+        tta: Sequence[str | int] = (),
         image_size: int | None = None,
         device: str = "auto",
         precision: Precision = "auto",
@@ -79,18 +85,21 @@ class Predictor:
         PickConfig(top_k=top_k, score_threshold=score_threshold)
         RuntimeConfig(precision=precision)
         check_batch_size(batch_size)
-        self.refine = resolve_refine(refine, model)
+        self.refine: str = "own" if isinstance(refine, Refinement) else resolve_refine(refine, model)
         self.boxes = BoxConfig(threshold=threshold, box_rule=box_rule, min_area=min_area, nms_iou=nms_iou).resolved(
-            DEFAULT_THRESHOLDS[self.refine]
+            BOX_DEFAULTS["affinity" if self.refine == "own" else self.refine]
         )
         self.classes = model.classes
-        self.preprocessing = _resized(model.preprocessing, image_size)
+        sides, _ = parse_tta(tta)
+        self.preprocessing = _resized(model.preprocessing, max(sides, default=image_size))
         self.max_pixels = max_pixels
         self._index = {name: number for number, name in enumerate(model.classes)}
         check_classes(classes, self.classes)
         choice = Choice(tuple(self._index[name] for name in classes), top_k, score_threshold)
         self._settings: dict[str, Any] = {
             "choice": choice,
+            "refine": refine if isinstance(refine, Refinement) else self.refine,
+            "views": views(tta),
             "max_scores": max_scores,
             "device": device,
             "precision": precision,
@@ -136,10 +145,11 @@ class Predictor:
             model,
             self.preprocessing,
             settings["choice"],
-            self.refine,
+            settings["refine"],
             self.device,
             self.dtype,
             settings["max_scores"],
+            settings["views"],
         )
         self._batches = Batches(self._network, Reader(self.classes, self.boxes), self.max_pixels)
         self._decodes_jpeg = self.preprocessing.resize == "warp" and decodes_jpeg(self.device)

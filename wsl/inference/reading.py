@@ -130,6 +130,7 @@ def boxes_of_class(
 def _extract(maps: FloatArray, sizes: Sequence[tuple[int, int]], rule: BoxConfig) -> list[ExtractedBoxes]:
     assert rule.threshold is not None
     assert rule.box_rule is not None
+    assert rule.min_area is not None
     found = extract_many(maps, sizes, threshold=rule.threshold, rule=rule.box_rule, min_area=rule.min_area)
     if rule.box_rule == "all":
         for place, (xyxy, heights) in enumerate(found):

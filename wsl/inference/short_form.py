@@ -9,6 +9,7 @@ from wsl.config import BoxRule, Precision, Refine
 from wsl.inference.inputs import Sources
 from wsl.inference.predictor import Predictor
 from wsl.inference.stream import Stream
+from wsl.maps.refine import Refinement
 from wsl.models import Model
 from wsl.results import Localization
 
@@ -21,9 +22,10 @@ class PredictorSettings(TypedDict, total=False):
     score_threshold: float
     threshold: float | None
     box_rule: BoxRule | None
-    min_area: float
+    min_area: float | None
     nms_iou: float
-    refine: Refine
+    refine: Refine | Refinement
+    tta: Sequence[str | int]
     image_size: int | None
     device: str
     precision: Precision
@@ -39,8 +41,8 @@ def localize(
 
     `sources` is a file, folder or glob, or an iterable of images: paths, bytes, arrays, Pillow images, tensors.
     `settings` are those of `Predictor`: ``top_k``, ``classes``, ``score_threshold``, ``threshold``, ``box_rule``,
-    ``refine``, ``image_size``, ``device``, ``precision``, ``batch_size``. Images that cannot be read are logged and
-    left out unless `strict`.
+    ``refine``, ``tta``, ``image_size``, ``device``, ``precision``, ``batch_size``. Images that cannot be read are
+    logged and left out unless `strict`.
 
     Raises:
         UserError: a source without images, an unknown class, a setting out of range.

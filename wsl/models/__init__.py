@@ -4,6 +4,7 @@ from wsl.models.backbone import Backbone, create_backbone, list_backbones
 from wsl.models.cam_localizer import CamLocalizer, made_by
 from wsl.models.checkpoint import create, load, open_model, pack, save, unpack
 from wsl.models.classifiers import create_classifier
+from wsl.models.decoder import MapDecoder
 from wsl.models.device import autocast, choose_device, choose_dtype
 from wsl.models.export import export_model
 from wsl.models.gradient_head import GradientHead
@@ -19,6 +20,7 @@ __all__ = [
     "InferenceModel",
     "LazyOutput",
     "Localizer",
+    "MapDecoder",
     "Model",
     "OnnxLocalizer",
     "autocast",

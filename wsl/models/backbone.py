@@ -31,17 +31,19 @@ _REFUSALS = (AssertionError, RuntimeError, ValueError, IndexError, TypeError)
 
 
 class Grids(NamedTuple):
-    """Where the cells of a backbone's map and of its taps lie; None stands for equal parts of the image."""
+    """Where the cells of a backbone's map, its taps and its pyramid lie; None stands for equal parts of the image."""
 
     map: Grid | None
     taps: tuple[Grid | None, ...] = ()
+    pyramid: tuple[Grid | None, ...] = ()
 
 
 class Backbone(nn.Module):
     """A network that gives feature maps, and what a head needs to know of it.
 
     `net` gives the maps as it likes: channels first or last, as tokens, alone or as one of several tensors; then the
-    coarsest map is taken. ``taps`` are the layers whose inputs are intermediate features.
+    coarsest map is taken. ``taps`` are the layers whose inputs are intermediate features, and ``pyramid`` those whose
+    inputs hold the same in as few channels as the network passes it on, for a `MapDecoder`.
 
     Shape:
         (N, 3, H, W) to (N, ``out_channels``, about H / ``stride``, about W / ``stride``).
@@ -76,7 +78,7 @@ class Backbone(nn.Module):
         with evaluating(self.net), _plain_mode(), contextlib.redirect_stderr(None), finder.watching(self.net), tracer:
             output = _first_run(self.net, images, name)
         self._reading = choose_map(output, lambda tensor: place(tracer, tensor, images), name)
-        self.side, self.taps = side, finder.layers()
+        self.side, self.taps, self.pyramid = side, finder.layers(), finder.narrow_layers()
         features = read_map(output, self._reading, (side, side))
         self.out_channels = int(features.shape[1])
         self.stride = _stride(side, features.shape[-1])
@@ -115,18 +117,41 @@ class Backbone(nn.Module):
                 known = self._grids[size] = self._trace(size, reader)
         return known
 
+    def level_shapes(self, size: tuple[int, int] | None = None) -> list[tuple[int, int, int]]:
+        """The shapes (C, h, w) of what a `MapDecoder` reads: those of the pyramid's layers, and of the map.
+
+        >>> create_backbone("mobilenet_v2", "none").level_shapes((64, 64))
+        [(32, 8, 8), (96, 4, 4), (1280, 2, 2)]
+        """
+        reader = TapReader(self)
+        try:
+            with evaluating(self.net), _plain_mode(), reader.reading() as read:
+                features = self.forward(_zeros(self.net, size or (self.side, self.side)))
+        finally:
+            reader.remove()
+        levels = [*(read[name] for name in self.pyramid), features]
+        return [(level.shape[1], level.shape[2], level.shape[3]) for level in levels]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; the CPU without any."""
+        return next((parameter.device for parameter in self.net.parameters()), torch.device("cpu"))
+
     def _trace(self, size: tuple[int, int], reader: TapReader | None) -> Grids:
         images = _zeros(self.net, size)
         tracer = PositionTracer(images)
         own = reader or TapReader(self)
         try:
-            with evaluating(self.net), _plain_mode(), own.reading(tracer) as taps, tracer:
+            with evaluating(self.net), _plain_mode(), own.reading(tracer) as read, tracer:
                 features = self.forward(images)  # hooks on this module are its caller's
         finally:
             if reader is None:
                 own.remove()
-        grids = [place(tracer, tensor, images).grid for tensor in (features, *taps)]
-        return Grids(grids[0], tuple(grids[1:]))
+        shown, taps, pyramid = (
+            tuple(place(tracer, tensor, images).grid for tensor in some)
+            for some in ([features], [read[name] for name in self.taps], [read[name] for name in self.pyramid])
+        )
+        return Grids(shown[0], taps, pyramid)
 
 
 def _first_run(net: nn.Module, images: torch.Tensor, name: str) -> Any:

@@ -57,7 +57,8 @@ class InferenceCam:
                 grids = self._backbone.grids(size, self._taps)
                 with self._taps.reading() as read:
                     explained = self._explainer(images)
-                features = tuple(map(Features, [one.detach() for one in read], grids.taps))
+                layers = [read[name].detach() for name in self._backbone.taps]
+                features = tuple(map(Features, layers, grids.taps))
             else:
                 explained = self._explainer(images)
 

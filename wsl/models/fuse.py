@@ -41,7 +41,10 @@ def fuse_batch_norm(model: Localizer) -> Localizer:
         return fused
     if net is not fused.backbone.net:
         fused.backbone.net = net
-        fused.backbone.taps = tuple(tap.removeprefix("net.") for tap in fused.backbone.taps)
+        backbone = fused.backbone
+        backbone.taps, backbone.pyramid = (
+            tuple(name.removeprefix("net.") for name in names) for names in (backbone.taps, backbone.pyramid)
+        )
     for source, conv, norm in _after_convolutions(net):
         if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None:
             _join(net, source, fuse_conv_bn_eval(conv, norm))

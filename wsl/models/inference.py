@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -12,10 +12,11 @@ from torch.nn import functional as F
 from heads import MapClassifier
 from heads.pooling import GAP
 from wsl.models.classifier_heads import NormedMapClassifier
+from wsl.models.decoder import MapDecoder, finest, levels
 from wsl.models.device import autocast
 from wsl.models.fuse import fuse_activations, fuse_batch_norm
 from wsl.models.gradient_head import GradientHead
-from wsl.models.protocol import Features, LazyOutput, MapsOf, gather_maps, to_probabilities
+from wsl.models.protocol import Features, LazyMaps, LazyOutput, MapsOf, gather_maps, to_probabilities
 from wsl.models.taps import TapReader
 
 if TYPE_CHECKING:
@@ -45,16 +46,31 @@ class InferenceLocalizer:
         """Scores, lazy maps and, where asked, intermediate features of normalised images (N, 3, H, W)."""
         backbone = self._model.backbone
         with autocast(self._device, self._dtype):
-            grids = backbone.grids((images.shape[-2], images.shape[-1]), self._taps)
+            size = (images.shape[-2], images.shape[-1])
+            grids = backbone.grids(size, self._taps)
             if not taps:
                 return LazyOutput(*self._lazy(backbone(images)), grids.map)
             with self._taps.reading() as read:
                 features = backbone(images)
-            return LazyOutput(*self._lazy(features), grids.map, tuple(map(Features, read, grids.taps)))
+            shown = tuple(Features(read[name], grid) for name, grid in zip(backbone.taps, grids.taps, strict=True))
+            decoded = None
+            if self._model.decoder is not None:
+                decoded = self._decoded(self._model.decoder, levels(backbone, read, features, grids), size)
+            return LazyOutput(*self._lazy(features), grids.map, shown, decoded)
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores as probabilities in double precision, (…, K) to (…, K)."""
         return to_probabilities(scores, multi_label=self._model.recipe.multi_label)
+
+    def _decoded(self, decoder: MapDecoder, features: Sequence[Features], size: tuple[int, int]) -> LazyMaps:
+        """Probabilities of the decoder in float32, on demand."""
+
+        def maps_of(classes: torch.Tensor) -> torch.Tensor:
+            with autocast(self._device, self._dtype):
+                logits = decoder(features, size).logits
+            return gather_maps(logits, classes).float().sigmoid()
+
+        return LazyMaps(maps_of, finest(features).grid)
 
     def _lazy(self, features: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
         head = self._model.head

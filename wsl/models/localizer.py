@@ -17,6 +17,7 @@ from wsl.errors import UserError
 from wsl.models.backbone import Backbone, create_backbone
 from wsl.models.classifier_heads import NormedMapClassifier, RectifiedMapClassifier
 from wsl.models.classifiers import create_classifier
+from wsl.models.decoder import MapDecoder
 from wsl.models.gradient_head import GradientHead
 from wsl.models.grid import Grid
 from wsl.models.inference import InferenceLocalizer
@@ -82,6 +83,7 @@ class Localizer(nn.Module):
         self.head: MapClassifier | GradientHead = _head(
             backbone.out_channels, len(classes), pooling, neck, maps_per_class
         )
+        self.decoder: MapDecoder | None = None
         self.recipe = Recipe(
             backbone=backbone.name,
             pooling=pooling,
@@ -123,6 +125,9 @@ class Localizer(nn.Module):
             model.rectify()
         if recipe.layer:
             model.read_layer(recipe.layer, recipe.norm_eps)
+        if recipe.decoder is not None:
+            model.backbone.pyramid = recipe.decoder
+            model.add_decoder()
         return model
 
     @classmethod
@@ -192,6 +197,11 @@ class Localizer(nn.Module):
         return len(self.backbone.taps)
 
     @property
+    def decodes(self) -> bool:
+        """Whether the model has a map decoder."""
+        return self.decoder is not None
+
+    @property
     def preprocessing(self) -> Preprocessing:
         """What the images must have gone through."""
         return self.recipe.preprocessing
@@ -229,6 +239,13 @@ class Localizer(nn.Module):
             head = NormedMapClassifier(self.backbone.out_channels, len(self.classes), self.recipe.pooling, norm_eps)
             self._replace_head(head)
         self.recipe = dataclasses.replace(self.recipe, layer=layer, norm_eps=norm_eps)
+
+    def add_decoder(self) -> MapDecoder:
+        """Give the model a new map decoder, untrained, in the place of one that it may have."""
+        decoder = MapDecoder([shape[0] for shape in self.backbone.level_shapes()], len(self.classes))
+        self.decoder = decoder.to(self.backbone.device)
+        self.recipe = dataclasses.replace(self.recipe, decoder=self.backbone.pyramid)
+        return decoder
 
     def _replace_head(self, head: MapClassifier) -> None:
         head.load_state_dict(self.head.state_dict(), strict=False)

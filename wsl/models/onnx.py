@@ -32,7 +32,7 @@ class OnnxLocalizer(nn.Module):
         super().__init__()
         path = "the ONNX model" if isinstance(file, bytes) else str(file)
         self.file = file if isinstance(file, bytes) else file.read_bytes()
-        self.levels = 0
+        self.levels, self.decodes = 0, False
         self._session = session(self.file, path)
         names = [output.name for output in self._session.get_outputs()]
         description = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)

@@ -21,11 +21,23 @@ class Features(NamedTuple):
     grid: Grid | None
 
 
+class LazyMaps(NamedTuple):
+    """Maps on demand, and where in the input their cells lie; None where that is not known.
+
+    Shape:
+        ``of`` takes class indices (N, J), int64, and gives their maps (N, J, h, w).
+    """
+
+    of: MapsOf
+    grid: Grid | None
+
+
 class LazyOutput(NamedTuple):
     """Scores of a batch, its maps on demand, and its intermediate features.
 
     ``grid`` says where in the input the cells of the maps lie; None where that is not known, and then they are taken
-    for equal parts of it. ``taps`` are empty unless they were asked for.
+    for equal parts of it. ``taps`` are empty unless they were asked for; ``decoded``, the maps of the model's decoder
+    with values in [0, 1], are then there too if it has one.
 
     Shape:
         ``scores`` is (N, K). ``maps_of`` takes class indices (N, J), int64, and gives their maps (N, J, h, w).
@@ -35,6 +47,14 @@ class LazyOutput(NamedTuple):
     maps_of: MapsOf
     grid: Grid | None = None
     taps: tuple[Features, ...] = ()
+    decoded: LazyMaps | None = None
+
+    def maps(self, *, decoded: bool = False) -> LazyMaps:
+        """The maps of the head, or those of the decoder, which must be there."""
+        if not decoded:
+            return LazyMaps(self.maps_of, self.grid)
+        assert self.decoded is not None
+        return self.decoded
 
 
 class InferenceModel(Protocol):
@@ -61,6 +81,10 @@ class Model(Protocol):
     @property
     def levels(self) -> int:
         """How many levels of intermediate features a refinement can read."""
+
+    @property
+    def decodes(self) -> bool:
+        """Whether the model has a map decoder."""
 
     def for_inference(self, device: torch.device, dtype: torch.dtype) -> InferenceModel:
         """The model ready to run; the model itself stays as it is."""
@@ -105,10 +129,12 @@ def to_probabilities(scores: torch.Tensor, *, multi_label: bool) -> torch.Tensor
 
 
 def resolve_refine(refine: Refine, model: Model) -> Refine:
-    """The refinement that "auto" stands for: affinity where the model shows two levels of intermediate features.
+    """The refinement that "auto" stands for.
+
+    That is decoder for a model that has one, and affinity where the model shows two levels of intermediate features.
 
     Raises:
-        UserError: an unknown refinement.
+        UserError: an unknown refinement, or "decoder" for a model without one.
 
     >>> from wsl.models import Localizer
     >>> resolve_refine("auto", Localizer("resnet18", 2, weights="none"))
@@ -116,6 +142,13 @@ def resolve_refine(refine: Refine, model: Model) -> Refine:
     """
     if refine not in get_args(Refine):
         raise UserError(f"refine is {refine!r}, expected {', '.join(get_args(Refine))}")
+    if refine == "decoder" and not model.decodes:
+        raise UserError(
+            "refine is 'decoder', but this model has no map decoder: expected affinity or none, or a run that "
+            "wsl-train --decoder has trained one for"
+        )
+    if refine == "auto" and model.decodes:
+        return "decoder"
     if refine == "auto":
         return "affinity" if model.levels >= 2 else "none"
     return refine

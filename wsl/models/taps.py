@@ -28,6 +28,8 @@ class TapFinder:
     def __init__(self, tracer: PositionTracer, images: torch.Tensor, dilated: Collection[str]) -> None:
         self._tracer, self._images, self._dilated = tracer, images, dilated
         self._shrinking: dict[str, Grid] = {}
+        self._narrow: dict[str, str] = {}
+        self._before: tuple[str, nn.Module, torch.Size] | None = None
 
     def layers(self) -> tuple[str, ...]:
         """The last two layers that shrink a map of 4 to 16 pixels a cell.
@@ -35,6 +37,14 @@ class TapFinder:
         Their inputs show colours, textures and parts, and not yet classes. A network may have one such layer or none.
         """
         return tuple(name for name, grid in self._shrinking.items() if 4 <= grid.stride <= 16)[-2:]
+
+    def narrow_layers(self) -> tuple[str, ...]:
+        """Layers whose inputs hold what `layers` read in fewer channels, where a 1x1 convolution widened it before.
+
+        Inverted bottlenecks (MobileNetV2, EfficientNet, …) shrink a map inside a block that is six times as wide as
+        what goes from block to block.
+        """
+        return tuple(self._narrow.get(name, name) for name in self.layers())
 
     @contextmanager
     def watching(self, net: nn.Module) -> Iterator[None]:
@@ -48,6 +58,7 @@ class TapFinder:
                 hook.remove()
 
     def _see(self, name: str, layer: nn.Module, inputs: Inputs, output: torch.Tensor) -> None:
+        before, self._before = self._before, (name, layer, output.shape)
         if isinstance(layer, Downsampling):
             follow(self._tracer, layer, inputs, output)
         cells = output.shape[-1]
@@ -60,26 +71,36 @@ class TapFinder:
         again = any(grid.stride == before.stride for before in self._shrinking.values())
         if name in self._dilated or not again:
             self._shrinking[name] = grid
+            if before is not None and _widens(before[1], before[2], inputs[0].shape):
+                self._narrow[name] = before[0]
+
+
+def _widens(layer: nn.Module, made: torch.Size, read: torch.Size) -> bool:
+    """Whether the layer before made what the next one reads, of fewer channels and cell by cell."""
+    if not isinstance(layer, nn.Conv2d) or layer.kernel_size != (1, 1) or layer.stride != (1, 1):
+        return False
+    return made == read and layer.in_channels < layer.out_channels
 
 
 class TapReader:
-    """Reads the inputs of a backbone's taps (`Backbone.taps`) while a block runs; each thread reads its own.
+    """Reads the inputs of a backbone's taps and of its decoder's layers (`Backbone.taps`, `Backbone.pyramid`).
 
-    The hooks stay on the backbone until `remove` takes them off: give it a copy that is yours.
+    Each thread reads its own. The hooks stay on the backbone until `remove` takes them off: give it a copy that is
+    yours.
 
     >>> from wsl.models import create_backbone
     >>> backbone = create_backbone("resnet18", "none")
     >>> with TapReader(backbone).reading() as features:
     ...     _ = backbone(torch.zeros(1, 3, 64, 64))
-    >>> [tuple(layer.shape) for layer in features]
+    >>> [tuple(features[name].shape) for name in backbone.taps]
     [(1, 128, 8, 8), (1, 256, 4, 4)]
     """
 
     def __init__(self, backbone: Backbone) -> None:
         self._reading = threading.local()
         self._hooks = [
-            backbone.net.get_submodule(layer).register_forward_pre_hook(partial(self._read, number))
-            for number, layer in enumerate(backbone.taps)
+            backbone.net.get_submodule(layer).register_forward_pre_hook(partial(self._read, layer))
+            for layer in {*backbone.taps, *backbone.pyramid}
         ]
         self._hooks += [
             module.register_forward_hook(self._follow)
@@ -88,12 +109,12 @@ class TapReader:
         ]
 
     @contextmanager
-    def reading(self, tracer: PositionTracer | None = None) -> Iterator[list[torch.Tensor]]:
-        """A list that holds the features, (N, C, h, w) each, once the network has run in the block.
+    def reading(self, tracer: PositionTracer | None = None) -> Iterator[dict[str, torch.Tensor]]:
+        """The features by the names of their layers, (N, C, h, w) each, once the network has run in the block.
 
         `tracer` follows positions meanwhile.
         """
-        features: list[torch.Tensor] = []
+        features: dict[str, torch.Tensor] = {}
         self._reading.features, self._reading.tracer = features, tracer
         try:
             yield features
@@ -110,7 +131,7 @@ class TapReader:
         if tracer is not None:
             follow(tracer, layer, inputs, output)
 
-    def _read(self, number: int, layer: nn.Module, inputs: Inputs) -> None:
-        features: list[torch.Tensor] | None = getattr(self._reading, "features", None)
+    def _read(self, name: str, layer: nn.Module, inputs: Inputs) -> None:
+        features: dict[str, torch.Tensor] | None = getattr(self._reading, "features", None)
         if features is not None:
-            features.insert(number, inputs[0])
+            features[name] = inputs[0]

@@ -74,6 +74,7 @@ def _entry(
     score_map = (found.maps or {}).get(label)
     resolved = rule.resolved()
     assert resolved.box_rule is not None
+    assert resolved.min_area is not None
     iou = None
     if len(instances):
         best = boxes.best(label)

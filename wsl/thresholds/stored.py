@@ -9,7 +9,7 @@ from pathlib import Path
 from wsl import config
 from wsl.checkpoints import model_digest, run_folder
 from wsl.config import BoxConfig, BoxRule
-from wsl.config.shared import DEFAULT_THRESHOLDS
+from wsl.config.shared import BOX_DEFAULTS, BoxDefaults
 from wsl.errors import UserError
 from wsl.files import write_text
 from wsl.results import BoxOrigin
@@ -37,6 +37,11 @@ class SelectedBoxes:
     refine: str = "none"
     cam: str = "auto"
     model: str = ""
+
+    @property
+    def defaults(self) -> BoxDefaults:
+        """What takes the place of the defaults."""
+        return BOX_DEFAULTS[self.refine]._replace(threshold=self.threshold, box_rule=self.box_rule)
 
 
 def save_selected(selected: SelectedBoxes, folder: Path) -> Path:
@@ -89,9 +94,9 @@ def resolve_boxes(
     given = boxes.threshold is not None and boxes.box_rule is not None
     selected = None if given else load_selected(weights, refine, cam)
     if selected is None:
-        resolved = boxes.resolved(DEFAULT_THRESHOLDS[refine])
+        resolved = boxes.resolved(BOX_DEFAULTS[refine])
     else:
-        resolved = boxes.resolved(selected.threshold, selected.box_rule)
+        resolved = boxes.resolved(selected.defaults)
     if boxes.threshold is not None:
         origin = "given"
     elif selected is not None:

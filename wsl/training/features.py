@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -21,6 +23,7 @@ from wsl.images import fit, read_image
 from wsl.images.tensors import Normalise, UInt8Array
 from wsl.inference.stream import pipeline
 from wsl.models import Localizer, autocast, choose_dtype
+from wsl.models.taps import TapReader
 from wsl.progress import progress
 from wsl.samples import SampleSet
 
@@ -28,17 +31,20 @@ log = logging.getLogger("wsl")
 Features = npt.NDArray[np.float16]
 _LIMIT = float(np.finfo(np.float16).max)
 _BATCH = 16
+_WORTH_SAYING = 1e9
+MAP = ""
+"""The backbone's own map, in the place of a layer's name."""
 
 
 class FeatureCache:
-    """Feature maps of images by what they were computed from: backbone, weights, preprocessing and files.
+    """Features of images by what they were computed from: backbone, layer, weights, preprocessing and files.
 
-    One ``.npy`` file a split, (images, C, h, w) float16, opened as a memory map. An unreadable image has a row of
-    NaN, and is tried again each time. The folder can be deleted at any time.
+    One ``.npy`` file a layer and split, (images, C, h, w) float16, opened as a memory map. An unreadable image has a
+    row of NaN, and is tried again each time. The folder can be deleted at any time.
 
     Raises:
         BadImageError: an image cannot be read, and ``runtime.strict``.
-        RunError: a feature is not finite.
+        RunError: a feature is not finite, or the disk has not the room.
     """
 
     def __init__(self, folder: Path, model: Localizer, runtime: RuntimeConfig, device: torch.device) -> None:
@@ -54,14 +60,19 @@ class FeatureCache:
         self._identity += [to_json(model.preprocessing), str(self._dtype), device.type]
 
     def features(self, samples: SampleSet, mirrored: bool) -> Features:
-        """The features of all samples (of their mirror images), from the disk or computed now."""
-        path = self.folder / f"{self._key(samples, mirrored)}.npy"
-        features = _open(path) if path.is_file() else None
-        if features is None or self._became_readable(features, samples):
-            del features  # Windows replaces no file that is open
-            self._compute(samples, mirrored, path)
-            features = _open(path)
-        return features
+        """The backbone's maps of all samples (of their mirror images), from the disk or computed now."""
+        return self.levels(samples, mirrored, [MAP])[0]
+
+    def levels(self, samples: SampleSet, mirrored: bool, layers: Sequence[str]) -> list[Features]:
+        """The inputs of layers of the backbone's pyramid, and of `MAP` its map; of all samples."""
+        paths = {layer: self.folder / f"{self._key(samples, mirrored, layer)}.npy" for layer in layers}
+        found = {layer: _open(path) for layer, path in paths.items() if path.is_file()}
+        if found and self._became_readable(next(iter(found.values())), samples):
+            found = {}  # Windows replaces no file that is open
+        missing = {layer: path for layer, path in paths.items() if layer not in found}
+        if missing:
+            self._compute(samples, mirrored, missing)
+        return [found[layer] if layer in found else _open(paths[layer]) for layer in layers]
 
     @staticmethod
     def readable(features: Features) -> npt.NDArray[np.bool_]:
@@ -75,39 +86,66 @@ class FeatureCache:
         report_skipped((str(one) for one in unreadable), self.skipped, self._runtime.strict)
         return len(unreadable) < len(images)
 
-    def _key(self, samples: SampleSet, mirrored: bool) -> str:
+    def _key(self, samples: SampleSet, mirrored: bool, layer: str) -> str:
         files: list[Any] = []
         for sample in samples.samples:
             status = sample.path.stat() if sample.path.is_file() else None
             files.append([str(sample.path.resolve()), status and [status.st_size, status.st_mtime_ns]])
-        text = json.dumps([self._identity, mirrored, files])
+        text = json.dumps([self._identity, mirrored, files, *([layer] if layer else [])])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def _compute(self, samples: SampleSet, mirrored: bool, path: Path) -> None:
+    def _compute(self, samples: SampleSet, mirrored: bool, paths: Mapping[str, Path]) -> None:
         self._backbone.eval()
         name = "features (mirrored)" if mirrored else "features"
+        reader = TapReader(self._backbone)
         batches = pipeline(
             (sample.path for sample in samples.samples),
             self._read,
             lambda images: images,
-            partial(self._forward, mirrored),
+            partial(self._forward, mirrored, list(paths), reader),
             lambda features: features,
             batch_size=_BATCH,
             device=self._device,
             workers=self._runtime.workers,
         )
         try:
-            with replacing(path) as temporary, temporary.open("wb") as file, progress(name, len(samples)) as advance:
-                rows = _Rows(file, len(samples))
-                for batch in batches:
+            with ExitStack() as stack:
+                stack.callback(reader.remove)
+                advance = stack.enter_context(progress(name, len(samples)))
+                files = [
+                    stack.enter_context(stack.enter_context(replacing(path)).open("wb")) for path in paths.values()
+                ]
+                rows = [_Rows(file, len(samples)) for file in files]
+                for number, batch in enumerate(batches):
                     report_skipped((str(one) for one in batch.unreadable), self.skipped, self._runtime.strict)
-                    rows.write(batch.rows, batch.features, batch.images)
+                    if number == 0:
+                        self._check_room(batch, len(samples))
+                    for layer, writer in enumerate(rows):
+                        features = None if batch.features is None else batch.features[layer]
+                        writer.write(batch.rows, features, batch.images)
                     advance(batch.images)
-                rows.finish()
+                for writer in rows:
+                    writer.finish()
         except PermissionError:
             # Windows: another run computed the same and has it open already.
-            if not path.is_file():
+            if not all(path.is_file() for path in paths.values()):
                 raise
+
+    def _check_room(self, batch: _Batch, images: int) -> None:
+        """Say how much is about to be written, and stop before a disk is full that it would fill."""
+        if batch.features is None:
+            return
+        size = images * sum(layer[0].nbytes for layer in batch.features)
+        free = shutil.disk_usage(self.folder).free
+        if size > free:
+            raise RunError(
+                f"features of {images} images take {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in "
+                f"{self.folder}: free some, or put --out on another disk"
+            )
+        if size > _WORTH_SAYING:
+            log.info(
+                "features of %d images: %.1f GB in %s, which can be deleted later", images, size / 1e9, self.folder
+            )
 
     def _read(self, path: Path) -> UInt8Array | BadImageError:
         try:
@@ -116,25 +154,29 @@ class FeatureCache:
             return error
 
     @torch.inference_mode()
-    def _forward(self, mirrored: bool, images: list[UInt8Array | BadImageError]) -> _Batch:
+    def _forward(
+        self, mirrored: bool, layers: list[str], reader: TapReader, images: list[UInt8Array | BadImageError]
+    ) -> _Batch:
         """The features of a batch's readable images."""
         rows = np.array([row for row, image in enumerate(images) if not isinstance(image, BadImageError)], np.int64)
         unreadable = [image for image in images if isinstance(image, BadImageError)]
         if not len(rows):
             return _Batch(rows, None, unreadable, len(images))
         pixels = self._normalise(np.stack([image for image in images if not isinstance(image, BadImageError)]))
-        with autocast(self._device, self._dtype):
-            features = self._backbone(pixels.flip(3) if mirrored else pixels).float()
-        if not bool(features.isfinite().all()):
+        with autocast(self._device, self._dtype), reader.reading() as read:
+            read[MAP] = self._backbone(pixels.flip(3) if mirrored else pixels)
+        features = [read[layer].float() for layer in layers]
+        if not all(bool(layer.isfinite().all()) for layer in features):
             raise RunError("a feature of the backbone is not finite: try --precision fp32, or look at its weights")
-        return _Batch(rows, features.clamp(-_LIMIT, _LIMIT).half().cpu().numpy(), unreadable, len(images))
+        halves = [layer.clamp(-_LIMIT, _LIMIT).half().cpu().numpy() for layer in features]
+        return _Batch(rows, halves, unreadable, len(images))
 
 
 class _Batch(NamedTuple):
-    """Features of the readable images of a batch, the places of those, and what is wrong with the others."""
+    """Features of the readable images of a batch by layer, the places of those, and what is wrong with the others."""
 
     rows: npt.NDArray[np.int64]
-    features: Features | None
+    features: list[Features] | None
     unreadable: list[BadImageError]
     images: int
 

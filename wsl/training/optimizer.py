@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,18 +36,27 @@ def create_optimizer(model: Localizer, config: OptimConfig) -> torch.optim.Optim
     parts: list[tuple[nn.Module, float]] = [(model.head, config.lr)]
     if trains_backbone(config):
         parts.append((model.backbone, config.lr * config.backbone_lr_factor))
-    groups = []
-    for module, lr in parts:
-        parameters = [p for p in module.parameters() if p.requires_grad]
-        for chosen, decay in (
-            ([p for p in parameters if p.ndim > 1], config.weight_decay),
-            ([p for p in parameters if p.ndim <= 1], 0.0),
-        ):
-            groups.append({"params": chosen, "lr": lr, "peak_lr": lr, "weight_decay": decay})
+    groups = [group for module, lr in parts for group in split_decay(module, lr, config.weight_decay)]
     fused = all(p.device.type in _FUSED for p in model.parameters())
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True, fused=fused)
     return torch.optim.AdamW(groups, lr=config.lr, fused=fused)
+
+
+def split_decay(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    """A module's weights, which decay, and its biases, norms and other vectors, which do not: groups of an optimizer.
+
+    >>> [len(group["params"]) for group in split_decay(nn.Linear(2, 3), 0.1, 1e-4)]
+    [1, 1]
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    return [
+        {"params": chosen, "lr": lr, "peak_lr": lr, "weight_decay": decay}
+        for chosen, decay in (
+            ([p for p in parameters if p.ndim > 1], weight_decay),
+            ([p for p in parameters if p.ndim <= 1], 0.0),
+        )
+    ]
 
 
 def lr_factor(step: int, steps: int, warmup: int, schedule: str) -> float:

@@ -13,7 +13,7 @@ from wsl.files import check_folder
 
 CONFIG = "config.json"
 # What may change between the parts of a run: where and how it runs, not what it computes.
-_FREE = ("out", "runtime", "resume", "overwrite", "tensorboard", "download")
+_FREE = ("out", "runtime", "resume", "overwrite", "tensorboard", "download", "decoding")
 
 
 def check_run(settings: TrainConfig) -> None:

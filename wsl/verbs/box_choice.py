@@ -32,7 +32,7 @@ def choose_boxes(
     if config.select_threshold is not None and others is not None:
         selection = _select(config, predictions, others, config.select_threshold)
         selected = _keep(config, predictions, selection, config.select_threshold)
-        boxes = config.boxes.resolved(selected.threshold, selected.box_rule)
+        boxes = config.boxes.resolved(selected.defaults)
         origin = BoxOrigin(
             threshold=boxes.threshold,
             box_rule=boxes.box_rule,

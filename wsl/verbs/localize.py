@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from wsl import config as settings
 from wsl.checkpoints import check_classes, check_weights
-from wsl.config import BoxConfig, LocalizeConfig
+from wsl.config import BoxConfig, LocalizeConfig, Refine
 from wsl.data import read_samples
 from wsl.errors import RunError
 from wsl.files import UniqueNames, check_folder, locked, write_text
@@ -146,6 +146,7 @@ class _Opened(NamedTuple):
     predictor: Predictor
     boxes: BoxConfig
     origin: BoxOrigin
+    refine: Refine
     maps: str
 
 
@@ -185,11 +186,12 @@ def _open(config: LocalizeConfig, images: _Images) -> _Opened:
             pick=config.pick,
             boxes=boxes,
             refine=refine,
+            tta=config.tta,
             runtime=config.runtime,
             batch_size=config.batch_size,
             image_size=config.image_size,
         )
-    return _Opened(predictor, boxes, origin, made_by(model))
+    return _Opened(predictor, boxes, origin, refine, made_by(model))
 
 
 def _sources(config: LocalizeConfig, images: _Images) -> Iterator[Path | Source]:
@@ -205,15 +207,16 @@ def _sources(config: LocalizeConfig, images: _Images) -> Iterator[Path | Source]
 
 def _record(config: LocalizeConfig, opened: _Opened) -> None:
     """Write the settings down, with what was left open filled in."""
-    resolved = dataclasses.replace(config, boxes=opened.boxes, refine=opened.predictor.refine)
+    resolved = dataclasses.replace(config, boxes=opened.boxes, refine=opened.refine)
     record = {**json.loads(settings.to_json(resolved)), "box_origin": opened.origin.origin}
     write_text(config.out / "localize.json", json.dumps(record, indent=2) + "\n")
 
 
 def _method(config: LocalizeConfig, opened: _Opened) -> str:
-    maps = "not refined" if opened.predictor.refine == "none" else f"refined by {opened.predictor.refine}"
+    described = {"none": "not refined", "decoder": "of the run's decoder"}
+    maps = described.get(opened.refine, f"refined by {opened.refine}")
     maps = f"{opened.maps}, {maps}" if opened.maps else maps
-    if config.refine == "auto" and opened.predictor.refine != "none":
+    if config.refine == "auto" and opened.refine != "none":
         maps += " (--refine none for the network's own)"
     return f"boxes: {opened.origin}; maps {maps}"
 

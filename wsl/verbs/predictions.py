@@ -126,6 +126,7 @@ class Predictions:
             pick=PickConfig(classes=samples.classes),
             boxes=boxes or config.boxes,
             refine=self.refine,
+            tta=config.tta,
             runtime=config.runtime,
             batch_size=config.batch_size,
             image_size=config.image_size,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wsl.config import BoxConfig, VisualizeConfig
-from wsl.config.shared import DEFAULT_THRESHOLD
+from wsl.config.shared import BOX_DEFAULTS
 from wsl.data import read_samples
 from wsl.errors import BadImageError, UserError
 from wsl.formats import find_localizations, read_localizations
@@ -44,7 +44,7 @@ def report(config: VisualizeConfig) -> tuple[ReportSummary, int]:
     items = _Items(config, results, rule)
     head = Head(
         title=f"What {Path(settings.get('weights') or results.parent.resolve()).name} finds",
-        threshold=DEFAULT_THRESHOLD if threshold is None else float(threshold),
+        threshold=BOX_DEFAULTS["none"].threshold if threshold is None else float(threshold),
         facts=_facts(settings, evaluation[0]),
         metrics=_metrics(evaluation[0]),
         plots=[encode_picture(read_image(path), *PLOT) for path in evaluation[1]],

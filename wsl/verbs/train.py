@@ -8,14 +8,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsl.checkpoints import check_weights, is_path
-from wsl.config import TrainConfig
+from wsl.checkpoints import FILE_NAME, check_weights, is_path
+from wsl.config import DecodeConfig, TrainConfig
 from wsl.data import read_samples
 from wsl.errors import UserError
 from wsl.files import locked
 from wsl.progress import loading
 from wsl.samples import SampleSet
 from wsl.training.run_check import check_run
+from wsl.verbs.decode import train_decoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +48,18 @@ def train(config: TrainConfig) -> TrainResult:
             from wsl.verbs.epochs import Run
 
             run = Run(config, samples, val)
-        best = run.epochs(started)
+        best, skipped = run.epochs(started), run.skipped
+        if config.decoding.decode and _is_first():
+            del run  # and what it holds in memory
+            decoding = DecodeConfig(run=config.out, decoding=config.decoding, runtime=config.runtime, seed=config.seed)
+            skipped = max(skipped, train_decoder(decoding, samples).skipped)
     return TrainResult(
-        model=run.folder.model,
+        model=config.out / FILE_NAME,
         best_epoch=best["epoch"],
         mAP=best.get("mAP"),
         pointing=best.get("pointing"),
         seconds=time.perf_counter() - started,
-        skipped=run.skipped,
+        skipped=skipped,
     )
 
 

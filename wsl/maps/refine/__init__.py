@@ -5,7 +5,7 @@ them have settings: `random_walk` (affinity), `pixel_adaptive` (pamr), `dense_cr
 `grab_cut` (grabcut).
 
 >>> sorted(REFINEMENTS)
-['affinity', 'crf', 'grabcut', 'guided', 'pamr']
+['affinity', 'crf', 'decoder', 'grabcut', 'guided', 'pamr']
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from wsl.maps.refine import affinity, crf, grabcut, guided, pamr
+from wsl.maps.refine import affinity, crf, decoder, grabcut, guided, pamr
 from wsl.maps.refine.affinity import random_walk
 from wsl.maps.refine.crf import dense_crf
 from wsl.maps.refine.grabcut import grab_cut
 from wsl.maps.refine.guided import guided_filter
 from wsl.maps.refine.pamr import pixel_adaptive
+from wsl.maps.refine.working_grid import resized
 
 __all__ = [
     "REFINEMENTS",
@@ -32,6 +33,7 @@ __all__ = [
     "guided_filter",
     "pixel_adaptive",
     "random_walk",
+    "resized",
 ]
 
 
@@ -54,22 +56,26 @@ class Refine(Protocol):
 class Refinement(NamedTuple):
     """A refinement and what it reads.
 
-    Intermediate features and the image are made only for a refinement that reads them. ``cells`` are those that it
-    wants of features at most on their longer side; None takes them as they are.
+    ``cells`` are those that it wants of features at most on their longer side; None takes them as they are. The image
+    is made only for a refinement that reads it, and intermediate features only for one that reads those. A ``decoded``
+    one is of the maps of the model's decoder.
     """
 
     apply: Refine
     cells: int | None = None
     reads_image: bool = False
-    reads_features: bool = False
+    decoded: bool = False
+    reads_features: bool = True
 
 
 REFINEMENTS: Mapping[str, Refinement] = MappingProxyType(
     {
-        "affinity": Refinement(affinity.refine, affinity.CELLS, reads_features=True),
-        "pamr": Refinement(pamr.refine, reads_image=True),
-        "crf": Refinement(crf.refine, reads_image=True),
-        "guided": Refinement(guided.refine, reads_image=True),
-        "grabcut": Refinement(grabcut.refine, reads_image=True),
+        "affinity": Refinement(affinity.refine, affinity.CELLS),
+        "decoder": Refinement(decoder.refine, affinity.CELLS, decoded=True),
+        "pamr": Refinement(pamr.refine, reads_image=True, reads_features=False),
+        "crf": Refinement(crf.refine, reads_image=True, reads_features=False),
+        "guided": Refinement(guided.refine, reads_image=True, reads_features=False),
+        "grabcut": Refinement(grabcut.refine, reads_image=True, reads_features=False),
     }
 )
+"""From the part that tells a class apart to the whole object."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -54,7 +55,7 @@ def on_working_grid(maps: Tensor, image: Tensor | None, cells: int) -> Working:
     values = maps.to(torch.float32, memory_format=torch.contiguous_format)
     lowest = values.amin((2, 3), keepdim=True)
     span = values.amax((2, 3), keepdim=True) - lowest
-    return Working(resized(values - lowest, size, area=False), lowest, span, guide)
+    return Working(resized(values - lowest, size), lowest, span, guide)
 
 
 def check_maps(maps: Tensor) -> None:
@@ -67,11 +68,11 @@ def check_maps(maps: Tensor) -> None:
         raise UserError(f"maps have shape {tuple(maps.shape)}, expected (N, J, h, w) with at least one cell")
 
 
-def resized(images: Tensor, size: tuple[int, int], *, area: bool) -> Tensor:
+def resized(images: Tensor, size: Sequence[int], *, area: bool = False) -> Tensor:
     """(N, C, h, w) resampled to a size (height, width) by averages over areas or else bilinearly, as OpenCV does.
 
-    >>> resized(torch.tensor([[[[1.0, 3.0], [5.0, 7.0]]]]), (1, 1), area=True).item()
-    4.0
+    >>> resized(torch.tensor([[[[0.0, 4.0]]]]), (1, 4)).tolist()
+    [[[[0.0, 1.0, 3.0, 4.0]]]]
     """
     rows, columns = (
         (average(old, new) if area else interpolate(old, 0, old, new)).on(images.device)

@@ -1,0 +1,205 @@
+"""`wsl-train --decode` and `--decoder RUN`: a map decoder for a run, kept in it and used by the other commands."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from wsl import Predictor, UserError, cli
+from wsl.config import DataConfig, DecodeConfig, DecoderConfig, RuntimeConfig
+from wsl.files import replacing
+from wsl.models import load
+from wsl.training import decoder_rounds
+from wsl.verbs.decode import decode
+
+SETTINGS = DecoderConfig(decode=True, decoder_rounds=2, decoder_epochs=6, decoder_batch_size=8)
+RUNTIME = RuntimeConfig(device="cpu", precision="fp32", workers=0)
+
+
+def config(run, **settings) -> DecodeConfig:
+    return DecodeConfig(**{"run": run, "decoding": SETTINGS, "runtime": RUNTIME, **settings})
+
+
+@pytest.fixture
+def copied(run, tmp_path):
+    """The run, to be changed."""
+    return shutil.copytree(run, tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def decoded(run, tmp_path_factory):
+    """The run with a decoder."""
+    out = shutil.copytree(run, tmp_path_factory.mktemp("decoded") / "run")
+    result = decode(config(out))
+    assert (result.model, result.rounds, result.skipped) == (out / "model.safetensors", 2, 0)
+    return out
+
+
+def test_boxes_are_nearer_to_the_things(run, decoded, world, tmp_path):
+    """On images that it was not trained on, with thresholds that nobody chose."""
+    figures = {}
+    for name, weights, refine in (("raw", run, "none"), ("decoder", decoded, "auto")):
+        flags = ["--weights", str(weights), "--data", str(world), "--refine", refine, "--out", str(tmp_path / name)]
+        assert cli.evaluate([*flags, "--device", "cpu", "--precision", "fp32"]) == 0
+        report = json.loads((tmp_path / name / "evaluation.json").read_text(encoding="utf-8"))
+        figures[name] = {key: report["metrics"][key]["value"] for key in ("CorLoc", "AP50", "pointing (pairs)")}
+    assert figures["decoder"]["CorLoc"] > figures["raw"]["CorLoc"]
+    assert figures["decoder"]["AP50"] > figures["raw"]["AP50"]
+    assert figures["decoder"]["pointing (pairs)"] > 0.9
+
+
+def test_the_classifier_stays_what_it_was(run, decoded):
+    before, after = load(run).state_dict(), load(decoded).state_dict()
+    assert {name for name in after if not name.startswith("decoder.")} == set(before)
+    assert all(after[name].equal(tensor) for name, tensor in before.items())
+    written = json.loads((decoded / "config.json").read_text(encoding="utf-8"))
+    assert written["decoding"]["decode"]
+    assert written["decoding"]["decoder_epochs"] == 6
+    assert not list((decoded / "last").glob("decoder*"))
+
+
+def test_a_decoder_is_used_where_there_is_one(run, decoded, photos, tmp_path, capsys):
+    assert Predictor(load(decoded), device="cpu").refine == "decoder"
+    assert cli.localize([str(photos), "--weights", str(decoded), "--out", str(tmp_path), "--device", "cpu"]) == 0
+    assert "threshold 0.5" in capsys.readouterr().out
+    written = json.loads((tmp_path / "localize.json").read_text(encoding="utf-8"))
+    assert (written["refine"], written["boxes"]["box_rule"], written["boxes"]["min_area"]) == ("decoder", "all", 0.01)
+    assert cli.localize([str(photos), "--weights", str(run), "--refine", "decoder", "--out", str(tmp_path)]) == 2
+    assert "no map decoder" in capsys.readouterr().err
+
+
+def test_training_ends_with_it(world, tmp_path):
+    """`--decode` gives what `--decoder` gives afterwards, and resuming a finished run trains it, too."""
+    small = ["--data", str(world), "--backbone", "tinynet", "--weights", "none", "--image-size", "32", "--epochs", "1"]
+    small += ["--batch-size", "16", "--workers", "0", "--device", "cpu", "--precision", "fp32", "--val-split", "None"]
+    decoder = ["--decoder-rounds", "1", "--decoder-epochs", "1"]
+    machine = ["--workers", "0", "--device", "cpu", "--precision", "fp32"]
+    outs = [tmp_path / name for name in ("at once", "afterwards", "resumed")]
+    assert cli.train([*small, "--out", str(outs[0]), "--decode", *decoder]) == 0
+    for out in outs[1:]:
+        assert cli.train([*small, "--out", str(out)]) == 0
+        assert not load(out).decodes
+    assert cli.train(["--decoder", str(outs[1]), *decoder, *machine]) == 0
+    assert cli.train([*small, "--out", str(outs[2]), "--resume", "--decode", *decoder]) == 0
+    files = [(out / "model.safetensors").read_bytes() for out in outs]
+    assert files[0] == files[1] == files[2]
+    assert load(outs[0]).decodes
+
+
+def test_a_stopped_training_goes_on_after_the_last_finished_round(decoded, copied, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    train = decoder_rounds.train_decoder
+    rounds = iter([train, stop])
+    with monkeypatch.context() as patch:
+        patch.setattr(decoder_rounds, "train_decoder", lambda *args, **kwargs: next(rounds)(*args, **kwargs))
+        with pytest.raises(KeyboardInterrupt):
+            decode(config(copied))
+    assert not load(copied).decodes
+    # Half of a later round, as a kill may leave it.
+    (copied / "last" / "decoder-2.safetensors").write_bytes(b"\x10")
+    calls = []
+    monkeypatch.setattr(
+        decoder_rounds, "train_decoder", lambda *args, **kw: calls.append(kw["seed"]) or train(*args, **kw)
+    )
+    decode(config(copied))
+    assert len(calls) == 1
+    assert (copied / "model.safetensors").read_bytes() == (decoded / "model.safetensors").read_bytes()
+
+
+def test_other_settings_begin_anew(copied, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    train = decoder_rounds.train_decoder
+    rounds = iter([train, stop])
+    with monkeypatch.context() as patch:
+        patch.setattr(decoder_rounds, "train_decoder", lambda *args, **kwargs: next(rounds)(*args, **kwargs))
+        with pytest.raises(KeyboardInterrupt):
+            decode(config(copied))
+    calls = []
+    monkeypatch.setattr(decoder_rounds, "train_decoder", lambda *args, **kw: calls.append(1) or train(*args, **kw))
+    decode(config(copied, seed=1))
+    assert len(calls) == 2
+
+
+def test_a_run_has_no_decoder_before_it_is_whole(copied, monkeypatch):
+    def full(path):
+        if path.name.startswith("decoder-"):
+            raise OSError(28, "No space left on device")
+        return replacing(path)
+
+    before = (copied / "model.safetensors").read_bytes()
+    monkeypatch.setattr(decoder_rounds, "replacing", full)
+    with pytest.raises(OSError, match="No space"):
+        decode(config(copied))
+    assert (copied / "model.safetensors").read_bytes() == before
+
+
+def test_a_small_cache_trains_on_a_part(copied, caplog):
+    """Each image takes 64 px / 4 and / 8 cells of 48 and 128 channels, 2 bytes each, in two views."""
+    size = 2 * 2 * (48 * 16 * 16 + 128 * 8 * 8)
+    few = DecoderConfig(decoder_rounds=1, decoder_epochs=1, decoder_cache=20.5 * size / 1e9)
+    decode(config(copied, decoding=few))
+    assert "on 20 of 48 images" in caplog.text
+
+
+def test_a_class_without_an_image_is_named(copied, world, tmp_path, caplog):
+    """Its maps are 0, which says that it is nowhere."""
+    rows = [f"{path},blue" for path in sorted((world / "JPEGImages").glob("train*")) if int(path.stem[5:]) % 3 == 0]
+    table = tmp_path / "labels.csv"
+    lines = [f"{row.split(',')[0]},1,0" for row in rows]
+    table.write_text("path,blue,red\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    data = DataConfig(data=table)
+    decode(config(copied, data=data, train_split="all"))
+    assert "no training image shows red" in caplog.text
+    found = Predictor(load(copied), classes=("red",), device="cpu", precision="fp32")(rows[0].split(",")[0])
+    assert np.asarray(found.maps["red"]).max() < 0.2
+
+
+def test_one_image_is_enough(copied, world, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text(f"path,blue,red\n{world / 'JPEGImages' / 'train00.png'},1,0\n", encoding="utf-8")
+    decode(config(copied, data=DataConfig(data=table), train_split="all"))
+    assert load(copied).decodes
+
+
+def test_unreadable_images_are_left_out(copied, world, tmp_path, caplog):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    table = tmp_path / "labels.csv"
+    lines = [
+        f"{world / 'JPEGImages' / 'train00.png'},1,0",
+        f"{broken},0,1",
+        f"{world / 'JPEGImages' / 'train01.png'},0,1",
+    ]
+    table.write_text("path,blue,red\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    result = decode(config(copied, data=DataConfig(data=table), train_split="all"))
+    assert result.skipped == 1
+    assert "broken.png" in caplog.text
+    assert all(bool(tensor.isfinite().all()) for tensor in load(copied).state_dict().values())
+
+
+def test_what_does_not_go_together_is_one_line(run, copied, world, tmp_path, capsys):
+    for flags, said in (
+        (["--decoder", str(tmp_path / "lost")], "no model"),
+        (["--decoder", str(copied), "--pooling", "gmp"], "finished run"),
+        (["--decoder", str(copied), "--out", "x"], "finished run"),
+        (["--data", str(world)], "--out"),
+        (["--out", "x"], "--data"),
+    ):
+        assert cli.train(flags) == 2
+        assert said in capsys.readouterr().err
+    for wrong in ("rounds", "epochs", "batch_size", "lr", "cache"):
+        with pytest.raises(UserError, match=f"{wrong.replace('_', ' ')} is 0"):
+            DecoderConfig(**{f"decoder_{wrong}": 0})
+    other = tmp_path / "other"
+    (other / "cat").mkdir(parents=True)
+    shutil.copy(world / "JPEGImages" / "train00.png", other / "cat")
+    with pytest.raises(UserError, match="classes blue, red, and the images"):
+        decode(config(copied, data=DataConfig(data=other), train_split="all"))
+    (copied / "config.json").unlink()
+    with pytest.raises(UserError, match="give --data"):
+        decode(config(copied))

@@ -1,0 +1,68 @@
+"""Views of an image, mirrored or of other sizes, whose scores and maps are averaged."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional as F
+
+from wsl.config.shared import parse_tta
+from wsl.images.geometry import Geometry
+from wsl.models import Features
+
+
+class View(NamedTuple):
+    """An image as the network sees it: at its own side or another, mirrored or not.
+
+    >>> View(None, mirrored=True).of(torch.tensor([[[[1.0, 2.0]]]])).tolist()
+    [[[[2.0, 1.0]]]]
+    """
+
+    side: int | None
+    mirrored: bool
+
+    def of(self, images: torch.Tensor) -> torch.Tensor:
+        """The view of images (N, 3, S, S)."""
+        if self.side is not None and self.side != images.shape[-1]:
+            size = (self.side, self.side)
+            images = F.interpolate(images, size, mode="bilinear", antialias=True).contiguous(
+                memory_format=torch.channels_last
+            )
+        return images.flip(3) if self.mirrored else images
+
+    def geometry(self, image: Geometry) -> Geometry:
+        """Where the image lies in the view, mirrored as a whole, when it lies so in the input."""
+        if self.mirrored:
+            _, _, right, _ = image.content
+            image = dataclasses.replace(image, offset_x=image.canvas[0] - right)
+        if self.side is None or self.side == image.canvas[0]:
+            return image
+        factor = self.side / image.canvas[0]
+        return dataclasses.replace(
+            image,
+            canvas=(self.side, self.side),
+            scale_x=image.scale_x * factor,
+            scale_y=image.scale_y * factor,
+            offset_x=image.offset_x * factor,
+            offset_y=image.offset_y * factor,
+        )
+
+    def cropped(self, image: Geometry, maps: Features) -> torch.Tensor:
+        """The maps of the view, as those of the image: (N, J, h, w) of exactly its content."""
+        cropped = self.geometry(image).crop_tensor(*maps)
+        return cropped.flip(3) if self.mirrored else cropped
+
+
+def views(tta: Sequence[str | int]) -> tuple[View, ...]:
+    """The views that test-time augmentation asks for: each side as it is, then each mirrored.
+
+    >>> views(["flip"])
+    (View(side=None, mirrored=False), View(side=None, mirrored=True))
+    """
+    sides, flip = parse_tta(tta)
+    return tuple(
+        View(side, mirrored) for mirrored in ((False, True) if flip else (False,)) for side in sides or (None,)
+    )

@@ -1,0 +1,136 @@
+"""The map decoder: intermediate features of a frozen backbone to a map of each class's whole extent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import nn
+
+from wsl.models.grid import Grid
+from wsl.models.protocol import Features
+from wsl.resampling import Matrix, interpolate
+
+if TYPE_CHECKING:
+    from wsl.models.backbone import Backbone, Grids
+
+WIDTH = 64
+
+
+class Decoded(NamedTuple):
+    """Logits of a decoder, and where in the input their cells lie.
+
+    Shape:
+        ``logits`` (N, K, h, w).
+    """
+
+    logits: torch.Tensor
+    grid: Grid | None
+
+
+class MapDecoder(nn.Module):
+    """A small network from several levels of a backbone's features to one map a class.
+
+    Each level is standardised and projected to `width` channels by a 1x1 convolution. The coarser ones are sampled
+    bilinearly where the cells of the finest look in the image, and all are added. Two residual blocks of 3x3
+    convolutions follow, and a 1x1 convolution gives the logit that a cell belongs to an object of the class. The last
+    layer begins with a small probability, since most classes are absent from most images.
+
+    `channels` are those of the levels.
+
+    Shape:
+        Levels (N, C, h, w) each, in any order, to logits (N, K, h, w) at the resolution of the finest.
+
+    >>> decoder = MapDecoder([32, 96], num_classes=20)
+    >>> fine = Features(torch.zeros(1, 32, 8, 8), Grid(8, 0.5))
+    >>> coarse = Features(torch.zeros(1, 96, 4, 4), Grid(16, 0.5))
+    >>> decoder([fine, coarse], (64, 64)).logits.shape
+    torch.Size([1, 20, 8, 8])
+    """
+
+    def __init__(self, channels: Sequence[int], num_classes: int, width: int = WIDTH) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.BatchNorm2d(count, affine=False) for count in channels)
+        self.projections = nn.ModuleList(nn.Conv2d(count, width, 1, bias=False) for count in channels)
+        self.norm = nn.BatchNorm2d(width)
+        self.blocks = nn.ModuleList(_Block(width) for _ in range(2))
+        self.classify = nn.Conv2d(width, num_classes, 1)
+        nn.init.normal_(self.classify.weight, std=0.01)
+        nn.init.constant_(self.classify.bias, -2.0)  # type: ignore[arg-type] # there is one
+
+    def forward(self, levels: Sequence[Features], size: tuple[int, int]) -> Decoded:
+        """Logits for images of a size (height, width)."""
+        to = finest(levels)
+        x = torch.zeros((), device=to.values.device)
+        for level, norm, project in zip(levels, self.norms, self.projections, strict=True):
+            x = x + aligned(Features(project(norm(level.values)), level.grid), to, size)
+        x = self.norm(x).relu()
+        for block in self.blocks:
+            x = block(x)
+        return Decoded(self.classify(x), to.grid)
+
+
+class _Block(nn.Module):
+    """A residual block: ``x + ReLU(BN(conv3x3(x)))``."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = x + self.norm(self.conv(x)).relu()
+        return y
+
+
+def levels(
+    backbone: Backbone, read: Mapping[str, torch.Tensor], features: torch.Tensor, grids: Grids
+) -> list[Features]:
+    """What a decoder reads of a backbone's forward pass: its pyramid, and its map as the coarsest level."""
+    finer = [Features(read[name], grid) for name, grid in zip(backbone.pyramid, grids.pyramid, strict=True)]
+    return [*finer, Features(features, grids.map)]
+
+
+def finest(levels: Sequence[Features]) -> Features:
+    """The level of most cells.
+
+    >>> levels = [Features(torch.zeros(1, 1, side, side), None) for side in (2, 4)]
+    >>> finest(levels) is levels[1]
+    True
+    """
+    return max(levels, key=lambda level: level.values.shape[2:].numel())
+
+
+def aligned(level: Features, to: Features, size: tuple[int, int]) -> torch.Tensor:
+    """A level of features sampled bilinearly where the cells of another look, in an image of (height, width).
+
+    Shape:
+        (N, C, h, w) and a level of (h', w') cells to (N, C, h', w').
+
+    >>> coarse = Features(torch.tensor([[[[0.0, 4.0]]]]), Grid(16, 0))
+    >>> fine = Features(torch.zeros(1, 1, 1, 4), Grid(8, 0))
+    >>> aligned(coarse, fine, (1, 32)).tolist()
+    [[[[0.0, 2.0, 4.0, 4.0]]]]
+    """
+    values = level.values
+    if level is to or (level.grid == to.grid and values.shape[2:] == to.values.shape[2:]):
+        return values
+    rows, columns = (
+        sampling(old, new, side, level.grid, to.grid).on(values.device).to(values.dtype)
+        for old, new, side in zip(values.shape[2:], to.values.shape[2:], size, strict=True)
+    )
+    sampled: torch.Tensor = rows @ (values @ columns.T)
+    return sampled
+
+
+def sampling(old: int, new: int, side: int, grid: Grid | None, to: Grid | None) -> Matrix:
+    """The matrix (new, old) that samples a row of `old` cells at the centres of `new` others.
+
+    `side` is the length of the image, of which cells on an unknown grid are equal parts.
+    """
+    stride, start = grid or (side / old, side / old / 2)
+    step, first = to or (side / new, side / new / 2)
+    # Where the other cells begin and end, in cells of these.
+    begin, end = (((first + step * (i - 0.5)) - start) / stride + 0.5 for i in (0, new))
+    return interpolate(old, begin, end, new)

@@ -1,0 +1,121 @@
+"""Training of a map decoder on cached features: one round from scratch, towards given target maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from wsl.config import DecoderConfig
+from wsl.errors import RunError
+from wsl.models import Features, MapDecoder
+from wsl.models.grid import Grid
+from wsl.progress import Advance
+from wsl.training.decoder_targets import VIEWS, Targets
+from wsl.training.optimizer import lr_factor, set_lr, split_decay
+
+# An absent class weighs as much as three present ones: what a map shows elsewhere draws boxes of classes not there.
+_ABSENT = 3.0
+
+
+class Levels(NamedTuple):
+    """Cached features of a data set, for each of the `VIEWS`: a memory map (images, C, h, w) a level."""
+
+    views: Sequence[Sequence[npt.NDArray[np.float16]]]
+    grids: Sequence[Grid | None]
+    size: tuple[int, int]
+
+    def batch(self, view: int, images: npt.NDArray[np.int64], device: torch.device) -> list[Features]:
+        """The features of some images."""
+        return [
+            Features(torch.from_numpy(level[images]).to(device).float(), grid)
+            for level, grid in zip(self.views[view], self.grids, strict=True)
+        ]
+
+
+def decoder_loss(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """Binary cross-entropy of maps: the mean over pairs of an image and a class in it, and that over absent ones.
+
+    A pair counts with the mean over the cells that look at the image. The mean over absent pairs, whose maps are to be
+    0 everywhere, has three times the weight.
+
+    Shape:
+        ``logits`` and ``targets`` (N, K, h, w), ``weights`` (N, 1, h, w), ``labels`` (N, K): 1 present, 0 absent, -1
+        left out; a scalar.
+
+    >>> logits, present = torch.zeros(1, 2, 1, 1), torch.ones(1, 2, 1, 1)
+    >>> decoder_loss(logits, present, torch.ones(1, 1, 1, 1), torch.tensor([[1, -1]])).item()  # log 2
+    0.693...
+    """
+    losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    cells = weights.sum((2, 3)).clamp(min=1)
+    pairs = (losses * weights).sum((2, 3)) / cells
+    return _mean(pairs, labels == 1) + _ABSENT * _mean(pairs, labels == 0)
+
+
+def _mean(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    return (values * chosen).sum() / chosen.sum().clamp(min=1)
+
+
+def train_decoder(
+    decoder: MapDecoder,
+    levels: Levels,
+    targets: Targets,
+    labels: torch.Tensor,
+    config: DecoderConfig,
+    *,
+    seed: int,
+    advance: Advance,
+) -> float:
+    """Train a new decoder; returns the mean loss of the last epoch. `advance` is told the images done.
+
+    Every other batch, at random, is of mirrored images. What is drawn at random comes from the seed.
+
+    Shape:
+        ``labels`` (images, K): 1 present, 0 absent, -1 unknown.
+
+    Raises:
+        RunError: the loss is no longer finite.
+    """
+    device = next(decoder.parameters()).device
+    optimizer = torch.optim.AdamW(split_decay(decoder, config.decoder_lr, config.decoder_weight_decay))
+    images = np.flatnonzero(targets.known)
+    steps = math.ceil(len(images) / config.decoder_batch_size)
+    total, warmup = config.decoder_epochs * steps, round(steps / 2)
+    decoder.train()
+    loss = torch.zeros((), device=device)
+    for step, (view, chosen) in enumerate(_batches(images, config, seed)):
+        set_lr(optimizer, lr_factor(step, total, warmup, "cosine"))
+        wanted, weights = (one.to(device) for one in targets.batch(chosen, view, labels.shape[1]))
+        logits = decoder(levels.batch(view, chosen, device), levels.size).logits
+        found = decoder_loss(logits, wanted, weights, labels[chosen].to(device))
+        optimizer.zero_grad(set_to_none=True)
+        found.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        loss = loss + found.detach() if step % steps else found.detach()
+        advance(len(chosen), note=None)
+    decoder.eval()
+    mean = float(loss) / steps
+    if not math.isfinite(mean):
+        raise RunError(
+            f"the decoder's loss is {mean}: start again with a lower --decoder-lr than {config.decoder_lr:g}"
+        )
+    return mean
+
+
+def _batches(
+    images: npt.NDArray[np.int64], config: DecoderConfig, seed: int
+) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Views and images of all epochs' batches."""
+    for epoch in range(1, config.decoder_epochs + 1):
+        rng = np.random.default_rng((seed, epoch))
+        order = rng.permutation(images)
+        for start in range(0, len(order), config.decoder_batch_size):
+            yield int(rng.integers(len(VIEWS))), np.sort(order[start : start + config.decoder_batch_size])

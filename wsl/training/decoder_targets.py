@@ -1,0 +1,118 @@
+"""What a map decoder learns: maps of the classes that an image is labelled with, where the decoder's cells look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from wsl.images.geometry import Geometry
+from wsl.inference.views import View
+from wsl.models.decoder import sampling
+from wsl.models.grid import Grid
+
+FloatArray = npt.NDArray[np.float32]
+# Half of a map's range is the threshold of boxes, and what lies a tenth above or below it is nearly certain.
+_MIDDLE, _SOFTNESS = 0.5, 0.08
+VIEWS = (View(None, mirrored=False), View(None, mirrored=True))
+
+
+class Cells(NamedTuple):
+    """The cells of a decoder's maps: how many (height, width), where they look, and the side of the input."""
+
+    shape: tuple[int, int]
+    grid: Grid | None
+    side: int
+
+
+class Targets:
+    """Target maps of all (image, class) pairs, for the images as they are and mirrored.
+
+    An image's maps are filled in by `add`, in any order; one without is learnt from as if it were not there.
+
+    Shape:
+        ``classes`` (P,) are the pairs' class indices, those of image i at ``first[i]`` to ``first[i + 1]``; ``maps``
+        (2, P, h, w) float16 in [0, 1]. ``content`` (2, N, h, w) bool says which cells look at the image, and not at
+        padding; None where all do.
+    """
+
+    def __init__(self, labels: Sequence[Sequence[int]], cells: Cells, *, padded: bool) -> None:
+        self.cells = cells
+        self.first = np.concatenate([[0], np.cumsum([len(some) for some in labels])]).astype(np.int64)
+        self.classes = np.array([number for some in labels for number in some], np.int64)
+        self.maps = np.zeros((len(VIEWS), len(self.classes), *cells.shape), np.float16)
+        self.content = np.zeros((len(VIEWS), len(labels), *cells.shape), bool) if padded else None
+        self.known = np.zeros(len(labels), bool)
+
+    def add(self, image: int, maps: Sequence[FloatArray], geometry: Geometry) -> None:
+        """The maps of an image, in the order of its classes; each covers exactly the image."""
+        self.known[image] = True
+        rows = slice(self.first[image], self.first[image + 1])
+        for number, view in enumerate(VIEWS):
+            place = view.geometry(geometry)
+            if self.content is not None:
+                self.content[number, image] = _inside(self.cells, place)
+            for row, one in zip(range(rows.start, rows.stop), maps, strict=True):
+                shown = np.ascontiguousarray(one[:, ::-1]) if view.mirrored else one
+                self.maps[number, row] = squash(_sampled(normalise(shown), self.cells, place))
+
+    def batch(self, images: npt.NDArray[np.int64], view: int, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Targets and weights of a batch of images.
+
+        Shape:
+            (N, K, h, w), 0 for classes that are not an image's own, and (N, 1, h, w), 1 where cells look at the image.
+        """
+        targets = np.zeros((len(images), num_classes, *self.cells.shape), np.float32)
+        for place, image in enumerate(images):
+            rows = slice(self.first[image], self.first[image + 1])
+            targets[place, self.classes[rows]] = self.maps[view, rows]
+        weights = np.ones((len(images), 1, *self.cells.shape), np.float32)
+        if self.content is not None:
+            weights[:, 0] = self.content[view, images]
+        return torch.from_numpy(targets), torch.from_numpy(weights)
+
+
+def normalise(map: FloatArray) -> FloatArray:
+    """A map with minimum 0 and maximum 1; a constant one is 0.
+
+    >>> normalise(np.float32([[1, 3]])).tolist()
+    [[0.0, 1.0]]
+    """
+    lowest, highest = map.min(), map.max()
+    return np.zeros_like(map) if highest <= lowest else (map - lowest) / (highest - lowest)
+
+
+def squash(values: FloatArray) -> FloatArray:
+    """Values in [0, 1] driven towards 0 and 1, away from the threshold of boxes.
+
+    >>> [round(float(value), 3) for value in squash(np.float32([0, 0.5, 1]))]
+    [0.002, 0.5, 0.998]
+    """
+    squashed: FloatArray = 1 / (1 + np.exp((_MIDDLE - values) / _SOFTNESS))
+    return squashed
+
+
+def _sampled(map: FloatArray, cells: Cells, place: Geometry) -> FloatArray:
+    """A map of the image, bilinearly where the decoder's cells look."""
+    x0, y0, x1, y1 = place.content
+    rows, columns = (
+        sampling(old, new, cells.side, Grid((stop - start) / old, start + (stop - start) / old / 2), cells.grid)
+        for old, new, start, stop in zip(map.shape, cells.shape, (y0, x0), (y1, x1), strict=True)
+    )
+    sampled: FloatArray = (rows.weights @ map @ columns.weights.T).astype(np.float32)
+    return sampled
+
+
+def _inside(cells: Cells, place: Geometry) -> npt.NDArray[np.bool_]:
+    """Which cells (h, w) look at the image."""
+    x0, y0, x1, y1 = place.content
+    down, across = (_centres(count, cells) for count in cells.shape)
+    return ((down >= y0) & (down <= y1))[:, None] & ((across >= x0) & (across <= x1))
+
+
+def _centres(count: int, cells: Cells) -> npt.NDArray[np.float64]:
+    stride, start = cells.grid or (cells.side / count, cells.side / count / 2)
+    return start + stride * np.arange(count, dtype=np.float64)
