@@ -77,8 +77,12 @@ def main() -> None:
 def allowed(run: str) -> list[str]:
     """The refinements that a run's model has what is needed for."""
     model = wsl.load(run)
-    has = [name for name, one in REFINEMENTS.items() if (model.decodes if one.decoded else True)]
-    return ["none", *(name for name in has if model.levels or not REFINEMENTS[name].reads_features)]
+    lacking = [
+        name
+        for name, one in REFINEMENTS.items()
+        if (one.decoded and not model.decodes) or (one.reads_features and not one.decoded and not model.levels)
+    ]
+    return ["none", *(name for name in REFINEMENTS if name not in lacking)]
 
 
 def cost(name: str, images: int, classes: int) -> float:

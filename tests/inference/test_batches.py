@@ -103,8 +103,9 @@ def test_a_model_without_intermediate_features_can_be_refined_by_the_image_alone
         assert all(np.isfinite(one).all() for one in found(photos[0]).maps.values())
 
 
+@pytest.mark.parametrize("tta", [(), ("flip",)])
 @pytest.mark.parametrize("resize", ["warp", "letterbox"])
-def test_a_refinement_sees_the_image_in_its_own_colours_and_nothing_beside_it(photos, monkeypatch, resize):
+def test_a_refinement_sees_the_image_in_its_own_colours_and_nothing_beside_it(photos, monkeypatch, resize, tta):
     """RGB in [0, 1] of the pixels that the network sees, without the padding."""
     seen = []
 
@@ -117,7 +118,7 @@ def test_a_refinement_sees_the_image_in_its_own_colours_and_nothing_beside_it(ph
     preprocessing = Preprocessing(image_size=64, resize=resize, mean=(0.1, 0.5, 0.9), std=(0.2, 0.3, 0.4))
     model = Localizer("tinynet", 2, weights="none", preprocessing=preprocessing)
     for photo in photos:
-        of(model, refine="pamr")(photo)
+        of(model, refine="pamr", tta=tta)(photo)
         pixels, geometry = fit(photo, preprocessing)
         left, top, right, bottom = (round(edge) for edge in geometry.content)
         expected = pixels[top:bottom, left:right].astype(np.float32) / 255
