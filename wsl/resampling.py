@@ -63,6 +63,18 @@ def average(old: int, new: int) -> Matrix:
 
 
 @functools.lru_cache(maxsize=512)
+def window(cells: int, radius: int) -> Matrix:
+    """Means over the windows of `2 radius + 1` cells around each cell of a row, less what lies beyond its ends.
+
+    >>> window(3, 1).weights.round(3).tolist()
+    [[0.5, 0.5, 0.0], [0.333, 0.333, 0.333], [0.0, 0.5, 0.5]]
+    """
+    number = np.arange(cells)
+    inside = abs(number[:, None] - number) <= radius
+    return Matrix(inside / inside.sum(1, keepdims=True))
+
+
+@functools.lru_cache(maxsize=512)
 def after(first: Matrix, then: Matrix) -> Matrix:
     """One matrix for two resamplings, one after the other."""
     return Matrix(then.weights @ first.weights)

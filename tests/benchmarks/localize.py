@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -31,6 +32,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
+from wsl.config import Refine
 from wsl.formats import LocalizationWriter
 from wsl.images import find_images
 from wsl.images.cuda import decode_planes, fit_planes
@@ -201,7 +203,7 @@ def main() -> None:
     parser.add_argument("--local-weights")
     parser.add_argument("--image-size", type=int, default=288)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--refine", default="none", choices=("none", "affinity"))
+    parser.add_argument("--refine", default="none", choices=get_args(Refine)[1:])
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--plain", type=int, default=0, help="images for the plain loop (default: all)")

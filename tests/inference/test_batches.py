@@ -5,8 +5,13 @@ import pytest
 import torch
 
 from wsl import Predictor, Source, UserError
+from wsl.config import Preprocessing
+from wsl.config.shared import BOX_DEFAULTS
+from wsl.images import fit
+from wsl.inference import network
 from wsl.maps import peak
-from wsl.models import OnnxLocalizer, export_model
+from wsl.maps.refine import REFINEMENTS, Refinement
+from wsl.models import Localizer, OnnxLocalizer, export_model
 
 # Batches of other sizes sum in another order: scores and maps of order one differ in their last digits.
 ROUNDING = 1e-4
@@ -22,7 +27,10 @@ def many(photos, count=32):
 
 
 @pytest.mark.parametrize("resize", ["warp", "letterbox"])
-@pytest.mark.parametrize(("name", "refine"), [("tinynet", "none"), ("resnet18", "none"), ("resnet18", "affinity")])
+@pytest.mark.parametrize(
+    ("name", "refine"),
+    [("tinynet", "none"), ("resnet18", "none"), ("resnet18", "affinity"), ("tinynet", "pamr"), ("tinynet", "guided")],
+)
 def test_batches_of_1_and_of_32_agree(new_model, photos, assert_same, name, refine, resize):
     model = new_model(name, preprocessing={"resize": resize})
     # Letterboxed, the others have maps of one row or column, along which pixels are equally high.
@@ -78,6 +86,43 @@ def test_an_onnx_model_is_not_refined_and_says_why(tinynet, photos, tmp_path, as
         of(exported, refine="affinity")
     for found, expected in zip(of(exported)(photos), of(tinynet, refine="none")(photos), strict=True):
         assert_same(found, expected, tolerance=1e-3)
+    for found, expected in zip(of(exported, refine="pamr")(photos), of(tinynet, refine="pamr")(photos), strict=True):
+        assert_same(found, expected, tolerance=1e-3)
+
+
+@pytest.mark.parametrize("name", [name for name, one in REFINEMENTS.items() if not one.decoded])
+def test_a_model_without_intermediate_features_can_be_refined_by_the_image_alone(name, photos):
+    model = Localizer("swin_t", 2, weights="none", preprocessing=Preprocessing(image_size=64))
+    assert model.levels == 0
+    if REFINEMENTS[name].reads_features:
+        with pytest.raises(UserError, match=r"expected none, one that reads the image alone \(.*pamr.*\), or"):
+            of(model, refine=name)
+    else:
+        found = of(model, refine=name, threshold=None)
+        assert found.boxes.threshold == BOX_DEFAULTS[name].threshold
+        assert all(np.isfinite(one).all() for one in found(photos[0]).maps.values())
+
+
+@pytest.mark.parametrize("tta", [(), ("flip",)])
+@pytest.mark.parametrize("resize", ["warp", "letterbox"])
+def test_a_refinement_sees_the_image_in_its_own_colours_and_nothing_beside_it(photos, monkeypatch, resize, tta):
+    """RGB in [0, 1] of the pixels that the network sees, without the padding."""
+    seen = []
+
+    def look(maps, image, features):
+        seen.append(image)
+        assert features == []
+        return maps
+
+    monkeypatch.setattr(network, "REFINEMENTS", {"pamr": Refinement(look, reads_image=True, reads_features=False)})
+    preprocessing = Preprocessing(image_size=64, resize=resize, mean=(0.1, 0.5, 0.9), std=(0.2, 0.3, 0.4))
+    model = Localizer("tinynet", 2, weights="none", preprocessing=preprocessing)
+    for photo in photos:
+        of(model, refine="pamr", tta=tta)(photo)
+        pixels, geometry = fit(photo, preprocessing)
+        left, top, right, bottom = (round(edge) for edge in geometry.content)
+        expected = pixels[top:bottom, left:right].astype(np.float32) / 255
+        np.testing.assert_allclose(seen.pop()[0].permute(1, 2, 0), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("resize", ["warp", "letterbox"])

@@ -1,7 +1,5 @@
 """Class maps spread over similar cells, and over nothing else."""
 
-from typing import get_args
-
 import cv2
 import numpy as np
 import pytest
@@ -9,10 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsl.config import Refine
 from wsl.errors import UserError
 from wsl.maps import boxes_from_map, random_walk, resize_map
-from wsl.maps.refine import REFINEMENTS
 
 
 def features(seed=0, channels=6, height=5, width=7):
@@ -192,13 +188,6 @@ def test_coarser_layers_are_interpolated_to_the_finest():
         walked = walk(score_map, layers)
         assert walked.shape == (6, 8)
         assert np.ptp(walked[:, :3]) < 0.2 * np.ptp(score_map[:, :3])
-
-
-def test_every_setting_has_its_refinement():
-    assert set(REFINEMENTS) == set(get_args(Refine)) - {"auto", "none"}
-    maps, layer = torch.randn(1, 2, 4, 4), torch.randn(1, 6, 5, 7)
-    for refine in REFINEMENTS.values():
-        assert refine.apply(maps, torch.zeros(1, 3, 32, 32), [layer]).shape[:2] == (1, 2)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 
 import wsl
 from wsl.config import DataConfig, EvaluateConfig, LocalizeConfig, PickConfig, Preprocessing
+from wsl.config.shared import BOX_DEFAULTS
 from wsl.errors import UserError
 from wsl.formats import read_localizations
 from wsl.inference import Predictor
@@ -69,17 +70,22 @@ def test_an_image_of_no_class_has_no_map(run, val):
     assert found.maps == {}
 
 
-def test_the_command_writes_refined_maps(run, photos, val, tmp_path):
+@pytest.mark.parametrize(
+    ("refine", "side"), [("affinity", 16), ("pamr", 64), ("crf", 48), ("guided", 64), ("grabcut", 64)]
+)
+def test_the_command_writes_refined_maps_and_says_so(run, photos, tmp_path, refine, side):
     config = LocalizeConfig(
-        sources=(str(photos / "val00.png"),), weights=str(run), out=tmp_path, maps=True, refine="affinity", pick=BOTH
+        sources=(str(photos / "val00.png"),), weights=str(run), out=tmp_path, maps=True, refine=refine, pick=BOTH
     )
-    run_localize(config)
+    result = run_localize(config)
     (found,) = read_localizations(tmp_path)
-    assert {score_map.shape for score_map in found.maps.values()} == {(16, 16)}
+    assert {score_map.shape for score_map in found.maps.values()} == {(side, side)}
+    assert f"threshold {BOX_DEFAULTS[refine].threshold:g} " in result.method
+    assert result.method.endswith(f"maps refined by {refine}")
 
 
 def test_what_cannot_be_refined_is_told(world, run, tmp_path):
-    with pytest.raises(UserError, match="refine is 'sharpen', expected auto, none, affinity"):
+    with pytest.raises(UserError, match="refine is 'sharpen', expected auto, none, affinity, decoder, pamr"):
         next(wsl.localize(wsl.load(run), world, refine="sharpen"))
     with pytest.raises(UserError, match="--refine needs --weights"):
         EvaluateConfig(data=DataConfig(data=world), out=tmp_path, predictions=tmp_path, refine="affinity")

@@ -15,7 +15,7 @@ DataFormat = Literal["auto", "voc", "coco", "wsol", "folder", "csv"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["warp", "letterbox"]
 BoxRule = Literal["largest", "all", "peak"]
-Refine = Literal["auto", "none", "affinity", "decoder"]
+Refine = Literal["auto", "none", "affinity", "decoder", "pamr", "crf", "guided", "grabcut"]
 Protocol = Literal["default", "wsolevaluation"]
 
 # Those of `wsl.cam.METHODS`, which is not loaded to read a command line.
@@ -55,6 +55,10 @@ BOX_DEFAULTS: Mapping[str, BoxDefaults] = MappingProxyType(
         "none": BoxDefaults(0.2),
         "affinity": BoxDefaults(0.5),
         "decoder": BoxDefaults(0.5, "all", 0.01),
+        "pamr": BoxDefaults(0.35),
+        "crf": BoxDefaults(0.5),
+        "guided": BoxDefaults(0.3),
+        "grabcut": BoxDefaults(0.5),
     }
 )
 """By the refinement of the maps."""
@@ -151,7 +155,8 @@ class BoxConfig:
 
     threshold: float | None = None
     """Foreground is what exceeds this fraction of the map's range (min 0, max 1); None takes what was selected for the
-    run (wsl-evaluate --select-threshold), else 0.2, or 0.5 of refined maps."""
+    run (wsl-evaluate --select-threshold), else 0.2, or the default of the refinement (0.5 for
+    affinity and decoder)."""
     box_rule: BoxRule | None = None
     """Which connected components get a box: the largest, all of them, or the one of the map's maximum (peak); None
     takes what was selected for the run, else largest, or all of a decoder's maps."""

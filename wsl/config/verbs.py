@@ -39,7 +39,8 @@ class LocalizeConfig:
     refine: Refine = "auto"
     """affinity spreads maps over what the backbone sees alike: fuller boxes; decoder takes the maps of the run's
     decoder (wsl-train --decode). auto is decoder where the run has one, else affinity where the backbone has two levels
-    of intermediate features; none leaves maps as the network gives them."""
+    of intermediate features; none leaves maps as the network gives them. Any model's maps can follow the colours of the
+    image: pamr (means of neighbours), crf (dense CRF), guided (guided filter), grabcut (slow, on the CPU)."""
     tta: tuple[str, ...] = ()
     """Views of an image whose scores and maps are averaged: flip adds the mirrored one, numbers are input sides to take
     in the place of --image-size (--tta flip 288 384); each costs a forward pass."""
@@ -114,7 +115,8 @@ class EvaluateConfig:
     refine: Refine = "auto"
     """affinity spreads maps over what the backbone sees alike: fuller boxes; decoder takes the maps of the run's
     decoder (wsl-train --decode). auto is decoder where the run has one, else affinity where the backbone has two levels
-    of intermediate features; none leaves maps as the network gives them."""
+    of intermediate features; none leaves maps as the network gives them. Any model's maps can follow the colours of the
+    image: pamr (means of neighbours), crf (dense CRF), guided (guided filter), grabcut (slow, on the CPU)."""
     tta: tuple[str, ...] = ()
     """Views of an image whose scores and maps are averaged: flip adds the mirrored one, numbers are input sides to take
     in the place of --image-size (--tta flip 288 384); each costs a forward pass."""

@@ -91,19 +91,22 @@ class Network:
         max_scores: int | None,
         views: Sequence[View],
     ) -> None:
-        if refine not in ("none", "decoder") and not model.levels:
-            raise UserError(
-                f"refine is {refine!r}, but this model shows no intermediate features of 4 to 16 pixels a cell: "
-                "expected none, or a convolutional backbone (an ONNX file: the run that it was exported from)"
-            )
-        self.device, self.choice, self.preprocessing = device, choice, preprocessing
-        self.max_scores, self._views = max_scores, tuple(views)
-        self._index = {name: number for number, name in enumerate(model.classes)}
         if isinstance(refine, str):
             self._refine = None if refine == "none" else REFINEMENTS[refine]
         else:
             self._refine = refine
         self._decoded = self._refine is not None and self._refine.decoded
+        self._reads_features = self._refine is not None and self._refine.reads_features
+        if self._reads_features and not self._decoded and not model.levels:
+            of_image = ", ".join(name for name, one in REFINEMENTS.items() if not one.reads_features)
+            raise UserError(
+                f"refine is {refine!r}, but this model shows no intermediate features of 4 to 16 pixels a cell: "
+                f"expected none, one that reads the image alone ({of_image}), or a convolutional backbone (an ONNX "
+                "file: the run that it was exported from)"
+            )
+        self.device, self.choice, self.preprocessing = device, choice, preprocessing
+        self.max_scores, self._views = max_scores, tuple(views)
+        self._index = {name: number for number, name in enumerate(model.classes)}
         self._run = model.for_inference(device, dtype)
         self._normalise = Normalise(preprocessing, device)
 
@@ -210,7 +213,7 @@ class Network:
         return torch.where(values[:, :most] >= choice.score_threshold, order[:, :most], -1)
 
     def _reads_taps(self, view: int) -> bool:
-        return self._decoded or (self._refine is not None and view == 0)
+        return self._decoded or (self._reads_features and view == 0)
 
     def _read(
         self,

@@ -42,11 +42,12 @@ class Predictor:
     or exactly `classes`. A box surrounds what exceeds `threshold` times the range of a class's map: the largest
     component, all of them, or that of the map's maximum, as `box_rule` says. `refine` "affinity" first spreads the map
     over what the backbone sees alike, and "decoder" takes the maps of the model's decoder in its place; "auto" is
-    decoder where the model has one, else affinity where the backbone has two levels of intermediate features. A
-    `Refinement` of one's own is taken as it is. By default the threshold is 0.5 for refined maps and 0.2 for others.
-    `image_size` is the network's input side, by default that of the model. `tta` averages the scores and maps of
-    several views: "flip" adds the mirrored image, and numbers are input sides in the place of `image_size`.
-    `precision` "auto" takes bfloat16 where the device computes it natively.
+    decoder where the model has one, else affinity where the backbone has two levels of intermediate features. Maps of
+    any model can follow the colours of the image: "pamr", "crf", "guided", "grabcut". A `Refinement` of one's own is
+    taken as it is. The default threshold is the refinement's own, 0.2 for maps that are not refined. `image_size` is
+    the network's input side, by default that of the model. `tta` averages the scores and maps of several views: "flip"
+    adds the mirrored image, and numbers are input sides in the place of `image_size`. `precision` "auto" takes bfloat16
+    where the device computes it natively.
 
     Raises:
         UserError: an unknown class, a device that is not available, a setting out of range.

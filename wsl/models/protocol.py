@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import NamedTuple, Protocol, get_args
 
 import torch
 
@@ -128,7 +128,7 @@ def to_probabilities(scores: torch.Tensor, *, multi_label: bool) -> torch.Tensor
     return scores.sigmoid() if multi_label else scores.softmax(-1)
 
 
-def resolve_refine(refine: Refine, model: Model) -> Literal["none", "affinity", "decoder"]:
+def resolve_refine(refine: Refine, model: Model) -> Refine:
     """The refinement that "auto" stands for.
 
     That is decoder for a model that has one, and affinity where the model shows two levels of intermediate features.

@@ -8,10 +8,9 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
 
 from wsl.boxes import Boxes
-from wsl.config import BoxConfig, EvaluateConfig, PickConfig
+from wsl.config import BoxConfig, EvaluateConfig, PickConfig, Refine
 from wsl.data import coco_numbers, detect_format
 from wsl.errors import BadImageError, UserError
 from wsl.formats import (
@@ -45,7 +44,7 @@ class Predictions:
         self.kind: str = "model"
         self.model: Model | None = None
         self.predictor: Predictor | None = None
-        self.refine: Literal["none", "affinity", "decoder"] = "none"
+        self.refine: Refine = "none"
         if config.predictions is not None:
             self.kind = predictions_kind(config)
         elif config.weights is not None:

@@ -1,9 +1,11 @@
 """Refinements of class maps by name: each turns maps of what tells a class apart into maps of the whole object.
 
-A refinement is one file with a function ``refine`` (see `Refine`), and a line in `REFINEMENTS`.
+A refinement is one file with a function ``refine`` (see `Refine`), and a line in `REFINEMENTS`. The functions behind
+them have settings: `random_walk` (affinity), `pixel_adaptive` (pamr), `dense_crf` (crf), `guided_filter` (guided) and
+`grab_cut` (grabcut).
 
 >>> sorted(REFINEMENTS)
-['affinity', 'decoder']
+['affinity', 'crf', 'decoder', 'grabcut', 'guided', 'pamr']
 """
 
 from __future__ import annotations
@@ -14,10 +16,25 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from wsl.maps.refine import affinity, decoder
-from wsl.maps.refine.affinity import random_walk, resized
+from wsl.maps.refine import affinity, crf, decoder, grabcut, guided, pamr
+from wsl.maps.refine.affinity import random_walk
+from wsl.maps.refine.crf import dense_crf
+from wsl.maps.refine.grabcut import grab_cut
+from wsl.maps.refine.guided import guided_filter
+from wsl.maps.refine.pamr import pixel_adaptive
+from wsl.maps.refine.working_grid import resized
 
-__all__ = ["REFINEMENTS", "Refine", "Refinement", "random_walk", "resized"]
+__all__ = [
+    "REFINEMENTS",
+    "Refine",
+    "Refinement",
+    "dense_crf",
+    "grab_cut",
+    "guided_filter",
+    "pixel_adaptive",
+    "random_walk",
+    "resized",
+]
 
 
 class Refine(Protocol):
@@ -26,8 +43,9 @@ class Refine(Protocol):
     def __call__(self, maps: Tensor, image: Tensor | None, features: Sequence[Tensor]) -> Tensor:
         """Refine the maps of J classes an image.
 
-        All arguments cover exactly the images' content. Results are float32, have no gradient, and do not depend on
-        the other images of the batch. A refinement ignores the arguments that it does not need.
+        All arguments cover exactly the images' content. Results are float32, have no gradient, stay within each map's
+        own range, and do not depend on the other images of the batch. A refinement ignores the arguments that it does
+        not need.
 
         Shape:
             ``maps`` (N, J, h, w), ``image`` (N, 3, H, W) RGB in [0, 1], each of ``features`` (N, C, h', w'); the
@@ -39,19 +57,25 @@ class Refinement(NamedTuple):
     """A refinement and what it reads.
 
     ``cells`` are those that it wants of features at most on their longer side; None takes them as they are. The image
-    is made only for a refinement that reads it. A ``decoded`` one is of the maps of the model's decoder.
+    is made only for a refinement that reads it, and intermediate features only for one that reads those. A ``decoded``
+    one is of the maps of the model's decoder.
     """
 
     apply: Refine
     cells: int | None = None
     reads_image: bool = False
     decoded: bool = False
+    reads_features: bool = True
 
 
 REFINEMENTS: Mapping[str, Refinement] = MappingProxyType(
     {
         "affinity": Refinement(affinity.refine, affinity.CELLS),
         "decoder": Refinement(decoder.refine, affinity.CELLS, decoded=True),
+        "pamr": Refinement(pamr.refine, reads_image=True, reads_features=False),
+        "crf": Refinement(crf.refine, reads_image=True, reads_features=False),
+        "guided": Refinement(guided.refine, reads_image=True, reads_features=False),
+        "grabcut": Refinement(grabcut.refine, reads_image=True, reads_features=False),
     }
 )
 """From the part that tells a class apart to the whole object."""

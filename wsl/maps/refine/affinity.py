@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from wsl.errors import UserError
-from wsl.resampling import average, interpolate, shrunk
+from wsl.maps.refine.working_grid import check_maps, resized
+from wsl.resampling import shrunk
 
 CELLS = 24
 
@@ -70,8 +71,7 @@ def random_walk(
 def _check(maps: Tensor, features: Sequence[Tensor], power: int, steps: int, cells: int) -> None:
     if power < 1 or steps < 0 or cells < 1:
         raise UserError(f"power {power}, steps {steps}, cells {cells}: expected at least 1, 0 and 1 of them")
-    if maps.ndim != 4 or 0 in maps.shape[2:]:
-        raise UserError(f"maps have shape {tuple(maps.shape)}, expected (N, J, h, w) with at least one cell")
+    check_maps(maps)
     if not features:
         raise UserError("no features, expected those of at least one layer")
     for layer in features:
@@ -104,16 +104,3 @@ def _directions(layer: Tensor, size: tuple[int, int]) -> Tensor:
     # vector_norm takes ten times as long.
     lengths = cells.square().sum(1, keepdim=True).sqrt_()
     return cells.mul_((lengths > 1e-5 * highest) / lengths.clamp(min=torch.finfo(torch.float32).tiny))
-
-
-def resized(images: Tensor, size: Sequence[int], *, area: bool = False) -> Tensor:
-    """(N, C, h, w) resampled to a size (height, width) by averages over areas or else bilinearly, as OpenCV does.
-
-    >>> resized(torch.tensor([[[[0.0, 4.0]]]]), (1, 4)).tolist()
-    [[[[0.0, 1.0, 3.0, 4.0]]]]
-    """
-    rows, columns = (
-        (average(old, new) if area else interpolate(old, 0, old, new)).on(images.device)
-        for old, new in zip(images.shape[2:], size, strict=True)
-    )
-    return rows @ (images @ columns.T)
