@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from wsl import config
-from wsl.config import Preprocessing
+from wsl.config import Head, Preprocessing
 from wsl.errors import UserError
 
 FILE_NAME = "model.safetensors"
@@ -43,6 +43,7 @@ class Recipe:
     layer: str = ""
     norm_eps: float | None = None
     multi_label: bool = True
+    head: Head | None = None
 
 
 def read_recipe(path: str | Path) -> Recipe:

@@ -16,7 +16,7 @@ from wsl.config.shared import (
     Resize,
     RuntimeConfig,
 )
-from wsl.config.training import ModelConfig, OptimConfig, TrainConfig
+from wsl.config.training import Head, ModelConfig, OptimConfig, TrainConfig
 from wsl.config.verbs import EvaluateConfig, LocalizeConfig, VisualizeConfig
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "ExportFormat",
+    "Head",
     "LocalizeConfig",
     "ModelConfig",
     "OptimConfig",

@@ -128,6 +128,7 @@ def create(
     model = Localizer(
         settings.backbone,
         pooling=settings.pooling,
+        head=settings.head,
         neck=settings.neck,
         maps_per_class=settings.maps_per_class,
         weights=settings.weights if start is None else "none",

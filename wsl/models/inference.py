@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from heads import MapClassifier
+from heads import MapClassifier, TokenClassifier
 from heads.pooling import GAP
+from wsl.models.class_attention import attended
 from wsl.models.classifier_heads import NormedMapClassifier
 from wsl.models.device import autocast
 from wsl.models.fuse import fuse_activations, fuse_batch_norm
@@ -47,17 +48,21 @@ class InferenceLocalizer:
         with autocast(self._device, self._dtype):
             grids = backbone.grids((images.shape[-2], images.shape[-1]), self._taps)
             if not taps:
-                return LazyOutput(*self._lazy(backbone(images)), grids.map)
+                return LazyOutput(*self._lazy(images), grids.map)
             with self._taps.reading() as read:
-                features = backbone(images)
-            return LazyOutput(*self._lazy(features), grids.map, tuple(map(Features, read, grids.taps)))
+                scores, maps_of = self._lazy(images)
+            return LazyOutput(scores, maps_of, grids.map, tuple(map(Features, read, grids.taps)))
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores as probabilities in double precision, (…, K) to (…, K)."""
         return to_probabilities(scores, multi_label=self._model.recipe.multi_label)
 
-    def _lazy(self, features: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
-        head = self._model.head
+    def _lazy(self, images: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
+        head, backbone = self._model.head, self._model.backbone
+        if isinstance(head, TokenClassifier):
+            scores, maps = head(*attended(backbone, images))
+            return scores, lambda classes: gather_maps(maps, classes)
+        features = backbone(images)
         if self._linear is not None:
             return self._linear.lazy(features)
         if isinstance(head, GradientHead):
