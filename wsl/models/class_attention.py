@@ -37,8 +37,8 @@ def attended(backbone: Backbone, images: torch.Tensor) -> Attended:
         features = backbone(images)
     height, width = features.shape[-2:]
     tokens = backbone.prefix + height * width
-    # Attention in windows, or over channels, has other shapes.
-    own = [row for row in rows if row.shape[0] == len(images) and row.shape[-1] == tokens]
+    # Attention in windows, or over channels, has other shapes. The length of images would be a constant to an export.
+    own = [row for row in rows if row.shape[0] == images.shape[0] and row.shape[-1] == tokens]
     return Attended(features, class_attention(own, backbone.prefix, (height, width)))
 
 
