@@ -13,7 +13,7 @@ from safetensors.torch import save as serialize
 from safetensors.torch import save_file
 from torch import nn
 
-from heads import MapClassifier
+from heads import MapClassifier, TokenClassifier
 from wsl import config
 from wsl.cam.methods import AUTO, IN_GRAPH
 from wsl.checkpoints import (
@@ -158,8 +158,15 @@ def _continue_head(model: Localizer, before: Localizer) -> None:
         same = same and repr(before.head.neck) == repr(model.head.neck)
         if same and _alike(before.head.conv, model.head.conv):
             model.head.conv.load_state_dict(before.head.conv.state_dict())
+            _continue_calibration(model.head, before.head)
     elif repr(model.head) == repr(before.head):
         model.head.load_state_dict(before.head.state_dict())
+
+
+def _continue_calibration(head: MapClassifier, before: MapClassifier) -> None:
+    if isinstance(head, TokenClassifier) and isinstance(before, TokenClassifier):
+        if head.calibration is not None and before.calibration is not None:
+            head.calibration.load_state_dict(before.calibration.state_dict())
 
 
 def _alike(one: nn.Module, other: nn.Module) -> bool:

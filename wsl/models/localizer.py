@@ -215,8 +215,9 @@ class Localizer(nn.Module):
     def for_inference(self, device: torch.device, dtype: torch.dtype) -> InferenceLocalizer:
         """The model ready to run on a device in an arithmetic; the model itself stays as it is.
 
-        The copy is kept and given again until a weight changes. Changes made through ``Tensor.data`` are not seen:
-        make them under `torch.no_grad` on the parameter itself.
+        The copy is kept and given again until a weight changes. Changes made through ``Tensor.data`` are not seen: make
+        them under `torch.no_grad` on the parameter itself. Neither are the steps of fused optimizers: after one call
+        `torch.autograd.graph.increment_version` on the parameters.
 
         >>> model = Localizer("tinynet", 20, pooling="netvlad(clusters=4)", weights="none")
         >>> output = model.for_inference(torch.device("cpu"), torch.float32)(torch.zeros(2, 3, 64, 64))
