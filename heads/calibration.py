@@ -49,7 +49,7 @@ class SpatialCalibration(nn.Module):
 
 
 class CalibrationBlock(nn.Module):
-    """One step of calibration: attention spreads over the grid, its low part is shrunk, and the maps are weighted by it.
+    """One step of calibration: attention spreads over the grid, its low part shrinks, and the maps are weighted by it.
 
     With maps S, attention F and the cosine similarities E of the locations' K values, the Laplacian of the grid becomes
     L = Laplacian * (``strength`` E - 1), and F' = stretch(tanhshrink(L^-1 F / (``threshold`` max F))). The block gives
@@ -72,7 +72,7 @@ class CalibrationBlock(nn.Module):
     def forward(self, maps: Tensor, attention: Tensor) -> tuple[Tensor, Tensor]:
         """The maps and the attention of the next block."""
         tokens = normalize(maps.flatten(2).mT, dim=-1)
-        graph = laplacian(*maps.shape[-2:], device=maps.device).to(maps.dtype)
+        graph = laplacian(maps.shape[-2], maps.shape[-1], maps.device).to(maps.dtype)
         spreading = inverse(graph * (self.strength * (tokens @ tokens.mT) - 1), self.iterations)
         spread = (spreading.mT @ attention.flatten(1)[..., None]).view_as(attention)
         unit = self.threshold * attention.amax((1, 2), keepdim=True)

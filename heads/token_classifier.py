@@ -51,7 +51,7 @@ class TokenClassifier(MapClassifier):
 
     @property
     def needs_attention(self) -> bool:
-        """Whether attention has a use in the mode that the head is in: for maps, or for the scores of calibrated ones."""
+        """Whether attention has a use in this mode of the head: for maps, or for the scores of calibrated ones."""
         return not self.training or self.calibration is not None
 
     def forward(self, features: Tensor, attention: Tensor | None = None) -> HeadOutput:

@@ -29,7 +29,7 @@ def localizer(backbone=TINY, head="ts-cam", **options):
     with torch.no_grad():
         for name, parameter in model.backbone.named_parameters():
             if "qkv" in name or "in_proj" in name:  # else all attention is nearly uniform
-                parameter.mul_(3 if parameter.std() < 0.03 else 1.5)
+                parameter.mul_(20 if "dinov2" in backbone else 3 if parameter.std() < 0.03 else 1.5)
     return model
 
 
@@ -179,7 +179,7 @@ def test_a_predictor_and_cam_show_the_coupled_maps():
     [
         ("tinynet", {}, "head 'ts-cam' reads what a class token attends to, and tinynet has no class token: expected"),
         ("timm/vit_medium_patch16_reg4_gap_256", {}, "reg4_gap_256 has no class token: expected a vision transformer"),
-        ("timm/cait_xxs24_224", {}, "that of timm/cait_xxs24_224 attends to no patches in the blocks"),
+        ("timm/cait_xxs24_224", {}, "that of timm/cait_xxs24_224 attends to no patches in the network"),
         (TINY, {"head": "tscam"}, r"unknown head 'tscam': did you mean 'ts-cam'\?"),
         (TINY, {"pooling": "netvlad"}, "head 'ts-cam' pools class maps, and netvlad has none: expected a pooling"),
         (TINY, {"pooling": "csra(heads=4, lam=0.5)"}, "has a 1x1 convolution of its own"),

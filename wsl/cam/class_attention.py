@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional as F
@@ -74,4 +74,4 @@ def class_attention(rows: Sequence[torch.Tensor], prefix: int, size: tuple[int, 
     if not rows or any(len(shape) != 3 or shape[-1] != tokens for shape in shapes):
         raise UserError(f"the blocks have attention {shapes}, expected one block or more of (N, heads, {tokens})")
     summed = torch.stack([exact(row).mean(1) for row in rows]).sum(0)
-    return summed[:, prefix:].unflatten(1, size)
+    return summed[:, prefix:].reshape(-1, *size)

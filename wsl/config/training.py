@@ -26,8 +26,8 @@ class ModelConfig:
     attention(hidden=128), csra(heads=4, lam=0.5), pcam, exp, linear, adaptive(size=2).
     Or an encoder, whose maps are gradient maps: spp, netvlad(clusters=16), bilinear, compactbilinear(dim=4096)."""
     head: Head | None = None
-    """On vision transformers with a class token, whose attention makes maps sharper: ts-cam (a 3x3 convolution on the
-    patches; maps times attention) or scm (the same, calibrated in training). None: a 1x1 convolution, or the encoder."""
+    """On vision transformers with a class token, whose attention outlines objects: ts-cam (a 3x3 convolution of the
+    patches; maps times attention) or scm (the same, calibrated in training). None: a 1x1 convolution or the encoder."""
     neck: str | None = None
     """Between backbone and head: sppblock(kernels=(5, 9, 13)), YOLO's SPP, shows each location its surroundings."""
     maps_per_class: int = 1

@@ -228,7 +228,7 @@ def _encoder(net: VisionTransformer, name: str, output_stride: int | None) -> Ba
     """A vision transformer of torchvision up to its last tokens."""
     if output_stride not in (None, net.patch_size):
         raise UserError(f"output stride {output_stride} of {name}: its own is {net.patch_size} and cannot be changed")
-    net.heads = nn.Identity()  # type: ignore[assignment] # weights without a use would hinder training in processes
+    net.heads = nn.Identity()  # weights without a use would hinder training in processes
     return Backbone(LayerOutput(net, "encoder", side=net.image_size), name)
 
 

@@ -164,9 +164,9 @@ def _continue_head(model: Localizer, before: Localizer) -> None:
 
 
 def _continue_calibration(head: MapClassifier, before: MapClassifier) -> None:
-    if isinstance(head, TokenClassifier) and isinstance(before, TokenClassifier):
-        if head.calibration is not None and before.calibration is not None:
-            head.calibration.load_state_dict(before.calibration.state_dict())
+    new, old = (one.calibration if isinstance(one, TokenClassifier) else None for one in (head, before))
+    if new is not None and old is not None:
+        new.load_state_dict(old.state_dict())
 
 
 def _alike(one: nn.Module, other: nn.Module) -> bool:

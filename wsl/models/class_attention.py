@@ -51,7 +51,7 @@ def check_class_token(backbone: Backbone, head: str) -> None:
     >>> from wsl.models import create_backbone
     >>> check_class_token(create_backbone("tinynet", "none"), "ts-cam")
     Traceback (most recent call last):
-    wsl.errors.UserError: head 'ts-cam' reads what a class token attends to, and tinynet has no class token: expected ...
+    wsl.errors.UserError: head 'ts-cam' reads what a class token attends to, and tinynet has no class token: ...
     """
     name = backbone.name or type(backbone.net).__name__
     instead = "expected a vision transformer with one, such as timm/deit_small_patch16_224 or vit_b_16"
@@ -63,6 +63,6 @@ def check_class_token(backbone: Backbone, head: str) -> None:
             attended(backbone, zeros(backbone.net, (backbone.side, backbone.side)))
     except UserError as error:
         raise UserError(
-            f"head {head!r} reads what a class token attends to, and that of {name} attends to no patches in the blocks "
-            f"of the network: {instead}"
+            f"head {head!r} reads what a class token attends to, and that of {name} attends to no patches in the "
+            f"network's blocks: {instead}"
         ) from error

@@ -34,14 +34,13 @@ if TYPE_CHECKING:
 class Localizer(nn.Module):
     """A backbone and a pooling head: images to class scores and class activation maps.
 
-    `backbone` is a torchvision name, ``timm/NAME``, ``tinynet``, or a module that gives feature maps. `pooling` is
-    a spec string of `heads.list_poolings`, or of `heads.list_encoders`: then the maps are gradient maps, in
-    evaluation, and empty in training. `head` is ``ts-cam`` or ``scm`` (`heads.TokenClassifier`) on a vision transformer
-    with a class token: then the maps are in evaluation those times its attention. `downsampling` is one of `heads.list_downsamplings` and takes the place of the
-    backbone's max and average pools (`heads.replace_pooling`); `neck` is one of `heads.list_necks`, between backbone
-    and head. `weights` are the backbone's: ``DEFAULT``, a local
-    file, or ``none``.
-    `multi_label` says whether scores become probabilities by a sigmoid each or by one softmax.
+    `backbone` is a torchvision name, ``timm/NAME``, ``tinynet``, or a module that gives feature maps. `pooling` is a
+    spec string of `heads.list_poolings`, or of `heads.list_encoders`: then the maps are gradient maps, in evaluation,
+    and empty in training. `head` is ``ts-cam`` or ``scm`` (`heads.TokenClassifier`) on a vision transformer with a
+    class token: then the maps are in evaluation those times its attention. `downsampling` is one of
+    `heads.list_downsamplings` and takes the place of the backbone's max and average pools (`heads.replace_pooling`);
+    `neck` is one of `heads.list_necks`, between backbone and head. `weights` are the backbone's: ``DEFAULT``, a local
+    file, or ``none``. `multi_label` says whether scores become probabilities by a sigmoid each or by one softmax.
 
     Shape:
         (N, 3, H, W) normalised images to scores (N, K) and maps (N, K, h, w).
