@@ -1,5 +1,6 @@
 """The heads of TS-CAM and SCM through the commands: trained, resumed, on cached features, localized, described."""
 
+import dataclasses
 import json
 
 import pytest
@@ -23,7 +24,11 @@ SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_head
 def _small_networks(monkeypatch):
     """timm's networks by the same name, of two blocks."""
     create = timm.create_model
-    monkeypatch.setattr(timm, "create_model", lambda name, **options: create(name, **SMALL, **options))
+
+    def create_small(name, pretrained=False, **options):
+        return create(name, **SMALL, **options)
+
+    monkeypatch.setattr(timm, "create_model", create_small)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -87,6 +92,27 @@ def test_a_frozen_backbone_trains_on_cached_features_and_is_looked_at_afterwards
 def test_attention_can_calibrate_on_a_backbone_that_learns_nothing(world, tmp_path):
     result = train(settings(world, tmp_path / "run", "scm", backbone_lr_factor=0.0))
     assert result.model.is_file()
+
+
+def test_weights_without_a_classifier_say_what_to_do_and_doing_it_works(world, photos, tmp_path, capsys):
+    name, run = "timm/vit_small_patch14_reg4_dinov2", str(tmp_path / "run")
+    found = [str(photos / "val00.png"), "--out", str(tmp_path / "found"), "--device", "cpu"]
+    assert cli.localize([*found, "--weights", name]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{name} has no classifier, its weights give features: train a head" in said
+    command = said.partition("with wsl-train ")[2].partition(", then")[0]
+    assert command == f"--data DATA --out RUN --backbone {name} --freeze-backbone --head ts-cam"
+    flags = [{"DATA": str(world), "RUN": run}.get(word, word) for word in command.split()]
+    flags += ["--weights", "none", "--image-size", "32", "--epochs", "1", "--device", "cpu", "--workers", "0"]
+    assert cli.train(flags) == 0
+    assert cli.localize([*found, "--weights", run]) == 0
+    assert load(run).backbone.prefix == 3
+
+
+def test_any_head_trains_on_weights_without_a_classifier(world, tmp_path):
+    config = settings(world, tmp_path / "run", None, epochs=1)
+    model = dataclasses.replace(config.model, backbone="timm/vit_small_patch14_reg4_dinov2")
+    assert train(dataclasses.replace(config, model=model)).model.is_file()
 
 
 @pytest.mark.parametrize(
