@@ -9,7 +9,7 @@ import torch
 from wsl import cli
 from wsl.config import DataConfig, ModelConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
 from wsl.inference import Predictor
-from wsl.models import load
+from wsl.models import Localizer, OnnxLocalizer, export_model, load
 from wsl.training import learner as learner_module
 from wsl.verbs.info import info, model_info
 from wsl.verbs.train import train
@@ -113,6 +113,18 @@ def test_any_head_trains_on_weights_without_a_classifier(world, tmp_path):
     config = settings(world, tmp_path / "run", None, epochs=1)
     model = dataclasses.replace(config.model, backbone="timm/vit_small_patch14_reg4_dinov2")
     assert train(dataclasses.replace(config, model=model)).model.is_file()
+
+
+@pytest.mark.parametrize("head", ["ts-cam", None])
+def test_a_model_is_exported_for_its_size(tmp_path, caplog, head):
+    pytest.importorskip("onnxscript")
+    size = Preprocessing(image_size=32)
+    model = Localizer(NAME, classes=["a", "b"], head=head, weights="none", preprocessing=size).eval()
+    assert export_model(model, tmp_path / "a.onnx", "onnx") < 1e-4
+    assert "cannot be exported for every image size: exporting it for 32 x 32" in caplog.text
+    found, images = OnnxLocalizer(tmp_path / "a.onnx"), torch.randn(3, 3, 32, 32)
+    torch.testing.assert_close(found(images), tuple(model(images)), rtol=1e-4, atol=1e-5)
+    assert found.grid((32, 32)) == model.grid((32, 32))
 
 
 @pytest.mark.parametrize(
