@@ -6,6 +6,7 @@
 """
 
 from heads import downsampling, encoding, pooling
+from heads.calibration import SpatialCalibration
 from heads.classifier import HeadOutput, MapClassifier
 from heads.classwise import ClasswiseMean, classwise_mean
 from heads.replace import Replacement, replace_pooling
@@ -24,6 +25,7 @@ from heads.spec import (
     list_poolings,
     names_encoder,
 )
+from heads.token_classifier import TokenClassifier
 from heads.vector_classifier import VectorClassifier
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "HeadOutput",
     "MapClassifier",
     "Replacement",
+    "SpatialCalibration",
+    "TokenClassifier",
     "VectorClassifier",
     "classwise_mean",
     "create_downsampling",

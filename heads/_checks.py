@@ -53,6 +53,23 @@ def check_features(features: Tensor, channels: int, name: str = "features", *, o
         )
 
 
+def check_attention(attention: Tensor, maps: Tensor) -> None:
+    """Accept attention (N, h, w) over the locations of maps (N, K, h, w); or both without N.
+
+    Raises:
+        ValueError: another shape.
+
+    >>> check_attention(torch.ones(1, 7, 7), torch.ones(1, 20, 8, 8))
+    Traceback (most recent call last):
+    ValueError: attention has shape (1, 7, 7), expected (1, 8, 8): one number a location of the maps
+    """
+    expected = (*maps.shape[:-3], *maps.shape[-2:])
+    if tuple(attention.shape) != expected:
+        raise ValueError(
+            f"attention has shape {tuple(attention.shape)}, expected {expected}: one number a location of the maps"
+        )
+
+
 def check_floating(maps: object, name: str) -> None:
     """A tensor of floating point numbers.
 

@@ -57,6 +57,9 @@ class MapClassifier(Necked):
     rectified: bool = False
     """Whether maps are made positive before they are pooled."""
 
+    kernel_size: int = 1
+    """The side of the convolution's kernel; larger ones are padded with zeros, so that the maps keep their size."""
+
     def __init__(
         self,
         in_channels: int,
@@ -74,7 +77,13 @@ class MapClassifier(Necked):
         if isinstance(self.pooling, Pooling):
             maps, unit_norm = maps * self.pooling.branches, self.pooling.unit_norm
             values = self._check_pooling(self.pooling)
-        self.conv = UnitConv2d(channels, maps) if unit_norm else nn.Conv2d(channels, maps, kernel_size=1)
+        if unit_norm and self.kernel_size != 1:
+            raise ValueError(
+                f"pooling {self.pooling!r} has a 1x1 convolution of its own, and {type(self).__name__} one of "
+                f"{self.kernel_size}x{self.kernel_size}: use another pooling, such as gap"
+            )
+        side = self.kernel_size
+        self.conv = UnitConv2d(channels, maps) if unit_norm else nn.Conv2d(channels, maps, side, padding=side // 2)
         self.readout = Readout(num_classes, values) if values > 1 else None
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)

@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from wsl import config
-from wsl.config import Preprocessing
+from wsl.config import Head, Preprocessing
 from wsl.errors import UserError
 
 FILE_NAME = "model.safetensors"
@@ -44,6 +44,7 @@ class Recipe:
     norm_eps: float | None = None
     multi_label: bool = True
     decoder: tuple[str, ...] | None = None
+    head: Head | None = None
 
 
 def read_recipe(path: str | Path) -> Recipe:

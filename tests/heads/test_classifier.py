@@ -154,6 +154,8 @@ def test_the_public_face():
         "HeadOutput",
         "MapClassifier",
         "Replacement",
+        "SpatialCalibration",
+        "TokenClassifier",
         "VectorClassifier",
         "classwise_mean",
         "create_downsampling",

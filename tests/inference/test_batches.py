@@ -169,7 +169,6 @@ def test_points_are_the_maxima_of_the_maps_inside_the_image(predictor, photos):
             assert 0 <= y < found.size[1]
 
 
-@pytest.mark.xfail(strict=True, reason="ties go to the first pixel, which for a map of one row is not in its middle")
 def test_the_point_of_a_map_of_one_row_lies_in_the_middle_of_the_images_height():
     assert peak([[1, 3, 2]], (130, 33)) == (65, 16)
 

@@ -124,7 +124,8 @@ def test_without_a_point_the_maps_peak_at_the_images_size_is_taken(finding, anno
     score_map[3, 0] = 1
     game = PointingGame(["dog"])
     game.update(
-        finding(maps={"dog": score_map}, size=(400, 200)), annotated(boxes(("dog", [0, 180, 10, 200])), size=(400, 200))
+        finding(maps={"dog": score_map}, size=(400, 200)),
+        annotated(boxes(("dog", [45, 170, 55, 180])), size=(400, 200)),
     )
     assert game.compute()[0].value == 1
 

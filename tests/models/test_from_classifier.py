@@ -160,7 +160,8 @@ def test_a_layer_of_a_whole_classifier_is_fused_for_inference(name, monkeypatch)
 
 def test_a_network_without_a_classifier_is_told():
     pytest.importorskip("timm")
-    with pytest.raises(UserError, match=r"timm/vit_small_patch14_dinov2 has no classifier.*wsl-train --backbone"):
+    message = r"timm/vit_small_patch14_dinov2 has no classifier.* wsl-train --data DATA .* --head ts-cam, then"
+    with pytest.raises(UserError, match=message):
         Localizer.from_classifier("timm/vit_small_patch14_dinov2", "none")
 
 

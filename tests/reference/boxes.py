@@ -1,5 +1,7 @@
 """Boxes and peaks of a map, one OpenCV or NumPy call after the other."""
 
+import itertools
+
 import cv2
 import numpy as np
 
@@ -28,11 +30,26 @@ def extract(score_map, size, threshold, rule, min_area, resolution):
 
 
 def peak(score_map, size):
-    """The first maximum (x, y) of the map resized to `size`; (0, 0) without contrast."""
+    """The first maximum (x, y) of the map resized to `size`, without what only extends its border; else (0, 0)."""
     if not np.isfinite(score_map).all() or score_map.min() == score_map.max():
         return 0.0, 0.0
-    y, x = divmod(int(resize_map(score_map, size).argmax()), size[0])
-    return float(x), float(y)
+    (top, bottom), (left, right) = _ends(score_map, size[1]), _ends(score_map.T, size[0])
+    resized = resize_map(score_map, size)[top : bottom + 1, left : right + 1]
+    y, x = divmod(int(resized.argmax()), resized.shape[1])
+    return float(x + left), float(y + top)
+
+
+def _ends(lines, pixels):
+    """The first and the last pixel along the axis of some rows that are no mere extension of a border."""
+    count, middle = len(lines), (pixels - 1) // 2
+    same = [np.array_equal(one, other) for one, other in itertools.pairwise(lines)]
+    if all(same):
+        return middle, middle
+    before, behind = same.index(False), same[::-1].index(False)
+    places = (np.arange(pixels) + 0.5) * count / pixels - 0.5
+    first = max([0, *np.flatnonzero(places <= before + 1e-9).tolist()])
+    last = min([pixels - 1, *np.flatnonzero(places >= count - 1 - behind - 1e-9).tolist()])
+    return first, max(first, last)
 
 
 def _box(part):

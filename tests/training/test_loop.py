@@ -46,6 +46,20 @@ def run(network, config, data, dtype=torch.float32, scaler=None, optimizer=None,
 CONSTANT = OptimConfig(epochs=1, lr=0.1, schedule="constant", warmup_epochs=0)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_after_an_epoch_inference_is_that_of_the_new_weights(optimizer):
+    """Also where no batch norm shows that something has changed."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, stride=8), torch.nn.ReLU())
+    model, images = Localizer(net, 2, weights="none"), torch.randn(4, 3, 64, 64)
+    config = OptimConfig(epochs=1, lr=0.1, optimizer=optimizer)
+    model.for_inference(CPU, torch.float32)
+    run(model, config, [(images, torch.ones(4, 2, dtype=torch.int8))] * 3, optimizer=create_optimizer(model, config))
+    with torch.no_grad():
+        expected = model.eval()(images).scores
+    torch.testing.assert_close(model.for_inference(CPU, torch.float32)(images).scores, expected)
+
+
 def test_an_epoch_is_gradient_descent_written_out(head):
     slow, data, losses, seen = copy.deepcopy(head), batches(), [], []
     stats = run(head, CONSTANT, data, seen=seen)

@@ -67,13 +67,7 @@ class AttentionMode(TorchFunctionMode):
         if enable_gqa:
             times = query.shape[-3] // key.shape[-3]
             key, value = key.repeat_interleave(times, -3), value.repeat_interleave(times, -3)
-        logits = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
-        if is_causal:
-            attn_mask = torch.ones(logits.shape[-2:], dtype=torch.bool, device=logits.device).tril()
-        if attn_mask is not None:
-            hidden = attn_mask.dtype == torch.bool
-            logits = logits.masked_fill(~attn_mask, -torch.inf) if hidden else logits + attn_mask
-        probabilities = logits.softmax(-1).to(value.dtype)
+        probabilities = attention_logits(query, key, attn_mask, is_causal, scale).softmax(-1).to(value.dtype)
         if probabilities.ndim == 4 and probabilities.shape[-1] == probabilities.shape[-2]:
             probabilities = self._hand_out(probabilities)
         return probabilities @ value
@@ -84,7 +78,8 @@ class AttentionMode(TorchFunctionMode):
         length, images, channels = sequence.shape
         projected = F.linear(sequence, given["in_proj_weight"], given["in_proj_bias"])
         split = projected.view(length, images, 3, heads, channels // heads).permute(2, 1, 3, 0, 4)
-        attended = self._attend(split[0], split[1], split[2], attn_mask=given["attn_mask"])
+        dropout_p = given["dropout_p"] if given["training"] else 0.0
+        attended = self._attend(split[0], split[1], split[2], given["attn_mask"], dropout_p)
         joined = attended.permute(2, 0, 1, 3).reshape(length, images, channels)
         return F.linear(joined, given["out_proj_weight"], given["out_proj_bias"])
 
@@ -93,6 +88,22 @@ class AttentionMode(TorchFunctionMode):
             probabilities = as_leaf(probabilities)
         self._see(probabilities)
         return probabilities
+
+
+def attention_logits(
+    query: torch.Tensor, key: torch.Tensor, attn_mask: torch.Tensor | None, is_causal: bool, scale: float | None
+) -> torch.Tensor:
+    """What the softmax of `torch.nn.functional.scaled_dot_product_attention` is of, (..., queries, keys).
+
+    >>> attention_logits(torch.ones(2, 4), torch.ones(2, 4), None, True, None).tolist()
+    [[2.0, -inf], [2.0, 2.0]]
+    """
+    logits = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if is_causal:
+        attn_mask = torch.ones(logits.shape[-2:], dtype=torch.bool, device=logits.device).tril()
+    if attn_mask is None:
+        return logits
+    return logits.masked_fill(~attn_mask, -torch.inf) if attn_mask.dtype == torch.bool else logits + attn_mask
 
 
 def _is_self_attention(given: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from wsl.config.shared import (
     Resize,
     RuntimeConfig,
 )
-from wsl.config.training import DecodeConfig, DecoderConfig, ModelConfig, OptimConfig, TrainConfig
+from wsl.config.training import DecodeConfig, DecoderConfig, Head, ModelConfig, OptimConfig, TrainConfig
 from wsl.config.verbs import EvaluateConfig, LocalizeConfig, VisualizeConfig
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "ExportFormat",
+    "Head",
     "LocalizeConfig",
     "ModelConfig",
     "OptimConfig",

@@ -9,6 +9,8 @@ from typing import Literal
 from wsl.config.checks import check, check_batch_size
 from wsl.config.shared import DataConfig, Preprocessing, RuntimeConfig
 
+Head = Literal["ts-cam", "scm"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -23,6 +25,9 @@ class ModelConfig:
     mixed(lam=0.5), add, cat, gem(p=3, of=probabilities), softpool, stochastic(probability=softmax), median,
     attention(hidden=128), csra(heads=4, lam=0.5), pcam, exp, linear, adaptive(size=2).
     Or an encoder, whose maps are gradient maps: spp, netvlad(clusters=16), bilinear, compactbilinear(dim=4096)."""
+    head: Head | None = None
+    """On vision transformers with a class token, whose attention outlines objects: ts-cam (a 3x3 convolution of the
+    patches; maps times attention) or scm (the same, calibrated in training). None: a 1x1 convolution or the encoder."""
     neck: str | None = None
     """Between backbone and head: sppblock(kernels=(5, 9, 13)), YOLO's SPP, shows each location its surroundings."""
     maps_per_class: int = 1
@@ -143,6 +148,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check(self.seed >= 0, f"seed is {self.seed}, expected 0 or more")
+        check(
+            not (self.optim.freeze_backbone and self.model.head == "scm"),
+            "head scm reads attention in training, and a frozen backbone keeps features alone: expected head ts-cam, "
+            "or --backbone-lr-factor 0 in the place of --freeze-backbone",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,12 @@ from wsl.maps.scale import as_map, as_size, resize_map
 def peak(score_map: npt.ArrayLike, size: tuple[int, int]) -> tuple[float, float]:
     """Pixel (x, y) that holds the maximum of the map resized bilinearly to ``size``.
 
-    Equal to the argmax of ``resize_map(score_map, size)``, where ties go to the first in row-major order, but usually
-    without resizing: the maximum of a bilinear interpolation lies near the centre of a cell. A constant map and one
-    with a NaN or an infinity have no peak: (0, 0).
+    Equal to the argmax of ``resize_map(score_map, size)``, but usually without resizing: the maximum of a bilinear
+    interpolation lies near the centre of a cell. Between separated maxima ties go to the first in row-major order.
+    Cells at the border extend outwards in a resized map; there the peak is the pixel nearest to the cell's centre, and
+    rows (or columns) at a border that equal each other are taken for one that extends. Where all rows are equal, as in
+    a map of one row, it is the row of pixels in the middle. A constant map and one with a NaN or an infinity have no
+    peak: (0, 0).
 
     Shape:
         ``score_map`` is (h, w), ``size`` (width, height) in pixels.
@@ -26,14 +29,19 @@ def peak(score_map: npt.ArrayLike, size: tuple[int, int]) -> tuple[float, float]
 
     >>> peak([[0, 0, 0], [0, 0, 5], [0, 0, 0]], (300, 300))
     (250.0, 149.0)
+    >>> peak([[0, 5, 0]], (300, 99)), peak([[5, 0], [0, 0]], (100, 100))
+    ((149.0, 49.0), (24.0, 24.0))
     """
     # Loaded here: numba takes half a second.
-    from wsl.maps.kernels.peaks import highest_pixel
+    from wsl.maps.kernels.peaks import highest_pixel, window
 
     values, (width, height) = as_map(score_map), as_size(size)
     x, y, certain = highest_pixel(values, width, height)
     if not certain:
-        y, x = divmod(int(resize_map(values, (width, height)).argmax()), width)
+        left, right, top, bottom = window(values, width, height)
+        pixels = resize_map(values, (width, height))[top : bottom + 1, left : right + 1]
+        y, x = divmod(int(pixels.argmax()), pixels.shape[1])
+        x, y = x + left, y + top
     return float(x), float(y)
 
 

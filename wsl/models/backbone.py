@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx, nn
 from torchvision import models as torchvision_models
+from torchvision.models import VisionTransformer
 
 from wsl.checkpoints import HF
 from wsl.errors import UserError
@@ -18,6 +19,7 @@ from wsl.models.dilation import dilate
 from wsl.models.feature_map import choose_map, read_map
 from wsl.models.graph import conv_classifier, cut, find_chain
 from wsl.models.grid import Grid, place
+from wsl.models.layer_output import LayerOutput
 from wsl.models.position_tracer import PositionTracer
 from wsl.models.taps import TapFinder, TapReader
 from wsl.models.timm_models import TIMM, TimmFeatures
@@ -71,7 +73,7 @@ class Backbone(nn.Module):
 
     def _look(self, side: int, dilated: Collection[str]) -> None:
         """Learn from one image of a size what the network gives."""
-        name, images = self.name or type(self.net).__name__, _zeros(self.net, (side, side))
+        name, images = self.name or type(self.net).__name__, zeros(self.net, (side, side))
         tracer = PositionTracer(images)
         finder = TapFinder(tracer, images, dilated)
         # A traced graph prints itself when it fails.
@@ -82,6 +84,11 @@ class Backbone(nn.Module):
         features = read_map(output, self._reading, (side, side))
         self.out_channels = int(features.shape[1])
         self.stride = _stride(side, features.shape[-1])
+
+    @property
+    def prefix(self) -> int:
+        """How many class and register tokens come before the patches; 0 where the network gives none."""
+        return self._reading.prefix
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Feature maps of a batch of normalised images.
@@ -126,7 +133,7 @@ class Backbone(nn.Module):
         reader = TapReader(self)
         try:
             with evaluating(self.net), _plain_mode(), reader.reading() as read:
-                features = self.forward(_zeros(self.net, size or (self.side, self.side)))
+                features = self.forward(zeros(self.net, size or (self.side, self.side)))
         finally:
             reader.remove()
         levels = [*(read[name] for name in self.pyramid), features]
@@ -138,7 +145,7 @@ class Backbone(nn.Module):
         return next((parameter.device for parameter in self.net.parameters()), torch.device("cpu"))
 
     def _trace(self, size: tuple[int, int], reader: TapReader | None) -> Grids:
-        images = _zeros(self.net, size)
+        images = zeros(self.net, size)
         tracer = PositionTracer(images)
         own = reader or TapReader(self)
         try:
@@ -186,8 +193,12 @@ def _plain_mode() -> Iterator[None]:
         yield
 
 
-def _zeros(net: nn.Module, size: tuple[int, int]) -> torch.Tensor:
-    """An image that the network takes as it is now: on its device, and in its arithmetic where nothing converts."""
+def zeros(net: nn.Module, size: tuple[int, int]) -> torch.Tensor:
+    """An image that the network takes as it is now: on its device, and in its arithmetic where nothing converts.
+
+    >>> zeros(nn.Conv2d(3, 4, 1).half(), (2, 2)).dtype
+    torch.float16
+    """
     weight = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
     dtype = torch.float32 if torch.is_autocast_enabled(weight.device.type) else weight.dtype
     with torch.inference_mode(False):
@@ -209,7 +220,7 @@ def list_backbones() -> list[str]:
 
 
 def create_backbone(name: str, weights: str = "DEFAULT", output_stride: int | None = None) -> Backbone:
-    """A backbone by name: a torchvision classifier up to its pooling, ``timm/NAME``, or ``tinynet``.
+    """A backbone by name: a torchvision classifier up to its pooling or last tokens, ``timm/NAME``, or ``tinynet``.
 
     `weights` is ``DEFAULT`` or a name that the library knows (downloaded by it on first use), the path of a local
     file of the whole classifier, or ``none``. `output_stride` dilates the last stages for finer maps.
@@ -229,11 +240,21 @@ def create_backbone(name: str, weights: str = "DEFAULT", output_stride: int | No
     if name.startswith(HF):
         raise UserError(f"{name} is a whole classifier and no backbone: expected a torchvision name or timm/NAME")
     net = create_classifier(name, weights).net
+    if isinstance(net, VisionTransformer):
+        return _encoder(net, name, output_stride)
     chain = find_chain(net, name)
     # SqueezeNet's last map already holds its own classes; a new head wants the features below them.
     classifier = None if chain.significant() else conv_classifier(chain)
     features = chain.features if classifier is None else classifier.features
     return cut_backbone(net, features, name, output_stride)
+
+
+def _encoder(net: VisionTransformer, name: str, output_stride: int | None) -> Backbone:
+    """A vision transformer of torchvision up to its last tokens."""
+    if output_stride not in (None, net.patch_size):
+        raise UserError(f"output stride {output_stride} of {name}: its own is {net.patch_size} and cannot be changed")
+    net.heads = nn.Identity()  # weights without a use would hinder training in processes
+    return Backbone(LayerOutput(net, "encoder", side=net.image_size), name)
 
 
 def cut_backbone(net: nn.Module, features: fx.Node, name: str, output_stride: int | None = None) -> Backbone:

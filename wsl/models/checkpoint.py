@@ -13,7 +13,7 @@ from safetensors.torch import save as serialize
 from safetensors.torch import save_file
 from torch import nn
 
-from heads import MapClassifier
+from heads import MapClassifier, TokenClassifier
 from wsl import config
 from wsl.cam.methods import AUTO, IN_GRAPH
 from wsl.checkpoints import (
@@ -128,6 +128,7 @@ def create(
     model = Localizer(
         settings.backbone,
         pooling=settings.pooling,
+        head=settings.head,
         neck=settings.neck,
         maps_per_class=settings.maps_per_class,
         weights=settings.weights if start is None else "none",
@@ -157,8 +158,15 @@ def _continue_head(model: Localizer, before: Localizer) -> None:
         same = same and repr(before.head.neck) == repr(model.head.neck)
         if same and _alike(before.head.conv, model.head.conv):
             model.head.conv.load_state_dict(before.head.conv.state_dict())
+            _continue_calibration(model.head, before.head)
     elif repr(model.head) == repr(before.head):
         model.head.load_state_dict(before.head.state_dict())
+
+
+def _continue_calibration(head: MapClassifier, before: MapClassifier) -> None:
+    new, old = (one.calibration if isinstance(one, TokenClassifier) else None for one in (head, before))
+    if new is not None and old is not None:
+        new.load_state_dict(old.state_dict())
 
 
 def _alike(one: nn.Module, other: nn.Module) -> bool:

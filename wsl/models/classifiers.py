@@ -129,8 +129,10 @@ def _timm_classifier(name: str, weights: str, num_classes: int | None) -> Classi
     options = {} if num_classes is None else {"num_classes": num_classes}
     net = create_resizable(name.removeprefix(TIMM), weights, **options)
     if getattr(net, "num_classes", None) == 0:
+        head = "" if getattr(net, "cls_token", None) is None else " --head ts-cam"
         raise UserError(
-            f"{name} has no classifier, its weights give features: train a head on it with wsl-train --backbone {name}"
+            f"{name} has no classifier, its weights give features: train a head on labelled images with wsl-train "
+            f"--data DATA --out RUN --backbone {name} --freeze-backbone{head}, then take --weights RUN"
         )
     data = importlib.import_module("timm.data").resolve_model_data_config(net)
     preprocessing = Preprocessing(image_size=data["input_size"][-1], mean=tuple(data["mean"]), std=tuple(data["std"]))

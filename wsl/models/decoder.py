@@ -10,6 +10,7 @@ from torch import nn
 
 from wsl.models.grid import Grid
 from wsl.models.protocol import Features
+from wsl.models.taps import MAP
 from wsl.resampling import Matrix, interpolate
 
 if TYPE_CHECKING:
@@ -85,12 +86,10 @@ class _Block(nn.Module):
         return y
 
 
-def levels(
-    backbone: Backbone, read: Mapping[str, torch.Tensor], features: torch.Tensor, grids: Grids
-) -> list[Features]:
-    """What a decoder reads of a backbone's forward pass: its pyramid, and its map as the coarsest level."""
+def levels(backbone: Backbone, read: Mapping[str, torch.Tensor], grids: Grids) -> list[Features]:
+    """What a decoder reads of a backbone's forward pass: its pyramid, and its map as the last level."""
     finer = [Features(read[name], grid) for name, grid in zip(backbone.pyramid, grids.pyramid, strict=True)]
-    return [*finer, Features(features, grids.map)]
+    return [*finer, Features(read[MAP], grids.map)]
 
 
 def finest(levels: Sequence[Features]) -> Features:

@@ -47,7 +47,7 @@ def export_model(
     are ``scores`` (N, K), ``maps`` (N, K, h, w) and, of a model with a map decoder, ``decoded`` (N, K, h', w'), its
     probabilities. N, H and W are left open; H and W are `image_size` (by default the
     model's own) where the sizes inside the network are no simple expressions of them, as where windows are padded:
-    Swin, and networks of TensorFlow's padding. The metadata (`METADATA_KEY`) is JSON:
+    Swin, networks of TensorFlow's padding, and vision transformers. The metadata (`METADATA_KEY`) is JSON:
     classes, preprocessing, whether scores are for a sigmoid or a softmax, and where the cells of a map look: at any
     image size, or where that depends on it at the given one. The result is the largest absolute difference over a batch
     of another size than the one that was traced.
@@ -106,14 +106,14 @@ def describe(model: Localizer, side: int, *, sizes_open: bool = True) -> str:
         "multi_label": model.recipe.multi_label,
         "pooling": model.recipe.pooling,
         "size": None if sizes_open else [side, side],
-        "grid": _describe_grid(model, side),
+        "grid": _describe_grid(model, side, sizes_open=sizes_open),
     }
     if model.decoder is not None:
-        document["decoded_grid"] = _describe_grid(model, side, decoded=True)
+        document["decoded_grid"] = _describe_grid(model, side, sizes_open=sizes_open, decoded=True)
     return json.dumps(document, ensure_ascii=False)
 
 
-def _describe_grid(model: Localizer, side: int, *, decoded: bool = False) -> dict[str, Any] | None:
+def _describe_grid(model: Localizer, side: int, *, sizes_open: bool, decoded: bool = False) -> dict[str, Any] | None:
     """Where the cells look, and the image size (height, width) for which that holds; None for every size."""
     backbone = model.backbone
 
@@ -124,6 +124,8 @@ def _describe_grid(model: Localizer, side: int, *, decoded: bool = False) -> dic
     grid = of(side)
     if grid is None:
         return None
+    if not sizes_open:
+        return {"stride": grid.stride, "start": grid.start, "size": [side, side]}
     # Padding that makes up for a remainder shows at one of these for every stride up to 32.
     others = {of(side + more) for more in (1, 2, 4, 8, 16)}
     return {"stride": grid.stride, "start": grid.start, "size": None if others == {grid} else [side, side]}
@@ -160,54 +162,50 @@ class _Outputs(nn.Module):
         if decoder is None:
             return tuple(self.model(images))
         with self._taps.reading() as read:
-            features = backbone(images)
-        scores, maps = self.model.head(features)
-        known = levels(backbone, read, features, self._grids)
-        return scores, maps, decoder(known, (images.shape[-2], images.shape[-1])).logits.sigmoid()
+            scores, maps = self.model(images)
+        decoded = decoder(levels(backbone, read, self._grids), (images.shape[-2], images.shape[-1]))
+        return scores, maps, decoded.logits.sigmoid()
 
 
 def _trace(net: nn.Module, example: torch.Tensor, model: Localizer) -> tuple[torch.export.ExportedProgram, bool]:
     """The network's program, and whether its image size is open."""
-    free = torch.export.Dim.DYNAMIC
-    try:
-        with torch.no_grad(), _watching_sizes(net) as grown:
-            try:
-                return torch.export.export(net.eval(), (example,), dynamic_shapes=({0: free, 2: free, 3: free},)), True
-            except Exception:
-                if not grown:
-                    raise
-        log.warning(
-            "%s cannot be exported for every image size: exporting it for %d x %d",
-            model.recipe.backbone,
-            *example.shape[2:],
-        )
-        with torch.no_grad():
-            return torch.export.export(net, (example,), dynamic_shapes=({0: free},)), False
-    except Exception as error:  # torch.export has a dozen kinds, most of them private
-        reason = str(error).strip().splitlines()[0][:200]
-        raise UserError(
-            f"{model.recipe.backbone} cannot be exported with open sizes ({reason}): expected a network of "
-            "convolutions, such as a ResNet or MobileNet"
-        ) from error
+    free, name = torch.export.Dim.DYNAMIC, model.recipe.backbone
+    with torch.no_grad():
+        try:
+            with _watching_sizes(net):
+                program = torch.export.export(net.eval(), (example,), dynamic_shapes=({0: free, 2: free, 3: free},))
+            # What was proved of a square image, as a transformer's grid may be, shows in another.
+            program.module()(torch.zeros(1, 3, example.shape[2] + 64, example.shape[3]))
+            return program, True
+        except Exception as error:  # torch.export has a dozen kinds, most of them private
+            problem = error
+        try:
+            closed = torch.export.export(net, (example,), dynamic_shapes=({0: free},))
+        except Exception:
+            reason = str(problem).strip().splitlines()[0][:200]
+            raise UserError(
+                f"{name} cannot be exported with open sizes ({reason}): expected a network of convolutions, such as a "
+                "ResNet or MobileNet"
+            ) from problem
+    log.warning("%s cannot be exported for every image size: exporting it for %d x %d", name, *example.shape[2:])
+    return closed, False
 
 
 @contextlib.contextmanager
-def _watching_sizes(net: nn.Module) -> Iterator[list[str]]:
-    """Stop where a size inside the network becomes a long expression of the image's; the list then holds it.
+def _watching_sizes(net: nn.Module) -> Iterator[None]:
+    """Stop where a size inside the network becomes a long expression of the image's.
 
     What torch proves about such expressions takes hours: each padded layer makes them two or three times as long.
     """
-    grown: list[str] = []
 
     def see(layer: nn.Module, inputs: Any, output: Any) -> None:
         for size in map(str, getattr(output, "shape", ())):
             if len(size) > _LONGEST:
-                grown.append(size)
                 raise RuntimeError(f"a size inside is an expression of {len(size)} characters")
 
     hooks = [module.register_forward_hook(see) for module in net.modules()]
     try:
-        yield grown
+        yield
     finally:
         for hook in hooks:
             hook.remove()

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from heads import MapClassifier
+from heads import MapClassifier, TokenClassifier
 from heads.pooling import GAP
+from wsl.models.class_attention import attended
 from wsl.models.classifier_heads import NormedMapClassifier
 from wsl.models.decoder import MapDecoder, finest, levels
 from wsl.models.device import autocast
@@ -49,14 +50,14 @@ class InferenceLocalizer:
             size = (images.shape[-2], images.shape[-1])
             grids = backbone.grids(size, self._taps)
             if not taps:
-                return LazyOutput(*self._lazy(backbone(images)), grids.map)
+                return LazyOutput(*self._lazy(images), grids.map)
             with self._taps.reading() as read:
-                features = backbone(images)
+                scores, maps_of = self._lazy(images)
             shown = tuple(Features(read[name], grid) for name, grid in zip(backbone.taps, grids.taps, strict=True))
             decoded = None
             if self._model.decoder is not None:
-                decoded = self._decoded(self._model.decoder, levels(backbone, read, features, grids), size)
-            return LazyOutput(*self._lazy(features), grids.map, shown, decoded)
+                decoded = self._decoded(self._model.decoder, levels(backbone, read, grids), size)
+            return LazyOutput(scores, maps_of, grids.map, shown, decoded)
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores as probabilities in double precision, (…, K) to (…, K)."""
@@ -72,8 +73,12 @@ class InferenceLocalizer:
 
         return LazyMaps(maps_of, finest(features).grid)
 
-    def _lazy(self, features: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
-        head = self._model.head
+    def _lazy(self, images: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
+        head, backbone = self._model.head, self._model.backbone
+        if isinstance(head, TokenClassifier):
+            scores, maps = head(*attended(backbone, images))
+            return scores, lambda classes: gather_maps(maps, classes)
+        features = backbone(images)
         if self._linear is not None:
             return self._linear.lazy(features)
         if isinstance(head, GradientHead):

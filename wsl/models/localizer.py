@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from heads import HeadOutput, MapClassifier, VectorClassifier, names_encoder, replace_pooling
+from heads import HeadOutput, MapClassifier, TokenClassifier, replace_pooling
 from wsl.checkpoints import Recipe
-from wsl.config import Preprocessing
+from wsl.config import Head, Preprocessing
 from wsl.errors import UserError
 from wsl.models.backbone import Backbone, create_backbone
+from wsl.models.class_attention import attended, check_class_token
 from wsl.models.classifier_heads import NormedMapClassifier, RectifiedMapClassifier
 from wsl.models.classifiers import create_classifier
+from wsl.models.create_head import create_head
 from wsl.models.decoder import MapDecoder
 from wsl.models.gradient_head import GradientHead
 from wsl.models.grid import Grid
@@ -33,13 +35,13 @@ if TYPE_CHECKING:
 class Localizer(nn.Module):
     """A backbone and a pooling head: images to class scores and class activation maps.
 
-    `backbone` is a torchvision name, ``timm/NAME``, ``tinynet``, or a module that gives feature maps. `pooling` is
-    a spec string of `heads.list_poolings`, or of `heads.list_encoders`: then the maps are gradient maps, in
-    evaluation, and empty in training. `downsampling` is one of `heads.list_downsamplings` and takes the place of the
-    backbone's max and average pools (`heads.replace_pooling`); `neck` is one of `heads.list_necks`, between backbone
-    and head. `weights` are the backbone's: ``DEFAULT``, a local
-    file, or ``none``.
-    `multi_label` says whether scores become probabilities by a sigmoid each or by one softmax.
+    `backbone` is a torchvision name, ``timm/NAME``, ``tinynet``, or a module that gives feature maps. `pooling` is a
+    spec string of `heads.list_poolings`, or of `heads.list_encoders`: then the maps are gradient maps, in evaluation,
+    and empty in training. `head` is ``ts-cam`` or ``scm`` (`heads.TokenClassifier`) on a vision transformer with a
+    class token: then the maps are in evaluation those times its attention. `downsampling` is one of
+    `heads.list_downsamplings` and takes the place of the backbone's max and average pools (`heads.replace_pooling`);
+    `neck` is one of `heads.list_necks`, between backbone and head. `weights` are the backbone's: ``DEFAULT``, a local
+    file, or ``none``. `multi_label` says whether scores become probabilities by a sigmoid each or by one softmax.
 
     Shape:
         (N, 3, H, W) normalised images to scores (N, K) and maps (N, K, h, w).
@@ -59,6 +61,7 @@ class Localizer(nn.Module):
         num_classes: int | None = None,
         *,
         pooling: str = "gap",
+        head: Head | None = None,
         neck: str | None = None,
         maps_per_class: int = 1,
         weights: str | None = "DEFAULT",
@@ -80,13 +83,16 @@ class Localizer(nn.Module):
         if downsampling is not None:
             backbone = _downsample(backbone, downsampling)
         self.backbone = backbone
-        self.head: MapClassifier | GradientHead = _head(
-            backbone.out_channels, len(classes), pooling, neck, maps_per_class
+        self.head: MapClassifier | GradientHead = create_head(
+            backbone.out_channels, len(classes), head=head, pooling=pooling, neck=neck, maps_per_class=maps_per_class
         )
         self.decoder: MapDecoder | None = None
+        if head is not None:
+            check_class_token(backbone, head)
         self.recipe = Recipe(
             backbone=backbone.name,
             pooling=pooling,
+            head=head,
             classes=classes,
             preprocessing=preprocessing or Preprocessing(),
             neck=neck,
@@ -112,6 +118,7 @@ class Localizer(nn.Module):
         model = cls(
             backbone,
             pooling=recipe.pooling,
+            head=recipe.head,
             neck=recipe.neck,
             maps_per_class=recipe.maps_per_class,
             weights="none",
@@ -208,14 +215,18 @@ class Localizer(nn.Module):
 
     def forward(self, images: torch.Tensor) -> HeadOutput:
         """Class scores and class maps of a batch of normalised images."""
-        output: HeadOutput = self.head(self.backbone(images))
+        head = self.head
+        if isinstance(head, TokenClassifier) and head.needs_attention:
+            return head(*attended(self.backbone, images))  # type: ignore[no-any-return]
+        output: HeadOutput = head(self.backbone(images))
         return output
 
     def for_inference(self, device: torch.device, dtype: torch.dtype) -> InferenceLocalizer:
         """The model ready to run on a device in an arithmetic; the model itself stays as it is.
 
-        The copy is kept and given again until a weight changes. Changes made through ``Tensor.data`` are not seen:
-        make them under `torch.no_grad` on the parameter itself.
+        The copy is kept and given again until a weight changes. Changes made through ``Tensor.data`` are not seen: make
+        them under `torch.no_grad` on the parameter itself. Neither are the steps of fused optimizers: after one call
+        `torch.autograd.graph.increment_version` on the parameters.
 
         >>> model = Localizer("tinynet", 20, pooling="netvlad(clusters=4)", weights="none")
         >>> output = model.for_inference(torch.device("cpu"), torch.float32)(torch.zeros(2, 3, 64, 64))
@@ -250,22 +261,6 @@ class Localizer(nn.Module):
     def _replace_head(self, head: MapClassifier) -> None:
         head.load_state_dict(self.head.state_dict(), strict=False)
         self.head = head
-
-
-def _head(
-    channels: int, num_classes: int, pooling: str, neck: str | None, maps_per_class: int
-) -> MapClassifier | GradientHead:
-    try:
-        if not names_encoder(pooling):
-            return MapClassifier(channels, num_classes, pooling=pooling, maps_per_class=maps_per_class, neck=neck)
-        classifier = VectorClassifier(channels, num_classes, encoder=pooling, neck=neck)
-    except (ValueError, TypeError) as error:
-        raise UserError(str(error)) from error
-    if maps_per_class != 1:
-        raise UserError(f"maps per class is {maps_per_class}, but {pooling} has no class maps: leave it at 1")
-    if classifier.encoder.other_channels is not None:
-        raise UserError(f"{pooling} takes two sources, and a backbone gives one: leave other_channels out")
-    return GradientHead(classifier)
 
 
 def _downsample(backbone: Backbone, downsampling: str) -> Backbone:

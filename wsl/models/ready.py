@@ -16,7 +16,8 @@ Copy = TypeVar("Copy")
 class ReadyCopies(Generic[Copy]):
     """Keeps what a function makes of a module for a device and an arithmetic, until a weight of the module changes.
 
-    Changes made through ``Tensor.data`` are not seen. Neither copies nor pickles take along what can be made again.
+    Changes made through ``Tensor.data`` are not seen, nor those of fused optimizers, unless they are told to
+    `torch.autograd.graph.increment_version`. Neither copies nor pickles take along what can be made again.
 
     >>> copies, net = ReadyCopies(), nn.Linear(2, 2)
     >>> first = copies.get(net, torch.device("cpu"), torch.float32, object)

@@ -18,6 +18,8 @@ from wsl.models.position_tracer import PositionTracer
 if TYPE_CHECKING:
     from wsl.models.backbone import Backbone
 
+MAP = ""
+"""The backbone's own map, in the place of a layer's name."""
 _WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, Downsampling)
 Inputs = tuple[torch.Tensor, ...]
 
@@ -102,6 +104,7 @@ class TapReader:
             backbone.net.get_submodule(layer).register_forward_pre_hook(partial(self._read, layer))
             for layer in {*backbone.taps, *backbone.pyramid}
         ]
+        self._hooks.append(backbone.register_forward_hook(self._read_map))
         self._hooks += [
             module.register_forward_hook(self._follow)
             for module in backbone.net.modules()
@@ -112,7 +115,7 @@ class TapReader:
     def reading(self, tracer: PositionTracer | None = None) -> Iterator[dict[str, torch.Tensor]]:
         """The features by the names of their layers, (N, C, h, w) each, once the network has run in the block.
 
-        `tracer` follows positions meanwhile.
+        The backbone's own map is there as `MAP`. `tracer` follows positions meanwhile.
         """
         features: dict[str, torch.Tensor] = {}
         self._reading.features, self._reading.tracer = features, tracer
@@ -135,3 +138,6 @@ class TapReader:
         features: dict[str, torch.Tensor] | None = getattr(self._reading, "features", None)
         if features is not None:
             features[name] = inputs[0]
+
+    def _read_map(self, backbone: nn.Module, inputs: Inputs, output: torch.Tensor) -> None:
+        self._read(MAP, backbone, (output,))

@@ -27,11 +27,12 @@ from wsl.maps.refine import REFINEMENTS, Refinement
 from wsl.maps.refine import decoder as walk
 from wsl.models import Features, Localizer
 from wsl.models.decoder import finest
+from wsl.models.taps import MAP
 from wsl.progress import progress, track
 from wsl.samples import SampleSet
 from wsl.training.decoder import Levels, train_decoder
 from wsl.training.decoder_targets import VIEWS, Cells, Targets
-from wsl.training.features import MAP, FeatureCache, report_skipped
+from wsl.training.features import FeatureCache, report_skipped
 
 log = logging.getLogger("wsl")
 

@@ -23,7 +23,7 @@ from wsl.images import fit, read_image
 from wsl.images.tensors import Normalise, UInt8Array
 from wsl.inference.stream import pipeline
 from wsl.models import Localizer, autocast, choose_dtype
-from wsl.models.taps import TapReader
+from wsl.models.taps import MAP, TapReader
 from wsl.progress import progress
 from wsl.samples import SampleSet
 
@@ -32,8 +32,6 @@ Features = npt.NDArray[np.float16]
 _LIMIT = float(np.finfo(np.float16).max)
 _BATCH = 16
 _WORTH_SAYING = 1e9
-MAP = ""
-"""The backbone's own map, in the place of a layer's name."""
 
 
 class FeatureCache:
@@ -164,7 +162,7 @@ class FeatureCache:
             return _Batch(rows, None, unreadable, len(images))
         pixels = self._normalise(np.stack([image for image in images if not isinstance(image, BadImageError)]))
         with autocast(self._device, self._dtype), reader.reading() as read:
-            read[MAP] = self._backbone(pixels.flip(3) if mirrored else pixels)
+            self._backbone(pixels.flip(3) if mirrored else pixels)
         features = [read[layer].float() for layer in layers]
         if not all(bool(layer.isfinite().all()) for layer in features):
             raise RunError("a feature of the backbone is not finite: try --precision fp32, or look at its weights")

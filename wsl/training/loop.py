@@ -97,6 +97,8 @@ def _step(
         nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
     scaler.step(optimizer)
     scaler.update()
+    # Fused optimizers count no version, by which copies for inference are told to be of old weights.
+    torch.autograd.graph.increment_version(list(network.parameters()))
     return loss.detach()
 
 

@@ -189,7 +189,10 @@ class FeatureSource:
             yield self._to_device(features), self._targets[rows]
 
     def localizations(self) -> Iterator[tuple[Localization, Sample]]:
-        """The validation images, with the classes present localized by the head as it is now."""
+        """The validation images, with the classes present localized by the head as it is now.
+
+        Features hold no attention: maps of a head that reads it are those before attention.
+        """
         size, model = self._config.optim.batch_size, self._model
         reader = Reader(model.classes, boxes=None)
         for start in range(0, len(self._val_rows), size):

@@ -14,7 +14,7 @@ import torch
 import heads
 from wsl.cam import list_methods
 from wsl.checkpoints import check_weights
-from wsl.config import CamConfig, ExportFormat
+from wsl.config import CamConfig, ExportFormat, Head
 from wsl.models import (
     CamLocalizer,
     Localizer,
@@ -40,6 +40,7 @@ class Info:
     encoders: tuple[str, ...]
     necks: tuple[str, ...]
     downsamplings: tuple[str, ...]
+    heads: tuple[str, ...]
     cam_methods: tuple[str, ...]
     backbones: tuple[str, ...]
     formats: tuple[str, ...]
@@ -52,6 +53,7 @@ class Info:
             "encoders": ", ".join(self.encoders),
             "necks": ", ".join(self.necks),
             "downsamplings": ", ".join(self.downsamplings),
+            "heads": ", ".join(self.heads),
             "CAM methods": ", ".join(self.cam_methods),
             "backbones": f"{len(self.backbones)} from {self.backbones[0]} to {self.backbones[-1]}, all in --json, and "
             "with their extras any timm/NAME and hf/NAME",
@@ -76,6 +78,7 @@ def info() -> Info:
         encoders=tuple(heads.list_encoders()),
         necks=tuple(heads.list_necks()),
         downsamplings=tuple(heads.list_downsamplings()),
+        heads=get_args(Head),
         cam_methods=tuple(list_methods()),
         backbones=tuple(list_backbones()),
         formats=get_args(ExportFormat),
@@ -129,6 +132,7 @@ def model_info(weights: str, local_weights: Path | None = None, cam: CamConfig |
     model = _opened(weights, local_weights, cam or CamConfig())
     side = model.preprocessing.image_size
     output = model.for_inference(torch.device("cpu"), torch.float32)(torch.zeros(1, 3, side, side))
+    method, why, layers = _made(model)
     height, width = output.maps_of(torch.zeros(1, 1, dtype=torch.long)).shape[-2:]
     return ModelInfo(
         name=weights,
@@ -136,13 +140,23 @@ def model_info(weights: str, local_weights: Path | None = None, cam: CamConfig |
         image_size=side,
         mean=model.preprocessing.mean,
         std=model.preprocessing.std,
-        method=model.method if isinstance(model, CamLocalizer) else "cam",
-        why=model.why if isinstance(model, CamLocalizer) else "the scores are pooled from class maps",
-        layers=model.sources if isinstance(model, CamLocalizer) else ("the last map",),
+        method=method,
+        why=why,
+        layers=layers,
         map_size=(height, width),
         grid=output.grid,
         levels=model.levels,
     )
+
+
+def _made(model: Localizer | OnnxLocalizer | CamLocalizer) -> tuple[str, str, tuple[str, ...]]:
+    """How maps are made, why, and of what."""
+    if isinstance(model, CamLocalizer):
+        return model.method, model.why, model.sources
+    head = model.recipe.head if isinstance(model, Localizer) else None
+    if head is not None:
+        return head, "class maps times the attention of the class token", ("the last tokens", "attention of all blocks")
+    return "cam", "the scores are pooled from class maps", ("the last map",)
 
 
 def _opened(weights: str, local_weights: Path | None, cam: CamConfig) -> Localizer | OnnxLocalizer | CamLocalizer:

@@ -27,7 +27,7 @@ def highest_pixels(maps: FloatArray, sizes: Indices) -> tuple[Indices, npt.NDArr
 
 @compiled
 def highest_pixel(cells: FloatArray, width: int, height: int) -> tuple[int, int, bool]:
-    """Column and row of the highest pixel of the resized map, and whether rounding leaves no doubt about it.
+    """Column and row of the highest pixel of the `window`, and whether rounding leaves no doubt about it.
 
     Without contrast it is (0, 0), without doubt.
 
@@ -41,7 +41,9 @@ def highest_pixel(cells: FloatArray, width: int, height: int) -> tuple[int, int,
             low, high, finite = min(low, value), max(high, value), finite and np.isfinite(value)
     if not finite or low == high:
         return 0, 0, True
-    columns, rows = candidates(cells.shape[1], width, True), candidates(cells.shape[0], height, True)
+    left, right, top_row, bottom = window(cells, width, height)
+    columns = candidates(cells.shape[1], width, left, right)
+    rows = candidates(cells.shape[0], height, top_row, bottom)
     heights = sample(cells, columns, rows, width, height)
     place = heights.argmax()
     top = heights.flat[place]
@@ -60,28 +62,64 @@ def position(pixel: int, cells: int, pixels: int) -> float:
 
 
 @compiled
-def candidates(cells: int, pixels: int, constant: bool) -> Indices:
-    """Pixels along one axis among which the maximum must lie: the first and the last between two cell centres.
+def window(cells: FloatArray, width: int, height: int) -> tuple[int, int, int, int]:
+    """First and last column, first and last row of the pixels that stand for all: without what only extends a border.
+
+    Beyond the centres of the outermost cells the resized map is constant along the axis. Equal rows or columns at a
+    border are such an extension too: a map whose cells begin further inside the image has been resampled to it. Of each
+    the pixel next to the cell stays, and of a map without change along the axis the one in the middle.
+    """
+    height_before, height_behind = 0, 0
+    while height_before < cells.shape[0] - 1 and np.array_equal(cells[height_before], cells[height_before + 1]):
+        height_before += 1
+    while height_behind < cells.shape[0] - 1 and np.array_equal(cells[-1 - height_behind], cells[-2 - height_behind]):
+        height_behind += 1
+    width_before, width_behind = 0, 0
+    while width_before < cells.shape[1] - 1 and np.array_equal(cells[:, width_before], cells[:, width_before + 1]):
+        width_before += 1
+    while width_behind < cells.shape[1] - 1 and np.array_equal(
+        cells[:, -1 - width_behind], cells[:, -2 - width_behind]
+    ):
+        width_behind += 1
+    left, right = inner(cells.shape[1], width, width_before, width_behind)
+    top, bottom = inner(cells.shape[0], height, height_before, height_behind)
+    return left, right, top, bottom
+
+
+@compiled
+def inner(cells: int, pixels: int, before: int, behind: int) -> tuple[int, int]:
+    """The last pixel up to the centre of cell ``before``, and the first from that of the cell ``behind`` the last."""
+    if before == cells - 1:
+        return (pixels - 1) // 2, (pixels - 1) // 2
+    first, last = 0, pixels - 1
+    # Rounding must not tell a pixel on a centre from one beyond it.
+    while first < last and position(first + 1, cells, pixels) <= before + 1e-9:
+        first += 1
+    while last > first and position(last - 1, cells, pixels) >= cells - 1 - behind - 1e-9:
+        last -= 1
+    return first, last
+
+
+@compiled
+def candidates(cells: int, pixels: int, first: int, last: int) -> Indices:
+    """Pixels from ``first`` to ``last`` among which the maximum must lie: the first and the last between two centres.
 
     Between the centres of four cells the resized map is bilinear, and a bilinear function takes its maximum over a
-    rectangle in one of the rectangle's corners. Outside the outermost centres it is constant along the axis. Where
-    that holds to the bit, ``constant``, the first pixel there represents the others.
+    rectangle in one of the rectangle's corners.
     """
-    found, count, interval = np.zeros(2 * cells + 2, np.int64), 1, -1
-    if constant and cells == 1:
-        return found[:1]
-    for pixel in range(1, pixels):
-        before, place = interval, position(pixel, cells, pixels)
-        interval = min(int(np.floor(place)), cells - 1) if place > 0 else -1
+    found, count = np.zeros(2 * cells + 4, np.int64), 1
+    found[0], interval = first, np.floor(position(first, cells, pixels))
+    for pixel in range(first + 1, last + 1):
+        before, interval = interval, np.floor(position(pixel, cells, pixels))
         if interval == before:
             continue
-        if not (constant and before < 0) and found[count - 1] < pixel - 1:
+        if found[count - 1] < pixel - 1:
             found[count] = pixel - 1
             count += 1
         found[count] = pixel
         count += 1
-    if not (constant and interval == cells - 1) and found[count - 1] < pixels - 1:
-        found[count] = pixels - 1
+    if found[count - 1] < last:
+        found[count] = last
         count += 1
     return found[:count]
 
