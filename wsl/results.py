@@ -258,6 +258,7 @@ class BoxOrigin:
             "largest": "largest component",
             "peak": "component of the peak",
             "all": "all components",
+            "nested": "nested components",
             None: "unknown components",
         }
         return f"threshold {self.threshold:g} ({parts[self.box_rule]}), {self.origin}"

@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsl.errors import UserError
-from wsl.maps import boxes_from_map, extract_boxes, extract_many, largest_boxes, normalise, peak, resize_map
+from wsl.maps import (
+    boxes_from_map,
+    extract_boxes,
+    extract_many,
+    largest_boxes,
+    non_max_suppression,
+    normalise,
+    peak,
+    resize_map,
+)
 
 RULES = ("largest", "peak", "all")
 
@@ -157,6 +166,35 @@ def test_the_rules_differ_where_the_largest_component_is_not_the_highest() -> No
     assert len(boxes_from_map(score_map, threshold=0.5, rule="all", min_area=0)) == 3
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), threshold=st.floats(0, 0.9), min_area=st.sampled_from([0.0, 0.01]))
+def test_nested_boxes_are_all_boxes_of_five_thresholds(seed: int, threshold: float, min_area: float) -> None:
+    score_map, options = noise(seed), {"size": (90, 70), "min_area": min_area}
+    found = boxes_from_map(score_map, threshold=threshold, rule="nested", **options)
+    expected = []
+    for level in range(5):
+        at = round(threshold + (1 - threshold) * level / 5, 9)
+        every = boxes_from_map(score_map, threshold=at, rule="all", **options)
+        scores = every.scores * np.float32(0.7**level)
+        expected += zip(scores.tolist(), *every.xyxy.T.tolist(), strict=True)
+    assert sorted(zip(found.scores.tolist(), *found.xyxy.T.tolist(), strict=True)) == sorted(expected)
+    assert (np.diff(found.scores) <= 0).all()
+    (many,) = extract_many(score_map[None], [(90, 70)], threshold=threshold, rule="nested", min_area=min_area)
+    assert np.array_equal(many.xyxy, found.xyxy)
+    assert np.array_equal(many.scores, found.scores)
+
+
+def test_nested_boxes_part_things_that_touch() -> None:
+    left, right = gaussian((120, 60), (40, 30), 13), 0.9 * gaussian((120, 60), (76, 30), 13)
+    found = non_max_suppression(boxes_from_map(np.maximum(left, right), threshold=0.3, rule="nested"), 0.5)
+    assert len(boxes_from_map(np.maximum(left, right), threshold=0.3, rule="all")) == 1
+    whole, *parts = found.xyxy.tolist()
+    assert whole[0] < 30 < 86 < whole[2]
+    assert any(box[0] < 40 < box[2] < 60 for box in parts)
+    assert any(56 < box[0] < 76 < box[2] for box in parts)
+    assert found.scores[0] == 1
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
@@ -261,7 +299,7 @@ def test_many_thresholds_at_once_are_each_one_alone(seed: int, size: tuple[int, 
         ({"threshold": 1.0}, "threshold is 1.0"),
         ({"threshold": float("nan")}, "threshold is nan"),
         ({"min_area": -0.1}, "min area"),
-        ({"rule": "biggest"}, "expected largest, all or peak"),
+        ({"rule": "biggest"}, "expected largest, peak, all, nested"),
         ({"size": (0, 4)}, "each 1 or more"),
         ({"resolution": 0}, "resolution is 0"),
     ],

@@ -12,7 +12,7 @@ from wsl.errors import UserError
 from wsl.maps import boxes_from_map, largest_boxes, overlaps, threshold_sweep
 from wsl.maps.tree.ordering import order_by_level, order_by_value, threshold_levels
 
-RULES = ("largest", "peak", "all")
+RULES = ("largest", "peak", "all", "nested")
 KINDS = ("blurred", "plateaus", "noisy_plateaus", "binary", "checkerboard", "rings", "single_pixels", "constant")
 
 
@@ -114,7 +114,7 @@ def test_a_map_without_contrast_has_no_components():
     ("call", "said"),
     [
         (lambda sweep: sweep.boxes(1.0), "threshold is 1.0"),
-        (lambda sweep: sweep.boxes(0.5, "biggest"), "expected largest, all or peak"),
+        (lambda sweep: sweep.boxes(0.5, "biggest"), "expected largest, peak, all, nested"),
         (lambda sweep: sweep.boxes(0.5, min_area=1), "min area"),
         (lambda sweep: sweep.largest([-0.1]), "fractions"),
         (lambda sweep: sweep.largest([np.nan]), "fractions"),

@@ -64,7 +64,11 @@ def test_a_decoder_is_used_where_there_is_one(run, decoded, photos, tmp_path, ca
     assert cli.localize([str(photos), "--weights", str(decoded), "--out", str(tmp_path), "--device", "cpu"]) == 0
     assert "threshold 0.5" in capsys.readouterr().out
     written = json.loads((tmp_path / "localize.json").read_text(encoding="utf-8"))
-    assert (written["refine"], written["boxes"]["box_rule"], written["boxes"]["min_area"]) == ("decoder", "all", 0.01)
+    assert (written["refine"], written["boxes"]["box_rule"], written["boxes"]["min_area"]) == (
+        "decoder",
+        "nested",
+        0.01,
+    )
     assert cli.localize([str(photos), "--weights", str(run), "--refine", "decoder", "--out", str(tmp_path)]) == 2
     assert "no map decoder" in capsys.readouterr().err
 

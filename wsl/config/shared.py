@@ -14,7 +14,7 @@ from wsl.config.checks import check
 DataFormat = Literal["auto", "voc", "coco", "wsol", "folder", "csv"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["warp", "letterbox"]
-BoxRule = Literal["largest", "all", "peak"]
+BoxRule = Literal["largest", "all", "peak", "nested"]
 Refine = Literal["auto", "none", "affinity", "decoder", "pamr", "crf", "guided", "grabcut"]
 Protocol = Literal["default", "wsolevaluation"]
 
@@ -54,7 +54,7 @@ BOX_DEFAULTS: Mapping[str, BoxDefaults] = MappingProxyType(
     {
         "none": BoxDefaults(0.2),
         "affinity": BoxDefaults(0.5),
-        "decoder": BoxDefaults(0.5, "all", 0.01),
+        "decoder": BoxDefaults(0.5, "nested", 0.01),
         "pamr": BoxDefaults(0.35),
         "crf": BoxDefaults(0.5),
         "guided": BoxDefaults(0.3),
@@ -158,11 +158,12 @@ class BoxConfig:
     run (wsl-evaluate --select-threshold), else 0.2, or the default of the refinement (0.5 for
     affinity and decoder)."""
     box_rule: BoxRule | None = None
-    """Which connected components get a box: the largest, all of them, or the one of the map's maximum (peak); None
-    takes what was selected for the run, else largest, or all of a decoder's maps."""
+    """Which connected components get a box: the largest, all of them, the one of the map's maximum (peak), or all at
+    the threshold and at higher ones, where things that touch part (nested); None takes what was selected for the run,
+    else largest, or nested for a decoder's maps."""
     min_area: float | None = None
-    """Components smaller than this fraction of the image are dropped (all); None is 0.001, or 0.01 of a decoder's
-    maps."""
+    """Components smaller than this fraction of the image are dropped (all, nested); None is 0.001, or 0.01 for a
+    decoder's maps."""
     nms_iou: float = 0.5
     """Of two boxes of a class that overlap more, the lower-scored one is dropped."""
 

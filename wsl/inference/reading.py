@@ -132,7 +132,7 @@ def _extract(maps: FloatArray, sizes: Sequence[tuple[int, int]], rule: BoxConfig
     assert rule.box_rule is not None
     assert rule.min_area is not None
     found = extract_many(maps, sizes, threshold=rule.threshold, rule=rule.box_rule, min_area=rule.min_area)
-    if rule.box_rule == "all":
+    if rule.box_rule in ("all", "nested"):
         for place, (xyxy, heights) in enumerate(found):
             kept = nms(xyxy, heights, rule.nms_iou)
             found[place] = ExtractedBoxes(xyxy[kept], heights[kept])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,9 +13,10 @@ from wsl.errors import UserError
 from wsl.maps.resolution import working_size
 from wsl.maps.scale import as_map, as_size
 
-Rule = Literal["largest", "all", "peak"]
-# The numbers that `kernels.extraction` gives them.
-RULES = {"largest": 0, "peak": 1, "all": 2}
+Rule = Literal["largest", "all", "peak", "nested"]
+# The numbers that `kernels.extraction` gives them; it takes those of `nested` as several of `all`.
+RULES = {"largest": 0, "peak": 1, "all": 2, "nested": 2}
+_LEVELS, _DECAY = 5, 0.7
 
 
 class ExtractedBoxes(NamedTuple):
@@ -45,7 +46,10 @@ def boxes_from_map(
     * ``largest``: the one of most pixels, as CAM does (ties go to the topmost, then the leftmost box, then the first
       in reading order);
     * ``peak``: the one that holds the map's maximum;
-    * ``all``: each that covers at least ``min_area`` of the image, highest score first.
+    * ``all``: each that covers at least ``min_area`` of the image, highest score first;
+    * ``nested``: the same at the threshold and at `nested_thresholds` above it, at each with 0.7 of the score before:
+      where several things touch, they part at a higher threshold. Many of these boxes are nearly equal, so they want
+      non-maximum suppression (`non_max_suppression`).
 
     A map without contrast (constant, NaN, infinite) gives no box.
 
@@ -91,6 +95,11 @@ def extract_boxes(
     # Loaded here: numba takes half a second.
     from wsl.maps.kernels.extraction import extract
 
+    if rule == "nested":
+        return merged(
+            extract_boxes(score_map, size, threshold=one, rule="all", min_area=min_area, resolution=resolution)
+            for one in nested_thresholds(threshold)
+        )
     width, height = working_size(size, resolution)
     return ExtractedBoxes(*extract(score_map, (height, width), threshold, RULES[rule], min_area, size))
 
@@ -114,6 +123,12 @@ def extract_many(
     """
     from wsl.maps.kernels.extraction import extract_all
 
+    if rule == "nested":
+        levels = (
+            extract_many(maps, sizes, threshold=one, rule="all", min_area=min_area, resolution=resolution)
+            for one in nested_thresholds(threshold)
+        )
+        return [merged(parts) for parts in zip(*levels, strict=True)]
     working = np.array([working_size(size, resolution) for size in sizes], np.int64).reshape(-1, 2)
     images = np.array(sizes, np.int64).reshape(-1, 2)
     xyxy, scores, counts = extract_all(maps, images, working, threshold, RULES[rule], min_area)
@@ -122,6 +137,29 @@ def extract_many(
         ExtractedBoxes(xyxy[end - count : end], scores[end - count : end])
         for end, count in zip(ends, counts.tolist(), strict=True)
     ]
+
+
+def nested_thresholds(threshold: float) -> list[float]:
+    """The thresholds of rule ``nested``: five in equal steps, from `threshold` towards 1.
+
+    >>> nested_thresholds(0.5)
+    [0.5, 0.6, 0.7, 0.8, 0.9]
+    """
+    return [round(threshold + (1 - threshold) * level / _LEVELS, 9) for level in range(_LEVELS)]
+
+
+def merged(levels: Iterable[ExtractedBoxes]) -> ExtractedBoxes:
+    """The boxes of several thresholds, from the lowest on: at each with 0.7 of the score before, highest score first.
+
+    >>> one = ExtractedBoxes(np.float32([[0, 0, 4, 4]]), np.float32([0.5]))
+    >>> merged([one, one]).scores.tolist()
+    [0.5, 0.3499...]
+    """
+    found = list(levels)
+    xyxy = np.concatenate([level.xyxy for level in found])
+    scores = np.concatenate([level.scores * np.float32(_DECAY**depth) for depth, level in enumerate(found)])
+    order = _order(xyxy, scores)
+    return ExtractedBoxes(xyxy[order], scores[order])
 
 
 def check_rule(threshold: float, rule: str, min_area: float) -> None:
@@ -137,7 +175,7 @@ def check_rule(threshold: float, rule: str, min_area: float) -> None:
     if not 0 <= min_area < 1:
         raise UserError(f"min area is {min_area}, expected a fraction of the image in [0, 1)")
     if rule not in RULES:
-        raise UserError(f"box rule is {rule!r}, expected largest, all or peak")
+        raise UserError(f"box rule is {rule!r}, expected {', '.join(RULES)}")
 
 
 def ranked(xyxy: FloatArray, scores: FloatArray, label: str) -> Boxes:
@@ -146,5 +184,9 @@ def ranked(xyxy: FloatArray, scores: FloatArray, label: str) -> Boxes:
     >>> ranked(np.float32([[5, 5, 9, 9], [0, 0, 1, 1]]), np.float32([0.5, 0.5]), "dog").xyxy.tolist()
     [[0.0, 0.0, 1.0, 1.0], [5.0, 5.0, 9.0, 9.0]]
     """
-    order = np.lexsort((xyxy[:, 2], xyxy[:, 3], xyxy[:, 0], xyxy[:, 1], -scores))
+    order = _order(xyxy, scores)
     return Boxes(xyxy=xyxy[order], labels=(label,) * len(order), scores=scores[order])
+
+
+def _order(xyxy: FloatArray, scores: FloatArray) -> npt.NDArray[np.intp]:
+    return np.lexsort((xyxy[:, 2], xyxy[:, 3], xyxy[:, 0], xyxy[:, 1], -scores))

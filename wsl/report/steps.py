@@ -36,7 +36,7 @@ def boxes_by_step(
     """
     sweep = threshold_sweep(score_map, size=size)
     thresholds = np.arange(STEPS) / STEPS
-    if rule == "all":
+    if rule in ("all", "nested"):
         found = [
             non_max_suppression(sweep.boxes(threshold, rule, min_area=min_area), nms_iou).xyxy
             for threshold in thresholds
