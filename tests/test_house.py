@@ -92,8 +92,8 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
             [
                 *DATA,
                 *("out", "train_split", "val_split"),
-                *("backbone", "weights", "pooling", "head", "neck", "maps_per_class", "output_stride", "downsampling"),
-                *("image_size", "resize", "mean", "std"),
+                *("backbone", "weights", "pooling", "head", "neck", "maps_per_class", "output_stride", "padding"),
+                *("downsampling", "image_size", "resize", "mean", "std"),
                 *("epochs", "batch_size", "loss", "optimizer", "lr", "backbone_lr_factor", "freeze_backbone"),
                 *("weight_decay", "schedule", "warmup_epochs", "clip_norm", "min_crop", "flip"),
                 *("decode", "decoder_rounds", "decoder_epochs", "decoder_batch_size", "decoder_lr"),

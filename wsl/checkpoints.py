@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from wsl import config
-from wsl.config import Head, Preprocessing
+from wsl.config import Head, Padding, Preprocessing
 from wsl.errors import UserError
 
 FILE_NAME = "model.safetensors"
@@ -38,6 +38,7 @@ class Recipe:
     neck: str | None = None
     maps_per_class: int = 1
     output_stride: int | None = None
+    padding: Padding = "own"
     downsampling: str | None = None
     rectified: bool = False
     layer: str = ""

@@ -16,7 +16,7 @@ from wsl.config.shared import (
     Resize,
     RuntimeConfig,
 )
-from wsl.config.training import DecodeConfig, DecoderConfig, Head, ModelConfig, OptimConfig, TrainConfig
+from wsl.config.training import DecodeConfig, DecoderConfig, Head, ModelConfig, OptimConfig, Padding, TrainConfig
 from wsl.config.verbs import EvaluateConfig, LocalizeConfig, VisualizeConfig
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "LocalizeConfig",
     "ModelConfig",
     "OptimConfig",
+    "Padding",
     "PickConfig",
     "Precision",
     "Preprocessing",

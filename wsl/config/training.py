@@ -10,6 +10,7 @@ from wsl.config.checks import check, check_batch_size
 from wsl.config.shared import DataConfig, Preprocessing, RuntimeConfig
 
 Head = Literal["ts-cam", "scm"]
+Padding = Literal["own", "tensorflow"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,9 @@ class ModelConfig:
     """Class maps that are averaged into one before pooling (WILDCAT's M)."""
     output_stride: int | None = None
     """Image pixels a map cell (8 or 16): dilates the backbone for finer maps, at more cost."""
+    padding: Padding = "own"
+    """How strided convolutions pad: tensorflow for weights that were trained there and lie in a network of torchvision,
+    which pads on all sides."""
     downsampling: str | None = None
     """Pooling in the place of the backbone's max and average pools: softpool2d, adapool2d, stochasticpool2d,
     mixedpool2d(lam=0.3), powerpool2d(p=3), medianpool2d, maxpool2d, avgpool2d."""

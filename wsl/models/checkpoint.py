@@ -133,6 +133,7 @@ def create(
         maps_per_class=settings.maps_per_class,
         weights=settings.weights if start is None else "none",
         output_stride=settings.output_stride,
+        padding=settings.padding,
         downsampling=settings.downsampling,
         classes=classes,
         preprocessing=preprocessing,

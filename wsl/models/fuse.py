@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from wsl.errors import UserError
 from wsl.models.graph import trace_layer
 from wsl.models.layer_output import LayerOutput
+from wsl.models.padding import TensorFlowConv2d
 
 if TYPE_CHECKING:
     from wsl.models.localizer import Localizer
@@ -92,8 +93,11 @@ class _Convolution(nn.Module):
         self.weight, self.bias = conv.weight, conv.bias
         self._shape = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
         self._activation, self._numbers = activation, numbers
+        self._pad = conv.pad if isinstance(conv, TensorFlowConv2d) else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self._pad is not None:
+            x = self._pad(x)
         # What torch.compile makes of these two layers, too. There is no public name for it, nor does autocast know it.
         result: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
             x.to(self.weight.dtype), self.weight, self.bias, *self._shape, self._activation, self._numbers, ""

@@ -12,7 +12,7 @@ from torch import nn
 
 from heads import HeadOutput, MapClassifier, TokenClassifier, replace_pooling
 from wsl.checkpoints import Recipe
-from wsl.config import Head, Preprocessing
+from wsl.config import Head, Padding, Preprocessing
 from wsl.errors import UserError
 from wsl.models.backbone import Backbone, create_backbone
 from wsl.models.class_attention import attended, check_class_token
@@ -24,6 +24,7 @@ from wsl.models.gradient_head import GradientHead
 from wsl.models.grid import Grid
 from wsl.models.inference import InferenceLocalizer
 from wsl.models.layer_output import LayerOutput
+from wsl.models.padding import pad_as_tensorflow
 from wsl.models.protocol import class_names, to_probabilities
 from wsl.models.ready import ReadyCopies
 from wsl.models.timm_models import refuse_place
@@ -41,7 +42,8 @@ class Localizer(nn.Module):
     class token: then the maps are in evaluation those times its attention. `downsampling` is one of
     `heads.list_downsamplings` and takes the place of the backbone's max and average pools (`heads.replace_pooling`);
     `neck` is one of `heads.list_necks`, between backbone and head. `weights` are the backbone's: ``DEFAULT``, a local
-    file, or ``none``. `multi_label` says whether scores become probabilities by a sigmoid each or by one softmax.
+    file, or ``none``; `padding` "tensorflow" is for those that were trained there (`pad_as_tensorflow`). `multi_label`
+    says whether scores become probabilities by a sigmoid each or by one softmax.
 
     Shape:
         (N, 3, H, W) normalised images to scores (N, K) and maps (N, K, h, w).
@@ -66,6 +68,7 @@ class Localizer(nn.Module):
         maps_per_class: int = 1,
         weights: str | None = "DEFAULT",
         output_stride: int | None = None,
+        padding: Padding = "own",
         downsampling: str | None = None,
         classes: Sequence[str] = (),
         preprocessing: Preprocessing | None = None,
@@ -80,6 +83,8 @@ class Localizer(nn.Module):
             backbone = create_backbone(backbone, weights or "none", output_stride)
         elif not isinstance(backbone, Backbone):
             backbone = Backbone(backbone, "")
+        if padding == "tensorflow":
+            backbone = pad_as_tensorflow(backbone)
         if downsampling is not None:
             backbone = _downsample(backbone, downsampling)
         self.backbone = backbone
@@ -98,6 +103,7 @@ class Localizer(nn.Module):
             neck=neck,
             maps_per_class=maps_per_class,
             output_stride=output_stride,
+            padding=padding,
             downsampling=downsampling,
             multi_label=multi_label,
         )
@@ -123,6 +129,7 @@ class Localizer(nn.Module):
             maps_per_class=recipe.maps_per_class,
             weights="none",
             output_stride=recipe.output_stride,
+            padding=recipe.padding,
             downsampling=recipe.downsampling,
             classes=recipe.classes,
             preprocessing=recipe.preprocessing,

@@ -56,6 +56,7 @@ class FeatureCache:
         recipe = model.recipe
         self._identity = [recipe.backbone, recipe.output_stride, recipe.downsampling, _digest(model.backbone)]
         self._identity += [to_json(model.preprocessing), str(self._dtype), device.type]
+        self._identity += [] if recipe.padding == "own" else [recipe.padding]
 
     def features(self, samples: SampleSet, mirrored: bool) -> Features:
         """The backbone's maps of all samples (of their mirror images), from the disk or computed now."""
