@@ -16,7 +16,7 @@ from wsl.config.shared import (
     Resize,
     RuntimeConfig,
 )
-from wsl.config.training import DecodeConfig, DecoderConfig, ModelConfig, OptimConfig, TrainConfig
+from wsl.config.training import DecodeConfig, DecoderConfig, ModelConfig, OptimConfig, ProbeConfig, TrainConfig
 from wsl.config.verbs import EvaluateConfig, LocalizeConfig, VisualizeConfig
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "PickConfig",
     "Precision",
     "Preprocessing",
+    "ProbeConfig",
     "Protocol",
     "Refine",
     "Resize",

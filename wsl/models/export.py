@@ -110,6 +110,8 @@ def describe(model: Localizer, side: int, *, sizes_open: bool = True) -> str:
     }
     if model.decoder is not None:
         document["decoded_grid"] = _describe_grid(model, side, decoded=True)
+    if model.probe is not None:
+        document["probe"] = model.recipe.probe
     return json.dumps(document, ensure_ascii=False)
 
 
@@ -162,6 +164,8 @@ class _Outputs(nn.Module):
         with self._taps.reading() as read:
             features = backbone(images)
         scores, maps = self.model.head(features)
+        if self.model.probe is not None:
+            scores = self.model.probe(features)
         known = levels(backbone, read, features, self._grids)
         return scores, maps, decoder(known, (images.shape[-2], images.shape[-1])).logits.sigmoid()
 

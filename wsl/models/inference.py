@@ -73,6 +73,10 @@ class InferenceLocalizer:
         return LazyMaps(maps_of, finest(features).grid)
 
     def _lazy(self, features: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
+        scores, maps_of = self._of_head(features)
+        return (scores if self._model.probe is None else self._model.probe(features)), maps_of
+
+    def _of_head(self, features: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
         head = self._model.head
         if self._linear is not None:
             return self._linear.lazy(features)

@@ -88,6 +88,8 @@ class ModelInfo:
 
     ``map_size`` is (height, width) at the model's own ``image_size``; ``grid`` is the distance of the centres of its
     cells and the centre of the first, in pixels of the network's input, or None for equal parts of it.
+    ``posteriors`` is how many of them the model's linear probe reads, None without a probe; ``decoder`` is whether
+    there is a map decoder.
     """
 
     name: str
@@ -101,6 +103,8 @@ class ModelInfo:
     map_size: tuple[int, int]
     grid: tuple[float, float] | None
     levels: int
+    posteriors: int | None = None
+    decoder: bool = False
 
     def __str__(self) -> str:
         height, width = self.map_size
@@ -111,9 +115,21 @@ class ModelInfo:
             "maps": f"{self.method}: {self.why}",
             "layers": f"{self.layers[0]} to {self.layers[-1]}" if len(self.layers) > 3 else ", ".join(self.layers),
             "map": f"{height} x {width} cells, {places}",
-            "refinement": f"affinity ({self.levels} levels of features)" if self.levels >= 2 else "none by default",
+            **self._scores(),
+            "refinement": self._refinement(),
         }
         return "\n".join(f"{name:<10}  {text}" for name, text in rows.items())
+
+    def _scores(self) -> dict[str, str]:
+        if self.posteriors is None:
+            return {}
+        more = f" and {self.posteriors} posteriors of the backbone's classifier" if self.posteriors else ""
+        return {"scores": f"of a linear probe of pooled features{more}"}
+
+    def _refinement(self) -> str:
+        if self.decoder:
+            return "decoder (maps of the model's map decoder)"
+        return f"affinity ({self.levels} levels of features)" if self.levels >= 2 else "none by default"
 
 
 def model_info(weights: str, local_weights: Path | None = None, cam: CamConfig | None = None) -> ModelInfo:
@@ -128,6 +144,8 @@ def model_info(weights: str, local_weights: Path | None = None, cam: CamConfig |
     check_weights(weights, local_weights, None if cam is None else cam.model)
     model = _opened(weights, local_weights, cam or CamConfig())
     side = model.preprocessing.image_size
+    probed = _posteriors(model) is not None
+    why = "the head's class maps" if probed else "the scores are pooled from class maps"
     output = model.for_inference(torch.device("cpu"), torch.float32)(torch.zeros(1, 3, side, side))
     height, width = output.maps_of(torch.zeros(1, 1, dtype=torch.long)).shape[-2:]
     return ModelInfo(
@@ -137,12 +155,22 @@ def model_info(weights: str, local_weights: Path | None = None, cam: CamConfig |
         mean=model.preprocessing.mean,
         std=model.preprocessing.std,
         method=model.method if isinstance(model, CamLocalizer) else "cam",
-        why=model.why if isinstance(model, CamLocalizer) else "the scores are pooled from class maps",
+        why=model.why if isinstance(model, CamLocalizer) else why,
         layers=model.sources if isinstance(model, CamLocalizer) else ("the last map",),
         map_size=(height, width),
         grid=output.grid,
         levels=model.levels,
+        posteriors=_posteriors(model),
+        decoder=model.decodes,
     )
+
+
+def _posteriors(model: Localizer | OnnxLocalizer | CamLocalizer) -> int | None:
+    if isinstance(model, CamLocalizer):
+        model = model.net
+    if isinstance(model, Localizer):
+        return model.recipe.probe
+    return model.probe if isinstance(model, OnnxLocalizer) else None
 
 
 def _opened(weights: str, local_weights: Path | None, cam: CamConfig) -> Localizer | OnnxLocalizer | CamLocalizer:
