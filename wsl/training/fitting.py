@@ -101,7 +101,6 @@ def own_classifier(model: Localizer, settings: ModelConfig) -> nn.Linear | None:
     return found
 
 
-@torch.no_grad()
 def _classifier(model: Localizer, settings: ModelConfig) -> nn.Linear | str:
     """The layer, or why there is none."""
     side, device = model.preprocessing.image_size, model.backbone.device
@@ -114,14 +113,14 @@ def _classifier(model: Localizer, settings: ModelConfig) -> nn.Linear | str:
         if not isinstance(whole, Localizer) or type(whole.head) is not MapClassifier or head is None:
             return f"what follows {settings.backbone}'s pooling is more than a linear layer"
         image = torch.randn((1, 3, side, side), generator=torch.Generator().manual_seed(0)).to(device)
-        expected, given = model.eval().backbone(image), whole.backbone(image)
+        with torch.no_grad():
+            expected, given = model.eval().backbone(image), whole.backbone(image)
     except UserError as error:
         return str(error)
     if given.shape != expected.shape or (given - expected).abs().max() > _TOLERANCE * expected.abs().max():
         return f"the classifier {settings.backbone} has other features"
     layer = nn.Linear(head.weight.shape[1], len(head.weight))
-    layer.weight.copy_(head.weight)
-    layer.bias.copy_(head.bias)
+    layer.load_state_dict({"weight": head.weight, "bias": head.bias})
     return layer
 
 
