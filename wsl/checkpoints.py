@@ -29,6 +29,7 @@ class Recipe:
 
     With a ``layer`` the backbone is that layer of a whole classifier, and ``norm_eps`` is the epsilon of a layer norm
     behind the pooling. ``decoder`` are the layers that a map decoder reads beside the map; None without a decoder.
+    ``probe`` is the number of posteriors that a linear probe reads beside pooled features; None without a probe.
     """
 
     backbone: str
@@ -46,6 +47,7 @@ class Recipe:
     multi_label: bool = True
     decoder: tuple[str, ...] | None = None
     head: Head | None = None
+    probe: int | None = None
 
 
 def read_recipe(path: str | Path) -> Recipe:

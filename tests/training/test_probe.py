@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from wsl.errors import UserError
-from wsl.training.probe import START, fit_logistic, pooled_features
+from wsl.training.probe import START, fit_logistic
 
 ENOUGH = 1000
 
@@ -195,19 +195,3 @@ def test_many_columns_are_standardised_alike():
 def test_bad_arguments(features, targets, mask, options, message):
     with pytest.raises(UserError, match=message):
         fit_logistic(features, targets, mask, **options)
-
-
-def test_pooled_features_are_roots_of_means_and_maxima():
-    maps = np.random.default_rng(0).normal(size=(3, 5, 4, 6))
-    mean, highest = maps.mean((2, 3)), maps.max((2, 3))
-    expected = np.hstack([np.sign(part) * np.sqrt(np.abs(part)) for part in (mean, highest)])
-    np.testing.assert_allclose(pooled_features(torch.from_numpy(maps)), expected)
-    pooled = pooled_features(torch.from_numpy(maps).half())
-    assert pooled.dtype == torch.float32
-    np.testing.assert_allclose(pooled, expected, atol=0.02)
-
-
-def test_pooled_features_of_other_shapes_are_refused():
-    for shape in ((2, 3), (2, 3, 0, 4)):
-        with pytest.raises(UserError, match="expected"):
-            pooled_features(torch.ones(shape))

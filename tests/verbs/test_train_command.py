@@ -162,6 +162,7 @@ def test_two_processes_share_the_images_and_end_in_the_same_weights(world, tmp_p
         "all": command(world, tmp_path / "all", "--epochs", "2", "--batch-size", "8"),
         "still": command(world, tmp_path / "still", "--backbone-lr-factor", "0"),
         "kept": command(world, tmp_path / "kept", "--freeze-backbone"),
+        "fitted": command(world, tmp_path / "fitted", "--freeze-backbone", "--optimizer", "lbfgs"),
         "holed": command(holes, tmp_path / "holed", "--batch-size", "1", "--val-split", "None"),
     }
     script, file = tmp_path / "rank.py", tmp_path / "runs.json"

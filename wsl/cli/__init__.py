@@ -31,7 +31,7 @@ def train(args: Sequence[str] | None = None) -> int:
         from wsl.verbs.train import train as verb
 
         result = verb(config)
-        known = (("mAP", result.mAP), ("pointing", result.pointing))
+        known = (("mAP", result.mAP), ("pointing", result.pointing), ("with the probe mAP", result.probe_mAP))
         figures = [f"{name} {value:.3f}" for name, value in known if value is not None]
         best = f"best epoch {result.best_epoch}" + (f": {', '.join(figures)}" if figures else "")
         return Outcome(f"{best}\n{result.model}  ({result.seconds:.0f} s{_skipped(result.skipped)})", _plain(result))

@@ -73,6 +73,9 @@ class TrainFlags(settings.TrainConfig):
     """In the place of --out: train a map decoder for the finished run in this folder, which keeps it. Of the other
     settings only --data, --train-split, --seed, the decoder's and the machine's go with it."""
 
+    def __post_init__(self) -> None:
+        """Check nothing: `resolved` gives the settings, which check themselves."""
+
     def resolved(self) -> settings.TrainConfig | settings.DecodeConfig:
         """The settings without flags.
 

@@ -16,7 +16,16 @@ from wsl.config.shared import (
     Resize,
     RuntimeConfig,
 )
-from wsl.config.training import DecodeConfig, DecoderConfig, Head, ModelConfig, OptimConfig, Padding, TrainConfig
+from wsl.config.training import (
+    DecodeConfig,
+    DecoderConfig,
+    Head,
+    ModelConfig,
+    OptimConfig,
+    Padding,
+    ProbeConfig,
+    TrainConfig,
+)
 from wsl.config.verbs import EvaluateConfig, LocalizeConfig, VisualizeConfig
 
 __all__ = [
@@ -38,6 +47,7 @@ __all__ = [
     "PickConfig",
     "Precision",
     "Preprocessing",
+    "ProbeConfig",
     "Protocol",
     "Refine",
     "Resize",

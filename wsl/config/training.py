@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -55,13 +56,16 @@ class OptimConfig:
     """Loss, optimizer and schedule."""
 
     epochs: int = 20
-    """Passes over the training images."""
+    """Passes over the training images; lbfgs does not use it."""
     batch_size: int = 16
     """Images a step (of cached features, when the backbone is frozen)."""
     loss: Literal["bce", "soft-margin", "cross-entropy"] = "bce"
     """bce and soft-margin take several labels an image (difficult-only classes are ignored); cross-entropy one."""
-    optimizer: Literal["sgd", "adamw"] = "adamw"
-    """sgd has momentum 0.9 (Nesterov)."""
+    optimizer: Literal["sgd", "adamw", "lbfgs"] = "adamw"
+    """sgd has momentum 0.9 (Nesterov). lbfgs fits a logistic regression a class to the mean features of a frozen
+    backbone, all at once: for pooling gap and loss bce, in the place of epochs, learning rate and weight decay."""
+    lbfgs_penalty: float = 0.02
+    """L2 penalty of lbfgs, on the weights of standardised features."""
     lr: float = 1e-3
     """Learning rate of the head at its peak."""
     backbone_lr_factor: float = 0.1
@@ -91,6 +95,25 @@ class OptimConfig:
         )
         check(0 < self.min_crop <= 1, f"min crop is {self.min_crop}, expected a fraction of the area in (0, 1]")
         check(self.clip_norm is None or self.clip_norm > 0, f"clip norm is {self.clip_norm}, expected above 0")
+        check(0 < self.lbfgs_penalty < math.inf, f"lbfgs penalty is {self.lbfgs_penalty}, expected a number above 0")
+        if self.optimizer == "lbfgs":
+            check(self.freeze_backbone, "--optimizer lbfgs fits fixed features: expected --freeze-backbone with it")
+            check(self.loss == "bce", f"--optimizer lbfgs with --loss {self.loss}: expected bce")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeConfig:
+    """The linear probe: class probabilities of a frozen backbone's pooled features, beside the head's maps."""
+
+    probe: bool = False
+    """After the last epoch of a frozen backbone's head, fit a logistic regression a class to the roots of the mean
+    features, of their maxima and of the posteriors of the backbone's own classifier where it has one. It gives the
+    probabilities, the head the maps."""
+    probe_penalty: float = 0.02
+    """L2 penalty of the probe, on the weights of standardised features."""
+
+    def __post_init__(self) -> None:
+        check(0 < self.probe_penalty < math.inf, f"probe penalty is {self.probe_penalty}, expected a number above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +160,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    probing: ProbeConfig = field(default_factory=ProbeConfig)
     decoding: DecoderConfig = field(default_factory=DecoderConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     seed: int = 0
@@ -157,6 +181,16 @@ class TrainConfig:
             "head scm reads attention in training, and a frozen backbone keeps features alone: expected head ts-cam, "
             "or --backbone-lr-factor 0 in the place of --freeze-backbone",
         )
+        model, optim = self.model, self.optim
+        if optim.optimizer == "lbfgs":
+            plain = model.pooling == "gap" and model.neck is None and model.maps_per_class == 1
+            check(plain, "--optimizer lbfgs fits one linear layer: expected --pooling gap, no neck and 1 map per class")
+        if self.probing.probe:
+            check(optim.freeze_backbone, "--probe is fitted to fixed features: expected --freeze-backbone with it")
+            check(
+                optim.loss != "cross-entropy",
+                "--probe gives each class a probability of its own: expected --loss bce or soft-margin with it",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

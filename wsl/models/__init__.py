@@ -10,6 +10,7 @@ from wsl.models.export import export_model
 from wsl.models.gradient_head import GradientHead
 from wsl.models.localizer import Localizer
 from wsl.models.onnx import OnnxLocalizer
+from wsl.models.probe import LinearProbe, pooled_features
 from wsl.models.protocol import Features, InferenceModel, LazyOutput, Model, resolve_refine
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "GradientHead",
     "InferenceModel",
     "LazyOutput",
+    "LinearProbe",
     "Localizer",
     "MapDecoder",
     "Model",
@@ -35,6 +37,7 @@ __all__ = [
     "made_by",
     "open_model",
     "pack",
+    "pooled_features",
     "resolve_refine",
     "save",
     "unpack",

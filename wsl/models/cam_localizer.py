@@ -208,6 +208,8 @@ def made_by(model: object) -> str:
 def _scores_of(localizer: Localizer, images: torch.Tensor) -> torch.Tensor:
     """The scores alone: the maps of some heads cost more than the network, and so do gradients through them."""
     features, head = localizer.backbone(images), localizer.head
+    if localizer.probe is not None:
+        return localizer.probe(features)  # type: ignore[no-any-return]
     linear = linear_head(head)
     if linear is not None:
         return linear.scores(linear.prepare(features))

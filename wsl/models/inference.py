@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -74,11 +75,17 @@ class InferenceLocalizer:
         return LazyMaps(maps_of, finest(features).grid)
 
     def _lazy(self, images: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
-        head, backbone = self._model.head, self._model.backbone
+        head, probe = self._model.head, self._model.probe
         if isinstance(head, TokenClassifier):
-            scores, maps = head(*attended(backbone, images))
-            return scores, lambda classes: gather_maps(maps, classes)
-        features = backbone(images)
+            features, attention = attended(self._model.backbone, images)
+            scores, maps = head(features, attention)
+            maps_of: MapsOf = partial(gather_maps, maps)
+        else:
+            features = self._model.backbone(images)
+            scores, maps_of = self._of_head(head, features)
+        return (scores if probe is None else probe(features)), maps_of
+
+    def _of_head(self, head: nn.Module, features: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
         if self._linear is not None:
             return self._linear.lazy(features)
         if isinstance(head, GradientHead):

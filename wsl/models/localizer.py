@@ -25,6 +25,7 @@ from wsl.models.grid import Grid
 from wsl.models.inference import InferenceLocalizer
 from wsl.models.layer_output import LayerOutput
 from wsl.models.padding import pad_as_tensorflow
+from wsl.models.probe import LinearProbe
 from wsl.models.protocol import class_names, to_probabilities
 from wsl.models.ready import ReadyCopies
 from wsl.models.timm_models import refuse_place
@@ -94,6 +95,7 @@ class Localizer(nn.Module):
         self.decoder: MapDecoder | None = None
         if head is not None:
             check_class_token(backbone, head)
+        self.probe: LinearProbe | None = None
         self.recipe = Recipe(
             backbone=backbone.name,
             pooling=pooling,
@@ -142,6 +144,8 @@ class Localizer(nn.Module):
         if recipe.decoder is not None:
             model.backbone.pyramid = recipe.decoder
             model.add_decoder()
+        if recipe.probe is not None:
+            model.add_probe(recipe.probe)
         return model
 
     @classmethod
@@ -221,12 +225,15 @@ class Localizer(nn.Module):
         return self.recipe.preprocessing
 
     def forward(self, images: torch.Tensor) -> HeadOutput:
-        """Class scores and class maps of a batch of normalised images."""
+        """Class scores, the probe's where there is one, and class maps of a batch of normalised images."""
         head = self.head
         if isinstance(head, TokenClassifier) and head.needs_attention:
-            return head(*attended(self.backbone, images))  # type: ignore[no-any-return]
-        output: HeadOutput = head(self.backbone(images))
-        return output
+            features, attention = attended(self.backbone, images)
+            output: HeadOutput = head(features, attention)
+        else:
+            features = self.backbone(images)
+            output = head(features)
+        return output if self.probe is None else output._replace(scores=self.probe(features))
 
     def for_inference(self, device: torch.device, dtype: torch.dtype) -> InferenceLocalizer:
         """The model ready to run on a device in an arithmetic; the model itself stays as it is.
@@ -264,6 +271,13 @@ class Localizer(nn.Module):
         self.decoder = decoder.to(self.backbone.device)
         self.recipe = dataclasses.replace(self.recipe, decoder=self.backbone.pyramid)
         return decoder
+
+    def add_probe(self, posteriors: int = 0) -> LinearProbe:
+        """Give the model a new linear probe, untrained, for its scores; the maps stay the head's."""
+        probe = LinearProbe(self.backbone.out_channels, len(self.classes), posteriors)
+        self.probe = probe.to(self.backbone.device)
+        self.recipe = dataclasses.replace(self.recipe, probe=posteriors)
+        return probe
 
     def _replace_head(self, head: MapClassifier) -> None:
         head.load_state_dict(self.head.state_dict(), strict=False)

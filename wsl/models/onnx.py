@@ -47,6 +47,7 @@ class OnnxLocalizer(nn.Module):
             self._grids = {"maps": _read_grid(known["grid"]), DECODED: _read_grid(known.get("decoded_grid"))}
             self.size = None if known.get("size") is None else tuple(int(side) for side in known["size"])
             self.multi_label = bool(known["multi_label"])
+            self.probe: int | None = known.get("probe")
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: its description cannot be read ({error}): export it again") from error
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import nn
 from torch.distributed.algorithms.join import Join
 
 from wsl.config import TrainConfig
 from wsl.errors import UserError
 from wsl.models import GradientHead, Localizer, autocast, choose_dtype
-from wsl.progress import Advance
+from wsl.progress import Advance, progress
 from wsl.samples import SampleSet
+from wsl.training.fitting import check_head, fit_head, fit_probe, own_classifier
 from wsl.training.loop import EpochStats, run_epoch
 from wsl.training.optimizer import create_optimizer, trains_backbone
 from wsl.training.sources import BatchSource, FeatureSource, ImageSource, Shard
@@ -37,6 +40,9 @@ class Learner:
         self, model: Localizer, samples: SampleSet, val: SampleSet | None, config: TrainConfig, accelerator: Accelerator
     ) -> None:
         self.model, self.config = model, config
+        fits = config.optim.optimizer == "lbfgs"
+        if fits:
+            check_head(model.head)
         self._val, self._accelerator = val, accelerator
         device = accelerator.device
         model.backbone.requires_grad_(trains_backbone(config.optim))
@@ -47,7 +53,7 @@ class Learner:
         self.dtype = choose_dtype("fp32" if config.optim.freeze_backbone else config.runtime.precision, device)
         self.source = self._create_source(samples)
         self._initialise_encoder()  # before processes are joined, which gives all of them the first one's weights
-        self.optimizer = create_optimizer(model, config.optim)
+        self.optimizer = None if fits else create_optimizer(model, config.optim)
         # The gradients of float16 would vanish below 6e-8; elsewhere the scaler does nothing.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self.network: nn.Module = accelerator.prepare(self.source.network)
@@ -57,12 +63,21 @@ class Learner:
         """Images that could not be read so far."""
         return len(self.source.skipped)
 
+    @property
+    def images(self) -> int:
+        """Images of an epoch that its progress counts."""
+        if self.optimizer is None and isinstance(self.source, FeatureSource):
+            return self.source.views
+        return self.source.steps * self.config.optim.batch_size
+
     def train_epoch(self, epoch: int, advance: Advance) -> EpochStats:
-        """Train on every image once; `advance` is told the images done.
+        """Train on every image once, or fit the head at once; `advance` is told the images done.
 
         Raises:
             RunError: the loss or the weights are no longer finite, or no image could be read.
         """
+        if self.optimizer is None:
+            return self._fit_head(advance)
         rank = self._accelerator.process_index
         torch.manual_seed(int(np.random.SeedSequence((self.config.seed, epoch, rank)).generate_state(1)[0]))
         self.model.train()
@@ -91,20 +106,42 @@ class Learner:
         self.model.eval()
         return validate(self._val.classes, self.source.localizations())
 
+    def fit_probe(self) -> None:
+        """Give the model a linear probe of the features that its head was trained on."""
+        source, config = self.source, self.config
+        assert isinstance(source, FeatureSource)
+        classifier = own_classifier(self.model, config.model)
+        with progress("probe", source.views) as advance:
+            fit_probe(self.model, source, config.probing, classifier, advance)
+
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs to go on after an epoch."""
         return {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": {} if self.optimizer is None else self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` gave."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        if self.optimizer is not None:
+            self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"] and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
+
+    def _fit_head(self, advance: Advance) -> EpochStats:
+        """Fit the head in the first process, and hand its weights to the others."""
+        started, accelerator, head = time.perf_counter(), self._accelerator, self.model.head
+        assert isinstance(self.source, FeatureSource)
+        loss, images = 0.0, 0
+        if accelerator.is_main_process:
+            loss, images = fit_head(head, self.model.classes, self.source, self.config.optim.lbfgs_penalty, advance)
+        with torch.no_grad():
+            for parameter in head.parameters():
+                parameter.copy_(broadcast(parameter.detach().clone()))
+        # What is logged is the first process's, and counts the images of one.
+        return EpochStats(loss, None, images // accelerator.num_processes, time.perf_counter() - started)
 
     def _create_source(self, samples: SampleSet) -> BatchSource:
         accelerator = self._accelerator

@@ -24,10 +24,13 @@ _REPORT_EVERY = 10
 
 @dataclass(frozen=True, slots=True)
 class EpochStats:
-    """What one epoch of training was like: mean loss of its steps, last learning rate, images seen, seconds."""
+    """What one epoch of training was like: mean loss of its steps, last learning rate, images seen, seconds.
+
+    A head that is fitted at once has no learning rate, and its loss is that after the fit.
+    """
 
     loss: float
-    lr: float
+    lr: float | None
     images: int
     seconds: float
 

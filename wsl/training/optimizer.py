@@ -24,6 +24,15 @@ def trains_backbone(config: OptimConfig) -> bool:
     return not config.freeze_backbone and config.backbone_lr_factor > 0
 
 
+def count_epochs(config: OptimConfig) -> int:
+    """The epochs of a training; a head that is fitted at once has one.
+
+    >>> count_epochs(OptimConfig()), count_epochs(OptimConfig(optimizer="lbfgs", freeze_backbone=True))
+    (20, 1)
+    """
+    return 1 if config.optimizer == "lbfgs" else config.epochs
+
+
 def create_optimizer(model: Localizer, config: OptimConfig) -> torch.optim.Optimizer:
     """SGD or AdamW over the head at ``lr`` and the backbone at ``backbone_lr_factor`` of it.
 

@@ -14,7 +14,6 @@ from wsl.errors import UserError
 START = -3.0
 """The bias that a fit starts from, and that of a class that nothing is known of: most images have few classes."""
 
-
 _COLUMNS = 256
 
 
@@ -93,31 +92,6 @@ def fit_logistic(
         weight *= scale
         bias -= weight @ mean
         return LogisticFit(weight.to(product), bias.to(product), fitted)
-
-
-def pooled_features(maps: Tensor) -> Tensor:
-    """Feature maps as vectors: the root of each channel's mean, then the root of its maximum.
-
-    A network's activations after a ReLU are skewed, a few images having many times the others' values; roots make
-    linear models of them fit better. Of a value v below 0 it is ``-sqrt(-v)``.
-
-    Shape:
-        (N, C, h, w) to (N, 2 C), float32 or the maps' float64.
-
-    Raises:
-        UserError: not (N, C, h, w) with at least one cell.
-
-    Source: the root is that of Perronnin et al., Improving the Fisher Kernel for Large-Scale Image Classification, ECCV
-    2010, section 3.2.
-
-    >>> pooled_features(torch.tensor([[[[0.0, 0.0], [0.0, 16.0]], [[-4.0, -4.0], [-4.0, -4.0]]]])).tolist()
-    [[2.0, -2.0, 4.0, -2.0]]
-    """
-    if maps.ndim != 4 or 0 in maps.shape[2:]:
-        raise UserError(f"feature maps have shape {tuple(maps.shape)}, expected (N, C, h, w) with at least one cell")
-    maps = maps if maps.dtype == torch.float64 else maps.float()
-    pooled = torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
-    return pooled.sign() * pooled.abs().sqrt()
 
 
 def _check(features: Tensor, targets: Tensor, mask: Tensor | None, penalty: float, iterations: int) -> None:

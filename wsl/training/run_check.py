@@ -12,8 +12,8 @@ from wsl.errors import UserError
 from wsl.files import check_folder
 
 CONFIG = "config.json"
-# What may change between the parts of a run: where and how it runs, not what it computes.
-_FREE = ("out", "runtime", "resume", "overwrite", "tensorboard", "download", "decoding")
+# What may change between the parts of a run: where and how it runs, not what its epochs compute.
+_FREE = ("out", "runtime", "resume", "overwrite", "tensorboard", "download", "probing", "decoding")
 
 
 def check_run(settings: TrainConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 from collections.abc import Mapping
@@ -12,10 +13,10 @@ import torch
 from safetensors import SafetensorError
 
 from wsl import config
-from wsl.config import TrainConfig
+from wsl.config import ProbeConfig, TrainConfig
 from wsl.errors import RunError, UserError
 from wsl.files import replacing, write_text
-from wsl.models import Localizer, save
+from wsl.models import Localizer, load, save
 from wsl.training.run_check import CONFIG
 
 
@@ -30,9 +31,10 @@ class RunFolder:
     """The files of one training run; each is replaced in a single step, so that a kill leaves a whole one.
 
     ``metrics.jsonl`` has a line for each finished epoch: ``epoch`` (from 1), ``loss`` (mean over its steps), ``lr``
-    (the head's in its last step), ``mAP`` and ``pointing`` on the validation split (in [0, 1], null where nothing
-    counts; absent without one), ``skipped`` (unreadable images so far), ``images_per_second`` in training, and
-    ``seconds`` since the command was started. All but the last two are the same when the run is repeated.
+    (the head's in its last step, null where it is fitted at once), ``mAP`` and ``pointing`` on the validation split
+    (in [0, 1], null where nothing counts; absent without one), ``skipped`` (unreadable images so far),
+    ``images_per_second`` in training, and ``seconds`` since the command was started. All but the last two are the same
+    when the run is repeated.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,6 +72,16 @@ class RunFolder:
                 f"{self.path} could not be written ({str(error).splitlines()[0]}): is the disk full? The last finished "
                 "epoch is kept, and --resume continues from it"
             ) from error
+
+    def keep_probe(self, model: Localizer, probing: ProbeConfig) -> Localizer:
+        """Give the model of the best epoch the probe of this one, and write down how it was fitted; that model."""
+        kept = load(self.model)
+        assert model.probe is not None
+        kept.add_probe(model.recipe.probe or 0).load_state_dict(model.probe.state_dict())
+        save(kept, self.model)
+        before = config.from_json(self.config.read_text(encoding="utf-8"), TrainConfig)
+        write_text(self.config, config.to_json(dataclasses.replace(before, probing=probing)) + "\n")
+        return kept
 
     def _log(self, record: dict[str, Any]) -> None:
         """Append one epoch to ``metrics.jsonl``, in place of what a killed run may have left of it."""

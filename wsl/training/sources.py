@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from wsl.images.tensors import Normalise
 from wsl.inference import Predictor, Source
 from wsl.inference.reading import Reader
 from wsl.models import Localizer
+from wsl.progress import Advance
 from wsl.results import Localization
 from wsl.samples import Sample, SampleSet
 from wsl.training.features import FeatureCache, report_skipped
@@ -27,6 +28,8 @@ from wsl.training.validation import can_point, localize_present
 
 Example = tuple[torch.Tensor, torch.Tensor]
 IntArray = npt.NDArray[np.int64]
+# Not the batch size, which rounding would depend on.
+_AT_ONCE = 64
 
 
 class Shard(NamedTuple):
@@ -188,6 +191,25 @@ class FeatureSource:
             features = np.stack([self._train[v][row] for row, v in zip(rows, variants, strict=True)])
             yield self._to_device(features), self._targets[rows]
 
+    @property
+    def views(self) -> int:
+        """Training images that could be read and, with flip, their mirror images."""
+        return len(self._train) * len(self._rows)
+
+    @torch.no_grad()
+    def pooled(self, pool: Callable[[torch.Tensor], torch.Tensor], advance: Advance) -> Example:
+        """A vector and the targets of each of the `views`, the mirror images behind the others.
+
+        `pool` makes vectors (M, D) of features (M, C, h, w), and `advance` is told the images done.
+        """
+        parts = []
+        for features in self._train:
+            for start in range(0, len(self._rows), _AT_ONCE):
+                rows = self._rows[start : start + _AT_ONCE]
+                parts.append(pool(self._to_device(features[rows])))
+                advance(len(rows))
+        return torch.cat(parts), self._targets[self._rows].repeat(len(self._train), 1)
+
     def localizations(self) -> Iterator[tuple[Localization, Sample]]:
         """The validation images, with the classes present localized by the head as it is now.
 
@@ -199,8 +221,10 @@ class FeatureSource:
             rows = self._val_rows[start : start + size]
             assert self._val is not None
             assert self._val_samples is not None
+            features = self._to_device(self._val[rows])
             with torch.no_grad():
-                scores, maps = model.head(self._to_device(self._val[rows]))
+                scores, maps = model.head(features)
+                scores = scores if model.probe is None else model.probe(features)
             probabilities = model.probabilities(scores).cpu().numpy()
             for row, probability, every in zip(rows.tolist(), probabilities, maps.float().cpu().numpy(), strict=True):
                 sample = self._val_samples[row]

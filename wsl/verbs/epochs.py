@@ -19,7 +19,9 @@ from wsl.models import Localizer, choose_device, create
 from wsl.progress import progress
 from wsl.samples import SampleSet
 from wsl.training.learner import Learner
+from wsl.training.optimizer import count_epochs
 from wsl.training.run_folder import RunFolder
+from wsl.training.validation import Scores
 
 log = logging.getLogger("wsl")
 
@@ -61,7 +63,7 @@ class Run:
         if main and not config.resume:
             run.start(config)
         with _scalars(config, self._writer_class if main else None, first) as write_scalars:
-            for epoch in range(first + 1, config.optim.epochs + 1):
+            for epoch in range(first + 1, count_epochs(config.optim) + 1):
                 record = _train_epoch(self._learner, epoch, accelerator)
                 record["seconds"] = time.perf_counter() - started
                 if main:
@@ -70,6 +72,21 @@ class Run:
                     log.info("%s", _line(record, config))
                 accelerator.wait_for_everyone()
         return run.best(config.best_by)
+
+    def probe(self) -> Scores | None:
+        """Fit a linear probe to the features that the head was trained on, and keep it with the best epoch's model.
+
+        The result is how good that model then is on the validation split; None without one. ``metrics.jsonl`` stays a
+        line for each epoch: a probe belongs to none, and can be fitted again with other settings.
+        """
+        learner = self._learner
+        learner.fit_probe()
+        kept = self.folder.keep_probe(learner.model, self.config.probing)
+        learner.model.head.load_state_dict(kept.head.state_dict())
+        scores = learner.validate()
+        if scores is not None:
+            log.info("%s", "  ".join(["probe", *_figures({"mAP": scores.mAP, "pointing": scores.pointing})]))
+        return scores
 
 
 def _downsampling_layers(model: Localizer) -> list[str]:
@@ -80,8 +97,7 @@ def _downsampling_layers(model: Localizer) -> list[str]:
 
 def _train_epoch(learner: Learner, epoch: int, accelerator: Accelerator) -> dict[str, Any]:
     """One epoch and its validation, as a line of ``metrics.jsonl``."""
-    images = learner.source.steps * learner.config.optim.batch_size
-    with progress(f"epoch {epoch}/{learner.config.optim.epochs}", images) as advance:
+    with progress(f"epoch {epoch}/{count_epochs(learner.config.optim)}", learner.images) as advance:
         stats = learner.train_epoch(epoch, advance)
     record: dict[str, Any] = {"epoch": epoch, "loss": stats.loss, "lr": stats.lr}
     scores = learner.validate()
@@ -104,9 +120,14 @@ def _accelerator(config: TrainConfig) -> Accelerator:
 
 
 def _line(record: dict[str, Any], config: TrainConfig) -> str:
-    parts = [f"epoch {record['epoch']}/{config.optim.epochs}", f"loss {record['loss']:.4f}", f"lr {record['lr']:.2g}"]
-    parts += [f"{name} {record[name]:.3f}" for name in ("mAP", "pointing") if record.get(name) is not None]
-    return "  ".join([*parts, f"{record['images_per_second']:.0f} images/s", f"{record['seconds']:.0f} s"])
+    parts = [f"epoch {record['epoch']}/{count_epochs(config.optim)}", f"loss {record['loss']:.4f}"]
+    parts += [] if record["lr"] is None else [f"lr {record['lr']:.2g}"]
+    parts += [*_figures(record), f"{record['images_per_second']:.0f} images/s", f"{record['seconds']:.0f} s"]
+    return "  ".join(parts)
+
+
+def _figures(record: dict[str, Any]) -> list[str]:
+    return [f"{name} {record[name]:.3f}" for name in ("mAP", "pointing") if record.get(name) is not None]
 
 
 def _summary_writer() -> Any:

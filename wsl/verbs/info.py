@@ -91,6 +91,8 @@ class ModelInfo:
 
     ``map_size`` is (height, width) at the model's own ``image_size``; ``grid`` is the distance of the centres of its
     cells and the centre of the first, in pixels of the network's input, or None for equal parts of it.
+    ``posteriors`` is how many of them the model's linear probe reads, None without a probe; ``decoder`` is whether
+    there is a map decoder.
     """
 
     name: str
@@ -104,6 +106,8 @@ class ModelInfo:
     map_size: tuple[int, int]
     grid: tuple[float, float] | None
     levels: int
+    posteriors: int | None = None
+    decoder: bool = False
 
     def __str__(self) -> str:
         height, width = self.map_size
@@ -114,9 +118,21 @@ class ModelInfo:
             "maps": f"{self.method}: {self.why}",
             "layers": f"{self.layers[0]} to {self.layers[-1]}" if len(self.layers) > 3 else ", ".join(self.layers),
             "map": f"{height} x {width} cells, {places}",
-            "refinement": f"affinity ({self.levels} levels of features)" if self.levels >= 2 else "none by default",
+            **self._scores(),
+            "refinement": self._refinement(),
         }
         return "\n".join(f"{name:<10}  {text}" for name, text in rows.items())
+
+    def _scores(self) -> dict[str, str]:
+        if self.posteriors is None:
+            return {}
+        more = f" and {self.posteriors} posteriors of the backbone's classifier" if self.posteriors else ""
+        return {"scores": f"of a linear probe of pooled features{more}"}
+
+    def _refinement(self) -> str:
+        if self.decoder:
+            return "decoder (maps of the model's map decoder)"
+        return f"affinity ({self.levels} levels of features)" if self.levels >= 2 else "none by default"
 
 
 def model_info(weights: str, local_weights: Path | None = None, cam: CamConfig | None = None) -> ModelInfo:
@@ -146,6 +162,8 @@ def model_info(weights: str, local_weights: Path | None = None, cam: CamConfig |
         map_size=(height, width),
         grid=output.grid,
         levels=model.levels,
+        posteriors=_posteriors(model),
+        decoder=model.decodes,
     )
 
 
@@ -156,7 +174,16 @@ def _made(model: Localizer | OnnxLocalizer | CamLocalizer) -> tuple[str, str, tu
     head = model.recipe.head if isinstance(model, Localizer) else None
     if head is not None:
         return head, "class maps times the attention of the class token", ("the last tokens", "attention of all blocks")
-    return "cam", "the scores are pooled from class maps", ("the last map",)
+    why = "the scores are pooled from class maps" if _posteriors(model) is None else "the head's class maps"
+    return "cam", why, ("the last map",)
+
+
+def _posteriors(model: Localizer | OnnxLocalizer | CamLocalizer) -> int | None:
+    if isinstance(model, CamLocalizer):
+        model = model.net
+    if isinstance(model, Localizer):
+        return model.recipe.probe
+    return model.probe if isinstance(model, OnnxLocalizer) else None
 
 
 def _opened(weights: str, local_weights: Path | None, cam: CamConfig) -> Localizer | OnnxLocalizer | CamLocalizer:

@@ -21,12 +21,16 @@ from wsl.verbs.decode import train_decoder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
-    """Where the model is, and how good it was on the validation split in its best epoch."""
+    """Where the model is, and how good it was on the validation split in its best epoch.
+
+    ``probe_mAP`` is that of its probe, which gives its scores where it has one.
+    """
 
     model: Path
     best_epoch: int
     mAP: float | None
     pointing: float | None
+    probe_mAP: float | None = None
     seconds: float
     skipped: int
 
@@ -48,7 +52,10 @@ def train(config: TrainConfig) -> TrainResult:
             from wsl.verbs.epochs import Run
 
             run = Run(config, samples, val)
-        best, skipped = run.epochs(started), run.skipped
+        best, probed = run.epochs(started), None
+        if config.probing.probe and _is_first():
+            probed = run.probe()
+        skipped = run.skipped
         if config.decoding.decode and _is_first():
             del run  # and what it holds in memory
             decoding = DecodeConfig(run=config.out, decoding=config.decoding, runtime=config.runtime, seed=config.seed)
@@ -58,6 +65,7 @@ def train(config: TrainConfig) -> TrainResult:
         best_epoch=best["epoch"],
         mAP=best.get("mAP"),
         pointing=best.get("pointing"),
+        probe_mAP=None if probed is None else probed.mAP,
         seconds=time.perf_counter() - started,
         skipped=skipped,
     )

@@ -1,0 +1,141 @@
+"""What is fitted at once to the cached features of a frozen backbone: a head of class maps, and a linear probe."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from heads import MapClassifier
+from wsl.cam.methods import IN_GRAPH
+from wsl.config import ModelConfig, ProbeConfig
+from wsl.errors import UserError
+from wsl.models import Localizer
+from wsl.models.inference import linear_head
+from wsl.progress import Advance
+from wsl.training.losses import binary_cross_entropy
+from wsl.training.probe import LogisticFit, fit_logistic
+from wsl.training.sources import FeatureSource
+
+log = logging.getLogger("wsl")
+
+# The same features up to rounding, in parts of their largest value.
+_TOLERANCE = 1e-3
+
+
+def check_head(head: nn.Module) -> MapClassifier:
+    """The head, if `fit_head` can fit it.
+
+    Raises:
+        UserError: its scores are not linear in the mean features.
+
+    >>> check_head(MapClassifier(8, 2, pooling="gmp"))
+    Traceback (most recent call last):
+    wsl.errors.UserError: --optimizer lbfgs fits scores that are linear in the mean features: expected a head of one ...
+    """
+    if not (isinstance(head, MapClassifier) and linear_head(head) is not None and head.classwise.maps_per_class == 1):
+        raise UserError(
+            "--optimizer lbfgs fits scores that are linear in the mean features: expected a head of one convolution "
+            "and --pooling gap"
+        )
+    return head
+
+
+def fit_head(
+    head: nn.Module, classes: Sequence[str], source: FeatureSource, penalty: float, advance: Advance
+) -> tuple[float, int]:
+    """Fit a head with global average pooling: its scores are linear in the mean features, and so are its maps.
+
+    The result is the mean loss of all (image, class) pairs, and the number of images with their mirror images.
+
+    Raises:
+        UserError: the head's scores are not linear in the mean features.
+    """
+    conv = check_head(head).conv
+    features, targets = source.pooled(lambda maps: maps.mean((2, 3)), advance)
+    fit = _fit(features, targets, penalty, classes, "lbfgs")
+    assert conv.bias is not None
+    with torch.no_grad():
+        conv.weight.copy_(fit.weight[..., None, None])
+        conv.bias.copy_(fit.bias)
+    scores = features @ fit.weight.T + fit.bias
+    return float(binary_cross_entropy(scores, targets.to(scores.device))), len(features)
+
+
+def fit_probe(
+    model: Localizer, source: FeatureSource, settings: ProbeConfig, classifier: nn.Linear | None, advance: Advance
+) -> None:
+    """Give the model a probe, fitted to the features of the training images.
+
+    `classifier` is the linear layer whose posteriors the probe reads beside the pooled features, see `own_classifier`.
+    """
+    probe = model.add_probe(0 if classifier is None else classifier.out_features)
+    if classifier is not None and probe.classifier is not None:
+        probe.classifier.load_state_dict(classifier.state_dict())
+    features, targets = source.pooled(probe.inputs, advance)
+    fit = _fit(features, targets, settings.probe_penalty, model.classes, "probe")
+    with torch.no_grad():
+        probe.linear.weight.copy_(fit.weight)
+        probe.linear.bias.copy_(fit.bias)
+    probe.eval()
+
+
+def own_classifier(model: Localizer, settings: ModelConfig) -> nn.Linear | None:
+    """The linear layer of the classifier that the backbone's weights came with; None where there is none.
+
+    It takes the mean features of the same backbone: what is tried is that both give the same features of an image. A
+    log line says why there is none. The weights are those that the backbone was built with, so nothing further is
+    downloaded.
+
+    >>> model = Localizer("tinynet", 2, weights="none")
+    >>> own_classifier(model, ModelConfig(backbone="tinynet", weights="none")) is None
+    True
+    """
+    found = "the backbone has no pretrained weights" if settings.weights == "none" else _classifier(model, settings)
+    if isinstance(found, str):
+        log.info("probe: of pooled features, without posteriors (%s)", found)
+        return None
+    log.info("probe: of pooled features, and of %d posteriors of the backbone's classifier", found.out_features)
+    return found
+
+
+def _classifier(model: Localizer, settings: ModelConfig) -> nn.Linear | str:
+    """The layer, or why there is none."""
+    side, device = model.preprocessing.image_size, model.backbone.device
+    try:
+        whole = Localizer.from_classifier(
+            settings.backbone, settings.weights, method=IN_GRAPH, output_stride=settings.output_stride
+        )
+        whole.to(device).eval()
+        head = linear_head(whole.head) if isinstance(whole, Localizer) else None
+        if not isinstance(whole, Localizer) or type(whole.head) is not MapClassifier or head is None:
+            return f"what follows {settings.backbone}'s pooling is more than a linear layer"
+        image = torch.randn((1, 3, side, side), generator=torch.Generator().manual_seed(0)).to(device)
+        with torch.no_grad():
+            expected, given = model.eval().backbone(image), whole.backbone(image)
+    except UserError as error:
+        return str(error)
+    if given.shape != expected.shape or (given - expected).abs().max() > _TOLERANCE * expected.abs().max():
+        return f"the classifier {settings.backbone} has other features"
+    layer = nn.Linear(head.weight.shape[1], len(head.weight))
+    layer.load_state_dict({"weight": head.weight, "bias": head.bias})
+    return layer
+
+
+def _fit(
+    features: torch.Tensor, targets: torch.Tensor, penalty: float, classes: Sequence[str], who: str
+) -> LogisticFit:
+    """The fit to targets of 1 (present), 0 (absent) and -1 (unknown); says which classes it says nothing of."""
+    fit = fit_logistic(features, targets, targets >= 0, penalty=penalty)
+    constant = [name for name, fitted in zip(classes, fit.fitted.tolist(), strict=True) if not fitted]
+    if constant:
+        shown = ", ".join(constant[:5]) + (f" and {len(constant) - 5} more" if len(constant) > 5 else "")
+        log.warning(
+            "%s: no training image is with and another one without %s: the score of such a class is the same for "
+            "every image",
+            who,
+            shown,
+        )
+    return fit
