@@ -2,10 +2,13 @@
 
     python tests/benchmarks/voc_table.py VOCdevkit/VOC2012 --local-weights mobilenet_v2.pth --out runs/voc
     python tests/benchmarks/voc_table.py VOCdevkit/VOC2012 --local-weights mobilenet_v2.pth --out runs/voc --rows gap
+    python tests/benchmarks/voc_table.py VOCdevkit/VOC2012 --local-weights mobilenet_v2.pth --out runs/voc \\
+        --rows decoder decoder-tensorflow --seeds 0 1 2
 
-Each row is one `wsl-train` on the split train, the last epoch kept, and two `wsl-evaluate` on val: of the maps as they
-are, and refined. The commands are printed as they run. Rows that were trained before are evaluated again, not trained
-again.
+Each row is one `wsl-train` on the split train, the last epoch kept, and a `wsl-evaluate` on val for each reading of its
+maps: as they are, refined and, of rows with a decoder, decoded from one view and from two. The commands are printed as
+they run. Rows that were trained before are evaluated again, not trained again. With several seeds figures are means,
+and half the distance of the lowest and the highest stands behind them.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import argparse
 import json
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +26,11 @@ from wsl import cli
 # The classes with enough images in the development subset of VOC 2012.
 WELL_COVERED = ("dog", "cat", "person", "horse", "sheep", "cow")
 
-COLUMNS = ("mAP-6", "mAP-20", "pointing", "CorLoc-6", "AP50-6", "MaxBoxAcc 0.3", "0.5", "0.7", "training")
+COLUMNS = ("mAP-6", "mAP-20", "pointing", "CorLoc-6", "AP50-6", "MaxBoxAcc 0.3", "0.5", "0.7", "V2", "training")
 
 FROZEN = ["--freeze-backbone", "--batch-size", "32", "--lr", "0.01", "--weight-decay", "1"]
 TUNED = ["--lr", "0.001", "--backbone-lr-factor", "0.1", "--weight-decay", "0.05", "--min-crop", "0.6", "--epochs", "4"]
+DECODED = ["--pooling", "gap", "--freeze-backbone", "--optimizer", "lbfgs", "--probe", "--decode"]
 ROWS = {
     "gap": ["--pooling", "gap", *FROZEN, "--epochs", "8"],
     "gmp": ["--pooling", "gmp", *FROZEN, "--epochs", "32"],
@@ -39,9 +44,16 @@ ROWS = {
     ],
     "gap-tuned": ["--pooling", "gap", *TUNED],
     "weldon-tuned": ["--pooling", "weldon(k_max=0.2, k_min=0.2)", *TUNED],
+    "decoder": DECODED,
+    "decoder-tensorflow": ["--padding", "tensorflow", *DECODED],
 }
 # How the maps are read. The refined maps' threshold was chosen on photographs of train.
 READINGS = {"val": ["--refine", "none"], "val-refined": ["--refine", "affinity", "--threshold", "0.5"]}
+# Threshold and rule of the decoder's maps are the defaults, which were chosen on photographs of train.
+DECODED_READINGS = {
+    "val-decoder": ["--refine", "decoder"],
+    "val-decoder-flip": ["--refine", "decoder", "--tta", "flip"],
+}
 # Fine-tuning goes on from the frozen backbone's head: a head at random would first spoil the features below it.
 STARTS = {"gap-tuned": "gap", "weldon-tuned": "weldon"}
 
@@ -54,23 +66,35 @@ def command(verb: str, flags: list[str]) -> None:
         sys.exit(code)
 
 
-def run_row(name: str, args: argparse.Namespace) -> dict[str, Any]:
+def run_row(name: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """Train (unless it was) and evaluate one row, in each reading."""
-    out = args.out / name
+    out = args.out / (name if seed == 0 else f"{name}-{seed}")
     if not (out / "model.safetensors").is_file():
         start = str(args.out / STARTS[name]) if name in STARTS else args.local_weights or "DEFAULT"
-        model = ["--backbone", "mobilenet_v2", "--weights", start, "--image-size", "288"]
+        model = ["--backbone", args.backbone, "--weights", start, "--image-size", "288"]
+        model += ["--seed", str(seed)] if seed else []
+        model += ["--mean", *["0.5"] * 3, "--std", *["0.5"] * 3] if "/tf_" in args.backbone else []
         places = ["--data", args.voc, "--val-split", "None", "--out", str(out), "--overwrite"]
+        started = time.perf_counter()
         command("train", [*places, *model, *ROWS[name], "--workers", str(args.workers)])
+        (out / "seconds.txt").write_text(f"{time.perf_counter() - started:.0f}", encoding="utf-8")
     metrics = {}
-    for reading, flags in READINGS.items():
+    for reading, flags in readings(name).items():
         places = ["--weights", str(out), "--data", args.voc, "--split", "val", "--out", str(out / reading)]
         command("evaluate", [*places, *flags])
         report = json.loads((out / reading / "evaluation.json").read_text(encoding="utf-8"))
         metrics[reading] = report["metrics"]
-    epochs = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     settings = json.loads((out / "config.json").read_text(encoding="utf-8"))
-    return {"metrics": metrics, "seconds": epochs[-1]["seconds"], "settings": settings}
+    return {
+        "metrics": metrics,
+        "seconds": float((out / "seconds.txt").read_text(encoding="utf-8")),
+        "settings": settings,
+    }
+
+
+def readings(name: str) -> dict[str, list[str]]:
+    """The ways to read the maps of a row."""
+    return {**READINGS, **(DECODED_READINGS if "--decode" in ROWS[name] else {})}
 
 
 def mean(values: dict[str, float], names: tuple[str, ...] | None = None) -> float:
@@ -79,23 +103,33 @@ def mean(values: dict[str, float], names: tuple[str, ...] | None = None) -> floa
     return sum(chosen) / len(chosen)
 
 
-def line(name: str, row: dict[str, Any], reading: str) -> str:
-    """One row of a table."""
-    metrics, settings = row["metrics"][reading], row["settings"]
-    label = settings["model"]["pooling"]
-    if settings["model"]["maps_per_class"] > 1:
-        label += f", {settings['model']['maps_per_class']} maps"
-    kind = "frozen" if settings["optim"]["freeze_backbone"] else "fine-tuned"
-    figures = [
+def figures(row: dict[str, Any], reading: str) -> list[float]:
+    """The figures of one run, in the order of the columns."""
+    metrics = row["metrics"][reading]
+    (v2,) = (one["value"] for name, one in metrics.items() if name == "MaxBoxAccV2")
+    return [
         mean(metrics["mAP"]["per_class"], WELL_COVERED),
         mean(metrics["mAP"]["per_class"]),
         metrics["pointing (pairs)"]["value"],
         mean(metrics["CorLoc"]["per_class"], WELL_COVERED),
         mean(metrics["AP50"]["per_class"], WELL_COVERED),
         *(metrics[f"MaxBoxAcc@{t}"]["value"] for t in ("0.3", "0.5", "0.7")),
+        v2,
     ]
-    shown = " | ".join(f"{figure:.3f}" for figure in figures)
-    return f"| `{name}` | {label} | {kind} | {shown} | {row['seconds']:.0f} s |"
+
+
+def line(name: str, rows: list[dict[str, Any]], reading: str) -> str:
+    """One row of a table: of one run, or means of several and half their range."""
+    settings = rows[0]["settings"]
+    label = settings["model"]["pooling"]
+    if settings["model"]["maps_per_class"] > 1:
+        label += f", {settings['model']['maps_per_class']} maps"
+    kind = "frozen" if settings["optim"]["freeze_backbone"] else "fine-tuned"
+    columns = list(zip(*(figures(row, reading) for row in rows), strict=True))
+    shown = [f"{sum(one) / len(one):.3f}" for one in columns]
+    if len(rows) > 1:
+        shown = [f"{text} ± {(max(one) - min(one)) / 2:.3f}" for text, one in zip(shown, columns, strict=True)]
+    return f"| `{name}` | {label} | {kind} | {' | '.join(shown)} | {rows[0]['seconds']:.0f} s |"
 
 
 def main() -> None:
@@ -104,16 +138,21 @@ def main() -> None:
     parser.add_argument("voc")
     parser.add_argument("--local-weights")
     parser.add_argument("--out", type=Path, default=Path("runs/voc"))
+    parser.add_argument("--backbone", default="mobilenet_v2")
     parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0])
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    rows = {name: run_row(name, args) for name in args.rows}
-    for reading, flags in READINGS.items():
+    rows = {name: [run_row(name, seed, args) for seed in args.seeds] for name in args.rows}
+    for reading, flags in {**READINGS, **DECODED_READINGS}.items():
+        if not any(reading in readings(name) for name in rows):
+            continue
         print(f"\n{reading} ({shlex.join(flags) or 'maps as they are'}):\n")
         print(f"| run | pooling | backbone | {' | '.join(COLUMNS)} |")
         print(f"| --- | --- | --- |{' ---: |' * len(COLUMNS)}")
-        for name, row in rows.items():
-            print(line(name, row, reading))
+        for name, runs in rows.items():
+            if reading in readings(name):
+                print(line(name, runs, reading))
 
 
 if __name__ == "__main__":

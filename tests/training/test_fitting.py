@@ -167,6 +167,10 @@ def test_also_of_a_dilated_one(net, weights):
     assert torch.equal(found(backbone="resnet18", weights=weights, output_stride=16).weight, net.fc.weight)
 
 
+def test_also_of_one_that_pads_otherwise(net, weights):
+    assert torch.equal(found(backbone="resnet18", weights=weights, padding="tensorflow").weight, net.fc.weight)
+
+
 def test_and_of_timm_s(tmp_path):
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)

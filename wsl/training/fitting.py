@@ -14,6 +14,7 @@ from wsl.config import ModelConfig, ProbeConfig
 from wsl.errors import UserError
 from wsl.models import Localizer
 from wsl.models.inference import linear_head
+from wsl.models.padding import pad_as_tensorflow
 from wsl.progress import Advance
 from wsl.training.losses import binary_cross_entropy
 from wsl.training.probe import LogisticFit, fit_logistic
@@ -112,6 +113,8 @@ def _classifier(model: Localizer, settings: ModelConfig) -> nn.Linear | str:
         head = linear_head(whole.head) if isinstance(whole, Localizer) else None
         if not isinstance(whole, Localizer) or type(whole.head) is not MapClassifier or head is None:
             return f"what follows {settings.backbone}'s pooling is more than a linear layer"
+        if settings.padding == "tensorflow":
+            whole.backbone = pad_as_tensorflow(whole.backbone)
         image = torch.randn((1, 3, side, side), generator=torch.Generator().manual_seed(0)).to(device)
         with torch.no_grad():
             expected, given = model.eval().backbone(image), whole.backbone(image)
