@@ -73,7 +73,7 @@ def run_row(name: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
         start = str(args.out / STARTS[name]) if name in STARTS else args.local_weights or "DEFAULT"
         model = ["--backbone", args.backbone, "--weights", start, "--image-size", "288"]
         model += ["--seed", str(seed)] if seed else []
-        model += ["--mean", *["0.5"] * 3, "--std", *["0.5"] * 3] if "/tf_" in args.backbone else []
+        model += shlex.split(args.train_flags)
         places = ["--data", args.voc, "--val-split", "None", "--out", str(out), "--overwrite"]
         started = time.perf_counter()
         command("train", [*places, *model, *ROWS[name], "--workers", str(args.workers)])
@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("--local-weights")
     parser.add_argument("--out", type=Path, default=Path("runs/voc"))
     parser.add_argument("--backbone", default="mobilenet_v2")
+    parser.add_argument("--train-flags", default="", help="further flags of wsl-train, such as '--mean 0.5 0.5 0.5'")
     parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
     parser.add_argument("--workers", type=int, default=2)
