@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,8 @@ def _pooled_by(model: Localizer | CamLocalizer, pooling: str) -> Localizer:
         raise UserError(str(error)) from error
     other = copy.deepcopy(model)
     other.head.pooling = module
+    # A probe's scores would be the same whatever pools the maps.
+    other.probe, other.recipe = None, dataclasses.replace(other.recipe, probe=None)
     return other.eval()
 
 
