@@ -14,7 +14,6 @@ from wsl.maps import (
     extract_boxes,
     extract_many,
     largest_boxes,
-    non_max_suppression,
     normalise,
     peak,
     resize_map,
@@ -168,16 +167,18 @@ def test_the_rules_differ_where_the_largest_component_is_not_the_highest() -> No
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), threshold=st.floats(0, 0.9), min_area=st.sampled_from([0.0, 0.01]))
-def test_nested_boxes_are_all_boxes_of_five_thresholds(seed: int, threshold: float, min_area: float) -> None:
+def test_nested_boxes_are_all_boxes_and_those_that_they_part_into(seed: int, threshold: float, min_area: float) -> None:
     score_map, options = noise(seed), {"size": (90, 70), "min_area": min_area}
     found = boxes_from_map(score_map, threshold=threshold, rule="nested", **options)
-    expected = []
-    for level in range(5):
-        at = round(threshold + (1 - threshold) * level / 5, 9)
-        every = boxes_from_map(score_map, threshold=at, rule="all", **options)
-        scores = every.scores * np.float32(0.7**level)
-        expected += zip(scores.tolist(), *every.xyxy.T.tolist(), strict=True)
-    assert sorted(zip(found.scores.tolist(), *found.xyxy.T.tolist(), strict=True)) == sorted(expected)
+    at = [round(threshold + (1 - threshold) * level / 5, 9) for level in range(5)]
+    levels = [boxes_from_map(score_map, threshold=one, rule="all", **options) for one in at]
+    lowest = {tuple(box): score for box, score in zip(levels[0].xyxy.tolist(), levels[0].scores.tolist(), strict=True)}
+    higher = {tuple(box) for level in levels[1:] for box in level.xyxy.tolist()}
+    boxes = [tuple(box) for box in found.xyxy.tolist()]
+    assert lowest.keys() <= set(boxes) <= lowest.keys() | higher
+    for box in lowest:
+        scores = [score for one, score in zip(boxes, found.scores.tolist(), strict=True) if one == box]
+        assert any(score == pytest.approx(lowest[box] * share) for score in scores for share in (1, 0.9))
     assert (np.diff(found.scores) <= 0).all()
     (many,) = extract_many(score_map[None], [(90, 70)], threshold=threshold, rule="nested", min_area=min_area)
     assert np.array_equal(many.xyxy, found.xyxy)
@@ -186,13 +187,19 @@ def test_nested_boxes_are_all_boxes_of_five_thresholds(seed: int, threshold: flo
 
 def test_nested_boxes_part_things_that_touch() -> None:
     left, right = gaussian((120, 60), (40, 30), 13), 0.9 * gaussian((120, 60), (76, 30), 13)
-    found = non_max_suppression(boxes_from_map(np.maximum(left, right), threshold=0.3, rule="nested"), 0.5)
-    assert len(boxes_from_map(np.maximum(left, right), threshold=0.3, rule="all")) == 1
-    whole, *parts = found.xyxy.tolist()
-    assert whole[0] < 30 < 86 < whole[2]
-    assert any(box[0] < 40 < box[2] < 60 for box in parts)
-    assert any(56 < box[0] < 76 < box[2] for box in parts)
-    assert found.scores[0] == 1
+    whole = boxes_from_map(np.maximum(left, right), threshold=0.3, rule="all")
+    assert len(whole) == 1
+    found = boxes_from_map(np.maximum(left, right), threshold=0.3, rule="nested")
+    assert found.scores.tolist() == pytest.approx([0.9, 0.7, 0.63], abs=0.01)
+    first, one, other = found.xyxy.tolist()
+    assert first == whole.xyxy[0].tolist()
+    assert one[0] < 40 < one[2] < other[0] < 76 < other[2]
+
+
+def test_nested_boxes_of_one_hill_are_its_box() -> None:
+    hill = gaussian((120, 60), (40, 30), 13)
+    for rule in ("all", "nested"):
+        assert boxes_from_map(hill, threshold=0.3, rule=rule).scores.tolist() == [1.0]
 
 
 @settings(max_examples=80, deadline=None)

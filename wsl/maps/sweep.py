@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from wsl.boxes import Boxes, FloatArray
 from wsl.errors import UserError
-from wsl.maps.boxes import ExtractedBoxes, Rule, check_rule, merged, nested_thresholds, ranked
+from wsl.maps.boxes import ExtractedBoxes, Rule, check_rule, nested, nested_thresholds, ranked
 from wsl.maps.resolution import as_thresholds, to_pixels, working_heatmap
 from wsl.stopwatch import stage
 
@@ -89,7 +89,7 @@ class ThresholdSweep:
         check_rule(threshold, rule, min_area)
         if rule == "nested":
             levels = [self.boxes(one, "all", min_area=min_area) for one in nested_thresholds(threshold)]
-            found = merged(ExtractedBoxes(boxes.xyxy, boxes.scores) for boxes in levels)
+            found = nested([ExtractedBoxes(boxes.xyxy, boxes.scores) for boxes in levels])
             return Boxes(xyxy=found.xyxy, labels=(label,) * len(found.scores), scores=found.scores)
         below = self._below(np.array([threshold]))[0]
         components = self.components
