@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from wsl import Predictor, UserError, cli
-from wsl.config import DataConfig, DecodeConfig, DecoderConfig, RuntimeConfig
+from wsl.config import DataConfig, DecodeConfig, DecoderConfig, Preprocessing, RuntimeConfig
 from wsl.files import replacing
-from wsl.models import load
+from wsl.models import Localizer, load, save
 from wsl.training import decoder_rounds
 from wsl.verbs.decode import decode
 
@@ -161,6 +161,29 @@ def test_a_class_without_an_image_is_named(copied, world, tmp_path, caplog):
     assert "no training image shows red" in caplog.text
     found = Predictor(load(copied), classes=("red",), device="cpu", precision="fp32")(rows[0].split(",")[0])
     assert np.asarray(found.maps["red"]).max() < 0.2
+
+
+@pytest.mark.parametrize(
+    ("backbone", "settings", "levels"),
+    [
+        ("tinynet", {"pooling": "netvlad(clusters=2)"}, 2),  # whose maps are gradient maps
+        ("mobilenet_v2", {"padding": "tensorflow", "pooling": "lse"}, 3),
+        ("timm/test_vit", {"head": "ts-cam"}, 1),  # no intermediate features, and no walk
+    ],
+)
+def test_any_head_and_backbone_can_have_one(world, tmp_path, backbone, settings, levels):
+    pytest.importorskip("timm")
+    side = 160 if "vit" in backbone else 64
+    model = Localizer(
+        backbone, classes=("blue", "red"), weights="none", preprocessing=Preprocessing(image_size=side), **settings
+    )
+    save(model, tmp_path / "model.safetensors")
+    few = DecoderConfig(decoder_rounds=2, decoder_epochs=1)
+    decode(config(tmp_path, data=DataConfig(data=world), decoding=few))
+    trained = load(tmp_path)
+    assert len(trained.decoder.projections) == levels
+    found = Predictor(trained, classes=("red",), device="cpu", precision="fp32")(world / "JPEGImages" / "val00.png")
+    assert np.isfinite(found.maps["red"]).all()
 
 
 def test_one_image_is_enough(copied, world, tmp_path):
