@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from wsl import cli
 
 # The classes with enough images in the development subset of VOC 2012.
@@ -97,6 +99,21 @@ def readings(name: str) -> dict[str, list[str]]:
     return {**READINGS, **(DECODED_READINGS if "--decode" in ROWS[name] else {})}
 
 
+def hold_out(voc: Path, folder: Path, count: int) -> Path:
+    """A VOC folder whose `val` are so many photographs of train, chosen at random, and whose `train` are the others."""
+    lists = folder / "ImageSets" / "Main"
+    lists.mkdir(parents=True, exist_ok=True)
+    for name in ("JPEGImages", "Annotations", "SegmentationClassAug"):
+        if (voc / name).is_dir() and not (folder / name).exists():
+            (folder / name).symlink_to((voc / name).resolve(), target_is_directory=True)
+    names = (voc / "ImageSets" / "Main" / "train.txt").read_text(encoding="utf-8").split()
+    held = set(np.random.default_rng(0).permutation(len(names))[:count].tolist())
+    for split, inside in (("train", False), ("val", True)):
+        chosen = [name for row, name in enumerate(names) if (row in held) == inside]
+        (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in chosen), encoding="utf-8")
+    return folder
+
+
 def mean(values: dict[str, float], names: tuple[str, ...] | None = None) -> float:
     """The mean over the classes named, or all."""
     chosen = [value for name, value in values.items() if names is None or name in names]
@@ -142,8 +159,11 @@ def main() -> None:
     parser.add_argument("--train-flags", default="", help="further flags of wsl-train, such as '--mean 0.5 0.5 0.5'")
     parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
+    parser.add_argument("--hold-out", type=int, help="so many photographs of train in the place of val, to choose by")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
+    if args.hold_out:
+        args.voc = str(hold_out(Path(args.voc), args.out / "held-out", args.hold_out))
     rows = {name: [run_row(name, seed, args) for seed in args.seeds] for name in args.rows}
     for reading, flags in {**READINGS, **DECODED_READINGS}.items():
         if not any(reading in readings(name) for name in rows):
