@@ -91,42 +91,28 @@ def test_training_ends_with_it(world, tmp_path):
     assert load(outs[0]).decodes
 
 
-def test_a_stopped_training_goes_on_after_the_last_finished_round(decoded, copied, monkeypatch):
+@pytest.mark.parametrize(("seed", "rounds"), [(0, 1), (1, 2)])
+def test_a_stopped_training_goes_on_after_its_last_finished_round(decoded, copied, monkeypatch, seed, rounds):
+    """With the same settings; with others it begins anew."""
+
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
     train = decoder_rounds.train_decoder
-    rounds = iter([train, stop])
+    steps = iter([train, stop])
     with monkeypatch.context() as patch:
-        patch.setattr(decoder_rounds, "train_decoder", lambda *args, **kwargs: next(rounds)(*args, **kwargs))
+        patch.setattr(decoder_rounds, "train_decoder", lambda *args, **kwargs: next(steps)(*args, **kwargs))
         with pytest.raises(KeyboardInterrupt):
             decode(config(copied))
     assert not load(copied).decodes
     # Half of a later round, as a kill may leave it.
     (copied / "last" / "decoder-2.safetensors").write_bytes(b"\x10")
     calls = []
-    monkeypatch.setattr(
-        decoder_rounds, "train_decoder", lambda *args, **kw: calls.append(kw["seed"]) or train(*args, **kw)
-    )
-    decode(config(copied))
-    assert len(calls) == 1
-    assert (copied / "model.safetensors").read_bytes() == (decoded / "model.safetensors").read_bytes()
-
-
-def test_other_settings_begin_anew(copied, monkeypatch):
-    def stop(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    train = decoder_rounds.train_decoder
-    rounds = iter([train, stop])
-    with monkeypatch.context() as patch:
-        patch.setattr(decoder_rounds, "train_decoder", lambda *args, **kwargs: next(rounds)(*args, **kwargs))
-        with pytest.raises(KeyboardInterrupt):
-            decode(config(copied))
-    calls = []
     monkeypatch.setattr(decoder_rounds, "train_decoder", lambda *args, **kw: calls.append(1) or train(*args, **kw))
-    decode(config(copied, seed=1))
-    assert len(calls) == 2
+    decode(config(copied, seed=seed))
+    assert len(calls) == rounds
+    if seed == 0:
+        assert (copied / "model.safetensors").read_bytes() == (decoded / "model.safetensors").read_bytes()
 
 
 def test_a_run_has_no_decoder_before_it_is_whole(copied, monkeypatch):
