@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wsl import config, data, draw, formats, images, inference, maps, metrics, models
     from wsl.boxes import Boxes
-    from wsl.config import EvaluateConfig, ExportConfig, LocalizeConfig, TrainConfig, VisualizeConfig
+    from wsl.config import DecodeConfig, EvaluateConfig, ExportConfig, LocalizeConfig, TrainConfig, VisualizeConfig
     from wsl.errors import BadImageError, RunError, UserError
     from wsl.inference import Predictor, Source, localize
     from wsl.models import CamLocalizer, Localizer, load
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wsl.results import EvaluationReport, Localization, Metric
     from wsl.samples import Sample, SampleSet
     from wsl.training.sweep import class_maps, sweep_poolings
+    from wsl.verbs.decode import decode
     from wsl.verbs.evaluate import evaluate
     from wsl.verbs.export import export
     from wsl.verbs.train import train
@@ -31,6 +32,7 @@ _WHERE = {
     "BadImageError": "wsl.errors",
     "Boxes": "wsl.boxes",
     "CamLocalizer": "wsl.models",
+    "DecodeConfig": "wsl.config",
     "EvaluateConfig": "wsl.config",
     "EvaluationReport": "wsl.results",
     "ExportConfig": "wsl.config",
@@ -47,6 +49,7 @@ _WHERE = {
     "UserError": "wsl.errors",
     "VisualizeConfig": "wsl.config",
     "class_maps": "wsl.training.sweep",
+    "decode": "wsl.verbs.decode",
     "evaluate": "wsl.verbs.evaluate",
     "export": "wsl.verbs.export",
     "load": "wsl.models",
@@ -61,6 +64,7 @@ __all__ = [
     "BadImageError",
     "Boxes",
     "CamLocalizer",
+    "DecodeConfig",
     "EvaluateConfig",
     "EvaluationReport",
     "ExportConfig",
@@ -80,6 +84,7 @@ __all__ = [
     "class_maps",
     "config",
     "data",
+    "decode",
     "draw",
     "evaluate",
     "export",
