@@ -91,8 +91,11 @@ def test_a_mirrored_map_has_the_mirrored_peak_wherever_its_cells_look(
     score_map.flat[seed % score_map.size] = 2
     height, width = (end + (count - 1) * 32 for count in cells)
     image = whole(width, height)
-    x, y = peak(image.crop_map(score_map, (32, start)), (width, height))
-    mirrored = peak(image.crop_map(score_map[::-1, ::-1].copy(), (32, behind)), (width, height))
+    shown = image.crop_map(score_map, (32, start))
+    other = image.crop_map(score_map[::-1, ::-1].copy(), (32, behind))
+    assume(shown.shape == other.shape)  # half a sample may be rounded up here and down there
+    x, y = peak(shown, (width, height))
+    mirrored = peak(other, (width, height))
     # Of two equal pixels around the centre of a cell the first is taken.
     assert abs(width - 1 - x - mirrored[0]) <= 1
     assert abs(height - 1 - y - mirrored[1]) <= 1

@@ -183,13 +183,13 @@ def test_and_of_timm_s(tmp_path):
 def test_where_there_is_none_the_log_says_why(weights, tmp_path, caplog):
     caplog.set_level(logging.INFO, "wsl")
     save(Localizer("resnet18", 2, weights="none"), tmp_path / "run" / "model.safetensors")
-    vgg = torchvision_models.vgg11(num_classes=3)
-    torch.save(vgg.state_dict(), tmp_path / "vgg.pth")
+    alexnet = torchvision_models.alexnet(num_classes=3)
+    torch.save(alexnet.state_dict(), tmp_path / "alexnet.pth")
     for settings, said in (
         ({"backbone": "resnet18", "weights": "none"}, "no pretrained weights"),
         ({"backbone": "resnet18", "weights": str(tmp_path / "run")}, "without posteriors"),
         ({"backbone": "resnet18", "weights": str(tmp_path / "run" / "model.safetensors")}, "without posteriors"),
-        ({"backbone": "vgg11", "weights": str(tmp_path / "vgg.pth")}, "global average pooling"),
+        ({"backbone": "alexnet", "weights": str(tmp_path / "alexnet.pth")}, "global average pooling"),
         ({"backbone": "resnet18", "weights": weights, "downsampling": "softpool2d"}, "other features"),
     ):
         caplog.clear()
