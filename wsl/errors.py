@@ -1,5 +1,7 @@
 """The two ways a command can fail, told apart by their exit codes."""
 
+from collections.abc import Sequence
+
 
 class UserError(ValueError):
     """What the user gave cannot be used: one line that says what was given, what was expected, what to do.
@@ -17,3 +19,12 @@ class RunError(RuntimeError):
 
 class BadImageError(UserError):
     """One file is not a readable image; streams report it, count it and go on unless told to be strict."""
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Names for a message, of many only the first.
+
+    >>> listed(["cat", "dog", "cow"], most=2)
+    'cat, dog and 1 more'
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

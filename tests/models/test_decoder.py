@@ -18,7 +18,7 @@ from wsl.models import (
     save,
     unpack,
 )
-from wsl.models.decoder import aligned, sampling
+from wsl.models.decoder import aligned, finest, sampling
 from wsl.models.fuse import fuse_batch_norm
 from wsl.models.grid import Grid
 from wsl.models.taps import TapReader
@@ -105,10 +105,10 @@ def test_an_unknown_grid_is_equal_parts_of_the_image():
 def test_it_begins_with_small_probabilities():
     decoder = MapDecoder([8, 16], 5).eval()
     levels = [Features(torch.randn(2, 8, 8, 8), Grid(8, 0.5)), Features(torch.randn(2, 16, 4, 4), Grid(16, 0.5))]
-    decoded = decoder(levels, (64, 64))
-    assert decoded.logits.shape == (2, 5, 8, 8)
-    assert decoded.grid == Grid(8, 0.5)
-    assert (decoded.logits.sigmoid() - 0.119).abs().max() < 0.1
+    logits = decoder(levels, (64, 64))
+    assert logits.shape == (2, 5, 8, 8)
+    assert finest(levels).grid == Grid(8, 0.5)
+    assert (logits.sigmoid() - 0.119).abs().max() < 0.1
     assert sum(p.numel() for p in MapDecoder([32, 96, 320], 20).parameters()) == 104_084
 
 
@@ -143,7 +143,7 @@ def test_inference_is_the_decoder_on_the_networks_own_features(model):
     grids = model.backbone.grids((64, 64))
     levels = [*map(Features, (read[name] for name in model.backbone.pyramid), grids.pyramid)]
     with torch.no_grad():
-        expected = model.decoder([*levels, Features(features, grids.map)], (64, 64)).logits.sigmoid()
+        expected = model.decoder([*levels, Features(features, grids.map)], (64, 64)).sigmoid()
     found = model.for_inference(torch.device("cpu"), torch.float32)(images, taps=True)
     torch.testing.assert_close(found.decoded.of(torch.tensor([[1], [0]])), expected[[0, 1], [1, 0]][:, None])
 

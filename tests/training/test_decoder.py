@@ -9,10 +9,11 @@ from torch.nn import functional as F
 
 from wsl.config import DecoderConfig, Preprocessing
 from wsl.images import place
+from wsl.maps import normalise
 from wsl.models import Features, MapDecoder
 from wsl.models.grid import Grid
 from wsl.training.decoder import Levels, decoder_loss, train_decoder
-from wsl.training.decoder_targets import Cells, Targets, normalise, squash
+from wsl.training.decoder_targets import Cells, Targets, squash
 
 CELLS = Cells((8, 8), Grid(8, 0.5), 64)
 
@@ -112,7 +113,7 @@ def test_it_finds_what_it_was_shown():
     assert loss < 0.5
     images = np.arange(len(targets.known))
     with torch.no_grad():
-        maps = decoder(levels.batch(0, images, torch.device("cpu")), levels.size).logits.sigmoid()
+        maps = decoder(levels.batch(0, images, torch.device("cpu")), levels.size).sigmoid()
     wanted, _ = targets.batch(images, 0, 3)
     overlap = ((maps > 0.5) & (wanted > 0.5)).sum() / ((maps > 0.5) | (wanted > 0.5)).sum()
     assert overlap > 0.9

@@ -87,8 +87,7 @@ class TrainFlags(settings.TrainConfig):
             if self.out is None or data is None:
                 missing = "--out" if self.out is None else "--data"
                 raise UserError(f"no {missing} given: expected it, or --decoder and the folder of a run")
-            names = (one.name for one in fields(settings.TrainConfig))
-            return settings.TrainConfig(**{**{name: getattr(self, name) for name in names}, "data": data})
+            return _resolved(self, settings.TrainConfig, self.data)
         plain = type(self)(
             data=self.data,
             decoder=self.decoder,

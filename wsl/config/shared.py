@@ -155,12 +155,12 @@ class BoxConfig:
 
     threshold: float | None = None
     """Foreground is what exceeds this fraction of the map's range (min 0, max 1); None takes what was selected for the
-    run (wsl-evaluate --select-threshold), else 0.2, or the default of the refinement (0.5 for
-    affinity and decoder)."""
+    run (wsl-evaluate --select-threshold), else 0.2, or the default of the refinement (0.5 for affinity and
+    decoder)."""
     box_rule: BoxRule | None = None
     """Which connected components get a box: the largest, all of them, the one of the map's maximum (peak), or all and
-    those that they part into at higher thresholds, where things touch (nested); None takes what was selected for the
-    run, else largest, or nested for a decoder's maps."""
+    those that they split into at higher thresholds, for objects that touch (nested); None takes what was selected for
+    the run, else largest, or nested for a decoder's maps."""
     min_area: float | None = None
     """Components smaller than this fraction of the image are dropped (all, nested); None is 0.001, or 0.01 for a
     decoder's maps."""

@@ -48,8 +48,8 @@ def boxes_from_map(
       in reading order);
     * ``peak``: the one that holds the map's maximum;
     * ``all``: each that covers at least ``min_area`` of the image, highest score first;
-    * ``nested``: the same and, where a component parts at one of four higher thresholds, each of its parts (`nested`):
-      things that touch.
+    * ``nested``: the same and, where a component splits into several at one of four higher thresholds, each of those
+      (see `nested`), for objects that touch.
 
     A map without contrast (constant, NaN, infinite) gives no box.
 
@@ -151,10 +151,11 @@ def nested_thresholds(threshold: float) -> list[float]:
 
 
 def nested(levels: Sequence[ExtractedBoxes]) -> ExtractedBoxes:
-    """All boxes of the lowest of several thresholds, and of higher ones those that a box parts into.
+    """All boxes of the lowest of several thresholds, and those that they split into at the higher ones.
 
-    Two or more components inside one of a lower threshold get boxes of their own, with 0.7 of their score, and the box
-    around them keeps 0.9 of its. A component that only shrinks gets none. Highest score first.
+    Two or more components inside one of a lower threshold get boxes of their own, with 0.7 of their score, and the
+    score of the box around them falls to 0.9 of what it was. A component that only shrinks adds none. Highest score
+    first.
 
     >>> whole, half = ExtractedBoxes(np.float32([[0, 0, 9, 4]]), np.float32([1])), np.float32([1, 0.5])
     >>> nested([whole, ExtractedBoxes(np.float32([[0, 0, 4, 4], [5, 0, 9, 4]]), half)]).scores.round(2).tolist()

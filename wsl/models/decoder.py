@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -19,17 +19,6 @@ if TYPE_CHECKING:
 WIDTH = 64
 
 
-class Decoded(NamedTuple):
-    """Logits of a decoder, and where in the input their cells lie.
-
-    Shape:
-        ``logits`` (N, K, h, w).
-    """
-
-    logits: torch.Tensor
-    grid: Grid | None
-
-
 class MapDecoder(nn.Module):
     """A small network from several levels of a backbone's features to one map a class.
 
@@ -41,12 +30,12 @@ class MapDecoder(nn.Module):
     `channels` are those of the levels.
 
     Shape:
-        Levels (N, C, h, w) each, in any order, to logits (N, K, h, w) at the resolution of the finest.
+        Levels (N, C, h, w) each, in any order, to logits (N, K, h, w) on the grid of the `finest`.
 
     >>> decoder = MapDecoder([32, 96], num_classes=20)
     >>> fine = Features(torch.zeros(1, 32, 8, 8), Grid(8, 0.5))
     >>> coarse = Features(torch.zeros(1, 96, 4, 4), Grid(16, 0.5))
-    >>> decoder([fine, coarse], (64, 64)).logits.shape
+    >>> decoder([fine, coarse], (64, 64)).shape
     torch.Size([1, 20, 8, 8])
     """
 
@@ -60,7 +49,7 @@ class MapDecoder(nn.Module):
         nn.init.normal_(self.classify.weight, std=0.01)
         nn.init.constant_(self.classify.bias, -2.0)  # type: ignore[arg-type] # there is one
 
-    def forward(self, levels: Sequence[Features], size: tuple[int, int]) -> Decoded:
+    def forward(self, levels: Sequence[Features], size: tuple[int, int]) -> torch.Tensor:
         """Logits for images of a size (height, width)."""
         to = finest(levels)
         x = torch.zeros((), device=to.values.device)
@@ -70,7 +59,8 @@ class MapDecoder(nn.Module):
         x = self.norm(x).relu()
         for block in self.blocks:
             x = block(x)
-        return Decoded(self.classify(x), to.grid)
+        logits: torch.Tensor = self.classify(x)
+        return logits
 
 
 class _Block(nn.Module):

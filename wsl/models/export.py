@@ -167,8 +167,8 @@ class _Outputs(nn.Module):
             return tuple(self.model(images))
         with self._taps.reading() as read:
             scores, maps = self.model(images)
-        decoded = decoder(levels(backbone, read, self._grids), (images.shape[-2], images.shape[-1]))
-        return scores, maps, decoded.logits.sigmoid()
+        logits = decoder(levels(backbone, read, self._grids), (images.shape[-2], images.shape[-1]))
+        return scores, maps, logits.sigmoid()
 
 
 def _trace(net: nn.Module, example: torch.Tensor, model: Localizer) -> tuple[torch.export.ExportedProgram, bool]:

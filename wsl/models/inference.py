@@ -69,7 +69,7 @@ class InferenceLocalizer:
 
         def maps_of(classes: torch.Tensor) -> torch.Tensor:
             with autocast(self._device, self._dtype):
-                logits = decoder(features, size).logits
+                logits = decoder(features, size)
             return gather_maps(logits, classes).float().sigmoid()
 
         return LazyMaps(maps_of, finest(features).grid)

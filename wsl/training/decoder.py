@@ -94,7 +94,7 @@ def train_decoder(
     for step, (view, chosen) in enumerate(_batches(images, config, seed)):
         set_lr(optimizer, lr_factor(step, total, warmup, "cosine"))
         wanted, weights = (one.to(device) for one in targets.batch(chosen, view, labels.shape[1]))
-        logits = decoder(levels.batch(view, chosen, device), levels.size).logits
+        logits = decoder(levels.batch(view, chosen, device), levels.size)
         found = decoder_loss(logits, wanted, weights, labels[chosen].to(device))
         optimizer.zero_grad(set_to_none=True)
         found.backward()  # type: ignore[no-untyped-call]

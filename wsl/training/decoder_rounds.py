@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -19,7 +18,7 @@ from wsl import config as settings
 from wsl.checkpoints import model_digest
 from wsl.config import DecodeConfig
 from wsl.data import targets as label_targets
-from wsl.errors import BadImageError, RunError
+from wsl.errors import BadImageError, RunError, listed
 from wsl.files import replacing
 from wsl.images import place
 from wsl.inference import Predictor, Source
@@ -32,7 +31,7 @@ from wsl.progress import progress, track
 from wsl.samples import SampleSet
 from wsl.training.decoder import Levels, train_decoder
 from wsl.training.decoder_targets import VIEWS, Cells, Targets
-from wsl.training.features import FeatureCache, report_skipped
+from wsl.training.features import FeatureCache, affordable, report_skipped
 
 log = logging.getLogger("wsl")
 
@@ -131,18 +130,15 @@ class DecoderTraining:
 
     def _affordable(self, samples: SampleSet) -> SampleSet:
         """So many images, chosen at random, that their features fit into the room given for them."""
-        side = self.model.preprocessing.image_size
-        cells = sum(math.prod(shape) for shape in self.model.backbone.level_shapes((side, side)))
-        size = len(VIEWS) * cells * np.dtype(np.float16).itemsize
-        most = max(1, int(self.config.decoding.decoder_cache * 1e9 / size))
+        most = affordable(self.model, self.config.decoding)
         if most >= len(samples):
             return samples
         chosen = np.sort(np.random.default_rng(self.config.seed).permutation(len(samples))[:most])
         log.warning(
-            "the decoder is trained on %d of %d images: features of all take %.0f GB, and --decoder-cache is %g",
+            "the decoder is trained on %d of %d images, since the features of no more fit into --decoder-cache %g "
+            "(gigabytes)",
             most,
             len(samples),
-            size * len(samples) / 1e9,
             self.config.decoding.decoder_cache,
         )
         return SampleSet(classes=samples.classes, samples=tuple(samples.samples[row] for row in chosen))
@@ -154,8 +150,7 @@ class DecoderTraining:
             if not bool((column == 1).any())
         ]
         if missing:
-            shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            log.warning("no training image shows %s: the decoder's maps of such a class are 0", shown)
+            log.warning("no training image shows %s: the decoder's maps of such a class are 0", listed(missing))
 
     def _path(self, number: int) -> Path:
         return self.config.run / "last" / f"decoder-{number}.safetensors"

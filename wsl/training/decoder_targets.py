@@ -10,14 +10,15 @@ import numpy.typing as npt
 import torch
 
 from wsl.images.geometry import Geometry
-from wsl.inference.views import View
+from wsl.inference.views import views
+from wsl.maps import normalise
 from wsl.models.decoder import sampling
 from wsl.models.grid import Grid
 
 FloatArray = npt.NDArray[np.float32]
 # Half of a map's range is the threshold of boxes, and what lies a tenth above or below it is nearly certain.
 _MIDDLE, _SOFTNESS = 0.5, 0.08
-VIEWS = (View(None, mirrored=False), View(None, mirrored=True))
+VIEWS = views(["flip"])
 
 
 class Cells(NamedTuple):
@@ -73,16 +74,6 @@ class Targets:
         if self.content is not None:
             weights[:, 0] = self.content[view, images]
         return torch.from_numpy(targets), torch.from_numpy(weights)
-
-
-def normalise(map: FloatArray) -> FloatArray:
-    """A map with minimum 0 and maximum 1; a constant one is 0.
-
-    >>> normalise(np.float32([[1, 3]])).tolist()
-    [[0.0, 1.0]]
-    """
-    lowest, highest = map.min(), map.max()
-    return np.zeros_like(map) if highest <= lowest else (map - lowest) / (highest - lowest)
 
 
 def squash(values: FloatArray) -> FloatArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from wsl.config import RuntimeConfig, to_json
+from wsl.config import DecoderConfig, RuntimeConfig, to_json
 from wsl.errors import BadImageError, RunError
 from wsl.files import replacing
 from wsl.images import fit, read_image
@@ -64,7 +65,8 @@ class FeatureCache:
 
     def levels(self, samples: SampleSet, mirrored: bool, layers: Sequence[str]) -> list[Features]:
         """The inputs of layers of the backbone's pyramid, and of `MAP` its map; of all samples."""
-        paths = {layer: self.folder / f"{self._key(samples, mirrored, layer)}.npy" for layer in layers}
+        files = _files(samples)
+        paths = {layer: self.folder / f"{self._key(files, mirrored, layer)}.npy" for layer in layers}
         found = {layer: _open(path) for layer, path in paths.items() if path.is_file()}
         if found and self._became_readable(next(iter(found.values())), samples):
             found = {}  # Windows replaces no file that is open
@@ -85,11 +87,7 @@ class FeatureCache:
         report_skipped((str(one) for one in unreadable), self.skipped, self._runtime.strict)
         return len(unreadable) < len(images)
 
-    def _key(self, samples: SampleSet, mirrored: bool, layer: str) -> str:
-        files: list[Any] = []
-        for sample in samples.samples:
-            status = sample.path.stat() if sample.path.is_file() else None
-            files.append([str(sample.path.resolve()), status and [status.st_size, status.st_mtime_ns]])
+    def _key(self, files: list[Any], mirrored: bool, layer: str) -> str:
         text = json.dumps([self._identity, mirrored, files, *([layer] if layer else [])])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -231,6 +229,26 @@ def report_skipped(lines: Iterable[str], known: set[str], strict: bool) -> None:
         if line not in known:
             log.warning("skipped: %s", line)
             known.add(line)
+
+
+def affordable(model: Localizer, config: DecoderConfig) -> int:
+    """Of how many images the features that a map decoder reads, also of the mirror image, fit into `decoder_cache`.
+
+    >>> affordable(Localizer("tinynet", 2, weights="none"), DecoderConfig(decoder_cache=1))
+    996
+    """
+    side = model.preprocessing.image_size
+    numbers = sum(math.prod(shape) for shape in model.backbone.level_shapes((side, side)))
+    return max(1, int(config.decoder_cache * 1e9 / (2 * numbers * np.dtype(np.float16).itemsize)))
+
+
+def _files(samples: SampleSet) -> list[Any]:
+    """What tells the images' files from others, and from later states of themselves."""
+    files: list[Any] = []
+    for sample in samples.samples:
+        status = sample.path.stat() if sample.path.is_file() else None
+        files.append([str(sample.path.resolve()), status and [status.st_size, status.st_mtime_ns]])
+    return files
 
 
 def _open(path: Path) -> Features:

@@ -11,7 +11,7 @@ from torch import nn
 from heads import MapClassifier
 from wsl.cam.methods import IN_GRAPH
 from wsl.config import ModelConfig, ProbeConfig
-from wsl.errors import UserError
+from wsl.errors import UserError, listed
 from wsl.models import Localizer
 from wsl.models.inference import linear_head
 from wsl.models.padding import pad_as_tensorflow
@@ -134,11 +134,10 @@ def _fit(
     fit = fit_logistic(features, targets, targets >= 0, penalty=penalty)
     constant = [name for name, fitted in zip(classes, fit.fitted.tolist(), strict=True) if not fitted]
     if constant:
-        shown = ", ".join(constant[:5]) + (f" and {len(constant) - 5} more" if len(constant) > 5 else "")
         log.warning(
             "%s: no training image is with and another one without %s: the score of such a class is the same for "
             "every image",
             who,
-            shown,
+            listed(constant),
         )
     return fit

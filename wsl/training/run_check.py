@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from wsl import config
 from wsl.config import TrainConfig
 from wsl.errors import UserError
-from wsl.files import check_folder
+from wsl.files import check_folder, write_text
 
 CONFIG = "config.json"
 # What may change between the parts of a run: where and how it runs, not what its epochs compute.
@@ -33,16 +35,38 @@ def check_run(settings: TrainConfig) -> None:
         raise UserError(f"{folder} holds a run: --resume continues it, --overwrite starts it again")
 
 
-def _check_same(settings: TrainConfig) -> None:
-    path = settings.out / CONFIG
+def recorded(folder: Path, instead: str) -> TrainConfig | None:
+    """What a run was trained with; None where its folder does not say it. `instead` is what to do if it is damaged.
+
+    Raises:
+        UserError: the file is malformed.
+    """
+    path = folder / CONFIG
     if not path.is_file():
+        return None
+    try:
+        return config.from_json(path.read_text(encoding="utf-8"), TrainConfig)
+    except (UserError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}): {instead}") from error
+
+
+def record(folder: Path, **settings: Any) -> None:
+    """Write down in a run's folder what was trained with other settings than the run began with.
+
+    Raises:
+        UserError: the file that is there is malformed.
+    """
+    before = recorded(folder, "start the run again with --overwrite")
+    assert before is not None
+    write_text(folder / CONFIG, config.to_json(dataclasses.replace(before, **settings)) + "\n")
+
+
+def _check_same(settings: TrainConfig) -> None:
+    before = recorded(settings.out, "--overwrite starts the run again")
+    if before is None:
         raise UserError(
             f"no run to resume in {settings.out}: expected its config.json; leave --resume out to start one"
         )
-    try:
-        before = config.from_json(path.read_text(encoding="utf-8"), TrainConfig)
-    except (UserError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}): --overwrite starts the run again") from error
     for name, now, then in _differences(json.loads(config.to_json(settings)), json.loads(config.to_json(before))):
         raise UserError(f"--resume with {name} {now}: the run in {settings.out} began with {then}; give the same")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pickle
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from wsl.config import ProbeConfig, TrainConfig
 from wsl.errors import RunError, UserError
 from wsl.files import replacing, write_text
 from wsl.models import Localizer, load, save
-from wsl.training.run_check import CONFIG
+from wsl.training.run_check import CONFIG, record
 
 
 class Resumable(Protocol):
@@ -79,8 +78,7 @@ class RunFolder:
         assert model.probe is not None
         kept.add_probe(model.recipe.probe or 0).load_state_dict(model.probe.state_dict())
         save(kept, self.model)
-        before = config.from_json(self.config.read_text(encoding="utf-8"), TrainConfig)
-        write_text(self.config, config.to_json(dataclasses.replace(before, probing=probing)) + "\n")
+        record(self.path, probing=probing)
         return kept
 
     def _log(self, record: dict[str, Any]) -> None:

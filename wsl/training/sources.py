@@ -19,10 +19,11 @@ from wsl.images.tensors import Normalise
 from wsl.inference import Predictor, Source
 from wsl.inference.reading import Reader
 from wsl.models import Localizer
+from wsl.models.taps import MAP
 from wsl.progress import Advance
 from wsl.results import Localization
 from wsl.samples import Sample, SampleSet
-from wsl.training.features import FeatureCache, report_skipped
+from wsl.training.features import FeatureCache, affordable, report_skipped
 from wsl.training.loading import ImageDataset, collate, start_worker
 from wsl.training.validation import can_point, localize_present
 
@@ -168,9 +169,11 @@ class FeatureSource:
         self._config, self._device, self._shard, self._model = config, device, shard, model
         self._val_samples = None if val is None else val.samples
         cache = FeatureCache(config.out.parent / ".features", model, config.runtime, device)
-        self._train = [
-            cache.features(train, mirrored) for mirrored in ((False, True) if config.optim.flip else (False,))
-        ]
+        # What a decoder will read comes of the same forward passes.
+        decodes = config.decoding.decode and affordable(model, config.decoding) >= len(train)
+        layers = [*model.backbone.pyramid, MAP] if decodes else [MAP]
+        views = (False, True) if config.optim.flip else (False,)
+        self._train = [cache.levels(train, mirrored, layers)[-1] for mirrored in views]
         self._rows = np.flatnonzero(cache.readable(self._train[0]))
         self._val = None if val is None else cache.features(val, mirrored=False)
         self._val_rows = np.empty(0, int) if self._val is None else np.flatnonzero(cache.readable(self._val))

@@ -7,15 +7,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsl import config as settings
 from wsl.checkpoints import FILE_NAME, check_weights
-from wsl.config import DecodeConfig, TrainConfig
+from wsl.config import DecodeConfig
 from wsl.data import read_samples
-from wsl.errors import UserError
-from wsl.files import locked, write_text
+from wsl.errors import UserError, listed
+from wsl.files import locked
 from wsl.progress import loading
 from wsl.samples import SampleSet
-from wsl.training.run_check import CONFIG
+from wsl.training.run_check import CONFIG, record, recorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +52,16 @@ def train_decoder(config: DecodeConfig, samples: SampleSet) -> DecodeResult:
         model = load(config.run)
         if model.classes != samples.classes:
             raise UserError(
-                f"{config.run} has the classes {_shown(model.classes)}, and the images to train its decoder on "
-                f"{_shown(samples.classes)}: expected the same in the same order"
+                f"{config.run} has the classes {listed(model.classes)}, and the images to train its decoder on "
+                f"{listed(samples.classes)}: expected the same in the same order"
             )
         training = DecoderTraining(model, samples, config, choose_device(config.runtime.device))
     training.run()
     path = config.run / FILE_NAME
     save(model, path)
     training.finish()
-    _record(config)
+    if (config.run / CONFIG).is_file():
+        record(config.run, decoding=dataclasses.replace(config.decoding, decode=True))
     return DecodeResult(
         model=path,
         rounds=config.decoding.decoder_rounds,
@@ -76,34 +76,10 @@ def _samples(config: DecodeConfig) -> SampleSet:
         raise UserError(f"{config.run} is no run: expected a folder of wsl-train with model.safetensors")
     data, split = config.data, config.train_split
     if data is None or split is None:
-        before = _settings(config.run)
+        before = recorded(config.run, "give --data and --train-split")
         if before is None and data is None:
             raise UserError(f"{config.run} does not say what it was trained on (no {CONFIG}): give --data")
         if before is not None:
             data, split = data or before.data, split or before.train_split
     assert data is not None
     return read_samples(data, split or "train")
-
-
-def _settings(run: Path) -> TrainConfig | None:
-    """What a run was trained with; None where its folder does not say it."""
-    path = run / CONFIG
-    if not path.is_file():
-        return None
-    try:
-        return settings.from_json(path.read_text(encoding="utf-8"), TrainConfig)
-    except (UserError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}): give --data and --train-split") from error
-
-
-def _record(config: DecodeConfig) -> None:
-    """Write down in the run what its decoder was trained with."""
-    before = _settings(config.run)
-    if before is not None:
-        decoding = dataclasses.replace(config.decoding, decode=True)
-        after = dataclasses.replace(before, decoding=decoding)
-        write_text(config.run / CONFIG, settings.to_json(after) + "\n")
-
-
-def _shown(classes: tuple[str, ...]) -> str:
-    return ", ".join(classes[:5]) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
