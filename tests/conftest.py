@@ -9,6 +9,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# The first example of a test may compile what it calls.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 QUIET = [
     "--no-sandbox",

@@ -39,7 +39,7 @@ class Sample:
     ``object_masks`` are files that are not 0 where an object of the image's one class is, ``ignore_mask`` one that is
     not 0 where nobody is sure. ``mask`` is one file for all classes: 0 is background, i the i-th class of the set, 255
     nobody is sure (`wsl.masks` reads them). ``outlines`` are objects one by one, in an image of known ``size``; None
-    where nobody drew any.
+    where nobody drew any. ``number`` is the image's place by its id, where the annotation gives ids (COCO).
 
     >>> Sample(path="photos/a.jpg", labels=["dog"]).id
     'a'
@@ -54,6 +54,7 @@ class Sample:
     ignore_mask: Path | None = None
     mask: Path | None = None
     outlines: tuple[Outline, ...] | None = None
+    number: int | None = None
     id: str = ""
 
     def __post_init__(self) -> None:

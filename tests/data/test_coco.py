@@ -210,7 +210,7 @@ junk = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(["images", "annotations", "categories"]), junk, max_size=3))
 def test_any_json_is_a_data_set_or_a_user_error(tmp_path_factory, changes):
     file = tmp_path_factory.mktemp("coco") / "instances_val.json"

@@ -101,7 +101,7 @@ names = st.text(alphabet='abc,"é \n', min_size=1, max_size=5).map(str.strip).fi
 tables = st.lists(st.sets(names, max_size=3), min_size=1, max_size=2).filter(any)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tables)
 def test_whatever_the_csv_module_writes_comes_back(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("csv")

@@ -211,7 +211,7 @@ def test_a_malformed_annotation_names_its_file(make, xml, message):
 edge = st.integers(1, 60)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(edge, edge, edge, edge, st.booleans()), max_size=4))
 def test_annotations_come_back_half_open_and_of_the_same_size(tmp_path_factory, rows):
     boxes = [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d, _ in rows]
@@ -225,7 +225,7 @@ def test_annotations_come_back_half_open_and_of_the_same_size(tmp_path_factory, 
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_text_is_an_annotation_or_a_user_error(tmp_path_factory, text):
     file = tmp_path_factory.mktemp("xml") / "a.xml"
     file.write_text(text, encoding="utf-8", errors="replace")

@@ -60,7 +60,7 @@ def test_predicted_labels_stand_above_their_box_and_true_ones_below() -> None:
     assert rows[1].max() > 145
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     size=st.tuples(st.integers(1, 300), st.integers(1, 300)),
     corners=st.lists(st.tuples(*[st.floats(-50, 350)] * 4), max_size=4),

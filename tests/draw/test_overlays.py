@@ -38,7 +38,7 @@ def test_on_a_grey_photograph_heat_is_red_and_never_turns_blue() -> None:
 
 
 @given(opacity=st.floats(0, 1), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_opacity_goes_evenly_from_the_photograph_to_the_full_overlay(opacity: float, seed: int) -> None:
     score_map = np.random.default_rng(seed).random((5, 5), np.float32)
     photo, full = PHOTO.astype(float), overlay(PHOTO, score_map, opacity=1).astype(float)

@@ -167,7 +167,7 @@ def test_unpooling_puts_the_maxima_back_in_place(size, window):
     assert torch.equal(maxpool2d(back, **window), values)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     sizes=st.tuples(st.integers(1, 12), st.integers(1, 12)),
     kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),

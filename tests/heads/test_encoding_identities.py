@@ -52,7 +52,7 @@ def test_levels_stand_one_after_another():
     close(spp(features, (4, 2, 1)), torch.cat([spp(features, (level,)) for level in (4, 2, 1)], 1))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 7))
 def test_rounded_bins_part_the_map(height, width, level):
     """Every location lies in one bin, so that the bins' averages give the map's, weighted by their sizes."""

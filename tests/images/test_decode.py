@@ -372,7 +372,7 @@ def test_samples_without_a_white_are_refused(tmp_path, kind):
         read_image(file)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_damage_anywhere_is_an_image_or_one_line(tmp_path_factory, data):
     kind = data.draw(st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "WEBP"]))

@@ -40,7 +40,7 @@ PLAIN = jpeg()
     subsampling=st.sampled_from(["4:4:4", "4:2:2", "4:2:0"]),
     quality=st.sampled_from([1, 50, 95]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_sizes_are_those_of_pillow(width, height, progressive, subsampling, quality):
     data = jpeg(width, height, progressive=progressive, subsampling=subsampling, quality=quality)
     assert ordinary_jpeg(data) == (width, height) == Image.open(io.BytesIO(data)).size
@@ -123,7 +123,7 @@ def plausible(header) -> bool:
 @example(data=b"\xff\x01" * 300, framed=True)
 @example(data=b"\xff\xe0\x00\x02" * 150, framed=True)
 @example(data=b"\xff\xe0\x00\x00", framed=True)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_bytes_give_a_header_or_none(data, framed):
     assert plausible(ordinary_jpeg(START + data + END if framed else data))
 
@@ -133,7 +133,7 @@ def test_any_bytes_give_a_header_or_none(data, framed):
     value=st.integers(0, 255),
     cut=st.one_of(st.none(), st.integers(0, len(PLAIN))),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_a_damaged_jpeg_gives_a_header_or_none(place, value, cut):
     damaged = bytearray(PLAIN)
     damaged[place] = value

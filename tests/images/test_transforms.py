@@ -67,7 +67,7 @@ def test_the_right_size_is_left_alone():
     assert np.array_equal(fit(image, Preprocessing(image_size=32))[0], image)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(8, 80), st.integers(8, 80), st.floats(0.05, 0.99), st.integers(0, 999))
 def test_a_crop_is_a_window_of_the_image_and_keeps_its_share(height, width, min_crop, seed):
     y, x = np.mgrid[:height, :width]

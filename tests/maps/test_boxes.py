@@ -83,7 +83,7 @@ def awkward(seed: int) -> np.ndarray:
     return kinds[int(rng.integers(len(kinds)))]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     seed=st.integers(0, 10**6),
     size=st.tuples(st.integers(1, 600), st.integers(1, 600)),
@@ -115,7 +115,7 @@ def test_boxes_of_a_map_with_thousands_of_components(reference, rule, side):
         assert np.array_equal(one, other)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), threshold=st.sampled_from([0.0, 0.2, 0.5, 0.7, 0.95]))
 def test_every_rule_agrees_with_a_breadth_first_search(seed: int, threshold: float) -> None:
     score_map = noise(seed)
@@ -165,7 +165,7 @@ def test_the_rules_differ_where_the_largest_component_is_not_the_highest() -> No
     assert len(boxes_from_map(score_map, threshold=0.5, rule="all", min_area=0)) == 3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), threshold=st.floats(0, 0.9), min_area=st.sampled_from([0.0, 0.01]))
 def test_nested_boxes_are_all_boxes_and_those_that_they_part_into(seed: int, threshold: float, min_area: float) -> None:
     score_map, options = noise(seed), {"size": (90, 70), "min_area": min_area}
@@ -202,7 +202,7 @@ def test_nested_boxes_of_one_hill_are_its_box() -> None:
         assert boxes_from_map(hill, threshold=0.3, rule=rule).scores.tolist() == [1.0]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     seed=st.integers(0, 10**6),
     size=st.tuples(st.integers(1, 900), st.integers(1, 900)),
@@ -219,7 +219,7 @@ def test_boxes_lie_in_the_image_and_are_not_empty(
     assert (np.diff(boxes.scores) <= 0).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     size=st.tuples(st.integers(1, 256), st.integers(1, 256)),
@@ -234,7 +234,7 @@ def test_the_peaks_box_contains_the_peak(seed: int, size: tuple[int, int], thres
 
 
 @given(x=st.floats(20, 80), y=st.floats(20, 60), sigma=st.floats(2, 30))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_higher_threshold_gives_a_box_inside_on_a_map_with_one_hill(x: float, y: float, sigma: float) -> None:
     boxes = largest_boxes(gaussian((100, 80), (x, y), sigma), np.linspace(0.05, 0.95, 19))
     assert (np.diff(boxes[:, :2], axis=0) >= 0).all()
@@ -261,7 +261,7 @@ def test_mirroring_the_map_mirrors_the_boxes(rule: str) -> None:
 
 
 @given(gain=st.floats(0.01, 100), offset=st.floats(-5, 5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_gain_and_offset_of_the_map_do_not_matter(gain: float, offset: float) -> None:
     score_map = gaussian((14, 14), (5, 8), 3)
     plain, changed = (boxes_from_map(m, size=(224, 224)).xyxy for m in (score_map, score_map * gain + offset))
@@ -285,7 +285,7 @@ def test_maps_of_one_cell_and_of_one_row() -> None:
     assert boxes_from_map([[0], [1]], threshold=0.5).xyxy.tolist() == [[0, 1, 1, 2]]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     size=st.tuples(st.integers(1, 400), st.integers(1, 400)),
@@ -345,7 +345,7 @@ def test_boxes_are_those_of_opencvs_resampling_but_for_the_last_digit() -> None:
 
 
 @given(seed=st.integers(0, 10**6), rule=st.sampled_from(["largest", "peak", "all"]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_many_maps_in_one_call_have_the_boxes_of_each(seed: int, rule: str) -> None:
     rng = np.random.default_rng(seed)
     maps = np.round(rng.standard_normal((4, 7, 5)) * 2).astype(np.float32)

@@ -23,7 +23,7 @@ def random_map(rng: np.random.Generator, kind: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["noise", "plateaus", "smooth", "offset"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(seed=st.integers(0, 10**6), size=st.tuples(st.integers(1, 500), st.integers(1, 500)))
 def test_peak_is_the_argmax_of_the_resized_map(reference, kind, seed, size):
     score_map = random_map(np.random.default_rng(seed), kind)
@@ -72,7 +72,7 @@ def whole(width: int, height: int) -> Geometry:
     return Geometry(original=(width, height), canvas=(width, height), scale_x=1, scale_y=1)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     seed=st.integers(0, 10**6),
     cells=st.tuples(st.integers(1, 9), st.integers(1, 9)),

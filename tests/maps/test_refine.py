@@ -28,7 +28,7 @@ def test_the_walk_is_the_slow_one(reference, power, steps):
     np.testing.assert_allclose(walk(score_map, layers, power=power, steps=steps), slow, atol=1e-5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     shape=st.tuples(*[st.integers(1, 9)] * 2),

@@ -59,7 +59,7 @@ def test_maps_of_an_image_are_refined_each_by_itself(refine):
 
 
 @every
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 10**6),
     grid=st.tuples(*[st.integers(1, 9)] * 2),

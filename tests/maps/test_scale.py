@@ -55,7 +55,7 @@ def test_the_callers_map_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     size=st.tuples(st.integers(9, 60), st.integers(9, 60)),
@@ -121,7 +121,7 @@ def test_what_cannot_be_used_is_said(call: object, said: str) -> None:
         call()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), size=st.tuples(st.integers(1, 90), st.integers(1, 90)))
 def test_bilinear_is_its_definition_up_to_the_last_digits_and_keeps_plateaus_exactly(seed: int, size) -> None:
     rng = np.random.default_rng(seed)

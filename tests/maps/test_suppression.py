@@ -29,7 +29,7 @@ def random_boxes(seed: int, offset: float = 0) -> Boxes:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), iou=st.sampled_from([0.0, 0.3, 0.5, 0.7]), offset=st.sampled_from([0, -50]))
 def test_kept_is_what_no_better_kept_box_of_the_class_overlaps(seed: int, iou: float, offset: float) -> None:
     boxes = random_boxes(seed, offset)
@@ -43,7 +43,7 @@ def test_kept_is_what_no_better_kept_box_of_the_class_overlaps(seed: int, iou: f
     assert (found.labels, found.scores.tolist()) == (expected.labels, expected.scores.tolist())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 10**6), count=st.integers(0, 80), iou=st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.floats(0, 1)
 )

@@ -34,7 +34,7 @@ def test_every_rule_at_every_threshold_is_boxes_from_map(reference, kind):
                 assert ours.labels == expected.labels
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
@@ -74,7 +74,7 @@ def test_ties_of_components_with_equal_corners_go_to_the_first_in_reading_order(
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_pixels_are_sorted_by_value_and_then_in_reading_order(seed: int) -> None:
     rng = np.random.default_rng(seed)
     height, width = (int(n) for n in rng.integers(1, 20, 2))
@@ -95,7 +95,7 @@ def test_pixels_are_sorted_by_value_and_then_in_reading_order(seed: int) -> None
     values=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30),
     thresholds=st.lists(st.floats(0, 1, width=32), max_size=30),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_levels_count_the_thresholds_below(values: list[float], thresholds: list[float]) -> None:
     cuts = np.unique(np.float32([*thresholds, *values[:3]]))
     expected = [sum(cut < np.float32(value) for cut in cuts) for value in values]

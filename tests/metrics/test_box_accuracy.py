@@ -217,7 +217,7 @@ def test_version_2_is_the_mean_of_its_levels_and_halves_add_up(finding, annotate
     assert mean.per_class["cat"] == pytest.approx(sum(level.per_class["cat"] for level in levels) / 3)
     assert mean.baseline == pytest.approx(sum(level.baseline for level in levels) / 3)
     assert mean.interval[0] <= mean.value <= mean.interval[1]
-    halves[0].merge_state(halves[1])
+    halves[0].merge(halves[1])
     assert halves[0].compute() == whole.compute()
     assert MaxBoxAccV2(["cat"]).compute()[0].value is None
 

@@ -1,5 +1,7 @@
 import contextlib
+import dataclasses
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +11,8 @@ from pycocotools.cocoeval import COCOeval
 from wsl.boxes import Boxes
 from wsl.errors import UserError
 from wsl.metrics import CocoAP, coco_ap, coco_ar, voc_detection_ap
-from wsl.metrics.bootstrap import poisson_weights
+from wsl.metrics.bootstrap import image_key, poisson_weights
 from wsl.metrics.coco import NAMES, box_evaluation
-from wsl.metrics.coco_eval import resampled_tables
 
 CLASSES = ("cat", "dog", "emu")
 
@@ -84,6 +85,18 @@ def test_the_six_numbers_are_those_that_cocoeval_prints(finding, annotated, seed
     assert capsys.readouterr().out == ""
 
 
+def test_ties_rank_in_the_order_of_the_images_in_cocos_file(finding, annotated):
+    detections, truths = scene(9, images=40)
+    rounded = [
+        Boxes(xyxy=found.xyxy, labels=found.labels, scores=np.round(found.scores, 1) + 0.0) for found in detections
+    ]
+    metric = CocoAP(CLASSES)
+    pairs = [(finding(f"{i}.jpg", boxes=rounded[i]), annotated(truths[i], f"{i}.jpg"), i) for i in range(len(truths))]
+    for found, sample, number in pairs[::-1]:
+        metric.update(found, dataclasses.replace(sample, number=number))
+    assert [found.value for found in metric.compute()] == pytest.approx(official(rounded, truths), abs=1e-12)
+
+
 def test_a_class_that_is_nowhere_has_no_ap(boxes):
     dog = boxes(("dog", [0, 0, 10, 10]))
     ap = coco_ap([dog], [dog], CLASSES)
@@ -131,7 +144,11 @@ def test_lists_of_different_length_are_refused(boxes):
 def test_resampling_is_cocoeval_on_images_as_often_as_they_were_drawn():
     detections, truths = scene(5)
     weights = poisson_weights(range(len(truths)), 40)
-    drawn = resampled_tables(box_evaluation(detections, truths, CLASSES), weights)
+    metric = box_evaluation(detections, truths, CLASSES)
+    keys = [image_key(Path(str(number))) for number in range(len(truths))]
+    # Weights go with the images' keys, in ascending order; an image without any object has none.
+    kept = {key: i for i, key in enumerate(keys) if len(detections[i]) or (~truths[i].difficult).any()}
+    drawn = metric.resampled(metric.totals, weights[[kept[key] for key in sorted(kept)]])
     for replicate in range(3):
         again = np.repeat(np.arange(len(truths)), weights[:, replicate])
         repeated = [detections[i] for i in again], [truths[i] for i in again]

@@ -126,11 +126,11 @@ def test_streaming_is_the_pure_function(finding, annotated, method):
     result = metric.compute()
     assert result.per_class == {"dog": voc_detection_ap(found, there, method=method)}
     assert result.counts == {"dog": sum(not hard for image in truths for _, hard in image)}
-    other = VOCDetectionAP(["cat", "dog"])
-    other.merge_state(metric)
-    assert other.by(method) == result
+    other = VOCDetectionAP(["cat", "dog"], method=method)
+    other.merge(metric)
+    assert other.compute() == result
     with pytest.raises(UserError, match="AP method"):
-        other.by("all")
+        VOCDetectionAP(["cat", "dog"], method="all")
 
 
 def test_the_baseline_is_the_centre_box_of_each_class_found(finding, annotated, boxes):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from wsl.errors import UserError
-from wsl.metrics import Evaluation, StreamingMetric, report_table
+from wsl.metrics import METRICS, Evaluation, Observation, Row, Statistic, report_table
 from wsl.results import EvaluationReport, Metric
 from wsl.samples import Sample
 
@@ -38,6 +38,7 @@ ALL = [
     "COCO AR10",
     "COCO AR100",
 ]
+ERRORS = ["calibration error", "box calibration error"]  # 0 is best
 
 
 @pytest.fixture
@@ -62,10 +63,12 @@ def test_perfect_predictions_are_perfect_in_every_metric(perfect):
     for found, sample in perfect:
         evaluation.update(found, sample)
     report = evaluation.compute(source="x.jsonl", missing=2)
-    assert [metric.name for metric in report.metrics] == ALL
-    assert [metric.value for metric in report.metrics] == pytest.approx([1] * len(ALL))
+    assert [metric.name for metric in report.metrics] == [*ALL, *ERRORS]
+    assert [metric.value for metric in report.metrics] == pytest.approx([1] * len(ALL) + [0] * len(ERRORS))
     assert (report.images, report.missing, report.source) == (3, 2, "x.jsonl")
-    assert {metric.name: metric.count for metric in report.metrics} == dict.fromkeys(ALL, 3)
+    counts = {metric.name: metric.count for metric in report.metrics}
+    assert counts == {**dict.fromkeys(ALL, 3), "calibration error": 6, "box calibration error": 3}
+    assert {metric.images for metric in report.metrics} == {3}
 
 
 def test_report_classes_narrow_every_mean(perfect, finding):
@@ -74,8 +77,8 @@ def test_report_classes_narrow_every_mean(perfect, finding):
     for found, sample in perfect[1:]:
         evaluation.update(finding(found.path.name, scores={"dog": 0, "cat": -1}), sample)
     for metric in evaluation.compute("x").metrics:
-        assert metric.value == pytest.approx(1), metric.name
-        assert "1 of 2 classes" in metric.note
+        assert metric.value == pytest.approx(float(metric.name not in ERRORS)), metric.name
+        assert "1 of 2 classes" in metric.note or metric.name == "box calibration error"  # no box of the other one
 
 
 def test_the_order_of_images_has_no_say(perfect, finding):
@@ -92,7 +95,7 @@ def test_the_order_of_images_has_no_say(perfect, finding):
 def test_a_sample_without_boxes_serves_classification_only(finding):
     evaluation = Evaluation(["cat", "dog"])
     evaluation.update(finding(scores={"cat": 1, "dog": 0}), Sample(path="a.jpg", labels=["cat"]))
-    assert [metric.name for metric in evaluation.compute("x").metrics] == ALL[:3]
+    assert [metric.name for metric in evaluation.compute("x").metrics] == [*ALL[:3], ERRORS[0]]
 
 
 def test_metrics_without_predictions_behind_them_are_left_out(finding, annotated, boxes):
@@ -101,6 +104,7 @@ def test_metrics_without_predictions_behind_them_are_left_out(finding, annotated
     assert [metric.name for metric in evaluation.compute("x").metrics] == [
         *("mAP", "mAP (11-point)"),  # of one class the first is always right
         *("pointing", "pointing (pairs)", "point AP"),
+        "calibration error",
     ]
     assert Evaluation(["dog"]).compute("x").metrics == ()
 
@@ -114,10 +118,10 @@ def test_masks_give_the_metrics_of_pixels(perfect, tmp_path):
         Image.fromarray(numbers * np.uint8(number)).save(mask)
         evaluation.update(found, replace(sample, mask=mask, boxes=None))
     metrics = {metric.name: metric for metric in evaluation.compute("x").metrics}
-    segm = [f"COCO segm {name}" for name in ("AP", "AP50", "AP75", "AR1", "AR10", "AR100")]
-    assert list(metrics) == [*ALL[:3], "PxAP", "mIoU", *segm]
-    assert [metric.value for name, metric in metrics.items() if name not in segm] == pytest.approx([1] * 5)
-    assert metrics["COCO segm AP50"].value == pytest.approx(1)  # at a fifth of the range masks are a little wide
+    segm = [f"class mask {name}" for name in ("AP", "AP50", "AP75", "AR1", "AR10", "AR100")]
+    assert list(metrics) == [*ALL[:3], "PxAP", "mIoU", *segm, ERRORS[0]]
+    assert [metrics[name].value for name in [*ALL[:3], "PxAP", "mIoU"]] == pytest.approx([1] * 5)
+    assert metrics["class mask AP50"].value == pytest.approx(1)  # at a fifth of the range masks are a little wide
     assert {metric.interval for metric in metrics.values()} == {None}
 
 
@@ -155,21 +159,38 @@ def test_nan_is_refused_and_unknown_classes_too(finding, annotated, boxes):
         Evaluation(["cat"], report_classes=["emu"])
 
 
-def test_a_metric_of_ones_own_fits_the_protocol():
-    class Images(StreamingMetric):
-        def __init__(self):
-            super().__init__(["any"])
-            self._add_counter("count")
+def test_a_metric_of_ones_own_is_one_class_and_a_line(perfect, monkeypatch):
+    """It says what an image adds and what the sums mean; baseline, interval, note and merging are there."""
 
-        def update(self, found, sample):
-            self.count += 1
+    class Tall(Statistic):
+        needs, views = "boxes", ("found", "centre")
 
-        def compute(self):
-            return Metric(name="images", value=float(self.count))
+        def observe(self, seen):
+            boxes = {label: seen.box(label) for label in seen.pairs}
+            return Observation([Row(label, [box[3] - box[1] > 70], box is None) for label, box in boxes.items()])
 
-    metric = Images()
-    metric.update(None, None)
-    assert metric.compute().value == 1
+        def report(self, totals):
+            return self.rate(totals, "tall")
+
+    monkeypatch.setitem(METRICS, "tall", lambda settings: settings.make(Tall))
+    one, other, whole = (Evaluation(["cat", "dog"], metrics=["tall"]) for _ in range(3))
+    for i, pair in enumerate(perfect):
+        whole.update(*pair)
+        (one, other)[i % 2].update(*pair)
+    (metric,) = whole.compute("x").metrics
+    assert (metric.name, metric.value, metric.baseline, metric.count, metric.images) == ("tall", 1.0, 0.0, 3, 3)
+    assert (metric.interval, metric.note) == ((1.0, 1.0), "(image, class) pairs")
+    one.statistics["tall"].merge(other.statistics["tall"])
+    assert one.statistics["tall"].compute() == metric
+
+
+def test_metrics_can_be_chosen_and_misspelt(perfect):
+    evaluation = Evaluation(["cat", "dog"], metrics=["CorLoc", "mAP"])
+    for pair in perfect:
+        evaluation.update(*pair)
+    assert [metric.name for metric in evaluation.compute("x").metrics] == ["mAP", "mAP (11-point)", "CorLoc"]
+    with pytest.raises(UserError, match="no metric 'CorLok', expected some of: mAP"):
+        Evaluation(["cat"], metrics=["CorLok"])
 
 
 def lines_of(report):
@@ -187,8 +208,8 @@ def test_tables_have_straight_columns_and_three_decimals(perfect):
         columns = [[i for i, letter in enumerate(row) if letter == "|"] for row in rows]
         assert columns.count(columns[0]) == len(rows)
     summary = "\n".join(lines).split("\n\n")[1].splitlines()
-    assert [row.split("|")[1].strip() for row in summary[2:]] == ALL
-    assert {row.split("|")[2].strip() for row in summary[2:]} == {"1.000"}
+    rows = [[cell.strip() for cell in row.split("|")[1:3]] for row in summary[2:]]
+    assert rows == [[name, "1.000"] for name in ALL] + [[name, "0.000"] for name in ERRORS]
 
 
 def test_metrics_with_other_counts_stand_in_a_table_of_their_own():

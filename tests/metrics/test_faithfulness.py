@@ -1,3 +1,5 @@
+import copy
+
 import cv2
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import torch
 from wsl.cam.baselines import centre_gaussian
 from wsl.errors import UserError
 from wsl.maps import heatmap
-from wsl.metrics import Faithfulness, Probe, confidence_change, insertion_deletion
+from wsl.metrics import Faithfulness, Probe, TorchMetric, confidence_change, insertion_deletion
 from wsl.samples import Sample
 
 WEIGHTS = torch.rand(2, 3, 6, 8, generator=torch.Generator().manual_seed(0))
@@ -101,7 +103,7 @@ def test_streaming_is_the_mean_over_pairs_by_class_and_merges(finding):
             values[label].append([curves.insertion_area, curves.deletion_area, *change])
             centre = insertion_deletion(model, read(sample.path), centre_gaussian((8, 6)), index, steps=8)
             baseline.append((label, centre.insertion_area))
-    one.merge_state(other)
+    one.merge(other)
     metrics = whole.compute()
     for column, (metric, merged) in enumerate(zip(metrics, one.compute(), strict=True)):
         means = {label: np.mean([row[column] for row in rows]) for label, rows in values.items()}
@@ -112,7 +114,7 @@ def test_streaming_is_the_mean_over_pairs_by_class_and_merges(finding):
         assert merged.interval == pytest.approx(metric.interval)
     by_class = [np.mean([value for name, value in baseline if name == label]) for label in values]
     assert metrics[0].baseline == pytest.approx(np.mean(by_class))
-    assert whole.clone().compute() == metrics
+    assert copy.deepcopy(whole).compute() == metrics
 
 
 def test_pairs_without_a_map_are_left_out_and_counted(finding):
@@ -131,7 +133,7 @@ def test_a_network_is_no_part_of_the_metric():
         def forward(self, path):
             return Probe(read(path), model)
 
-    assert not list(Faithfulness(["dog"], probe=Asking(3, 1)).parameters())
+    assert not list(TorchMetric(Faithfulness(["dog"], probe=Asking(3, 1))).parameters())
 
 
 @pytest.mark.parametrize("arguments", [{"steps": 0}, {"batch_size": 0}])

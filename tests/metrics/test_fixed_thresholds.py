@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wsl.errors import UserError
-from wsl.metrics import MaxBoxAcc, accuracy_at, accuracy_curves, best_thresholds
+from wsl.metrics import MaxBoxAcc
 
 LEVELS = (0.3, 0.5, 0.7)
 
@@ -21,20 +21,20 @@ def test_thresholds_from_elsewhere_give_no_more_than_the_best(finding, annotated
         target = [10 * cx - side / 2, 10 * cy - side / 2, 10 * cx + side / 2, 10 * cy + side / 2]
         found = finding(f"{i}.jpg", (90, 90), maps={"dog": score_map})
         halves[i % 2].update(found, annotated(boxes(("dog", target)), f"{i}.jpg", (90, 90)))
-    chosen = best_thresholds(halves[0])
-    assert [m.value for m in accuracy_at(halves[0], chosen, "here")] == [m.value for m in halves[0].compute()]
-    honest, optimistic = accuracy_at(halves[1], chosen, "selected on train"), halves[1].compute()
+    chosen = halves[0].best_thresholds()
+    assert [m.value for m in halves[0].at(chosen, "here")] == [m.value for m in halves[0].compute()]
+    honest, optimistic = halves[1].at(chosen, "selected on train"), halves[1].compute()
     for mine, best, threshold, level in zip(honest, optimistic, chosen, LEVELS, strict=True):
         assert mine.name == f"BoxAcc@{level:g}"
         assert mine.value <= best.value
         assert mine.baseline == best.baseline
         assert mine.note == f"single-object images; threshold {threshold:g}, selected on train"
-        curve = accuracy_curves(halves[1])[level]
+        curve = halves[1].curves()[level]
         assert (mine.value, best.value) == pytest.approx((curve[round(threshold * 100)], curve.max()))
     assert honest != optimistic
     with pytest.raises(UserError, match="expected one a level: 3"):
-        accuracy_at(halves[1], chosen[:2], "given")
+        halves[1].at(chosen[:2], "given")
 
 
 def test_without_a_map_a_threshold_from_elsewhere_measures_nothing():
-    assert [metric.value for metric in accuracy_at(MaxBoxAcc(["dog"]), (0.2,) * 3, "given")] == [None] * 3
+    assert [metric.value for metric in MaxBoxAcc(["dog"]).at((0.2,) * 3, "given")] == [None] * 3

@@ -11,19 +11,19 @@ import pytest
 from PIL import Image
 
 import wsl.metrics
-from wsl.metrics import CocoAP, StreamingMetric
+from wsl.metrics import CocoAP, Statistic, TorchMetric
 
 CLASSES = ("cat", "dog", "emu")
 SPECIAL = ("Faithfulness",)  # asks a model
 METRICS = {
     name: kind
     for name, kind in vars(wsl.metrics).items()
-    if inspect.isclass(kind) and issubclass(kind, StreamingMetric) and name not in ("StreamingMetric", *SPECIAL)
+    if inspect.isclass(kind) and issubclass(kind, Statistic) and name not in ("Statistic", *SPECIAL)
 }
 
 
 def make(name):
-    return METRICS[name](CLASSES)
+    return TorchMetric(METRICS[name](CLASSES))
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,16 @@ def test_merged_halves_are_the_whole(name, scenes):
 
 
 @pytest.mark.parametrize("name", METRICS)
+def test_without_torchmetrics_it_is_the_same(name, scenes):
+    whole, one, other = (METRICS[name](CLASSES) for _ in range(3))
+    for i, pair in enumerate(scenes):
+        whole.update(*pair)
+        (one, other)[i % 2].update(*pair)
+    one.merge(other)
+    assert one.compute() == whole.compute() == measured(name, scenes).compute()
+
+
+@pytest.mark.parametrize("name", METRICS)
 def test_reading_changes_nothing_and_is_never_stale(name, scenes):
     metric = make(name)
     for i, pair in enumerate(scenes, start=1):
@@ -112,10 +122,10 @@ names, classes, scenes, cuts = pickle.loads((folder / "scenes").read_bytes())
 found = {}
 for name in names:
     for cut in cuts:
-        metric = getattr(metrics, name)(classes)
+        metric = metrics.TorchMetric(getattr(metrics, name)(classes))
         for pair in (scenes[:cut], scenes[cut:])[rank]:
             metric.update(*pair)
-        found[name, cut] = metric.compute(), metric.by("11-point") if hasattr(metric, "by") else None
+        found[name, cut] = metric.compute()
 torch.distributed.destroy_process_group()
 (folder / f"found{rank}").write_bytes(pickle.dumps(found))
 """
@@ -135,7 +145,7 @@ def test_processes_add_up_by_themselves_even_one_without_images(scenes, tmp_path
     whole = {}
     for name in METRICS:
         metric = measured(name, scenes)
-        whole[name] = metric.compute(), metric.by("11-point") if hasattr(metric, "by") else None
+        whole[name] = metric.compute()
     for rank in range(2):
         found = pickle.loads((tmp_path / f"found{rank}").read_bytes())  # noqa: S301 -- our own bytes
         assert found == {(name, cut): whole[name] for name in METRICS for cut in cuts}

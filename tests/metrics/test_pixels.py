@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
-from wsl.cam.baselines import centre_gaussian
+from wsl.centre import centre_gaussian
 from wsl.errors import UserError
 from wsl.maps import heatmap
 from wsl.metrics import PxAP, histogram_ap, pxap, score_histograms
@@ -161,4 +161,4 @@ def test_masks_a_file_an_object_serve_as_well(finding, masked, tmp_path):
     sample = Sample(path="a.jpg", labels=["dog"], object_masks=(one,), ignore_mask=ignored)
     metric.update(finding(size=(2, 1), maps={"dog": np.float32([[0, 1]])}), sample)
     assert metric.compute().value == 1
-    assert metric.pixels.sum() == 1  # the pixel to ignore is no background
+    assert metric.totals.sums().sum() == 1  # the pixel to ignore is no background

@@ -85,7 +85,7 @@ def test_halves_add_up(images):
     for i, pair in enumerate(images):
         whole.update(*pair)
         (one if i < 11 else other).update(*pair)
-    one.merge_state(other)
+    one.merge(other)
     assert one.choose() == whole.choose()
     assert one.compute() == whole.compute()
 

@@ -183,7 +183,7 @@ def test_coco_s_polygons_are_masks_and_targets(coco_world, found, tmp_path):
     plain = evaluate(EvaluateConfig(data=DataConfig(data=coco_world), predictions=found, out=tmp_path))
     data = DataConfig(data=tmp_path / "instances_outlined.json")
     outlined = evaluate(EvaluateConfig(data=data, split="all", predictions=found, out=tmp_path))
-    masks = {"PxAP", "mIoU", "COCO segm AP"}
+    masks = {"PxAP", "mIoU", "class mask AP"}
     assert not masks & {metric.name for metric in plain.metrics}
     assert masks <= {metric.name for metric in outlined.metrics}
     for name in (*DETECTION, "pointing", "pointing (pairs)"):

@@ -57,7 +57,7 @@ def test_the_report_says_where_the_threshold_came_from(selected, own_run):
     saved = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     assert saved["boxes"]["origin"] == "selected on train"
     spent = json.loads((out / "seconds.json").read_text(encoding="utf-8"))
-    assert set(spent) >= {"reading and network", "selecting the threshold", "matching"}
+    assert set(spent) >= {"reading and network", "selecting the threshold", "metrics"}
 
 
 def test_the_selected_threshold_is_better_than_the_default(selected, world, own_run, tmp_path):

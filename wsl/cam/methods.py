@@ -44,7 +44,7 @@ Targets = Callable[..., torch.Tensor]
 
 
 def _centre(images: torch.Tensor, classes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    return torch.from_numpy(centre_gaussian((size[1], size[0]))).to(images.device).expand(*classes.shape, *size)
+    return torch.tensor(centre_gaussian((size[1], size[0]))).to(images.device).expand(*classes.shape, *size)
 
 
 class Method(NamedTuple):

@@ -68,12 +68,13 @@ def read_coco(source: str | Path, split: str | None, *, outlines: bool = False) 
     outlines = outlines and any(record.get("segmentation") for records in objects.values() for record in records)
     dropped = 0
     samples = []
+    place = {number: i for i, number in enumerate(sorted(images, key=lambda one: (isinstance(one, str), one)))}
     for number, image in images.items():
         size = _size(image, path)
         boxes = _boxes(objects[number], categories, size)
         dropped += len(objects[number]) - len(boxes)
         drawn = _outlines(objects[number], categories, size, path) if outlines and size is not None else None
-        samples.append(_sample(image["file_name"], files[number], boxes, classes, size, drawn))
+        samples.append(_sample(image["file_name"], files[number], boxes, classes, size, drawn, place[number]))
     if dropped:
         warnings.warn(f"{path}: {dropped} boxes without extent inside their image were dropped", stacklevel=2)
     return SampleSet(classes=classes, samples=tuple(samples))
@@ -248,6 +249,7 @@ def _sample(
     classes: Sequence[str],
     size: tuple[int, int] | None,
     outlines: tuple[Outline, ...] | None,
+    number: int,
 ) -> Sample:
     clear = {label for label, crowd in zip(boxes.labels, boxes.difficult, strict=True) if not crowd}
     crowds = set(boxes.labels) - clear
@@ -259,4 +261,5 @@ def _sample(
         boxes=boxes,
         size=size,
         outlines=outlines,
+        number=number,
     )

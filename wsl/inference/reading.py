@@ -9,10 +9,10 @@ import numpy as np
 
 from wsl.boxes import Boxes, FloatArray
 from wsl.config import BoxConfig
+from wsl.inference.drawing import extract, scored
 from wsl.inference.inputs import Input
 from wsl.inference.network import Group, Output
-from wsl.maps import ExtractedBoxes, extract_many, nms, peaks
-from wsl.maps.scale import as_map, as_size
+from wsl.maps import ExtractedBoxes, peaks
 from wsl.results import Localization
 
 # Of a thousand classes nobody reads the last nine hundred, and writing them would take longer than finding them.
@@ -49,7 +49,7 @@ class Reader:
                 labels = [self._classes[chosen[row][column]] for column in kept[row]]
                 scores = [confidences[row][column] for column in kept[row]]
                 parts[row] = _Part(
-                    boxes=_boxes(labels, [boxes for _, _, boxes in some], scores),
+                    boxes=scored(labels, [boxes for _, _, boxes in some], scores),
                     points={label: point for label, (point, _, _) in zip(labels, some, strict=True)},
                     maps={label: one for label, (_, one, _) in zip(labels, some, strict=True)},
                 )
@@ -81,7 +81,7 @@ class Reader:
     def _extract(self, maps: FloatArray, sizes: Sequence[tuple[int, int]]) -> list[ExtractedBoxes]:
         if self._boxes is None:
             return [ExtractedBoxes(np.empty((0, 4), np.float32), np.empty(0, np.float32))] * len(maps)
-        return _extract(maps, sizes, self._boxes)
+        return extract(maps, sizes, self._boxes)
 
 
 class _MeasuredGroup(NamedTuple):
@@ -112,43 +112,6 @@ class _Part(NamedTuple):
     @classmethod
     def empty(cls) -> _Part:
         return cls(Boxes.empty(), {}, {})
-
-
-def boxes_of_class(
-    score_map: FloatArray, label: str, score: float, size: tuple[int, int], settings: BoxConfig
-) -> Boxes:
-    """The boxes of one class's map, scored by the class's probability times the map's height in the box.
-
-    >>> corner = np.float32([[0, 0.5], [0, 1]])
-    >>> boxes = boxes_of_class(corner, "dog", 0.5, (8, 8), BoxConfig(threshold=0.9))
-    >>> boxes.labels, boxes.scores.tolist()
-    (('dog',), [0.5])
-    """
-    return _boxes([label], _extract(as_map(score_map)[None], [as_size(size)], settings.resolved()), [score])
-
-
-def _extract(maps: FloatArray, sizes: Sequence[tuple[int, int]], rule: BoxConfig) -> list[ExtractedBoxes]:
-    assert rule.threshold is not None
-    assert rule.box_rule is not None
-    assert rule.min_area is not None
-    found = extract_many(maps, sizes, threshold=rule.threshold, rule=rule.box_rule, min_area=rule.min_area)
-    if rule.box_rule in ("all", "nested"):
-        for place, (xyxy, heights) in enumerate(found):
-            kept = nms(xyxy, heights, rule.nms_iou)
-            found[place] = ExtractedBoxes(xyxy[kept], heights[kept])
-    return found
-
-
-def _boxes(labels: Sequence[str], parts: Sequence[ExtractedBoxes], scores: Sequence[float]) -> Boxes:
-    """Boxes of several classes, scored by the class's probability times the map's height in the box."""
-    if not parts:
-        return Boxes.empty()
-    heights = [part.scores * np.float32(score) for part, score in zip(parts, scores, strict=True)]
-    return Boxes.of_valid(
-        xyxy=np.concatenate([part.xyxy for part in parts]),
-        labels=tuple(label for label, part in zip(labels, parts, strict=True) for _ in range(len(part.scores))),
-        scores=np.concatenate(heights),
-    )
 
 
 def _distinct(classes: list[int]) -> list[int]:

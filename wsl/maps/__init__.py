@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsl.maps.benchmark import benchmark_boxes, benchmark_map
 from wsl.maps.boxes import ExtractedBoxes, boxes_from_map, extract_boxes, extract_many
+from wsl.maps.by_threshold import ThresholdBoxes, threshold_boxes
 from wsl.maps.overlaps import Protocol, overlaps, sweep_overlaps
 from wsl.maps.peaks import peak, peaks
 from wsl.maps.scale import heatmap, normalise, resize_map
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ExtractedBoxes",
     "Protocol",
+    "ThresholdBoxes",
     "ThresholdSweep",
     "benchmark_boxes",
     "benchmark_map",
@@ -41,6 +43,7 @@ __all__ = [
     "random_walk",
     "resize_map",
     "sweep_overlaps",
+    "threshold_boxes",
     "threshold_sweep",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Iterable
@@ -51,27 +52,36 @@ def poisson_weights(keys: Iterable[int], replicates: int, seed: int = 0) -> Weig
     >>> poisson_weights([7], 5).tolist() == poisson_weights([3, 7], 5)[1:].tolist()
     True
     """
-    draws = [hashlib.shake_128(f"{seed}/{key}".encode()).digest(2 * replicates) for key in keys]
-    uniform = np.frombuffer(b"".join(draws), "<u2").reshape(len(draws), replicates)
+    draws = [_draws(key, replicates, seed) for key in keys]
+    return np.stack(draws) if draws else np.empty((0, replicates), np.uint8)
+
+
+@functools.lru_cache(maxsize=4096)
+def _draws(key: int, replicates: int, seed: int) -> Weights:
+    uniform = np.frombuffer(hashlib.shake_128(f"{seed}/{key}".encode()).digest(2 * replicates), "<u2")
     return np.asarray(_QUANTILES[uniform])
 
 
-class ImageDraws:
-    """How often each image is drawn, one image after another: that of the last is at hand for all metrics that ask.
+def weighted_sums(into: Doubles, values: npt.NDArray[Any], weights: Weights) -> None:
+    """Add to each sum what the images give it, each image as often as it is drawn.
 
-    >>> draws = ImageDraws()
-    >>> draws.of(Path("a.jpg"), 5).tolist() == poisson_weights([image_key(Path("a.jpg"))], 5)[0].tolist()
-    True
+    Shape:
+        ``into`` is (columns, replicates), ``values`` (images, columns), ``weights`` (images, replicates).
+
+    >>> sums = np.zeros((1, 2))
+    >>> weighted_sums(sums, np.array([[3], [5]]), np.uint8([[1, 0], [2, 1]]))
+    >>> sums.tolist()
+    [[13.0, 5.0]]
     """
-
-    def __init__(self) -> None:
-        self._last: tuple[Path, npt.NDArray[np.int32]] | None = None
-
-    def of(self, path: Path, replicates: int) -> npt.NDArray[np.int32]:
-        """The image's number in each replicate, (replicates,), not to be written to; those of fewer are the first."""
-        if self._last is None or self._last[0] != path or len(self._last[1]) < replicates:
-            self._last = path, poisson_weights([image_key(path)], replicates)[0].astype(np.int32)
-        return self._last[1][:replicates]
+    if 32 * np.count_nonzero(values) < values.size:
+        for image, column in np.argwhere(values).tolist():
+            into[column] += values[image, column] * weights[image].astype(np.float64)
+        return
+    whole = not np.issubdtype(values.dtype, np.floating)
+    # The smallest floats that hold every sum exactly.
+    small = whole and len(values) * HIGHEST_WEIGHT * int(np.abs(values).max()) < 2**24
+    exact = np.float32 if small else np.float64
+    into += values.T.astype(exact) @ weights.astype(exact)
 
 
 def percentile_interval(values: npt.ArrayLike, estimate: float) -> tuple[float, float] | None:

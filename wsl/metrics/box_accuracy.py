@@ -5,25 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from wsl import maps as class_maps
-from wsl.boxes import BoolArray, Boxes, FloatArray
+from wsl.boxes import BoolArray
+from wsl.errors import UserError
+from wsl.maps.by_threshold import Rule
 from wsl.maps.overlaps import Protocol
-from wsl.maps.sweep import Candidates
 from wsl.metrics.benchmark_input import benchmark_input
-from wsl.metrics.bootstrap import percentile_interval
-from wsl.metrics.box_curves import Doubles, iou_levels, map_thresholds, reached
-from wsl.metrics.overlap import best_iou, centre_box, whole_box
-from wsl.metrics.protocol import StreamingMetric, annotated_boxes
-from wsl.results import Localization, Metric
-from wsl.samples import Sample
+from wsl.metrics.bootstrap import Doubles, percentile_interval
+from wsl.metrics.box_curves import iou_levels, map_thresholds, reached
+from wsl.metrics.evidence import SWEPT, Evidence
+from wsl.metrics.statistic import Observation, Row, Statistic, Totals, ratio
+from wsl.results import BoxOrigin, Metric
 
 
-class MaxBoxAcc(StreamingMetric):
+class MaxBoxAcc(Statistic):
     """MaxBoxAcc over the images of a data set, one `Metric` an IoU level.
 
     The value is over images, each alike (as in the benchmark), and ``per_class`` holds each class at the same
@@ -32,8 +31,10 @@ class MaxBoxAcc(StreamingMetric):
     An image without a (finite) map of the class is a miss, and the note counts them. By protocol ``wsolevaluation``
     maps are made by `benchmark_input` and boxes by `wsl.maps.benchmark_boxes`, at 224x224. The baseline is
     `centre_box`, which like the whole image is compared in the image's own pixels by either protocol.
-    Keeps one counter a class, IoU level and threshold, and one a level, threshold and replicate; maps are not kept.
 
+    With ``boxes``, whose threshold these images had no say in, the accuracy there stands beside it: BoxAcc.
+
+    >>> from wsl import Boxes, Localization, Sample
     >>> metric = MaxBoxAcc(["dog"], iou_thresholds=[0.5])
     >>> truth = Boxes(xyxy=[[2, 0, 6, 2]], labels=["dog"])
     >>> found = Localization(
@@ -44,15 +45,11 @@ class MaxBoxAcc(StreamingMetric):
     ('MaxBoxAcc@0.5', 1.0)
     """
 
-    candidates: Candidates = "largest"
-
-    trials: torch.Tensor
-    hits: torch.Tensor
-    baseline_hits: torch.Tensor
-    whole_hits: torch.Tensor
-    missing: torch.Tensor
-    drawn_trials: torch.Tensor
-    drawn_changes: torch.Tensor
+    needs = "boxes"
+    views = ("found", "centre", "whole")
+    lost = "without a map: misses"
+    by_class = False
+    candidates: ClassVar[Rule] = "largest"
 
     def __init__(
         self,
@@ -62,111 +59,131 @@ class MaxBoxAcc(StreamingMetric):
         protocol: Protocol = "default",
         single_object: bool = True,
         num_thresholds: int = 100,
+        boxes: BoxOrigin | None = None,
         report_classes: Sequence[str] = (),
         **settings: Any,
     ) -> None:
-        super().__init__(classes, report_classes, **settings)
-        self.single_object = single_object
+        self.single_object, self.protocol, self.boxes = single_object, protocol, boxes
+        self.unit = "single-object images" if single_object else "(image, class) pairs"
         self.iou_thresholds = iou_levels(iou_thresholds)
-        self.protocol: Protocol = protocol
         # Said at once and not at the first image.
         class_maps.overlaps([[0.0]], [], [], protocol=protocol)
-        self._thresholds = map_thresholds(num_thresholds, protocol)
-        shape = len(self._mean.classes), len(self.iou_thresholds)
-        self._add_counter("trials", shape[0])
-        self._add_counter("hits", *shape, num_thresholds)
-        self._add_counter("baseline_hits", *shape)
-        self._add_counter("whole_hits", *shape)
-        self._add_counter("missing")
-        self._add_counter("drawn_trials", self.replicates)
-        # From one threshold to the next few hits change, so that a change is kept where it happens.
-        self._add_counter("drawn_changes", shape[1], num_thresholds, self.replicates)
+        self.thresholds = map_thresholds(num_thresholds, protocol)
+        self.columns = len(self.iou_thresholds) * num_thresholds
+        super().__init__(classes, report_classes, **settings)
 
-    def update(self, found: Localization, sample: Sample) -> None:
-        """Take in the maps of one image.
+    def observe(self, seen: Evidence) -> Observation:
+        """Where the hits of each class change from one threshold to the next, by IoU level."""
+        rows = []
+        for label in _single(seen) if self.single_object else seen.pairs:
+            if seen.blind:
+                hits = reached(np.full(len(self.thresholds), seen.overlap(label)), self.iou_thresholds)
+            elif seen.score_map(label) is None:
+                hits = np.zeros((len(self.iou_thresholds), len(self.thresholds)), np.bool_)
+            else:
+                hits = reached(self._overlaps(seen, label), self.iou_thresholds)
+            rows.append(Row(label, _changes(hits), not seen.blind and seen.score_map(label) is None))
+        return Observation(rows)
 
-        Raises:
-            UserError: the sample has no annotated boxes, or a label is none of the classes.
-        """
-        ground_truth = annotated_boxes(sample)
-        labels = _single_label(ground_truth) if self.single_object else sample.labels
-        self._mean.require(labels, sample.path)
-        for label in labels:
-            instances = ground_truth.of(label).xyxy
-            if not len(instances):
-                continue
-            row = self._index[label]
-            draws = self._draws(sample) if self.replicates and label in self._mean.report_classes else None
-            self.trials[row] += 1
-            if draws is not None:
-                self.drawn_trials += draws
-            blind = best_iou([centre_box(found.size), whole_box(found.size)], instances)
-            centred, whole = blind[:, None] >= np.array(self.iou_thresholds)
-            self.baseline_hits[row] += torch.as_tensor(centred, device=self.device)
-            self.whole_hits[row] += torch.as_tensor(whole, device=self.device)
-            score_map = (found.maps or {}).get(label)
-            if score_map is None or not np.isfinite(score_map).all():
-                self.missing += 1
-                continue
-            hits = reached(self._overlaps(score_map, instances, found.size), self.iou_thresholds)
-            self.hits[row] += torch.as_tensor(hits, device=self.device)
-            if draws is not None:
-                self._draw_hits(hits, draws)
-
-    def _overlaps(self, score_map: FloatArray, instances: FloatArray, size: tuple[int, int]) -> Doubles:
+    def _overlaps(self, seen: Evidence, label: str) -> Doubles:
         """The best IoU at each threshold."""
+        truth, score_map = seen.truth(label).xyxy, seen.score_map(label)
+        assert score_map is not None
         if self.protocol == "default":
-            return class_maps.overlaps(score_map, instances, self._thresholds, candidates=self.candidates, size=size)
+            if SWEPT % len(self.thresholds) == 0:
+                return seen.swept(label).best_iou(truth, self.candidates)[:: SWEPT // len(self.thresholds)]
+            swept = class_maps.threshold_boxes(score_map, self.thresholds, size=seen.found.size)
+            return swept.best_iou(truth, self.candidates)
         return class_maps.overlaps(
             benchmark_input(score_map),
-            class_maps.benchmark_boxes(instances, size),
-            self._thresholds,
+            class_maps.benchmark_boxes(truth, seen.found.size),
+            self.thresholds,
             protocol=self.protocol,
-            candidates=self.candidates,
+            candidates="all" if self.candidates == "all" else "largest",
         )
 
-    def _draw_hits(self, hits: BoolArray, draws: torch.Tensor) -> None:
-        changes = np.diff(hits.astype(np.int8), axis=1, prepend=0)
-        for level, at in zip(*np.nonzero(changes), strict=True):
-            self.drawn_changes[level, at] += int(changes[level, at]) * draws
-
-    def compute(self) -> tuple[Metric, ...]:
+    def report(self, totals: Totals) -> tuple[Metric, ...]:
         """One metric an IoU level; no value when no image came with a map."""
-        states = (self.trials, self.hits, self.baseline_hits, self.whole_hits)
-        trials, hits, baseline, whole = (state.cpu().numpy() for state in states)
-        measured = bool(self.missing < self.trials.sum())
-        tried = [(label, i) for label, i in self._index.items() if trials[i] and measured]
-        reported = hits[[self._index[label] for label in self._mean.report_classes]].sum(axis=0)
-        what = "single-object images" if self.single_object else "(image, class) pairs"
-        missing = f"; {int(self.missing)} without a map: misses" if self.missing else ""
+        best = self._right(totals).argmax(axis=1)
+        return (*self._levels(totals, best), *self._at_given(totals))
+
+    def best_thresholds(self) -> tuple[float, ...]:
+        """The map threshold of most right boxes at each IoU level (ties go to the lowest), for use on another split.
+
+        >>> MaxBoxAcc(["dog"], iou_thresholds=[0.5]).best_thresholds()
+        (0.0,)
+        """
+        return tuple(self.thresholds[self._right(self.totals).argmax(axis=1)].tolist())
+
+    def curves(self) -> dict[float, Doubles]:
+        """The accuracy at each of the metric's thresholds, by IoU level: what the best threshold is picked from.
+
+        >>> MaxBoxAcc(["dog"], iou_thresholds=[0.5], num_thresholds=3).curves()
+        {0.5: array([0., 0., 0.])}
+        """
+        trials = max(1, int(self.totals.trials[list(self.mean.reported)].sum()))
+        return {level: row / trials for level, row in zip(self.iou_thresholds, self._right(self.totals), strict=True)}
+
+    def at(self, thresholds: Sequence[float], origin: str) -> tuple[Metric, ...]:
+        """The levels at one threshold each, which is taken to the nearest of the metric's own: BoxAcc.
+
+        Raises:
+            UserError: not one threshold a level.
+
+        >>> MaxBoxAcc(["dog"], iou_thresholds=[0.5]).at([0.2], "given")[0].name
+        'BoxAcc@0.5'
+        """
+        if len(thresholds) != len(self.iou_thresholds):
+            raise UserError(f"{len(thresholds)} thresholds, expected one a level: {len(self.iou_thresholds)}")
+        nearest = np.abs(self.thresholds - np.array(thresholds)[:, None]).argmin(axis=1)
+        return self._levels(self.totals, nearest, origin)
+
+    def _levels(self, totals: Totals, chosen: Any, origin: str | None = None) -> tuple[Metric, ...]:
+        """One metric an IoU level at a threshold each: the best, or one of another ``origin``."""
+        hits, centre, whole = (self._hits(totals.sums(view)) for view in self.views)
         found = []
-        for level, value in enumerate(self.iou_thresholds):
-            best = int(reported[level].argmax())
-            threshold = f"best threshold {self._thresholds[best]:g} on the evaluated split (optimistic)"
-            metric = self._mean.metric(
-                self._name(f"@{value:g}"),
-                {label: hits[i, level, best] / trials[i] for label, i in tried},
-                {label: int(trials[i]) for label, i in tried},
-                baseline={label: baseline[i, level] / trials[i] for label, i in tried},
-                whole_image={label: whole[i, level] / trials[i] for label, i in tried},
+        for level, (value, at) in enumerate(zip(self.iou_thresholds, chosen.tolist(), strict=True)):
+            threshold = f"{self.thresholds[at]:g}"
+            note = f"{self.note(totals)}; best threshold {threshold} on the evaluated split (optimistic)"
+            metric = self.mean.metric(
+                self._name(f"@{value:g}") if origin is None else self._name(f"@{value:g}").removeprefix("Max"),
+                ratio(hits[:, level, at], totals.trials),
+                totals.trials * totals.measured,
+                baseline=ratio(centre[:, level, 0], totals.trials),
+                whole_image=ratio(whole[:, level, 0], totals.trials) if origin is None else None,
                 pooled=True,
-                note=f"{what}{missing}; {threshold}" if measured else "",
+                note=note if origin is None else f"{self.unit}; threshold {threshold}, {origin}",
+                images=int(totals.images[0]),
             )
-            found.append(
-                metric if metric.value is None else replace(metric, interval=self._interval([level], metric.value))
-            )
+            found.append(self._with_interval(totals, metric, [level]) if origin is None else metric)
         return tuple(found)
+
+    def _at_given(self, totals: Totals) -> tuple[Metric, ...]:
+        if self.boxes is None or self.boxes.threshold is None:
+            return ()
+        given = (self.boxes.threshold,) * len(self.iou_thresholds)
+        return self.at(self.boxes.by_metric.get(type(self).__name__, given), self.boxes.origin)
+
+    def _hits(self, changes: Any) -> Any:
+        """Right boxes by class, level and threshold."""
+        return changes.reshape(len(changes), len(self.iou_thresholds), -1).cumsum(axis=2)
+
+    def _right(self, totals: Totals) -> Any:
+        """Right boxes of the report classes by level and threshold."""
+        return self._hits(totals.sums()[list(self.mean.reported)].sum(axis=0, keepdims=True))[0]
 
     def _name(self, level: str) -> str:
         """What a number is called, the protocol included where it is not our own."""
         return f"{type(self).__name__}{level}" + ("" if self.protocol == "default" else f" ({self.protocol})")
 
-    def _interval(self, levels: Sequence[int], value: float) -> tuple[float, float] | None:
-        """Of the mean accuracy at the levels' best thresholds, which each replicate picks for itself."""
-        trials = self.drawn_trials.cpu().numpy()
-        best = np.mean([self.drawn_changes[at].cumsum(dim=0).amax(dim=0).cpu().numpy() for at in levels], axis=0)
-        accuracy = np.divide(best, trials, out=np.full(trials.shape, np.nan), where=trials > 0)
-        return percentile_interval(accuracy, value)
+    def _with_interval(self, totals: Totals, metric: Metric, levels: Sequence[int]) -> Metric:
+        """With that of the mean accuracy at the levels' best thresholds, which each replicate picks for itself."""
+        if metric.value is None or not self.replicates:
+            return metric
+        changes = totals.drawn[0].reshape(len(self.iou_thresholds), -1, self.replicates)
+        best = np.mean([changes[level].cumsum(axis=0).max(axis=0) for level in levels], axis=0)
+        drawn = ratio(best, totals.drawn_trials[0])
+        return replace(metric, interval=percentile_interval(drawn, metric.value), replicates=drawn)
 
 
 class MaxBoxAccV2(MaxBoxAcc):
@@ -175,6 +192,7 @@ class MaxBoxAccV2(MaxBoxAcc):
     Each level has its own best threshold. The first `Metric` is the mean, the others are its levels. Otherwise as
     `MaxBoxAcc`, whose published form has 100 thresholds, this one's 1,000.
 
+    >>> from wsl import Boxes, Localization, Sample
     >>> metric = MaxBoxAccV2(["dog"])
     >>> truth = Boxes(xyxy=[[6, 0, 8, 2]], labels=["dog"])
     >>> found = Localization(
@@ -185,7 +203,7 @@ class MaxBoxAccV2(MaxBoxAcc):
     [('MaxBoxAccV2', 1.0), ('MaxBoxAccV2@0.3', 1.0)]
     """
 
-    candidates: Candidates = "all"
+    candidates = "all"
 
     def __init__(
         self,
@@ -197,29 +215,47 @@ class MaxBoxAccV2(MaxBoxAcc):
     ) -> None:
         super().__init__(classes, iou_thresholds, num_thresholds=num_thresholds, **settings)
 
-    def compute(self) -> tuple[Metric, ...]:
+    def report(self, totals: Totals) -> tuple[Metric, ...]:
         """The mean over IoU levels, then each level; no value when no image came with a map."""
-        levels = super().compute()
-        first = levels[0]
+        levels = self._levels(totals, self._right(totals).argmax(axis=1))
+        first = replace(levels[0], name=self._name(""))
         if first.value is None:
-            return (replace(first, name=self._name("")), *levels)
-        value = _mean([level.value or 0.0 for level in levels])
+            return (first, *levels)
         mean = replace(
             first,
-            name=self._name(""),
-            value=value,
+            value=_mean([level.value or 0.0 for level in levels]),
             per_class={name: _mean([level.per_class[name] for level in levels]) for name in first.per_class},
             baseline=_mean([level.baseline or 0.0 for level in levels]),
             whole_image=_mean([level.whole_image or 0.0 for level in levels]),
-            interval=self._interval(range(len(levels)), value),
             note=f"mean over IoU {', '.join(f'{level:g}' for level in self.iou_thresholds)}; {first.note}",
         )
-        return (mean, *levels)
+        return (self._with_interval(totals, mean, range(len(levels))), *levels, *self._at_given(totals))
+
+
+def box_accuracies(classes: Sequence[str], protocol: Protocol, **settings: Any) -> tuple[MaxBoxAcc, ...]:
+    """MaxBoxAcc and its second version as a protocol has them.
+
+    Ours looks at images of one object. The benchmark's images are of one class, and each counts, right when any of its
+    objects is met; of other data sets each class of an image counts.
+
+    >>> [metric.single_object for metric in box_accuracies(["dog"], "wsolevaluation")]
+    [False, False]
+    """
+    single = protocol == "default"
+    return tuple(
+        kind(classes, protocol=protocol, single_object=single, **settings) for kind in (MaxBoxAcc, MaxBoxAccV2)
+    )
+
+
+def _changes(hits: BoolArray) -> Any:
+    # From one threshold to the next few hits change: sums of changes are sparse.
+    return np.diff(hits.astype(np.int8), axis=1, prepend=np.int8(0)).ravel()
 
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _single_label(ground_truth: Boxes) -> tuple[str, ...]:
-    return ground_truth.labels if len(ground_truth) == 1 and not ground_truth.difficult[0] else ()
+def _single(seen: Evidence) -> tuple[str, ...]:
+    truth = seen.ground_truth
+    return truth.labels if len(truth) == 1 and not truth.difficult[0] else ()

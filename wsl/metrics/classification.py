@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from wsl.errors import UserError
-from wsl.metrics.bootstrap import Doubles, image_key, poisson_weights
-from wsl.metrics.ranked import AveragePrecision
+from wsl.metrics.bootstrap import Doubles, poisson_weights
+from wsl.metrics.evidence import Evidence
+from wsl.metrics.ranked import APStatistic
 from wsl.metrics.ranking import Method, ranking_ap
 from wsl.metrics.resampling import affordable, resampled_ap
-from wsl.results import Localization, Metric
-from wsl.samples import Sample
+from wsl.metrics.statistic import Observation, Totals
+from wsl.results import Metric
 
 
 def average_precision(scores: npt.ArrayLike, targets: npt.ArrayLike, method: Method = "all-point") -> float:
@@ -50,7 +50,7 @@ def average_precision(scores: npt.ArrayLike, targets: npt.ArrayLike, method: Met
     return ranking_ap(scores[counted], positive, int(positive.sum()), method)
 
 
-class ClassificationAP(AveragePrecision):
+class ClassificationAP(APStatistic):
     """Mean over classes of the average precision of the class scores (mAP).
 
     ``counts`` are the images that contain the class. A class that ``found.scores`` does not name ranks last, tied
@@ -59,7 +59,7 @@ class ClassificationAP(AveragePrecision):
     Keeps one float64 and one int8 an image and class; the interval costs as much time as it has replicates, of
     which very large data sets take fewer (`affordable`).
 
-    >>> from wsl.boxes import Boxes
+    >>> from wsl import Boxes, Localization, Sample
     >>> metric = ClassificationAP(["cat", "dog"])
     >>> for name, score in (("cat", 0.9), ("dog", 0.2)):
     ...     found = Localization(path="a.jpg", size=(4, 4), scores={"cat": score}, boxes=Boxes.empty())
@@ -71,55 +71,47 @@ class ClassificationAP(AveragePrecision):
     def __init__(
         self,
         classes: Sequence[str],
-        method: Method = "all-point",
+        method: Method | Sequence[Method] = "all-point",
         *,
         report_classes: Sequence[str] = (),
         **settings: Any,
     ) -> None:
+        shape = (len(classes),)
+        self.records = {"images": [("key", np.int64), ("scores", np.float64, shape), ("targets", np.int8, shape)]}
         super().__init__(classes, method, report_classes, **settings)
-        self._add_rows("scores", len(self._mean.classes), dtype=torch.float64)
-        self._add_rows("targets", len(self._mean.classes), dtype=torch.int8)
-        self._add_rows("keys", dtype=torch.int64)
 
-    def update(self, found: Localization, sample: Sample) -> None:
-        """Take in the scores of one image.
+    def observe(self, seen: Evidence) -> Observation:
+        """The score and the target of each class."""
+        image = np.zeros(1, self.records["images"])
+        scores, labels, ignored = seen.scores, set(seen.sample.labels), set(seen.sample.ignored)
+        image["scores"] = [scores.get(label, -math.inf) for label in self.mean.classes]
+        image["targets"] = [1 if c in labels else -1 if c in ignored else 0 for c in self.mean.classes]
+        return Observation(records={"images": image})
 
-        Raises:
-            UserError: a score is NaN or a label is none of the classes.
-        """
-        self._mean.require((*sample.labels, *sample.ignored), sample.path)
-        for label, score in found.scores.items():
-            if math.isnan(score):
-                raise UserError(f"{found.path}: the score of {label!r} is NaN, expected a number: localize it again")
-        classes, labels, ignored = self._mean.classes, set(sample.labels), set(sample.ignored)
-        self._append("keys", [image_key(sample.path)])
-        self._append("scores", [found.scores.get(label, -math.inf) for label in classes])
-        self._append("targets", [1 if label in labels else -1 if label in ignored else 0 for label in classes])
-
-    def _measured(self, method: Method) -> Metric:
-        name = "mAP" if method == "all-point" else f"mAP ({method})"
-        classes = self._mean.classes
-        scores, targets = self._rows("scores"), self._rows("targets")
-        missing = np.isneginf(scores)
+    def measured(self, totals: Totals, method: Method) -> Metric:
+        """The metric by one rule."""
+        name, images = self.named("mAP", method), totals.records("images")
+        scores, targets = images["scores"], images["targets"]
+        missing, counts = np.isneginf(scores), (targets == 1).sum(axis=0)
         if missing.all():
-            return self._mean.metric(name, {}, {})
-        counts = dict(zip(classes, (targets == 1).sum(axis=0).tolist(), strict=True))
-        columns = {label: i for i, label in enumerate(classes) if counts[label]}
-        ap = {label: average_precision(scores[:, i], targets[:, i], method) for label, i in columns.items()}
-        chance = {label: counts[label] / int((targets[:, i] >= 0).sum()) for label, i in columns.items()}
-        lost = int(missing[:, list(columns.values())].sum())
+            return self.mean.metric(name)
+        rows = np.flatnonzero(counts).tolist()
+        ap, chance = np.full((2, len(counts)), np.nan)
+        for i in rows:
+            ap[i] = average_precision(scores[:, i], targets[:, i], method)
+            chance[i] = counts[i] / (targets[:, i] >= 0).sum()
+        lost = int(missing[:, rows].sum())
         note = "positive images" + (f"; {lost} scores missing: ranked last" if lost else "")
-        drawn = self._resampled(scores, targets, columns, method) if self.replicates else None
-        return self._mean.metric(name, ap, counts, baseline=chance, note=note, resampled=drawn)
+        drawn = self._resampled(images, rows, method) if self.replicates else None
+        return self.mean.metric(name, ap, counts, baseline=chance, note=note, resampled=drawn, images=len(images))
 
-    def _resampled(
-        self, scores: npt.NDArray[Any], targets: npt.NDArray[Any], columns: Mapping[str, int], method: Method
-    ) -> dict[str, Doubles]:
+    def _resampled(self, images: npt.NDArray[Any], rows: Sequence[int], method: Method) -> Doubles:
+        scores, targets = images["scores"], images["targets"]
         replicates = affordable(scores.size, self.replicates)
-        weights = poisson_weights(self._rows("keys").tolist(), replicates).astype(np.float32)
-        drawn = {}
-        for label, i in columns.items():
+        weights = poisson_weights(images["key"].tolist(), replicates)
+        drawn = np.full((len(self.mean.classes), replicates), np.nan)
+        for i in rows:
             counted, positive = targets[:, i] >= 0, targets[:, i] == 1
             image = np.flatnonzero(counted)
-            drawn[label] = resampled_ap(scores[image, i], positive[image], image, positive, weights, method)
+            drawn[i] = resampled_ap(scores[image, i], positive[image], image, positive, weights, method)
         return drawn

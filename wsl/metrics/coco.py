@@ -1,21 +1,52 @@
-"""Detection AP and AR as COCO defines them, computed by pycocotools."""
+"""Detection AP and AR as COCO defines them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from wsl.boxes import Boxes
 from wsl.errors import UserError
-from wsl.metrics.bootstrap import Doubles, image_key, poisson_weights
-from wsl.metrics.coco_eval import IOU_THRESHOLDS, CocoTables, Kind, box_outline, evaluated, resampled_tables, tables
-from wsl.metrics.protocol import StreamingMetric, annotated_boxes
+from wsl.metrics.bootstrap import Doubles, Weights, image_key, poisson_weights
+from wsl.metrics.evidence import Evidence
+from wsl.metrics.ranked import EXPECTED
+from wsl.metrics.resampling import affordable, drawn_sums, resampled_ap
+from wsl.metrics.statistic import Observation, Records, Statistic, Totals
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
+
+IOU_THRESHOLDS = tuple(k / 100 for k in range(50, 100, 5))
+"""COCO's ten: 0.50, 0.55, …, 0.95."""
+
+RECALL_DETECTIONS = (1, 10, 100)
+"""So many detections an image and class count for COCO's three average recalls."""
+
+NAMES = ("AP", "AP50", "AP75", "AR1", "AR10", "AR100")
+
+MATCHES = [
+    ("key", np.int64),
+    ("order", np.int64),
+    ("label", np.int32),
+    ("score", np.float32),
+    ("rank", np.int32),
+    ("outcomes", np.int8, (len(IOU_THRESHOLDS),)),
+]
+_RECALLS = np.linspace(0, 1, 101)
+
+
+class CocoTables(NamedTuple):
+    """AP at each IoU threshold (classes, 10), mean recall by number of detections (classes, 3); NaN for no truth.
+
+    Of a bootstrap there is one more axis, the replicates.
+    """
+
+    ap: Doubles
+    recall: Doubles
 
 
 def coco_ap(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes: Sequence[str]) -> Doubles:
@@ -32,7 +63,7 @@ def coco_ap(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes:
     Raises:
         UserError: lengths differ.
 
-    Source: Lin et al., Microsoft COCO, ECCV 2014; pycocotools.
+    Source: Lin et al., Microsoft COCO, ECCV 2014; pycocotools, with which the tests compare.
 
     >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> near = Boxes(xyxy=[[0, 0, 10, 8]], labels=["dog"])  # IoU 0.8: right at 7 of 10 thresholds
@@ -59,74 +90,104 @@ def coco_ar(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes:
     return _tables(detections, ground_truth, classes).recall
 
 
-class CocoMetric(StreamingMetric):
-    """COCO's six numbers of objects, found and true, of which a subclass says what they are.
+class CocoStatistic(Statistic):
+    """COCO's six numbers of objects, found and true, of which a subclass says how they overlap.
 
-    A subclass keeps the outline of each object in rows of its own, and gives back objects as pycocotools holds them.
-    Scores that tie across images rank by the images' keys, so that the order in which they came has no say.
+    Scores that tie across images rank by the images' numbers in COCO's file, as there; where images have none, by
+    their keys, so that the order in which they came has no say. Keeps 34 bytes a detection, 17 a class and image.
     """
 
+    records: Mapping[str, Any] = MappingProxyType({"found": MATCHES, "expected": EXPECTED})
+    columns = 0
+    unit = "boxes"
     prefix = "COCO"
-    kind: Kind = "bbox"
 
-    def __init__(self, classes: Sequence[str], *, report_classes: Sequence[str] = (), **settings: Any) -> None:
-        super().__init__(classes, report_classes, **settings)
-        self._add_rows("keys", dtype=torch.int64)
-        for name in ("found", "true"):
-            # An image's objects follow each other; how many they are tells where the next image's begin.
-            self._add_rows(f"{name}_counts", dtype=torch.int64)
-            self._add_rows(f"{name}_labels", dtype=torch.int32)
-            self._add_rows(f"{name}_scores", dtype=torch.float32)
-            self._add_rows(f"{name}_difficult", dtype=torch.int8)
-
-    def compute(self) -> tuple[Metric, ...]:
+    def report(self, totals: Totals) -> tuple[Metric, ...]:
         """AP, AP50, AP75, AR1, AR10 and AR100; no value when nothing was detected in any image."""
         names = [f"{self.prefix} {name}" for name in NAMES]
-        if not len(self._rows("found_labels")):
-            return tuple(self._mean.metric(name, {}, {}) for name in names)
-        classes = self._mean.classes
-        easy = self._rows("true_labels")[self._rows("true_difficult") == 0]
-        counts = dict(zip(classes, np.bincount(easy, minlength=len(classes)).tolist(), strict=True))
-        evaluator = evaluated(self._objects("true"), self._objects("found"), len(classes), self.kind)
-        weights = poisson_weights(np.sort(self._rows("keys")).tolist(), self.replicates)
-        drawn = _numbers(resampled_tables(evaluator, weights)) if self.replicates else None
+        found, expected = totals.records("found"), totals.records("expected")
+        if not len(found):
+            return tuple(self.mean.metric(name) for name in names)
+        counts = np.zeros(len(self.mean.classes), np.int64)
+        np.add.at(counts, expected["label"], expected["number"])
+        drawn = _numbers(self.resampled(totals)) if self.replicates else [None] * len(names)
         return tuple(
-            self._mean.metric(
-                name,
-                dict(zip(classes, values.tolist(), strict=True)),
-                counts,
-                note="boxes" if self.kind == "bbox" else "objects",
-                resampled=dict(zip(classes, drawn[i], strict=True)) if drawn else None,
+            self.mean.metric(
+                name, values, counts, note=self.unit, resampled=resampled, images=len(np.unique(expected["key"]))
             )
-            for i, (name, values) in enumerate(zip(names, _numbers(tables(evaluator)), strict=True))
+            for name, values, resampled in zip(names, _numbers(self.tables(totals)), drawn, strict=True)
         )
 
-    def _keep(self, name: str, labels: Sequence[str], scores: npt.ArrayLike, difficult: npt.ArrayLike) -> None:
-        self._append(f"{name}_counts", [len(labels)])
-        self._append(f"{name}_labels", [self._index[label] for label in labels])
-        self._append(f"{name}_scores", scores)
-        self._append(f"{name}_difficult", difficult)
+    def tables(self, totals: Totals) -> CocoTables:
+        """The numbers of each class."""
+        found, expected = totals.records("found"), totals.records("expected")
+        ap = np.full((len(self.mean.classes), len(IOU_THRESHOLDS)), np.nan)
+        recall = np.full((len(self.mean.classes), len(RECALL_DETECTIONS)), np.nan)
+        for row, matches in _by_class(found, len(ap)):
+            positives = int(expected["number"][expected["label"] == row].sum())
+            if positives:
+                ranked = matches[np.argsort(-matches["score"], kind="stable")]
+                ap[row] = [_coco_area(column, positives) for column in ranked["outcomes"].T]
+                recall[row] = [_right(matches, limit).sum(axis=0).mean() / positives for limit in RECALL_DETECTIONS]
+        return CocoTables(ap, recall)
 
-    def _objects(self, name: str) -> list[list[dict[str, Any]]]:
-        """The objects of each image, in the order of the images' keys."""
-        columns = (self._rows(f"{name}_{column}").tolist() for column in ("labels", "scores", "difficult"))
-        rows = [
-            {"category_id": label + 1, "score": score, "iscrowd": difficult, **outline}
-            for label, score, difficult, outline in zip(*columns, self._outlines(name), strict=True)
-        ]
-        ends = np.cumsum(self._rows(f"{name}_counts")).tolist()
-        images = [rows[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-        return [images[i] for i in np.argsort(self._rows("keys"), kind="stable")]
+    def resampled(self, totals: Totals, weights: Weights | None = None) -> CocoTables:
+        """The same in each replicate of a bootstrap, of which `weights` (images, replicates) may be given."""
+        found, expected = totals.records("found"), totals.records("expected")
+        keys = np.unique(np.concatenate([found["key"], expected["key"]]))
+        replicates = affordable(len(found) * len(IOU_THRESHOLDS), self.replicates)
+        drawn = poisson_weights(keys.tolist(), replicates) if weights is None else weights
+        shape = len(self.mean.classes), drawn.shape[1]
+        ap, recall = (
+            np.full((shape[0], len(IOU_THRESHOLDS), shape[1]), np.nan),
+            np.full((shape[0], 3, shape[1]), np.nan),
+        )
+        for row, matches in _by_class(found, shape[0]):
+            mine = expected[(expected["label"] == row) & (expected["number"] > 0)]
+            if not len(mine):
+                continue
+            positives = np.zeros(len(keys), np.int64)
+            np.add.at(positives, np.searchsorted(keys, mine["key"]), mine["number"])
+            image = np.searchsorted(keys, matches["key"])
+            for level, column in enumerate(matches["outcomes"].T):
+                kept = column >= 0
+                ap[row, level] = resampled_ap(
+                    matches["score"][kept], column[kept] == 1, image[kept], positives, drawn, "101-point", ties=False
+                )
+            hits = np.zeros((len(RECALL_DETECTIONS), len(keys)), np.int64)
+            for i, limit in enumerate(RECALL_DETECTIONS):
+                np.add.at(hits[i], image, _right(matches, limit).sum(axis=1))
+            total = drawn_sums(positives, drawn)
+            share = drawn_sums(hits, drawn) / np.maximum(total, 1) / len(IOU_THRESHOLDS)
+            recall[row] = np.where(total > 0, share, np.nan)
+        return CocoTables(ap, recall)
 
-    def _outlines(self, name: str) -> list[dict[str, Any]]:
-        raise NotImplementedError(f"{type(self).__name__} has no outlines")
+    def matches(self, seen: Evidence, overlap: Doubles, labels: Any, scores: Any, crowd: Any) -> Records:
+        """The records of an image's detections, whose overlap (n, m) with true objects is -1 where classes differ."""
+        from wsl.metrics.kernels import coco_outcomes
+
+        number = seen.sample.number
+        found = np.zeros(len(labels), MATCHES)
+        found["order"] = image_key(seen.sample.path) if number is None else number
+        found["label"], found["score"] = labels, scores
+        order = np.argsort(-scores, kind="stable")
+        limits = np.array(IOU_THRESHOLDS)
+        found["outcomes"], found["rank"] = coco_outcomes(overlap, labels, order, crowd, limits, RECALL_DETECTIONS[-1])
+        return found[order]
+
+    def expected(self, labels: Any) -> Records:
+        """The records of an image's true objects of these classes."""
+        numbers, counts = np.unique(labels, return_counts=True)
+        expected = np.zeros(len(numbers), EXPECTED)
+        expected["label"], expected["number"] = numbers, counts
+        return expected
 
 
-class CocoAP(CocoMetric):
+class CocoAP(CocoStatistic):
     """COCO's AP over IoU 0.50 to 0.95, AP50, AP75, and AR at 1, 10 and 100 boxes, each the mean over classes.
 
     ``counts`` are the annotated boxes that are not difficult. There is no baseline: that of `VOCDetectionAP` tells
-    the same. Keeps all boxes, found and true.
+    the same.
 
     >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = CocoAP(["dog"])
@@ -136,30 +197,51 @@ class CocoAP(CocoMetric):
     [('COCO AP', 1.0), ('COCO AP50', 1.0), ('COCO AP75', 1.0)]
     """
 
+    needs = "boxes"
+
     def __init__(self, classes: Sequence[str], *, report_classes: Sequence[str] = (), **settings: Any) -> None:
-        super().__init__(classes, report_classes=report_classes, **settings)
-        for name in ("found", "true"):
-            self._add_rows(f"{name}_xyxy", 4, dtype=torch.float32)
+        super().__init__(classes, report_classes, **settings)
 
-    def update(self, found: Localization, sample: Sample) -> None:
-        """Take in the boxes of one image.
-
-        Raises:
-            UserError: the sample has no annotated boxes, or one of them is of none of the classes.
-        """
-        ground_truth = annotated_boxes(sample)
-        self._mean.require(ground_truth.labels, sample.path)
-        boxes = found.boxes.select([i for i, label in enumerate(found.boxes.labels) if label in self._mean])
-        self._append("keys", [image_key(sample.path)])
-        for name, kept in (("found", boxes), ("true", ground_truth)):
-            self._keep(name, kept.labels, kept.scores, kept.difficult & (name == "true"))
-            self._append(f"{name}_xyxy", kept.xyxy)
-
-    def _outlines(self, name: str) -> list[dict[str, Any]]:
-        return [box_outline(xyxy) for xyxy in self._rows(f"{name}_xyxy").tolist()]
+    def observe(self, seen: Evidence) -> Observation:
+        """The outcome of each box at each IoU threshold."""
+        mine, truth, overlap = seen.detections, seen.true_detections, seen.ious
+        if truth.difficult.any():
+            overlap = np.where(truth.difficult & (overlap >= 0), _inside(mine.xyxy, truth.xyxy), overlap)
+        found = self.matches(seen, overlap, mine.labels, mine.scores, truth.difficult)
+        return Observation(records={"found": found, "expected": self.expected(truth.labels[~truth.difficult])})
 
 
-NAMES = ("AP", "AP50", "AP75", "AR1", "AR10", "AR100")
+def _by_class(found: Records, classes: int) -> list[tuple[int, Records]]:
+    """The detections of each class, in the order of the images and in each of their scores."""
+    ordered = found[np.lexsort((found["rank"], found["order"], found["label"]))]
+    bounds = np.searchsorted(ordered["label"], np.arange(classes + 1)).tolist()
+    return [(row, ordered[bounds[row] : bounds[row + 1]]) for row in range(classes)]
+
+
+def _right(matches: Records, limit: int) -> npt.NDArray[np.bool_]:
+    """Which detections are right at each threshold and among the first of their image, (n, 10)."""
+    return np.asarray((matches["outcomes"] == 1) & (matches["rank"][:, None] < limit))
+
+
+def _coco_area(outcomes: npt.NDArray[np.int8], positives: int) -> float:
+    """The mean over 101 recalls of the best precision at a recall or higher."""
+    right = outcomes[outcomes >= 0] == 1
+    if not len(right):
+        return 0.0
+    found = right.cumsum()
+    # As COCOeval has it, the smallest difference to 1 included.
+    precision = found / (np.arange(1, len(found) + 1) + np.spacing(1))
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    reached = np.searchsorted(found / positives, _RECALLS, side="left")
+    return float(np.append(envelope, 0.0)[reached].mean())
+
+
+def _inside(boxes: npt.NDArray[Any], crowds: npt.NDArray[Any]) -> Doubles:
+    """How much of each box lies in each crowd, (n, m): COCO's overlap with one."""
+    a, b = boxes[:, None].astype(np.float64), crowds[None].astype(np.float64)
+    shared = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None).prod(axis=-1)
+    area = (a[..., 2:] - a[..., :2]).prod(axis=-1)
+    return np.asarray(np.divide(shared, area, out=np.zeros_like(shared), where=area > 0))
 
 
 def _numbers(found: CocoTables) -> list[Doubles]:
@@ -168,30 +250,22 @@ def _numbers(found: CocoTables) -> list[Doubles]:
 
 
 def _tables(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes: Sequence[str]) -> CocoTables:
+    if not classes:
+        return CocoTables(np.empty((0, len(IOU_THRESHOLDS))), np.empty((0, len(RECALL_DETECTIONS))))
+    metric = box_evaluation(detections, ground_truth, classes)
+    return metric.tables(metric.totals)
+
+
+def box_evaluation(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes: Sequence[str]) -> CocoAP:
+    """`CocoAP` of images in their order; true boxes of other classes are left out."""
     if len(detections) != len(ground_truth):
         raise UserError(
             f"detections of {len(detections)} images with true boxes of {len(ground_truth)}, expected as many"
         )
-    if not ground_truth or not classes:
-        return CocoTables(np.full((len(classes), len(IOU_THRESHOLDS)), np.nan), np.full((len(classes), 3), np.nan))
-    return tables(box_evaluation(detections, ground_truth, classes))
-
-
-def box_evaluation(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes: Sequence[str]) -> Any:
-    """COCOeval over boxes, a list entry an image."""
-    numbers = {label: number for number, label in enumerate(classes, start=1)}
-    found, truth = ([_box_objects(boxes, numbers) for boxes in images] for images in (detections, ground_truth))
-    return evaluated(truth, found, len(classes), "bbox")
-
-
-def _box_objects(boxes: Boxes, numbers: Mapping[str, int]) -> list[dict[str, Any]]:
-    return [
-        {
-            "category_id": numbers[boxes.labels[i]],
-            "score": float(boxes.scores[i]),
-            "iscrowd": int(boxes.difficult[i]),
-            **box_outline(xyxy),
-        }
-        for i, xyxy in enumerate(boxes.xyxy.tolist())
-        if boxes.labels[i] in numbers
-    ]
+    metric = CocoAP(classes)
+    for number, (found, truth) in enumerate(zip(detections, ground_truth, strict=True)):
+        path = Path(str(number))
+        known = truth.select([i for i, label in enumerate(truth.labels) if label in metric.mean])
+        localization = Localization(path=path, size=(1, 1), scores={}, boxes=found)
+        metric.update(localization, Sample(path=path, boxes=known, number=number))
+    return metric

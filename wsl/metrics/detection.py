@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wsl.boxes import Boxes
+from wsl.boxes import BoolArray, Boxes
 from wsl.errors import UserError
-from wsl.metrics.overlap import box_iou, centre_box, require_iou_threshold, whole_box
-from wsl.metrics.protocol import annotated_boxes
-from wsl.metrics.ranked import RankingMetric
+from wsl.metrics.evidence import Evidence
+from wsl.metrics.overlap import box_iou, require_iou_threshold
+from wsl.metrics.ranked import EXPECTED, RANKED, RankingStatistic
 from wsl.metrics.ranking import Method, ranking_ap
-from wsl.results import Localization, Metric
-from wsl.samples import Sample
+from wsl.metrics.statistic import Observation, Totals
+from wsl.results import Metric
 
 Outcomes = npt.NDArray[np.int8]
 
@@ -40,15 +40,26 @@ def match_boxes(detections: Boxes, ground_truth: Boxes, iou_threshold: float = 0
     [0, 1]
     """
     require_iou_threshold(iou_threshold)
-    outcomes = np.zeros(len(detections), np.int8)
-    if not len(detections) or not len(ground_truth):
-        return outcomes
     overlap = box_iou(detections.xyxy, ground_truth.xyxy)
+    return matched(overlap, detections.scores, ground_truth.difficult, iou_threshold)
+
+
+def matched(
+    overlap: npt.NDArray[np.float64], scores: npt.NDArray[Any], difficult: BoolArray, iou_threshold: float
+) -> Outcomes:
+    """`match_boxes` of the boxes of any classes, whose overlap (n, m) is -1 where the classes differ.
+
+    >>> matched(np.array([[0.9, -1.0], [-1.0, 0.3]]), np.array([0.5, 0.8]), np.array([False, False]), 0.5).tolist()
+    [1, 0]
+    """
+    outcomes = np.zeros(len(scores), np.int8)
+    if not overlap.size:
+        return outcomes
     instance = overlap.argmax(axis=1)
     meets = overlap.max(axis=1) >= iou_threshold
-    outcomes[meets & ground_truth.difficult[instance]] = -1
-    candidates = np.flatnonzero(meets & ~ground_truth.difficult[instance])
-    ranked = candidates[np.argsort(-detections.scores[candidates], kind="stable")]
+    outcomes[meets & difficult[instance]] = -1
+    candidates = np.flatnonzero(meets & ~difficult[instance])
+    ranked = candidates[np.argsort(-scores[candidates], kind="stable")]
     _, first = np.unique(instance[ranked], return_index=True)
     outcomes[ranked[first]] = 1
     return outcomes
@@ -86,15 +97,15 @@ def voc_detection_ap(
     return ranking_ap(scores[judged >= 0], judged[judged >= 0] == 1, positives, method)
 
 
-class VOCDetectionAP(RankingMetric):
+class VOCDetectionAP(RankingStatistic):
     """Mean over classes of VOC's detection AP.
 
     ``counts`` are the annotated boxes that are not difficult; a class without any has no AP and its detections
     are not looked at. Every annotated image takes part, also those without the class, where each detection is
     wrong. The baseline finds the same classes in the same images with one `centre_box` each, at the class's score
     (at its best box's score where ``found.scores`` does not name it).
-    Keeps 17 bytes a box found, and 34 for each class found in an image.
 
+    >>> from wsl import Localization, Sample
     >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = VOCDetectionAP(["dog"])
     >>> found = Localization(path="a.jpg", size=(90, 90), scores={"dog": 1}, boxes=truth)
@@ -103,11 +114,14 @@ class VOCDetectionAP(RankingMetric):
     (1.0, 0.0)
     """
 
+    needs = "boxes"
+    views = ("found", "centre", "whole")
+
     def __init__(
         self,
         classes: Sequence[str],
         iou_threshold: float = 0.5,
-        method: Method = "all-point",
+        method: Method | Sequence[Method] = "all-point",
         *,
         report_classes: Sequence[str] = (),
         **settings: Any,
@@ -116,31 +130,19 @@ class VOCDetectionAP(RankingMetric):
         super().__init__(classes, method, report_classes, **settings)
         self.iou_threshold = iou_threshold
 
-    def update(self, found: Localization, sample: Sample) -> None:
-        """Take in the boxes of one image.
+    def observe(self, seen: Evidence) -> Observation:
+        """The outcome of each box."""
+        truth, mine = seen.true_detections, seen.detections
+        found = np.zeros(len(mine.labels), RANKED)
+        found["label"], found["score"] = mine.labels, mine.scores
+        found["outcome"] = matched(seen.ious, mine.scores, truth.difficult, self.iou_threshold)
+        if seen.blind:
+            return Observation(records={self.name_of(seen): found})
+        labels, numbers = np.unique(truth.labels[~truth.difficult], return_counts=True)
+        expected = np.zeros(len(labels), EXPECTED)
+        expected["label"], expected["number"] = labels, numbers
+        return Observation(records={"found": found, "expected": expected})
 
-        Raises:
-            UserError: the sample has no annotated boxes, or one of them is of none of the classes.
-        """
-        ground_truth = annotated_boxes(sample)
-        self._mean.require(ground_truth.labels, sample.path)
-        expected: dict[str, int] = {}
-        rankings: dict[str, list[tuple[str, npt.ArrayLike, npt.ArrayLike]]] = {"found": [], "centre": [], "whole": []}
-        blind = {"centre": centre_box(found.size), "whole": whole_box(found.size)}
-        for label in sorted({label for label in (*ground_truth.labels, *found.boxes.labels) if label in self._mean}):
-            truth, boxes = ground_truth.of(label), found.boxes.of(label)
-            expected[label] = int((~truth.difficult).sum())
-            if len(boxes):
-                instead = {name: _instead(boxes, found, label, box) for name, box in blind.items()}
-                for name, judged in {"found": boxes, **instead}.items():
-                    rankings[name].append((label, judged.scores, match_boxes(judged, truth, self.iou_threshold)))
-        self._record(sample, expected, **rankings)
-
-    def _measured(self, method: Method) -> Metric:
-        name = f"AP{100 * self.iou_threshold:g}" + ("" if method == "all-point" else f" ({method})")
-        return self._ap(name, "boxes", method)
-
-
-def _instead(boxes: Boxes, found: Localization, label: str, box: npt.ArrayLike) -> Boxes:
-    score = found.scores.get(label, float(boxes.scores.max()))
-    return Boxes(xyxy=np.array([box], np.float32), labels=(label,), scores=np.array([score], np.float32))
+    def measured(self, totals: Totals, method: Method) -> Metric:
+        """The metric by one rule."""
+        return self.average(totals, self.named(f"AP{100 * self.iou_threshold:g}", method), "boxes", method)

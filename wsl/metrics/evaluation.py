@@ -2,46 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wsl.errors import UserError
 from wsl.maps import Protocol
 from wsl.metrics.annotated_masks import has_mask
-from wsl.metrics.bootstrap import REPLICATES, ImageDraws
+from wsl.metrics.bootstrap import REPLICATES
 from wsl.metrics.box_accuracy import MaxBoxAcc, MaxBoxAccV2
+from wsl.metrics.calibration import BoxCalibration, Calibration
+from wsl.metrics.class_masks import ClassMaskAP
 from wsl.metrics.class_mean import ClassMean
 from wsl.metrics.classification import ClassificationAP
 from wsl.metrics.coco import CocoAP
-from wsl.metrics.coco_segm import CocoSegmAP
 from wsl.metrics.detection import VOCDetectionAP
-from wsl.metrics.fixed_thresholds import accuracy_at
+from wsl.metrics.evidence import Evidence
 from wsl.metrics.localization import CorLoc
 from wsl.metrics.pixels import PxAP
 from wsl.metrics.point_ap import PointAP
 from wsl.metrics.pointing import PointingGame
-from wsl.metrics.protocol import StreamingMetric
 from wsl.metrics.segmentation import MeanIoU
+from wsl.metrics.statistic import Observation, Statistic, View
 from wsl.metrics.threshold_choice import ThresholdChoice
 from wsl.metrics.top_k import TopKAccuracy, TopKLoc
 from wsl.results import BoxOrigin, EvaluationReport, Localization, Metric
 from wsl.samples import Sample
 
+Pair = tuple[Localization, Sample]
+Observed = list[tuple[Statistic, dict[View, Observation]]]
 
-def box_accuracies(classes: Sequence[str], protocol: Protocol, **settings: Any) -> tuple[MaxBoxAcc, ...]:
-    """MaxBoxAcc and its second version as a protocol has them.
 
-    Ours looks at images of one object. The benchmark's images are of one class, and each counts, right when any of its
-    objects is met; of other data sets each class of an image counts.
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the metrics of one evaluation have in common."""
 
-    >>> [metric.single_object for metric in box_accuracies(["dog"], "wsolevaluation")]
-    [False, False]
-    """
-    single = protocol == "default"
-    return tuple(
-        kind(classes, protocol=protocol, single_object=single, **settings) for kind in (MaxBoxAcc, MaxBoxAccV2)
-    )
+    classes: Sequence[str]
+    report_classes: Sequence[str] = ()
+    protocol: Protocol = "default"
+    boxes: BoxOrigin | None = None
+    replicates: int = REPLICATES
+    num_thresholds: int | None = None
+
+    def make(self, kind: Callable[..., Statistic], **more: Any) -> Statistic:
+        """A metric with these classes and replicates."""
+        common = {"report_classes": self.report_classes, "replicates": self.replicates}
+        return kind(self.classes, **{**common, **more})
+
+    @property
+    def max_boxes(self) -> dict[str, Any]:
+        """What MaxBoxAcc takes. Ours looks at images of one object.
+
+        The benchmark's images are of one class, and each counts, right when any of its objects is met; of other data
+        sets each class of an image counts.
+        """
+        settings = {"protocol": self.protocol, "single_object": self.protocol == "default", "boxes": self.boxes}
+        return settings if self.num_thresholds is None else {**settings, "num_thresholds": self.num_thresholds}
+
+    @property
+    def pixels(self) -> dict[str, Any]:
+        """What metrics of pixels take: histograms a replicate are large, so that they make do with fewer."""
+        return {"replicates": min(self.replicates, 200)}
+
+
+_BOTH = ("all-point", "11-point")
+
+METRICS: Mapping[str, Callable[[Settings], Statistic]] = {
+    "mAP": lambda s: s.make(ClassificationAP, method=_BOTH),
+    "top-k": lambda s: s.make(TopKAccuracy),
+    "pointing": lambda s: s.make(PointingGame),
+    "pointing-difficult": lambda s: s.make(PointingGame, subset="difficult"),
+    "point-AP": lambda s: s.make(PointAP),
+    "CorLoc": lambda s: s.make(CorLoc),
+    "CorLoc-pairs": lambda s: s.make(ThresholdChoice, boxes=s.boxes),
+    "Loc": lambda s: s.make(TopKLoc),
+    "AP50": lambda s: s.make(VOCDetectionAP, method=_BOTH),
+    "MaxBoxAcc": lambda s: s.make(MaxBoxAcc, **s.max_boxes),
+    "MaxBoxAccV2": lambda s: s.make(MaxBoxAccV2, **s.max_boxes),
+    "COCO-AP": lambda s: s.make(CocoAP),
+    "PxAP": lambda s: s.make(PxAP, protocol=s.protocol, **s.pixels),
+    "mIoU": lambda s: s.make(MeanIoU, **s.pixels),
+    "class-mask-AP": lambda s: s.make(ClassMaskAP),
+    "calibration": lambda s: s.make(Calibration),
+    "box-calibration": lambda s: s.make(BoxCalibration),
+}
+"""The metrics of an evaluation by name, in the order of the report: a new one is its file and a line here."""
+
+
+class _Answer(NamedTuple):
+    found: Localization
+    sample: Sample
+    observed: Future[Observed]
 
 
 class Evaluation:
@@ -51,18 +107,19 @@ class Evaluation:
     nothing could be measured for (no maps stored, no boxes annotated) is left out of the report. With
     ``report_classes`` the means cover these classes only, and the table by class still shows all. ``replicates`` is
     how many resampled data sets an interval rests on; 0 leaves intervals out. ``protocol`` is that of
-    MaxBoxAcc and PxAP, ``boxes`` says how the boxes were drawn, for the notes.
+    MaxBoxAcc and PxAP, ``boxes`` says how the boxes were drawn, for the notes, ``num_thresholds`` is that of MaxBoxAcc
+    and MaxBoxAccV2 (100 and 1,000 when not given), ``metrics`` are those of `METRICS` to compute.
 
     Raises:
-        UserError: no class, a class named twice, or a report class that is not among the classes.
+        UserError: no class, a class named twice, a report class that is not among the classes, or no such metric.
 
-    >>> from wsl.boxes import Boxes
+    >>> from wsl import Boxes
     >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> evaluation = Evaluation(["cat", "dog"])
     >>> found = Localization(path="a.jpg", size=(20, 20), scores={"dog": 0.9, "cat": 0.1}, boxes=truth)
     >>> evaluation.update(found, Sample(path="a.jpg", labels=["dog"], boxes=truth))
-    >>> [(metric.name, metric.value) for metric in evaluation.compute(source="a.jsonl").metrics[:4]]
-    [('mAP', 1.0), ('mAP (11-point)', 1.0), ('top-1', 1.0), ('CorLoc', 1.0)]
+    >>> [(metric.name, metric.value) for metric in evaluation.compute(source="a.jsonl").metrics[:3]]
+    [('mAP', 1.0), ('mAP (11-point)', 1.0), ('top-1', 1.0)]
     """
 
     def __init__(
@@ -73,35 +130,20 @@ class Evaluation:
         protocol: Protocol = "default",
         boxes: BoxOrigin | None = None,
         replicates: int = REPLICATES,
+        num_thresholds: int | None = None,
+        metrics: Sequence[str] = (),
     ) -> None:
+        settings = Settings(
+            classes=classes,
+            report_classes=report_classes,
+            protocol=protocol,
+            boxes=boxes,
+            replicates=replicates,
+            num_thresholds=num_thresholds,
+        )
+        check_metrics(metrics)
         self._mean = ClassMean(classes, report_classes)
-        common: dict[str, Any] = {"report_classes": report_classes, "replicates": replicates, "draws": ImageDraws()}
-        # Histograms a replicate are large, so that pixels make do with fewer.
-        pixels: dict[str, Any] = {**common, "replicates": min(replicates, 200)}
-        self._of_labels: tuple[StreamingMetric, ...] = (
-            ClassificationAP(classes, **common),
-            TopKAccuracy(classes, **common),
-        )
-        self.choice = ThresholdChoice(classes, boxes=boxes, **common)
-        self.max_boxes = box_accuracies(classes, protocol, **common)
-        self._boxes = boxes
-        self._of_boxes: tuple[StreamingMetric, ...] = (
-            PointingGame(classes, **common),
-            PointingGame(classes, subset="difficult", **common),
-            PointAP(classes, **common),
-            CorLoc(classes, **common),
-            self.choice,
-            TopKLoc(classes, **common),
-            VOCDetectionAP(classes, **common),
-            *self.max_boxes,
-            CocoAP(classes, **common),
-        )
-        self.pixels = PxAP(classes, protocol=protocol, **pixels)
-        self._of_masks: tuple[StreamingMetric, ...] = (
-            self.pixels,
-            MeanIoU(classes, **pixels),
-            CocoSegmAP(classes, **common),
-        )
+        self.statistics = {name: make(settings) for name, make in METRICS.items() if not metrics or name in metrics}
         self._seen: set[Path] = set()
         self._foreign: str | None = None
         self._recognised = False
@@ -113,24 +155,23 @@ class Evaluation:
             UserError: the two are of different sizes, the image came before, a number is not finite, or the sample
                 names a class that is none of the evaluation's.
         """
-        if sample.size is not None and tuple(found.size) != tuple(sample.size):
-            raise UserError(
-                f"{sample.path}: localized at {_by(found.size)} pixels, annotated at {_by(sample.size)}: expected one "
-                "size, localize the images that the annotation describes"
-            )
-        if sample.path in self._seen:
-            raise UserError(f"{sample.path}: evaluated twice, expected each image once: remove one of its records")
-        self._mean.require((*sample.labels, *sample.ignored), sample.path)
-        if sample.boxes is not None:
-            self._mean.require(sample.boxes.labels, sample.path)
-        for metric in self._of_labels:
-            metric.update(found, sample)
-        for metric in self._of_boxes if sample.boxes is not None else ():
-            metric.update(found, sample)
-        for metric in self._of_masks if has_mask(sample) else ():
-            metric.update(found, sample)
-        self._seen.add(sample.path)
-        self._recognise((*found.scores, *found.boxes.labels, *found.points))
+        self._fold(found, sample, self._observe(found, sample))
+
+    def stream(self, pairs: Iterable[Pair], workers: int | None = None) -> Iterator[Pair]:
+        """Take in many images, several at a time, and give back each that was taken in; numbers are those of `update`.
+
+        Raises:
+            UserError: as for `update`, at the first such image in the order of the pairs.
+        """
+        threads = workers or os.cpu_count() or 1
+        with ThreadPoolExecutor(threads) as pool:
+            waiting: deque[_Answer] = deque()
+            for found, sample in pairs:
+                waiting.append(_Answer(found, sample, pool.submit(copy_context().run, self._observe, found, sample)))
+                if len(waiting) > 2 * threads:
+                    yield self._next(waiting)
+            while waiting:
+                yield self._next(waiting)
 
     def compute(self, source: str, missing: int = 0) -> EvaluationReport:
         """The report over all images so far.
@@ -143,10 +184,7 @@ class Evaluation:
         if self._foreign is not None and not self._recognised:
             known = ", ".join(self._mean.classes[:40])
             raise UserError(f"{source}: found classes such as {self._foreign!r}, expected some of: {known}")
-        streams = (*self._of_labels, *self._of_boxes, *self._of_masks)
-        metrics = [
-            metric for streaming in streams for metric in (*_as_tuple(streaming.compute()), *self._beside(streaming))
-        ]
+        metrics = [metric for statistic in self.statistics.values() for metric in _as_tuple(statistic.compute())]
         return EvaluationReport(
             metrics=tuple(metric for metric in metrics if metric.value is not None),
             images=len(self._seen),
@@ -154,23 +192,54 @@ class Evaluation:
             missing=missing,
         )
 
-    def _beside(self, metric: StreamingMetric) -> tuple[Metric, ...]:
-        """Beside VOC's APs those of its older rule, beside MaxBoxAcc thresholds that the images had no say in."""
-        if isinstance(metric, ClassificationAP | VOCDetectionAP):
-            return (metric.by("11-point"),)
-        if not isinstance(metric, MaxBoxAcc) or self._boxes is None or self._boxes.threshold is None:
-            return ()
-        levels = len(metric.iou_thresholds)
-        thresholds = self._boxes.by_metric.get(type(metric).__name__, (self._boxes.threshold,) * levels)
-        return accuracy_at(metric, thresholds, self._boxes.origin)
+    def _observe(self, found: Localization, sample: Sample) -> Observed:
+        """What each metric has to add; changes nothing, so that many images can be observed at once."""
+        if sample.size is not None and tuple(found.size) != tuple(sample.size):
+            raise UserError(
+                f"{sample.path}: localized at {_by(found.size)} pixels, annotated at {_by(sample.size)}: expected one "
+                "size, localize the images that the annotation describes"
+            )
+        seen, masked = Evidence(found, sample, self._mean.index), has_mask(sample)
+        known = {"labels": True, "boxes": sample.boxes is not None, "masks": masked}
+        return [
+            (statistic, statistic.observed(seen)) for statistic in self.statistics.values() if known[statistic.needs]
+        ]
+
+    def _next(self, waiting: deque[_Answer]) -> Pair:
+        found, sample, observed = waiting.popleft()
+        self._fold(found, sample, observed.result())
+        return found, sample
+
+    def _fold(self, found: Localization, sample: Sample, observed: Observed) -> None:
+        if sample.path in self._seen:
+            raise UserError(f"{sample.path}: evaluated twice, expected each image once: remove one of its records")
+        for statistic, observation in observed:
+            statistic.add(sample, observation)
+        self._seen.add(sample.path)
+        self._recognise((*found.scores, *found.boxes.labels, *found.points))
 
     def _recognise(self, labels: Iterable[str]) -> None:
         # One image may well hold foreign classes only; a whole data set of them is a mix-up of names.
+        if self._recognised:
+            return
         for label in labels:
             if label in self._mean:
                 self._recognised = True
             elif self._foreign is None:
                 self._foreign = label
+
+
+def check_metrics(names: Sequence[str]) -> None:
+    """Refuse a metric that nobody knows.
+
+    Raises:
+        UserError: naming the known ones.
+
+    >>> check_metrics(["mAP", "PxAP"])
+    """
+    unknown = [name for name in names if name not in METRICS]
+    if unknown:
+        raise UserError(f"no metric {unknown[0]!r}, expected some of: {', '.join(METRICS)}")
 
 
 def _as_tuple(computed: Metric | tuple[Metric, ...]) -> tuple[Metric, ...]:

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
-import torch
 
 from wsl.errors import UserError
-from wsl.metrics.hit_rate import HitMetric
-from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold, whole_box
-from wsl.metrics.protocol import annotated_boxes
-from wsl.results import Localization, Metric
-from wsl.samples import Sample
+from wsl.metrics.evidence import Evidence
+from wsl.metrics.overlap import best_iou, require_iou_threshold
+from wsl.metrics.statistic import Observation, Row, Statistic, Totals
+from wsl.results import Metric
 
 
 def corloc(
@@ -38,22 +36,21 @@ def corloc(
             f"{len(boxes)} boxes with instances of {len(ground_truth)} images, expected as many, at least 1"
         )
     hits = (
-        box is not None and _localized(box, instances, iou_threshold)
+        box is not None and bool(best_iou(box, instances)[0] >= iou_threshold)
         for box, instances in zip(boxes, ground_truth, strict=True)
     )
     return sum(hits) / len(boxes)
 
 
-class CorLoc(HitMetric):
+class CorLoc(Statistic):
     """Correct localization: how often the best box of a class that is present is right, mean over classes.
 
     A trial is an (image, class) pair: each class in ``sample.labels`` that has a box, so classes whose boxes are
     all difficult are out. Of the boxes found for the class the one of highest score (ties go to the first) must
     reach the IoU with any instance of it; difficult instances count as instances, since pointing at one is not
     wrong. A pair without a box is a miss, and the note counts them. The baseline is `centre_box`, 0.7 of each side.
-    Keeps four counters a class, and two a replicate.
 
-    >>> from wsl.boxes import Boxes
+    >>> from wsl import Boxes, Localization, Sample
     >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = CorLoc(["dog"])
     >>> found = Localization(path="a.jpg", size=(90, 90), scores={}, boxes=truth)
@@ -62,7 +59,8 @@ class CorLoc(HitMetric):
     (1.0, 0.0)
     """
 
-    missing: torch.Tensor
+    needs = "boxes"
+    views = ("found", "centre", "whole")
 
     def __init__(
         self, classes: Sequence[str], iou_threshold: float = 0.5, *, report_classes: Sequence[str] = (), **settings: Any
@@ -70,36 +68,13 @@ class CorLoc(HitMetric):
         require_iou_threshold(iou_threshold)
         super().__init__(classes, report_classes, **settings)
         self.iou_threshold = iou_threshold
-        self._add_counter("missing")
 
-    def update(self, found: Localization, sample: Sample) -> None:
-        """Take in the boxes of one image.
+    def observe(self, seen: Evidence) -> Observation:
+        """Whether each class's box is right."""
+        return Observation(
+            [Row(label, [seen.overlap(label) >= self.iou_threshold], seen.box(label) is None) for label in seen.pairs]
+        )
 
-        Raises:
-            UserError: the sample has no annotated boxes or a label is none of the classes.
-        """
-        ground_truth = annotated_boxes(sample)
-        self._mean.require(sample.labels, sample.path)
-        for label in sample.labels:
-            instances, best = ground_truth.of(label).xyxy, found.boxes.best(label)
-            if not len(instances):
-                continue
-            self.missing += best is None
-            self._count(
-                sample,
-                label,
-                [best is not None and _localized(best, instances, self.iou_threshold)],
-                baseline=[_localized(centre_box(found.size), instances, self.iou_threshold)],
-                whole=[_localized(whole_box(found.size), instances, self.iou_threshold)],
-            )
-
-    def compute(self) -> Metric:
+    def report(self, totals: Totals) -> Metric:
         """The mean over classes; no value when no pair came with a box."""
-        name = "CorLoc" if self.iou_threshold == 0.5 else f"CorLoc@{self.iou_threshold:g}"
-        missing = f"; {int(self.missing)} missing: misses" if self.missing else ""
-        measured = bool(self.missing < self.trials.sum())
-        return self._rates(name, measured=measured, whole=True, note=f"(image, class) pairs{missing}")
-
-
-def _localized(box: npt.ArrayLike, instances: npt.ArrayLike, iou_threshold: float) -> bool:
-    return bool(best_iou(box, instances)[0] >= iou_threshold)
+        return self.rate(totals, "CorLoc" if self.iou_threshold == 0.5 else f"CorLoc@{self.iou_threshold:g}")

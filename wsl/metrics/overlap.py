@@ -1,4 +1,4 @@
-"""How much boxes overlap, and the box that knows nothing: the image's centre."""
+"""How much boxes overlap."""
 
 from __future__ import annotations
 
@@ -43,38 +43,6 @@ def best_iou(boxes: npt.ArrayLike, ground_truth: npt.ArrayLike) -> DoubleArray:
     [1.0, 0.0]
     """
     return np.asarray(box_iou(boxes, ground_truth).max(axis=1, initial=0.0))
-
-
-def centre_box(size: tuple[int, int], fraction: float = 0.7) -> DoubleArray:
-    """The box around the image's centre with a fraction of each side: what a localizer has to beat.
-
-    The default, 0.7 of the width and of the height, covers about half the image.
-
-    Shape:
-        ``size`` is (width, height) in pixels; the result is (4,), xyxy.
-
-    Raises:
-        UserError: the fraction is not in (0, 1] or the size not positive.
-
-    >>> centre_box((100, 50), fraction=0.5).tolist()
-    [25.0, 12.5, 75.0, 37.5]
-    """
-    if not 0 < fraction <= 1:
-        raise UserError(f"centre box has {fraction} of each side, expected a fraction in (0, 1]: try 0.7")
-    if min(size) < 1:
-        raise UserError(f"size is {size}, expected (width, height) in pixels, each 1 or more")
-    width, height = size
-    x0, y0 = width * (1 - fraction) / 2, height * (1 - fraction) / 2
-    return np.array([x0, y0, width - x0, height - y0])
-
-
-def whole_box(size: tuple[int, int]) -> DoubleArray:
-    """The box of the whole image, which every localizer must beat too.
-
-    >>> whole_box((100, 50)).tolist()
-    [0.0, 0.0, 100.0, 50.0]
-    """
-    return np.array([0.0, 0.0, *size])
 
 
 def as_xyxy(boxes: npt.ArrayLike) -> DoubleArray:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from wsl.errors import UserError
+from wsl.metrics.evidence import Evidence, Point
 from wsl.metrics.overlap import as_xyxy
-from wsl.metrics.pointing import Point, found_point
-from wsl.metrics.protocol import annotated_boxes
-from wsl.metrics.ranked import RankingMetric
+from wsl.metrics.ranked import EXPECTED, RANKED, RankingStatistic
 from wsl.metrics.ranking import Method, ranking_ap
-from wsl.results import Localization, Metric
-from wsl.samples import Sample
+from wsl.metrics.statistic import Observation, Totals
+from wsl.results import Metric
 
 
 def point_within(point: Point, boxes: npt.ArrayLike, tolerance: float = 18) -> bool:
@@ -81,17 +78,16 @@ def point_ap(
     return ranking_ap(np.asarray(scores, np.float64)[made], right, positives, method)
 
 
-class PointAP(RankingMetric):
+class PointAP(RankingStatistic):
     """Mean over classes of the AP of localization by point: each image gives a class one point, with its score.
 
     Every annotated image takes part, also those without the class, where the point is wrong. All boxes of the class
     count as ground truth, difficult ones too; an image with difficult ones only is left out, and so is one that is
     labelled with the class but has no box of it. The point is that of `PointingGame`; a class without a point or a
     score finds nothing, and the note counts those that are there. ``counts`` are the images that contain the class.
-    The baseline points at the image's centre with the same scores. Keeps 17 bytes a point, as much for its baseline,
-    and 20 bytes a class that is there.
+    The baseline points at the image's centre with the same scores.
 
-    >>> from wsl.boxes import Boxes
+    >>> from wsl import Boxes, Localization, Sample
     >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = PointAP(["dog"])
     >>> found = Localization(path="a.jpg", size=(90, 90), scores={"dog": 1}, boxes=truth, points={"dog": (12, 3)})
@@ -100,13 +96,14 @@ class PointAP(RankingMetric):
     (1.0, 0.0)
     """
 
-    missing: torch.Tensor
+    needs = "boxes"
+    views = ("found", "centre")
 
     def __init__(
         self,
         classes: Sequence[str],
         tolerance: float = 18,
-        method: Method = "all-point",
+        method: Method | Sequence[Method] = "all-point",
         *,
         report_classes: Sequence[str] = (),
         **settings: Any,
@@ -114,36 +111,28 @@ class PointAP(RankingMetric):
         point_within((0, 0), [], tolerance)
         super().__init__(classes, method, report_classes, **settings)
         self.tolerance = tolerance
-        self._add_counter("missing")
 
-    def update(self, found: Localization, sample: Sample) -> None:
-        """Take in the points of one image.
-
-        Raises:
-            UserError: the sample has no annotated boxes, a number is not finite, or a label is none of the classes.
-        """
-        ground_truth = annotated_boxes(sample)
-        self._mean.require((*sample.labels, *sample.ignored, *ground_truth.labels), sample.path)
-        centre = (found.size[0] - 1) / 2, (found.size[1] - 1) / 2
-        expected: dict[str, int] = {}
-        made: list[tuple[str, float, bool]] = []
-        centred: list[tuple[str, float, bool]] = []
-        for label in self._mean.classes:
-            instances = ground_truth.of(label)
-            if instances.difficult.all() if len(instances) else label in (*sample.labels, *sample.ignored):
+    def observe(self, seen: Evidence) -> Observation:
+        """The outcome of each class's point; of those expected that have none, ``number`` counts in ``missing``."""
+        found, expected = [], []
+        named = {*seen.sample.labels, *seen.sample.ignored}
+        for label, row in self.mean.index.items():
+            truth = seen.truth(label)
+            if truth.difficult.all() if len(truth) else label in named:
                 continue
-            expected[label] = int(len(instances) > 0)
-            point, score = found_point(found, label), found.scores.get(label)
-            if point is None or score is None:
-                self.missing += len(instances) > 0
-                continue
-            if math.isnan(score):
-                raise UserError(f"{found.path}: the score of {label!r} is NaN, expected a number: localize it again")
-            made.append((label, score, point_within(point, instances.xyxy, self.tolerance)))
-            centred.append((label, score, point_within(centre, instances.xyxy, self.tolerance)))
-        self._record(sample, expected, found=made, centre=centred)
+            score = seen.scores.get(label)
+            # A point that the method does not make is not made for it.
+            made = score is not None and Evidence.of(seen).point(label) is not None
+            if made:
+                right = len(truth) > 0 and point_within(seen.point(label), truth.xyxy, self.tolerance)  # type: ignore[arg-type]
+                found.append((0, row, score, right))
+            if len(truth):
+                expected.append((0, row, 1, not made))
+        records = {self.name_of(seen): np.array(found, RANKED)}
+        return Observation(records=records if seen.blind else {**records, "expected": np.array(expected, EXPECTED)})
 
-    def _measured(self, method: Method) -> Metric:
-        name = "point AP" if method == "all-point" else f"point AP ({method})"
-        note = "images" + (f"; {int(self.missing)} missing: not found" if self.missing else "")
-        return self._ap(name, note, method)
+    def measured(self, totals: Totals, method: Method) -> Metric:
+        """The metric by one rule."""
+        missing = int(totals.records("expected")["missing"].sum())
+        note = "images" + (f"; {missing} missing: not found" if missing else "")
+        return self.average(totals, self.named("point AP", method), note, method)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from wsl import maps
 from wsl.boxes import Boxes
 from wsl.errors import UserError
 from wsl.metrics.annotated_masks import class_pixels
-from wsl.metrics.hit_rate import HitMetric
+from wsl.metrics.evidence import Evidence, Point
 from wsl.metrics.overlap import as_xyxy
-from wsl.metrics.protocol import annotated_boxes
-from wsl.results import Localization, Metric
-from wsl.samples import Sample
+from wsl.metrics.statistic import Observation, Row, Statistic, Totals
+from wsl.results import Metric
 
-Point = tuple[float, float]
 Subset = Literal["all", "difficult"]
 
 
@@ -124,7 +119,7 @@ def _check_point(point: Point, tolerance: float) -> None:
         raise UserError(f"point is {tuple(point)}, expected finite (x, y)")
 
 
-class PointingGame(HitMetric):
+class PointingGame(Statistic):
     """Accuracy of the hottest point of each class map, mean over classes and over all pairs.
 
     A trial is an (image, class) pair: each class in ``sample.labels`` that has a box, so classes whose boxes are all
@@ -132,10 +127,9 @@ class PointingGame(HitMetric):
     sample has outlines, as in COCO, their pixels do, and the note counts those pairs. The point is
     ``found.points[class]``, else the peak of ``found.maps[class]`` at the image's own size. A pair without a point, or
     with a map that is not finite, is a miss, and the note counts them. The baseline points at the image's centre. With
-    ``subset="difficult"`` only pairs of `is_small_among_others` are trials. Keeps four counters a class, and two a
-    replicate.
+    ``subset="difficult"`` only pairs of `is_small_among_others` are trials.
 
-    >>> from wsl.boxes import Boxes
+    >>> from wsl import Boxes, Localization, Sample
     >>> game = PointingGame(["dog"])
     >>> sample = Sample(path="a.jpg", labels=["dog"], boxes=Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"]))
     >>> found = Localization(path="a.jpg", size=(90, 90), scores={}, boxes=Boxes.empty(), points={"dog": (12, 3)})
@@ -144,8 +138,9 @@ class PointingGame(HitMetric):
     [('pointing', 1.0, 0.0), ('pointing (pairs)', 1.0, 0.0)]
     """
 
-    missing: torch.Tensor
-    outlined: torch.Tensor
+    needs = "boxes"
+    views = ("found", "centre")
+    columns, drawn_columns = 2, 1
 
     def __init__(
         self,
@@ -163,60 +158,28 @@ class PointingGame(HitMetric):
         super().__init__(classes, report_classes, **settings)
         self.tolerance = tolerance
         self.subset: Subset = subset
-        self._add_counter("missing")
-        self._add_counter("outlined")
 
-    def update(self, found: Localization, sample: Sample) -> None:
-        """Take in the points of one image.
+    def observe(self, seen: Evidence) -> Observation:
+        """Whether each class's point hits, and whether outlines say so."""
+        rows = []
+        for label in seen.pairs:
+            if self.subset == "all" or is_small_among_others(label, seen.ground_truth, seen.found.size):
+                point, outlined = seen.point(label), seen.sample.outlines is not None
+                rows.append(Row(label, [point is not None and self._hits(point, seen, label), outlined], point is None))
+        return Observation(rows)
 
-        Raises:
-            UserError: the sample has no annotated boxes, a point is not finite, or a label is none of the classes.
-        """
-        ground_truth = annotated_boxes(sample)
-        self._mean.require(sample.labels, sample.path)
-        width, height = found.size
-        centre = ((width - 1) / 2, (height - 1) / 2)
-        for label in sample.labels:
-            instances = ground_truth.of(label).xyxy
-            if not len(instances):
-                continue
-            if self.subset == "difficult" and not is_small_among_others(label, ground_truth, found.size):
-                continue
-            hits: Callable[[Point], bool] = functools.partial(pointing_hit, boxes=instances, tolerance=self.tolerance)
-            if sample.outlines is not None:
-                pixels = class_pixels(sample, label, found.size)
-                hits = functools.partial(pointing_hit_pixels, pixels=pixels, tolerance=self.tolerance)
-            point = found_point(found, label)
-            self.missing += point is None
-            self.outlined += sample.outlines is not None
-            self._count(sample, label, [point is not None and hits(point)], baseline=[hits(centre)])
+    def _hits(self, point: Point, seen: Evidence, label: str) -> bool:
+        if seen.sample.outlines is None:
+            return pointing_hit(point, seen.truth(label).xyxy, self.tolerance)
+        return pointing_hit_pixels(point, class_pixels(seen.sample, label, seen.found.size), self.tolerance)
 
-    def compute(self) -> tuple[Metric, Metric]:
+    def report(self, totals: Totals) -> tuple[Metric, Metric]:
         """The mean over classes, then the accuracy over all pairs; no value when no pair came with a point."""
-        measured = bool(self.missing < self.trials.sum())
-        note = "(image, class) pairs"
-        if self.outlined:
-            note += f"; {int(self.outlined)} against outlines"
-        if self.missing:
-            note += f"; {int(self.missing)} missing: misses"
-        name = "pointing" if self.subset == "all" else "pointing (difficult)"
-        pairs = "pointing (pairs)" if self.subset == "all" else "pointing (difficult pairs)"
-        by_pair = self._rates(pairs, measured=measured, pooled=True, note=note)
+        outlined = int(totals.sums()[:, 1].sum())
+        note = self.note(totals, *([f"{outlined} against outlines"] if outlined else []))
+        names = ("pointing", "pointing (pairs)")
+        if self.subset == "difficult":
+            names = ("pointing (difficult)", "pointing (difficult pairs)")
+        by_pair = self.rate(totals, names[1], pooled=True, note=note)
         # By class the two are the same.
-        return self._rates(name, measured=measured, note=note), replace(by_pair, per_class={})
-
-
-def found_point(found: Localization, label: str) -> Point | None:
-    """Where a class was found: its point, else the peak of its map; None without either, or with a map not finite.
-
-    Raises:
-        UserError: the point is not finite.
-    """
-    if label in found.points:
-        x, y = found.points[label]
-        if not (math.isfinite(x) and math.isfinite(y)):
-            raise UserError(f"{found.path}: the point of {label!r} is ({x}, {y}), expected finite numbers")
-        return x, y
-    if found.maps is None or label not in found.maps or not np.isfinite(found.maps[label]).all():
-        return None
-    return maps.peak(found.maps[label], found.size)
+        return self.rate(totals, names[0], note=note), replace(by_pair, per_class={})

@@ -1,145 +1,135 @@
-"""One ranking a class over all images: what classification, detection AP and localization by point have in common."""
+"""One ranking a class over all images: what detection AP and localization by point have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from wsl.metrics.bootstrap import Doubles, image_key, poisson_weights
-from wsl.metrics.protocol import StreamingMetric
+from wsl.metrics.bootstrap import Doubles, poisson_weights
+from wsl.metrics.evidence import Evidence
 from wsl.metrics.ranking import Method, ranking_ap, require_method
 from wsl.metrics.resampling import affordable, resampled_ap
+from wsl.metrics.statistic import Records, Statistic, Totals
 from wsl.results import Metric
-from wsl.samples import Sample
 
-_Prediction = tuple[str, npt.ArrayLike, npt.ArrayLike]
-"""A class, and the scores and outcomes of what was found of it."""
-
-_Ranking = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.int64]]
+RANKED = [("key", np.int64), ("label", np.int32), ("score", np.float32), ("outcome", np.int8)]
+EXPECTED = [("key", np.int64), ("label", np.int32), ("number", np.int32), ("missing", np.bool_)]
 
 
-class AveragePrecision(StreamingMetric):
-    """A mean over classes of the average precision of rankings, which several rules can read.
+class Ranking(NamedTuple):
+    """Predictions of one class that are right or wrong: their scores, which are right, and their images' keys."""
 
-    A subclass measures with `_measured`.
+    scores: npt.NDArray[np.float32]
+    right: npt.NDArray[np.bool_]
+    keys: npt.NDArray[np.int64]
+
+
+class APStatistic(Statistic):
+    """A mean over classes of average precisions, by one rule or by several.
+
+    A subclass measures with `measured`.
 
     >>> from wsl.metrics import ClassificationAP
-    >>> metric = ClassificationAP(["dog"])
-    >>> metric.compute().name, metric.by("11-point").name
-    ('mAP', 'mAP (11-point)')
+    >>> ClassificationAP(["dog"]).compute().name
+    'mAP'
+    >>> [metric.name for metric in ClassificationAP(["dog"], ("all-point", "11-point")).compute()]
+    ['mAP', 'mAP (11-point)']
     """
 
+    columns = 0
+
     def __init__(
-        self, classes: Sequence[str], method: Method = "all-point", report_classes: Sequence[str] = (), **settings: Any
+        self,
+        classes: Sequence[str],
+        method: Method | Sequence[Method] = "all-point",
+        report_classes: Sequence[str] = (),
+        **settings: Any,
     ) -> None:
-        require_method(method)
+        self.methods: tuple[Method, ...] = (method,) if isinstance(method, str) else tuple(method)
+        self._one = isinstance(method, str)
+        for rule in self.methods:
+            require_method(rule)
         super().__init__(classes, report_classes, **settings)
-        self.method: Method = method
 
-    def compute(self) -> Metric:
+    def report(self, totals: Totals) -> Metric | tuple[Metric, ...]:
         """The mean AP over the classes that have something to find; no value when nothing was found in any image."""
-        return self._measured(self.method)
+        metrics = tuple(self.measured(totals, method) for method in self.methods)
+        return metrics[0] if self._one else metrics
 
-    def by(self, method: Method) -> Metric:
-        """What `compute` would give with another rule.
-
-        Raises:
-            UserError: no such rule.
-        """
-        require_method(method)
-        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.sync_on_compute):
-            return self._measured(method)
-
-    def _measured(self, method: Method) -> Metric:
+    def measured(self, totals: Totals, method: Method) -> Metric:
+        """The metric by one rule."""
         raise NotImplementedError(f"{type(self).__name__} has no measure")
 
+    def named(self, name: str, method: Method) -> str:
+        """What the metric is called by a rule."""
+        return name if method == "all-point" else f"{name} ({method})"
 
-class RankingMetric(AveragePrecision):
+
+class RankingStatistic(APStatistic):
     """Mean over classes of the AP of predictions judged, image by image, right (1), wrong (0) or neither (-1).
 
-    A subclass says with `_record` what is to be found in an image and what was found: by the method ("found"), by
-    the baseline ("centre") and by the whole image ("whole", where that applies). It reports with `_ap`. Keeps 17
-    bytes a prediction of each, and 20 bytes for each class with something to find in an image.
+    A subclass gives records of what each view found (``found``, ``centre``, ``whole``), and of what is to be found
+    (``expected``). Keeps 17 bytes a prediction, and 20 bytes for each class with something to find in an image.
     """
 
-    positives: torch.Tensor
+    records: Mapping[str, Any] = MappingProxyType(
+        {"found": RANKED, "centre": RANKED, "whole": RANKED, "expected": EXPECTED}
+    )
 
-    def __init__(
-        self, classes: Sequence[str], method: Method = "all-point", report_classes: Sequence[str] = (), **settings: Any
-    ) -> None:
-        super().__init__(classes, method, report_classes, **settings)
-        self._add_counter("positives", len(self._mean.classes))
-        for ranking in ("found", "centre", "whole", "expected"):
-            self._add_rows(f"{ranking}_keys", dtype=torch.int64)
-            self._add_rows(f"{ranking}_labels", dtype=torch.int32)
-        for ranking in ("found", "centre", "whole"):
-            self._add_rows(f"{ranking}_scores", dtype=torch.float32)
-            self._add_rows(f"{ranking}_outcomes", dtype=torch.int8)
-        self._add_rows("expected_numbers", dtype=torch.int64)
+    def name_of(self, seen: Evidence) -> str:
+        """The name of the records of a view."""
+        return type(seen).__name__.lower() if seen.blind else "found"
 
-    def _record(self, sample: Sample, expected: Mapping[str, int], **rankings: Sequence[_Prediction]) -> None:
-        """One image: how many of each class are to be found, and what was found, by ranking."""
-        key = image_key(sample.path)
-        wanted = {self._index[label]: number for label, number in expected.items() if number}
-        for row, number in wanted.items():
-            self.positives[row] += number
-        self._append("expected_keys", np.full(len(wanted), key))
-        self._append("expected_labels", list(wanted))
-        self._append("expected_numbers", list(wanted.values()))
-        for ranking, predictions in rankings.items():
-            if not predictions:
-                continue
-            labels, scores, outcomes = zip(*predictions, strict=True)
-            sizes = [np.size(score) for score in scores]
-            self._append(f"{ranking}_keys", np.full(sum(sizes), key))
-            self._append(f"{ranking}_labels", np.repeat([self._index[label] for label in labels], sizes))
-            self._append(f"{ranking}_scores", np.concatenate([np.atleast_1d(score) for score in scores]))
-            self._append(f"{ranking}_outcomes", np.concatenate([np.atleast_1d(outcome) for outcome in outcomes]))
-
-    def _ap(self, name: str, note: str, method: Method) -> Metric:
+    def average(self, totals: Totals, name: str, note: str, method: Method) -> Metric:
         """The mean AP over classes with something to find; no value when nothing was found in any image."""
-        if not len(self._rows("found_labels")):
-            return self._mean.metric(name, {}, {})
-        positives = zip(self._mean.classes, self.positives.tolist(), strict=True)
-        counts = {label: number for label, number in positives if number}
-        found, centre, whole = (self._judged(ranking, counts) for ranking in ("found", "centre", "whole"))
+        expected = totals.records("expected")
+        positives = np.zeros(len(self.mean.classes), np.int64)
+        np.add.at(positives, expected["label"], expected["number"])
+        found = totals.records("found")
+        if not len(found):
+            return self.mean.metric(name)
+        rankings = self._rankings(found, positives)
 
-        def ap(ranking: Mapping[str, _Ranking]) -> dict[str, float]:
-            return {label: ranking_ap(*ranking[label][:2], counts[label], method) for label in counts}
+        def ap(of: Mapping[int, Ranking]) -> Doubles:
+            values = np.full(len(positives), np.nan)
+            for row, ranking in of.items():
+                values[row] = ranking_ap(ranking.scores, ranking.right, int(positives[row]), method)
+            return values
 
-        return self._mean.metric(
+        centre, whole = (self._rankings(totals.records(view), positives) for view in ("centre", "whole"))
+        return self.mean.metric(
             name,
-            ap(found),
-            counts,
+            ap(rankings),
+            positives,
             baseline=ap(centre),
-            whole_image=ap(whole) if len(self._rows("whole_labels")) else None,
+            whole_image=ap(whole) if len(totals.records("whole")) else None,
             note=note,
-            resampled=self._resampled(found, method) if self.replicates else None,
+            resampled=self._resampled(rankings, expected, method) if self.replicates else None,
+            images=len(np.unique(expected["key"])),
         )
 
-    def _judged(self, ranking: str, classes: Iterable[str]) -> dict[str, _Ranking]:
-        """By class: score, whether it is right, and its image's key of each prediction that is right or wrong."""
-        names = ("labels", "scores", "outcomes", "keys")
-        labels, scores, outcomes, keys = (self._rows(f"{ranking}_{name}") for name in names)
-        by_class = {}
-        for label in classes:
-            mine = (labels == self._index[label]) & (outcomes >= 0)
-            by_class[label] = scores[mine], outcomes[mine] == 1, keys[mine]
-        return by_class
+    def _rankings(self, records: Records, positives: npt.NDArray[np.int64]) -> dict[int, Ranking]:
+        """By class with something to find: the predictions that are right or wrong."""
+        judged = records[records["outcome"] >= 0]
+        judged = judged[np.argsort(judged["label"], kind="stable")]
+        rows = np.flatnonzero(positives)
+        starts, ends = (np.searchsorted(judged["label"], rows, side).tolist() for side in ("left", "right"))
+        parts = {row: judged[start:end] for row, start, end in zip(rows.tolist(), starts, ends, strict=True)}
+        return {row: Ranking(part["score"], part["outcome"] == 1, part["key"]) for row, part in parts.items()}
 
-    def _resampled(self, found: Mapping[str, _Ranking], method: Method) -> dict[str, Doubles]:
-        expected = [self._rows(f"expected_{name}") for name in ("keys", "labels", "numbers")]
-        keys = np.unique(np.concatenate([expected[0], *(ranking[2] for ranking in found.values())]))
-        entries = sum(len(ranking[0]) for ranking in found.values())
-        weights = poisson_weights(keys.tolist(), affordable(entries, self.replicates)).astype(np.float32)
-        drawn = {}
-        for label, (scores, right, of) in found.items():
-            mine = expected[1] == self._index[label]
+    def _resampled(self, found: Mapping[int, Ranking], expected: Records, method: Method) -> Doubles:
+        keys = np.unique(np.concatenate([expected["key"], *(ranking.keys for ranking in found.values())]))
+        entries = sum(len(ranking.scores) for ranking in found.values())
+        replicates = affordable(entries, self.replicates)
+        weights = poisson_weights(keys.tolist(), replicates)
+        drawn = np.full((len(self.mean.classes), replicates), np.nan)
+        for row, (scores, right, of) in found.items():
+            mine = expected[expected["label"] == row]
             positives = np.zeros(len(keys), np.int64)
-            np.add.at(positives, np.searchsorted(keys, expected[0][mine]), expected[2][mine])
-            drawn[label] = resampled_ap(scores, right, np.searchsorted(keys, of), positives, weights, method)
+            np.add.at(positives, np.searchsorted(keys, mine["key"]), mine["number"])
+            drawn[row] = resampled_ap(scores, right, np.searchsorted(keys, of), positives, weights, method)
         return drawn

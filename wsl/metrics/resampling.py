@@ -9,13 +9,9 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn.functional import embedding_bag
 
-from wsl.metrics.bootstrap import HIGHEST_WEIGHT, Doubles, Weights
+from wsl.metrics.bootstrap import Doubles, Weights
 from wsl.metrics.ranking import Method
-
-Floats = npt.NDArray[np.float32]
 
 _LEVELS = {"11-point": 10, "101-point": 100}
 _CHUNK = 2_000_000
@@ -28,7 +24,7 @@ def resampled_ap(
     correct: npt.ArrayLike,
     image: npt.ArrayLike,
     positives: npt.ArrayLike,
-    weights: Weights | Floats,
+    weights: Weights,
     method: Method | Literal["101-point"] = "all-point",
     *,
     ties: bool = True,
@@ -71,30 +67,22 @@ def affordable(entries: int, replicates: int) -> int:
     return min(replicates, max(_FEWEST, _BUDGET // max(1, entries)))
 
 
-def drawn_sums(numbers: npt.ArrayLike, weights: Weights | Floats) -> Doubles:
+def drawn_sums(numbers: npt.ArrayLike, weights: Weights) -> Doubles:
     """The sum of each image's number in each replicate, (..., images) to (..., replicates).
 
     >>> drawn_sums([1, 2], np.uint8([[1, 2], [1, 0]])).tolist()
     [3.0, 2.0]
     """
-    values = np.asarray(numbers)
-    exact = _exact(int(values.sum()))
-    return np.asarray(values.astype(exact) @ weights.astype(exact, copy=False), np.float64)
+    values = np.asarray(numbers, np.float64)
+    some = values.any(axis=tuple(range(values.ndim - 1)))
+    return np.asarray(values[..., some] @ weights[some].astype(np.float64))
 
 
-def _summed(weights: Weights | Floats, image: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> Doubles:
+def _summed(weights: Weights, image: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> Doubles:
     """What the images of a ranking's entries weigh together, from each of ``ends`` to the next, (ends, replicates)."""
-    if not len(ends):
-        return np.empty((0, weights.shape[1]))
-    table = torch.from_numpy(np.ascontiguousarray(weights, _exact(len(image))))
-    starts = torch.from_numpy(np.append(0, ends[:-1] + 1))
-    entries = torch.from_numpy(image[: ends[-1] + 1])
-    return np.asarray(embedding_bag(entries, table, starts, mode="sum").numpy(), np.float64)
+    from wsl.metrics.kernels import segment_sums
 
-
-def _exact(entries: int) -> type[np.float32] | type[np.float64]:
-    """The smallest floats that hold every sum of so many weights exactly: all are whole numbers."""
-    return np.float32 if entries * HIGHEST_WEIGHT < 2**24 else np.float64
+    return segment_sums(np.ascontiguousarray(weights), image, ends)
 
 
 def _area(gained: Doubles, passed: Doubles, total: Doubles, method: str) -> Doubles:

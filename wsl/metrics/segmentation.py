@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from wsl.cam.baselines import centre_gaussian
 from wsl.errors import UserError
-from wsl.maps import heatmap
-from wsl.metrics.annotated_masks import Classes, pixel_classes
 from wsl.metrics.bootstrap import Doubles, percentile_interval
-from wsl.metrics.protocol import StreamingMetric
-from wsl.results import Localization, Metric
-from wsl.samples import Sample
+from wsl.metrics.evidence import Evidence
+from wsl.metrics.statistic import Observation, Row, Statistic, Totals
+from wsl.results import Metric
 
 BACKGROUND = "background"
 
@@ -57,7 +53,7 @@ def class_iou(
     return _ratio(right, area + matrix.sum(axis=0) - right, area > 0)
 
 
-class MeanIoU(StreamingMetric):
+class MeanIoU(Statistic):
     """Mean over background and classes of the IoU of class maps as masks, at the data set's best threshold.
 
     The classes of ``sample.labels`` (and ``ignored``) are taken as known, as is usual where class maps are to become
@@ -69,21 +65,13 @@ class MeanIoU(StreamingMetric):
     its own. ``counts`` are images that show the class. Baseline and whole image give the class of highest score (of
     those present) the pixels of `centre_gaussian`, at its own best threshold, or all.
 
-    Keeps two histograms over the thresholds a class, as many for the baseline, and two a class and replicate.
-
     >>> MeanIoU(["dog"]).compute().value is None
     True
     """
 
-    images: torch.Tensor
-    pixels: torch.Tensor
-    area: torch.Tensor
-    centre_pixels: torch.Tensor
-    whole_pixels: torch.Tensor
-    drawn_pixels: torch.Tensor
-    drawn_area: torch.Tensor
-    missing: torch.Tensor
-    given: torch.Tensor
+    needs = "masks"
+    views = ("found", "centre", "whole")
+    unit = "images"
 
     def __init__(
         self,
@@ -96,120 +84,64 @@ class MeanIoU(StreamingMetric):
     ) -> None:
         if num_thresholds < 1:
             raise UserError(f"number of thresholds is {num_thresholds}, expected 1 or more: try 100")
-        names = (BACKGROUND, *classes)
+        self.thresholds = np.arange(num_thresholds) / num_thresholds
+        # A class's true pixels and the pixels given to it; images that show it, pairs with and without a map.
+        self.drawn_columns = 1 + 2 * (num_thresholds + 1)
+        self.columns = self.drawn_columns + 3
         reported = (BACKGROUND, *report_classes) if report_classes else ()
-        super().__init__(names, reported, replicates=replicates, **settings)
-        self._thresholds = np.arange(num_thresholds) / num_thresholds
-        shape = len(names), 2, num_thresholds + 1
-        for name in ("images", "area"):
-            self._add_counter(name, len(names))
-        for name in ("pixels", "centre_pixels", "whole_pixels"):
-            self._add_counter(name, *shape)
-        self._add_counter("drawn_pixels", len(names), self.replicates, *shape[1:])
-        self._add_counter("drawn_area", len(names), self.replicates)
-        self._add_counter("missing")
-        self._add_counter("given")
+        super().__init__((BACKGROUND, *classes), reported, replicates=replicates, **settings)
+        self.index = {label: i for i, label in enumerate(classes)}
 
-    def update(self, found: Localization, sample: Sample) -> None:
-        """Take in the maps of one image.
+    def observe(self, seen: Evidence) -> Observation:
+        """The pixels of each class, and those given to it by the thresholds that they exceed."""
+        from wsl.metrics.kernels import exceeding
 
-        Raises:
-            UserError: the sample has no mask, one that does not fit, or a label is none of the classes.
-        """
-        self._mean.require((*sample.labels, *sample.ignored), sample.path)
-        truth = pixel_classes(sample, self._mean.classes[1:], found.size)
-        present, known = (*sample.labels, *sample.ignored), found.maps or {}
-        maps = {label: known[label] for label in present if label in known and np.isfinite(known[label]).all()}
-        self.missing += len(present) - len(maps)
-        self.given += len(maps)
-        seen = _Masks.of({self._index[label]: heatmap(maps[label], found.size) for label in maps}, found.size)
-        best = max(present, key=lambda label: found.scores.get(label, -math.inf), default=None)
-        one = {} if best is None else {self._index[best]: centre_gaussian(found.size)}
-        centre = _Masks.of(one, found.size)
-        whole = _Masks.of({number: np.ones_like(heat) for number, heat in one.items()}, found.size)
-        pixels = seen.histograms(truth, self._thresholds)
-        self._add(self.pixels, pixels)
-        self._add(self.centre_pixels, centre.histograms(truth, self._thresholds))
-        self._add(self.whole_pixels, whole.histograms(truth, self._thresholds))
-        area = np.bincount(truth[truth >= 0], minlength=len(self._mean.classes))
-        self.area += torch.as_tensor(area, device=self.device)
-        self.images += torch.as_tensor(area > 0, device=self.device)
-        if self.replicates:
-            draws = self._draws(sample)
-            for number, counts in pixels.items():
-                self.drawn_pixels[number] += draws[:, None, None] * torch.as_tensor(counts, device=self.device)
-            self.drawn_area += torch.as_tensor(area, device=self.device)[:, None] * draws
+        truth, present = seen.pixels(), (*seen.sample.labels, *seen.sample.ignored)
+        if seen.blind:
+            scores = seen.found.scores
+            shown = [max(present, key=lambda label: scores.get(label, -math.inf))] if present else []
+        else:
+            shown = [label for label in present if seen.heat(label) is not None]
+        heats = np.array([seen.heat(label) for label in shown], np.float32).reshape(-1, *truth.shape)
+        numbers = np.array([self.mean.index[label] for label in shown], np.int32)
+        tables = exceeding(heats, numbers, np.ascontiguousarray(truth), self.thresholds.astype(np.float32))
+        area = np.bincount(truth[truth >= 0], minlength=len(self.mean.classes))
+        rows = {number: np.zeros(self.columns, np.int64) for number in {0, *numbers.tolist(), *np.flatnonzero(area)}}
+        for number, table in zip((0, *numbers.tolist()), tables, strict=True):
+            rows[number][1 : self.drawn_columns] = table.ravel()
+        for number, row in rows.items():
+            row[0], row[-3] = area[number], area[number] > 0
+        rows[0][-2:] = len(shown), len(present) - len(shown)
+        return Observation([Row(self.mean.classes[number], row) for number, row in rows.items()])
 
-    def compute(self) -> Metric:
+    def report(self, totals: Totals) -> Metric:
         """The mean over background and classes; no value when no pair came with a map."""
-        images, area = self.images.tolist(), self.area.cpu().numpy()
-        iou, centre, whole = (
-            _iou(state.cpu().numpy(), area) for state in (self.pixels, self.centre_pixels, self.whole_pixels)
-        )
-        rows = [self._index[label] for label in self._mean.report_classes]
-        tried = [(label, i) for label, i in self._index.items() if images[i] and bool(self.given > 0)]
-        best, own, _ = (int(np.argmax(_mean(values[rows]))) if tried else 0 for values in (iou, centre, whole))
-        missing = f"; {int(self.missing)} pairs without a map: no pixels" if self.missing else ""
-        threshold = f"best threshold {self._thresholds[best]:g} on the evaluated split (optimistic)"
-        metric = self._mean.metric(
+        images, (given, missing) = totals.sums()[:, -3], totals.sums()[0, -2:].tolist()
+        area = totals.sums()[:, 0]
+        iou, centre, whole = (self._iou(totals.sums(view), area) for view in self.views)
+        rows = list(self.mean.reported)
+        counts = images * (given > 0)
+        best, own = (int(np.argmax(_mean(values[rows]))) if counts.any() else 0 for values in (iou, centre))
+        lost = [f"{missing} pairs without a map: no pixels"] if missing else []
+        threshold = f"best threshold {self.thresholds[best]:g} on the evaluated split (optimistic)"
+        metric = self.mean.metric(
             "mIoU",
-            {label: float(iou[i, best]) for label, i in tried},
-            {label: images[i] for label, i in tried},
-            baseline={label: float(centre[i, own]) for label, i in tried},
-            whole_image={label: float(whole[i, 0]) for label, i in tried},
-            note=f"images{missing}; {threshold}",
+            iou[:, best],
+            counts,
+            baseline=centre[:, own],
+            whole_image=whole[:, 0],
+            note="; ".join([self.unit, *lost, threshold]),
+            images=int(totals.images[0]),
         )
         if metric.value is None or not self.replicates:
             return metric
-        drawn = _iou(self.drawn_pixels[rows].cpu().numpy(), self.drawn_area[rows].cpu().numpy())
-        return replace(metric, interval=percentile_interval(_mean(drawn).max(axis=-1), metric.value))
+        drawn = np.moveaxis(totals.drawn[rows], 1, 2)
+        values = _mean(self._iou(drawn, drawn[..., 0])).max(axis=-1)
+        return replace(metric, interval=percentile_interval(values, metric.value), replicates=values)
 
-    def _add(self, state: torch.Tensor, histograms: Mapping[int, Counts]) -> None:
-        for number, counts in histograms.items():
-            state[number] += torch.as_tensor(counts, device=self.device)
-
-
-class _Masks(NamedTuple):
-    """Which of the classes each pixel would have (0 is none, i the i-th of ``numbers``), and how high its map is."""
-
-    numbers: tuple[int, ...]
-    winner: Classes
-    value: npt.NDArray[np.float32]
-
-    @classmethod
-    def of(cls, heatmaps: Mapping[int, npt.NDArray[np.float32]], size: tuple[int, int]) -> _Masks:
-        winner, value = np.zeros((size[1], size[0]), np.int32), np.zeros((size[1], size[0]), np.float32)
-        for place, heat in enumerate(heatmaps.values(), start=1):
-            higher = heat > value
-            winner[higher], value[higher] = place, heat[higher]
-        return cls(tuple(heatmaps), winner, value)
-
-    def histograms(self, truth: Classes, thresholds: Doubles) -> dict[int, Counts]:
-        """By class: how many pixels would be given to it, and how many of them rightly, by the thresholds they exceed.
-
-        Of the background (0), which has what exceeds no threshold: all pixels, and those that are its own.
-        """
-        counted = truth >= 0
-        winner, actual = self.winner[counted], truth[counted]
-        own = np.array([-1, *self.numbers])[winner] == actual
-        bins = len(thresholds) + 1
-        # Each pixel once: its winner, whether that is right (1) or nothing is there (2), the thresholds exceeded.
-        kind = np.where(actual == 0, 2, own)
-        pixel = (3 * winner + kind) * bins + _exceeded(self.value[counted], thresholds)
-        table = np.bincount(pixel, minlength=3 * bins * (1 + len(self.numbers))).reshape(-1, 3, bins)
-        rows = {0: np.stack([table.sum(axis=(0, 1)), table[:, 2].sum(axis=0)])}
-        for place, number in enumerate(self.numbers, start=1):
-            rows[number] = np.stack([table[place].sum(axis=0), table[place, 1]])
-        return rows
-
-
-def _exceeded(values: npt.NDArray[np.float32], thresholds: Doubles) -> npt.NDArray[np.int32]:
-    """How many of the thresholds i / n each value exceeds, by arithmetic that is set right where it rounds."""
-    cuts = np.append(thresholds, np.inf).astype(np.float32)
-    number = (values * np.float32(len(thresholds))).astype(np.int32)
-    number += cuts[number] < values
-    number -= (number > 0) & (cuts[number - 1] >= values)
-    return number
+    def _iou(self, sums: npt.NDArray[Any], area: npt.NDArray[Any]) -> Doubles:
+        pixels = sums[..., 1 : self.drawn_columns]
+        return _iou(pixels.reshape(*pixels.shape[:-1], 2, -1), area)
 
 
 def _iou(pixels: Counts, area: Counts) -> Doubles:

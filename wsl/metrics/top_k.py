@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from wsl.errors import UserError
-from wsl.metrics.hit_rate import HitMetric
-from wsl.metrics.overlap import best_iou, centre_box, require_iou_threshold, whole_box
-from wsl.metrics.protocol import annotated_boxes
-from wsl.results import Localization, Metric
-from wsl.samples import Sample
+from wsl.metrics.evidence import Evidence
+from wsl.metrics.overlap import best_iou, require_iou_threshold
+from wsl.metrics.statistic import Observation, Row, Statistic, Totals
+from wsl.results import Metric
 
 
 def class_ranks(scores: npt.ArrayLike, targets: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -102,14 +99,13 @@ def top_k_loc(
     return float(sum(hits)) / len(boxes)
 
 
-class TopKAccuracy(HitMetric):
+class TopKAccuracy(Statistic):
     """How often the class of an image is among the k of highest score, over images of exactly one class.
 
     Each image counts alike. A class that ``found.scores`` does not name has no rank and is missed; images without any
-    score are counted in the note. A k that all classes fit into is left out. The baseline is chance, k of all
-    classes. Keeps four counters a class and k, and two a replicate.
+    score are counted in the note. A k that all classes fit into is left out. The baseline is chance, k of all classes.
 
-    >>> from wsl.boxes import Boxes
+    >>> from wsl import Boxes, Localization, Sample
     >>> metric = TopKAccuracy(["cat", "dog", "emu"], ks=(1, 2))
     >>> found = Localization(path="a.jpg", size=(4, 4), scores={"cat": 0.6, "dog": 0.3}, boxes=Boxes.empty())
     >>> metric.update(found, Sample(path="a.jpg", labels=["dog"]))
@@ -117,56 +113,42 @@ class TopKAccuracy(HitMetric):
     [('top-1', 0.0), ('top-2', 1.0)]
     """
 
-    missing: torch.Tensor
+    unit, lost = "images of one class", "without scores: misses"
 
     def __init__(
         self, classes: Sequence[str], ks: Sequence[int] = (1, 5), *, report_classes: Sequence[str] = (), **settings: Any
     ) -> None:
         _require_k(ks)
-        kept = tuple(k for k in ks if k < len(classes))
-        super().__init__(classes, report_classes, columns=len(kept), **settings)
-        self.ks = kept
-        self._add_counter("missing")
+        self.ks = tuple(k for k in ks if k < len(classes))
+        self.columns = len(self.ks)
+        super().__init__(classes, report_classes, **settings)
 
-    def update(self, found: Localization, sample: Sample) -> None:
-        """Take in the scores of one image.
+    def observe(self, seen: Evidence) -> Observation:
+        """Whether the class of an image that has one is among the first k."""
+        scores = seen.scores
+        if len(seen.sample.labels) != 1 or seen.sample.ignored or not self.ks:
+            return Observation()
+        (label,) = seen.sample.labels
+        return Observation([Row(label, [seen.rank(label) < k for k in self.ks], not scores)])
 
-        Raises:
-            UserError: a score is NaN or a label is none of the classes.
-        """
-        self._mean.require((*sample.labels, *sample.ignored), sample.path)
-        if len(sample.labels) != 1 or sample.ignored:
-            return
-        (label,) = sample.labels
-        rank = _rank(found, label, self._mean.classes)
-        self.missing += not found.scores
-        self._count(sample, label, [rank < k for k in self.ks], baseline=[False for _ in self.ks])
-
-    def compute(self) -> tuple[Metric, ...]:
+    def report(self, totals: Totals) -> tuple[Metric, ...]:
         """One metric a k; no value when no image came with a score."""
-        note = "images of one class" + (f"; {int(self.missing)} without scores: misses" if self.missing else "")
-        measured = [bool(self.missing < trials) for trials in self.trials.sum(dim=0)]
-        metrics = [
-            self._rates(f"top-{k}", column, measured=measured[column], pooled=True, note=note)
-            for column, k in enumerate(self.ks)
-        ]
-        chance = [k / len(self._mean.classes) for k in self.ks]
+        metrics = [self.rate(totals, f"top-{k}", column, pooled=True) for column, k in enumerate(self.ks)]
         return tuple(
-            replace(metric, baseline=None if metric.value is None else value)
-            for metric, value in zip(metrics, chance, strict=True)
+            replace(metric, baseline=None if metric.value is None else k / len(self.mean.classes))
+            for metric, k in zip(metrics, self.ks, strict=True)
         )
 
 
-class TopKLoc(HitMetric):
+class TopKLoc(Statistic):
     """GT-known Loc, and with the class among the first k as well: Top-1 Loc, Top-5 Loc.
 
     A trial is an (image, class) pair: each class in ``sample.labels`` that has a box; each counts alike, as the
     benchmarks of one class an image have it. Of the boxes found for the class the one of highest score must reach
     the IoU with any instance of it. A pair without a box or rank is a miss, and the note counts the former. Baseline
-    and whole image take the same classes with `centre_box` and `whole_box`. Keeps four counters a class and number,
-    and two a replicate.
+    and whole image take the same classes with `centre_box` and `whole_box`.
 
-    >>> from wsl.boxes import Boxes
+    >>> from wsl import Boxes, Localization, Sample
     >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = TopKLoc(["cat", "dog"], ks=(1,))
     >>> found = Localization(path="a.jpg", size=(90, 90), scores={"cat": 0.6, "dog": 0.3}, boxes=truth)
@@ -175,8 +157,8 @@ class TopKLoc(HitMetric):
     [('GT-known Loc', 1.0), ('Top-1 Loc', 0.0)]
     """
 
-    missing: torch.Tensor
-    unranked: torch.Tensor
+    needs = "boxes"
+    views = ("found", "centre", "whole")
 
     def __init__(
         self,
@@ -189,60 +171,26 @@ class TopKLoc(HitMetric):
     ) -> None:
         _require_k(ks)
         require_iou_threshold(iou_threshold)
-        kept = tuple(k for k in ks if k < len(classes))
-        super().__init__(classes, report_classes, columns=1 + len(kept), **settings)
-        self.ks, self.iou_threshold = kept, iou_threshold
-        self._add_counter("missing")
-        self._add_counter("unranked")
+        self.ks, self.iou_threshold = tuple(k for k in ks if k < len(classes)), iou_threshold
+        self.columns, self.drawn_columns = 2 + len(self.ks), 1 + len(self.ks)
+        super().__init__(classes, report_classes, **settings)
 
-    def update(self, found: Localization, sample: Sample) -> None:
-        """Take in the scores and boxes of one image.
+    def observe(self, seen: Evidence) -> Observation:
+        """Whether each class's box is right, with any rank and among the first k, and whether it has no rank."""
+        rows = []
+        for label in seen.pairs:
+            right, rank = seen.overlap(label) >= self.iou_threshold, seen.rank(label)
+            numbers = [right, *(right and rank < k for k in self.ks), not seen.scores]
+            rows.append(Row(label, numbers, seen.box(label) is None))
+        return Observation(rows)
 
-        Raises:
-            UserError: the sample has no annotated boxes, a score is NaN, or a label is none of the classes.
-        """
-        ground_truth = annotated_boxes(sample)
-        self._mean.require(sample.labels, sample.path)
-        for label in sample.labels:
-            instances, best = ground_truth.of(label).xyxy, found.boxes.best(label)
-            if not len(instances):
-                continue
-            rank = _rank(found, label, self._mean.classes)
-            ranked = [True, *(rank < k for k in self.ks)]
-            found_box = np.zeros(4) if best is None else best
-            candidates = np.stack([found_box, centre_box(found.size), whole_box(found.size)])
-            right, centre, whole = (best_iou(candidates, instances) >= self.iou_threshold).tolist()
-            self.missing += best is None
-            self.unranked += not found.scores
-            self._count(
-                sample,
-                label,
-                [right and first for first in ranked],
-                baseline=[centre and first for first in ranked],
-                whole=[whole and first for first in ranked],
-            )
-
-    def compute(self) -> tuple[Metric, ...]:
+    def report(self, totals: Totals) -> tuple[Metric, ...]:
         """GT-known Loc, then one metric a k; no value when no pair came with a box, or none with a score."""
-        note = "(image, class) pairs" + (f"; {int(self.missing)} missing: misses" if self.missing else "")
-        trials = self.trials[:, 0].sum()
-        boxed, ranked = bool(self.missing < trials), bool(self.unranked < trials)
         names = ["GT-known Loc", *(f"Top-{k} Loc" for k in self.ks)]
-        return tuple(
-            self._rates(name, i, measured=boxed and (ranked or i == 0), pooled=True, whole=True, note=note)
-            for i, name in enumerate(names)
-        )
-
-
-def _rank(found: Localization, label: str, classes: Sequence[str]) -> int:
-    """The place of a class among all; behind all of them where it has no score."""
-    for name, score in found.scores.items():
-        if math.isnan(score):
-            raise UserError(f"{found.path}: the score of {name!r} is NaN, expected a number: localize it again")
-    if label not in found.scores:
-        return len(classes)
-    scores = [found.scores.get(name, -math.inf) for name in classes]
-    return int(class_ranks([scores], [classes.index(label)])[0])
+        metrics = [self.rate(totals, name, i, pooled=True) for i, name in enumerate(names)]
+        if totals.sums()[:, -1].sum() == totals.trials.sum():
+            metrics[1:] = [self.mean.metric(name) for name in names[1:]]
+        return tuple(metrics)
 
 
 def _require_k(ks: Sequence[int]) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from wsl.config import Protocol
-from wsl.metrics import ThresholdChoice, best_thresholds, box_accuracies
-from wsl.metrics.threshold_choice import Choice
+from wsl.metrics import Choice, Evaluation, MaxBoxAcc, ThresholdChoice
 from wsl.results import Localization
 from wsl.samples import Sample
 from wsl.stopwatch import stage
@@ -27,6 +26,7 @@ def select_boxes(
     *,
     report_classes: Sequence[str] = (),
     protocol: Protocol = "default",
+    num_thresholds: int | None = None,
 ) -> Selection:
     """Select on the localizations of a split, whose maps must be there; images without annotated boxes are passed over.
 
@@ -41,13 +41,22 @@ def select_boxes(
     >>> select_boxes([(found, Sample(path="a.jpg", labels=["dog"], boxes=truth))], ["dog"]).best.box_rule
     'largest'
     """
-    choice = ThresholdChoice(classes, report_classes=report_classes, replicates=0)
-    max_boxes = box_accuracies(classes, protocol, report_classes=report_classes, replicates=0)
-    for found, sample in pairs:
-        if sample.boxes is not None:
-            with stage("selecting the threshold"):
-                choice.update(found, sample)
-                for metric in max_boxes:
-                    metric.update(found, sample)
-    by_metric = {type(metric).__name__: best_thresholds(metric) for metric in max_boxes if metric.trials.sum()}
+    evaluation = Evaluation(
+        classes,
+        report_classes,
+        protocol=protocol,
+        replicates=0,
+        num_thresholds=num_thresholds,
+        metrics=("CorLoc-pairs", "MaxBoxAcc", "MaxBoxAccV2"),
+    )
+    with stage("selecting the threshold"):
+        for _ in evaluation.stream((found, sample) for found, sample in pairs if sample.boxes is not None):
+            pass
+    choice, *max_boxes = evaluation.statistics.values()
+    assert isinstance(choice, ThresholdChoice)
+    by_metric = {
+        type(metric).__name__: metric.best_thresholds()
+        for metric in max_boxes
+        if isinstance(metric, MaxBoxAcc) and metric.totals.trials.sum()
+    }
     return Selection(choice.choose(), choice.iou_threshold, by_metric)

@@ -31,9 +31,7 @@ def validate(classes: tuple[str, ...], found: Iterable[tuple[Localization, Sampl
 
     A class whose objects are all difficult is left out.
     """
-    # Where several processes train, each measures all images for itself.
-    classification = ClassificationAP(classes, replicates=0, sync_on_compute=False)
-    pointing = PointingGame(classes, replicates=0, sync_on_compute=False)
+    classification, pointing = ClassificationAP(classes, replicates=0), PointingGame(classes, replicates=0)
     for localization, sample in found:
         classification.update(localization, sample)
         if can_point(sample):

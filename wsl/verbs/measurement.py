@@ -39,18 +39,20 @@ def measure(
     with stage(predictions.stage):
         pairs = predictions.pairs(samples, config.split, boxes)
     own_maps = _own_maps(config, predictions.predictor, samples)
-    updates = {"matching": evaluation.update}
-    updates |= {} if plots is None else {"plots": plots.update}
-    updates |= {} if own_maps is None else {"faithfulness": own_maps.update}
     seen = 0
-    for found, sample in track(timed(pairs, predictions.stage), "evaluate", len(samples)):
-        for name, update in updates.items():
-            with stage(name):
-                update(found, sample)
+    for found, sample in track(
+        timed(evaluation.stream(timed(pairs, predictions.stage)), "metrics"), "evaluate", len(samples)
+    ):
+        if plots is not None:
+            with stage("plots"):
+                plots.update(found, sample)
+        if own_maps is not None:
+            with stage("faithfulness"):
+                own_maps.update(found, sample)
         seen += 1
     if not seen:
         raise RunError(f"none of the {len(samples)} images of split {config.split} has a localization")
-    with stage("matching"):
+    with stage("metrics"):
         report = evaluation.compute(source=str(config.predictions or config.weights), missing=len(samples) - seen)
     report = dataclasses.replace(report, boxes=origin, protocol=config.protocol, warnings=dict(predictions.warnings))
     if own_maps is not None:

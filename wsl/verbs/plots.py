@@ -12,7 +12,7 @@ import numpy as np
 from wsl.draw import contact_sheet, draw_comparison, fit_into, plot_classes, plot_curves, plot_overlaps, save_image
 from wsl.errors import BadImageError
 from wsl.images import read_image
-from wsl.metrics import FAILURES, Evaluation, Failure, accuracy_curves, box_iou, failures
+from wsl.metrics import FAILURES, Evaluation, Failure, MaxBoxAcc, PxAP, ThresholdChoice, box_iou, failures
 from wsl.results import BoxOrigin, EvaluationReport, Localization, Metric
 from wsl.samples import Sample
 
@@ -60,8 +60,9 @@ class Plots:
         """Write all pictures that something was measured for."""
         self._accuracy(evaluation, report)
         self._max_box_acc(evaluation, report.protocol)
-        recall, precision = evaluation.pixels.curve()
-        if len(recall):
+        pixels = evaluation.statistics.get("PxAP")
+        if isinstance(pixels, PxAP) and len((curve := pixels.curve())[0]):
+            recall, precision = curve
             plot_curves(
                 self.folder / "pixel_precision.png",
                 {"class maps": (recall, precision)},
@@ -77,7 +78,9 @@ class Plots:
         return sorted(self.folder.glob("*.png"))
 
     def _accuracy(self, evaluation: Evaluation, report: EvaluationReport) -> None:
-        choice = evaluation.choice
+        choice = evaluation.statistics.get("CorLoc-pairs")
+        if not isinstance(choice, ThresholdChoice):
+            return
         measure = f"CorLoc (pairs), IoU {choice.iou_threshold:g}"
         names = {"largest": f"{measure}, largest component", "peak": f"{measure}, component of the peak"}
         curves = {names[rule]: (choice.thresholds, curve) for rule, curve in choice.accuracies().items() if curve.any()}
@@ -98,8 +101,9 @@ class Plots:
     def _max_box_acc(self, evaluation: Evaluation, protocol: str) -> None:
         curves = {
             f"{type(metric).__name__}, IoU {level:g}": (np.arange(len(curve)) / len(curve), curve)
-            for metric in evaluation.max_boxes
-            for level, curve in accuracy_curves(metric).items()
+            for metric in evaluation.statistics.values()
+            if isinstance(metric, MaxBoxAcc)
+            for level, curve in metric.curves().items()
             if curve.any()
         }
         if curves:

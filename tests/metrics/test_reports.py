@@ -1,0 +1,57 @@
+"""The reports of three small data sets to the digit, as the version before the engine of statistics gave them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from wsl.metrics import Evaluation
+from wsl.results import BoxOrigin
+
+SELECTED = {"MaxBoxAcc": (0.2, 0.3, 0.42), "MaxBoxAccV2": (0.211, 0.35, 0.5)}
+SETTINGS = {
+    "voc": {"boxes": BoxOrigin(threshold=0.31, box_rule="largest", origin="selected on train", by_metric=SELECTED)},
+    "coco": {"report_classes": ("cat", "dog", "gnu")},
+    "wsol": {
+        "protocol": "wsolevaluation",
+        "boxes": BoxOrigin(threshold=0.25, box_rule="peak", origin="given"),
+    },
+}
+NEW = ("calibration error", "box calibration error")
+
+
+@pytest.fixture(scope="module", params=SETTINGS)
+def reports(request, tmp_path_factory, reference):
+    """What stands in ``reports/``, and what is measured now by several threads."""
+    name = request.param
+    evaluation = Evaluation(reference.data_sets.CLASSES, **SETTINGS[name])
+    pairs = list(reference.data_sets.SCENES[name](tmp_path_factory.mktemp(name)))
+    assert [found.path for found, _ in evaluation.stream(iter(pairs), workers=3)] == [found.path for found, _ in pairs]
+    kept = json.loads((Path(__file__).parent / "reports" / f"{name}.json").read_text(encoding="utf-8"))
+    return kept, evaluation, evaluation.compute(name, missing=2).to_json()
+
+
+def near(number, tolerance):
+    return None if number is None else pytest.approx(number, rel=tolerance, abs=tolerance)
+
+
+def test_every_number_is_the_same(reports):
+    kept, _, now = reports
+    metrics = {name: metric for name, metric in now["metrics"].items() if name not in NEW}
+    before = {name.replace("COCO segm", "class mask"): metric for name, metric in kept["metrics"].items()}
+    assert list(metrics) == list(before)
+    for name, metric in before.items():
+        mine = metrics[name]
+        if not name.startswith("class mask"):
+            assert mine["note"] == metric["note"], name
+        assert mine["counts"] == metric["counts"], name
+        for field in ("value", "baseline", "whole_image", "per_class"):
+            assert mine[field] == near(metric[field], 1e-12), (name, field)
+        # Of a metric whose replicates are often its very value, rounding decides how many lie above.
+        assert mine["interval"] == near(metric["interval"], 1e-3 if name.startswith("class mask") else 1e-12), name
+
+
+def test_the_curves_over_the_threshold_are_the_same(reports):
+    kept, evaluation, _ = reports
+    curves = evaluation.statistics["CorLoc-pairs"].accuracies()
+    assert {rule: curve.tolist() for rule, curve in curves.items()} == kept["curves"]

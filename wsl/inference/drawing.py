@@ -1,0 +1,50 @@
+"""From class maps to boxes by the settings of a run, without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from wsl.boxes import Boxes, FloatArray
+from wsl.config import BoxConfig
+from wsl.maps import ExtractedBoxes, extract_many, nms
+from wsl.maps.scale import as_map, as_size
+
+
+def boxes_of_class(
+    score_map: FloatArray, label: str, score: float, size: tuple[int, int], settings: BoxConfig
+) -> Boxes:
+    """The boxes of one class's map, scored by the class's probability times the map's height in the box.
+
+    >>> corner = np.float32([[0, 0.5], [0, 1]])
+    >>> boxes = boxes_of_class(corner, "dog", 0.5, (8, 8), BoxConfig(threshold=0.9))
+    >>> boxes.labels, boxes.scores.tolist()
+    (('dog',), [0.5])
+    """
+    return scored([label], extract(as_map(score_map)[None], [as_size(size)], settings.resolved()), [score])
+
+
+def extract(maps: FloatArray, sizes: Sequence[tuple[int, int]], rule: BoxConfig) -> list[ExtractedBoxes]:
+    """The boxes of each of some maps (n, h, w) by resolved settings, in pixels of images of these sizes."""
+    assert rule.threshold is not None
+    assert rule.box_rule is not None
+    assert rule.min_area is not None
+    found = extract_many(maps, sizes, threshold=rule.threshold, rule=rule.box_rule, min_area=rule.min_area)
+    if rule.box_rule in ("all", "nested"):
+        for place, (xyxy, heights) in enumerate(found):
+            kept = nms(xyxy, heights, rule.nms_iou)
+            found[place] = ExtractedBoxes(xyxy[kept], heights[kept])
+    return found
+
+
+def scored(labels: Sequence[str], parts: Sequence[ExtractedBoxes], scores: Sequence[float]) -> Boxes:
+    """Boxes of several classes, scored by the class's probability times the map's height in the box."""
+    if not parts:
+        return Boxes.empty()
+    heights = [part.scores * np.float32(score) for part, score in zip(parts, scores, strict=True)]
+    return Boxes.of_valid(
+        xyxy=np.concatenate([part.xyxy for part in parts]),
+        labels=tuple(label for label, part in zip(labels, parts, strict=True) for _ in range(len(part.scores))),
+        scores=np.concatenate(heights),
+    )

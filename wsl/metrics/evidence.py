@@ -1,0 +1,284 @@
+"""One image as every metric sees it: what was found beside what is there, each quantity computed once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl import maps
+from wsl.boxes import BoolArray, Boxes, FloatArray
+from wsl.centre import centre_box, centre_gaussian, whole_box
+from wsl.errors import UserError
+from wsl.maps.by_threshold import ThresholdBoxes, threshold_boxes
+from wsl.metrics.annotated_masks import Classes, pixel_classes
+from wsl.metrics.overlap import best_iou, box_iou
+from wsl.results import Localization
+from wsl.samples import Sample
+
+T = TypeVar("T")
+Point = tuple[float, float]
+SWEPT = 1000
+"""The thresholds i / 1000 at which a map's boxes are drawn once for all metrics."""
+
+
+class Detections(NamedTuple):
+    """Boxes of known classes as arrays: (n, 4), class numbers (n,), scores (n,), and whether they are difficult."""
+
+    xyxy: FloatArray
+    labels: npt.NDArray[np.int32]
+    scores: FloatArray
+    difficult: BoolArray
+
+
+class Evidence:
+    """What was found in an image, beside its ground truth.
+
+    `Centre` and `Whole` are the same image as seen by those who know nothing about it.
+
+    >>> found = Localization(path="a.jpg", size=(90, 90), scores={}, boxes=Boxes.empty(), points={"dog": (1, 2)})
+    >>> seen = Evidence(found, Sample(path="a.jpg", labels=["dog"]), {"dog": 0})
+    >>> seen.point("dog"), Centre.of(seen).point("dog")
+    ((1, 2), (44.5, 44.5))
+    """
+
+    blind: ClassVar[bool] = False
+
+    def __init__(
+        self, found: Localization, sample: Sample, index: Mapping[str, int], shared: dict[Any, Any] | None = None
+    ) -> None:
+        self.found, self.sample, self.index = found, sample, index
+        # What is known of the ground truth is the same however the image is seen.
+        self._shared = {} if shared is None else shared
+        self._shared[type(self)] = self
+        self._own: dict[Any, Any] = {}
+
+    @classmethod
+    def of(cls, other: Evidence) -> Evidence:
+        """The same image, seen in this way."""
+        return other._once(cls, lambda: cls(other.found, other.sample, other.index, other._shared), shared=True)
+
+    @property
+    def ground_truth(self) -> Boxes:
+        """The true boxes.
+
+        Raises:
+            UserError: nobody annotated boxes in this image.
+        """
+        boxes = self.sample.boxes
+        if boxes is None:
+            raise UserError(
+                f"{self.sample.path}: no boxes are annotated, expected some (or an empty list): leave the image out"
+            )
+        return boxes
+
+    @property
+    def pairs(self) -> list[str]:
+        """The classes of the image that have a box."""
+        return [label for label in self.sample.labels if len(self.truth(label))]
+
+    def truth(self, label: str) -> Boxes:
+        """The true boxes of a class."""
+        return self._once(("truth", label), lambda: self.ground_truth.of(label), shared=True)
+
+    def boxes(self, label: str) -> Boxes:
+        """The boxes found for a class."""
+        return self._once(("boxes", label), lambda: self.found.boxes.of(label))
+
+    def box(self, label: str) -> npt.NDArray[Any] | None:
+        """The box of highest score found for a class; None where there is none."""
+        return self._once(("box", label), lambda: self.found.boxes.best(label))
+
+    def overlap(self, label: str) -> float:
+        """The highest IoU of that box with a true one of the class; 0 where there is none."""
+
+        def measured() -> float:
+            box = self.box(label)
+            return 0.0 if box is None else float(best_iou(box, self.truth(label).xyxy)[0])
+
+        return self._once(("overlap", label), measured)
+
+    def point(self, label: str) -> Point | None:
+        """Where a class was found: its point, else the peak of its map; None without either.
+
+        Raises:
+            UserError: the point is not finite.
+        """
+        return self._once(("point", label), lambda: found_point(self.found, label))
+
+    def score_map(self, label: str) -> FloatArray | None:
+        """The map of a class, (h, w); None where there is none, or one that is not finite."""
+        return self._once(("map", label), lambda: _finite_map(self.found, label))
+
+    def heat(self, label: str) -> FloatArray | None:
+        """The map of a class at the image's size, in [0, 1]."""
+
+        def drawn() -> FloatArray | None:
+            score_map = self.score_map(label)
+            return None if score_map is None else maps.heatmap(score_map, self.found.size)
+
+        return self._once(("heat", label), drawn)
+
+    def swept(self, label: str) -> ThresholdBoxes:
+        """The boxes of the class's map, which must be there, at the thresholds i / `SWEPT`."""
+
+        def drawn() -> ThresholdBoxes:
+            score_map = self.score_map(label)
+            assert score_map is not None
+            return threshold_boxes(score_map, np.arange(SWEPT) / SWEPT, size=self.found.size)
+
+        return self._once(("swept", label), drawn)
+
+    def rank(self, label: str) -> int:
+        """The place of a class among all by its score, 0 for the first; behind all of them where it has none.
+
+        Raises:
+            UserError: a score is NaN.
+        """
+        if label not in self.scores:
+            return len(self.index)
+        number = self.index[label]
+        table = self._once("ranks", lambda: np.array([self.scores.get(name, -math.inf) for name in self.index]))
+        return int((table > table[number]).sum() + (table[:number] == table[number]).sum())
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The scores of the image's classes.
+
+        Raises:
+            UserError: one of them is NaN.
+        """
+
+        def checked() -> dict[str, float]:
+            for label, score in self.found.scores.items():
+                if math.isnan(score):
+                    raise UserError(
+                        f"{self.found.path}: the score of {label!r} is NaN, expected a number: localize it again"
+                    )
+            return dict(self.found.scores)
+
+        return self._once("scores", checked)
+
+    @property
+    def detections(self) -> Detections:
+        """The boxes found of all known classes."""
+        return self._once("detections", lambda: self._as_arrays(self.found.boxes))
+
+    @property
+    def true_detections(self) -> Detections:
+        """All true boxes."""
+        return self._once("true detections", lambda: self._as_arrays(self.ground_truth), shared=True)
+
+    @property
+    def ious(self) -> npt.NDArray[np.float64]:
+        """The IoU of each of `detections` with each of `true_detections`, -1 where the classes differ, (n, m)."""
+
+        def measured() -> npt.NDArray[np.float64]:
+            found, truth = self.detections, self.true_detections
+            same = found.labels[:, None] == truth.labels
+            return np.where(same, box_iou(found.xyxy, truth.xyxy), -1) if same.any() else np.where(same, 0.0, -1.0)
+
+        return self._once("ious", measured)
+
+    def pixels(self, resolution: tuple[int, int] | None = None) -> Classes:
+        """The true class of each pixel, as `pixel_classes` gives it.
+
+        Raises:
+            UserError: the sample has no mask, or one that does not fit.
+        """
+        return self._once(
+            ("pixels", resolution),
+            lambda: pixel_classes(self.sample, tuple(self.index), self.found.size, resolution),
+            shared=True,
+        )
+
+    def _as_arrays(self, boxes: Boxes) -> Detections:
+        numbers = np.array([self.index.get(label, -1) for label in boxes.labels], np.int32)
+        known = numbers >= 0
+        if known.all():
+            return Detections(boxes.xyxy, numbers, boxes.scores, boxes.difficult)
+        return Detections(boxes.xyxy[known], numbers[known], boxes.scores[known], boxes.difficult[known])
+
+    def _once(self, key: Any, compute: Callable[[], T], *, shared: bool = False) -> T:
+        store = self._shared if shared else self._own
+        if key not in store:
+            store[key] = compute()
+        kept: T = store[key]
+        return kept
+
+
+class _Blind(Evidence):
+    """An image seen without looking: one box for each class that was found, at its score."""
+
+    blind = True
+
+    def box(self, label: str) -> npt.NDArray[Any] | None:
+        raise NotImplementedError
+
+    @property
+    def detections(self) -> Detections:
+        def drawn() -> Detections:
+            mine = Evidence.of(self).detections
+            labels = np.unique(mine.labels)
+            best = [float(mine.scores[mine.labels == number].max()) for number in labels]
+            of = {number: label for label, number in self.index.items()}
+            names = [of[number] for number in labels.tolist()]
+            scores = [self.found.scores.get(name, score) for name, score in zip(names, best, strict=True)]
+            xyxy = np.array([self.box(name) for name in names], np.float32).reshape(-1, 4)
+            return Detections(xyxy, labels, np.array(scores, np.float32), np.zeros(len(labels), np.bool_))
+
+        return self._once("detections", drawn)
+
+    def swept(self, label: str) -> ThresholdBoxes:
+        raise NotImplementedError
+
+
+class Centre(_Blind):
+    """The image's centre: 0.7 of each side as a box, its middle as a point, a Gaussian as a map."""
+
+    def box(self, label: str) -> npt.NDArray[Any]:
+        """The same for every class."""
+        return self._once("box", lambda: centre_box(self.found.size))
+
+    def point(self, label: str) -> Point:
+        """The same for every class."""
+        return (self.found.size[0] - 1) / 2, (self.found.size[1] - 1) / 2
+
+    def heat(self, label: str) -> FloatArray:
+        """The same for every class."""
+        return centre_gaussian(self.found.size)
+
+
+class Whole(_Blind):
+    """The whole image as one box, or mask."""
+
+    def box(self, label: str) -> npt.NDArray[Any]:
+        """The same for every class."""
+        return self._once("box", lambda: whole_box(self.found.size))
+
+    def heat(self, label: str) -> FloatArray:
+        """The same for every class."""
+        return self._once("heat", lambda: np.ones(self.found.size[::-1], np.float32))
+
+
+def found_point(found: Localization, label: str) -> Point | None:
+    """Where a class was found: its point, else the peak of its map; None without either, or with a map not finite.
+
+    Raises:
+        UserError: the point is not finite.
+    """
+    if label in found.points:
+        x, y = found.points[label]
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise UserError(f"{found.path}: the point of {label!r} is ({x}, {y}), expected finite numbers")
+        return x, y
+    score_map = _finite_map(found, label)
+    return None if score_map is None else maps.peak(score_map, found.size)
+
+
+def _finite_map(found: Localization, label: str) -> FloatArray | None:
+    score_map = (found.maps or {}).get(label)
+    return None if score_map is None or not np.isfinite(score_map).all() else score_map

@@ -1,0 +1,155 @@
+"""The compiled loops of the metrics: over the pixels of a map, the boxes of an image, the entries of a ranking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.maps.compiled import compiled
+
+Counts = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
+
+
+@compiled
+def binned(
+    scores: Any, inside: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_], edges: Doubles
+) -> tuple[Counts, bool]:
+    """How many pixels outside (row 0) and inside (row 1) lie in each bin [edge, next edge), and whether all fit in one.
+
+    The edges are near i / (bins - 1); the last one is the highest score.
+    """
+    height, width = scores.shape
+    bins = len(edges)
+    histogram = np.zeros((2, bins), np.int64)
+    for y in range(height):
+        for x in range(width):
+            value = np.float64(scores[y, x])
+            if not (value >= 0 and value <= edges[bins - 1]):
+                return histogram, False
+            if counted[y, x]:
+                place = int(value * (bins - 1))
+                # By arithmetic, set right where rounding put it on the wrong side of an edge.
+                if place + 1 < bins and edges[place + 1] <= value:
+                    place += 1
+                if edges[place] > value:
+                    place -= 1
+                histogram[1 if inside[y, x] else 0, place] += 1
+    return histogram, True
+
+
+@compiled
+def exceeding(heats: Floats, numbers: npt.NDArray[np.int32], truth: npt.NDArray[np.int32], cuts: Floats) -> Counts:
+    """Pixels by the class that would be given to them and by how many thresholds they exceed, (P + 1, 2, T + 1).
+
+    Row 0 of the second axis counts all pixels, row 1 those that have the class. Place 0 is the background, which has
+    every pixel here: all, and those of its own. Place i is the class ``numbers[i - 1]``, which has the pixels where its
+    map is the highest above 0 (ties go to the first). Pixels with a negative true class are left out.
+
+    Shape:
+        ``heats`` (P, H, W) in [0, 1], ``truth`` (H, W) with 0 for the background, ``cuts`` (T,) near i / T.
+    """
+    places, bins = len(heats), len(cuts) + 1
+    height, width = truth.shape
+    table = np.zeros((places + 1, 2, bins), np.int64)
+    scale = np.float32(len(cuts))
+    for y in range(height):
+        for x in range(width):
+            actual = truth[y, x]
+            if actual < 0:
+                continue
+            winner, value = 0, np.float32(0)
+            for place in range(places):
+                if heats[place, y, x] > value:
+                    winner, value = place + 1, heats[place, y, x]
+            number = int(value * scale)
+            if number < bins - 1 and cuts[number] < value:
+                number += 1
+            if number > 0 and cuts[number - 1] >= value:
+                number -= 1
+            table[0, 0, number] += 1
+            table[0, 1, number] += actual == 0
+            if winner > 0:
+                table[winner, 0, number] += 1
+                table[winner, 1, number] += actual == numbers[winner - 1]
+    return table
+
+
+@compiled
+def cut_out(heat: Floats, threshold: float, truth: npt.NDArray[np.int32], number: int) -> tuple[int, int]:
+    """How many pixels exceed a threshold where the true class is known, and how many of these have a number.
+
+    Shape:
+        ``heat`` and ``truth`` are (H, W).
+    """
+    height, width = heat.shape
+    found, shared, cut = 0, 0, np.float32(threshold)
+    for y in range(height):
+        for x in range(width):
+            above = heat[y, x] > cut
+            found += above & (truth[y, x] >= 0)
+            shared += above & (truth[y, x] == number)
+    return found, shared
+
+
+@compiled
+def coco_outcomes(
+    overlap: Doubles, labels: npt.NDArray[np.int32], order: npt.NDArray[np.int64], crowd: npt.NDArray[np.bool_],
+    thresholds: Doubles, limit: int,
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32]]:  # fmt: skip
+    """By COCO's rules, whether each detection is right (1), wrong (0) or left out (-1), and its rank in its class.
+
+    A detection takes the free true object of its class that it overlaps most (ties go to the last), at a crowd any
+    number of detections is left out. Detections behind the first ``limit`` of a class are left out, too.
+
+    Shape:
+        ``overlap`` (n, m), -1 where the classes differ, ``order`` (n,) the detections by falling score; the results are
+        (n, T) and (n,).
+    """
+    n, m = overlap.shape
+    outcomes, ranks = np.zeros((n, len(thresholds)), np.int8), np.zeros(n, np.int32)
+    seen = np.zeros(labels.max() + 1 if n else 0, np.int32)
+    taken = np.zeros((len(thresholds), m), np.bool_)
+    for found in order:
+        ranks[found] = seen[labels[found]]
+        seen[labels[found]] += 1
+        if ranks[found] >= limit:
+            outcomes[found] = -1
+            continue
+        for level in range(len(thresholds)):
+            highest, match = min(thresholds[level], 1 - 1e-10), -1
+            for true in range(m):
+                if not crowd[true] and not taken[level, true] and overlap[found, true] >= highest:
+                    highest, match = overlap[found, true], true
+            if match >= 0:
+                taken[level, match] = True
+                outcomes[found, level] = 1
+                continue
+            for true in range(m):
+                if crowd[true] and overlap[found, true] >= highest:
+                    outcomes[found, level] = -1
+    return outcomes, ranks
+
+
+@compiled
+def segment_sums(
+    weights: npt.NDArray[np.uint8], entries: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+) -> Doubles:
+    """The sums of the weights' rows ``entries``, from each of ``ends`` to the next, (ends, replicates)."""
+    replicates = weights.shape[1]
+    sums = np.zeros((len(ends), replicates))
+    row = np.zeros(replicates, np.uint32)
+    start = 0
+    for segment in range(len(ends)):
+        row[:] = 0
+        for i in range(start, ends[segment] + 1):
+            of = entries[i]
+            for replicate in range(replicates):
+                row[replicate] += weights[of, replicate]
+        start = ends[segment] + 1
+        for replicate in range(replicates):
+            sums[segment, replicate] = row[replicate]
+    return sums

@@ -1,0 +1,274 @@
+"""The engine behind every metric: sums over images, the same sums of resampled data sets, merging, and rates.
+
+A metric is a `Statistic`: it says what an image adds (`observe`) and what the sums mean (`report`). Everything else is
+done here, once: the centre and the whole image as baselines, intervals, missing predictions, notes, merging.
+
+>>> class Luck(Statistic):
+...     def observe(self, seen):
+...         return Observation([Row(label, [seen.found.scores.get(label, 0) > 0.5]) for label in seen.sample.labels])
+...
+...     def report(self, totals):
+...         return self.rate(totals, "luck")
+>>> from wsl.boxes import Boxes
+>>> luck = Luck(["cat", "dog"])
+>>> for score in (0.9, 0.2):
+...     found = Localization(path=f"{score}.jpg", size=(4, 4), scores={"dog": score}, boxes=Boxes.empty())
+...     luck.update(found, Sample(path=found.path, labels=["dog"]))
+>>> luck.compute().value, luck.compute().counts
+(0.5, {'dog': 2})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.metrics.bootstrap import REPLICATES, Doubles, image_key, poisson_weights, require_replicates, weighted_sums
+from wsl.metrics.class_mean import ClassMean
+from wsl.metrics.evidence import Centre, Evidence, Whole
+from wsl.results import Localization, Metric
+from wsl.samples import Sample
+
+View = Literal["found", "centre", "whole"]
+Records = npt.NDArray[Any]
+
+_PENDING = 64
+
+
+class Row(NamedTuple):
+    """What one image adds to the sums of a class; ``missing`` where nothing was predicted for it."""
+
+    label: str
+    numbers: npt.ArrayLike
+    missing: bool = False
+
+
+class Observation(NamedTuple):
+    """What one image adds: rows to be summed by class, and records (structured arrays by name) to be kept as they are.
+
+    Records have a field ``key``, which is set to the key of their image.
+    """
+
+    rows: Sequence[Row] = ()
+    records: Mapping[str, Records] = MappingProxyType({})
+
+
+class Totals:
+    """The sums over all images so far, which add up over parts of a data set.
+
+    ``sums`` of a view are (classes, columns); ``trials`` and ``missing`` (classes,) count its rows. ``drawn`` are the
+    sums of each resampled data set, (classes, columns, replicates), and ``drawn_trials`` (classes, replicates).
+    """
+
+    def __init__(self, counters: dict[str, Records], records: dict[str, list[Records]]) -> None:
+        self.counters = counters
+        self.kept = records
+
+    def __getattr__(self, name: str) -> Records:
+        counters: dict[str, Records] = self.__dict__.get("counters", {})
+        if name not in counters:
+            raise AttributeError(name)
+        return counters[name]
+
+    def sums(self, view: View = "found") -> Records:
+        """The sums of a view, (classes, columns)."""
+        return self.counters[view]
+
+    def records(self, name: str) -> Records:
+        """All records of a name."""
+        return np.concatenate(self.kept[name])
+
+    @property
+    def measured(self) -> bool:
+        """Whether anything was predicted where it counts."""
+        return bool(self.missing.sum() < self.trials.sum())
+
+    def __iadd__(self, other: Totals) -> Totals:
+        for name, counter in other.counters.items():
+            self.counters[name] += counter
+        for name, parts in other.kept.items():
+            self.kept[name].extend(parts)
+        return self
+
+
+class Statistic:
+    """A metric over images: `observe` and `report` are its own, the rest is inherited.
+
+    A subclass says which baselines see the same images (``views``), how many numbers a `Row` has (``columns``), how
+    many of them are resampled for the interval (``drawn_columns``, all by default; by class, or with ``by_class`` False
+    over the report classes together), which records it keeps (``records``), and what its notes call a trial (``unit``)
+    and one without a prediction (``lost``). ``needs`` is the annotation without which an image is left out.
+
+    Intervals come from a bootstrap that draws images, with all that was found in them: `poisson_weights` gives each
+    image the same draws in every process and metric, so that merged parts have the interval of the whole.
+
+    Args:
+        classes: All class names, in the order of the report.
+        report_classes: Those that the mean is taken over; all when empty.
+        replicates: How many resampled data sets the interval rests on; 0 for no interval, at no cost.
+
+    Raises:
+        UserError: no class, a class named twice, a report class that is not among the classes, or a number of
+            replicates too small for an interval.
+    """
+
+    needs: ClassVar[Literal["labels", "boxes", "masks"]] = "labels"
+    views: ClassVar[tuple[View, ...]] = ("found",)
+    unit: str = "(image, class) pairs"
+    lost: ClassVar[str] = "missing: misses"
+    by_class: ClassVar[bool] = True
+    records: Mapping[str, Any] = MappingProxyType({})
+    sum_type: ClassVar[type] = np.int64
+    columns: int = 1
+    drawn_columns: int | None = None
+
+    def __init__(
+        self, classes: Sequence[str], report_classes: Sequence[str] = (), *, replicates: int = REPLICATES
+    ) -> None:
+        require_replicates(replicates)
+        self.replicates = replicates
+        self.mean = ClassMean(classes, report_classes)
+        self.index: Mapping[str, int] = self.mean.index
+        self.totals = self.nothing()
+        self._pending: list[tuple[int, int, Records]] = []
+
+    def observe(self, seen: Evidence) -> Observation:
+        """What one image adds, as it is seen by the method or by a baseline."""
+        raise NotImplementedError(f"{type(self).__name__} has no observe")
+
+    def report(self, totals: Totals) -> Metric | tuple[Metric, ...]:
+        """What the sums say."""
+        raise NotImplementedError(f"{type(self).__name__} has no report")
+
+    def update(self, found: Localization, sample: Sample) -> None:
+        """Take in one image: what was found in it and the ground truth.
+
+        Raises:
+            UserError: the sample lacks what the metric needs, names a class that is none of the metric's, or a number
+                is not finite.
+        """
+        self.add(sample, self.observed(Evidence(found, sample, self.index)))
+
+    def observed(self, seen: Evidence) -> dict[View, Observation]:
+        """What one image adds by each view; changes nothing."""
+        self.check(seen.sample)
+        kinds = {"found": lambda: seen, "centre": lambda: Centre.of(seen), "whole": lambda: Whole.of(seen)}
+        return {view: self.observe(kinds[view]()) for view in self.views}
+
+    def check(self, sample: Sample) -> None:
+        """Refuse a sample that the metric cannot use.
+
+        Raises:
+            UserError: a label is none of the classes.
+        """
+        self.mean.require((*sample.labels, *sample.ignored), sample.path)
+        if sample.boxes is not None and self.needs == "boxes":
+            self.mean.require(sample.boxes.labels, sample.path)
+
+    def add(self, sample: Sample, observed: Mapping[View, Observation], totals: Totals | None = None) -> None:
+        """Add what one image was `observed` to add, to ``totals`` other than its own at once."""
+        key, own = image_key(sample.path), totals is None
+        totals = self.totals if totals is None else totals
+        for view, observation in observed.items():
+            for label, numbers, missing in observation.rows:
+                row, values = self.mean.index[label], np.asarray(numbers)
+                totals.counters[view][row] += values
+                if view == "found":
+                    totals.trials[row] += 1
+                    totals.missing[row] += missing
+                    self._draw(key, row, values)
+            for name, records in observation.records.items():
+                if len(records):
+                    records["key"] = key
+                    totals.kept[name].append(records)
+        totals.images[0] += any(observation.rows for observation in observed.values())
+        if not own or len(self._pending) >= _PENDING:
+            self.settle(totals)
+
+    def compute(self) -> Any:
+        """The number over all images so far, or several; a value is None where nothing could be measured."""
+        self.settle()
+        return self.report(self.totals)
+
+    def merge(self, other: Self) -> None:
+        """Add what another one saw: two halves of a data set measured apart give the whole."""
+        other.settle()
+        self.totals += other.totals
+
+    def nothing(self) -> Totals:
+        """The sums over no image."""
+        classes, groups = len(self.mean.classes), len(self.mean.classes) if self.by_class else 1
+        drawn = self.columns if self.drawn_columns is None else self.drawn_columns
+        # Whole numbers in doubles, which hold them exactly: matrix products have no other.
+        counters = {
+            "images": np.zeros(1, np.int64),
+            "trials": np.zeros(classes, np.int64),
+            "missing": np.zeros(classes, np.int64),
+            "drawn_trials": np.zeros((groups, self.replicates if self.columns else 0)),
+            "drawn": np.zeros((groups, drawn, self.replicates if self.columns else 0)),
+        }
+        counters |= {view: np.zeros((classes, self.columns), self.sum_type) for view in self.views}
+        return Totals(counters, {name: [np.empty(0, kind)] for name, kind in self.records.items()})
+
+    def _draw(self, key: int, row: int, values: Records) -> None:
+        if not self.replicates or not self.columns:
+            return
+        if not self.by_class:
+            if row not in self.mean.reported:
+                return
+            row = 0
+        self._pending.append((key, row, values[: self.totals.drawn.shape[1]]))
+
+    def settle(self, totals: Totals | None = None) -> None:
+        """Add rows to the resampled sums, many at once."""
+        totals = self.totals if totals is None else totals
+        pending, self._pending = self._pending, []
+        groups: dict[int, list[tuple[int, Records]]] = {}
+        for key, row, values in pending:
+            groups.setdefault(row, []).append((key, values))
+        for row, members in groups.items():
+            weights = poisson_weights([key for key, _ in members], self.replicates)
+            totals.drawn_trials[row] += weights.sum(axis=0)
+            weighted_sums(totals.drawn[row], np.stack([values for _, values in members]), weights)
+
+    def note(self, totals: Totals, *more: str) -> str:
+        """What a number was measured on, what was missing, and what else there is to say."""
+        missing = int(totals.missing.sum())
+        return "; ".join([self.unit, *more, *([f"{missing} {self.lost}"] if missing else [])])
+
+    def rate(
+        self, totals: Totals, name: str, column: int = 0, *, pooled: bool = False, note: str | None = None
+    ) -> Metric:
+        """A column over the trials: the mean over classes, or with ``pooled`` over all trials."""
+
+        def over_trials(view: View) -> Doubles | None:
+            return ratio(totals.sums(view)[:, column], totals.trials) if view in self.views else None
+
+        drawn = ratio(totals.drawn[:, column], totals.drawn_trials) if self.replicates else None
+        return self.mean.metric(
+            name,
+            over_trials("found"),
+            totals.trials * totals.measured,
+            baseline=over_trials("centre"),
+            whole_image=over_trials("whole"),
+            pooled=pooled,
+            note=self.note(totals) if note is None else note,
+            resampled=drawn,
+            draws=totals.drawn_trials if pooled else None,
+            images=int(totals.images[0]),
+        )
+
+
+def ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> Doubles:
+    """A quotient that is NaN where the denominator is 0.
+
+    >>> ratio([1, 0], [2, 0]).tolist()
+    [0.5, nan]
+    """
+    over, under = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    quotient: Doubles = np.full(np.broadcast_shapes(over.shape, under.shape), np.nan)
+    return np.divide(over, under, out=quotient, where=under > 0)
