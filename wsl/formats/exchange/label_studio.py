@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
-from wsl.formats.exchange.parsing import boxes_of, load_json, number, rows_of, xml_bytes
+from wsl.formats.exchange.parsing import boxes_of, files_below, load_json, number, rows_of, xml_bytes
 
 _EXPECTED = "Label Studio's tasks with predictions or annotations"
 _LOCAL = "/data/local-files/?d="
@@ -69,24 +69,23 @@ def read_label_studio(
 ) -> Iterator[Labelled]:
     """The images and rectangles of exported tasks: of each task the annotations, or else the predictions.
 
-    With ``predictions`` it is the other way round: the predictions, or else the annotations. An image has the name
-    under which the local files storage, an upload, a bucket or a web server keeps it. A task without a rectangle says
-    nothing of its image's size: ``sizes`` then gives it by the name, or None to leave the task out.
+    ``path`` is a file, or a folder of files with a task each. With ``predictions`` it is the other way round: the
+    predictions, or else the annotations. An image has the name under which the local files storage, an upload, a bucket
+    or a web server keeps it. A task without a rectangle says nothing of its image's size: ``sizes`` then gives it by
+    the name, or None to leave the task out.
 
     Raises:
         UserError: not such a document, a rectangle without its numbers, or predictions of two models in a task.
     """
-    document = load_json(path, _EXPECTED)
-    if not isinstance(document, list) or not all(isinstance(task, dict) for task in document):
-        raise UserError(f"{path}: not a list of tasks; expected {_EXPECTED}")
-    for task in document:
+    for task in _tasks(path):
         data = task.get("data")
         url = data.get("image") if isinstance(data, dict) else None
         if not isinstance(url, str):
             raise UserError(f"{path}: a task has no data.image; expected {_EXPECTED}")
         name = _image_name(url)
         results = _rectangles(task, path, name, predictions=predictions)
-        meta = task.get("meta") if isinstance(task.get("meta"), dict) else {}
+        meta: Any = task.get("meta")
+        meta = meta if isinstance(meta, dict) else {}
         first: dict[str, Any] = results[0] if results else {}
         sides = [first.get(f"original_{side}", meta.get(side)) for side in ("width", "height")]
         if sizes is not None and None in sides:
@@ -100,6 +99,19 @@ def read_label_studio(
         )
         rows = [row for result in results for row in _rows(result, (width, height), path, name)]
         yield Labelled(name=name, size=(width, height), boxes=boxes_of(rows))
+
+
+def _tasks(path: Path) -> Iterator[dict[str, Any]]:
+    """The tasks of a file, or of all files in a folder, as its target storage keeps an annotation each."""
+    for file in files_below(path, ".json") if path.is_dir() else [path]:
+        document = load_json(file, _EXPECTED)
+        single = isinstance(document, dict) and not {"data", "task"}.isdisjoint(document)
+        tasks = [document] if single else document
+        if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+            raise UserError(f"{file}: not a list of tasks; expected {_EXPECTED}")
+        for task in tasks:
+            inner = task.get("task")
+            yield {**inner, "annotations": [task]} if isinstance(inner, dict) and "result" in task else task
 
 
 def _image_name(url: str) -> str:

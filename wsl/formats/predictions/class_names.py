@@ -33,6 +33,9 @@ def nearest(label: str, classes: Sequence[str]) -> str | None:
     return folded[near[0]] if near else None
 
 
+_MOST = 200  # names that are compared with all classes
+
+
 class ClassNames:
     """The classes of predictions as they are met: those of the annotations count, others are left out.
 
@@ -71,7 +74,8 @@ class ClassNames:
             UserError: none was; names the nearest.
         """
         if self._foreign and not self._recognised:
-            near = next((label for label in self._foreign if nearest(label, self._classes)), next(iter(self._foreign)))
+            first = list(self._foreign)[:_MOST]
+            near = next((label for label in first if nearest(label, self._classes)), first[0])
             raise UserError(
                 f"{self._place}: none of its {len(self._foreign)} classes is one of the data set's: it has "
                 f"{near!r}, {suggestion(near, self._classes)}"
@@ -79,7 +83,7 @@ class ClassNames:
 
     def count(self, warnings: Counter[str], what: str) -> None:
         """Count what is of no class of the annotations; names that are like one of theirs are told."""
-        for label, count in self._foreign.items():
-            near = nearest(label, self._classes)
+        for position, (label, count) in enumerate(self._foreign.items()):
+            near = nearest(label, self._classes) if position < _MOST else None
             kind = "classes that the data set does not have" if near is None else f"{label!r} (did you mean {near!r}?)"
             warnings[f"{what} of {kind}: left out"] += count

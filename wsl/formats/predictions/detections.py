@@ -32,7 +32,8 @@ class Detections:
 
     What is tolerated is counted in ``warnings``: detections in images outside the split and of classes that the data
     set does not have (left out); boxes that reach outside their image and detections that are listed twice (kept, as
-    COCOeval and the devkit keep them); scores outside [0, 1], or all the same.
+    COCOeval and the devkit keep them); scores outside [0, 1], or all the same; images without any detection where they
+    are half of the split or more.
 
     >>> samples = SampleSet(classes=["dog"], samples=[Sample(path="a.jpg", labels=["dog"], size=(9, 9))])
     >>> detections = Detections(samples, Counter(), Path("found.json"), "xyxy")
@@ -112,6 +113,9 @@ class Detections:
             raise UserError(f"{self._inverted}, expected x0 <= x1 and y0 <= y1{hint}")
         self._coordinates.check()
         self._names.count(self.warnings, "detections")
+        empty = sum(sample.path not in self._found for sample in self.samples.samples)
+        if inside and 2 * empty >= len(self.samples):
+            self.warnings["images without a detection, half of the split or more: nothing found"] += empty
         if inside > 1 and len(self._scores) == 1:
             self.warnings["detections of one score for all, which leaves their order open"] += inside
 

@@ -15,7 +15,8 @@ from wsl.samples import SampleSet
 def read_label_studio_results(place: Path, samples: SampleSet, warnings: Counter[str]) -> Pairs:
     """The predicted rectangles of every image of a split, from tasks as JSON; annotations where a task has none.
 
-    ``place`` is the file, or a folder with ``tasks.json``. A rectangle without a score has that of its prediction.
+    ``place`` is the file, or a folder with ``tasks.json``, or one with a file a task. A rectangle without a score has
+    that of its prediction.
 
     What is tolerated is counted in ``warnings``, as `Detections` says.
 
@@ -35,7 +36,7 @@ def read_label_studio_results(place: Path, samples: SampleSet, warnings: Counter
     >>> found.boxes.xyxy.tolist(), found.boxes.scores.tolist()
     ([[2.0, 0.0, 6.0, 8.0]], [0.5])
     """
-    file = place / "tasks.json" if place.is_dir() else place
+    file = place / "tasks.json" if (place / "tasks.json").is_file() else place
     detections = Detections(samples, warnings, file, "xyxy")
 
     def size(name: str) -> tuple[int, int] | None:

@@ -32,8 +32,8 @@ def _below(folder: Path) -> Iterator[str]:
 def match_maps(names: Collection[str], samples: SampleSet, folder: Path) -> dict[Path, dict[str | None, str]]:
     """The files of each sample that has some, by the sample's path: by class, or under None one for the whole image.
 
-    Beside ``<id>``, files of one class each are ``<id>/<class>``, ``<class>/<id>``, ``<id>_<class>``,
-    ``<id>.<class>`` or ``<id>-<class>``, each with the suffix of the maps.
+    Beside ``<id>``, files of one class each are ``<id>/<class>``, ``<class>/<id>``, ``<id>_<class>`` or
+    ``<id>-<class>``, each with the suffix of the maps.
 
     Raises:
         UserError: no file belongs to a sample, two are the same map, one fits two samples.
@@ -81,5 +81,5 @@ def _attribute(name: str, index: SampleIndex, classes: frozenset[str]) -> tuple[
 def _splits(name: str) -> Iterator[tuple[str, str]]:
     """The ways to read a name as an image and a class, the longest class first."""
     for i, letter in enumerate(name[:-1]):
-        if letter in "/_.-" and i:
+        if letter in "/_-" and i:
             yield name[:i], name[i + 1 :]

@@ -12,7 +12,7 @@ from wsl.formats.predictions.score_maps import holds_score_maps
 from wsl.formats.predictions.voc_results import result_files
 from wsl.formats.predictions.yolo_results import label_files
 
-_COCO_NAMES = ("coco_instances_results.json", "predictions.json", "results.json", "instances.json")
+_COCO_NAMES = ("coco_instances_results.json", "predictions.json", "results.json", "instances.json", "labels.json")
 _START = 1 << 16
 
 
@@ -59,11 +59,10 @@ def is_fiftyone(place: Path) -> bool:
 
 
 def is_label_studio(place: Path) -> bool:
-    """Whether these are Label Studio's tasks."""
-    start = _start(file_in(place, "tasks.json"))
-    return (
-        start.startswith("[") and '"data"' in start and any(key in start for key in ('"predictions"', '"annotations"'))
-    )
+    """Whether these are Label Studio's tasks: a file, or the first of a folder's files."""
+    file = file_in(place, "tasks.json")
+    start = _start(next(iter(files_below(file, ".json")), file) if file.is_dir() else file)
+    return '"data"' in start and any(f'"{key}"' in start for key in ("predictions", "annotations", "result"))
 
 
 def is_cvat(place: Path) -> bool:

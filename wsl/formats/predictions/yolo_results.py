@@ -70,7 +70,9 @@ def label_files(folder: Path) -> list[Path]:
 
 
 def _names(place: Path, folder: Path, samples: SampleSet) -> tuple[Mapping[int, str], object]:
-    files = [place] if place.is_file() else [folder / "data.yaml", folder.parent / "data.yaml"]
+    # The second is FiftyOne's name for it.
+    named = [parent / name for parent in (folder, folder.parent) for name in ("data.yaml", "dataset.yaml")]
+    files = [place] if place.is_file() else named
     file = next((file for file in files if file.is_file()), None)
     return (dict(enumerate(samples.classes)), "the data set") if file is None else (class_names(file), file)
 
