@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from wsl.errors import UserError
 
-Corners = Literal["xyxy", "xywh", "inclusive"]
+Corners = Literal["xyxy", "xywh", "inclusive", "fractions"]
 _FEW = 4
 _SLACK = 1.0
 _UNIT = 1 + 1e-6
@@ -19,8 +19,8 @@ _UNIT = 1 + 1e-6
 class Coordinates:
     """The boxes of predictions as they are met, to be checked together: one box alone is no evidence.
 
-    ``corners`` is how the format writes a box: two corners, one corner and sides, or corners that count pixels from 1
-    and belong to the box, as VOC's do.
+    ``corners`` is how the format writes a box: two corners, one corner and sides, corners that count pixels from 1 and
+    belong to the box, as VOC's do, or fractions of the image, of which nothing is checked here.
 
     >>> coordinates = Coordinates("found.json", "xyxy")
     >>> coordinates.see(np.array([[0.25, 0.5, 0.75, 1]]), (500, 375))
@@ -61,7 +61,8 @@ class Coordinates:
     @property
     def look_like_sides(self) -> bool:
         """Whether corners that are inverted would all be fine as [x, y, width, height]."""
-        return self._corners != "xywh" and self._fit_otherwise == self._count and 2 * self._inverted > self._count
+        corners = self._corners in ("xyxy", "inclusive")
+        return corners and self._fit_otherwise == self._count and 2 * self._inverted > self._count
 
     def check(self) -> None:
         """Check, after all, that the boxes are in pixels and written as the format says.
@@ -69,7 +70,7 @@ class Coordinates:
         Raises:
             UserError: they look like fractions of their image, or like corners in the place of sides.
         """
-        if not self._count or self._size is None:
+        if not self._count or self._size is None or self._corners == "fractions":
             return
         if self._within_unit and not self._whole and min(self._size) > 2:
             raise UserError(

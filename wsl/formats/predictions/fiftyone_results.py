@@ -43,7 +43,7 @@ def read_fiftyone_results(place: Path, samples: SampleSet, warnings: Counter[str
     """
     file = next((place / name for name in ("samples.json", "labels.json") if (place / name).is_file()), place)
     document = load_json(file, _EXPECTED)
-    detections = Detections(samples, warnings, file, "xyxy")
+    detections = Detections(samples, warnings, file, "fractions")
     for image, found in _images(document, file):
         sample = detections.match(image.removeprefix("data/"))  # the folder of FiftyOne's copies
         size = (1, 1) if sample is None else size_of(sample)

@@ -37,7 +37,7 @@ def read_label_studio_results(place: Path, samples: SampleSet, warnings: Counter
     ([[2.0, 0.0, 6.0, 8.0]], [0.5])
     """
     file = place / "tasks.json" if (place / "tasks.json").is_file() else place
-    detections = Detections(samples, warnings, file, "xyxy")
+    detections = Detections(samples, warnings, file, "fractions")
 
     def size(name: str) -> tuple[int, int] | None:
         sample = detections.match(name)

@@ -45,7 +45,7 @@ def read_yolo_results(place: Path, samples: SampleSet, warnings: Counter[str]) -
     files = label_files(folder)
     if not files:
         raise UserError(f"{place}: no .txt file in it, expected labels/<image>.txt with lines {_EXPECTED}")
-    detections = Detections(samples, warnings, place, "xyxy")
+    detections = Detections(samples, warnings, place, "fractions")
     of: dict[Path, Path] = {}
     for file in files:
         image = file.relative_to(folder).with_suffix("").as_posix()
