@@ -93,8 +93,8 @@ class Predictions:
 
     def _split(self, samples: SampleSet, split: str) -> Split:
         data = self.config.data
-        layout = detect_format(data.data) if data.format == "auto" else data.format
-        numbers = None if layout != "coco" else lambda: Numbers(*coco_numbers(data.data, split))
+        layout = detect_format(data.data) if data.format == "auto" and not data.download else data.format
+        numbers = (lambda: Numbers(*coco_numbers(data.data, split))) if layout == "coco" else None
         side = 224 if self.config.protocol == "wsolevaluation" else None
         return Split(samples=samples, name=split, numbers=numbers, side=side)
 

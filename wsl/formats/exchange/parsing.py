@@ -17,6 +17,7 @@ from wsl.errors import UserError
 from wsl.files import is_left_over
 
 LARGEST_JSON = 2 << 30
+_LARGEST = 1e18  # of coordinates and scores, which single precision holds with all that they are multiplied by
 
 # What XML 1.0 has no way to write, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -83,10 +84,10 @@ def xml_bytes(root: Writing.Element, *, declared: bool = True) -> bytes:
 
 
 def number(value: Any, what: str) -> float:
-    """A finite number.
+    """A finite number, as coordinates and scores are.
 
     Raises:
-        UserError: it is none.
+        UserError: it is none, or beyond all sizes of images.
 
     >>> number("1.5", "x")
     1.5
@@ -95,7 +96,7 @@ def number(value: Any, what: str) -> float:
         result = float(value)
     except (TypeError, ValueError, OverflowError):
         result = math.nan
-    if isinstance(value, bool) or not math.isfinite(result):
+    if isinstance(value, bool) or not abs(result) < _LARGEST:
         raise UserError(f"{what} is {value!r}, expected a number")
     return result
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from wsl.formats.predictions.detections import Detection, Detections
 from wsl.formats.predictions.matching import Pairs
 from wsl.samples import SampleSet
 
+_LARGEST = 1e18
 _FILE = re.compile(r"comp\d+_det_(.+)\.txt")
 
 
@@ -102,4 +102,4 @@ def _numbers(cells: Sequence[str]) -> tuple[float, ...] | None:
         numbers = tuple(map(float, cells))
     except ValueError:
         return None
-    return numbers if len(numbers) == 5 and all(map(math.isfinite, numbers)) else None
+    return numbers if len(numbers) == 5 and all(abs(one) < _LARGEST for one in numbers) else None
