@@ -53,13 +53,12 @@ class Predictions:
     @property
     def origin(self) -> BoxOrigin:
         """How the boxes were drawn that come without any being asked for."""
-        if self._holds == "boxes" or self.kind == "parquet":
-            return BoxOrigin(origin="boxes of another system")
-        if self.kind != "localizations":
+        if self.kind == "localizations":
+            return _recorded(find_localizations(self._place()).parent / "localize.json")
+        if self._holds in ("model", "maps"):
             boxes = BoxConfig().resolved()
             return BoxOrigin(threshold=boxes.threshold, box_rule=boxes.box_rule, origin="the default")
-        assert self.config.predictions is not None
-        return _recorded(find_localizations(self.config.predictions).parent / "localize.json")
+        return BoxOrigin(origin="boxes of another system")
 
     @property
     def stage(self) -> str:
@@ -74,14 +73,12 @@ class Predictions:
         """
         if self.kind == "model":
             return self._computed(samples, boxes)
-        pairs = READERS[self.kind].read(self._place(), self._split(samples, split), self.warnings)
+        if boxes is not None and self._holds == "boxes":
+            raise UserError(f"{self._place()} holds boxes and no maps: leave out threshold, box rule and selection")
         if self._holds == "maps":
             boxes = boxes or BoxConfig()
-        if boxes is None:
-            return pairs
-        if self._holds == "boxes":
-            raise UserError(f"{self._place()} holds boxes and no maps: leave out threshold, box rule and selection")
-        return _redrawn(pairs, boxes)
+        pairs = READERS[self.kind].read(self._place(), self._split(samples, split), self.warnings)
+        return pairs if boxes is None else _redrawn(pairs, boxes)
 
     @property
     def _holds(self) -> str:

@@ -19,6 +19,9 @@ from wsl.results import Localization
 from wsl.samples import Sample, SampleIndex, SampleSet
 
 
+_ROUNDING = 0.01  # pixels, of fractions that are written with six digits
+
+
 class Detection(NamedTuple):
     """One box, half-open, in pixels of its image."""
 
@@ -87,7 +90,8 @@ class Detections:
         self._check()
         for sample in self.samples.samples:
             size, boxes = size_of(sample), self._boxes(sample)
-            outside = (boxes.xyxy[:, :2] < 0).any(axis=1) | (boxes.xyxy[:, 2:] > np.array(size)).any(axis=1)
+            near, far = boxes.xyxy[:, :2], boxes.xyxy[:, 2:]
+            outside = (near < -_ROUNDING).any(axis=1) | (far > np.array(size) + _ROUNDING).any(axis=1)
             if outside.any():
                 self.warnings["boxes that reach outside their image: kept as they are"] += int(outside.sum())
             yield Localization(path=sample.path, size=size, scores={}, boxes=boxes), sample
