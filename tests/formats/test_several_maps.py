@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from wsl.errors import UserError
 from wsl.formats.predictions.map_names import match_maps
@@ -71,7 +72,9 @@ def test_the_maps_of_the_labelled_classes_are_read(write, tmp_path):
 
 def test_a_labelled_class_without_a_map_is_a_miss(tmp_path):
     np.savez(tmp_path / "a.npz", cat=MAPS["cat"], zebra=MAPS["cat"])
-    found, warnings = read(tmp_path, sample("a.jpg"), sample("b.jpg"))
+    nobody = Sample(path="/images/c.jpg", size=(40, 30))
+    found, warnings = read(tmp_path, sample("a.jpg"), sample("b.jpg"), nobody)
+    assert list(found) == ["a", "b", "c"]
     assert list(found["a"].maps) == ["cat"]
     assert found["b"].maps is None
     assert warnings == {
@@ -123,6 +126,10 @@ def coloured(folder):
     cv2.imwrite(str(folder / "a.png"), np.zeros((3, 4, 3), np.uint8))
 
 
+def palette(folder):
+    Image.fromarray(np.eye(3, dtype=np.uint8)).convert("P").save(folder / "a.png")
+
+
 def huge(folder):
     with zipfile.ZipFile(folder / "a.npz", "w") as archive, archive.open("cat.npy", "w") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (10**6, 10**6)})
@@ -147,6 +154,7 @@ def huge(folder):
             r"map of 'cat': holds float64 \(2, 2, 2\)",
         ),
         (coloured, "expected a grey score map of 8 bits"),
+        (palette, "with a palette or less; expected a grey score map of 8 bits"),
     ],
 )
 def test_files_that_are_no_maps_of_classes_are_one_line(write, message, tmp_path):

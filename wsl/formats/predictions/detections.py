@@ -18,7 +18,6 @@ from wsl.formats.predictions.matching import Pairs, size_of
 from wsl.results import Localization
 from wsl.samples import Sample, SampleIndex, SampleSet
 
-
 _ROUNDING = 0.01  # pixels, of fractions that are written with six digits
 
 

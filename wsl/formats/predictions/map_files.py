@@ -17,6 +17,7 @@ from wsl.images.decode import read_numbers
 SUFFIXES = (".npy", ".npz", ".png")
 LARGEST_SIDE = 8192
 _ROUNDING = 1e-6
+_GREY = 0  # PNG's number for one channel without a palette
 _BAD = (ValueError, OSError, EOFError, SyntaxError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
@@ -37,10 +38,7 @@ def load_map(path: Path) -> FloatArray | None:
     if path.suffix == ".npz":
         return None
     if path.suffix == ".png":
-        try:
-            return _in_unit(read_numbers(path), str(path))
-        except BadImageError as error:
-            raise UserError(f"{error}; expected a grey score map of 8 bits") from error
+        return _picture(path)
     values = _mapped(path)
     return None if values.ndim == 3 else _in_unit(values, str(path))
 
@@ -74,6 +72,20 @@ def load_maps(path: Path, wanted: Collection[str], listed: Sequence[str]) -> tup
         )
     named = {name: values[i] for i, name in enumerate(listed) if name in wanted}
     return {name: _in_unit(value, f"{path}: the map of {name!r}") for name, value in named.items()}, set(listed)
+
+
+def _picture(path: Path) -> FloatArray:
+    try:
+        values = read_numbers(path)
+    except BadImageError as error:
+        raise UserError(f"{error}; expected a grey score map of 8 bits") from error
+    with path.open("rb") as file:
+        depth, kind = file.read(26)[24:]  # of the header, which was read before
+    if (depth, kind) != (8, _GREY):
+        raise UserError(
+            f"{path}: a picture of {depth} bits with a palette or less; expected a grey score map of 8 bits"
+        )
+    return _in_unit(values, str(path))
 
 
 def _mapped(path: Path) -> npt.NDArray[Any]:

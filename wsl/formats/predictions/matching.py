@@ -66,32 +66,32 @@ def matched(
         yield from unpredicted(samples, done, warnings, "localization")
 
 
-def unpredicted(samples: SampleSet, done: Collection[Path], warnings: Counter[str], what: str) -> Pairs:
+def unpredicted(
+    samples: SampleSet, done: Collection[Path], warnings: Counter[str], what: str, *, labelled: bool = False
+) -> Pairs:
     """The samples that are not ``done``, with nothing found in them: they stay in the denominators.
 
-    They are counted in ``warnings``. One whose size neither annotation nor file gives is left out.
+    They are counted in ``warnings``, with ``labelled`` only those that some class is looked for in. One whose size
+    neither annotation nor file gives is left out.
 
     >>> samples = SampleSet(classes=["dog"], samples=[Sample(path="a.jpg", size=(9, 9))])
     >>> warnings = Counter()
     >>> [len(found.boxes) for found, _ in unpredicted(samples, set(), warnings, "score map")], warnings
     ([0], Counter({'images without a score map: misses': 1}))
     """
-    missing = [sample for sample in samples.samples if sample.path not in done]
+    absent = [sample for sample in samples.samples if sample.path not in done]
+    missing = [sample for sample in absent if sample.labels or not labelled]
     if missing:
-        log.warning(
-            "%d of %d images have no %s, such as %s: they count as misses",
-            len(missing),
-            len(samples),
-            what,
-            missing[0].id,
-        )
-    for sample in missing:
+        counts = len(missing), len(samples)
+        log.warning("%d of %d images have no %s, such as %s: they count as misses", *counts, what, missing[0].id)
+    for sample in absent:
         try:
             size = size_of(sample)
         except UserError:
             warnings[f"images without a {what} and of unknown size: left out"] += 1
             continue
-        warnings[f"images without a {what}: misses"] += 1
+        if sample.labels or not labelled:
+            warnings[f"images without a {what}: misses"] += 1
         yield Localization(path=sample.path, size=size, scores={}, boxes=Boxes.empty()), sample
 
 

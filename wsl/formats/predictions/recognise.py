@@ -35,23 +35,39 @@ def coco_file(place: Path) -> Path:
 
 
 def is_own(place: Path) -> bool:
-    """Whether these are our localizations, or what an interrupted run left of them."""
+    """Whether these are our localizations, or what an interrupted run left of them.
+
+    >>> is_own(Path("no such place"))
+    False
+    """
     named = place.name.startswith(FILE_NAME) or place.suffix == ".jsonl"
     return named or any((place / name).is_file() for name in (FILE_NAME, f"{FILE_NAME}.partial"))
 
 
 def is_parquet(place: Path) -> bool:
-    """Whether these are Parquet files."""
+    """Whether these are Parquet files.
+
+    >>> is_parquet(Path("no such place"))
+    False
+    """
     return bool(parquet_files(place))
 
 
 def is_voc(place: Path) -> bool:
-    """Whether these are the devkit's result files."""
+    """Whether these are the devkit's result files.
+
+    >>> is_voc(Path("no such place"))
+    False
+    """
     return bool(result_files(place))
 
 
 def is_fiftyone(place: Path) -> bool:
-    """Whether this is an export of FiftyOne."""
+    """Whether this is an export of FiftyOne.
+
+    >>> is_fiftyone(Path("no such place"))
+    False
+    """
     start = _start(file_in(place, "samples.json", "labels.json"))
     return start.startswith("{") and (
         ('"samples"' in start and '"filepath"' in start) or ('"labels"' in start and '"bounding_box"' in start)
@@ -59,26 +75,42 @@ def is_fiftyone(place: Path) -> bool:
 
 
 def is_label_studio(place: Path) -> bool:
-    """Whether these are Label Studio's tasks: a file, or the first of a folder's files."""
+    """Whether these are Label Studio's tasks: a file, or the first of a folder's files.
+
+    >>> is_label_studio(Path("no such place"))
+    False
+    """
     file = file_in(place, "tasks.json")
     start = _start(next(iter(files_below(file, ".json")), file) if file.is_dir() else file)
     return '"data"' in start and any(f'"{key}"' in start for key in ("predictions", "annotations", "result"))
 
 
 def is_cvat(place: Path) -> bool:
-    """Whether this is CVAT's XML."""
+    """Whether this is CVAT's XML.
+
+    >>> is_cvat(Path("no such place"))
+    False
+    """
     file = file_in(place, "annotations.xml")
     return file.suffix.lower() == ".xml" and "<annotations" in _text(file)
 
 
 def is_table(place: Path) -> bool:
-    """Whether this is a table of boxes."""
+    """Whether this is a table of boxes.
+
+    >>> is_table(Path("no such place"))
+    False
+    """
     file = file_in(place, "boxes.csv")
     return file.is_file() and file.suffix.lower() == ".csv"
 
 
 def is_yolo(place: Path) -> bool:
-    """Whether these are YOLO's text files: a ``data.yaml``, or lines of numbers."""
+    """Whether these are YOLO's text files: a ``data.yaml``, or lines of numbers.
+
+    >>> is_yolo(Path("no such place"))
+    False
+    """
     if place.is_file():
         return place.suffix.lower() in (".yaml", ".yml")
     folder = place / "labels" if (place / "labels").is_dir() else place
@@ -86,26 +118,42 @@ def is_yolo(place: Path) -> bool:
 
 
 def is_torchvision(place: Path) -> bool:
-    """Whether this is JSON with torchvision's boxes, labels and scores."""
+    """Whether this is JSON with torchvision's boxes, labels and scores.
+
+    >>> is_torchvision(Path("no such place"))
+    False
+    """
     start = _start(place)
     return all(f'"{field}"' in start for field in ("boxes", "labels", "scores"))
 
 
 def is_labelme_place(place: Path) -> bool:
-    """Whether these are LabelMe's files: one, or a folder in which some are."""
+    """Whether these are LabelMe's files: one, or a folder in which some are.
+
+    >>> is_labelme_place(Path("no such place"))
+    False
+    """
     if place.is_file():
         return place.suffix.lower() == ".json" and is_labelme(place)
     return any(map(is_labelme, files_below(place, ".json")[:100]))
 
 
 def is_coco(place: Path) -> bool:
-    """Whether this is a JSON file, which is taken for COCO results where it is nothing else that is known."""
+    """Whether this is a JSON file, which is taken for COCO results where it is nothing else that is known.
+
+    >>> is_coco(Path("no such place"))
+    False
+    """
     file = coco_file(place)
     return file.is_file() and file.suffix.lower() == ".json"
 
 
 def is_maps(place: Path) -> bool:
-    """Whether this is a folder of score maps."""
+    """Whether this is a folder of score maps.
+
+    >>> is_maps(Path("no such place"))
+    False
+    """
     return place.is_dir() and holds_score_maps(place)
 
 

@@ -73,7 +73,7 @@ def read_score_maps(folder: Path, samples: SampleSet, warnings: Counter[str], *,
         _count(maps, sample, side, warnings)
         yield Localization(path=sample.path, size=size_of(sample), scores={}, boxes=Boxes.empty(), maps=maps), sample
     reading.names.check()
-    yield from unpredicted(samples, files, warnings, "score map")
+    yield from unpredicted(samples, files, warnings, "score map", labelled=True)
 
 
 def holds_score_maps(folder: Path) -> bool:
