@@ -154,7 +154,7 @@ def huge(folder):
             r"map of 'cat': holds float64 \(2, 2, 2\)",
         ),
         (coloured, "expected a grey score map of 8 bits"),
-        (palette, "with a palette or less; expected a grey score map of 8 bits"),
+        (palette, "not grey, or not of 8 bits a pixel; expected a grey score map"),
     ],
 )
 def test_files_that_are_no_maps_of_classes_are_one_line(write, message, tmp_path):

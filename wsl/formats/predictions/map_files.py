@@ -82,9 +82,7 @@ def _picture(path: Path) -> FloatArray:
     with path.open("rb") as file:
         depth, kind = file.read(26)[24:]  # of the header, which was read before
     if (depth, kind) != (8, _GREY):
-        raise UserError(
-            f"{path}: a picture of {depth} bits with a palette or less; expected a grey score map of 8 bits"
-        )
+        raise UserError(f"{path}: not grey, or not of 8 bits a pixel; expected a grey score map of 8 bits")
     return _in_unit(values, str(path))
 
 
