@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsl.errors import UserError
-from wsl.formats import detect_predictions, read_coco_results, read_voc_results
+from wsl.formats import Numbers, detect_predictions
+from wsl.formats.predictions.coco_results import read_coco_results
+from wsl.formats.predictions.voc_results import read_voc_results
 from wsl.samples import Sample, SampleSet
 
 SAMPLES = SampleSet(
@@ -23,7 +25,9 @@ def read_coco(folder, records):
     path = folder / "results.json"
     path.write_text(records if isinstance(records, str) else json.dumps(records), encoding="utf-8")
     warnings = Counter()
-    return [found for found, _ in read_coco_results(path, SAMPLES, IMAGES, CATEGORIES, warnings)], warnings
+    return [
+        found for found, _ in read_coco_results(path, SAMPLES, warnings, numbers=lambda: Numbers(IMAGES, CATEGORIES))
+    ], warnings
 
 
 def read_voc(folder, warnings=None, split="val", **files):
@@ -31,7 +35,7 @@ def read_voc(folder, warnings=None, split="val", **files):
     for label, text in files.items():
         (folder / f"comp4_det_val_{label}.txt").write_text(text, encoding="utf-8")
     warnings = Counter() if warnings is None else warnings
-    return [found for found, _ in read_voc_results(folder, split, SAMPLES, warnings)]
+    return [found for found, _ in read_voc_results(folder, SAMPLES, warnings, split=split)]
 
 
 def test_coco_results(tmp_path):
@@ -109,21 +113,21 @@ def test_a_devkit_file_gives_its_boxes_half_open(tmp_path_factory, detections):
 def test_devkit_files_and_what_they_lack(tmp_path):
     warnings = Counter()
     (tmp_path / "comp4_det_train_cat.txt").write_text("a 0.5 1 1 4 4", encoding="utf-8")
-    a, _ = read_voc(tmp_path, warnings, dog="a 0.5 1 1 4 4\n\nz 0.5 1 1 4 4\nb .5 1 1 41 4\n")
+    a, _ = read_voc(tmp_path, warnings, dog="a 0.5 1 1 4 4\n\nz 0.5 1 1 4 4\nb .6 1 1 41 4\n")
     assert a.boxes.labels == ("dog",)
     assert warnings == {
         "detections in images outside the split: left out": 1,
         "classes without a file of detections: none found": 1,
         "boxes that reach outside their image: kept as they are": 1,
     }
-    only = read_voc_results(tmp_path / "comp4_det_val_dog.txt", "val", SAMPLES, Counter())
+    only = read_voc_results(tmp_path / "comp4_det_val_dog.txt", SAMPLES, Counter(), split="val")
     assert len(next(only)[0].boxes) == 1
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a 0.5 1 1 4 4\na 0.5 4 1 1 4", r"dog.txt:2: an inverted box .*, expected xmin <= xmax"),
+        ("a 0.5 1 1 4 4\na 0.5 4 1 1 4", r"dog.txt:2: an inverted box \[4.0, 1.0, 1.0, 4.0\], expected x0 <= x1"),
         ("a 0.5 1 1 4", "expected <image> <score> <xmin> <ymin> <xmax> <ymax>"),
         ("a 0.5 1 1 4 4 5", "expected <image>"),
         ("a nan 1 1 4 4", "expected <image>"),
@@ -178,7 +182,7 @@ def test_results_are_recognised_by_what_is_there(tmp_path, files, path, kind):
 @pytest.mark.parametrize(
     ("files", "path", "message"),
     [
-        ([], "nowhere", "no such file or folder, expected localizations.jsonl or its folder, a folder of"),
+        ([], "nowhere", "no such file or folder, expected localizations.jsonl or its folder, Parquet parts, "),
         ([], "", "no localizations at"),
         (["results.xml"], "results.xml", "results of an unknown kind"),
         (["localizations.jsonl.partial", "maps/shard-0000.npy"], "", "interrupted run"),

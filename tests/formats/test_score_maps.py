@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from wsl.errors import UserError
-from wsl.formats import read_score_maps
+from wsl.formats.predictions.score_maps import read_score_maps
 from wsl.samples import Sample, SampleSet
 
 
@@ -65,8 +65,10 @@ def test_missing_extra_and_odd_maps_are_counted(tmp_path):
     save(tmp_path, "other/e.npy", np.array([[0, np.inf]]))
     samples = [sample("a.jpg"), sample("b.jpg"), sample("c.jpg"), sample("d.jpg", "cat", "dog"), sample("missing.jpg")]
     found, warnings = read(tmp_path, *samples, side=224)
-    assert list(found) == ["a.jpg", "b.jpg", "c.jpg"]
+    assert list(found) == ["a.jpg", "b.jpg", "c.jpg", "missing.jpg"]
+    assert found["missing.jpg"].maps is None
     assert warnings == {
+        "images without a score map: misses": 1,
         "score maps of no image of the split: left out": 1,
         "score maps of another size than 224x224: resampled": 2,
         "score maps with a NaN or an infinity: misses": 1,
@@ -78,7 +80,7 @@ def test_an_id_that_climbs_out_of_the_folder_finds_nothing(tmp_path):
     save(tmp_path, "x.npy", np.eye(2))
     save(tmp_path, "maps/a.npy", np.eye(2))
     found, _ = read(tmp_path / "maps", sample("../x.jpg"), sample("../../etc/x"), sample("a.jpg"))
-    assert list(found) == ["a.jpg"]
+    assert [name for name, one in found.items() if one.maps] == ["a.jpg"]
 
 
 class Evil:
@@ -91,7 +93,7 @@ class Evil:
     [
         (np.zeros((2, 2, 2)), r"holds float64 \(2, 2, 2\)"),
         (np.zeros(4), r"holds float64 \(4,\)"),
-        (np.zeros((2, 2), np.uint8), "holds uint8"),
+        (np.zeros((2, 2), np.int32), "holds int32 .*; expected floats in .* or 8-bit numbers"),
         (np.zeros((0, 2)), "expected 1 to 8192 cells"),
         (np.array([[0, 1.5]]), "values from 0 to 1.5; expected"),
         (np.array([[-3.0, 0.5]]), "values from -3 to 0.5"),

@@ -75,8 +75,9 @@ def test_missing_extra_and_double_images(world, found, tmp_path, caplog):
     records = [json.loads(line) for line in lines_of(found)]
     folder = stored(tmp_path, [*records[:10], {**records[0], "image": "somewhere/else.png"}])
     report = evaluate(config(world, tmp_path, predictions=folder))
-    assert (report.images, report.missing) == (10, 6)
-    assert any("6 of 16" in line for line in caplog.messages)
+    assert (report.images, report.missing) == (16, 0)
+    assert report.warnings["images without a localization: misses"] == 6
+    assert any("6 of 16 images have no localization, such as val10" in line for line in caplog.messages)
     assert any("images outside split val were left out" in line for line in caplog.messages)
     (folder / "localizations.jsonl").write_text("\n".join([lines_of(found)[0]] * 2), encoding="utf-8")
     with pytest.raises(UserError, match=r"edited|two localizations"):

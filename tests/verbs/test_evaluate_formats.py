@@ -192,9 +192,10 @@ def test_coco_s_polygons_are_masks_and_targets(coco_world, found, tmp_path):
     assert "against outlines" in pairs.note
 
 
-def test_coco_results_need_coco_annotations(world, tmp_path):
-    (tmp_path / "results.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(UserError, match="expected --data in COCO's layout and not voc"):
+def test_coco_s_numbers_of_images_need_coco_s_annotations(world, tmp_path):
+    row = {"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
+    (tmp_path / "results.json").write_text(json.dumps([row]), encoding="utf-8")
+    with pytest.raises(UserError, match="category_id 1, which may be counted from 0 or from 1"):
         evaluate(EvaluateConfig(data=DataConfig(data=world), predictions=tmp_path / "results.json", out=tmp_path))
 
 

@@ -33,6 +33,7 @@ Examples:
   wsl-evaluate --weights runs/gap --data VOCdevkit/VOC2012 --split val --faithfulness 100 --out runs/gap/val
   wsl-evaluate --predictions scoremaps/ --data metadata/CUB --split test --protocol wsolevaluation --out cub --plots
   wsl-evaluate --predictions results.json --data coco --split val2017 --out theirs
+  wsl-evaluate --predictions runs/detect/val/labels --data VOCdevkit/VOC2012 --split val --out yolo
 """
 VISUALIZE = """Draw localizations: overlays, boxes, contact sheets.
 

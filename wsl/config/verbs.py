@@ -9,6 +9,22 @@ from typing import Literal
 from wsl.config.checks import check, check_batch_size
 from wsl.config.shared import BoxConfig, CamConfig, DataConfig, PickConfig, Protocol, Refine, RuntimeConfig, parse_tta
 
+PredictionsFormat = Literal[
+    "auto",
+    "localizations",
+    "maps",
+    "coco",
+    "torchvision",
+    "voc",
+    "yolo",
+    "labelme",
+    "label-studio",
+    "fiftyone",
+    "cvat",
+    "csv",
+    "parquet",
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class LocalizeConfig:
@@ -84,8 +100,10 @@ class EvaluateConfig:
     """Split of the annotations to evaluate on."""
     predictions: Path | None = None
     """localizations.jsonl or its folder, as wsl-localize writes it (with --maps for all that maps give); a folder of
-    <image id>.npy score maps; COCO results JSON; the VOC devkit's comp3/comp4 text files or their folder."""
-    predictions_format: Literal["auto", "localizations", "maps", "coco", "voc"] = "auto"
+    score maps: <image id>.npy, .npz by class, one file a class, grey PNG; boxes of another system: COCO results JSON
+    (pycocotools, detectron2, ultralytics), torchvision's outputs, the VOC devkit's text files, YOLO's with confidences,
+    LabelMe, Label Studio, FiftyOne, CVAT, CSV; Parquet parts."""
+    predictions_format: PredictionsFormat = "auto"
     """What --predictions holds; auto looks at what is there."""
     weights: str | None = None
     """Instead of --predictions: run this model on the split (a run folder or a classifier's name)."""

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from wsl.checkpoints import check_classes
 from wsl.config import EvaluateConfig, LocalizeConfig
 from wsl.errors import UserError
-from wsl.formats import PredictionsKind, detect_predictions
+from wsl.formats import detect_predictions
 from wsl.samples import SampleSet
 
 
@@ -40,8 +40,8 @@ def check_annotated(samples: SampleSet, weights: str, known: Collection[str]) ->
         )
 
 
-def predictions_kind(config: EvaluateConfig) -> PredictionsKind:
-    """What ``--predictions`` holds, as the configuration says or by what is there.
+def predictions_kind(config: EvaluateConfig) -> str:
+    """The format of ``--predictions``, as the configuration says or by what is there.
 
     Raises:
         UserError: nothing is there, or nothing that is known.

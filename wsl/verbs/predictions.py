@@ -6,36 +6,29 @@ import dataclasses
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from wsl.boxes import Boxes
 from wsl.config import BoxConfig, EvaluateConfig, PickConfig, Refine
 from wsl.data import coco_numbers, detect_format
 from wsl.errors import BadImageError, UserError
-from wsl.formats import (
-    find_localizations,
-    read_coco_results,
-    read_localizations,
-    read_score_maps,
-    read_voc_results,
-)
+from wsl.formats import READERS, Numbers, Pairs, Split, find_localizations
 from wsl.inference import Predictor, Source, boxes_of_class
 from wsl.models import Model, open_model, resolve_refine
 from wsl.results import BoxOrigin, Localization
-from wsl.samples import Sample, SampleIndex, SampleSet
+from wsl.samples import Sample, SampleSet
 from wsl.verbs.checks import check_annotated, predictions_kind
 
 log = logging.getLogger("wsl")
-Pairs = Iterator[tuple[Localization, Sample]]
 
 
 class Predictions:
     """The predictions of the source that a configuration names, to be read once a split.
 
-    ``kind`` is model, localizations, maps, coco or voc; ``warnings`` counts what was tolerated in reading. ``model`` is
-    that of ``--weights``, ``refine`` how its maps are refined, and ``predictor`` what makes the pairs that were last
-    asked for. Nothing is computed of predictions that are read.
+    ``kind`` is model or a format of `wsl.formats.READERS`; ``warnings`` counts what was tolerated in reading.
+    ``model`` is that of ``--weights``, ``refine`` how its maps are refined, and ``predictor`` what makes the pairs that
+    were last asked for. Nothing is computed of predictions that are read.
     """
 
     def __init__(self, config: EvaluateConfig) -> None:
@@ -60,13 +53,12 @@ class Predictions:
     @property
     def origin(self) -> BoxOrigin:
         """How the boxes were drawn that come without any being asked for."""
-        if self.kind in ("coco", "voc"):
-            return BoxOrigin(origin="boxes of another system")
-        if self.kind != "localizations":
+        if self.kind == "localizations":
+            return _recorded(find_localizations(self._place()).parent / "localize.json")
+        if self._holds in ("model", "maps"):
             boxes = BoxConfig().resolved()
             return BoxOrigin(threshold=boxes.threshold, box_rule=boxes.box_rule, origin="the default")
-        assert self.config.predictions is not None
-        return _recorded(find_localizations(self.config.predictions).parent / "localize.json")
+        return BoxOrigin(origin="boxes of another system")
 
     @property
     def stage(self) -> str:
@@ -81,35 +73,27 @@ class Predictions:
         """
         if self.kind == "model":
             return self._computed(samples, boxes)
-        if self.kind == "localizations":
-            pairs = _stored(self._place(), samples, split, self.warnings)
-        elif self.kind == "maps":
-            side = 224 if self.config.protocol == "wsolevaluation" else None
-            pairs, boxes = read_score_maps(self._place(), samples, self.warnings, side=side), boxes or BoxConfig()
-        elif self.kind == "voc":
-            pairs = read_voc_results(self._place(), split, samples, self.warnings)
-        else:
-            pairs = self._coco(samples, split)
-        if boxes is None:
-            return pairs
-        if self.kind in ("coco", "voc"):
+        if boxes is not None and self._holds == "boxes":
             raise UserError(f"{self._place()} holds boxes and no maps: leave out threshold, box rule and selection")
-        return _redrawn(pairs, boxes)
+        if self._holds == "maps":
+            boxes = boxes or BoxConfig()
+        pairs = READERS[self.kind].read(self._place(), self._split(samples, split), self.warnings)
+        return pairs if boxes is None else _redrawn(pairs, boxes)
+
+    @property
+    def _holds(self) -> str:
+        return "model" if self.kind == "model" else READERS[self.kind].holds
 
     def _place(self) -> Path:
         assert self.config.predictions is not None
         return self.config.predictions
 
-    def _coco(self, samples: SampleSet, split: str) -> Pairs:
+    def _split(self, samples: SampleSet, split: str) -> Split:
         data = self.config.data
-        layout = detect_format(data.data) if data.format == "auto" else data.format
-        if layout != "coco":
-            raise UserError(
-                f"{self._place()}: COCO results name images and categories by number, expected --data in COCO's layout "
-                f"and not {layout}"
-            )
-        images, categories = coco_numbers(data.data, split)
-        return read_coco_results(self._place(), samples, images, categories, self.warnings)
+        layout = detect_format(data.data) if data.format == "auto" and not data.download else data.format
+        numbers = (lambda: Numbers(*coco_numbers(data.data, split))) if layout == "coco" else None
+        side = 224 if self.config.protocol == "wsolevaluation" else None
+        return Split(samples=samples, name=split, numbers=numbers, side=side)
 
     def _computed(self, samples: SampleSet, boxes: BoxConfig | None) -> Pairs:
         """The model's localizations of every class in every image of the split."""
@@ -143,32 +127,6 @@ class Predictions:
                 raise found
             else:
                 log.warning("skipped: %s", found)
-
-
-def _stored(source: Path, samples: SampleSet, split: str, warnings: Counter[str]) -> Pairs:
-    """Localizations read from a file, each with the sample of its image."""
-    index = SampleIndex(samples)
-    done: set[Path] = set()
-    extra: list[Path] = []
-    for found in read_localizations(find_localizations(source)):
-        sample = index.match(found.path)
-        path = found.path if sample is None else sample.path
-        if path in done:
-            raise UserError(f"{source} has two localizations of {path}: expected one an image")
-        done.add(path)
-        if sample is None:
-            extra.append(found.path)
-        else:
-            yield found, sample
-    if extra:
-        warnings["localizations of images outside the split: left out"] += len(extra)
-        log.warning(
-            "%d localizations of images outside split %s were left out, such as %s (an image of the split is %s)",
-            len(extra),
-            split,
-            extra[0],
-            samples.samples[0].path,
-        )
 
 
 def _redrawn(pairs: Iterable[tuple[Localization, Sample]], boxes: BoxConfig) -> Pairs:

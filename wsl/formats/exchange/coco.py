@@ -60,14 +60,14 @@ def write_coco(images: Iterable[Labelled], out: Path, classes: Sequence[str], *,
     return path
 
 
-def read_coco(path: Path) -> Iterator[Labelled]:
-    """The images and boxes of annotations in COCO's format; crowds are left out.
+def read_coco(path: Path, document: Any = None) -> Iterator[Labelled]:
+    """The images and boxes of annotations in COCO's format; crowds are left out. A ``document`` was read before.
 
     Raises:
         UserError: not such a document, an impossible value, two images or two categories of one id, or an annotation
             without its image or category.
     """
-    document = load_json(path, _EXPECTED)
+    document = load_json(path, _EXPECTED) if document is None else document
     reference = CocoNames(path, document)
     rows: dict[Any, list[tuple[str, float, tuple[float, float, float, float]]]] = {}
     for record in _records(document, "annotations", path):

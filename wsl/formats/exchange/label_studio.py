@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.parse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,10 +13,12 @@ from xml.etree import ElementTree
 from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
-from wsl.formats.exchange.parsing import boxes_of, load_json, number, rows_of, xml_bytes
+from wsl.formats.exchange.parsing import boxes_of, files_below, load_json, number, rows_of, xml_bytes
 
 _EXPECTED = "Label Studio's tasks with predictions or annotations"
 _LOCAL = "/data/local-files/?d="
+# Uploads are kept as /data/upload/<project>/<8 digits>-<name>.
+_UPLOAD = re.compile(r"/?data/upload/(?:\d+/)?(?:[0-9a-f]{8}-)?(.+)")
 
 
 def write_label_studio(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = True) -> Path:
@@ -61,30 +64,71 @@ def write_label_studio(images: Iterable[Labelled], out: Path, classes: Sequence[
     return path
 
 
-def read_label_studio(path: Path) -> Iterator[Labelled]:
+def read_label_studio(
+    path: Path, *, predictions: bool = False, sizes: Callable[[str], tuple[int, int] | None] | None = None
+) -> Iterator[Labelled]:
     """The images and rectangles of exported tasks: of each task the annotations, or else the predictions.
 
+    ``path`` is a file, or a folder of files with a task each. With ``predictions`` it is the other way round: the
+    predictions, or else the annotations. An image has the name under which the local files storage, an upload, a bucket
+    or a web server keeps it. A task without a rectangle says nothing of its image's size: ``sizes`` then gives it by
+    the name, or None to leave the task out.
+
     Raises:
-        UserError: not such a document, or a rectangle without its numbers.
+        UserError: not such a document, a rectangle without its numbers, or predictions of two models in a task.
     """
-    document = load_json(path, _EXPECTED)
-    if not isinstance(document, list) or not all(isinstance(task, dict) for task in document):
-        raise UserError(f"{path}: not a list of tasks; expected {_EXPECTED}")
-    for task in document:
+    for task in _tasks(path):
         data = task.get("data")
         url = data.get("image") if isinstance(data, dict) else None
         if not isinstance(url, str):
             raise UserError(f"{path}: a task has no data.image; expected {_EXPECTED}")
-        name = urllib.parse.unquote(url.removeprefix(_LOCAL))
-        results = _rectangles(task, path)
-        meta = task.get("meta") if isinstance(task.get("meta"), dict) else {}
+        name = _image_name(url)
+        results = _rectangles(task, path, name, predictions=predictions)
+        meta: Any = task.get("meta")
+        meta = meta if isinstance(meta, dict) else {}
         first: dict[str, Any] = results[0] if results else {}
+        sides = [first.get(f"original_{side}", meta.get(side)) for side in ("width", "height")]
+        if sizes is not None and None in sides:
+            size = sizes(name)
+            if size is None:
+                continue
+            sides = list(size)
         width, height = (
-            int(number(first.get(f"original_{side}", meta.get(side)), f"{path}: {side} of {name}"))
-            for side in ("width", "height")
+            int(number(value, f"{path}: {side} of {name}"))
+            for side, value in zip(("width", "height"), sides, strict=True)
         )
         rows = [row for result in results for row in _rows(result, (width, height), path, name)]
         yield Labelled(name=name, size=(width, height), boxes=boxes_of(rows))
+
+
+def _tasks(path: Path) -> Iterator[dict[str, Any]]:
+    """The tasks of a file, or of all files in a folder, as its target storage keeps an annotation each."""
+    for file in files_below(path, ".json") if path.is_dir() else [path]:
+        document = load_json(file, _EXPECTED)
+        single = isinstance(document, dict) and not {"data", "task"}.isdisjoint(document)
+        tasks = [document] if single else document
+        if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+            raise UserError(f"{file}: not a list of tasks; expected {_EXPECTED}")
+        for task in tasks:
+            inner = task.get("task")
+            yield {**inner, "annotations": [task]} if isinstance(inner, dict) and "result" in task else task
+
+
+def _image_name(url: str) -> str:
+    """The path of an image, by the address that Label Studio knows it by.
+
+    >>> [_image_name(url) for url in (_LOCAL + "a/b%20c.jpg", "/data/upload/3/0a1b2c3d-b.jpg", "s3://photos/a/b.jpg")]
+    ['a/b c.jpg', 'b.jpg', 'a/b.jpg']
+    """
+    if url.startswith(_LOCAL):
+        return urllib.parse.unquote(url.removeprefix(_LOCAL))
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:  # no address
+        return url
+    path = urllib.parse.unquote(parts.path if len(parts.scheme) > 1 else url)  # C: is a drive
+    upload = _UPLOAD.fullmatch(path)
+    return upload[1] if upload else path.lstrip("/") if len(parts.scheme) > 1 else path
 
 
 def _result(
@@ -112,15 +156,28 @@ def _result(
     return result if score is None else {**result, "score": score}
 
 
-def _rectangles(task: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    for field in ("annotations", "predictions"):
+def _rectangles(task: dict[str, Any], path: Path, name: str, *, predictions: bool) -> list[dict[str, Any]]:
+    fields = ("annotations", "predictions")
+    for field in reversed(fields) if predictions else fields:
         entries = task.get(field)
         if isinstance(entries, list) and entries:
-            found = [entry.get("result") for entry in entries if isinstance(entry, dict)]
-            if not all(isinstance(results, list) for results in found):
+            entries = [entry for entry in entries if isinstance(entry, dict)]
+            if not all(isinstance(entry.get("result"), list) for entry in entries):
                 raise UserError(f"{path}: a task's {field} have no list of results; expected {_EXPECTED}")
-            flat = [result for results in found for result in results or []]
-            return [r for r in flat if isinstance(r, dict) and r.get("type") == "rectanglelabels"]
+            models = list(dict.fromkeys(str(entry.get("model_version")) for entry in entries))
+            if predictions and len(models) > 1 and field == "predictions":
+                raise UserError(
+                    f"{path}: {name} has predictions of the models {models[0]} and {models[1]}, expected those of one: "
+                    "remove the others"
+                )
+            # A result without a score of its own has that of its prediction, if there is one.
+            scored = (
+                {"score": entry.get("score"), **result} if entry.get("score") is not None else result
+                for entry in entries
+                for result in entry["result"]
+                if isinstance(result, dict)
+            )
+            return [result for result in scored if result.get("type") == "rectanglelabels"]
     return []
 
 

@@ -64,6 +64,9 @@ def write_labelme(images: Iterable[Labelled], out: Path, classes: Sequence[str],
 def read_labelme(path: Path) -> Iterator[Labelled]:
     """The images and rectangles of a folder of LabelMe's files, by name; other shapes count by their bounds.
 
+    A shape's score is its ``score``, as tools that label by a model write it, or a number as its description. An image
+    that lies outside the folder has its file name only.
+
     Raises:
         UserError: no such file, or a shape without its label or points.
     """
@@ -77,6 +80,8 @@ def read_labelme(path: Path) -> Iterator[Labelled]:
             raise UserError(f"{file}: has no list of shapes; expected {_EXPECTED}")
         size = tuple(int(number(document.get(f"image{side}"), f"{file}: image{side}")) for side in ("Width", "Height"))
         image = PurePosixPath(str(document.get("imagePath") or f"{file.stem}.jpg").replace("\\", "/"))
+        if ".." in image.parts or image.is_absolute() or "".join(image.parts[:1])[1:2] == ":":
+            image = PurePosixPath(image.name)
         folder = PurePosixPath(file.relative_to(root).as_posix()).parent
         rows = [_row(shape, file) for shape in document["shapes"]]
         yield Labelled(name=str(folder / image), size=(size[0], size[1]), boxes=boxes_of(rows))
@@ -104,8 +109,10 @@ def _row(shape: Any, file: Path) -> tuple[str, float, tuple[float, float, float,
     if not all(isinstance(point, list) and len(point) == 2 for point in points):
         raise UserError(f"{file}: {label} has the points {points!r:.80}, expected [[x, y], [x, y]]")
     xs, ys = ([number(point[axis], f"{file}: a point of {label}") for point in points] for axis in (0, 1))
+    if shape.get("score") is not None:
+        return label, number(shape["score"], f"{file}: score of {label}"), (min(xs), min(ys), max(xs), max(ys))
     try:
         score = float(shape.get("description") or 1.0)
-    except ValueError:
+    except (TypeError, ValueError):
         score = 1.0  # somebody's words
     return label, score, (min(xs), min(ys), max(xs), max(ys))

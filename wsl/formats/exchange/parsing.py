@@ -16,16 +16,21 @@ from wsl.boxes import Boxes
 from wsl.errors import UserError
 from wsl.files import is_left_over
 
+LARGEST_JSON = 2 << 30
+_LARGEST = 1e18  # of coordinates and scores, which single precision holds with all that they are multiplied by
+
 # What XML 1.0 has no way to write, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def load_json(path: Path, expected: str) -> Any:
-    """A JSON document.
+    """A JSON document, which is held.
 
     Raises:
-        UserError: it cannot be read or is not JSON.
+        UserError: it cannot be read, is larger than 2 GiB, or is not JSON.
     """
+    if path.is_file() and path.stat().st_size > LARGEST_JSON:
+        raise UserError(f"{path}: {path.stat().st_size >> 20} MiB of JSON, expected 2048 at most: split it")
     try:
         return json.loads(read_text(path, expected))
     except (ValueError, RecursionError) as error:
@@ -79,19 +84,19 @@ def xml_bytes(root: Writing.Element, *, declared: bool = True) -> bytes:
 
 
 def number(value: Any, what: str) -> float:
-    """A finite number.
+    """A finite number, as coordinates and scores are.
 
     Raises:
-        UserError: it is none.
+        UserError: it is none, or beyond all sizes of images.
 
     >>> number("1.5", "x")
     1.5
     """
     try:
         result = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         result = math.nan
-    if isinstance(value, bool) or not math.isfinite(result):
+    if isinstance(value, bool) or not abs(result) < _LARGEST:
         raise UserError(f"{what} is {value!r}, expected a number")
     return result
 

@@ -60,7 +60,7 @@ def read_yolo(path: Path, sizes: Sizes) -> Iterator[Labelled]:
         UserError: no such folder, a class that data.yaml does not name, or a line of another form.
     """
     root = path.parent if path.is_file() else path
-    names = _names(path if path.is_file() else root / "data.yaml")
+    names = class_names(path if path.is_file() else root / "data.yaml")
     folder = root / "images"
     files = files_below(folder, *_IMAGES)
     if not files:
@@ -89,7 +89,19 @@ def _row(
     )
 
 
-def _names(file: Path) -> dict[int, str]:
+def class_names(file: Path) -> dict[int, str]:
+    """The names of classes by their number, from a ``data.yaml``.
+
+    Raises:
+        UserError: it cannot be read, is not YAML, or has no names.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "data.yaml")
+    ...     _ = file.write_text("names: [cat, dog]", encoding="utf-8")
+    ...     class_names(file)
+    {0: 'cat', 1: 'dog'}
+    """
     text = read_text(file, "YOLO's data.yaml")
     try:
         document: Any = yaml.safe_load(text)

@@ -2,58 +2,51 @@
 
 from __future__ import annotations
 
-import functools
-import math
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wsl.errors import UserError
-from wsl.formats.detections import Detection, localizations
-from wsl.results import Localization
-from wsl.samples import Sample, SampleIndex, SampleSet
+from wsl.formats.predictions.class_names import suggestion
+from wsl.formats.predictions.detections import Detection, Detections
+from wsl.formats.predictions.matching import Pairs
+from wsl.samples import SampleSet
 
+_LARGEST = 1e18
 _FILE = re.compile(r"comp\d+_det_(.+)\.txt")
 
 
-def read_voc_results(
-    source: Path, split: str, samples: SampleSet, warnings: Counter[str]
-) -> Iterator[tuple[Localization, Sample]]:
+def read_voc_results(source: Path, samples: SampleSet, warnings: Counter[str], *, split: str) -> Pairs:
     """The detections of every image of a split, from a folder of the devkit's result files or from one of them.
 
     A file is ``comp<number>_det_<split>_<class>.txt`` with lines ``<image> <score> <xmin> <ymin> <xmax> <ymax>``,
     pixels counted from 1, far corner included. An image without a line has no detection. All detections are held.
 
-    What is tolerated is counted in ``warnings``: lines of images outside the split (left out), boxes that reach
-    outside their image (kept as they are, as the devkit keeps them), classes without a file (no detection).
+    What is tolerated is counted in ``warnings``, as `Detections` says, and classes without a file (no detection).
 
     Raises:
         UserError: no file is of the split; two are of one class, or one of an unknown class; a malformed line or an
-            inverted box, named by its line.
+            inverted box, named by its line; what `Detections` refuses.
 
     >>> import tempfile
+    >>> from wsl.samples import Sample
     >>> samples = SampleSet(classes=["dog"], samples=[Sample(path="a.jpg", labels=["dog"], size=(9, 9))])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = Path(folder, "comp4_det_val_dog.txt").write_text("a 0.9 1 1 4 2", encoding="utf-8")
-    ...     [(found, _)] = read_voc_results(Path(folder), "val", samples, Counter())
+    ...     [(found, _)] = read_voc_results(Path(folder), samples, Counter(), split="val")
     >>> found.boxes.xyxy.tolist(), found.boxes.labels
     ([[0.0, 0.0, 4.0, 2.0]], ('dog',))
     """
     files = _files(source, split, samples.classes)
-    match = functools.cache(SampleIndex(samples).match)
-    detections: defaultdict[Path, list[Detection]] = defaultdict(list)
+    detections = Detections(samples, warnings, source, "inclusive")
     for label, path in files.items():
-        for image, detection in _read(path, label):
-            sample = match(image)
-            if sample is not None:
-                detections[sample.path].append(detection)
-            else:
-                warnings["detections in images outside the split: left out"] += 1
+        for number, image, detection in _read(path, label):
+            detections.add(image, detections.match(image), detection, f"{path}:{number}")
     absent = len(set(samples.classes) - set(files))
     if absent:
         warnings["classes without a file of detections: none found"] = absent
-    yield from localizations(samples.samples, detections, warnings)
+    return detections.pairs()
 
 
 def result_files(source: Path) -> list[Path]:
@@ -75,7 +68,7 @@ def _files(source: Path, split: str, classes: Sequence[str]) -> dict[str, Path]:
             continue
         label = rest.removeprefix(f"{split}_")
         if label not in classes:
-            raise UserError(f"{path}: detections of the unknown class {label!r}; known: {', '.join(classes[:40])}")
+            raise UserError(f"{path}: detections of the unknown class {label!r}; {suggestion(label, classes)}")
         if label in found:
             raise UserError(f"{path}: a second file of {label}, beside {found[label].name}; expected one a class")
         found[label] = path
@@ -87,7 +80,7 @@ def _files(source: Path, split: str, classes: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _read(path: Path, label: str) -> Iterator[tuple[str, Detection]]:
+def _read(path: Path, label: str) -> Iterator[tuple[int, str, Detection]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -100,9 +93,7 @@ def _read(path: Path, label: str) -> Iterator[tuple[str, Detection]]:
         if numbers is None:
             raise UserError(f"{path}:{number}: {line!r}, expected <image> <score> <xmin> <ymin> <xmax> <ymax>")
         score, x0, y0, x1, y1 = numbers
-        if x1 < x0 or y1 < y0:
-            raise UserError(f"{path}:{number}: an inverted box {line!r}, expected xmin <= xmax and ymin <= ymax")
-        yield cells[0], Detection(label, score, (x0 - 1, y0 - 1, x1, y1))
+        yield number, cells[0], Detection(label, score, (x0 - 1, y0 - 1, x1, y1))
 
 
 def _numbers(cells: Sequence[str]) -> tuple[float, ...] | None:
@@ -111,4 +102,4 @@ def _numbers(cells: Sequence[str]) -> tuple[float, ...] | None:
         numbers = tuple(map(float, cells))
     except ValueError:
         return None
-    return numbers if len(numbers) == 5 and all(map(math.isfinite, numbers)) else None
+    return numbers if len(numbers) == 5 and all(abs(one) < _LARGEST for one in numbers) else None

@@ -1,0 +1,88 @@
+"""Whether boxes are in the coordinates that their format says, by how they lie in their images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.errors import UserError
+
+Corners = Literal["xyxy", "xywh", "inclusive", "fractions"]
+_FEW = 4
+_SLACK = 1.0
+_UNIT = 1 + 1e-6
+
+
+class Coordinates:
+    """The boxes of predictions as they are met, to be checked together: one box alone is no evidence.
+
+    ``corners`` is how the format writes a box: two corners, one corner and sides, corners that count pixels from 1 and
+    belong to the box, as VOC's do, or fractions of the image, of which nothing is checked here.
+
+    >>> coordinates = Coordinates("found.json", "xyxy")
+    >>> coordinates.see(np.array([[0.25, 0.5, 0.75, 1]]), (500, 375))
+    >>> coordinates.check()
+    Traceback (most recent call last):
+    wsl.errors.UserError: found.json: all of its boxes lie within 0..1 in images such as one of 500x375 pixels: they ...
+    """
+
+    def __init__(self, place: Path | str, corners: Corners) -> None:
+        self._place = place
+        self._corners = corners
+        self._count = 0
+        self._within_unit = True
+        self._whole = True
+        self._outside = 0
+        self._inverted = 0
+        self._fit_otherwise = 0
+        self._size: tuple[int, int] | None = None
+
+    def see(self, xyxy: npt.NDArray[np.floating], size: tuple[int, int]) -> None:
+        """Take in the boxes of an image: (n, 4) half-open corners, as they came out of the file."""
+        if not len(xyxy):
+            return
+        if self._size is None or min(size) < min(self._size):
+            self._size = size
+        corners = xyxy + np.array([1, 1, 0, 0]) if self._corners == "inclusive" else xyxy
+        self._count += len(corners)
+        self._within_unit = self._within_unit and bool((corners >= 0).all() and (corners <= _UNIT).all())
+        self._whole = self._whole and bool((corners == np.floor(corners)).all())
+        near, far = corners[:, :2], corners[:, 2:]
+        self._outside += int((far > np.array(size) + _SLACK).any(axis=1).sum())
+        self._inverted += int((far < near).any(axis=1).sum())
+        # As the other of the two ways to write four numbers: sides are taken for a corner, or a corner for sides.
+        far, proper = (far - near, far > 2 * near) if self._corners == "xywh" else (near + far, far > 0)
+        fits = (near >= -_SLACK) & (far <= np.array(size) + _SLACK) & proper
+        self._fit_otherwise += int(fits.all(axis=1).sum())
+
+    @property
+    def look_like_sides(self) -> bool:
+        """Whether corners that are inverted would all be fine as [x, y, width, height]."""
+        corners = self._corners in ("xyxy", "inclusive")
+        return corners and self._fit_otherwise == self._count and 2 * self._inverted > self._count
+
+    def check(self) -> None:
+        """Check, after all, that the boxes are in pixels and written as the format says.
+
+        Raises:
+            UserError: they look like fractions of their image, or like corners in the place of sides.
+        """
+        if not self._count or self._size is None or self._corners == "fractions":
+            return
+        if self._within_unit and not self._whole and min(self._size) > 2:
+            raise UserError(
+                f"{self._place}: all of its boxes lie within 0..1 in images such as one of "
+                f"{self._size[0]}x{self._size[1]} pixels: they look like fractions of the image, expected pixels: "
+                "multiply x by the width and y by the height"
+            )
+        if self._corners != "xywh" or self._count < _FEW:
+            return
+        if 2 * self._outside > self._count and self._fit_otherwise >= 0.95 * self._count:
+            raise UserError(
+                f"{self._place}: {self._outside} of its {self._count} boxes leave their image as [x, y, width, height] "
+                "and fit it as [x0, y0, x1, y1]: they look like corners, expected a corner and sides: write "
+                "[x0, y0, x1 - x0, y1 - y0]"
+            )

@@ -1,0 +1,131 @@
+"""Detections as FiftyOne exports them: ``samples.json`` of a FiftyOneDataset, ``labels.json`` of image detections."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wsl.errors import UserError, listed
+from wsl.formats.exchange.parsing import load_json
+from wsl.formats.predictions.detections import Detection, Detections
+from wsl.formats.predictions.matching import Pairs, size_of
+from wsl.formats.predictions.rows import is_number, score_of
+from wsl.samples import SampleSet
+
+_EXPECTED = "FiftyOne's samples.json (FiftyOneDataset) or labels.json (FiftyOneImageDetectionDataset)"
+_FARTHEST = 2.0
+
+
+def read_fiftyone_results(place: Path, samples: SampleSet, warnings: Counter[str]) -> Pairs:
+    """The detections of every image of a split, from an export of FiftyOne.
+
+    Boxes are [x, y, width, height] as fractions of the image. Of a ``samples.json`` the one field counts whose
+    detections have a confidence, or else ``predictions``. An image that is not listed has no box.
+
+    What is tolerated is counted in ``warnings``, as `Detections` says.
+
+    Raises:
+        UserError: not such JSON; no field, or several, that may be the predictions; a box that is not in fractions, a
+            detection without a confidence; what `Detections` refuses.
+
+    >>> import json, tempfile
+    >>> from wsl.samples import Sample
+    >>> samples = SampleSet(classes=["dog"], samples=[Sample(path="a.jpg", labels=["dog"], size=(8, 8))])
+    >>> dog = {"_cls": "Detection", "label": "dog", "bounding_box": [0.25, 0, 0.5, 1], "confidence": 0.5}
+    >>> record = {"filepath": "data/a.jpg", "predictions": {"_cls": "Detections", "detections": [dog]}}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "samples.json").write_text(json.dumps({"samples": [record]}), encoding="utf-8")
+    ...     [(found, _)] = read_fiftyone_results(Path(folder), samples, Counter())
+    >>> found.boxes.xyxy.tolist()
+    [[2.0, 0.0, 6.0, 8.0]]
+    """
+    file = next((place / name for name in ("samples.json", "labels.json") if (place / name).is_file()), place)
+    document = load_json(file, _EXPECTED)
+    detections = Detections(samples, warnings, file, "fractions")
+    for image, found in _images(document, file):
+        sample = detections.match(image.removeprefix("data/"))  # the folder of FiftyOne's copies
+        size = (1, 1) if sample is None else size_of(sample)
+        for position, record in enumerate(found):
+            where = f"{file}: {image}, detection {position}"
+            detections.add(image, sample, _detection(record, size, where), where)
+    return detections.pairs()
+
+
+def _images(document: Any, file: Path) -> Iterator[tuple[str, Sequence[Any]]]:
+    if isinstance(document, dict) and isinstance(document.get("samples"), list):
+        return _of_samples(document["samples"], file)
+    if isinstance(document, dict) and isinstance(document.get("labels"), dict):
+        return _of_labels(document["labels"], document.get("classes"), file)
+    raise UserError(f"{file}: has neither samples nor labels, expected {_EXPECTED}")
+
+
+def _of_samples(records: Sequence[Any], file: Path) -> Iterator[tuple[str, Sequence[Any]]]:
+    for record in records:
+        if not isinstance(record, dict) or not isinstance(record.get("filepath"), str):
+            raise UserError(f"{file}: a sample has no filepath, expected {_EXPECTED}")
+    field = _field(records, file)
+    for record in records:
+        value = record.get(field)
+        found = value.get("detections") if isinstance(value, dict) else []
+        if not isinstance(found, list):
+            raise UserError(f"{file}: {field} of {record['filepath']} has no list of detections, expected {_EXPECTED}")
+        yield record["filepath"], found
+
+
+def _field(records: Sequence[Mapping[str, Any]], file: Path) -> str:
+    """The field that holds the predictions."""
+    scored: dict[str, bool] = {}
+    for record in records:
+        for name, value in record.items():
+            if isinstance(value, dict) and isinstance(found := value.get("detections"), list):
+                confident = any(isinstance(one, dict) and one.get("confidence") is not None for one in found)
+                scored[name] = scored.get(name, False) or confident
+    fields = [name for name, confident in scored.items() if confident]
+    if len(fields) == 1:
+        return fields[0]
+    if "predictions" in (fields or scored):
+        return "predictions"
+    if fields:
+        raise UserError(f"{file}: the fields {listed(fields)} hold predictions, expected one: export that field alone")
+    told = f"its detections ({listed(list(scored))}) have no confidence" if scored else "it has no detections"
+    raise UserError(f"{file}: {told}, expected predictions: export their field, not the ground truth's")
+
+
+def _of_labels(labels: Mapping[str, Any], classes: Any, file: Path) -> Iterator[tuple[str, Sequence[Any]]]:
+    names = classes if isinstance(classes, list) else []
+    for image, found in labels.items():
+        if not (found is None or isinstance(found, list)):
+            raise UserError(f"{file}: {image} has a {type(found).__name__}, expected a list of detections")
+        yield image, [_named(record, names, f"{file}: {image}") for record in found or []]
+
+
+def _named(record: Any, names: Sequence[Any], where: str) -> Any:
+    """A record whose label, which may be a position in the list of classes, is a name."""
+    label = record.get("label") if isinstance(record, dict) else None
+    if not isinstance(label, int) or isinstance(label, bool):
+        return record
+    if not 0 <= label < len(names):
+        raise UserError(f"{where} has the label {label}, expected one of its {len(names)} classes, counted from 0")
+    return {**record, "label": str(names[label])}
+
+
+def _detection(record: Any, size: tuple[int, int], where: str) -> Detection:
+    label = record.get("label") if isinstance(record, dict) else None
+    box = record.get("bounding_box") if isinstance(record, dict) else None
+    if not isinstance(label, str):
+        raise UserError(f"{where} has the label {label!r}, expected the name of a class")
+    if not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) and min(box[2:]) >= 0):
+        raise UserError(f"{where} has the bounding_box {box!r:.80}, expected [x, y, width, height] as fractions")
+    if max(map(abs, box)) > _FARTHEST:
+        raise UserError(
+            f"{where} has the bounding_box {box}, expected fractions of the image, 0 to 1: divide x and width by its "
+            "width, y and height by its height"
+        )
+    if record.get("confidence") is None:
+        raise UserError(f"{where} has no confidence, expected predictions: is it the ground truth?")
+    x, y, width, height = box
+    across, down = size
+    corners = (x * across, y * down, (x + width) * across, (y + height) * down)
+    return Detection(label, score_of(record["confidence"], where), corners)

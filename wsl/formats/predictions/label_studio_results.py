@@ -1,0 +1,47 @@
+"""The predictions of Label Studio's tasks: rectangles in percent of the image, with the scores of a model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from wsl.formats.exchange.label_studio import read_label_studio
+from wsl.formats.predictions.detections import Detections
+from wsl.formats.predictions.labelled import add_labelled
+from wsl.formats.predictions.matching import Pairs, size_of
+from wsl.samples import SampleSet
+
+
+def read_label_studio_results(place: Path, samples: SampleSet, warnings: Counter[str]) -> Pairs:
+    """The predicted rectangles of every image of a split, from tasks as JSON; annotations where a task has none.
+
+    ``place`` is the file, or a folder with ``tasks.json``, or one with a file a task. A rectangle without a score has
+    that of its prediction.
+
+    What is tolerated is counted in ``warnings``, as `Detections` says.
+
+    Raises:
+        UserError: not such tasks, predictions of two models in one, an image of another size than annotated, what
+            `Detections` refuses.
+
+    >>> import json, tempfile
+    >>> from wsl.samples import Sample
+    >>> samples = SampleSet(classes=["dog"], samples=[Sample(path="a.jpg", labels=["dog"], size=(8, 8))])
+    >>> value = {"x": 25, "y": 0, "width": 50, "height": 100, "rectanglelabels": ["dog"]}
+    >>> prediction = {"score": 0.5, "result": [{"type": "rectanglelabels", "value": value}]}
+    >>> task = {"data": {"image": "s3://photos/a.jpg"}, "predictions": [prediction]}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "tasks.json").write_text(json.dumps([task]), encoding="utf-8")
+    ...     [(found, _)] = read_label_studio_results(Path(folder), samples, Counter())
+    >>> found.boxes.xyxy.tolist(), found.boxes.scores.tolist()
+    ([[2.0, 0.0, 6.0, 8.0]], [0.5])
+    """
+    file = place / "tasks.json" if (place / "tasks.json").is_file() else place
+    detections = Detections(samples, warnings, file, "fractions")
+
+    def size(name: str) -> tuple[int, int] | None:
+        sample = detections.match(name)
+        return None if sample is None else size_of(sample)
+
+    add_labelled(read_label_studio(file, predictions=True, sizes=size), detections)
+    return detections.pairs()

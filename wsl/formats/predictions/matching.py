@@ -1,0 +1,115 @@
+"""Predictions and samples, put together: each prediction with its sample, and every sample once."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from wsl.boxes import Boxes
+from wsl.errors import BadImageError, UserError
+from wsl.formats.predictions.class_names import ClassNames
+from wsl.formats.predictions.coordinates import Coordinates
+from wsl.images.decode import image_size
+from wsl.results import Localization
+from wsl.samples import Sample, SampleIndex, SampleSet
+
+log = logging.getLogger("wsl")
+Pairs = Iterator[tuple[Localization, Sample]]
+
+
+def matched(
+    found: Iterable[Localization], samples: SampleSet, split: str, warnings: Counter[str], source: Path
+) -> Pairs:
+    """Localizations of whole images, each with its sample; then every sample without one, as nothing found in it.
+
+    Counted in ``warnings``: localizations of images outside the split (left out), images without one (misses).
+
+    Raises:
+        UserError: two are of one image, a path fits two samples, boxes look like fractions of their image, or no
+            class that was found is one of the samples'.
+
+    >>> samples = SampleSet(classes=["dog"], samples=[Sample(path=f"{name}.jpg", size=(9, 9)) for name in "ab"])
+    >>> found = Localization(path="b.jpg", size=(9, 9), scores={"dog": 0.5}, boxes=Boxes.empty())
+    >>> [(one.id, dict(one.scores)) for one, _ in matched([found], samples, "val", Counter(), Path("found"))]
+    [('b', {'dog': 0.5}), ('a', {})]
+    """
+    index = SampleIndex(samples)
+    names, coordinates = ClassNames(samples.classes, source), Coordinates(source, "xyxy")
+    done: set[Path] = set()
+    extra: list[Path] = []
+    for one in found:
+        sample = index.match(one.path)
+        path = one.path if sample is None else sample.path
+        if path in done:
+            raise UserError(f"{source} has two localizations of {path}: expected one an image")
+        done.add(path)
+        if sample is None:
+            extra.append(one.path)
+            continue
+        names.see((*one.scores, *one.boxes.labels, *one.points))
+        coordinates.see(one.boxes.xyxy, one.size)
+        yield one, sample
+    if extra:
+        warnings["localizations of images outside the split: left out"] += len(extra)
+        log.warning(
+            "%d localizations of images outside split %s were left out, such as %s (an image of the split is %s)",
+            len(extra),
+            split,
+            extra[0],
+            samples.samples[0].path,
+        )
+    names.check()
+    coordinates.check()
+    if len(extra) < len(done):
+        yield from unpredicted(samples, done, warnings, "localization")
+
+
+def unpredicted(
+    samples: SampleSet, done: Collection[Path], warnings: Counter[str], what: str, *, labelled: bool = False
+) -> Pairs:
+    """The samples that are not ``done``, with nothing found in them: they stay in the denominators.
+
+    They are counted in ``warnings``, with ``labelled`` only those that some class is looked for in. One whose size
+    neither annotation nor file gives is left out.
+
+    >>> samples = SampleSet(classes=["dog"], samples=[Sample(path="a.jpg", size=(9, 9))])
+    >>> warnings = Counter()
+    >>> [len(found.boxes) for found, _ in unpredicted(samples, set(), warnings, "score map")], warnings
+    ([0], Counter({'images without a score map: misses': 1}))
+    """
+    absent = [sample for sample in samples.samples if sample.path not in done]
+    missing = [sample for sample in absent if sample.labels or not labelled]
+    if missing:
+        counts = len(missing), len(samples)
+        log.warning("%d of %d images have no %s, such as %s: they count as misses", *counts, what, missing[0].id)
+    for sample in absent:
+        try:
+            size = size_of(sample)
+        except UserError:
+            warnings[f"images without a {what} and of unknown size: left out"] += 1
+            continue
+        if sample.labels or not labelled:
+            warnings[f"images without a {what}: misses"] += 1
+        yield Localization(path=sample.path, size=size, scores={}, boxes=Boxes.empty()), sample
+
+
+def size_of(sample: Sample) -> tuple[int, int]:
+    """The (width, height) of a sample's image, as annotated or as the file has it.
+
+    Raises:
+        UserError: neither gives it.
+
+    >>> size_of(Sample(path="a.jpg", size=(9, 6)))
+    (9, 6)
+    """
+    if sample.size is not None:
+        return sample.size
+    try:
+        return image_size(sample.path)
+    except BadImageError as error:
+        raise UserError(
+            f"{sample.path}: its size is unknown ({error}); expected the image, image_sizes.txt or a size in the "
+            "annotation"
+        ) from error

@@ -1,0 +1,34 @@
+"""Our own `localizations.jsonl`, each localization with the sample of its image."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from wsl.formats.localizations import find_localizations, read_localizations
+from wsl.formats.predictions.matching import Pairs, matched
+from wsl.samples import SampleSet
+
+
+def read_own_results(place: Path, samples: SampleSet, warnings: Counter[str], *, split: str) -> Pairs:
+    """The localizations of a results file or its folder, with their maps; an image without one is a miss.
+
+    What is tolerated is counted in ``warnings``, as `wsl.formats.predictions.matching.matched` says.
+
+    Raises:
+        UserError: no such file, a line that is not a localization, or what `matched` refuses.
+
+    >>> import tempfile
+    >>> from wsl.boxes import Boxes
+    >>> from wsl.formats.localizations import LocalizationWriter
+    >>> from wsl.results import Localization
+    >>> from wsl.samples import Sample
+    >>> samples = SampleSet(classes=["dog"], samples=[Sample(path="a.jpg", labels=["dog"], size=(9, 9))])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with LocalizationWriter(Path(folder)) as writer:
+    ...         writer.write(Localization(path="a.jpg", size=(9, 9), scores={"dog": 0.5}, boxes=Boxes.empty()))
+    ...     [(found, _)] = read_own_results(Path(folder), samples, Counter(), split="val")
+    >>> found.scores
+    {'dog': 0.5}
+    """
+    return matched(read_localizations(find_localizations(place)), samples, split, warnings, place)

@@ -1,0 +1,179 @@
+"""Which system wrote the results at a path, by what is there: names first, then the start of one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wsl.formats.exchange.labelme import is_labelme
+from wsl.formats.exchange.parsing import files_below
+from wsl.formats.localizations import FILE_NAME
+from wsl.formats.predictions.parquet_results import parquet_files
+from wsl.formats.predictions.score_maps import holds_score_maps
+from wsl.formats.predictions.voc_results import result_files
+from wsl.formats.predictions.yolo_results import label_files
+
+_COCO_NAMES = ("coco_instances_results.json", "predictions.json", "results.json", "instances.json", "labels.json")
+_START = 1 << 16
+
+
+def file_in(place: Path, *names: str) -> Path:
+    """The file that a path names: itself, or the first of some names in a folder.
+
+    >>> file_in(Path("boxes.csv"), "other.csv").name
+    'boxes.csv'
+    """
+    return next((place / name for name in names if (place / name).is_file()), place) if place.is_dir() else place
+
+
+def coco_file(place: Path) -> Path:
+    """The JSON of COCO results that a path names, in a folder by the names that detectron2, ultralytics and we give it.
+
+    >>> coco_file(Path("found.json")).name
+    'found.json'
+    """
+    return file_in(place, *_COCO_NAMES)
+
+
+def is_own(place: Path) -> bool:
+    """Whether these are our localizations, or what an interrupted run left of them.
+
+    >>> is_own(Path("no such place"))
+    False
+    """
+    named = place.name.startswith(FILE_NAME) or place.suffix == ".jsonl"
+    return named or any((place / name).is_file() for name in (FILE_NAME, f"{FILE_NAME}.partial"))
+
+
+def is_parquet(place: Path) -> bool:
+    """Whether these are Parquet files.
+
+    >>> is_parquet(Path("no such place"))
+    False
+    """
+    return bool(parquet_files(place))
+
+
+def is_voc(place: Path) -> bool:
+    """Whether these are the devkit's result files.
+
+    >>> is_voc(Path("no such place"))
+    False
+    """
+    return bool(result_files(place))
+
+
+def is_fiftyone(place: Path) -> bool:
+    """Whether this is an export of FiftyOne.
+
+    >>> is_fiftyone(Path("no such place"))
+    False
+    """
+    start = _start(file_in(place, "samples.json", "labels.json"))
+    return start.startswith("{") and (
+        ('"samples"' in start and '"filepath"' in start) or ('"labels"' in start and '"bounding_box"' in start)
+    )
+
+
+def is_label_studio(place: Path) -> bool:
+    """Whether these are Label Studio's tasks: a file, or the first of a folder's files.
+
+    >>> is_label_studio(Path("no such place"))
+    False
+    """
+    file = file_in(place, "tasks.json")
+    start = _start(next(iter(files_below(file, ".json")), file) if file.is_dir() else file)
+    return '"data"' in start and any(f'"{key}"' in start for key in ("predictions", "annotations", "result"))
+
+
+def is_cvat(place: Path) -> bool:
+    """Whether this is CVAT's XML.
+
+    >>> is_cvat(Path("no such place"))
+    False
+    """
+    file = file_in(place, "annotations.xml")
+    return file.suffix.lower() == ".xml" and "<annotations" in _text(file)
+
+
+def is_table(place: Path) -> bool:
+    """Whether this is a table of boxes.
+
+    >>> is_table(Path("no such place"))
+    False
+    """
+    file = file_in(place, "boxes.csv")
+    return file.is_file() and file.suffix.lower() == ".csv"
+
+
+def is_yolo(place: Path) -> bool:
+    """Whether these are YOLO's text files: a ``data.yaml``, or lines of numbers.
+
+    >>> is_yolo(Path("no such place"))
+    False
+    """
+    if place.is_file():
+        return place.suffix.lower() in (".yaml", ".yml")
+    folder = place / "labels" if (place / "labels").is_dir() else place
+    return any(_is_boxes(file) for file in label_files(folder)[:100])
+
+
+def is_torchvision(place: Path) -> bool:
+    """Whether this is JSON with torchvision's boxes, labels and scores.
+
+    >>> is_torchvision(Path("no such place"))
+    False
+    """
+    start = _start(place)
+    return all(f'"{field}"' in start for field in ("boxes", "labels", "scores"))
+
+
+def is_labelme_place(place: Path) -> bool:
+    """Whether these are LabelMe's files: one, or a folder in which some are.
+
+    >>> is_labelme_place(Path("no such place"))
+    False
+    """
+    if place.is_file():
+        return place.suffix.lower() == ".json" and is_labelme(place)
+    return any(map(is_labelme, files_below(place, ".json")[:100]))
+
+
+def is_coco(place: Path) -> bool:
+    """Whether this is a JSON file, which is taken for COCO results where it is nothing else that is known.
+
+    >>> is_coco(Path("no such place"))
+    False
+    """
+    file = coco_file(place)
+    return file.is_file() and file.suffix.lower() == ".json"
+
+
+def is_maps(place: Path) -> bool:
+    """Whether this is a folder of score maps.
+
+    >>> is_maps(Path("no such place"))
+    False
+    """
+    return place.is_dir() and holds_score_maps(place)
+
+
+def _start(file: Path) -> str:
+    """The start of a JSON file, without blanks before it; nothing where it is another file."""
+    return _text(file).lstrip() if file.suffix.lower() == ".json" else ""
+
+
+def _text(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(_START).decode("utf-8-sig", "replace")
+    except OSError:
+        return ""
+
+
+def _is_boxes(file: Path) -> bool:
+    """Whether the first line of a file is a class's number and five or six figures."""
+    fields = _text(file).split("\n", 1)[0].split()
+    try:
+        return 5 <= len(fields) <= 7 and len(list(map(float, fields))) > 0
+    except ValueError:
+        return False

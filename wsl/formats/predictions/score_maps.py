@@ -1,0 +1,129 @@
+"""Score maps of other systems: a folder with a file an image, or one an image and class."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from wsl.boxes import Boxes, FloatArray
+from wsl.errors import UserError
+from wsl.formats.exchange.parsing import read_text
+from wsl.formats.predictions.class_names import ClassNames
+from wsl.formats.predictions.map_files import load_map, load_maps
+from wsl.formats.predictions.map_names import map_listing, match_maps
+from wsl.formats.predictions.matching import Pairs, size_of, unpredicted
+from wsl.results import Localization
+from wsl.samples import Sample, SampleSet
+
+
+def read_score_maps(folder: Path, samples: SampleSet, warnings: Counter[str], *, side: int | None = None) -> Pairs:
+    """Stream the score maps of each sample, of the classes that it is labelled with; one without any is a miss.
+
+    A map covers its image: (h, w), floats in [0, 1] or 8-bit numbers, which are divided by 255. Files are named by the
+    image's id, with its suffix (``val/0.jpeg.npy``) or without (``val/0.npy``):
+
+    * ``<id>.npy`` (h, w), or a grey ``<id>.png`` where the folder has no arrays: the map of the sample's one class, as
+      the WSOL benchmark stores it;
+    * ``<id>.npy`` (K, h, w), with the K classes a line each in ``classes.txt``;
+    * ``<id>.npz``, a map by the name of each class;
+    * one file a class, as `wsl.formats.predictions.map_names.match_maps` names them.
+
+    One image's are open at a time, never unpickled. Files are looked up in the folder's listing, so that an id that
+    climbs out of it finds nothing. Maps of classes that an image is not labelled with are not looked at: a map in
+    [0, 1] does not say whether its class is there.
+
+    What is tolerated is counted in ``warnings``: images, and classes of an image, without a map (misses); maps with a
+    NaN or an infinity (a miss wherever maps are measured); maps that are not ``side`` x ``side`` where that is given
+    (they are resampled); one map for an image of no or several classes (it does not say of which it is; left out);
+    files that belong to no sample (left out).
+
+    Raises:
+        UserError: no such folder; no file belongs to a sample; two are the same map, or one of two samples; a file is
+            not of such maps, or has values outside [0, 1]; none of its classes is one of the samples'; a sample's
+            size is unknown.
+
+    >>> import tempfile
+    >>> dog = Sample(path="val/0.jpeg", id="val/0.jpeg", labels=["dog"], size=(8, 8))
+    >>> samples = SampleSet(classes=["dog"], samples=[dog])
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     Path(root, "val").mkdir()
+    ...     np.save(Path(root, "val", "0.npy"), np.eye(2))
+    ...     [(found, sample)] = read_score_maps(Path(root), samples, Counter())
+    >>> found.maps["dog"].tolist(), sample.id
+    ([[1.0, 0.0], [0.0, 1.0]], 'val/0.jpeg')
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; expected one with a score map <image id>.npy an image")
+    names = map_listing(folder)
+    files = match_maps(names, samples, folder)
+    extra = len(names) - sum(map(len, files.values()))
+    if extra:
+        warnings["score maps of no image of the split: left out"] = extra
+    reading = _Reading(folder, samples)
+    for sample in samples.samples:
+        if sample.path not in files:
+            continue
+        maps = reading.maps(sample, files[sample.path])
+        if maps is None:
+            warnings["images of no or several classes, whose map says not which: left out"] += 1
+            continue
+        _count(maps, sample, side, warnings)
+        yield Localization(path=sample.path, size=size_of(sample), scores={}, boxes=Boxes.empty(), maps=maps), sample
+    reading.names.check()
+    yield from unpredicted(samples, files, warnings, "score map", labelled=True)
+
+
+def holds_score_maps(folder: Path) -> bool:
+    """Whether some file of score maps lies in the folder or below.
+
+    >>> holds_score_maps(Path("no such folder"))
+    False
+    """
+    return bool(map_listing(folder))
+
+
+class _Reading:
+    """Reading of one folder: the classes that its ``classes.txt`` lists, and those that were met."""
+
+    def __init__(self, folder: Path, samples: SampleSet) -> None:
+        self.folder = folder
+        self.names = ClassNames(samples.classes, folder)
+        file = folder / "classes.txt"
+        lines = read_text(file, "a class a line").splitlines() if file.is_file() else []
+        self.listed = [line.strip() for line in lines if line.strip()]
+        if len(set(self.listed)) < len(self.listed):
+            raise UserError(f"{file}: names a class twice; expected a class a line, in the order of the maps")
+
+    def maps(self, sample: Sample, files: Mapping[str | None, str]) -> Mapping[str, FloatArray] | None:
+        """The maps of a sample's classes; None for one map that does not say of which of them it is."""
+        wanted = (*sample.labels, *sample.ignored)
+        if None not in files:
+            return {label: self._one(files[label]) for label in wanted if label in files}
+        path = self.folder / files[None]
+        alone = load_map(path)
+        if alone is not None:
+            return {sample.labels[0]: alone} if len(sample.labels) == 1 else None
+        maps, names = load_maps(path, wanted, self.listed)
+        self.names.see(names)
+        return maps
+
+    def _one(self, name: str) -> FloatArray:
+        path = self.folder / name
+        found = load_map(path)
+        if found is None:
+            raise UserError(f"{path}: holds several maps; expected one, (h, w), of the class in its name")
+        return found
+
+
+def _count(maps: Mapping[str, FloatArray], sample: Sample, side: int | None, warnings: Counter[str]) -> None:
+    absent = len(set(sample.labels) - set(maps))
+    if absent:
+        warnings["classes of an image without a score map: misses"] += absent
+    for score_map in maps.values():
+        if not np.isfinite(score_map).all():
+            warnings["score maps with a NaN or an infinity: misses"] += 1
+        if side is not None and score_map.shape != (side, side):
+            warnings[f"score maps of another size than {side}x{side}: resampled"] += 1

@@ -1,0 +1,105 @@
+"""YOLO's text files of predictions: ``labels/<image>.txt``, a line ``class x y width height confidence`` a box."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from wsl.errors import UserError
+from wsl.formats.exchange.parsing import files_below, number, read_text
+from wsl.formats.exchange.yolo import class_names
+from wsl.formats.predictions.detections import Detection, Detections
+from wsl.formats.predictions.matching import Pairs, size_of
+from wsl.samples import SampleSet
+
+_EXPECTED = "class x y width height confidence, as fractions of the image"
+_FARTHEST = 2.0
+
+
+def read_yolo_results(place: Path, samples: SampleSet, warnings: Counter[str]) -> Pairs:
+    """The detections of every image of a split, from the files that ultralytics writes with ``save_txt save_conf``.
+
+    ``place`` is the folder of the files, one that holds them in ``labels/``, or a ``data.yaml`` beside that. A file
+    has the name of its image. Classes are those of the ``data.yaml`` that lies there or beside the files, else
+    the data set's in their order, counted from 0. An image without a file has no box.
+
+    What is tolerated is counted in ``warnings``, as `Detections` says.
+
+    Raises:
+        UserError: no file; a line without a confidence, of another form, of an unknown class, or in pixels; two files
+            of one image; what `Detections` refuses.
+
+    >>> import tempfile
+    >>> from wsl.samples import Sample
+    >>> samples = SampleSet(classes=["cat", "dog"], samples=[Sample(path="a.jpg", labels=["dog"], size=(8, 8))])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "a.txt").write_text("1 0.5 0.5 0.5 0.25 0.9", encoding="utf-8")
+    ...     [(found, _)] = read_yolo_results(Path(folder), samples, Counter())
+    >>> found.boxes.labels, found.boxes.xyxy.tolist()
+    (('dog',), [[2.0, 3.0, 6.0, 5.0]])
+    """
+    root = place if place.is_dir() else place.parent
+    folder = root / "labels" if (root / "labels").is_dir() else root
+    names, named_by = _names(place, folder, samples)
+    files = label_files(folder)
+    if not files:
+        raise UserError(f"{place}: no .txt file in it, expected labels/<image>.txt with lines {_EXPECTED}")
+    detections = Detections(samples, warnings, place, "fractions")
+    of: dict[Path, Path] = {}
+    for file in files:
+        image = file.relative_to(folder).with_suffix("").as_posix()
+        sample = detections.match(image)
+        if sample is not None and of.setdefault(sample.path, file) != file:
+            raise UserError(f"{of[sample.path]} and {file} are both of the image {sample.id!r}, expected one of them")
+        size = (1, 1) if sample is None else size_of(sample)
+        for i, line in enumerate(read_text(file, "YOLO's predictions").splitlines(), 1):
+            if line.strip():
+                where = f"{file}:{i}"
+                detections.add(image, sample, _detection(line, names, named_by, size, where), where)
+    return detections.pairs()
+
+
+def label_files(folder: Path) -> list[Path]:
+    """The text files that may hold boxes, without lists such as ``classes.txt``.
+
+    >>> label_files(Path("no such folder"))
+    []
+    """
+    return [path for path in files_below(folder, ".txt") if path.name not in ("classes.txt", "labels.txt")]
+
+
+def _names(place: Path, folder: Path, samples: SampleSet) -> tuple[Mapping[int, str], object]:
+    # The second is FiftyOne's name for it.
+    named = [parent / name for parent in (folder, folder.parent) for name in ("data.yaml", "dataset.yaml")]
+    files = [place] if place.is_file() else named
+    file = next((file for file in files if file.is_file()), None)
+    return (dict(enumerate(samples.classes)), "the data set") if file is None else (class_names(file), file)
+
+
+def _detection(line: str, names: Mapping[int, str], named_by: object, size: tuple[int, int], where: str) -> Detection:
+    fields = line.split()
+    if len(fields) == 5:
+        raise UserError(
+            f"{where}: {line[:80]!r} has no confidence, expected {_EXPECTED}: predict with save_txt=True save_conf=True"
+        )
+    if len(fields) != 6 or not fields[0].isdecimal():
+        raise UserError(f"{where}: {line[:80]!r}, expected {_EXPECTED}, six numbers")
+    if int(fields[0]) not in names:
+        raise UserError(
+            f"{where}: class {fields[0]} is none of the {len(names)} of {named_by}, expected 0 to {len(names) - 1}: "
+            "put the data.yaml of the training beside the files"
+        )
+    x, y, width, height, confidence = (number(field, where) for field in fields[1:])
+    if not 0 <= confidence <= 1:
+        raise UserError(
+            f"{where}: the confidence is {fields[5]}, expected 0 to 1 (a track's number? predict with save_conf=True)"
+        )
+    if width < 0 or height < 0 or max(abs(x), abs(y), width, height) > _FARTHEST:
+        raise UserError(
+            f"{where}: the box {x:g} {y:g} {width:g} {height:g} is not in fractions of the image, expected 0 to 1: "
+            "divide x by its width and y by its height"
+        )
+    across, down = size
+    corners = ((x - width / 2) * across, (y - height / 2) * down, (x + width / 2) * across, (y + height / 2) * down)
+    return Detection(names[int(fields[0])], confidence, corners)
