@@ -273,7 +273,7 @@ class EvaluationReport:
     """All metrics of one evaluation and what they were computed from.
 
     ``warnings`` counts what was tolerated in reading, by its kind, ``failures`` the (image, class) pairs not found, by
-    the reason; ``seconds`` is the run time by stage.
+    the reason; ``drawn`` says how maps were put on the image where that differs; ``seconds`` is the run time by stage.
 
     >>> EvaluationReport(metrics=(), images=0, source="x.jsonl").to_json()["images"]
     0
@@ -284,6 +284,7 @@ class EvaluationReport:
     source: str
     missing: int = 0
     protocol: str = "default"
+    drawn: str = ""
     boxes: BoxOrigin | None = None
     warnings: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
@@ -295,7 +296,7 @@ class EvaluationReport:
             "source": self.source,
             "images": self.images,
             "missing": self.missing,
-            "protocol": self.protocol,
+            "protocol": self.protocol + self.drawn,
             "boxes": None if self.boxes is None else dataclasses.asdict(self.boxes),
             "warnings": dict(self.warnings),
             "failures": dict(self.failures),

@@ -6,13 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsl.errors import UserError
-from wsl.metrics import ClassificationAP, CorLoc, MaxBoxAcc, PointingGame, VOCDetectionAP, report_table, resampling
+from wsl.metrics import ClassificationAP, CorLoc, MaxBoxAcc, PointingGame, VOCDetectionAP, resampling
 from wsl.metrics.bootstrap import image_key, percentile_interval, poisson_weights, weighted_sums
 from wsl.metrics.class_mean import ClassMean
 from wsl.metrics.ranking import ranking_ap
 from wsl.metrics.resampling import resampled_ap
 from wsl.results import EvaluationReport
 from wsl.samples import Sample
+from wsl.tables import report_table
 
 
 def test_draws_are_poisson_and_those_of_two_images_are_independent():

@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from wsl.errors import UserError
-from wsl.metrics import METRICS, Evaluation, Observation, Row, Statistic, report_table
+from wsl.metrics import METRICS, Evaluation, Observation, Row, Statistic
 from wsl.results import EvaluationReport, Metric
 from wsl.samples import Sample
+from wsl.tables import report_table
 
 ALL = [
     "mAP",
@@ -189,7 +190,7 @@ def test_metrics_can_be_chosen_and_misspelt(perfect):
     for pair in perfect:
         evaluation.update(*pair)
     assert [metric.name for metric in evaluation.compute("x").metrics] == ["mAP", "mAP (11-point)", "CorLoc"]
-    with pytest.raises(UserError, match="no metric 'CorLok', expected some of: mAP"):
+    with pytest.raises(UserError, match="no metric 'CorLok': did you mean 'CorLoc'\\? There are mAP"):
         Evaluation(["cat"], metrics=["CorLok"])
 
 
@@ -209,7 +210,7 @@ def test_tables_have_straight_columns_and_three_decimals(perfect):
         assert columns.count(columns[0]) == len(rows)
     summary = "\n".join(lines).split("\n\n")[1].splitlines()
     rows = [[cell.strip() for cell in row.split("|")[1:3]] for row in summary[2:]]
-    assert rows == [[name, "1.000"] for name in ALL] + [[name, "0.000"] for name in ERRORS]
+    assert rows == [[name, "1.000 †"] for name in ALL] + [[name, "0.000 †"] for name in ERRORS]  # of three images
 
 
 def test_metrics_with_other_counts_stand_in_a_table_of_their_own():

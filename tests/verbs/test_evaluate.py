@@ -1,12 +1,15 @@
 """The figures of a results file and of the model that wrote it are the same, and mismatches are told."""
 
 import json
+import re
 
 import cv2
 import pytest
 
+from wsl import cli
 from wsl.config import DataConfig, EvaluateConfig, LocalizeConfig, PickConfig, RuntimeConfig
 from wsl.errors import RunError, UserError
+from wsl.tables import report_table
 from wsl.verbs.evaluate import evaluate
 from wsl.verbs.localize import run_localize
 
@@ -128,3 +131,47 @@ def test_either_predictions_or_weights(world, tmp_path):
         evaluate(config(world, tmp_path, predictions=tmp_path))
     with pytest.raises(UserError, match="did you mean 'val'"):
         evaluate(config(world, tmp_path, weights="resnet50", split="vla"))
+
+
+def test_the_default_report_is_one_screen_and_all_of_it_is_kept(world, run, tmp_path, capsys):
+    flags = ["--weights", str(run), "--data", str(world), "--split", "val", "--out", str(tmp_path)]
+    assert cli.evaluate(flags) == 0
+    short = capsys.readouterr().out
+    assert len(short.splitlines()) <= 30
+    rows = [line.split("|")[1].strip() for line in short.splitlines() if line.startswith("|")][2:]
+    assert rows == ["mAP", "pointing", "CorLoc", "AP50", "MaxBoxAccV2"]
+    assert "more metrics: --all" in short
+    assert "† fewer than 30 images" in short  # 16 of them
+    assert cli.evaluate([*flags, "--all", "--per-class"]) == 0
+    text = capsys.readouterr().out
+    kept = (tmp_path / "evaluation.md").read_text(encoding="utf-8")
+    assert "| COCO AR100" in text
+    assert "| red " in text
+    assert set(kept.splitlines()) <= set(text.splitlines())
+
+
+def test_metrics_and_their_thresholds_are_chosen(world, run, tmp_path):
+    some = evaluate(config(world, tmp_path, weights=str(run), metrics=("MaxBoxAccV2", "mAP"), num_thresholds=50))
+    names = ["mAP", "mAP (11-point)", "MaxBoxAccV2", *(f"MaxBoxAccV2@{level}" for level in (0.3, 0.5, 0.7))]
+    assert [metric.name for metric in some.metrics if not metric.name.startswith("BoxAcc")] == names
+    threshold = float(re.search(r"best threshold ([\d.]+)", some.metrics[2].note)[1])
+    assert threshold * 50 == pytest.approx(round(threshold * 50))
+
+
+def test_by_the_benchmarks_protocol_maps_are_resized_and_the_report_says_what_is_not(world, run, tmp_path):
+    settings = {"weights": str(run), "refine": "none", "metrics": ("MaxBoxAccV2", "PxAP", "CorLoc")}
+    reports = {
+        (protocol, aligned): evaluate(config(world, tmp_path, protocol=protocol, aligned=aligned, **settings))
+        for protocol in ("default", "wsolevaluation")
+        for aligned in (None, True, False)
+    }
+    for protocol, usual in (("default", True), ("wsolevaluation", False)):
+        assert reports[protocol, None].metrics == reports[protocol, usual].metrics
+        assert reports[protocol, None].to_json()["protocol"] == protocol
+    assert "maps resized to the image" in reports["default", False].to_json()["protocol"]
+    assert "maps where their cells look" in report_table(reports["wsolevaluation", True])
+
+
+def test_the_network_computes_in_single_precision_by_default(world, tmp_path):
+    settings = EvaluateConfig(data=DataConfig(data=world), out=tmp_path, weights="resnet50")
+    assert settings.runtime.precision == "fp32"

@@ -13,7 +13,7 @@ from wsl.data import read_voc
 from wsl.errors import RunError, UserError
 from wsl.formats import read_localizations
 from wsl.maps import heatmap
-from wsl.metrics import report_table
+from wsl.tables import report_table
 from wsl.verbs.evaluate import evaluate
 from wsl.verbs.localize import run_localize
 

@@ -206,8 +206,9 @@ def test_a_score_map_that_is_missing_is_a_miss(world, maps, tmp_path):
     assert partial.report.images == 16
     assert partial.report.warnings == {"images without a score map: misses": 4}
     count = {metric.name: metric.count for metric in whole.report.metrics}
+    count.pop("box calibration error")  # of boxes that are found, and no box is
     for metric in partial.report.metrics:
-        assert metric.count == count[metric.name], metric.name
+        assert metric.count == count.get(metric.name, metric.count), metric.name
     for name in ("pointing", "CorLoc", "MaxBoxAcc@0.5"):
         assert partial.values[name] < whole.values[name]
 

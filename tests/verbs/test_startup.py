@@ -68,6 +68,8 @@ MISTAKES = [
     ([*EVALUATE, *VOC, "--weights", "RUN", "--select-threshold", "trian"], "did you mean 'train'?"),
     ([*EVALUATE, *VOC, "--weights", "RUN", "--report-classes", "green"], "unknown class 'green' to report"),
     ([*EVALUATE, "--data", "OTHERS", "--split", "all", "--weights", "RUN"], "does not know the class 'reed'"),
+    ([*EVALUATE, *VOC, "--weights", "RUN", "--metrics", "pointin"], "no metric 'pointin': did you mean 'pointing'?"),
+    ([*EVALUATE, *VOC, "--weights", "RUN", "--num-thresholds", "0"], "number of thresholds is 0"),
     ([*EVALUATE, *VOC, "--predictions", "lost", "--faithfulness", "5"], "--faithfulness needs --weights"),
     ([*EVALUATE, *VOC, "--weights", "RUN", "--faithfulness", "0"], "faithfulness is 0, expected the number of images"),
     ([*EVALUATE, *VOC, "--weights", "RUN", "--faithfulness", "-1"], "faithfulness is -1"),
@@ -135,6 +137,15 @@ def test_localizing_loads_neither_metrics_nor_plots_nor_training(run, photos, tm
     loaded = loaded_by(code, str(photos / "val00.png"), *flags)
     assert "torch" in loaded
     assert not loaded & {"torchmetrics", "matplotlib", "accelerate", "jinja2", "tensorboard"}
+
+
+def test_measuring_stored_predictions_loads_no_torch(run, photos, world, tmp_path):
+    found = ["--weights", str(run), "--out", str(tmp_path), "--maps", "--device", "cpu", "--data", str(world)]
+    loaded_by("from wsl import cli; assert cli.localize(sys.argv[1:]) == 0", *found, "--split", "val")
+    flags = ["--predictions", str(tmp_path), "--data", str(world), "--split", "val", "--out", str(tmp_path / "out")]
+    loaded = loaded_by("from wsl import cli; assert cli.evaluate(sys.argv[1:]) == 0", *flags)
+    assert "numba" in loaded
+    assert not loaded & {"torch", "torchvision", "torchmetrics", "matplotlib", "accelerate", "jinja2"}
 
 
 @pytest.mark.parametrize("verb", ["localize", "evaluate", "train", "visualize", "export", "info"])

@@ -66,15 +66,21 @@ def evaluate(args: Sequence[str] | None = None) -> int:
         from wsl.verbs.evaluate import evaluate as verb
 
         report = verb(config)
-        from wsl.metrics import report_table
+        from wsl.tables import key_metrics, report_table
 
-        table = report_table(report, config.table)
+        every = config.all or config.table != "markdown"
+        table = report_table(
+            report, config.table, every=every, per_class=config.per_class or config.table != "markdown"
+        )
         if config.table == "markdown" and sys.stdout.isatty():
             console = Console()
             with console.capture() as capture:
                 console.print(Markdown(table))
             table = capture.get()
         where = f"\n{config.out / 'evaluation.json'}" if config.table == "markdown" else ""
+        left = len(report.metrics) - len(key_metrics(report))
+        if left and not every:
+            where = f"\n\n{left} more metrics: --all, or {config.out / 'evaluation.md'}; by class: --per-class{where}"
         return Outcome(table + where, report.to_json())
 
     return run(work, settings.EvaluateConfig, examples.EVALUATE, args)

@@ -218,7 +218,8 @@ class RuntimeConfig:
     device: str = "auto"
     """auto (CUDA, else Apple's MPS, else CPU), cpu, cuda, cuda:1, mps."""
     precision: Precision = "auto"
-    """Arithmetic of the network: auto takes bf16 where the device computes it faster, else fp32."""
+    """Arithmetic of the network: auto takes bf16 where the device computes it faster, else fp32. What is measured
+    (validation, cached features, wsl-evaluate) is computed in fp32 unless another one is named."""
     workers: int | None = None
     """Threads (in training, processes) that decode images ahead, for slow disks; None takes what is quickest for files
     at hand, 0 does everything in the main one."""
@@ -231,3 +232,8 @@ class RuntimeConfig:
             f"precision is {self.precision!r}, expected {', '.join(get_args(Precision))}",
         )
         check(self.workers is None or self.workers >= 0, f"workers is {self.workers}, expected 0 or more, or None")
+
+    @property
+    def measuring(self) -> Precision:
+        """The arithmetic of what is measured."""
+        return "fp32" if self.precision == "auto" else self.precision

@@ -113,6 +113,15 @@ class EvaluateConfig:
     protocol: Protocol = "default"
     """How maps become boxes in MaxBoxAcc and PxAP: default, or wsolevaluation (the WSOL benchmark's 224x224 8-bit maps,
     contours and inclusive corners), for numbers to compare with published ones."""
+    metrics: tuple[str, ...] = ()
+    """Compute these metrics only (all when empty): mAP, top-k, pointing, pointing-difficult, point-AP, CorLoc,
+    CorLoc-pairs, Loc, AP50, MaxBoxAcc, MaxBoxAccV2, COCO-AP, PxAP, mIoU, class-mask-AP, calibration,
+    box-calibration."""
+    num_thresholds: int | None = None
+    """Map thresholds of MaxBoxAcc and MaxBoxAccV2; None takes 100 and 1000, as published."""
+    aligned: bool | None = None
+    """Maps of --weights lie where their cells look (True), or are resized to the image as by cv2.resize (False). None
+    takes False by protocol wsolevaluation, whose published numbers are of maps resized so, else True."""
     select_threshold: str | None = None
     """Select the map threshold and box rule on this other split, draw the boxes with them, and keep them with the run
     of --weights, whose later boxes are drawn so."""
@@ -125,8 +134,13 @@ class EvaluateConfig:
     224, which change the mean of 25 photographs by less than 0.001."""
     plots: bool = False
     """Also write plots: accuracy over threshold, overlaps, classes, and a gallery of failures."""
+    all: bool = False
+    """Print every metric, and not the five that matter most for the data; evaluation.md has them all."""
+    per_class: bool = False
+    """Also print the numbers of each class."""
     table: Literal["markdown", "latex", "csv"] = "markdown"
-    """How the results are printed, to be pasted into a text or a paper; evaluation.md is Markdown always."""
+    """How the results are printed, to be pasted into a text or a paper (latex and csv: all of them); evaluation.md is
+    Markdown always."""
     report_classes: tuple[str, ...] = ()
     """Average over these classes only (all classes when empty)."""
     boxes: BoxConfig = field(default_factory=BoxConfig)
@@ -142,9 +156,13 @@ class EvaluateConfig:
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
     """Images a forward pass; None takes 8 on the CPU and 64 elsewhere."""
-    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(precision="fp32"))
 
     def __post_init__(self) -> None:
+        check(
+            self.num_thresholds is None or self.num_thresholds >= 1,
+            f"number of thresholds is {self.num_thresholds}, expected 1 or more: try 100",
+        )
         check(
             (self.predictions is None) != (self.weights is None),
             "expected either --predictions FILE or --weights RUN, and not both",

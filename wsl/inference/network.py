@@ -90,6 +90,7 @@ class Network:
         dtype: torch.dtype,
         max_scores: int | None,
         views: Sequence[View],
+        aligned: bool = True,
     ) -> None:
         if isinstance(refine, str):
             self._refine = None if refine == "none" else REFINEMENTS[refine]
@@ -105,7 +106,7 @@ class Network:
                 "file: the run that it was exported from)"
             )
         self.device, self.choice, self.preprocessing = device, choice, preprocessing
-        self.max_scores, self._views = max_scores, tuple(views)
+        self.max_scores, self._views, self._aligned = max_scores, tuple(views), aligned
         self._index = {name: number for number, name in enumerate(model.classes)}
         self._run = model.for_inference(device, dtype)
         self._normalise = Normalise(preprocessing, device)
@@ -137,12 +138,14 @@ class Network:
             wanted = chosen.clamp(min=0).to(self.device)
             lazy = [output.maps(decoded=self._decoded) for output in outputs]
             shown = [
-                Shown(view, Features(one.of(wanted).float(), one.grid))
+                Shown(view, Features(one.of(wanted).float(), one.grid if self._aligned else None))
                 for view, one in zip(self._views, lazy, strict=True)
             ]
             # Products of channels-last tensors would be taken channel by channel.
             layers = [
-                Features(layer.to(torch.float32, memory_format=torch.contiguous_format), grid)
+                Features(
+                    layer.to(torch.float32, memory_format=torch.contiguous_format), grid if self._aligned else None
+                )
                 for layer, grid in outputs[0].taps
             ]
             with torch.autocast(self.device.type, enabled=False):

@@ -74,6 +74,7 @@ class Predictor:
         nms_iou: float = 0.5,
         refine: Refine | Refinement = "auto",
         tta: Sequence[str | int] = (),
+        aligned: bool = True,
         image_size: int | None = None,
         device: str = "auto",
         precision: Precision = "auto",
@@ -100,6 +101,7 @@ class Predictor:
             "choice": choice,
             "refine": refine if isinstance(refine, Refinement) else self.refine,
             "views": views(tta),
+            "aligned": aligned,
             "max_scores": max_scores,
             "device": device,
             "precision": precision,
@@ -150,6 +152,7 @@ class Predictor:
             self.dtype,
             settings["max_scores"],
             settings["views"],
+            settings["aligned"],
         )
         self._batches = Batches(self._network, Reader(self.classes, self.boxes), self.max_pixels)
         self._decodes_jpeg = self.preprocessing.resize == "warp" and decodes_jpeg(self.device)

@@ -35,8 +35,8 @@ Floats = npt.NDArray[np.floating[Any]]
 def benchmark_map(score_map: npt.ArrayLike, size: tuple[int, int] = (224, 224)) -> Floats:
     """A class map as the benchmark evaluates it: resized bicubically, then stretched to [0, 1].
 
-    A map that is constant or holds a NaN or an infinity becomes all zeros. The result has the map's own precision,
-    float32 or else float64, since the benchmark's 8-bit levels depend on it.
+    A map that is constant or holds a NaN or an infinity becomes all zeros. All is computed in float64, as there: the
+    benchmark's 8-bit levels depend on it.
 
     Shape:
         ``score_map`` is (h, w), ``size`` (width, height); the result is (height, width).
@@ -47,7 +47,7 @@ def benchmark_map(score_map: npt.ArrayLike, size: tuple[int, int] = (224, 224)) 
     >>> benchmark_map([[0.0, 4.0]], (2, 1)).tolist()
     [[0.0, 1.0]]
     """
-    values = _as_floats(score_map)
+    values = _as_floats(score_map).astype(np.float64)
     width, height = as_size(size)
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high) and low < high):

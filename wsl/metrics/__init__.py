@@ -31,7 +31,6 @@ from wsl.metrics.point_ap import PointAP, point_ap, point_within
 from wsl.metrics.pointing import PointingGame, pointing_accuracy, pointing_hit, pointing_hit_pixels
 from wsl.metrics.segmentation import MeanIoU, class_iou
 from wsl.metrics.statistic import Observation, Row, Statistic, Totals
-from wsl.metrics.table import report_table
 from wsl.metrics.threshold_choice import Choice, ThresholdChoice
 from wsl.metrics.top_k import TopKAccuracy, TopKLoc, class_ranks, top_k_accuracy, top_k_loc
 
@@ -107,7 +106,6 @@ __all__ = [
     "pointing_hit",
     "pointing_hit_pixels",
     "pxap",
-    "report_table",
     "score_histograms",
     "top_k_accuracy",
     "top_k_loc",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -239,7 +240,9 @@ def check_metrics(names: Sequence[str]) -> None:
     """
     unknown = [name for name in names if name not in METRICS]
     if unknown:
-        raise UserError(f"no metric {unknown[0]!r}, expected some of: {', '.join(METRICS)}")
+        near = difflib.get_close_matches(unknown[0], METRICS, n=1)
+        hint = f"did you mean {near[0]!r}? There are" if near else "expected some of"
+        raise UserError(f"no metric {unknown[0]!r}: {hint} {', '.join(METRICS)}")
 
 
 def _as_tuple(computed: Metric | tuple[Metric, ...]) -> tuple[Metric, ...]:

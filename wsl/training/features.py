@@ -52,7 +52,7 @@ class FeatureCache:
         self._backbone = model.backbone
         self._preprocessing = model.preprocessing
         self._runtime, self._device = runtime, device
-        self._dtype = choose_dtype(runtime.precision, device)
+        self._dtype = choose_dtype(runtime.measuring, device)
         self._normalise = Normalise(model.preprocessing, device)
         recipe = model.recipe
         self._identity = [recipe.backbone, recipe.output_stride, recipe.downsampling, _digest(model.backbone)]

@@ -109,7 +109,7 @@ class ImageSource:
             return
         runtime, samples = self._config.runtime, self._val.samples
         predictor = Predictor(
-            self._model, refine="none", device=str(self._device), precision=runtime.precision, max_scores=None
+            self._model, refine="none", device=str(self._device), precision=runtime.measuring, max_scores=None
         )
         images = (Source(sample.path, classes=sample.labels if can_point(sample) else ()) for sample in samples)
         stream = predictor.stream(images, errors="return", workers=runtime.workers)

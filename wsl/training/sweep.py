@@ -61,7 +61,7 @@ def class_maps(
         raise UserError(f"the samples' classes ({len(samples.classes)}) are not the model's ({len(model.classes)})")
     runtime = runtime or RuntimeConfig()
     predictor = Predictor(
-        model, refine="none", device=runtime.device, precision=runtime.precision, batch_size=batch_size
+        model, refine="none", device=runtime.device, precision=runtime.measuring, batch_size=batch_size
     )
     known: set[str] = set()
     rows: list[int] = []

@@ -57,6 +57,7 @@ def _select(config: EvaluateConfig, predictions: Predictions, others: SampleSet,
             others.classes,
             report_classes=config.report_classes,
             protocol=config.protocol,
+            num_thresholds=config.num_thresholds,
         )
     except BadImageError:
         raise

@@ -13,10 +13,12 @@ from wsl.config import EvaluateConfig
 from wsl.data import read_samples
 from wsl.errors import UserError
 from wsl.files import check_folder, locked, write_text
+from wsl.metrics.evaluation import check_metrics
 from wsl.progress import loading
 from wsl.results import EvaluationReport
 from wsl.samples import SampleSet
 from wsl.stopwatch import Stopwatch, stage
+from wsl.tables import report_table
 from wsl.verbs.checks import check_annotated, predictions_kind
 
 log = logging.getLogger("wsl")
@@ -63,6 +65,7 @@ def _folders(config: EvaluateConfig) -> list[Path]:
 def _check(config: EvaluateConfig) -> tuple[SampleSet, SampleSet | None]:
     """Check all that needs no torch, which takes seconds to load; the samples to evaluate on, and to select on."""
     check_folder(config.out, "the results")
+    check_metrics(config.metrics)
     recipe = None
     if config.weights is not None:
         recipe = check_weights(config.weights, config.local_weights, config.cam.model)
@@ -100,8 +103,6 @@ def _others(config: EvaluateConfig, samples: SampleSet) -> SampleSet | None:
 
 def _write(folder: Path, report: EvaluationReport) -> None:
     """The report, which two runs of one evaluation give alike, and the run time, which they do not."""
-    from wsl.metrics import report_table
-
     write_text(folder / "evaluation.json", json.dumps(report.to_json(), indent=2) + "\n")
     write_text(folder / "evaluation.md", report_table(dataclasses.replace(report, seconds={})) + "\n")
     seconds = {name: round(spent, 3) for name, spent in report.seconds.items()}

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from wsl.config import EvaluateConfig
 from wsl.errors import RunError
-from wsl.inference import Predictor
 from wsl.metrics import Evaluation
 from wsl.progress import track
 from wsl.results import EvaluationReport
 from wsl.samples import SampleSet
 from wsl.stopwatch import stage, timed
 from wsl.verbs.box_choice import choose_boxes
-from wsl.verbs.faithfulness import OwnMaps
 from wsl.verbs.predictions import Predictions
 
 if TYPE_CHECKING:
+    from wsl.inference import Predictor
+    from wsl.verbs.faithfulness import OwnMaps
     from wsl.verbs.plots import Plots
 
 
@@ -32,7 +32,12 @@ def measure(
     """
     boxes, origin = choose_boxes(config, predictions, others)
     evaluation = Evaluation(
-        samples.classes, report_classes=config.report_classes, protocol=config.protocol, boxes=origin
+        samples.classes,
+        report_classes=config.report_classes,
+        protocol=config.protocol,
+        boxes=origin,
+        num_thresholds=config.num_thresholds,
+        metrics=config.metrics,
     )
     predictions.warnings.clear()  # those of the split that the threshold was selected on
     plots = _plots(config)
@@ -54,7 +59,13 @@ def measure(
         raise RunError(f"none of the {len(samples)} images of split {config.split} has a localization")
     with stage("metrics"):
         report = evaluation.compute(source=str(config.predictions or config.weights), missing=len(samples) - seen)
-    report = dataclasses.replace(report, boxes=origin, protocol=config.protocol, warnings=dict(predictions.warnings))
+    report = dataclasses.replace(
+        report,
+        boxes=origin,
+        protocol=config.protocol,
+        drawn=predictions.drawn,
+        warnings=dict(predictions.warnings),
+    )
     if own_maps is not None:
         report = dataclasses.replace(report, metrics=(*report.metrics, *own_maps.compute()))
     if plots is not None:
@@ -67,6 +78,8 @@ def measure(
 def _own_maps(config: EvaluateConfig, predictor: Predictor | None, samples: SampleSet) -> OwnMaps | None:
     if config.faithfulness is None or predictor is None:
         return None
+    from wsl.verbs.faithfulness import OwnMaps
+
     return OwnMaps(
         predictor,
         samples,

@@ -8,17 +8,21 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wsl.boxes import Boxes
 from wsl.config import BoxConfig, EvaluateConfig, PickConfig, Refine
 from wsl.data import coco_numbers, detect_format
 from wsl.errors import BadImageError, UserError
 from wsl.formats import READERS, Numbers, Pairs, Split, find_localizations
-from wsl.inference import Predictor, Source, boxes_of_class
-from wsl.models import Model, open_model, resolve_refine
+from wsl.inference import boxes_of_class
 from wsl.results import BoxOrigin, Localization
 from wsl.samples import Sample, SampleSet
 from wsl.verbs.checks import check_annotated, predictions_kind
+
+if TYPE_CHECKING:
+    from wsl.inference import Predictor
+    from wsl.models import Model
 
 log = logging.getLogger("wsl")
 
@@ -41,6 +45,9 @@ class Predictions:
         if config.predictions is not None:
             self.kind = predictions_kind(config)
         elif config.weights is not None:
+            # Stored predictions are measured without torch, which takes seconds to load.
+            from wsl.models import open_model, resolve_refine
+
             self.model = open_model(
                 config.weights,
                 config.local_weights,
@@ -59,6 +66,18 @@ class Predictions:
             boxes = BoxConfig().resolved()
             return BoxOrigin(threshold=boxes.threshold, box_rule=boxes.box_rule, origin="the default")
         return BoxOrigin(origin="boxes of another system")
+
+    @property
+    def aligned(self) -> bool:
+        """Whether a model's maps are drawn where their cells look."""
+        return self.config.protocol == "default" if self.config.aligned is None else self.config.aligned
+
+    @property
+    def drawn(self) -> str:
+        """How a model's maps are drawn, where that is not what the protocol has: for the report."""
+        if self.kind != "model" or self.aligned == (self.config.protocol == "default"):
+            return ""
+        return ", maps where their cells look" if self.aligned else ", maps resized to the image"
 
     @property
     def stage(self) -> str:
@@ -101,6 +120,8 @@ class Predictions:
         return self._localized(self.predictor, samples)
 
     def _predictor(self, samples: SampleSet, boxes: BoxConfig | None) -> Predictor:
+        from wsl.inference import Predictor
+
         config, model = self.config, self.model
         assert model is not None
         assert config.weights is not None
@@ -111,12 +132,15 @@ class Predictions:
             boxes=boxes or config.boxes,
             refine=self.refine,
             tta=config.tta,
+            aligned=self.aligned,
             runtime=config.runtime,
             batch_size=config.batch_size,
             image_size=config.image_size,
         )
 
     def _localized(self, predictor: Predictor, samples: SampleSet) -> Pairs:
+        from wsl.inference import Source
+
         runtime = self.config.runtime
         images = (Source(sample.path, id=sample.id) for sample in samples.samples)
         stream = predictor.stream(images, errors="return", workers=runtime.workers)

@@ -5,9 +5,8 @@ import io
 
 import pytest
 
-from wsl.metrics import report_table
-from wsl.metrics.table_styles import format_table
 from wsl.results import EvaluationReport, Metric
+from wsl.tables import format_table, report_table
 
 HEADER, ROWS = ["class", "AP"], [["cat & dog_1", "0.5"], ['50 % "big", {x}', "1.0"]]
 
