@@ -178,3 +178,21 @@ def test_the_interval_is_of_images_as_often_as_they_were_drawn():
         again = np.repeat(np.arange(len(names)), times)
         drawn.append(voc_detection_ap([found[i] for i in again], [there[i] for i in again]))
     assert metric.compute().interval == pytest.approx(percentile_interval(drawn, metric.compute().value))
+
+
+def test_precision_and_recall_over_the_score(finding, annotated, boxes):
+    metric = VOCDetectionAP(["cat", "dog"], report_classes=["dog"])
+    assert [len(part) for part in metric.over_scores()] == [0, 0, 0]
+    there = boxes(("dog", [0, 0, 10, 10]), ("dog", [50, 50, 60, 60]), ("dog", [80, 80, 90, 90], 1, "difficult"))
+    found = boxes(
+        ("dog", [0, 0, 10, 10], 0.75),
+        ("dog", [20, 20, 30, 30], 0.5),
+        ("dog", [50, 50, 60, 60], 0.5),
+        ("dog", [80, 80, 90, 90], 0.9),  # at a difficult one: neither right nor wrong
+        ("cat", [0, 0, 10, 10], 0.8),
+    )
+    metric.update(finding(boxes=found), annotated(there))
+    scores, precision, recall = metric.over_scores()
+    assert scores.tolist() == [0.75, 0.5]
+    assert precision.tolist() == [1, pytest.approx(2 / 3)]
+    assert recall.tolist() == [0.5, 1]

@@ -150,7 +150,8 @@ def test_selecting_on_what_is_reported_is_refused(world, run, tmp_path):
 def test_plots_are_saved(selected):
     _, out = selected
     names = {path.name for path in (out / "plots").iterdir()}
-    assert {"accuracy_over_threshold.png", "classes.png", "overlaps.png"} <= names
+    assert {"accuracy_over_threshold.png", "classes.png", "overlaps.png", "accuracy_over_size.png"} <= names
+    assert {"boxes_over_score.png", "reliability.png"} <= names
     report = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     for reason in report["failures"]:
         assert f"failures-{reason.replace(' ', '-')}.png" in names

@@ -10,7 +10,7 @@
 
 from wsl.draw.boxes import class_color, draw_boxes, draw_comparison
 from wsl.draw.overlays import overlay, palette
-from wsl.draw.plots import plot_classes, plot_curves, plot_overlaps
+from wsl.draw.plots import plot_classes, plot_curves, plot_groups, plot_overlaps
 from wsl.draw.sheets import contact_sheet, fit_into, save_image, save_sheets
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "palette",
     "plot_classes",
     "plot_curves",
+    "plot_groups",
     "plot_overlaps",
     "save_image",
     "save_sheets",

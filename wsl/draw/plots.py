@@ -26,9 +26,12 @@ def plot_curves(
     x: str,
     y: str,
     marks: Mapping[str, float] | None = None,
+    diagonal: str = "",
     title: str = "",
 ) -> None:
     """Lines over one axis, each with its name; ``marks`` are places on the axis with a name, as dashed lines.
+
+    ``diagonal`` names the line of equal positions and values, drawn where it has a name.
 
     Shape:
         each curve is two arrays of one length, its positions and its values in [0, 1].
@@ -44,6 +47,8 @@ def plot_curves(
         axes.plot(np.asarray(positions), np.asarray(values), label=_plain(name), linewidth=1.5)
     for i, (name, position) in enumerate((marks or {}).items()):
         axes.axvline(position, color=_GREY, linestyle=("--", ":", "-.")[i % 3], linewidth=1, label=_plain(name))
+    if diagonal:
+        axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1, label=_plain(diagonal))
     axes.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1))
     if curves:
         axes.legend(frameon=False, fontsize="small")
@@ -67,6 +72,37 @@ def plot_overlaps(path: Path, overlaps: Sequence[float], iou_threshold: float = 
     axes.bar(edges[:-1][right], counts[right], width, align="edge", color="#2b8a3e", edgecolor="white", label=label)
     axes.set(xlabel="IoU of the best box with the object it meets best", ylabel="(image, class) pairs", xlim=(0, 1))
     axes.legend(frameon=False, fontsize="small")
+    _save(figure, path)
+
+
+def plot_groups(
+    path: Path,
+    names: Sequence[str],
+    values: Mapping[str, Sequence[float]],
+    counts: Sequence[int],
+    *,
+    x: str,
+    y: str,
+    title: str = "",
+) -> None:
+    """Bars in groups that are named below, with what stands behind each; several values a group stand side by side.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     plot_groups(Path(folder, "a.png"), ["small", "large"], {"boxes": [0.2, 0.7]}, [5, 9], x="size", y="right")
+    """
+    figure, axes = _axes(title)
+    width = 0.8 / max(1, len(values))
+    for i, (name, heights) in enumerate(values.items()):
+        places = np.arange(len(names)) + (i - (len(values) - 1) / 2) * width
+        color = _GREY if i else "#1971c2"
+        axes.bar(places, heights, width, label=_plain(name), color=color, edgecolor="white")
+    ticks = [f"{_plain(name)}\nn = {count}" for name, count in zip(names, counts, strict=True)]
+    axes.set_xticks(range(len(names)), ticks, fontsize="small")
+    axes.set(xlabel=x, ylabel=y, ylim=(0, 1))
+    axes.grid(visible=False, axis="x")
+    if len(values) > 1:
+        axes.legend(frameon=False, fontsize="small")
     _save(figure, path)
 
 

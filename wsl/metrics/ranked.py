@@ -112,6 +112,17 @@ class RankingStatistic(APStatistic):
             images=len(np.unique(expected["key"])),
         )
 
+    def over_scores(self) -> tuple[Doubles, Doubles, Doubles]:
+        """The scores, falling, and precision and recall of the report classes' predictions of that score or higher."""
+        found, expected = self.totals.records("found"), self.totals.records("expected")
+        reported = list(self.mean.reported)
+        found = found[np.isin(found["label"], reported) & (found["outcome"] >= 0)]
+        found = found[np.argsort(-found["score"], kind="stable")]
+        positives = int(expected["number"][np.isin(expected["label"], reported)].sum())
+        last = np.flatnonzero(np.append(found["score"][1:] != found["score"][:-1], True)[: len(found)])
+        right = (found["outcome"] == 1).cumsum()[last]
+        return found["score"][last].astype(np.float64), right / (last + 1), right / max(1, positives)
+
     def _rankings(self, records: Records, positives: npt.NDArray[np.int64]) -> dict[int, Ranking]:
         """By class with something to find: the predictions that are right or wrong."""
         judged = records[records["outcome"] >= 0]

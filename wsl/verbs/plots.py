@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import logging
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from wsl.draw import contact_sheet, draw_comparison, fit_into, plot_classes, plot_curves, plot_overlaps, save_image
+from wsl.draw import (
+    contact_sheet,
+    draw_comparison,
+    fit_into,
+    plot_classes,
+    plot_curves,
+    plot_groups,
+    plot_overlaps,
+    save_image,
+)
 from wsl.errors import BadImageError
 from wsl.images import read_image
-from wsl.metrics import FAILURES, Evaluation, Failure, MaxBoxAcc, PxAP, ThresholdChoice, box_iou, failures
+from wsl.metrics import (
+    FAILURES,
+    Calibration,
+    Evaluation,
+    Failure,
+    MaxBoxAcc,
+    PxAP,
+    ThresholdChoice,
+    VOCDetectionAP,
+    box_iou,
+    centre_box,
+    failures,
+)
 from wsl.results import BoxOrigin, EvaluationReport, Localization, Metric
 from wsl.samples import Sample
 
@@ -20,6 +42,8 @@ log = logging.getLogger("wsl")
 
 EXAMPLES = 12
 CELL = (360, 270)
+# Parts of the image that an object covers; the last group has all that is larger.
+SIZES = (0.01, 0.04, 0.1, 0.2, 0.4)
 
 
 class Plots:
@@ -30,6 +54,7 @@ class Plots:
         self.counts: Counter[Failure] = Counter()
         self._examples = examples
         self._overlaps: list[float] = []
+        self._sizes: list[tuple[float, float, float]] = []
         self._worst: dict[Failure, list[tuple[float, int, Localization, Sample, str]]] = {}
         self._seen = 0
 
@@ -39,8 +64,12 @@ class Plots:
             return
         for label, reason in failures(found, sample).items():
             best, instances = found.boxes.best(label), sample.boxes.of(label).xyxy
+            overlap = 0.0 if best is None else float(box_iou(best, instances).max())
             if best is not None:
-                self._overlaps.append(float(box_iou(best, instances).max()))
+                self._overlaps.append(overlap)
+            sides = instances[:, 2:] - instances[:, :2]
+            covered = float(sides.prod(axis=1).max()) / (found.size[0] * found.size[1])
+            self._sizes.append((covered, overlap, float(box_iou(centre_box(found.size), instances).max())))
             self._seen += 1
             if reason is not None:
                 self.counts[reason] += 1
@@ -72,6 +101,9 @@ class Plots:
             )
         if self._overlaps:
             plot_overlaps(self.folder / "overlaps.png", self._overlaps, title="Overlap of boxes and objects")
+        self._size_groups()
+        self._scores(evaluation)
+        self._reliability(evaluation)
         plot_classes(self.folder / "classes.png", _by_class(report))
         for reason in FAILURES:
             self._gallery(reason)
@@ -109,6 +141,60 @@ class Plots:
         if curves:
             place = self.folder / "max_box_acc_over_threshold.png"
             plot_curves(place, curves, x="map threshold", y="right boxes", title=f"MaxBoxAcc, protocol {protocol}")
+
+    def _size_groups(self) -> None:
+        if not self._sizes:
+            return
+        covered, found, centre = np.array(self._sizes).T
+        group = np.searchsorted(SIZES, covered)
+        edges = [f"{100 * edge:g}" for edge in SIZES]
+        names = [f"< {edges[0]} %", *(f"{a}–{b} %" for a, b in itertools.pairwise(edges)), f"> {edges[-1]} %"]
+        kept = [i for i in range(len(names)) if (group == i).any()]
+        plot_groups(
+            self.folder / "accuracy_over_size.png",
+            [names[i] for i in kept],
+            {
+                name: [float((of[group == i] >= 0.5).mean()) for i in kept]
+                for name, of in (("boxes", found), ("image's centre", centre))
+            },
+            [int((group == i).sum()) for i in kept],
+            x="part of the image that the largest object of the class covers",
+            y="right boxes (IoU >= 0.5)",
+            title="Box accuracy over the size of the object",
+        )
+
+    def _scores(self, evaluation: Evaluation) -> None:
+        boxes = evaluation.statistics.get("AP50")
+        if not isinstance(boxes, VOCDetectionAP):
+            return
+        scores, precision, recall = boxes.over_scores()
+        if len(scores) and scores.min() >= 0 and scores.max() <= 1:
+            plot_curves(
+                self.folder / "boxes_over_score.png",
+                {"precision": (scores, precision), "recall": (scores, recall)},
+                x="lowest score of a box",
+                y="precision and recall of boxes",
+                title=f"Boxes over their score (IoU >= {boxes.iou_threshold:g}, all report classes)",
+            )
+
+    def _reliability(self, evaluation: Evaluation) -> None:
+        """How often what has a probability is right, against that probability."""
+        names = {"calibration": "class probabilities", "box-calibration": "box scores"}
+        curves = {}
+        for key, name in names.items():
+            metric = evaluation.statistics.get(key)
+            if isinstance(metric, Calibration) and (value := metric.compute().value) is not None:
+                confidence, right, _ = metric.curve()
+                curves[f"{name}, error {value:.3f}"] = (confidence, right)
+        if curves:
+            plot_curves(
+                self.folder / "reliability.png",
+                curves,
+                x="probability",
+                y="fraction that is right",
+                diagonal="calibrated",
+                title="Reliability",
+            )
 
     def _gallery(self, reason: Failure) -> None:
         """The failures of one kind on one page, the most confident first; images that cannot be read are left out."""
