@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -23,6 +23,22 @@ def boxes_of_class(
     (('dog',), [0.5])
     """
     return scored([label], extract(as_map(score_map)[None], [as_size(size)], settings.resolved()), [score])
+
+
+def boxes_of_maps(
+    maps: Mapping[str, FloatArray], scores: Mapping[str, float], size: tuple[int, int], settings: BoxConfig
+) -> Boxes:
+    """`boxes_of_class` for all maps of an image; a class without a score has the score 1.
+
+    >>> boxes_of_maps({"dog": np.eye(2), "cat": np.eye(2)}, {"dog": 0.5}, (8, 8), BoxConfig(threshold=0.9)).labels
+    ('dog', 'cat')
+    """
+    rule, labels = settings.resolved(), list(maps)
+    arrays = [as_map(score_map) for score_map in maps.values()]
+    # Maps of one shape, as those of one network, are one call.
+    calls = [np.stack(arrays)] if len({array.shape for array in arrays}) == 1 else [array[None] for array in arrays]
+    parts = [part for call in calls for part in extract(call, [as_size(size)] * len(call), rule)]
+    return scored(labels, parts, [scores.get(label, 1.0) for label in labels])
 
 
 def extract(maps: FloatArray, sizes: Sequence[tuple[int, int]], rule: BoxConfig) -> list[ExtractedBoxes]:

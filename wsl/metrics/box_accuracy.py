@@ -45,6 +45,7 @@ class MaxBoxAcc(Statistic):
     ('MaxBoxAcc@0.5', 1.0)
     """
 
+    reads_boxes = False
     needs = "boxes"
     views = ("found", "centre", "whole")
     lost = "without a map: misses"

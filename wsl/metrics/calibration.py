@@ -56,6 +56,7 @@ class Calibration(Statistic):
     0.2
     """
 
+    reads_boxes = False
     unit = "(image, class) scores"
     sum_type = np.float64
     name = "calibration error"
@@ -120,6 +121,7 @@ class BoxCalibration(Calibration):
     """
 
     needs = "boxes"
+    reads_boxes = True
     unit = "boxes found"
     name = "box calibration error"
 

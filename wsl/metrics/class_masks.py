@@ -25,6 +25,7 @@ class ClassMaskAP(CocoStatistic):
     'class mask AP'
     """
 
+    reads_boxes = False
     needs = "masks"
     unit = "(image, class) pairs"
     prefix = "class mask"

@@ -68,6 +68,8 @@ class ClassificationAP(APStatistic):
     {'cat': 1.0, 'dog': 0.5}
     """
 
+    reads_boxes = False
+
     def __init__(
         self,
         classes: Sequence[str],

@@ -158,6 +158,11 @@ class Evaluation:
         """
         self._fold(found, sample, self._observe(found, sample))
 
+    @property
+    def reads_boxes(self) -> bool:
+        """Whether one of the metrics looks at the boxes that were found."""
+        return any(statistic.reads_boxes for statistic in self.statistics.values())
+
     def stream(self, pairs: Iterable[Pair], workers: int | None = None) -> Iterator[Pair]:
         """Take in many images, several at a time, and give back each that was taken in; numbers are those of `update`.
 

@@ -126,6 +126,7 @@ class PxAP(Statistic):
     True
     """
 
+    reads_boxes = False
     needs = "masks"
     views = ("found", "centre")
     lost = "without a map: zeros"

@@ -96,6 +96,7 @@ class PointAP(RankingStatistic):
     (1.0, 0.0)
     """
 
+    reads_boxes = False
     needs = "boxes"
     views = ("found", "centre")
 

@@ -138,6 +138,7 @@ class PointingGame(Statistic):
     [('pointing', 1.0, 0.0), ('pointing (pairs)', 1.0, 0.0)]
     """
 
+    reads_boxes = False
     needs = "boxes"
     views = ("found", "centre")
     columns, drawn_columns = 2, 1

@@ -69,6 +69,7 @@ class MeanIoU(Statistic):
     True
     """
 
+    reads_boxes = False
     needs = "masks"
     views = ("found", "centre", "whole")
     unit = "images"

@@ -101,7 +101,8 @@ class Statistic:
     A subclass says which baselines see the same images (``views``), how many numbers a `Row` has (``columns``), how
     many of them are resampled for the interval (``drawn_columns``, all by default; by class, or with ``by_class`` False
     over the report classes together), which records it keeps (``records``), and what its notes call a trial (``unit``)
-    and one without a prediction (``lost``). ``needs`` is the annotation without which an image is left out.
+    and one without a prediction (``lost``). ``needs`` is the annotation without which an image is left out;
+    ``reads_boxes`` is False where it does without the boxes that were found.
 
     Intervals come from a bootstrap that draws images, with all that was found in them: `poisson_weights` gives each
     image the same draws in every process and metric, so that merged parts have the interval of the whole.
@@ -118,6 +119,7 @@ class Statistic:
 
     needs: ClassVar[Literal["labels", "boxes", "masks"]] = "labels"
     views: ClassVar[tuple[View, ...]] = ("found",)
+    reads_boxes: ClassVar[bool] = True
     unit: str = "(image, class) pairs"
     lost: ClassVar[str] = "missing: misses"
     by_class: ClassVar[bool] = True

@@ -113,6 +113,7 @@ class TopKAccuracy(Statistic):
     [('top-1', 0.0), ('top-2', 1.0)]
     """
 
+    reads_boxes = False
     unit, lost = "images of one class", "without scores: misses"
 
     def __init__(

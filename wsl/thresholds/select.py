@@ -27,6 +27,7 @@ def select_boxes(
     report_classes: Sequence[str] = (),
     protocol: Protocol = "default",
     num_thresholds: int | None = None,
+    workers: int | None = None,
 ) -> Selection:
     """Select on the localizations of a split, whose maps must be there; images without annotated boxes are passed over.
 
@@ -50,7 +51,8 @@ def select_boxes(
         metrics=("CorLoc-pairs", "MaxBoxAcc", "MaxBoxAccV2"),
     )
     with stage("selecting the threshold"):
-        for _ in evaluation.stream((found, sample) for found, sample in pairs if sample.boxes is not None):
+        annotated = ((found, sample) for found, sample in pairs if sample.boxes is not None)
+        for _ in evaluation.stream(annotated, workers):
             pass
     choice, *max_boxes = evaluation.statistics.values()
     assert isinstance(choice, ThresholdChoice)

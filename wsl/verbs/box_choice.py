@@ -50,7 +50,7 @@ def choose_boxes(
 
 
 def _select(config: EvaluateConfig, predictions: Predictions, others: SampleSet, split: str) -> Selection:
-    pairs = timed(predictions.pairs(others, split, None), predictions.stage)
+    pairs = timed(predictions.pairs(others, split, None, read_boxes=False), predictions.stage)
     try:
         return select_boxes(
             track(pairs, f"select on {split}", len(others)),
@@ -58,6 +58,7 @@ def _select(config: EvaluateConfig, predictions: Predictions, others: SampleSet,
             report_classes=config.report_classes,
             protocol=config.protocol,
             num_thresholds=config.num_thresholds,
+            workers=config.runtime.workers,
         )
     except BadImageError:
         raise

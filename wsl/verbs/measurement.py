@@ -42,11 +42,14 @@ def measure(
     predictions.warnings.clear()  # those of the split that the threshold was selected on
     plots = _plots(config)
     with stage(predictions.stage):
-        pairs = predictions.pairs(samples, config.split, boxes)
+        read_boxes = plots is not None or evaluation.reads_boxes
+        pairs = predictions.pairs(samples, config.split, boxes, read_boxes=read_boxes)
     own_maps = _own_maps(config, predictions.predictor, samples)
     seen = 0
     for found, sample in track(
-        timed(evaluation.stream(timed(pairs, predictions.stage)), "metrics"), "evaluate", len(samples)
+        timed(evaluation.stream(timed(pairs, predictions.stage), config.runtime.workers), "metrics"),
+        "evaluate",
+        len(samples),
     ):
         if plots is not None:
             with stage("plots"):

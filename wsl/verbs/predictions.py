@@ -10,12 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsl.boxes import Boxes
 from wsl.config import BoxConfig, EvaluateConfig, PickConfig, Refine
 from wsl.data import coco_numbers, detect_format
 from wsl.errors import BadImageError, UserError
 from wsl.formats import READERS, Numbers, Pairs, Split, find_localizations
-from wsl.inference import boxes_of_class
+from wsl.inference import boxes_of_maps
 from wsl.results import BoxOrigin, Localization
 from wsl.samples import Sample, SampleSet
 from wsl.verbs.checks import check_annotated, predictions_kind
@@ -84,8 +83,10 @@ class Predictions:
         """What getting the next prediction is called in the account of the run time."""
         return "reading and network" if self.kind == "model" else "reading"
 
-    def pairs(self, samples: SampleSet, split: str, boxes: BoxConfig | None) -> Pairs:
+    def pairs(self, samples: SampleSet, split: str, boxes: BoxConfig | None, *, read_boxes: bool = True) -> Pairs:
         """The predictions of a split; boxes are drawn anew from the maps where settings are given.
+
+        Without ``read_boxes`` nobody looks at the boxes, and none are drawn from stored maps.
 
         Raises:
             UserError: predictions and annotations do not belong together, or cannot be read.
@@ -97,7 +98,7 @@ class Predictions:
         if self._holds == "maps":
             boxes = boxes or BoxConfig()
         pairs = READERS[self.kind].read(self._place(), self._split(samples, split), self.warnings)
-        return pairs if boxes is None else _redrawn(pairs, boxes)
+        return _redrawn(pairs, boxes) if boxes is not None and read_boxes else pairs
 
     @property
     def _holds(self) -> str:
@@ -160,11 +161,7 @@ def _redrawn(pairs: Iterable[tuple[Localization, Sample]], boxes: BoxConfig) -> 
                 f"{found.path} has boxes and no maps to draw others from: run wsl-localize with --maps, or leave out "
                 "threshold, box rule and selection"
             )
-        parts = [
-            boxes_of_class(score_map, label, found.scores.get(label, 1.0), found.size, boxes)
-            for label, score_map in (found.maps or {}).items()
-        ]
-        yield dataclasses.replace(found, boxes=Boxes.concatenate(parts)), sample
+        yield dataclasses.replace(found, boxes=boxes_of_maps(found.maps or {}, found.scores, found.size, boxes)), sample
 
 
 def _recorded(settings: Path) -> BoxOrigin:

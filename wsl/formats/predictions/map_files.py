@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -39,8 +41,21 @@ def load_map(path: Path) -> FloatArray | None:
         return None
     if path.suffix == ".png":
         return _picture(path)
-    values = _mapped(path)
-    return None if values.ndim == 3 else _in_unit(values, str(path))
+    try:
+        with path.open("rb") as file:
+            shape, kind = _header(file)
+            _check(_like(kind), shape, str(path), (2, 3))
+            if len(shape) == 3:
+                return None
+            # What is claimed is there, before memory for it is asked for.
+            if file.seek(0, os.SEEK_END) < kind.itemsize * math.prod(shape):
+                raise ValueError("the file ends early")
+            file.seek(0)
+            return _in_unit(np.lib.format.read_array(file, allow_pickle=False), str(path))
+    except UserError:
+        raise
+    except _BAD as error:
+        raise _damaged(path, error) from error
 
 
 def load_maps(path: Path, wanted: Collection[str], listed: Sequence[str]) -> tuple[Mapping[str, FloatArray], set[str]]:
@@ -90,9 +105,17 @@ def _mapped(path: Path) -> npt.NDArray[Any]:
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except _BAD as error:
-        raise UserError(f"{path}: not a .npy array ({error}); expected floats in [0, 1], (h, w)") from error
+        raise _damaged(path, error) from error
     _check(values, values.shape if isinstance(values, np.ndarray) else (), str(path), (2, 3))
     return np.asarray(values)
+
+
+def _damaged(path: Path, error: BaseException) -> UserError:
+    return UserError(f"{path}: not a .npy array ({error}); expected floats in [0, 1], (h, w)")
+
+
+def _like(kind: np.dtype[Any]) -> npt.NDArray[Any] | None:
+    return None if kind.hasobject else np.empty(0, kind)
 
 
 def _members(path: Path, wanted: Collection[str]) -> tuple[Mapping[str, FloatArray], set[str]]:
@@ -113,7 +136,7 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> FloatArray:
     what = f"{path}: the map of {name!r}"
     with archive.open(f"{name}.npy") as file:
         shape, kind = _header(file)
-        _check(np.empty(0, kind) if not kind.hasobject else None, shape, what, (2,))
+        _check(_like(kind), shape, what, (2,))
     with archive.open(f"{name}.npy") as file:
         return _in_unit(np.lib.format.read_array(file, allow_pickle=False), what)
 
@@ -140,7 +163,10 @@ def _in_unit(values: npt.NDArray[Any], what: str) -> FloatArray:
     """A map in memory, its values checked and in [0, 1]."""
     if values.dtype == np.uint8:
         return np.asarray(values, np.float32) / np.float32(255)
-    score_map = np.array(values, np.float32 if values.dtype == np.bool_ else values.dtype)
+    score_map = np.array(values, np.float32 if values.dtype == np.bool_ else values.dtype, copy=None)
+    if score_map.min() >= 0 and score_map.max() <= 1:
+        # A copy of what is mapped from the disk.
+        return np.array(score_map) if isinstance(values, np.memmap) else score_map
     finite = score_map[np.isfinite(score_map)]
     if finite.size and not (finite.min() >= -_ROUNDING and finite.max() <= 1 + _ROUNDING):
         raise UserError(
