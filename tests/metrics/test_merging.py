@@ -14,7 +14,7 @@ import wsl.metrics
 from wsl.metrics import CocoAP, Statistic, TorchMetric
 
 CLASSES = ("cat", "dog", "emu")
-SPECIAL = ("Faithfulness",)  # asks a model
+SPECIAL = ("Faithfulness", "FlipStability")  # these ask a model
 METRICS = {
     name: kind
     for name, kind in vars(wsl.metrics).items()

@@ -175,3 +175,11 @@ def test_by_the_benchmarks_protocol_maps_are_resized_and_the_report_says_what_is
 def test_the_network_computes_in_single_precision_by_default(world, tmp_path):
     settings = EvaluateConfig(data=DataConfig(data=world), out=tmp_path, weights="resnet50")
     assert settings.runtime.precision == "fp32"
+
+
+def test_a_model_is_asked_about_mirror_images(world, run, tmp_path):
+    report = evaluate(config(world, tmp_path, weights=str(run), stability=5, metrics=("mAP",)))
+    metrics = {metric.name: metric for metric in report.metrics}
+    assert metrics["flip correlation"].value > 0.7
+    assert metrics["flip box IoU"].value > 0.5
+    assert metrics["flip correlation"].note.endswith("5 of 16 labelled images, spread evenly")

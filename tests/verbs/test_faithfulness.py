@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from wsl import cli
+from wsl import cli, models
 from wsl.config import DataConfig, EvaluateConfig, Preprocessing, RuntimeConfig
 from wsl.errors import UserError
 from wsl.models import LazyOutput
-from wsl.verbs import predictions
 from wsl.verbs.evaluate import evaluate
 
 NAMES = ["insertion", "deletion", "average drop", "increase in confidence"]
@@ -58,7 +57,7 @@ def evaluated(tmp_path, monkeypatch):
             image = np.zeros((size[1], size[0], 3), np.uint8)
             image[: size[1] // 2, : size[0] // 2] = 255
             cv2.imwrite(str(data / "bright" / "a.png"), image)
-        monkeypatch.setattr(predictions, "open_model", lambda *_, **__: model)
+        monkeypatch.setattr(models, "open_model", lambda *_, **__: model)
         report = evaluate(
             EvaluateConfig(
                 data=DataConfig(data=data),

@@ -74,6 +74,8 @@ MISTAKES = [
     ([*EVALUATE, *VOC, "--weights", "RUN", "--faithfulness", "0"], "faithfulness is 0, expected the number of images"),
     ([*EVALUATE, *VOC, "--weights", "RUN", "--faithfulness", "-1"], "faithfulness is -1"),
     ([*EVALUATE, *VOC, "--weights", "RUN", "--faithfulness-steps", "8"], "--faithfulness-steps without --faithfulness"),
+    ([*EVALUATE, *VOC, "--predictions", "lost", "--stability", "5"], "--stability needs --weights"),
+    ([*EVALUATE, *VOC, "--weights", "RUN", "--stability", "0"], "stability is 0, expected the number of images"),
     (
         [*EVALUATE, *VOC, "--weights", "RUN", "--faithfulness", "5", "--faithfulness-steps", "0"],
         "faithfulness steps is 0, expected 1 or more",

@@ -132,6 +132,9 @@ class EvaluateConfig:
     """Steps in which insertion and deletion move an image's pixels. Each takes four forward passes an image and class,
     two of them for the baseline: mobilenet_v2 at 224 px needs 2 s of a CPU core for 28, and 16 s for the paper's
     224, which change the mean of 25 photographs by less than 0.001."""
+    stability: int | None = None
+    """Also compare the maps and boxes of so many labelled images, spread evenly, with those of their mirror images: a
+    check of the model of --weights that needs no boxes."""
     plots: bool = False
     """Also write plots: accuracy over threshold, overlaps, classes, and a gallery of failures."""
     all: bool = False
@@ -195,6 +198,14 @@ class EvaluateConfig:
         check(
             self.faithfulness is None or self.faithfulness >= 1,
             f"faithfulness is {self.faithfulness}, expected the number of images to measure it on, 1 or more",
+        )
+        check(
+            self.stability is None or self.weights is not None,
+            "--stability needs --weights: it asks the model about mirror images, and --predictions bring none",
+        )
+        check(
+            self.stability is None or self.stability >= 1,
+            f"stability is {self.stability}, expected the number of images to measure it on, 1 or more",
         )
         check(
             self.faithfulness_steps >= 1,

@@ -30,6 +30,7 @@ from wsl.metrics.pixels import PxAP, histogram_ap, pxap, score_histograms
 from wsl.metrics.point_ap import PointAP, point_ap, point_within
 from wsl.metrics.pointing import PointingGame, pointing_accuracy, pointing_hit, pointing_hit_pixels
 from wsl.metrics.segmentation import MeanIoU, class_iou
+from wsl.metrics.stability import FlipStability, map_correlation
 from wsl.metrics.statistic import Observation, Row, Statistic, Totals
 from wsl.metrics.threshold_choice import Choice, ThresholdChoice
 from wsl.metrics.top_k import TopKAccuracy, TopKLoc, class_ranks, top_k_accuracy, top_k_loc
@@ -65,6 +66,7 @@ __all__ = [
     "Evidence",
     "Failure",
     "Faithfulness",
+    "FlipStability",
     "MaxBoxAcc",
     "MaxBoxAccV2",
     "MeanIoU",
@@ -97,6 +99,7 @@ __all__ = [
     "failures",
     "histogram_ap",
     "insertion_deletion",
+    "map_correlation",
     "match_boxes",
     "max_box_acc",
     "max_box_acc_v2",

@@ -75,8 +75,9 @@ def _check(config: EvaluateConfig) -> tuple[SampleSet, SampleSet | None]:
     unknown = [name for name in config.report_classes if name not in samples.classes]
     if unknown:
         raise UserError(f"unknown class {unknown[0]!r} to report; known: {', '.join(samples.classes)}")
-    if config.faithfulness is not None and not any(sample.labels for sample in samples.samples):
-        raise UserError(f"no image of split {config.split} has a label: expected some to measure --faithfulness on")
+    for name, images in (("faithfulness", config.faithfulness), ("stability", config.stability)):
+        if images is not None and not any(sample.labels for sample in samples.samples):
+            raise UserError(f"no image of split {config.split} has a label: expected some to measure --{name} on")
     if config.weights is not None and recipe is not None:
         check_annotated(samples, config.weights, recipe.classes)
     return samples, _others(config, samples)

@@ -17,7 +17,7 @@ from wsl.verbs.predictions import Predictions
 
 if TYPE_CHECKING:
     from wsl.inference import Predictor
-    from wsl.verbs.faithfulness import OwnMaps
+    from wsl.verbs.own_maps import OwnMaps
     from wsl.verbs.plots import Plots
 
 
@@ -44,7 +44,7 @@ def measure(
     with stage(predictions.stage):
         read_boxes = plots is not None or evaluation.reads_boxes
         pairs = predictions.pairs(samples, config.split, boxes, read_boxes=read_boxes)
-    own_maps = _own_maps(config, predictions.predictor, samples)
+    checks = _checks(config, predictions.predictor, samples)
     seen = 0
     for found, sample in track(
         timed(evaluation.stream(timed(pairs, predictions.stage), config.runtime.workers), "metrics"),
@@ -54,9 +54,9 @@ def measure(
         if plots is not None:
             with stage("plots"):
                 plots.update(found, sample)
-        if own_maps is not None:
-            with stage("faithfulness"):
-                own_maps.update(found, sample)
+        for name, check in checks.items():
+            with stage(name):
+                check.update(found, sample)
         seen += 1
     if not seen:
         raise RunError(f"none of the {len(samples)} images of split {config.split} has a localization")
@@ -69,8 +69,8 @@ def measure(
         drawn=predictions.drawn,
         warnings=dict(predictions.warnings),
     )
-    if own_maps is not None:
-        report = dataclasses.replace(report, metrics=(*report.metrics, *own_maps.compute()))
+    of_checks = [metric for check in checks.values() for metric in check.compute()]
+    report = dataclasses.replace(report, metrics=(*report.metrics, *of_checks))
     if plots is not None:
         with stage("plots"):
             plots.save(evaluation, report)
@@ -78,18 +78,12 @@ def measure(
     return report
 
 
-def _own_maps(config: EvaluateConfig, predictor: Predictor | None, samples: SampleSet) -> OwnMaps | None:
-    if config.faithfulness is None or predictor is None:
-        return None
-    from wsl.verbs.faithfulness import OwnMaps
+def _checks(config: EvaluateConfig, predictor: Predictor | None, samples: SampleSet) -> dict[str, OwnMaps]:
+    if predictor is None or (config.faithfulness is None and config.stability is None):
+        return {}
+    from wsl.verbs.own_maps import checks
 
-    return OwnMaps(
-        predictor,
-        samples,
-        images=config.faithfulness,
-        steps=config.faithfulness_steps,
-        report_classes=config.report_classes,
-    )
+    return checks(config, predictor, samples)
 
 
 def _plots(config: EvaluateConfig) -> Plots | None:

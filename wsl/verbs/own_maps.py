@@ -1,48 +1,73 @@
-"""Whether a model looks where its maps say, on some images of a split: ``wsl-evaluate --faithfulness``."""
+"""What a model makes of its own maps, on some images of a split: --faithfulness and --stability of wsl-evaluate."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
+from wsl.config import EvaluateConfig
+from wsl.images import read_image
 from wsl.inference import Predictor
-from wsl.metrics import Faithfulness, Probe
+from wsl.metrics import Faithfulness, FlipStability, Probe, Statistic
 from wsl.results import Localization, Metric
 from wsl.samples import Sample, SampleSet
 
 T = TypeVar("T")
 
 
-class OwnMaps:
-    """Asks the model of a predictor about its own maps of the classes that images are labelled with.
+def checks(config: EvaluateConfig, predictor: Predictor, samples: SampleSet) -> dict[str, OwnMaps]:
+    """The checks of a model's own maps that were asked for, by name.
 
-    `images` of the labelled samples are taken, spread evenly over their order, or all where there are no more. The
-    model sees the predictor's own input of an image; padding around it is neither moved nor covered by a map.
+    The model sees the predictor's own input of an image; padding around it is neither moved nor covered by a map.
+    """
+    common: dict[str, Any] = {"report_classes": config.report_classes}
+    asked = {}
+    if config.faithfulness is not None:
+        faithfulness = Faithfulness(
+            samples.classes,
+            probe=ModelProbe(predictor, samples.classes),
+            steps=config.faithfulness_steps,
+            batch_size=predictor.batch_size,
+            **common,
+        )
+        asked["faithfulness"] = OwnMaps(faithfulness, samples, images=config.faithfulness)
+    if config.stability is not None:
+        stability = FlipStability(samples.classes, mirrored=Mirrored(predictor), **common)
+        asked["stability"] = OwnMaps(stability, samples, images=config.stability)
+    return asked
+
+
+class Mirrored:
+    """A predictor's localization of an image's mirror image."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    def __call__(self, path: Path) -> Localization:
+        """Read the image, mirror it, and localize it.
+
+        Raises:
+            BadImageError: the image cannot be read.
+        """
+        return self._predictor(np.ascontiguousarray(read_image(path)[:, ::-1]))
+
+
+class OwnMaps:
+    """Measures what a model makes of its own maps on some of the images that have labels.
+
+    `images` of the labelled samples are taken, spread evenly over their order, or all where there are no more.
     """
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        samples: SampleSet,
-        *,
-        images: int,
-        steps: int,
-        report_classes: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, metric: Statistic, samples: SampleSet, *, images: int) -> None:
         labelled = [sample.path for sample in samples.samples if sample.labels]
         self._chosen, self._labelled = frozenset(evenly(labelled, images)), len(labelled)
         self._measured = 0
-        self._metric = Faithfulness(
-            samples.classes,
-            probe=ModelProbe(predictor, samples.classes),
-            steps=steps,
-            batch_size=predictor.batch_size,
-            report_classes=report_classes,
-        )
+        self._metric = metric
 
     def update(self, found: Localization, sample: Sample) -> None:
         """Take in one image; those that were not chosen are passed over.
@@ -55,7 +80,7 @@ class OwnMaps:
             self._measured += 1
 
     def compute(self) -> tuple[Metric, ...]:
-        """Insertion, deletion, average drop and increase in confidence, those that have a value."""
+        """The metric's numbers, those that have a value."""
         spread = ", spread evenly" if len(self._chosen) < self._labelled else ""
         unread = len(self._chosen) - self._measured
         which = f"{self._measured} of {self._labelled} labelled images{spread}"

@@ -1,0 +1,101 @@
+"""Does a model find the same in the mirror: a check that needs no boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.metrics.evidence import Evidence
+from wsl.metrics.overlap import box_iou
+from wsl.metrics.statistic import Observation, Row, Statistic, Totals, ratio
+from wsl.results import Localization, Metric
+
+
+def map_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """Pearson's correlation of two maps of one shape; 0 where one of them is constant.
+
+    >>> round(map_correlation([[0, 1], [2, 3]], [[0, 2], [4, 6]]), 6), map_correlation([[1, 1]], [[0, 1]])
+    (1.0, 0.0)
+    """
+    a, b = (np.asarray(part, np.float64).ravel() for part in (first, second))
+    a, b = a - a.mean(), b - b.mean()
+    spread = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / spread if spread > 0 else 0.0
+
+
+class FlipStability(Statistic):
+    """How well maps and boxes of an image and of its mirror image agree, each the mean over classes.
+
+    A trial is an (image, class) pair: each class in ``sample.labels`` with a finite map in both; the note counts those
+    without. The mirror image's map is mirrored back and correlated with the image's own (negative correlations count as
+    0); of the boxes the best of each are compared by their IoU, 0 where one has none. High values say that a model
+    points at things and not at places, and not that it points at the right ones.
+
+    Args:
+        mirrored: The localization of the mirror image of a path, in its pixels.
+
+    >>> from wsl import Boxes, Sample
+    >>> found = Localization(path="a.jpg", size=(4, 2), scores={}, boxes=Boxes.empty(), maps={"dog": [[0, 1], [2, 3]]})
+    >>> metric = FlipStability(["dog"], mirrored=lambda path: found)
+    >>> metric.update(found, Sample(path="a.jpg", labels=["dog"]))
+    >>> [(metric.name, round(metric.value, 2)) for metric in metric.compute()]
+    [('flip correlation', 0.6), ('flip box IoU', 0.0)]
+    """
+
+    columns = 3  # the correlation, the IoU, and whether there are maps
+    sum_type = np.float64
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        *,
+        mirrored: Callable[[Path], Localization],
+        report_classes: Sequence[str] = (),
+        **settings: Any,
+    ) -> None:
+        super().__init__(classes, report_classes, **settings)
+        self._mirrored = mirrored
+
+    def observe(self, seen: Evidence) -> Observation:
+        """How well each class agrees.
+
+        Raises:
+            UserError: the image cannot be read.
+        """
+        if not seen.sample.labels:
+            return Observation()
+        other = Evidence(self._mirrored(seen.sample.path), seen.sample, self.index)
+        rows = []
+        for label in seen.sample.labels:
+            mine, theirs = seen.score_map(label), other.score_map(label)
+            if mine is None or theirs is None:
+                rows.append(Row(label, np.zeros(3), missing=True))
+                continue
+            boxes = seen.box(label), other.box(label)
+            overlap = 0.0
+            if boxes[0] is not None and boxes[1] is not None:
+                x0, y0, x1, y1 = boxes[1].tolist()
+                width = seen.found.size[0]
+                overlap = float(box_iou(boxes[0], [width - x1, y0, width - x0, y1])[0, 0])
+            rows.append(Row(label, [max(0.0, map_correlation(mine, np.asarray(theirs)[:, ::-1])), overlap, 1]))
+        return Observation(rows)
+
+    def report(self, totals: Totals) -> tuple[Metric, Metric]:
+        """The two means; no value when no pair came with maps."""
+        tried, missing = totals.sums()[:, -1].astype(np.int64), int(totals.missing.sum())
+        first, second = (
+            self.mean.metric(
+                name,
+                ratio(totals.sums()[:, column], tried),
+                tried,
+                note=self.unit + (f"; {missing} without a map: left out" if missing else ""),
+                resampled=ratio(totals.drawn[:, column], totals.drawn[:, -1]) if self.replicates else None,
+                images=int(totals.images[0]),
+            )
+            for column, name in enumerate(("flip correlation", "flip box IoU"))
+        )
+        return first, second
