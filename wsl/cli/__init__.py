@@ -68,7 +68,7 @@ def evaluate(args: Sequence[str] | None = None) -> int:
         report = verb(config)
         from wsl.tables import key_metrics, report_table
 
-        every = config.all or config.table != "markdown"
+        every = config.all or bool(config.metrics) or config.table != "markdown"
         table = report_table(
             report, config.table, every=every, per_class=config.per_class or config.table != "markdown"
         )

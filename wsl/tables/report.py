@@ -25,6 +25,9 @@ _KEY = {
     ),
 }
 
+# Measured only where somebody asks for them.
+_ASKED = ("insertion", "deletion", "average drop", "increase in confidence", "flip correlation", "flip box IoU")
+
 
 def report_table(
     report: EvaluationReport, style: TableStyle = "markdown", *, every: bool = True, per_class: bool = True
@@ -69,12 +72,15 @@ def report_table(
 def key_metrics(report: EvaluationReport) -> tuple[Metric, ...]:
     """The five metrics that matter for the data at hand: of classes, points, boxes and masks, those that were measured.
 
+    What is measured on demand only, as faithfulness, is among them where it was.
+
     >>> metrics = [Metric(name=name, value=0.5) for name in ("mAP", "top-1", "CorLoc", "AP50", "COCO AP75")]
     >>> [metric.name for metric in key_metrics(EvaluationReport(metrics=metrics, images=9, source="x"))]
     ['mAP', 'top-1', 'CorLoc', 'AP50']
     """
     names = [metric.name.removesuffix(f" ({report.protocol})") for metric in report.metrics]
     wanted = [name for name in _KEY.get(report.protocol, _KEY["default"]) if name in names][:5]
+    wanted += _ASKED
     return tuple(metric for metric, name in zip(report.metrics, names, strict=True) if name in wanted)
 
 
