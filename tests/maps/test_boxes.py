@@ -75,7 +75,7 @@ def awkward(seed: int) -> np.ndarray:
         np.maximum(score_map, 0),
         1000 + score_map,
         score_map * np.float32(10.0 ** rng.integers(-44, 38)),
-        -np.exp(20 * score_map),
+        -np.exp(20 * np.minimum(score_map, 4)),
         1 + np.float32(1e-7) * (score_map > 1),
         np.full_like(score_map, score_map[0, 0]),
         broken,
