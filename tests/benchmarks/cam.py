@@ -33,6 +33,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="fp32", help="ours only: auto takes bfloat16 where it is faster")
     options = parser.parse_args()
+    if options.device.startswith("cuda"):
+        print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {options.rounds} rounds")
     print(
         "| network | task | ours, ms | pytorch-grad-cam, times ours | TorchCAM, times ours | bare forward, times ours |"
     )
@@ -72,9 +74,8 @@ def compare(name: str, rounds: int, device: torch.device, precision: str) -> Non
             for rival, spent in seconds.items()
         }
         cells = [f"{ratios[rival]:.2f}" if rival in ratios else "" for rival in ("grad-cam", "torchcam", "bare")]
-        print(
-            f"| {name} | {task} | {1000 * statistics.median(seconds['ours']):.0f} | {' | '.join(cells)} |", flush=True
-        )
+        ours_ms = 1000 * statistics.median(seconds["ours"])
+        print(f"| {name} | {task} | {ours_ms:.{1 if ours_ms < 100 else 0}f} | {' | '.join(cells)} |", flush=True)
 
 
 def race(rivals: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, list[float]]:

@@ -4,11 +4,13 @@
     python tests/benchmarks/localize.py PHOTOS --local-weights mobilenet_v2.pth --refine affinity
     python tests/benchmarks/localize.py PHOTOS --local-weights mobilenet_v2.pth --memory
     python tests/benchmarks/localize.py PHOTOS --weights resnet50 --local-weights none --image-size 448 --device cuda
+    python tests/benchmarks/localize.py PHOTOS --weights runs/voc/decoder --refine decoder
 
 The plain loop is what a short script does: Pillow, float32 on one image at a time, cv2.resize of the winning map to
 the photograph, a threshold, findContours, the largest contour's box, one JSON line. "decoding alone" reads and resizes
-the photographs, "network alone" runs batches that are on the device already; each uses all cores. The pairs run in
-turn, A B A B; ratios are medians over the pairs. With weights "none" the network is untrained.
+the photographs, "network alone" runs batches that are on the device already, without maps; each uses all cores. The
+pairs run in turn, A B A B; ratios are medians over the pairs. With weights "none" the network is untrained; a run of
+`wsl-train` is taken as it is.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
+import wsl
 from wsl.config import Refine
 from wsl.formats import LocalizationWriter
 from wsl.images import find_images
@@ -164,7 +167,9 @@ def compare(args: argparse.Namespace) -> None:
 
 
 def load(args: argparse.Namespace) -> Localizer:
-    """The classifier as a localizer."""
+    """The classifier as a localizer, or the model of a run."""
+    if Path(args.weights).is_dir():
+        return wsl.load(args.weights).eval()
     return Localizer.from_classifier(args.weights, args.local_weights or "DEFAULT").eval()
 
 

@@ -27,8 +27,7 @@ import wsl
 from wsl.config import BoxConfig
 from wsl.config.shared import BOX_DEFAULTS
 from wsl.data import read_voc
-from wsl.inference import network
-from wsl.inference.reading import boxes_of_class
+from wsl.inference import boxes_of_class, network
 from wsl.maps.refine import REFINEMENTS, Refinement
 from wsl.metrics import CorLoc, MaxBoxAccV2, VOCDetectionAP
 from wsl.metrics.overlap import best_iou

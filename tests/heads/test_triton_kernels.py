@@ -1,6 +1,6 @@
-"""The Triton kernels are the plain expressions, forward and backward: in Triton's interpreter, without a GPU.
+"""The Triton kernels are the plain expressions, forward and backward: in Triton's interpreter, and on a GPU if any.
 
-Triton looks at TRITON_INTERPRET when kernels are defined, so the tests run in a process of their own.
+Triton looks at TRITON_INTERPRET when kernels are defined, so interpreted tests run in a process of their own.
 """
 
 import functools
@@ -14,7 +14,10 @@ import torch
 
 pytest.importorskip("triton", reason="this build of torch comes without Triton")
 
-if os.environ.get("TRITON_INTERPRET") != "1":
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
+
+if not INTERPRETED:
 
     def test_in_the_interpreter():
         environment = {**os.environ, "TRITON_INTERPRET": "1"}
@@ -22,7 +25,8 @@ if os.environ.get("TRITON_INTERPRET") != "1":
         run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
 
-else:
+
+if INTERPRETED or torch.cuda.is_available():
     # Warnings of numpy, in which the interpreter computes: infinities and NaN are among the cases.
     pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::DeprecationWarning")
 
@@ -50,7 +54,7 @@ else:
     SIZES = (1, 7, 16, 49, 300)
 
     def random_rows(*shape, seed=0):
-        return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
 
     def both_passes(pool, *inputs):
         inputs = [each.detach().clone().requires_grad_() for each in inputs]
@@ -73,7 +77,7 @@ else:
     @pytest.mark.parametrize(("kernel", "plain", "settings"), SMOOTH.values(), ids=SMOOTH)
     def test_smooth_rows(kernel, plain, settings):
         for n in SIZES:
-            for rows in (random_rows(1, 2, n), 30 * random_rows(1, 2, n), torch.full((1, 1, n), -1.5)):
+            for rows in (random_rows(1, 2, n), 30 * random_rows(1, 2, n), torch.full((1, 1, n), -1.5, device=DEVICE)):
                 found = both_passes(lambda values: apply(kernel, plain, values, *settings), rows)
                 exact = both_passes(lambda values: plain(values, *settings), rows.double())
                 for one, other in zip(found, exact, strict=True):
@@ -93,6 +97,7 @@ else:
     @pytest.mark.parametrize("name", ["lse", "gem"])
     @pytest.mark.parametrize("setting", [torch.tensor(3.0), torch.tensor([0.05]), torch.tensor([1.0, 0.3, 7.5])])
     def test_a_learnt_setting(name, setting):
+        setting = setting.to(DEVICE)
         kernel, plain, others = {
             "lse": (triton_rows.LSE(), plain_lse, ()),
             "gem": (triton_rows.PowerMean(), _power_mean, (0.1,)),
@@ -219,4 +224,4 @@ else:
             triton_selection.SelectedMean(),
             triton_windows.WindowSoftPool(),
         ):
-            kernel.try_on(torch.device("cpu"))
+            kernel.try_on(DEVICE)

@@ -142,6 +142,7 @@ for sizes, bound in (([(75, 100), (50, 33), (33, 200), (32, 32), (301, 299)], 0)
         levels = (found.permute(1, 2, 0) * std + mean).numpy()
         expected = fit(image, Preprocessing(image_size=32))[0]
         assert np.abs(levels - expected).max() <= bound + 1e-3, (image.shape, np.abs(levels - expected).max())
+    assert torch.equal(resize_and_normalise(planes[-1:], 32, mean, std)[0], result[-1])  # a batch of one
 print("equal")
 """
 

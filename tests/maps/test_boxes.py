@@ -1,6 +1,7 @@
 """Boxes of maps: the reference, a breadth-first search, analytic blobs, and what must hold for any map."""
 
 from collections import deque
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,10 +15,12 @@ from wsl.maps import (
     extract_boxes,
     extract_many,
     largest_boxes,
+    nms,
     normalise,
     peak,
     resize_map,
 )
+from wsl.maps.boxes import nested, nested_thresholds
 
 RULES = ("largest", "peak", "all")
 
@@ -75,7 +78,7 @@ def awkward(seed: int) -> np.ndarray:
         np.maximum(score_map, 0),
         1000 + score_map,
         score_map * np.float32(10.0 ** rng.integers(-44, 38)),
-        -np.exp(20 * score_map),
+        -np.exp(20 * np.minimum(score_map, 4)),
         1 + np.float32(1e-7) * (score_map > 1),
         np.full_like(score_map, score_map[0, 0]),
         broken,
@@ -183,6 +186,22 @@ def test_nested_boxes_are_all_boxes_and_those_that_they_part_into(seed: int, thr
     (many,) = extract_many(score_map[None], [(90, 70)], threshold=threshold, rule="nested", min_area=min_area)
     assert np.array_equal(many.xyxy, found.xyxy)
     assert np.array_equal(many.scores, found.scores)
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 10**6), threshold=st.floats(0, 0.9), min_area=st.sampled_from([0.0, 0.01]))
+def test_nested_boxes_are_those_of_the_plain_form(seed: int, threshold: float, min_area: float, reference: Any) -> None:
+    """To the bit, from levels that are each extracted anew."""
+    score_map = gaussian((60, 40), (20, 20), 9) + 0.4 * resize_map(noise(seed), (60, 40))
+    levels = [
+        extract_boxes(score_map, (90, 70), threshold=one, rule="all", min_area=min_area)
+        for one in nested_thresholds(threshold)
+    ]
+    boxes, scores = reference.boxes.nested(levels)
+    found = extract_boxes(score_map, (90, 70), threshold=threshold, rule="nested", min_area=min_area)
+    for one in (found, nested(levels)):
+        assert np.array_equal(one.xyxy, boxes)
+        assert np.array_equal(one.scores, scores)
 
 
 def test_nested_boxes_part_things_that_touch() -> None:
@@ -344,16 +363,21 @@ def test_boxes_are_those_of_opencvs_resampling_but_for_the_last_digit() -> None:
     assert same >= 398
 
 
-@given(seed=st.integers(0, 10**6), rule=st.sampled_from(["largest", "peak", "all"]))
+@given(
+    seed=st.integers(0, 10**6),
+    rule=st.sampled_from(["largest", "peak", "all", "nested"]),
+    iou=st.sampled_from([0.0, 0.3, 1.0]),
+)
 @settings(max_examples=50)
-def test_many_maps_in_one_call_have_the_boxes_of_each(seed: int, rule: str) -> None:
+def test_many_maps_in_one_call_have_the_boxes_of_each(seed: int, rule: str, iou: float) -> None:
     rng = np.random.default_rng(seed)
     maps = np.round(rng.standard_normal((4, 7, 5)) * 2).astype(np.float32)
     maps[rng.integers(4)] = 1.0
     sizes = [tuple(rng.integers(1, 300, 2).tolist()) for _ in maps]
-    found = extract_many(maps, sizes, threshold=0.4, rule=rule)
+    found = extract_many(maps, sizes, threshold=0.4, rule=rule, nms_iou=iou)
     for one, size, boxes in zip(maps, sizes, found, strict=True):
         alone = extract_boxes(one, size, threshold=0.4, rule=rule)
-        assert np.array_equal(boxes.xyxy, alone.xyxy)
-        assert np.array_equal(boxes.scores, alone.scores)
+        best = nms(alone.xyxy, alone.scores, iou)
+        assert np.array_equal(boxes.xyxy, alone.xyxy[best])
+        assert np.array_equal(boxes.scores, alone.scores[best])
     assert extract_many(maps[:0], [], threshold=0.4) == []

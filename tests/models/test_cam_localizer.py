@@ -69,6 +69,50 @@ def test_maps_of_other_classes_in_each_image_in_one_batch(images, inplace):
     assert output.grid == (4.0, 0.5)
 
 
+class Own(torch.autograd.Function):
+    """ReLU by somebody who computes its gradient in NumPy."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return torch.from_numpy(gradient.numpy() * (x.numpy() > 0))  # of one pass alone
+
+
+class Attending(Net):
+    """With self-attention behind the last activation."""
+
+    def forward(self, x):
+        tokens = self.features(x).flatten(2).mT
+        mixed = tokens + F.scaled_dot_product_attention(tokens, tokens, tokens)
+        return self.last(self.hidden(mixed.mean(1)).relu())
+
+
+class Pooling(Net):
+    def forward(self, x):
+        x = F.max_pool2d(F.interpolate(self.features(x), scale_factor=2, mode="bilinear"), 2)
+        return self.last(self.hidden(F.adaptive_max_pool2d(x, 1).flatten(1)).relu())
+
+
+class Handwritten(Net):
+    def forward(self, x):
+        return self.last(Own.apply(self.hidden(self.features(x).mean((2, 3)))))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [Net, Attending, Pooling, Handwritten])
+def test_many_classes_at_once_are_each_by_itself(images, kind):
+    """Where passes back can be batched, and where they cannot."""
+    model = CamLocalizer(build(kind), preprocessing=SMALL, layers=["conv1", "act"])
+    many = wsl.cam(model, images, [0, 1, 2, 3, 1], method="gradcam")
+    for place, one in enumerate([0, 1, 2, 3, 1]):
+        torch.testing.assert_close(many[:, place : place + 1], wsl.cam(model, images, [one], method="gradcam"))
+
+
 @pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
 def test_any_mode_of_the_caller_gives_the_same(images, mode):
     model = CamLocalizer(build(), preprocessing=SMALL)

@@ -86,13 +86,14 @@ def test_a_level_is_sampled_where_the_finest_looks(coarse):
 @pytest.mark.parametrize(
     "grids", [(Grid(16, 0.5), Grid(8, 2)), (None, Grid(8, 0.5)), (Grid(7, -3), None), (None, None)]
 )
-def test_it_is_what_the_matrix_of_the_host_gives(old, new, grids):
-    values = torch.rand(1, 2, old, 3, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("learns", [False, True])
+def test_it_is_what_the_matrix_of_the_host_gives(old, new, grids, learns):
+    values = torch.rand(1, 2, old, 3, generator=torch.Generator().manual_seed(0)).requires_grad_(learns)
     to = Features(torch.zeros(1, 1, new, 3), grids[1])
     found = aligned(Features(values, grids[0]), to, (64, 48))
     down, across = (sampling(a, b, side, *grids) for a, b, side in ((old, new, 64), (3, 3, 48)))
-    expected = down.weights @ values.double().numpy() @ across.weights.T
-    torch.testing.assert_close(found.double(), torch.from_numpy(expected), rtol=1e-5, atol=1e-6)
+    expected = down.weights @ values.detach().double().numpy() @ across.weights.T
+    torch.testing.assert_close(found.detach().double(), torch.from_numpy(expected), rtol=1e-5, atol=1e-6)
 
 
 def test_an_unknown_grid_is_equal_parts_of_the_image():

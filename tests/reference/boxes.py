@@ -29,6 +29,35 @@ def extract(score_map, size, threshold, rule, min_area, resolution):
     return boxes[order], scores[order]
 
 
+def nested(levels):
+    """Boxes (n, 4) and scores of the lowest of several thresholds, and those that they split into at higher ones."""
+    (first, heights), *higher = levels
+    boxes, scores = list(first), list(heights)
+    shown = list(enumerate(first))  # what each component has shrunk to, and the box that stands for it
+    for xyxy, heights in higher:
+        inside = np.array([_smallest_around(box, [extent for _, extent in shown]) for box in xyxy])
+        after = []
+        for place, (box, _) in enumerate(shown):
+            parts = np.flatnonzero(inside == place)
+            if len(parts) == 1:
+                after.append((box, xyxy[parts[0]]))
+            elif len(parts) > 1:
+                scores[box] *= np.float32(0.9)
+                for part in parts:
+                    after.append((len(boxes), xyxy[part]))
+                    boxes.append(xyxy[part])
+                    scores.append(heights[part] * np.float32(0.7))
+        shown = after
+    boxes, scores = np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32)
+    order = np.lexsort((boxes[:, 2], boxes[:, 3], boxes[:, 0], boxes[:, 1], -scores))
+    return boxes[order], scores[order]
+
+
+def _smallest_around(box, extents):
+    holding = [i for i, one in enumerate(extents) if (one[:2] <= box[:2]).all() and (one[2:] >= box[2:]).all()]
+    return min(holding, key=lambda i: (extents[i][2:] - extents[i][:2]).prod(), default=-1)
+
+
 def peak(score_map, size):
     """The first maximum (x, y) of the map resized to `size`, without what only extends its border; else (0, 0)."""
     if not np.isfinite(score_map).all() or score_map.min() == score_map.max():

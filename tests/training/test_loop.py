@@ -46,6 +46,17 @@ def run(network, config, data, dtype=torch.float32, scaler=None, optimizer=None,
 CONSTANT = OptimConfig(epochs=1, lr=0.1, schedule="constant", warmup_epochs=0)
 
 
+def test_cudnn_adds_up_in_one_order_and_is_left_as_it_was(head, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    optimizer, seen = torch.optim.SGD([{"params": list(head.parameters()), "lr": 0.1, "peak_lr": 0.1}]), []
+    run_epoch(
+        head, optimizer, torch.amp.GradScaler("cpu", enabled=False), batches(), CONSTANT, device=CPU,
+        dtype=torch.float32, epoch=1, steps=3, advance=lambda *_, **__: seen.append(torch.backends.cudnn.deterministic),
+    )  # fmt: skip
+    assert seen == [True] * 3
+    assert not torch.backends.cudnn.deterministic
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_after_an_epoch_inference_is_that_of_the_new_weights(optimizer):
     """Also where no batch norm shows that something has changed."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState, PartialState
 from torch import nn
 
 from wsl.config import DataConfig, EvaluateConfig, ModelConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
@@ -174,6 +175,15 @@ def test_resuming_a_finished_run_changes_nothing(world, tmp_path):
     again = train(settings(world, tmp_path / "run", resume=True))
     assert {path: path.read_bytes() for path in before} == before
     assert (again.best_epoch, again.mAP, again.pointing) == (first.best_epoch, first.mAP, first.pointing)
+
+
+def test_a_process_may_train_on_another_device_than_before(world, tmp_path, monkeypatch):
+    """accelerate keeps the first device of a process, here one that this machine has not."""
+    train(settings(world, tmp_path / "first", epochs=1))
+    for state in (AcceleratorState, PartialState):
+        monkeypatch.setitem(state._shared_state, "device", torch.device("xla"))
+    train(settings(world, tmp_path / "second", epochs=1))
+    assert_same_run(tmp_path / "first", tmp_path / "second")
 
 
 # --- what learns and what does not ------------------------------------------------------------------------------

@@ -35,7 +35,8 @@ class Activations:
     def gradients(self, targets: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The gradients (J, N, C, h, w) of J targets an image, (N, J), by each layer's map.
 
-        Images of a batch do not mix, so one pass back serves one target of every image.
+        Images of a batch do not mix, so one pass back serves one target of every image. All passes run as one where
+        the operations between the layers and the scores can be batched.
 
         Raises:
             UserError: the scores were computed without a graph.
@@ -45,13 +46,11 @@ class Activations:
                 "the network computes its scores without gradients (torch.no_grad or detach in its forward): expected "
                 "a method that needs none, such as eigencam, scorecam or ablationcam"
             )
-        found = [
-            torch.autograd.grad(column.sum(), self._outputs, retain_graph=True, allow_unused=True)
-            for column in targets.unbind(1)
-        ]
+        found = _batched(targets, self._outputs) or _one_by_one(targets, self._outputs)
+        shape = (targets.shape[1],)
         return tuple(
-            to_map(torch.stack([torch.zeros_like(output) if g is None else g for g in of_layer]), layout)
-            for output, layout, of_layer in zip(self._outputs, self._layouts, zip(*found, strict=True), strict=True)
+            to_map(output.new_zeros(shape + output.shape) if gradient is None else gradient, layout)
+            for output, layout, gradient in zip(self._outputs, self._layouts, found, strict=True)
         )
 
     def score_from(self, layer: int = 0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
@@ -140,6 +139,33 @@ class Network:
                 "(N, C, h, w) or (N, h, w, C), or tokens (N, T, C)"
             )
         return layout
+
+
+Gradients = tuple[torch.Tensor | None, ...]
+"""Of each output, (J, ...); None of one that no target depends on."""
+
+
+def _batched(targets: torch.Tensor, outputs: Sequence[torch.Tensor]) -> Gradients | None:
+    """The gradients of J targets (N, J) in one pass back; None where an operation cannot be batched."""
+    count = targets.shape[1]
+    if count < 2:
+        return None
+    each = torch.eye(count, dtype=targets.dtype, device=targets.device)[:, None].expand(-1, len(targets), -1)
+    try:
+        return torch.autograd.grad(targets, outputs, each, retain_graph=True, allow_unused=True, is_grads_batched=True)
+    except RuntimeError:  # a function of somebody's own, or no memory for all at once
+        return None
+
+
+def _one_by_one(targets: torch.Tensor, outputs: Sequence[torch.Tensor]) -> Gradients:
+    """The same in a pass back for each target."""
+    found = [
+        torch.autograd.grad(column.sum(), outputs, retain_graph=True, allow_unused=True) for column in targets.unbind(1)
+    ]
+    return tuple(
+        None if of_output[0] is None else torch.stack([one for one in of_output if one is not None])
+        for of_output in zip(*found, strict=True)
+    )
 
 
 def _last_run(outputs: Sequence[torch.Tensor], scores: torch.Tensor) -> int:

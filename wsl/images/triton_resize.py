@@ -77,10 +77,11 @@ def resize_and_normalise(
     """
     device = planes[0].device
     # One transfer for addresses and sizes, from memory that the device reads by itself.
-    table = torch.tensor([[p.data_ptr(), p.shape[1] | (p.shape[2] << 32)] for p in planes], dtype=torch.int64)
+    places = [p.data_ptr() for p in planes], [p.shape[1] | (p.shape[2] << 32) for p in planes]
+    table = torch.tensor(places, dtype=torch.int64)
     if device.type == "cuda":
         table = table.pin_memory().to(device, non_blocking=True)
-    addresses, sizes = table[:, 0].contiguous(), table[:, 1].contiguous().view(torch.int32)
+    addresses, sizes = table[0], table[1].view(torch.int32)
     out = torch.empty((len(planes), side, side, 3), dtype=torch.float32, device=device)
     grid = (len(planes), triton.cdiv(side * side, _BLOCK))
     _resize[grid](addresses, sizes, mean, std, out, side, SIDE_BLOCK=_BLOCK)

@@ -8,7 +8,7 @@ import numpy as np
 
 from wsl.boxes import Boxes, FloatArray
 from wsl.config import BoxConfig
-from wsl.maps import ExtractedBoxes, extract_many, nms
+from wsl.maps import ExtractedBoxes, extract_many
 from wsl.maps.scale import as_map, as_size
 
 
@@ -46,12 +46,10 @@ def extract(maps: FloatArray, sizes: Sequence[tuple[int, int]], rule: BoxConfig)
     assert rule.threshold is not None
     assert rule.box_rule is not None
     assert rule.min_area is not None
-    found = extract_many(maps, sizes, threshold=rule.threshold, rule=rule.box_rule, min_area=rule.min_area)
-    if rule.box_rule in ("all", "nested"):
-        for place, (xyxy, heights) in enumerate(found):
-            kept = nms(xyxy, heights, rule.nms_iou)
-            found[place] = ExtractedBoxes(xyxy[kept], heights[kept])
-    return found
+    nms_iou = rule.nms_iou if rule.box_rule in ("all", "nested") else 1.0
+    return extract_many(
+        maps, sizes, threshold=rule.threshold, rule=rule.box_rule, min_area=rule.min_area, nms_iou=nms_iou
+    )
 
 
 def scored(labels: Sequence[str], parts: Sequence[ExtractedBoxes], scores: Sequence[float]) -> Boxes:

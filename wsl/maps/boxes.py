@@ -17,7 +17,7 @@ Rule = Literal["largest", "all", "peak", "nested"]
 # The numbers that `kernels.extraction` gives them; it takes those of `nested` as several of `all`.
 RULES = {"largest": 0, "peak": 1, "all": 2, "nested": 2}
 # Of the rule `nested`, chosen on photographs that were held out of VOC's train.
-_LEVELS, _WHOLE, _PART = 5, 0.9, 0.7
+_LEVELS = 5
 
 
 class ExtractedBoxes(NamedTuple):
@@ -95,15 +95,9 @@ def extract_boxes(
     # Loaded here: numba takes half a second.
     from wsl.maps.kernels.extraction import extract
 
-    if rule == "nested":
-        return nested(
-            [
-                extract_boxes(score_map, size, threshold=one, rule="all", min_area=min_area, resolution=resolution)
-                for one in nested_thresholds(threshold)
-            ]
-        )
     width, height = working_size(size, resolution)
-    return ExtractedBoxes(*extract(score_map, (height, width), threshold, RULES[rule], min_area, size))
+    at = _thresholds(threshold, rule)
+    return ExtractedBoxes(*extract(score_map, (height, width), at, RULES[rule], min_area, size))
 
 
 def extract_many(
@@ -114,8 +108,12 @@ def extract_many(
     rule: Rule = "largest",
     min_area: float = 0.001,
     resolution: int = 256,
+    nms_iou: float = 1.0,
 ) -> list[ExtractedBoxes]:
     """`extract_boxes` of many maps of one shape in one call, during which other threads run.
+
+    A box that overlaps a higher-scored one of its map by more than ``nms_iou`` is left out. It is done here because a
+    call of its own for each map would have to wait for the interpreter's lock as often.
 
     Shape:
         ``maps`` is (M, h, w), float32 and C-contiguous; ``sizes`` are the (width, height) of the M images.
@@ -125,20 +123,19 @@ def extract_many(
     """
     from wsl.maps.kernels.extraction import extract_all
 
-    if rule == "nested":
-        levels = (
-            extract_many(maps, sizes, threshold=one, rule="all", min_area=min_area, resolution=resolution)
-            for one in nested_thresholds(threshold)
-        )
-        return [nested(found) for found in zip(*levels, strict=True)]
     working = np.array([working_size(size, resolution) for size in sizes], np.int64).reshape(-1, 2)
     images = np.array(sizes, np.int64).reshape(-1, 2)
-    xyxy, scores, counts = extract_all(maps, images, working, threshold, RULES[rule], min_area)
+    at = _thresholds(threshold, rule)
+    xyxy, scores, counts = extract_all(maps, images, working, at, RULES[rule], min_area, nms_iou)
     ends = np.cumsum(counts).tolist()
     return [
         ExtractedBoxes(xyxy[end - count : end], scores[end - count : end])
         for end, count in zip(ends, counts.tolist(), strict=True)
     ]
+
+
+def _thresholds(threshold: float, rule: Rule) -> npt.NDArray[np.float64]:
+    return np.array(nested_thresholds(threshold) if rule == "nested" else [threshold])
 
 
 def nested_thresholds(threshold: float) -> list[float]:
@@ -161,38 +158,10 @@ def nested(levels: Sequence[ExtractedBoxes]) -> ExtractedBoxes:
     >>> nested([whole, ExtractedBoxes(np.float32([[0, 0, 4, 4], [5, 0, 9, 4]]), half)]).scores.round(2).tolist()
     [0.8999..., 0.699..., 0.3499...]
     """
-    first = levels[0]
-    boxes, scores = list(first.xyxy), list(first.scores)
-    # What each component has shrunk to, and the box that stands for it.
-    shown = list(enumerate(first.xyxy))
-    for level in levels[1:]:
-        inside = _inside(level.xyxy, [extent for _, extent in shown])
-        after = []
-        for place, (box, _) in enumerate(shown):
-            parts = np.flatnonzero(inside == place)
-            if len(parts) == 1:
-                after.append((box, level.xyxy[parts[0]]))
-            elif len(parts) > 1:
-                scores[box] *= np.float32(_WHOLE)
-                for part in parts:
-                    after.append((len(boxes), level.xyxy[part]))
-                    boxes.append(level.xyxy[part])
-                    scores.append(level.scores[part] * np.float32(_PART))
-        shown = after
-    xyxy = np.array(boxes, np.float32).reshape(-1, 4)
-    ranks = np.array(scores, np.float32)
-    order = _order(xyxy, ranks)
-    return ExtractedBoxes(xyxy[order], ranks[order])
+    from wsl.maps.kernels.nesting import parted
 
-
-def _inside(xyxy: FloatArray, extents: Sequence[FloatArray]) -> npt.NDArray[np.intp]:
-    """The smallest extent that holds each box; -1 where none does."""
-    if not len(extents) or not len(xyxy):
-        return np.full(len(xyxy), -1)
-    outer = np.stack(extents)
-    holds = (xyxy[:, None, :2] >= outer[:, :2]).all(-1) & (xyxy[:, None, 2:] <= outer[:, 2:]).all(-1)
-    areas = np.where(holds, (outer[:, 2:] - outer[:, :2]).prod(1), np.inf)
-    return np.where(holds.any(-1), areas.argmin(1), -1)
+    xyxy, scores = (np.concatenate(parts) for parts in zip(*levels, strict=True))
+    return ExtractedBoxes(*parted(xyxy, scores, np.cumsum([len(level.scores) for level in levels])))
 
 
 def check_rule(threshold: float, rule: str, min_area: float) -> None:

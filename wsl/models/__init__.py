@@ -5,7 +5,7 @@ from wsl.models.cam_localizer import CamLocalizer, made_by
 from wsl.models.checkpoint import create, load, open_model, pack, save, unpack
 from wsl.models.classifiers import create_classifier
 from wsl.models.decoder import MapDecoder
-from wsl.models.device import autocast, choose_device, choose_dtype
+from wsl.models.device import autocast, choose_device, choose_dtype, repeatable
 from wsl.models.export import export_model
 from wsl.models.gradient_head import GradientHead
 from wsl.models.localizer import Localizer
@@ -38,6 +38,7 @@ __all__ = [
     "open_model",
     "pack",
     "pooled_features",
+    "repeatable",
     "resolve_refine",
     "save",
     "unpack",

@@ -113,14 +113,14 @@ class Looked(NamedTuple):
 
 
 def look(net: nn.Module, forward: Forward | None, output: str | int | None, side: int) -> Looked:
-    """Try a network on noise of a side, and look inside.
+    """Try a network on noise of a side, on its own device, and look inside.
 
     Raises:
         UserError: the network cannot be copied, does not take the images, gives no scores, or has no spatial layer.
     """
     ours = frozen_copy(net)
     score = scorer(ours, forward, output)
-    images = torch.randn((2, 3, side, side), generator=torch.Generator().manual_seed(0))
+    images = torch.randn((2, 3, side, side), generator=torch.Generator().manual_seed(0)).to(_device_of(ours))
     try:
         with torch.no_grad():
             classes = score(images).shape[1]
@@ -134,6 +134,10 @@ def look(net: nn.Module, forward: Forward | None, output: str | int | None, side
             "give the size and normalisation that it was trained with as preprocessing=, or as forward= a function "
             "that calls it"
         ) from error
+
+
+def _device_of(net: nn.Module) -> torch.device:
+    return next((tensor.device for tensor in (*net.parameters(), *net.buffers())), torch.device("cpu"))
 
 
 def scorer(net: nn.Module, forward: Forward | None, output: str | int | None) -> Score:

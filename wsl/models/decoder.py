@@ -115,6 +115,10 @@ def aligned(level: Features, to: Features, size: tuple[int, int]) -> torch.Tenso
 def _sampled(values: torch.Tensor, axis: int, new: int, side: int, grid: Grid | None, to: Grid | None) -> torch.Tensor:
     """The product with the matrix of `sampling`, in operations that an exporter can leave the sizes open in."""
     old = values.shape[axis]
+    # On CUDA the gradients of `index_select` are added up in no fixed order.
+    if values.requires_grad:
+        matrix = sampling(old, new, side, grid, to).on(values.device).to(values.dtype)
+        return matrix @ values if axis == 2 else values @ matrix.mT
     stride, start = grid or (side / old, side / old / 2)
     step, first = to or (side / new, side / new / 2)
     cells = torch.arange(new, device=values.device, dtype=torch.float32)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from wsl.config import Precision
@@ -50,6 +53,22 @@ def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     torch.bfloat16
     """
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Let cuDNN take algorithms that add up in one order only: the same training then gives the same weights.
+
+    >>> with repeatable():
+    ...     torch.backends.cudnn.deterministic
+    True
+    """
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
 
 
 def _computes_bf16(device: torch.device) -> bool:

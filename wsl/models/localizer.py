@@ -91,7 +91,7 @@ class Localizer(nn.Module):
         self.backbone = backbone
         self.head: MapClassifier | GradientHead = create_head(
             backbone.out_channels, len(classes), head=head, pooling=pooling, neck=neck, maps_per_class=maps_per_class
-        )
+        ).to(backbone.device)
         self.decoder: MapDecoder | None = None
         if head is not None:
             check_class_token(backbone, head)
@@ -281,7 +281,7 @@ class Localizer(nn.Module):
 
     def _replace_head(self, head: MapClassifier) -> None:
         head.load_state_dict(self.head.state_dict(), strict=False)
-        self.head = head
+        self.head = head.to(self.backbone.device)
 
 
 def _downsample(backbone: Backbone, downsampling: str) -> Backbone:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from wsl.config import DecoderConfig
 from wsl.errors import RunError
-from wsl.models import Features, MapDecoder
+from wsl.models import Features, MapDecoder, repeatable
 from wsl.models.grid import Grid
 from wsl.progress import Advance
 from wsl.training.decoder_targets import VIEWS, Targets
@@ -64,6 +64,7 @@ def _mean(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     return (values * chosen).sum() / chosen.sum().clamp(min=1)
 
 
+@repeatable()
 def train_decoder(
     decoder: MapDecoder,
     levels: Levels,

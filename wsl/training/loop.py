@@ -12,7 +12,7 @@ from torch import nn
 
 from wsl.config import OptimConfig
 from wsl.errors import RunError
-from wsl.models import autocast
+from wsl.models import autocast, repeatable
 from wsl.progress import Advance
 from wsl.training.losses import LOSSES
 from wsl.training.optimizer import lr_factor, set_lr
@@ -35,6 +35,7 @@ class EpochStats:
     seconds: float
 
 
+@repeatable()
 def run_epoch(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
+from accelerate.state import AcceleratorState, PartialState
 
 from heads.downsampling import Downsampling
 from wsl.config import TrainConfig
@@ -110,6 +111,7 @@ def _train_epoch(learner: Learner, epoch: int, accelerator: Accelerator) -> dict
 
 def _accelerator(config: TrainConfig) -> Accelerator:
     wanted = choose_device(config.runtime.device)
+    _forget_other_devices(wanted)
     accelerator = Accelerator(cpu=wanted.type == "cpu", mixed_precision="no")  # the loop knows its own
     if accelerator.device.type != wanted.type or wanted != torch.device(wanted.type):
         raise UserError(
@@ -117,6 +119,13 @@ def _accelerator(config: TrainConfig) -> Accelerator:
             "CUDA_VISIBLE_DEVICES, and use several with 'accelerate launch'"
         )
     return accelerator
+
+
+def _forget_other_devices(wanted: torch.device) -> None:
+    """Let a process that has trained on one kind of device train on another: accelerate keeps the first."""
+    state = PartialState._shared_state
+    if state and state["device"].type != wanted.type and state["distributed_type"] == DistributedType.NO:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _line(record: dict[str, Any], config: TrainConfig) -> str:

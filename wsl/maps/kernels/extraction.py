@@ -14,9 +14,13 @@ import numpy.typing as npt
 
 from wsl.boxes import FloatArray
 from wsl.maps.compiled import compiled
+from wsl.maps.kernels.nesting import parted
+from wsl.maps.kernels.ranking import ranking
+from wsl.maps.kernels.suppression import kept
 
 Integers = npt.NDArray[np.int32]
 Table = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
 
 LARGEST, PEAK, ALL = range(3)
 X0, Y0, X1, Y1, AREA = range(5)
@@ -26,19 +30,24 @@ EMPTY, FULL = np.uint64(0), np.uint64(0x0101010101010101)
 
 @compiled
 def extract_all(
-    maps: FloatArray, sizes: Table, working: Table, threshold: float, rule: int, min_area: float
+    maps: FloatArray, sizes: Table, working: Table, thresholds: Doubles, rule: int, min_area: float, nms_iou: float
 ) -> tuple[FloatArray, FloatArray, npt.NDArray[np.int64]]:
     """The boxes of several maps, one map behind another: boxes (n, 4), scores (n,), and each map's number of boxes.
 
+    A box that overlaps a higher-scored one of its map by more than ``nms_iou`` is left out.
+
     Shape:
         ``maps`` is (M, h, w); ``sizes`` and ``working`` are (M, 2), the (width, height) of the image and of the
-        resolution to work in; ``rule`` is one of the numbers above.
+        resolution to work in; the other arguments as for `extract`.
     """
     boxes, scores = np.empty((len(maps), 4), np.float32), np.empty(len(maps), np.float32)
     counts, total = np.zeros(len(maps), np.int64), 0
     for i in range(len(maps)):
         size, shape = (sizes[i, 0], sizes[i, 1]), (working[i, 1], working[i, 0])
-        found, heights = extract(maps[i], shape, threshold, rule, min_area, size)
+        found, heights = extract(maps[i], shape, thresholds, rule, min_area, size)
+        if nms_iou < 1:
+            best = kept(found.astype(np.float64), heights, np.zeros(len(heights), np.int64), nms_iou)
+            found, heights = found[best], heights[best]
         counts[i] = len(heights)
         if total + len(heights) > len(scores):
             room = max(total + len(heights), 2 * len(scores)) - total
@@ -52,9 +61,11 @@ def extract_all(
 
 @compiled
 def extract(
-    cells: FloatArray, shape: tuple[int, int], threshold: float, rule: int, min_area: float, size: tuple[int, int]
+    cells: FloatArray, shape: tuple[int, int], thresholds: Doubles, rule: int, min_area: float, size: tuple[int, int]
 ) -> tuple[FloatArray, FloatArray]:
     """Boxes (n, 4) in pixels of an image of ``size`` (width, height) and their scores (n,), highest score first.
+
+    Of several rising thresholds the boxes are those of the first, and those that they part into (`parted`).
 
     Shape:
         ``cells`` is (h, w), ``shape`` the (H, W) of the resolution to work in, ``rule`` one of the numbers above; the
@@ -68,7 +79,25 @@ def extract(
     span = highest - lowest
     if not finite or not 0 < span < np.inf:
         return np.empty((0, 4), np.float32), np.empty(0, np.float32)
-    runs = runs_of(normalise_and_cut(heat, lowest, span, np.float32(threshold)))
+    mask = normalise_and_cut(heat, lowest, span, np.float32(thresholds[0]))
+    boxes, scores = boxes_of(heat, mask, rule, min_area, size)
+    if len(thresholds) == 1:
+        return boxes, scores
+    ends = np.full(len(thresholds), len(scores))
+    for level in range(1, len(thresholds)):
+        cut(heat, np.float32(thresholds[level]), mask)
+        found, heights = boxes_of(heat, mask, rule, min_area, size)
+        boxes, scores = np.concatenate((boxes, found)), np.concatenate((scores, heights))
+        ends[level] = len(scores)
+    return parted(boxes, scores, ends)
+
+
+@compiled
+def boxes_of(
+    heat: FloatArray, mask: npt.NDArray[np.uint8], rule: int, min_area: float, size: tuple[int, int]
+) -> tuple[FloatArray, FloatArray]:
+    """Boxes and scores of the foreground of a map that is in [0, 1], as `extract` returns them."""
+    runs = runs_of(mask)
     components = number_components(runs)
     if rule == LARGEST:
         chosen = largest(components)
@@ -153,6 +182,14 @@ def normalise_and_cut(heat: FloatArray, low: Any, span: Any, threshold: Any) -> 
             heat[y, x] = value
             mask[y, x] = value > threshold
     return mask
+
+
+@compiled
+def cut(heat: FloatArray, threshold: Any, mask: npt.NDArray[np.uint8]) -> None:
+    """Write the foreground of a map that is in [0, 1] over a mask of `normalise_and_cut`."""
+    for y in range(heat.shape[0]):
+        for x in range(heat.shape[1]):
+            mask[y, x] = heat[y, x] > threshold
 
 
 @compiled
@@ -282,36 +319,3 @@ def in_pixels(components: Table, shape: tuple[int, int], size: tuple[int, int]) 
         for side in range(4):
             boxes[i, side] = components[i, side] * size[side % 2] / shape[1 - side % 2]
     return boxes
-
-
-@compiled
-def ranking(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.intp]:
-    """The order by score, the highest first; ties go to the topmost, then the leftmost, then the smaller box."""
-    count = len(scores)
-    order, merged = np.arange(count), np.empty(count, np.intp)
-    half = 1
-    while half < count:
-        for begin in range(0, count, 2 * half):
-            middle, end = min(begin + half, count), min(begin + 2 * half, count)
-            i, j = begin, middle
-            for place in range(begin, end):
-                if i < middle and (j == end or not precedes(boxes, scores, order[j], order[i])):
-                    merged[place] = order[i]
-                    i += 1
-                else:
-                    merged[place] = order[j]
-                    j += 1
-        order, merged = merged, order
-        half *= 2
-    return order
-
-
-@compiled
-def precedes(boxes: FloatArray, scores: FloatArray, one: int, other: int) -> bool:
-    """Whether a box ranks strictly before another."""
-    if scores[one] != scores[other]:
-        return bool(scores[one] > scores[other])
-    for side in (Y0, X0, Y1, X1):
-        if boxes[one, side] != boxes[other, side]:
-            return bool(boxes[one, side] < boxes[other, side])
-    return False
