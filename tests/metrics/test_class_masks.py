@@ -3,13 +3,17 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as run_lengths
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from wsl.errors import UserError
+from wsl.maps import heatmap
 from wsl.metrics import ClassMaskAP
+from wsl.metrics.class_masks import surely_exceeds
 from wsl.samples import Sample
 
 CLASSES = ("cat", "dog", "emu")
@@ -106,3 +110,18 @@ def test_nonsense_is_refused(finding):
         ClassMaskAP(["dog"], threshold=1)
     with pytest.raises(UserError, match="no mask"):
         ClassMaskAP(["dog"]).update(finding(), Sample(path="a.jpg", labels=["dog"]))
+
+
+@given(seed=st.integers(0, 10**6), threshold=st.floats(0, 0.99))
+def test_what_two_pixels_tell_is_true(seed, threshold):
+    rng = np.random.default_rng(seed)
+    cells = rng.random(rng.integers(1, 8, 2)).astype(np.float32) ** rng.integers(1, 6)
+    truth = np.where(rng.random(rng.integers(1, 40, 2)) < rng.random(), -1, 0).astype(np.int32)
+    above = (heatmap(cells, truth.shape[::-1]) > np.float32(threshold)) & (truth >= 0)
+    assert above.any() or not surely_exceeds(cells, threshold, truth)
+
+
+def test_two_pixels_decide_most_maps():
+    rng, truth = np.random.default_rng(0), np.zeros((60, 80), np.int32)
+    decided = [surely_exceeds(rng.random((9, 12)), 0.2, truth) for _ in range(100)]
+    assert np.mean(decided) > 0.95

@@ -92,6 +92,8 @@ def threshold_boxes(
     of_largest, of_peak = np.zeros((2, len(levels), 4), np.float32)
     some = largest.areas > 0
     of_largest[some] = to_pixels(largest.xyxy[some], heat, size)
-    for i in np.flatnonzero(components.peaks == heat.argmax()).tolist():
-        of_peak[low[i] : high[i]] = boxes[i]
+    # At each threshold one component holds the maximum, so its states follow one another.
+    states = np.flatnonzero(components.peaks == heat.argmax())
+    states = states[np.argsort(low[states])]
+    of_peak[: (high - low)[states].sum()] = np.repeat(boxes[states], (high - low)[states], axis=0)
     return ThresholdBoxes(boxes, low, high, np.searchsorted(levels, cuts), of_largest, of_peak)

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from wsl.errors import UserError
 from wsl.metrics.coco import CocoStatistic
 from wsl.metrics.evidence import Evidence
 from wsl.metrics.statistic import Observation
+
+_ROUNDING = 1e-5
 
 
 class ClassMaskAP(CocoStatistic):
@@ -46,11 +49,17 @@ class ClassMaskAP(CocoStatistic):
         area = np.bincount(truth[truth >= 0], minlength=1 + len(self.index))[1:]
         labels, scores, overlap = [], [], []
         for label in seen.found.maps or {}:
-            heat = seen.heat(label) if label in self.index and label in seen.scores else None
-            if heat is None:
+            if label not in self.index or label not in seen.scores:
                 continue
-            row = self.index[label]
-            found, shared = cut_out(heat, self.threshold, truth, row + 1)
+            row, score_map = self.index[label], seen.score_map(label)
+            if score_map is None:
+                continue
+            if not area[row] and surely_exceeds(score_map, self.threshold, truth):
+                found, shared = 1, 0  # how many pixels it has does not matter where none is right
+            else:
+                heat = seen.heat(label)
+                assert heat is not None
+                found, shared = cut_out(heat, self.threshold, truth, row + 1)
             if found:
                 labels.append(row)
                 scores.append(seen.scores[label])
@@ -60,3 +69,37 @@ class ClassMaskAP(CocoStatistic):
         none = np.zeros(len(there), np.bool_)
         found_records = self.matches(seen, of, np.array(labels, np.int32), np.array(scores, np.float32), none)
         return Observation(records={"found": found_records, "expected": self.expected(there)})
+
+
+def surely_exceeds(score_map: npt.ArrayLike, threshold: float, truth: npt.NDArray[np.int32]) -> bool:
+    """Whether the map's heatmap exceeds a threshold at a pixel that somebody is sure of, as far as two pixels tell.
+
+    The pixel at the map's highest cell is compared with that at its lowest: at least so much of the heatmap's range
+    lies between them. False where that does not decide, as where nobody is sure of the pixel.
+
+    >>> surely_exceeds([[0.0, 1.0]], 0.2, np.zeros((2, 4), np.int32))
+    True
+    """
+    cells = np.asarray(score_map, np.float64)
+    (height, width), shape = truth.shape, cells.shape
+    places = []
+    for cell in (cells.argmax(), cells.argmin()):
+        y, x = divmod(int(cell), shape[1])
+        places.append((int((y + 0.5) * height / shape[0]), int((x + 0.5) * width / shape[1])))
+    (top, lowest), highest = (_sampled(cells, place, (height, width)) for place in places), float(cells.max())
+    # The heatmap's lowest value is no higher than that pixel's, its highest no higher than the highest cell.
+    range_of = highest - lowest
+    return range_of > 0 and (top - lowest) / range_of > threshold + _ROUNDING and bool(truth[places[0]] >= 0)
+
+
+def _sampled(cells: npt.NDArray[np.float64], pixel: tuple[int, int], shape: tuple[int, int]) -> float:
+    """The value of one pixel of the map resized bilinearly."""
+    corners, shares = [], []
+    for place, pixels, number in zip(pixel, shape, cells.shape, strict=True):
+        position = min(max((place + 0.5) * number / pixels - 0.5, 0.0), number - 1.0)
+        first = int(position)
+        corners.append((first, min(first + 1, number - 1)))
+        shares.append(position - first)
+    (y0, y1), (x0, x1), (down, right) = *corners, shares
+    above, below = (cells[y, x0] * (1 - right) + cells[y, x1] * right for y in (y0, y1))
+    return float(above * (1 - down) + below * down)

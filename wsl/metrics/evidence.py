@@ -253,15 +253,11 @@ class Centre(_Blind):
 
 
 class Whole(_Blind):
-    """The whole image as one box, or mask."""
+    """The whole image as one box; a metric of masks gives it every pixel."""
 
     def box(self, label: str) -> npt.NDArray[Any]:
         """The same for every class."""
         return self._once("box", lambda: whole_box(self.found.size))
-
-    def heat(self, label: str) -> FloatArray:
-        """The same for every class."""
-        return self._once("heat", lambda: np.ones(self.found.size[::-1], np.float32))
 
 
 def found_point(found: Localization, label: str) -> Point | None:

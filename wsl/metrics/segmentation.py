@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.errors import UserError
+from wsl.metrics.annotated_masks import Classes
 from wsl.metrics.bootstrap import Doubles, percentile_interval
-from wsl.metrics.evidence import Evidence
+from wsl.metrics.evidence import Evidence, Whole
 from wsl.metrics.statistic import Observation, Row, Statistic, Totals
 from wsl.results import Metric
 
@@ -95,25 +96,38 @@ class MeanIoU(Statistic):
 
     def observe(self, seen: Evidence) -> Observation:
         """The pixels of each class, and those given to it by the thresholds that they exceed."""
-        from wsl.metrics.kernels import exceeding
-
         truth, present = seen.pixels(), (*seen.sample.labels, *seen.sample.ignored)
         if seen.blind:
             scores = seen.found.scores
             shown = [max(present, key=lambda label: scores.get(label, -math.inf))] if present else []
         else:
             shown = [label for label in present if seen.heat(label) is not None]
-        heats = np.array([seen.heat(label) for label in shown], np.float32).reshape(-1, *truth.shape)
         numbers = np.array([self.mean.index[label] for label in shown], np.int32)
-        tables = exceeding(heats, numbers, np.ascontiguousarray(truth), self.thresholds.astype(np.float32))
         area = np.bincount(truth[truth >= 0], minlength=len(self.mean.classes))
         rows = {number: np.zeros(self.columns, np.int64) for number in {0, *numbers.tolist(), *np.flatnonzero(area)}}
+        tables = (
+            self._everything(numbers, area) if isinstance(seen, Whole) else self._tables(seen, shown, numbers, truth)
+        )
         for number, table in zip((0, *numbers.tolist()), tables, strict=True):
             rows[number][1 : self.drawn_columns] = table.ravel()
         for number, row in rows.items():
             row[0], row[-3] = area[number], area[number] > 0
         rows[0][-2:] = len(shown), len(present) - len(shown)
         return Observation([Row(self.mean.classes[number], row) for number, row in rows.items()])
+
+    def _tables(self, seen: Evidence, shown: Sequence[str], numbers: npt.NDArray[np.int32], truth: Classes) -> Counts:
+        from wsl.metrics.kernels import exceeding
+
+        heats = np.array([seen.heat(label) for label in shown], np.float32).reshape(-1, *truth.shape)
+        return exceeding(heats, numbers, np.ascontiguousarray(truth), self.thresholds.astype(np.float32))
+
+    def _everything(self, numbers: npt.NDArray[np.int32], area: Counts) -> Counts:
+        """The same where one class has every pixel at every threshold."""
+        tables = np.zeros((1 + len(numbers), 2, len(self.thresholds) + 1), np.int64)
+        level = len(self.thresholds) if len(numbers) else 0
+        tables[:, 0, level] = area.sum()
+        tables[:, 1, level] = area[[0, *numbers.tolist()]]
+        return tables
 
     def report(self, totals: Totals) -> Metric:
         """The mean over background and classes; no value when no pair came with a map."""
