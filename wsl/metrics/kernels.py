@@ -54,35 +54,27 @@ def exceeding(heats: Floats, numbers: npt.NDArray[np.int32], truth: npt.NDArray[
     """
     places, bins = len(heats), len(cuts) + 1
     height, width = truth.shape
-    # Each pixel once: by its winner, whether that is right (1) or nothing is there (2), and the thresholds exceeded.
-    counts = np.zeros(3 * (places + 1) * bins, np.int64)
+    table = np.zeros((places + 1, 2, bins), np.int64)
     scale = np.float32(len(cuts))
     for y in range(height):
         for x in range(width):
             actual = truth[y, x]
             if actual < 0:
                 continue
-            winner, value, own = 0, np.float32(0), np.int32(-1)
+            winner, value = 0, np.float32(0)
             for place in range(places):
                 if heats[place, y, x] > value:
-                    winner, value, own = place + 1, heats[place, y, x], numbers[place]
+                    winner, value = place + 1, heats[place, y, x]
             number = int(value * scale)
             if number < bins - 1 and cuts[number] < value:
                 number += 1
             if number > 0 and cuts[number - 1] >= value:
                 number -= 1
-            kind = 2 if actual == 0 else 1 if actual == own else 0
-            counts[(3 * winner + kind) * bins + number] += 1
-    table = np.zeros((places + 1, 2, bins), np.int64)
-    for winner in range(places + 1):
-        for number in range(bins):
-            start = 3 * winner * bins + number
-            wrong, right, nothing = counts[start], counts[start + bins], counts[start + 2 * bins]
-            table[0, 0, number] += wrong + right + nothing
-            table[0, 1, number] += nothing
+            table[0, 0, number] += 1
+            table[0, 1, number] += actual == 0
             if winner > 0:
-                table[winner, 0, number] = wrong + right + nothing
-                table[winner, 1, number] = right
+                table[winner, 0, number] += 1
+                table[winner, 1, number] += actual == numbers[winner - 1]
     return table
 
 
