@@ -77,9 +77,10 @@ def instances_file(path: Path) -> Path:
         return path
     known = [path / name for name in (INSTANCES, FORMER) if (path / name).is_file()]
     splits = sorted([*path.glob("annotations/instances_*.json"), *path.glob("instances_*.json")])
-    if not known and len(splits) != 1:
-        held = f"the annotations of {len(splits)} splits, expected one: name the file" if splits else "no annotations"
-        raise UserError(f"{path}: has {held}; expected {INSTANCES}" if not splits else f"{path}: has {held}")
+    if not known and not splits:
+        raise UserError(f"{path}: has no annotations; expected {INSTANCES}")
+    if not known and len(splits) > 1:
+        raise UserError(f"{path}: has the annotations of {len(splits)} splits, expected one: name the file")
     return (known or splits)[0]
 
 
