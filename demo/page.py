@@ -100,7 +100,7 @@ def write_downloads(prediction: Prediction, name: str, folder: Path) -> list[Pat
     image = Labelled(name=name, size=prediction.size, boxes=prediction.boxes)
     stem = Path(name).stem
     files = []
-    written = {"coco": "instances.json", "voc": f"Annotations/{stem}.xml", "yolo": f"labels/{stem}.txt"}
+    written = {"coco": "annotations/instances_all.json", "voc": f"Annotations/{stem}.xml", "yolo": f"labels/{stem}.txt"}
     for known, file in written.items():
         FORMATS[known].write(iter([image]), folder / known, [prediction.label])
         target = folder / f"{stem}-{known}{Path(file).suffix}"

@@ -28,8 +28,9 @@ def adapool2d(
 
     eDSCWPool is the mean weighted by exp(DSC), the Dice-Sørensen coefficient of each value x with the window's mean m:
     2 x m / (x^2 + m^2), 1 where they are alike and -1 where they are opposite (0 where both are 0). As in the authors'
-    kernel it is taken for each channel alone; their kernel also lifts negative results to 0, which this does not.
-    Padding counts as in `softpool2d`.
+    CUDA kernel it is taken for each channel alone. Their kernel takes 2 |x m| / (x^2 + m^2), so that a value counts as
+    much as its opposite, and gives 0 for a window in which a value and the mean are both 0; results of windows without
+    mixed signs agree. Padding counts as in `softpool2d`.
 
     Shape:
         (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).

@@ -52,9 +52,13 @@ def softpool2d(
     """The mean of each window, weighted by the softmax of its values: sum(softmax(x) * x).
 
     As the paper has it: over the window of one channel, whatever the sign, and on every device. What lies outside the
-    map has no weight, unless ``count_include_pad`` counts the padding as zeros, of weight exp(0). The authors' CUDA
-    kernel overflows near 88 and lifts negative results to 0, and their fallback for the CPU is another operator, with
-    sums over channels.
+    map has no weight, unless ``count_include_pad`` counts the padding as zeros, of weight exp(0). The gradient is that
+    of the definition, weight * (1 + x - result).
+
+    The authors' CUDA kernel keeps the sign of negative results too. It differs in three ways: its gradient is the
+    weight alone, as if weights were constants; it subtracts no maximum, and so overflows in float32 from about x =
+    88; and it gives H // stride windows a side, zeros where the window would leave the map. Without CUDA some
+    versions of their code take sums over the channels for weights, which is another operator.
 
     Shape:
         (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).

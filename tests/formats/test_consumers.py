@@ -11,8 +11,12 @@ import pytest
 from PIL import Image
 
 from wsl.boxes import Boxes
+from wsl.config import ExportConfig
+from wsl.formats import LocalizationWriter
 from wsl.formats.exchange import FORMATS
 from wsl.formats.exchange.labelled import Labelled
+from wsl.results import Localization
+from wsl.verbs.export import export
 
 CLASSES = ["dog", "traffic light"]
 BOXES = [[1, 2, 11, 22], [5, 5, 60, 40]]
@@ -47,7 +51,7 @@ def test_supervision_loads_a_detection_set(name, written):
     loaders = {
         "yolo": ("from_yolo", "images", "labels", "data.yaml"),
         "voc": ("from_pascal_voc", "JPEGImages", "Annotations"),
-        "coco": ("from_coco", "images", "instances.json"),
+        "coco": ("from_coco", "images", "annotations/instances_all.json"),
     }
     loader, *places = loaders[name]
     found = getattr(supervision.DetectionDataset, loader)(*(str(root / place) for place in places))
@@ -73,6 +77,48 @@ def test_label_studio_takes_the_interface_and_its_predictions(written):
     known.validate()
     tasks = json.loads((root / "tasks.json").read_text(encoding="utf-8"))
     assert [known.validate_prediction(prediction) for task in tasks for prediction in task["predictions"]] == [True] * 2
+
+
+@pytest.mark.parametrize("name", ["yolo", "voc"])
+def test_supervision_loads_images_of_several_folders_laid_flat(name, tmp_path):
+    supervision = pytest.importorskip("supervision")
+    with LocalizationWriter(tmp_path / "found") as writer:
+        for folder in "xy":
+            path = tmp_path / "photos" / folder / "a.png"
+            path.parent.mkdir(parents=True)
+            Image.new("RGB", (64, 48)).save(path)
+            boxes = Boxes(xyxy=np.array(BOXES), labels=CLASSES, scores=[0.75, 0.5])
+            writer.write(Localization(path=path, size=(64, 48), scores={}, boxes=boxes))
+    settings = {"source": tmp_path / "found", "format": name, "copy_images": True}
+    places = {"yolo": ("images", "labels", "data.yaml"), "voc": ("JPEGImages", "Annotations")}[name]
+    load = getattr(supervision.DetectionDataset, {"yolo": "from_yolo", "voc": "from_pascal_voc"}[name])
+    for layout, number in (("nested", 0), ("flat", 2)):  # supervision looks into no sub-folder
+        export(ExportConfig(**settings, layout=layout, out=tmp_path / layout))
+        found = load(*(str(tmp_path / layout / place) for place in places))
+        assert len(found) == number
+    assert [boxes.xyxy.tolist() for _, _, boxes in found] == [BOXES, BOXES]
+
+
+@pytest.mark.parametrize("name", ["coco", "voc", "yolo"])
+def test_datumaro_imports_a_detection_set(name, written):
+    datumaro = pytest.importorskip("datumaro")
+    options = {"coordinate_mode": "voc-one-based"} if name == "voc" else {}
+    root = written(name)
+    found = datumaro.Dataset.import_from(str(root), name, **options)
+    names = [label.name for label in found.categories()[datumaro.AnnotationType.label]]
+    assert [label for label in names if label != "background"] == CLASSES
+    boxes = {
+        item.id: sorted(
+            (names[one.label], one.get_bbox()) for one in item.annotations if one.type == datumaro.AnnotationType.bbox
+        )
+        for item in found
+    }
+    expected = [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in BOXES]
+    assert sorted(boxes) == ["a b", "c"]
+    assert [label for label, _ in boxes["a b"]] == CLASSES
+    np.testing.assert_allclose([box for _, box in boxes["a b"]], expected, atol=0.01)
+    assert boxes["c"] == []
+    assert any(form.startswith(name) for form in datumaro.Environment().detect_dataset(str(root)))
 
 
 def test_datumaro_imports_cvat_s_annotations(written):

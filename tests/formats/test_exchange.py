@@ -18,6 +18,7 @@ from wsl.boxes import Boxes
 from wsl.data import read_coco, read_voc
 from wsl.errors import UserError
 from wsl.formats.exchange import FORMATS
+from wsl.formats.exchange.coco import FORMER, INSTANCES
 from wsl.formats.exchange.labelled import Labelled
 from wsl.images import image_size
 
@@ -215,7 +216,7 @@ def test_pycocotools_reads_annotations_and_results(tmp_path):
     images = [labelled("b.jpg"), labelled("a.jpg", boxes=[]), labelled("c.jpg", boxes=[((0, 0, 9, 9), "猫", 0.5)])]
     with contextlib.redirect_stdout(None):
         truth = COCO(write("coco", images, tmp_path))
-        results = write("coco-results", images, tmp_path / "results", reference=tmp_path / "instances.json")
+        results = write("coco-results", images, tmp_path / "results", reference=tmp_path / INSTANCES)
         found = truth.loadRes(str(results))
     assert [truth.loadCats(a["category_id"])[0]["name"] for a in truth.anns.values()] == ["dog", "猫"]
     assert [truth.loadImgs(a["image_id"])[0]["file_name"] for a in found.anns.values()] == ["b.jpg", "c.jpg"]
@@ -254,9 +255,42 @@ def test_torchvision_and_our_own_reader_read_voc(tmp_path):
 
 def test_our_own_reader_reads_coco(tmp_path):
     write("coco", [labelled("deep/a.jpg")], tmp_path)
-    (sample,) = read_coco(tmp_path / "instances.json", "all").samples
-    assert sample.path == tmp_path / "images" / "deep" / "a.jpg"
-    assert sample.boxes.xyxy.tolist() == [[1, 2, 11, 22]]
+    for source, split in ((tmp_path / INSTANCES, "all"), (tmp_path, "all"), (tmp_path, None)):
+        (sample,) = read_coco(source, split).samples
+        assert sample.path == tmp_path / "images" / "deep" / "a.jpg"
+        assert sample.boxes.xyxy.tolist() == [[1, 2, 11, 22]]
+
+
+@pytest.mark.parametrize("place", [INSTANCES, FORMER, "annotations/instances_val.json", "instances_mine.json"])
+def test_a_folder_of_coco_is_read_wherever_its_annotations_lie(place, tmp_path):
+    out = write("coco", [labelled()], tmp_path)
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    out.rename(tmp_path / place)
+    assert [as_rows(image) for image in read("coco", tmp_path, tmp_path)] == [as_rows(labelled())]
+
+
+def test_a_folder_of_no_or_several_annotations_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"has no annotations; expected annotations/instances_all\.json"):
+        read("coco", tmp_path, tmp_path)
+    for split in ("train", "val"):
+        (tmp_path / f"instances_{split}.json").touch()
+    with pytest.raises(UserError, match="annotations of 2 splits, expected one: name the file"):
+        read("coco", tmp_path, tmp_path)
+
+
+def test_voc_names_its_classes_where_lines_can_hold_them(tmp_path):
+    write("voc", [labelled()], tmp_path / "a", ["dog", "traffic light"])
+    assert (tmp_path / "a" / "labelmap.txt").read_text(encoding="utf-8") == "background:::\ndog:::\ntraffic light:::\n"
+    for name in ("a:b", "#1", " blank"):
+        write("voc", [labelled()], tmp_path / "b", ["dog", name])
+        assert not (tmp_path / "b" / "labelmap.txt").exists()
+
+
+def test_yolo_s_figures_have_no_exponent(tmp_path):
+    write("yolo", [labelled(size=(40000, 40), boxes=[((0, 0, 1, 20), "dog", 1)])], tmp_path)
+    line = (tmp_path / "labels" / "a.txt").read_text(encoding="utf-8").split()
+    assert all(figure.replace(".", "").isdigit() for figure in line)
+    assert [float(figure) for figure in line[1:]] == pytest.approx([0.5 / 40000, 0.25, 1 / 40000, 0.5])
 
 
 def test_voc_rounds_to_pixels_that_are_in_the_image(tmp_path):

@@ -121,7 +121,7 @@ def named(folder):
 
 def coco_document(folder):
     FORMATS["coco"].write(images(), folder, SAMPLES.classes, scores=True)
-    return folder / "instances.json"
+    return folder / "annotations" / "instances_all.json"
 
 
 def torchvision(folder):

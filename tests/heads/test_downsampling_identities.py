@@ -97,6 +97,21 @@ def test_softpool_keeps_signs_and_channels_apart():
     close(softpool2d(maps, 2), alone)
 
 
+def test_softpool_is_signed_and_its_gradient_passes_through_the_weights():
+    window = torch.tensor([[[-1.0, -2.0]]], dtype=torch.float64, requires_grad=True)
+    pooled = softpool2d(window, (1, 2))
+    low, high = math.exp(-2), math.exp(-1)
+    assert pooled.item() == pytest.approx((-1 * high - 2 * low) / (high + low))
+    pooled.sum().backward()
+    weights = torch.tensor([[[high, low]]], dtype=torch.float64) / (high + low)
+    close(window.grad, weights * (1 + window.detach() - pooled.detach()))  # the authors' kernel gives the weights alone
+
+
+def test_softpool_has_the_windows_of_torchs_poolings():
+    maps = random_maps(1, 2, 7, 7)
+    assert softpool2d(maps, 3, 1).shape == F.avg_pool2d(maps, 3, 1).shape == (1, 2, 5, 5)
+
+
 @pytest.mark.parametrize("constant", [0.1, -3.3, 1e4, 88.8, -1e4])
 def test_softpool_of_a_constant_is_the_constant(constant):
     maps = torch.full((2, 3, 7, 7), constant)
@@ -127,6 +142,21 @@ def test_the_likeness_of_adapool_has_no_unit():
     likely = adapool2d(maps, 2, beta=1.0)
     for factor in (1e-30, 1e30, -1.0):
         close(adapool2d(factor * maps, 2, beta=1.0) / factor, likely)
+
+
+def test_the_likeness_of_adapool_is_signed():
+    window = torch.tensor([[[3.0, -1.0]]], dtype=torch.float64)  # of mean 1
+    alike, opposite = math.exp(2 * 3 / (9 + 1)), math.exp(2 * -1 / (1 + 1))
+    found = adapool2d(window, (1, 2), beta=1.0).item()
+    assert found == pytest.approx((3 * alike - opposite) / (alike + opposite))
+    unsigned = math.exp(1)  # the authors' kernel: 2 |x m| / (x^2 + m^2)
+    assert found > (3 * alike - unsigned) / (alike + unsigned) + 0.1
+
+
+def test_the_likeness_of_two_zeros_is_zero():
+    window = torch.tensor([[[1.0, 0.0, -1.0]]], dtype=torch.float64)  # of mean 0, so that all are as unlike it
+    assert adapool2d(window, (1, 3), beta=1.0).item() == pytest.approx(0)
+    close(adapool2d(window, (1, 3), beta=0.5), 0.5 * softpool2d(window, (1, 3)))
 
 
 def test_learnt_weights_start_where_told_and_stay_in_range():

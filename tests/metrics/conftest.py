@@ -54,16 +54,25 @@ def annotated() -> Callable[..., Sample]:
     return make
 
 
+# What 0, 0.1, …, 1 are to the paper, to the Python ports of the devkit, and to MATLAB's colon operator.
+LEVELS = {
+    "11-point": [t / 10 for t in range(11)],
+    "11-point-python": np.arange(0.0, 1.1, 0.1).tolist(),
+    "11-point-matlab": [t * 0.1 for t in range(6)] + [1 - t * 0.1 for t in range(4, -1, -1)],
+}
+
+
 class Devkit:
     """VOCevalcls.m, VOCevaldet.m, VOCap.m of the VOC devkit, loop by loop; boxes count from 1, corners inclusive."""
 
     @staticmethod
     def ap(recall: Sequence[float], precision: Sequence[float], method: str) -> float:
-        if method == "11-point":
-            best = [
-                max((p for r, p in zip(recall, precision, strict=True) if r >= t / 10), default=0.0) for t in range(11)
-            ]
-            return sum(best) / 11
+        if method in LEVELS:
+            ap = 0.0
+            for level in LEVELS[method]:
+                reached = [p for r, p in zip(recall, precision, strict=True) if r >= level]
+                ap += max(reached) / 11 if reached else 0
+            return ap
         mrec, mpre = [0.0, *recall, 1.0], [0.0, *precision, 0.0]
         for i in range(len(mpre) - 2, -1, -1):
             mpre[i] = max(mpre[i], mpre[i + 1])

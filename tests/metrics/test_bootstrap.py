@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from wsl.errors import UserError
 from wsl.metrics import ClassificationAP, CorLoc, MaxBoxAcc, PointingGame, VOCDetectionAP, resampling
 from wsl.metrics.bootstrap import image_key, percentile_interval, poisson_weights, weighted_sums
 from wsl.metrics.class_mean import ClassMean
-from wsl.metrics.ranking import ranking_ap
+from wsl.metrics.ranking import Method, ranking_ap
 from wsl.metrics.resampling import resampled_ap
 from wsl.results import EvaluationReport
 from wsl.samples import Sample
@@ -43,7 +44,7 @@ def test_an_image_is_drawn_alike_wherever_the_data_set_lies():
     assert -(2**63) <= image_key(Path("x")) < 2**63
 
 
-@pytest.mark.parametrize("method", ["all-point", "11-point", "sum"])
+@pytest.mark.parametrize("method", get_args(Method))
 @given(seed=st.integers(0, 10**6))
 def test_resampled_ap_is_the_ap_of_images_as_often_as_they_were_drawn(method, seed):
     rng = np.random.default_rng(seed)
@@ -59,6 +60,24 @@ def test_resampled_ap_is_the_ap_of_images_as_often_as_they_were_drawn(method, se
             assert found[replicate] == pytest.approx(ranking_ap(scores[again], correct[again], total, method))
         else:
             assert np.isnan(found[replicate])
+
+
+@pytest.mark.parametrize(
+    ("method", "levels"),
+    [
+        ("11-point", [k / 10 for k in range(11)]),
+        ("11-point-python", np.arange(0.0, 1.1, 0.1)),
+        ("11-point-matlab", [*(k * 0.1 for k in range(6)), *(1 - k * 0.1 for k in range(4, -1, -1))]),
+        ("101-point", np.linspace(0, 1, 101)),
+    ],
+)
+def test_resampled_recalls_reach_the_levels_of_their_rule(method, levels):
+    # An image with one of the positives found, and one with the others: replicate f finds f of the total.
+    total = 100 if method == "101-point" else 10
+    for found in range(1, total + 1):
+        weights = np.uint8([[found], [total - found]])
+        ap = resampled_ap([1.0], [True], [0], [1, 1], weights, method, ties=False)
+        assert ap[0] == pytest.approx(sum(found / total >= level for level in levels) / len(levels))
 
 
 @pytest.mark.parametrize("chunk", [1, 50])

@@ -11,7 +11,8 @@ from wsl.metrics import ClassificationAP, average_precision
 from wsl.metrics.ranking import ranking_ap
 from wsl.samples import Sample
 
-METHODS = ("all-point", "11-point", "sum")
+INTERPOLATED = ("all-point", "11-point", "11-point-python", "11-point-matlab")
+METHODS = (*INTERPOLATED, "sum")
 methods = st.sampled_from(METHODS)
 
 
@@ -33,7 +34,7 @@ def test_sum_is_scikit_learns_average_precision_ties_included(ranking):
     assert average_precision(scores, targets, "sum") == pytest.approx(expected)
 
 
-@given(ranking=rankings(distinct=True), method=st.sampled_from(["all-point", "11-point"]))
+@given(ranking=rankings(distinct=True), method=st.sampled_from(INTERPOLATED))
 def test_without_ties_ap_is_that_of_the_voc_devkit(devkit, ranking, method):
     scores, targets = ranking
     expected = devkit.classification(scores.tolist(), targets.tolist(), method)
@@ -70,9 +71,35 @@ def test_a_worked_example():
     assert ranking_ap(scores, right, 3, "11-point") == pytest.approx((4 * 1 + 3 * 2 / 3) / 11)
 
 
-def test_recall_of_three_tenths_reaches_the_level_of_three_tenths():
-    # 3 of 10 found at precision 1: levels 0, 0.1, 0.2, 0.3; with 3 * 0.1 as the level it would be three of them.
-    assert ranking_ap([3, 2, 1], [True] * 3, 10, "11-point") == pytest.approx(4 / 11)
+@pytest.mark.parametrize(
+    ("method", "levels"), [("11-point", (4, 7, 8)), ("11-point-python", (3, 6, 7)), ("11-point-matlab", (3, 7, 8))]
+)
+def test_programs_differ_in_whether_a_recall_of_exactly_some_tenths_reaches_its_level(method, levels):
+    # 3, 6 and 7 of 10 found at precision 1: the levels from 0 to as many tenths, but for those computed too high.
+    reached = [11 * ranking_ap(range(found), [True] * found, 10, method) for found in (3, 6, 7)]
+    assert reached == pytest.approx(levels)
+    assert ranking_ap([2, 1], [True] * 2, 10, method) == pytest.approx(3 / 11)
+
+
+@pytest.mark.parametrize("method", INTERPOLATED)
+def test_every_recall_of_few_positives_reaches_the_levels_that_the_devkit_finds(devkit, method):
+    for positives in range(1, 51):
+        right = [i % 3 > 0 for i in range(positives)]  # two of three are right: every recall up to two thirds
+        expected = devkit.ranked_ap(right, positives, method)
+        assert ranking_ap(-np.arange(positives), right, positives, method) == pytest.approx(expected)
+
+
+def test_a_metric_is_named_by_its_rule(finding):
+    metric = ClassificationAP(["dog"], ("11-point", "11-point-python"))
+    for i in range(10):  # the first three of ten images with a dog rank above two without
+        metric.update(
+            finding(f"{i}.jpg", scores={"dog": 0.9 if i < 3 else 0.1}), Sample(path=f"{i}.jpg", labels=["dog"])
+        )
+    for i in range(30):
+        metric.update(finding(f"{i}x.jpg", scores={"dog": 0.5}), Sample(path=f"{i}x.jpg"))
+    exact, port = metric.compute()
+    assert (exact.name, port.name) == ("mAP (11-point)", "mAP (11-point-python)")
+    assert exact.value - port.value == pytest.approx((1 - 10 / 40) / 11)
 
 
 def test_images_with_difficult_objects_only_are_left_out():

@@ -12,7 +12,7 @@ from wsl.metrics.bootstrap import image_key, percentile_interval, poisson_weight
 from wsl.results import Localization
 from wsl.samples import Sample
 
-METHODS = ("all-point", "11-point")
+METHODS = ("all-point", "11-point", "11-point-python", "11-point-matlab")
 
 
 def scene(seed, images=6, distinct=True):

@@ -76,3 +76,15 @@ def test_sizes_that_become_long_expressions_are_closed(tmp_path, caplog):
     torch.testing.assert_close(found(images).maps, model(images).maps, rtol=1e-4, atol=1e-4)
     with pytest.raises(UserError, match=r"^the ONNX model takes images of 96 x 96, given are 64 x 96: [^\n]*$"):
         found(torch.randn(1, 3, 64, 96))
+
+
+@pytest.mark.realdata
+def test_of_trained_weights_the_export_differs_by_what_float32_leaves(realdata, tmp_path):
+    """Random weights say nothing: mobilenet_v2's outputs are then about 1e-9, and any difference is below that."""
+    pytest.importorskip("onnxscript")
+    weights = realdata / "weights" / "mobilenet_v2-coral-tf2ptq-fp16.pth"
+    model = Localizer.from_classifier("mobilenet_v2", weights=str(weights)).eval()
+    with torch.no_grad():
+        maps = model(torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))).maps
+    assert maps.abs().max() > 10
+    assert 1e-6 < export_model(model, tmp_path / "a.onnx", "onnx") < 2e-4

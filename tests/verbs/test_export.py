@@ -2,18 +2,21 @@
 
 import json
 import re
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from wsl import cli
 from wsl.boxes import Boxes
 from wsl.config import ExportConfig, LocalizeConfig, PickConfig, RuntimeConfig, from_json, to_json
-from wsl.config.export import BoxFormat
+from wsl.config.export import BoxFormat, FolderFormat
 from wsl.errors import UserError
 from wsl.formats import LocalizationWriter, read_localizations
 from wsl.formats.exchange import FORMATS
+from wsl.images import image_size
 from wsl.models import Localizer, export_model, load
 from wsl.models.export import METADATA_KEY
 from wsl.results import Localization
@@ -50,13 +53,99 @@ def test_boxes_go_out_and_come_back(name, found, photos, tmp_path, capsys):
     assert "16 boxes in 16 images" in capsys.readouterr().out
     folder = out / (FORMATS[name].images or "images")
     assert {path.name for path in folder.glob("*.png")} == {path.name for path in photos.glob("val*.png")}
-    files = {"coco": "instances.json", "label-studio": "tasks.json", "cvat": "annotations.xml", "csv": "boxes.csv"}
+    files = {
+        "coco": "annotations/instances_all.json",
+        "label-studio": "tasks.json",
+        "cvat": "annotations.xml",
+        "csv": "boxes.csv",
+    }
     source = str(out / files.get(name, "."))
     assert cli.export([source, "--source-format", name, "--format", "wsl", "--out", str(back)]) == 0
     for (image, labels, before), (other, same, after) in zip(boxes(found), boxes(back), strict=True):
         assert (image, labels) == (other, same)
         np.testing.assert_allclose(after, before, atol=0.51 if name == "voc" else 1e-2)
     assert all(each.path.is_file() for each in read_localizations(back))
+
+
+@pytest.fixture
+def album(tmp_path):
+    """Localizations of images in folders, with three names of one stem, each of its own colour."""
+    with LocalizationWriter(tmp_path / "album") as writer:
+        for i, name in enumerate(("x/a.png", "y/a.png", "x/a.jpg", "x_a.png", "b.png")):
+            path = tmp_path / "photos" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 6 + i), (50 * i,) * 3).save(path)
+            box = Boxes(xyxy=[[1, 1, 5, 4 + i]], labels=["dog"], scores=[0.5])
+            writer.write(Localization(path=path, size=(8, 6 + i), scores={"dog": 0.5}, boxes=box))
+    return tmp_path / "album"
+
+
+FLAT = ["b.png", "x_a.png", "x_a~2.jpg", "x_a~3.png", "y_a.png"]
+
+
+@pytest.mark.parametrize("name", [name for name in get_args(FolderFormat) if name != "voc-masks"])
+def test_images_of_several_folders_are_laid_flat(name, album, tmp_path):
+    out = tmp_path / "out"
+    settings = {"source": album, "format": name, "out": out, "copy_images": True, "layout": "flat"}
+    path = export(ExportConfig(**settings)).path
+    folder = out / FORMATS[name].images
+    assert sorted(path.name for path in folder.iterdir() if path.suffix in (".png", ".jpg")) == FLAT
+    source = out if name in ("voc", "yolo", "labelme") else path
+    images = list(FORMATS[name].read(source, image_size))
+    assert sorted(image.name for image in images) == FLAT
+    for image in images:  # each with its own picture and box
+        assert image_size(folder / image.name) == image.size
+        assert image.boxes.xyxy.tolist() == [[1, 1, 5, image.size[1] - 2]]
+    assert export(ExportConfig(**settings, overwrite=True)).images == 5
+    assert sorted(path.name for path in folder.iterdir() if path.suffix in (".png", ".jpg")) == FLAT
+
+
+def test_the_nested_layout_keeps_the_folders(album, tmp_path):
+    export(ExportConfig(source=album, format="coco", out=tmp_path / "out", copy_images=True))
+    assert (tmp_path / "out" / "images" / "x" / "a.jpg").is_file()
+
+
+@pytest.mark.parametrize(("name", "copied"), [("yolo", False), ("coco-results", True), ("wsl", True), ("onnx", True)])
+def test_images_that_are_not_copied_keep_their_names(name, copied):
+    with pytest.raises(UserError, match="--layout flat gives images new names"):
+        ExportConfig(source="found", format=name, out="out", copy_images=copied, layout="flat")
+
+
+@pytest.mark.parametrize("layout", ["nested", "flat"])
+@pytest.mark.parametrize("name", ["coco", "voc"])
+def test_an_export_is_a_data_set_to_evaluate_on(name, layout, album, tmp_path, capsys):
+    """Both sides are exports: the annotations are taken for the truth, and for predictions where they have scores."""
+    settings = {"source": album, "format": name, "copy_images": True, "layout": layout}
+    if name == "voc":  # whose names of files have no suffix: two images of a folder cannot share theirs
+        lines = (album / "localizations.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        (album / "localizations.jsonl").write_text("".join(x for x in lines if "a.jpg" not in x), encoding="utf-8")
+    out = tmp_path / "out"
+    export(ExportConfig(**settings, out=out))
+    predictions = tmp_path / "predictions"
+    export(ExportConfig(source=out, source_format=name, format="wsl", out=predictions))
+    flags = ["--predictions", str(predictions), "--data", str(out), "--split", "all", "--out", str(tmp_path / "found")]
+    assert cli.evaluate(flags) == 0
+    report = json.loads((tmp_path / "found" / "evaluation.json").read_text(encoding="utf-8"))
+    assert report["images"] == (4 if name == "voc" else 5)
+
+
+def test_coco_s_folder_with_scores_is_a_folder_of_predictions(album, tmp_path):
+    data = tmp_path / "data"
+    export(ExportConfig(source=album, format="coco", out=data, copy_images=True))
+    export(ExportConfig(source=album, format="coco", out=tmp_path / "scored", scores=True))
+    flags = ["--data", str(data), "--split", "all", "--out", str(tmp_path / "found")]
+    assert cli.evaluate(["--predictions", str(tmp_path / "scored"), *flags]) == 0
+
+
+def test_an_earlier_export_of_coco_is_replaced(album, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "instances.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match=r"holds 1 file of coco \(instances\.json first\)"):
+        export(ExportConfig(source=album, format="coco", out=tmp_path / "out"))
+    export(ExportConfig(source=album, format="coco", out=tmp_path / "out", overwrite=True))
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.json")] == [
+        "annotations/instances_all.json"
+    ]
 
 
 def test_boxes_below_a_score_stay_behind(found, tmp_path):

@@ -266,7 +266,8 @@ def test_the_source_is_not_written_over(name, found, tmp_path):
     path = write(name, found("a", "b"), data, copy_images=True)
     source = data if name in ("voc", "yolo", "labelme") else path
     before = contents(data)
-    for out in {data, Path(f"{data}/../data"), source.parent if source.is_file() else source}:
+    beside = data if name == "coco" else source.parent if source.is_file() else source  # COCO's annotations lie deeper
+    for out in {data, Path(f"{data}/../data"), beside}:
         with pytest.raises(UserError, match="would be written over or among the files that are read from"):
             write(name, source, out, source_format=name, overwrite=True)
     assert contents(data) == before

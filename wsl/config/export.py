@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from wsl.config.checks import check
 
@@ -12,6 +12,7 @@ BoxFormat = Literal["wsl", "coco", "coco-results", "voc", "yolo", "labelme", "la
 MaskFormat = Literal["voc-masks", "coco-masks"]
 ModelFormat = Literal["onnx", "torch"]
 ExportFormat = Literal[BoxFormat, MaskFormat, ModelFormat]
+FolderFormat = Literal["coco", "voc", "yolo", "labelme", "label-studio", "cvat", "csv", "voc-masks"]
 SourceFormat = Literal["wsl", "coco", "voc", "yolo", "labelme", "label-studio", "cvat", "csv"]
 
 
@@ -39,6 +40,9 @@ class ExportConfig:
     """Folder that image names are relative to; None takes the deepest one that holds all images."""
     copy_images: bool = False
     """Also copy the images to where the format's tools look for them."""
+    layout: Literal["nested", "flat"] = "nested"
+    """Folders of images: nested keeps them; flat copies all images into one folder (cats/a.jpg becomes cats_a.jpg), for
+    tools that look into no sub-folder, such as supervision for yolo and voc."""
     reference: Path | None = None
     """coco-results and coco-masks: annotations in COCO's format whose image and category numbers to use."""
     threshold: float = 0.2
@@ -50,6 +54,11 @@ class ExportConfig:
         check(0 <= self.min_score <= 1, f"min score is {self.min_score}, expected a probability in [0, 1]")
         check(0 <= self.threshold < 1, f"threshold is {self.threshold}, expected a fraction of the range in [0, 1)")
         check(len(set(self.classes)) == len(self.classes), "classes: expected each name once")
+        check(
+            self.layout == "nested" or (self.copy_images and self.format in get_args(FolderFormat)),
+            "--layout flat gives images new names, so that they have to be copied: add --copy-images, with a format "
+            f"of {', '.join(get_args(FolderFormat))}",
+        )
         check(
             self.reference is None or self.format in ("coco-results", "coco-masks"),
             f"--reference is for coco-results and coco-masks, not for {self.format}",

@@ -1,4 +1,4 @@
-"""The area under a precision-recall curve, by the three rules in use."""
+"""The area under a precision-recall curve, by the rules in use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from wsl.errors import UserError
 
-Method = Literal["all-point", "11-point", "sum"]
+Method = Literal["all-point", "11-point", "11-point-python", "11-point-matlab", "sum"]
 
 
 def ranking_ap(scores: npt.ArrayLike, correct: npt.ArrayLike, positives: int, method: Method = "all-point") -> float:
@@ -18,6 +18,8 @@ def ranking_ap(scores: npt.ArrayLike, correct: npt.ArrayLike, positives: int, me
     * ``all-point``: precision at a recall is the best precision at that recall or a higher one, and AP is the area
       under it (VOC 2010 and later);
     * ``11-point``: the mean of that best precision at the recalls 0, 0.1, …, 1 (VOC 2007);
+    * ``11-point-python``, ``11-point-matlab``: the same at the levels that programs compute for these recalls, some of
+      which lie above the tenth (see `recall_levels`), so that a recall of exactly 3/10 misses its level;
     * ``sum``: no interpolation, the mean of the precision at each positive, 0 for those not found (WILDCAT).
 
     Entries of equal score are one step of the curve: precision and recall are read after all of them, so that AP
@@ -53,9 +55,34 @@ def ranking_ap(scores: npt.ArrayLike, correct: npt.ArrayLike, positives: int, me
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     if method == "all-point":
         return float((np.diff(recall, prepend=0.0) * envelope).sum())
-    # Exact tenths: k * 0.1 would lie above 3/10 and miss a recall of three tenths.
-    first_reaching = np.searchsorted(recall, np.arange(11) / 10)
+    first_reaching = np.searchsorted(recall, recall_levels(method))
     return float(np.append(envelope, 0.0)[first_reaching].mean())
+
+
+def recall_levels(method: Method) -> npt.NDArray[np.float64]:
+    """The recalls at which an 11-point rule reads precision, in float64.
+
+    * ``11-point``: the float64 nearest to each tenth, which a recall of exactly as many tenths reaches;
+    * ``11-point-python``: multiples of the float64 0.1, of which the fourth, seventh and eighth lie above 3/10, 6/10
+      and 7/10. This is ``np.arange(0, 1.1, 0.1)`` of py-faster-rcnn, Detectron, detectron2 and mmdetection, and
+      ``np.linspace(0, 1, 11)`` of rafaelpadilla's Object-Detection-Metrics;
+    * ``11-point-matlab``: ``0:0.1:1`` of the VOC 2007 devkit. MATLAB takes multiples of 0.1 from the left end up to the
+      middle, and from the right end beyond it, so that only the fourth lies above its tenth.
+
+    Raises:
+        UserError: the method is no 11-point rule.
+
+    >>> [(recall_levels(name) > recall_levels("11-point")).nonzero()[0].tolist()
+    ...  for name in ("11-point-python", "11-point-matlab")]
+    [[3, 6, 7], [3]]
+    """
+    if method == "11-point":
+        return np.arange(11, dtype=np.float64) / 10
+    if method == "11-point-python":
+        return np.arange(11, dtype=np.float64) * 0.1
+    if method == "11-point-matlab":
+        return np.append(np.arange(6) * 0.1, 1 - np.arange(4, -1, -1) * 0.1)
+    raise UserError(f"AP method is {method!r}, expected one that reads precision at levels of recall")
 
 
 def require_method(method: str) -> None:
@@ -67,4 +94,5 @@ def require_method(method: str) -> None:
     >>> require_method("11-point")
     """
     if method not in get_args(Method):
-        raise UserError(f"AP method is {method!r}, expected all-point, 11-point or sum")
+        *most, last = get_args(Method)
+        raise UserError(f"AP method is {method!r}, expected {', '.join(most)} or {last}")

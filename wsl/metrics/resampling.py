@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.metrics.bootstrap import Doubles, Weights
-from wsl.metrics.ranking import Method
+from wsl.metrics.ranking import Method, recall_levels
 
-_LEVELS = {"11-point": 10, "101-point": 100}
 _CHUNK = 2_000_000
 _BUDGET = 1_000_000_000
 _FEWEST = 100
@@ -31,7 +30,8 @@ def resampled_ap(
 ) -> Doubles:
     """What `ranking_ap` gives when each image comes as often as its weight says, for every column of weights.
 
-    ``101-point`` with ``ties`` off, where entries of equal score count one after another, is COCOeval's rule.
+    ``101-point`` with ``ties`` off, where entries of equal score count one after another, is COCOeval's rule: its
+    levels are ``np.linspace(0, 1, 101)``, some of which lie above their hundredth.
 
     Shape:
         ``scores``, ``correct`` and ``image`` (the index of its image) are (n,), one entry a ranked item;
@@ -85,7 +85,7 @@ def _summed(weights: Weights, image: npt.NDArray[np.int64], ends: npt.NDArray[np
     return segment_sums(np.ascontiguousarray(weights), image, ends)
 
 
-def _area(gained: Doubles, passed: Doubles, total: Doubles, method: str) -> Doubles:
+def _area(gained: Doubles, passed: Doubles, total: Doubles, method: Method | Literal["101-point"]) -> Doubles:
     """AP of each column, by the rules of `ranking_ap`, of what is found at each step and what it passes."""
     right = gained.cumsum(axis=0)
     precision = passed.cumsum(axis=0, out=passed)
@@ -94,14 +94,26 @@ def _area(gained: Doubles, passed: Doubles, total: Doubles, method: str) -> Doub
         backwards = precision[::-1]
         np.maximum.accumulate(backwards, axis=0, out=backwards)
     out_of = total
-    if method in _LEVELS:
-        # The levels k / steps that a recall has reached; the first step reaches level 0. Exact: a quotient of whole
-        # numbers that lies below a whole number lies further below than it is rounded.
-        reached = np.floor(right * _LEVELS[method] / np.maximum(total, 1))
-        gained = np.diff(reached, axis=0, prepend=-1)
-        out_of = np.full_like(total, _LEVELS[method] + 1)
+    if method not in ("sum", "all-point"):
+        # How many levels a recall has reached; the first step reaches level 0.
+        levels = np.linspace(0, 1, 101) if method == "101-point" else recall_levels(method)
+        gained = np.diff(_reached(right, np.maximum(total, 1), levels), axis=0, prepend=-1)
+        out_of = np.full_like(total, len(levels))
     area = np.multiply(gained, precision, out=precision).sum(axis=0) / np.maximum(out_of, 1)
     return np.where(total > 0, area, np.nan)
+
+
+def _reached(right: Doubles, total: Doubles, levels: Doubles) -> Doubles:
+    """The number of the last level that each recall right / total reaches.
+
+    No level lies below its fraction k / steps. Exact: a quotient of whole numbers that lies below a whole number lies
+    further below than it is rounded.
+    """
+    last = np.floor(right * (len(levels) - 1) / total)
+    above = levels > np.arange(len(levels)) / (len(levels) - 1)
+    if above.any():
+        last -= above[last.astype(np.intp)] & (right / total < levels[last.astype(np.intp)])
+    return last
 
 
 def _chunks(steps: int, replicates: int) -> Iterator[slice]:

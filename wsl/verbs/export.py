@@ -19,7 +19,14 @@ from wsl.errors import UserError
 from wsl.files import check_folder, locked, replacing, write_text
 from wsl.formats import LocalizationWriter, find_localizations, read_localizations
 from wsl.formats.exchange import FORMATS, LAYOUTS
-from wsl.formats.exchange.labelled import Labelled, common_root, from_localization, image_name, to_localization
+from wsl.formats.exchange.labelled import (
+    FlatNames,
+    Labelled,
+    common_root,
+    from_localization,
+    image_name,
+    to_localization,
+)
 from wsl.formats.exchange.layout import Area, copies_list, read_copies, staged
 from wsl.formats.exchange.masks import write_coco_masks, write_voc_masks
 from wsl.images import image_size
@@ -154,10 +161,12 @@ class _Source:
         return self._counted(maps=True)
 
     def _counted(self, *, maps: bool) -> Iterator[tuple[Labelled, Localization]]:
+        flat = FlatNames() if self.config.layout == "flat" else None
         for image, found in track(self._read(maps=maps), "export", self._count):
+            placed = image if flat is None else flat(image)
             if self.copies is not None:
-                self.copies.add(image)
-            yield image, found
+                self.copies.add(image, placed.name)
+            yield placed, found
             self.images += 1
             self.boxes += len(image.boxes)
 
@@ -190,8 +199,10 @@ class _Source:
         if config.source_format == "wsl":
             return common_root(paths)
         folder = config.source if config.source.is_dir() else config.source.parent
-        images = folder / (FORMATS[config.source_format].images or ".")
-        return images if images.is_dir() else folder
+        name = FORMATS[config.source_format].images or "."
+        # Annotations in a folder of their own lie beside the images.
+        roots = [folder, folder.parent] if folder.name.lower() == "annotations" else [folder]
+        return next((root / name for root in roots if (root / name).is_dir()), folder)
 
 
 class _Copies:
@@ -207,13 +218,13 @@ class _Copies:
         self._folder = "JPEGImages" if config.format == "voc-masks" else _image_folder(config.format)
         self._copied: list[str] = []
 
-    def add(self, image: Labelled) -> None:
-        """Copy one image.
+    def add(self, image: Labelled, placed: str) -> None:
+        """Copy one image, to the name ``placed`` in the folder of images.
 
         Raises:
             UserError: it does not exist, or another picture that was not copied by an export stands in its place.
         """
-        source, name = self._root / image.name, (PurePosixPath(self._folder) / image.name).as_posix()
+        source, name = self._root / image.name, (PurePosixPath(self._folder) / placed).as_posix()
         if not source.is_file():
             raise UserError(f"{source}: no such image to copy, give the folder of the images with --image-root")
         target = self._config.out / name

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from wsl.formats.exchange.coco import read_coco, write_coco
+from wsl.formats.exchange.coco import FORMER, INSTANCES, instances_file, read_coco, write_coco
 from wsl.formats.exchange.coco_results import write_coco_results
 from wsl.formats.exchange.cvat import read_cvat, write_cvat
 from wsl.formats.exchange.label_studio import read_label_studio, write_label_studio
@@ -39,16 +39,18 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         "coco": Format(
             write=write_coco,
-            read=lambda path, _: read_coco(path),
+            read=lambda path, _: read_coco(instances_file(path)),
             images="images",
-            layout=Layout(files=("instances.json",)),
+            layout=Layout(files=(INSTANCES, FORMER)),
         ),
         "coco-results": Format(write=write_coco_results, read=None, layout=_RESULTS),
         "voc": Format(
             write=write_voc,
             read=lambda path, _: read_voc(path),
             images="JPEGImages",
-            layout=Layout(files=("ImageSets/Main/all.txt",), folder="Annotations", suffix=".xml", beside=is_voc),
+            layout=Layout(
+                files=("ImageSets/Main/all.txt", "labelmap.txt"), folder="Annotations", suffix=".xml", beside=is_voc
+            ),
         ),
         "yolo": Format(
             write=write_yolo,

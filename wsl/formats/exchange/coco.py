@@ -19,11 +19,15 @@ from wsl.formats.exchange.labelled import Labelled, class_index, number_of
 from wsl.formats.exchange.parsing import boxes_of, load_json, number, rows_of
 from wsl.samples import Sample, SampleIndex, SampleSet
 
+INSTANCES = "annotations/instances_all.json"
+"""Where annotations lie below an output folder: as in COCO's own data sets, with the split ``all``."""
+FORMER = "instances.json"
+"""Where they lay before."""
 _EXPECTED = "COCO annotations (images, annotations, categories)"
 
 
 def write_coco(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
-    """``instances.json``: images, boxes and categories as COCO's ground truth, ids counted from 1.
+    """``annotations/instances_all.json``: images, boxes and categories as COCO's ground truth, ids counted from 1.
 
     The boxes are their own ``segmentation`` too, since tools that were made for masks ask for one. With ``scores``
     each annotation has one.
@@ -38,7 +42,7 @@ def write_coco(images: Iterable[Labelled], out: Path, classes: Sequence[str], *,
     [[[1.0, 2.0, 4.0, 6.0]]]
     """
     index = class_index(classes)
-    path = out / "instances.json"
+    path = out / INSTANCES
     # Images and annotations are two lists of one document, and only one of them can be written as images come.
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file, _side_file() as later:
         categories = [{"id": i + 1, "name": name, "supercategory": ""} for name, i in index.items()]
@@ -58,6 +62,26 @@ def write_coco(images: Iterable[Labelled], out: Path, classes: Sequence[str], *,
         shutil.copyfileobj(later, file)
         file.write("\n]}\n")
     return path
+
+
+def instances_file(path: Path) -> Path:
+    """The annotations that a path names: itself, or in a folder those that `write_coco` writes, or the only ones.
+
+    Raises:
+        UserError: a folder without annotations, or with those of several splits.
+
+    >>> instances_file(Path("instances.json")).name
+    'instances.json'
+    """
+    if not path.is_dir():
+        return path
+    known = [path / name for name in (INSTANCES, FORMER) if (path / name).is_file()]
+    splits = sorted([*path.glob("annotations/instances_*.json"), *path.glob("instances_*.json")])
+    if not known and not splits:
+        raise UserError(f"{path}: has no annotations; expected {INSTANCES}")
+    if not known and len(splits) > 1:
+        raise UserError(f"{path}: has the annotations of {len(splits)} splits, expected one: name the file")
+    return (known or splits)[0]
 
 
 def read_coco(path: Path, document: Any = None) -> Iterator[Labelled]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from wsl.boxes import Boxes
 from wsl.errors import UserError
+from wsl.files import UniqueNames
 from wsl.results import Localization
 
 
@@ -47,6 +48,23 @@ class Labelled:
     def stem(self) -> str:
         """The name without its last suffix."""
         return str(PurePosixPath(self.name).with_suffix(""))
+
+
+class FlatNames:
+    """Images under names without folders, of which no two differ by their suffix, case or composition only.
+
+    >>> flat = FlatNames()
+    >>> names = ("cats/a.jpg", "cats/a.png", "cats_a.jpg", "a.jpg")
+    >>> [flat(Labelled(name=name, size=(4, 2), boxes=Boxes.empty())).name for name in names]
+    ['cats_a.jpg', 'cats_a~2.png', 'cats_a~3.jpg', 'a.jpg']
+    """
+
+    def __init__(self) -> None:
+        self._stems = UniqueNames()
+
+    def __call__(self, image: Labelled) -> Labelled:
+        """The image under its new name."""
+        return replace(image, name=self._stems(image.stem) + PurePosixPath(image.name).suffix)
 
 
 def common_root(paths: Iterable[Path]) -> Path:

@@ -25,6 +25,9 @@ _EDGES = ("xmin", "ymin", "xmax", "ymax")
 def write_voc(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
     """``Annotations/<image>.xml`` and the list ``ImageSets/Main/all.txt``, as VOC's tools and torchvision read them.
 
+    ``labelmap.txt`` names the classes to datumaro and CVAT, which know only VOC's own without it. It is left out where
+    its lines cannot hold a name: one with a colon, a # in front or a blank at an end.
+
     Coordinates are whole pixels, each edge rounded, a box at least one pixel wide. With ``scores`` an object has a
     ``<score>``, which VOC does not know and its tools pass over.
 
@@ -49,6 +52,9 @@ def write_voc(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, 
         with replacing(folder / f"{stem}.xml") as temporary:
             temporary.write_bytes(xml_bytes(_annotation(image, index, scores=scores)))
     write_text(out / "ImageSets" / "Main" / "all.txt", "".join(f"{stem}\n" for stem in stems.taken))
+    if not any(":" in name or name != name.strip() or name.startswith("#") or not name for name in classes):
+        names = dict.fromkeys(("background", *classes))
+        write_text(out / "labelmap.txt", "".join(f"{name}:::\n" for name in names))
     return folder
 
 

@@ -42,13 +42,19 @@ def write_yolo(images: Iterable[Labelled], out: Path, classes: Sequence[str], *,
         for label, score, (x0, y0, x1, y1) in rows_of(image.boxes):
             width, height = image.size
             figures = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
-            line = [str(number_of(label, index, image.name)), *(f"{figure:.9g}" for figure in figures)]
+            line = [str(number_of(label, index, image.name)), *map(_plain, figures)]
             lines.append(" ".join([*line, f"{score:.9g}"] if scores else line) + "\n")
         write_text(out / "labels" / f"{stems.take(image)}.txt", "".join(lines))
     # JSON's strings are YAML's, whatever is in them. No path: tools then look beside the file itself.
     names = "".join(f"  {number}: {json.dumps(name, ensure_ascii=False)}\n" for name, number in index.items())
     write_text(out / "data.yaml", f"train: images\nval: images\nnames:\n{names}")
     return out / "data.yaml"
+
+
+def _plain(figure: float) -> str:
+    """A fraction in nine digits without an exponent, which datumaro takes for no number."""
+    text = f"{figure:.9g}"
+    return f"{figure:.13f}" if "e" in text else text
 
 
 def read_yolo(path: Path, sizes: Sizes) -> Iterator[Labelled]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from wsl.formats.exchange.coco import FORMER, INSTANCES
 from wsl.formats.exchange.labelme import is_labelme
 from wsl.formats.exchange.parsing import files_below
 from wsl.formats.localizations import FILE_NAME
@@ -12,7 +13,7 @@ from wsl.formats.predictions.score_maps import holds_score_maps
 from wsl.formats.predictions.voc_results import result_files
 from wsl.formats.predictions.yolo_results import label_files
 
-_COCO_NAMES = ("coco_instances_results.json", "predictions.json", "results.json", "instances.json", "labels.json")
+_COCO_NAMES = ("coco_instances_results.json", "predictions.json", "results.json", INSTANCES, FORMER, "labels.json")
 _START = 1 << 16
 
 
