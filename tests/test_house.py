@@ -159,7 +159,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
                     "scores",
                     "image_root",
                 ),
-                *("copy_images", "reference", "threshold", "image_size"),
+                *("copy_images", "layout", "reference", "threshold", "image_size"),
             ],
         ),
     ],

@@ -51,8 +51,9 @@ def test_every_number_is_the_same(reports):
         tolerance = 1e-5 if name == "PxAP" and now["protocol"] == "wsolevaluation" else 1e-12
         for field in ("value", "baseline", "whole_image", "per_class"):
             assert mine[field] == near(metric[field], tolerance), (name, field)
-        # Of a metric whose replicates are often its very value, rounding decides how many lie above.
-        assert mine["interval"] == near(metric["interval"], 1e-3 if name.startswith("class mask") else tolerance), name
+        # COCO's intervals were read at exact hundredths of the recall, and not where COCOeval reads its AP.
+        loose = name.startswith(("COCO", "class mask"))
+        assert mine["interval"] == near(metric["interval"], 2e-3 if loose else tolerance), name
 
 
 def test_the_curves_over_the_threshold_are_the_same(reports):
