@@ -133,7 +133,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
                 *("faithfulness", "faithfulness_steps", "stability"),
                 *("plots", "all", "per_class", "table", "report_classes"),
                 *BOXES,
-                *("refine", "tta", "image_size", "batch_size"),
+                *("refine", "tta", "image_size", "batch_size", "processes"),
                 *RUNTIME,
             ],
         ),

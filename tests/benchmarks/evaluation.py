@@ -145,7 +145,14 @@ def against_the_benchmark(folder: Path, count: int, pairs: int) -> None:
     for metric, thresholds in (("MaxBoxAccV2", 100), ("MaxBoxAccV2", 1000), ("PxAP", 1000)):
         data = folder / "metadata"
         mine = [sys.executable, ROOT / "tools" / "evaluate.py", "--predictions", folder / "maps", "--data", data]
-        mine += ["--split", "masks" if metric == "PxAP" else "boxes", "--protocol", "wsolevaluation", "--workers", "1"]
+        mine += [
+            "--split",
+            "masks" if metric == "PxAP" else "boxes",
+            "--protocol",
+            "wsolevaluation",
+            "--processes",
+            "1",
+        ]
         mine += ["--metrics", metric, "--num-thresholds", thresholds, "--out", folder / "out"]
         sweep = ROOT / "tests" / "reference" / "threshold_sweep.py"
         theirs = [sys.executable, "-c", THEIRS, folder, thresholds, metric, sweep]

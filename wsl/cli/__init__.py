@@ -65,7 +65,7 @@ def evaluate(args: Sequence[str] | None = None) -> int:
     def work(config: settings.EvaluateConfig) -> Outcome:
         from wsl.verbs.evaluate import evaluate as verb
 
-        report = verb(config)
+        report = verb(config, side_by_side=True)
         from wsl.tables import key_metrics, report_table
 
         every = config.all or bool(config.metrics) or config.table != "markdown"

@@ -159,9 +159,13 @@ class EvaluateConfig:
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
     """Images a forward pass; None takes 8 on the CPU and 64 elsewhere."""
+    processes: int | None = None
+    """Processes that measure images side by side. None takes one a core for 1,000 images and more where the command
+    line starts it, else 1; a script of yours asks for several under if __name__ == "__main__" only."""
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(precision="fp32"))
 
     def __post_init__(self) -> None:
+        check(self.processes is None or self.processes >= 1, f"processes are {self.processes}, expected 1 or more")
         check(
             self.num_thresholds is None or self.num_thresholds >= 1,
             f"number of thresholds is {self.num_thresholds}, expected 1 or more: try 100",

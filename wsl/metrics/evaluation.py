@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from wsl.errors import UserError
 from wsl.maps import Protocol
@@ -25,6 +21,7 @@ from wsl.metrics.coco import CocoAP
 from wsl.metrics.detection import VOCDetectionAP
 from wsl.metrics.evidence import Evidence
 from wsl.metrics.localization import CorLoc
+from wsl.metrics.parallel import observed_elsewhere
 from wsl.metrics.pixels import PxAP
 from wsl.metrics.point_ap import PointAP
 from wsl.metrics.pointing import PointingGame
@@ -49,6 +46,10 @@ class Settings:
     boxes: BoxOrigin | None = None
     replicates: int = REPLICATES
     num_thresholds: int | None = None
+
+    def evaluation(self, metrics: Sequence[str]) -> Evaluation:
+        """An evaluation of some metrics with these settings, as other processes make theirs."""
+        return Evaluation(**{field.name: getattr(self, field.name) for field in fields(self)}, metrics=metrics)
 
     def make(self, kind: Callable[..., Statistic], **more: Any) -> Statistic:
         """A metric with these classes and replicates."""
@@ -95,12 +96,6 @@ METRICS: Mapping[str, Callable[[Settings], Statistic]] = {
 """The metrics of an evaluation by name, in the order of the report: a new one is its file and a line here."""
 
 
-class _Answer(NamedTuple):
-    found: Localization
-    sample: Sample
-    observed: Future[Observed]
-
-
 class Evaluation:
     """Everything that can be said about localizations, given what is annotated.
 
@@ -143,6 +138,7 @@ class Evaluation:
             num_thresholds=num_thresholds,
         )
         check_metrics(metrics)
+        self._settings = settings
         self._mean = ClassMean(classes, report_classes)
         self.statistics = {name: make(settings) for name, make in METRICS.items() if not metrics or name in metrics}
         self._seen: set[Path] = set()
@@ -156,28 +152,32 @@ class Evaluation:
             UserError: the two are of different sizes, the image came before, a number is not finite, or the sample
                 names a class that is none of the evaluation's.
         """
-        self._fold(found, sample, self._observe(found, sample))
+        observed = self.observe(found, sample)
+        self._fold(found, sample, [(self.statistics[name], one) for name, one in observed.items()])
 
     @property
     def reads_boxes(self) -> bool:
         """Whether one of the metrics looks at the boxes that were found."""
         return any(statistic.reads_boxes for statistic in self.statistics.values())
 
-    def stream(self, pairs: Iterable[Pair], workers: int | None = None) -> Iterator[Pair]:
-        """Take in many images, several at a time, and give back each that was taken in; numbers are those of `update`.
+    def stream(self, pairs: Iterable[Pair], processes: int = 1) -> Iterator[Pair]:
+        """Take in many images and give back each that was taken in; numbers are those of `update`.
+
+        Several ``processes`` observe images at once, a few at a time; they start with `spawn`, so that a script asks
+        for them under ``if __name__ == "__main__"`` only. Metrics other than those of `METRICS` need one.
 
         Raises:
             UserError: as for `update`, at the first such image in the order of the pairs.
         """
-        threads = workers or os.cpu_count() or 1
-        with ThreadPoolExecutor(threads) as pool:
-            waiting: deque[_Answer] = deque()
+        if processes <= 1:
             for found, sample in pairs:
-                waiting.append(_Answer(found, sample, pool.submit(copy_context().run, self._observe, found, sample)))
-                if len(waiting) > 2 * threads:
-                    yield self._next(waiting)
-            while waiting:
-                yield self._next(waiting)
+                self.update(found, sample)
+                yield found, sample
+            return
+        for observed, batch in observed_elsewhere(self._settings, tuple(self.statistics), pairs, processes):
+            for (found, sample), by_metric in zip(batch, observed, strict=True):
+                self._fold(found, sample, [(self.statistics[name], one) for name, one in by_metric.items()])
+                yield found, sample
 
     def compute(self, source: str, missing: int = 0) -> EvaluationReport:
         """The report over all images so far.
@@ -198,8 +198,12 @@ class Evaluation:
             missing=missing,
         )
 
-    def _observe(self, found: Localization, sample: Sample) -> Observed:
-        """What each metric has to add; changes nothing, so that many images can be observed at once."""
+    def observe(self, found: Localization, sample: Sample) -> dict[str, dict[View, Observation]]:
+        """What an image adds to each metric, by name; changes nothing, so that other processes can do it.
+
+        Raises:
+            UserError: as for `update`.
+        """
         if sample.size is not None and tuple(found.size) != tuple(sample.size):
             raise UserError(
                 f"{sample.path}: localized at {_by(found.size)} pixels, annotated at {_by(sample.size)}: expected one "
@@ -207,14 +211,7 @@ class Evaluation:
             )
         seen, masked = Evidence(found, sample, self._mean.index), has_mask(sample)
         known = {"labels": True, "boxes": sample.boxes is not None, "masks": masked}
-        return [
-            (statistic, statistic.observed(seen)) for statistic in self.statistics.values() if known[statistic.needs]
-        ]
-
-    def _next(self, waiting: deque[_Answer]) -> Pair:
-        found, sample, observed = waiting.popleft()
-        self._fold(found, sample, observed.result())
-        return found, sample
+        return {name: one.observed(seen) for name, one in self.statistics.items() if known[one.needs]}
 
     def _fold(self, found: Localization, sample: Sample, observed: Observed) -> None:
         if sample.path in self._seen:

@@ -54,7 +54,7 @@ class Observation(NamedTuple):
     """
 
     rows: Sequence[Row] = ()
-    records: Mapping[str, Records] = MappingProxyType({})
+    records: Mapping[str, Records] = {}
 
 
 class Totals:

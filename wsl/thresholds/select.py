@@ -27,7 +27,7 @@ def select_boxes(
     report_classes: Sequence[str] = (),
     protocol: Protocol = "default",
     num_thresholds: int | None = None,
-    workers: int | None = None,
+    processes: int = 1,
 ) -> Selection:
     """Select on the localizations of a split, whose maps must be there; images without annotated boxes are passed over.
 
@@ -52,7 +52,7 @@ def select_boxes(
     )
     with stage("selecting the threshold"):
         annotated = ((found, sample) for found, sample in pairs if sample.boxes is not None)
-        for _ in evaluation.stream(annotated, workers):
+        for _ in evaluation.stream(annotated, processes):
             pass
     choice, *max_boxes = evaluation.statistics.values()
     assert isinstance(choice, ThresholdChoice)

@@ -58,7 +58,7 @@ def _select(config: EvaluateConfig, predictions: Predictions, others: SampleSet,
             report_classes=config.report_classes,
             protocol=config.protocol,
             num_thresholds=config.num_thresholds,
-            workers=config.runtime.workers,
+            processes=config.processes or 1,
         )
     except BadImageError:
         raise

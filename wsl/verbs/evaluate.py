@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import os
 from pathlib import Path
 
 from wsl.checkpoints import check_weights, run_folder
@@ -23,12 +24,15 @@ from wsl.verbs.checks import check_annotated, predictions_kind
 
 log = logging.getLogger("wsl")
 
+_MANY = 1000
 
-def evaluate(config: EvaluateConfig) -> EvaluationReport:
+
+def evaluate(config: EvaluateConfig, *, side_by_side: bool = False) -> EvaluationReport:
     """All metrics of one split that have their inputs; also written to ``evaluation.json`` and ``evaluation.md``.
 
     Where the run time went stands in ``seconds.json``.
 
+    Where ``config.processes`` is left open and `side_by_side` set, many images are measured by a process a core.
     With ``config.select_threshold`` the boxes are drawn with the threshold and rule that are best on that split, which
     are kept as ``boxes.json`` in ``config.out`` and in the model's run folder. With ``config.plots`` pictures go to
     ``plots/``.
@@ -41,6 +45,8 @@ def evaluate(config: EvaluateConfig) -> EvaluationReport:
     with Stopwatch().running() as watch, contextlib.ExitStack() as locks:
         with stage("reading"):
             samples, others = _check(config)
+            if config.processes is None and side_by_side and len(samples) >= _MANY:
+                config = dataclasses.replace(config, processes=os.cpu_count())
         for folder in _folders(config):
             locks.enter_context(locked(folder, "wsl-evaluate"))
         with stage("loading"), loading(config.weights or "the metrics"):

@@ -47,7 +47,7 @@ def measure(
     checks = _checks(config, predictions.predictor, samples)
     seen = 0
     for found, sample in track(
-        timed(evaluation.stream(timed(pairs, predictions.stage), config.runtime.workers), "metrics"),
+        timed(evaluation.stream(timed(pairs, predictions.stage), config.processes or 1), "metrics"),
         "evaluate",
         len(samples),
     ):
