@@ -14,6 +14,7 @@ from wsl import maps
 from wsl.boxes import FloatArray
 from wsl.comparison import Agreement
 from wsl.metrics.overlap import box_iou
+from wsl.metrics.stability import map_correlation
 from wsl.results import Localization
 from wsl.samples import Sample
 
@@ -22,10 +23,10 @@ SIDE = 32
 
 
 class Mark(NamedTuple):
-    """What was found of a class in an image: its best box, and its map as numbers of mean 0 and norm 1."""
+    """What was found of a class in an image: its best box, and its map at `SIDE` cells a side."""
 
     box: FloatArray | None
-    values: npt.NDArray[np.float32] | None
+    values: FloatArray | None
 
 
 class Marks:
@@ -46,27 +47,23 @@ class Marks:
         """Take in one image."""
         for label in sample.labels:
             score_map = (found.maps or {}).get(label)
-            values = None if score_map is None else standardised(score_map)
+            values = None if score_map is None else resampled(score_map)
             self.pairs[sample.path, label] = Mark(found.boxes.best(label), values)
 
 
-def standardised(score_map: npt.ArrayLike) -> npt.NDArray[np.float32] | None:
-    """A map whose product with another one is their Pearson correlation; None where it is constant or not finite.
+def resampled(score_map: npt.ArrayLike) -> FloatArray | None:
+    """A map at the resolution at which all are correlated; None where it is constant or not finite.
 
     Shape:
-        (h, w) to (`SIDE` * `SIDE`,).
+        (h, w) to (`SIDE`, `SIDE`).
 
-    >>> one = standardised([[0, 1], [2, 5]])
-    >>> round(float(one @ standardised([[1, 3], [5, 11]])), 3)
-    1.0
+    >>> resampled([[0, 1]]).shape, resampled([[1, 1]]) is None
+    ((32, 32), True)
     """
     values = np.asarray(score_map, np.float32)
     if not np.isfinite(values).all() or values.min() == values.max():
         return None
-    resized = maps.resize_map(values, (SIDE, SIDE)).astype(np.float64).ravel()
-    resized -= resized.mean()
-    norm = float(np.linalg.norm(resized))
-    return (resized / norm).astype(np.float32) if norm > 0 else None
+    return maps.resize_map(values, (SIDE, SIDE))
 
 
 def agreement(run: str, marks: Marks, against: str, others: Marks) -> Agreement:
@@ -82,7 +79,7 @@ def agreement(run: str, marks: Marks, against: str, others: Marks) -> Agreement:
         elif one.box is not None or other.box is not None:
             overlaps.append(0.0)
         if one.values is not None and other.values is not None:
-            correlations.append(float(np.clip(one.values @ other.values, -1, 1)))
+            correlations.append(map_correlation(one.values, other.values))
     return Agreement(
         run=run,
         against=against,

@@ -51,7 +51,7 @@ def measure(
     predictions.warnings.clear()  # those of the split that the threshold was selected on
     plots = _plots(config)
     with stage(predictions.stage):
-        read_boxes = plots is not None or evaluation.reads_boxes
+        read_boxes = plots is not None or watch is not None or evaluation.reads_boxes
         pairs = predictions.pairs(samples, config.split, boxes, read_boxes=read_boxes)
     checks = _checks(config, predictions.predictor, samples)
     seen = 0
