@@ -138,6 +138,16 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
             ],
         ),
         (
+            config.CompareConfig,
+            [
+                *("runs", *DATA, "split", "out", "names", "baseline", "metrics", "report_classes"),
+                *("protocol", "select_threshold", "agreement", "table", "figure"),
+                *BOXES,
+                *("refine", "image_size", "batch_size"),
+                *RUNTIME,
+            ],
+        ),
+        (
             config.VisualizeConfig,
             [
                 *("predictions", "out", *DATA, "split", "report", "evaluation"),

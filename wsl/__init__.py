@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wsl import config, data, draw, formats, images, inference, maps, metrics, models
     from wsl.boxes import Boxes
-    from wsl.config import DecodeConfig, EvaluateConfig, ExportConfig, LocalizeConfig, TrainConfig, VisualizeConfig
+    from wsl.comparison import Comparison
+    from wsl.config import (
+        CompareConfig,
+        DecodeConfig,
+        EvaluateConfig,
+        ExportConfig,
+        LocalizeConfig,
+        TrainConfig,
+        VisualizeConfig,
+    )
     from wsl.errors import BadImageError, RunError, UserError
     from wsl.inference import Predictor, Source, localize
     from wsl.models import CamLocalizer, Localizer, load
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
     from wsl.results import EvaluationReport, Localization, Metric
     from wsl.samples import Sample, SampleSet
     from wsl.training.sweep import class_maps, sweep_poolings
+    from wsl.verbs.compare import compare
     from wsl.verbs.decode import decode
     from wsl.verbs.evaluate import evaluate
     from wsl.verbs.export import export
@@ -32,6 +42,8 @@ _WHERE = {
     "BadImageError": "wsl.errors",
     "Boxes": "wsl.boxes",
     "CamLocalizer": "wsl.models",
+    "CompareConfig": "wsl.config",
+    "Comparison": "wsl.comparison",
     "DecodeConfig": "wsl.config",
     "EvaluateConfig": "wsl.config",
     "EvaluationReport": "wsl.results",
@@ -49,6 +61,7 @@ _WHERE = {
     "UserError": "wsl.errors",
     "VisualizeConfig": "wsl.config",
     "class_maps": "wsl.training.sweep",
+    "compare": "wsl.verbs.compare",
     "decode": "wsl.verbs.decode",
     "evaluate": "wsl.verbs.evaluate",
     "export": "wsl.verbs.export",
@@ -64,6 +77,8 @@ __all__ = [
     "BadImageError",
     "Boxes",
     "CamLocalizer",
+    "CompareConfig",
+    "Comparison",
     "DecodeConfig",
     "EvaluateConfig",
     "EvaluationReport",
@@ -82,6 +97,7 @@ __all__ = [
     "VisualizeConfig",
     "cam",
     "class_maps",
+    "compare",
     "config",
     "data",
     "decode",

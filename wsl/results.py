@@ -274,6 +274,7 @@ class EvaluationReport:
 
     ``warnings`` counts what was tolerated in reading, by its kind, ``failures`` the (image, class) pairs not found, by
     the reason; ``drawn`` says how maps were put on the image where that differs; ``seconds`` is the run time by stage.
+    ``computed_by`` gives of a metric's name the one by which ``--metrics`` asks for it.
 
     >>> EvaluationReport(metrics=(), images=0, source="x.jsonl").to_json()["images"]
     0
@@ -289,6 +290,7 @@ class EvaluationReport:
     warnings: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    computed_by: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``evaluation.json``: all but the run time, so that two runs write the same file."""

@@ -36,6 +36,7 @@ VOC = ["--data", "WORLD"]
 LOCALIZE = ["localize", "PHOTOS", "--out", "OUT"]
 LABELLED = ["localize", "--weights", "RUN", "--out", "OUT", "--labels"]
 EVALUATE = ["evaluate", "--out", "OUT"]
+COMPARE = ["compare", "RUN", *VOC]
 TRAIN = ["train", *VOC, "--backbone", "tinynet"]
 MISTAKES = [
     (["localize", "lost.jpg", "--weights", "resnet50", "--out", "OUT"], "lost.jpg: no such file or folder"),
@@ -80,6 +81,26 @@ MISTAKES = [
         [*EVALUATE, *VOC, "--weights", "RUN", "--faithfulness", "5", "--faithfulness-steps", "0"],
         "faithfulness steps is 0, expected 1 or more",
     ),
+    (["compare", *VOC], "0 runs to compare: expected two or more"),
+    (COMPARE, "1 run to compare: expected two or more"),
+    ([*COMPARE[:2], "lost/run", *VOC], "no run at lost/run (nothing is there): expected a run folder of wsl-train"),
+    ([*COMPARE[:2], "EMPTY", *VOC], "(neither a model nor predictions): expected a run folder of wsl-train"),
+    ([*COMPARE[:2], "EVALUATED", *VOC], "is an evaluation, which does not hold what differences need"),
+    ([*COMPARE[:2], "HALF", *VOC], "is not a whole safetensors file"),
+    ([*COMPARE[:2], "CHECKPOINT", *VOC], "is the same run twice: expected each run once"),
+    ([*COMPARE[:2], "resnet50", "resnet50", *VOC], "resnet50 is the same run twice"),
+    ([*COMPARE[:2], "resnet50", "--data", "lost"], "lost: no such file or folder; expected a data set"),
+    ([*COMPARE[:2], "resnet50", *VOC, "--split", "vall"], "did you mean 'val'?"),
+    ([*COMPARE[:2], "resnet50", *VOC, "--metrics", "pointin"], "no metric 'pointin': did you mean 'pointing'?"),
+    ([*COMPARE[:2], "resnet50", *VOC, "--names", "a"], "1 --names for 2 runs: expected one each"),
+    ([*COMPARE[:2], "resnet50", *VOC, "--names", "a", "a"], "two runs are named 'a'"),
+    ([*COMPARE[:2], "resnet50", *VOC, "--names", "a", " "], "an empty name among --names"),
+    ([*COMPARE[:2], "resnet50", *VOC, "--baseline", "vgg16"], "--baseline vgg16 is none of the runs"),
+    ([*COMPARE[:2], "resnet50", *VOC, "--report-classes", "green"], "unknown class 'green' to report"),
+    ([*COMPARE[:2], "resnet50", *VOC, "--select-threshold", "val"], "is the split that is reported"),
+    ([*COMPARE[:2], "resnet50", *VOC, "--figure", "svg"], "--figure svg without --out"),
+    ([*COMPARE[:2], "resnet50", *VOC, "--out", "FILE"], "is a file: expected a folder for the results"),
+    ([*COMPARE[:2], "resnet50", "--data", "OTHERS", "--split", "all"], "does not know the class 'reed'"),
     (["evaluate", *VOC, "--weights", "RUN", "--out", "FILE"], "is a file: expected a folder for the results"),
     (["train", "--data", "lost", "--out", "OUT"], "lost: no such file or folder; expected a data set"),
     ([*TRAIN, "--out", "OUT", "--train-split", "trian"], "did you mean 'train'?"),
@@ -101,15 +122,17 @@ MISTAKES = [
 def outcomes(world, run, photos, tmp_path_factory) -> list[tuple[object, str]]:
     """The exit code and standard error of each mistaken command line, without torch."""
     root = tmp_path_factory.mktemp("startup")
-    for folder in ("empty", "half", "others/reed"):
+    for folder in ("empty", "half", "others/reed", "evaluated"):
         (root / folder).mkdir(parents=True)
     (root / "file").touch()
+    (root / "evaluated" / "evaluation.json").write_text("{}", encoding="utf-8")
     (root / "others" / "reed" / "a.png").write_bytes((photos / "val00.png").read_bytes())
     (root / "half" / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:1000])
     save_file({}, root / "foreign.safetensors")
     places = {"WORLD": world, "RUN": run, "PHOTOS": photos, "OUT": root / "out", "FILE": root / "file"}
     places |= {"EMPTY": root / "empty", "HALF": root / "half", "OTHERS": root / "others"}
     places |= {"FOREIGN": root / "foreign.safetensors", "FILE/in": root / "file" / "in"}
+    places |= {"EVALUATED": root / "evaluated", "CHECKPOINT": run / "model.safetensors"}
     lines = [[str(places.get(word, word)) for word in line] for line, _ in MISTAKES]
     command = [sys.executable, "-c", SCRIPT]
     ended = subprocess.run(command, input=json.dumps(lines), capture_output=True, text=True, cwd=root, check=True)
@@ -150,7 +173,17 @@ def test_measuring_stored_predictions_loads_no_torch(run, photos, world, tmp_pat
     assert not loaded & {"torch", "torchvision", "torchmetrics", "matplotlib", "accelerate", "jinja2"}
 
 
-@pytest.mark.parametrize("verb", ["localize", "evaluate", "train", "visualize", "export", "info"])
+def test_comparing_stored_predictions_loads_no_torch(run, photos, world, tmp_path):
+    for name, rule in (("a", "largest"), ("b", "all")):
+        found = ["--weights", str(run), "--out", str(tmp_path / name), "--device", "cpu", "--data", str(world)]
+        loaded_by("from wsl import cli; assert cli.localize(sys.argv[1:]) == 0", *found, "--box-rule", rule)
+    flags = [str(tmp_path / "a"), str(tmp_path / "b"), "--data", str(world)]
+    loaded = loaded_by("from wsl import cli; assert cli.compare(sys.argv[1:]) == 0", *flags)
+    assert "numba" in loaded
+    assert not loaded & {"torch", "torchvision", "torchmetrics", "matplotlib", "accelerate", "jinja2"}
+
+
+@pytest.mark.parametrize("verb", ["localize", "evaluate", "compare", "train", "visualize", "export", "info"])
 def test_help_loads_no_torch(verb):
     code = f"from wsl import cli\ntry: cli.{verb}(['--help'])\nexcept SystemExit: pass"
     assert not loaded_by(code) & {"torch", "torchvision", "numpy", "cv2", "matplotlib"}

@@ -12,7 +12,7 @@ from rich.markdown import Markdown
 
 from wsl import config as settings
 from wsl.cli import examples
-from wsl.cli.flags import ExportFlags, InfoFlags, LocalizeFlags, TrainFlags, VisualizeFlags
+from wsl.cli.flags import CompareFlags, ExportFlags, InfoFlags, LocalizeFlags, TrainFlags, VisualizeFlags
 from wsl.cli.running import Outcome, run
 from wsl.progress import loading
 
@@ -72,11 +72,8 @@ def evaluate(args: Sequence[str] | None = None) -> int:
         table = report_table(
             report, config.table, every=every, per_class=config.per_class or config.table != "markdown"
         )
-        if config.table == "markdown" and sys.stdout.isatty():
-            console = Console()
-            with console.capture() as capture:
-                console.print(Markdown(table))
-            table = capture.get()
+        if config.table == "markdown":
+            table = _rendered(table)
         where = f"\n{config.out / 'evaluation.json'}" if config.table == "markdown" else ""
         left = len(report.metrics) - len(key_metrics(report))
         if left and not every:
@@ -84,6 +81,24 @@ def evaluate(args: Sequence[str] | None = None) -> int:
         return Outcome(table + where, report.to_json())
 
     return run(work, settings.EvaluateConfig, examples.EVALUATE, args)
+
+
+def compare(args: Sequence[str] | None = None) -> int:
+    """`wsl-compare`."""
+
+    def work(config: CompareFlags) -> Outcome:
+        from wsl.verbs.compare import compare as verb
+
+        result = verb(config)
+        from wsl.tables import comparison_table
+
+        table = comparison_table(result, config.table)
+        if config.table == "markdown":
+            where = "" if config.out is None else f"\n\n{config.out / 'comparison.json'}"
+            table = _rendered(table) + where
+        return Outcome(table, result.to_json())
+
+    return run(work, CompareFlags, examples.COMPARE, args)
 
 
 def visualize(args: Sequence[str] | None = None) -> int:
@@ -130,6 +145,16 @@ def info(args: Sequence[str] | None = None) -> int:
         return Outcome(str(result), _plain(result))
 
     return run(work, InfoFlags, examples.INFO, args)
+
+
+def _rendered(table: str) -> str:
+    """Markdown as it is, or for a terminal laid out."""
+    if not sys.stdout.isatty():
+        return table
+    console = Console()
+    with console.capture() as capture:
+        console.print(Markdown(table))
+    return capture.get()
 
 
 def _plain(result: Any) -> dict[str, Any]:

@@ -35,6 +35,15 @@ Examples:
   wsl-evaluate --predictions results.json --data coco --split val2017 --out theirs
   wsl-evaluate --predictions runs/detect/val/labels --data VOCdevkit/VOC2012 --split val --out yolo
 """
+COMPARE = """Measure several runs on the same images, side by side, and say which differences are more than noise.
+
+Examples:
+
+  wsl-compare runs/gap runs/lse runs/weldon --data VOCdevkit/VOC2012 --split val --out runs/compared
+  wsl-compare runs/gap found-layercam theirs/results.json --data VOCdevkit/VOC2012 --metrics pointing CorLoc AP50
+  wsl-compare runs/gap runs/lse --data VOCdevkit/VOC2012 --select-threshold train --figure svg --out runs/compared
+  wsl-compare runs/gap runs/lse --data photos/ --split all --agreement
+"""
 VISUALIZE = """Draw localizations: overlays, boxes, contact sheets.
 
 Examples:

@@ -133,6 +133,14 @@ class LocalizeFlags(settings.LocalizeConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompareFlags(settings.CompareConfig):
+    """The runs stand without a flag."""
+
+    runs: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN RUN [RUN ...]")]
+    """Two or more: run folders of wsl-train, models by name, or what wsl-evaluate reads as --predictions."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class VisualizeFlags(settings.VisualizeConfig):
     """Draw localizations: overlays, boxes, contact sheets."""
 

@@ -1,5 +1,6 @@
 """Every setting of every command: frozen dataclasses, one field a setting, its help under the field."""
 
+from wsl.config.compare import CompareConfig
 from wsl.config.export import ExportConfig, ExportFormat
 from wsl.config.serial import from_json, to_json
 from wsl.config.shared import (
@@ -32,6 +33,7 @@ __all__ = [
     "BoxConfig",
     "BoxRule",
     "CamConfig",
+    "CompareConfig",
     "DataConfig",
     "DataFormat",
     "DecodeConfig",

@@ -9,6 +9,7 @@
 """
 
 from wsl.draw.boxes import class_color, draw_boxes, draw_comparison
+from wsl.draw.comparison import plot_comparison
 from wsl.draw.overlays import overlay, palette
 from wsl.draw.plots import plot_classes, plot_curves, plot_groups, plot_overlaps
 from wsl.draw.sheets import contact_sheet, fit_into, save_image, save_sheets
@@ -22,6 +23,7 @@ __all__ = [
     "overlay",
     "palette",
     "plot_classes",
+    "plot_comparison",
     "plot_curves",
     "plot_groups",
     "plot_overlaps",

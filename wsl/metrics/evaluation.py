@@ -190,9 +190,15 @@ class Evaluation:
         if self._foreign is not None and not self._recognised:
             known = ", ".join(self._mean.classes[:40])
             raise UserError(f"{source}: found classes such as {self._foreign!r}, expected some of: {known}")
-        metrics = [metric for statistic in self.statistics.values() for metric in _as_tuple(statistic.compute())]
+        measured = [
+            (name, metric)
+            for name, statistic in self.statistics.items()
+            for metric in _as_tuple(statistic.compute())
+            if metric.value is not None
+        ]
         return EvaluationReport(
-            metrics=tuple(metric for metric in metrics if metric.value is not None),
+            metrics=tuple(metric for _, metric in measured),
+            computed_by={metric.name: name for name, metric in measured},
             images=len(self._seen),
             source=source,
             missing=missing,

@@ -1,6 +1,7 @@
 """Reports of evaluations as tables, to be read on a screen, pasted into a text, or put into a paper."""
 
+from wsl.tables.comparison import comparison_table
 from wsl.tables.report import key_metrics, report_table
 from wsl.tables.styles import TableStyle, format_table
 
-__all__ = ["TableStyle", "format_table", "key_metrics", "report_table"]
+__all__ = ["TableStyle", "comparison_table", "format_table", "key_metrics", "report_table"]

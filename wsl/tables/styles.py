@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 TableStyle = Literal["markdown", "latex", "csv"]
@@ -16,25 +16,52 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "–": "--",
     "†": r"\dag{}",
+    "−": "$-$",
 }
+_BOLD = {"markdown": "**{}**", "latex": r"\textbf{{{}}}", "csv": "{}"}
 
 
-def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int], style: TableStyle) -> str:
+def format_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    left: Sequence[int],
+    style: TableStyle,
+    *,
+    bold: Collection[tuple[int, int]] = (),
+) -> str:
     """A table as text; the columns whose numbers are in ``left`` are left-aligned, the others right-aligned.
 
-    LaTeX is a ``tabular`` with the rules of the booktabs package.
+    LaTeX is a ``tabular`` with the rules of the booktabs package. The cells of ``rows`` whose (row, column) are in
+    ``bold`` are set so, where the style has such.
 
     >>> print(format_table(["metric", "value"], [["mAP", "0.9"]], (0,), "markdown"))
     | metric | value |
     | :----- | ----: |
     | mAP    |   0.9 |
     """
-    formats = {"markdown": _markdown, "latex": _latex, "csv": _csv}
-    return formats[style](header, [[cell.replace("\n", " ") for cell in row] for row in rows], left)
+    escapes: dict[str, Callable[[str], str]] = {"markdown": _markdown_text, "latex": _latex_text, "csv": str}
+    escape = escapes[style]
+    lay_out = {"markdown": _markdown, "latex": _latex, "csv": _csv}[style]
+    cells = [
+        [
+            _BOLD[style].format(escape(text)) if (i, j) in bold else escape(text)
+            for j, text in enumerate(cell.replace("\n", " ") for cell in row)
+        ]
+        for i, row in enumerate(rows)
+    ]
+    return lay_out([escape(cell) for cell in header], cells, left)
+
+
+def _markdown_text(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
-    cells = [[cell.replace("|", r"\|") for cell in row] for row in (header, *rows)]
+    cells = [header, *rows]
     widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
     aligned = [
         [
@@ -49,7 +76,7 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequen
 
 def _latex(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
     columns = "".join("l" if i in left else "r" for i in range(len(header)))
-    lines = [" & ".join("".join(_LATEX.get(c, c) for c in cell) for cell in row) + r" \\" for row in (header, *rows)]
+    lines = [" & ".join(row) + r" \\" for row in (header, *rows)]
     top, bottom = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"], [r"\bottomrule", r"\end{tabular}"]
     return "\n".join([*top, lines[0], r"\midrule", *lines[1:], *bottom])
 

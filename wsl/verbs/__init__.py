@@ -1,1 +1,1 @@
-"""One verb a module: train, localize, evaluate, visualize; each is a function of its configuration."""
+"""One verb a module: train, localize, evaluate, compare, visualize; each is a function of its configuration."""

@@ -20,18 +20,20 @@ log = logging.getLogger("wsl")
 
 
 def choose_boxes(
-    config: EvaluateConfig, predictions: Predictions, others: SampleSet | None
+    config: EvaluateConfig, predictions: Predictions, others: SampleSet | None, *, keep: bool = True
 ) -> tuple[BoxConfig | None, BoxOrigin]:
     """The settings to draw the evaluated boxes with (None: as they were drawn), and where they come from.
 
-    `others` are the images of the split to select on.
+    `others` are the images of the split to select on; what is selected is written down where `keep` is set.
 
     Raises:
         UserError: selection was asked for, and the split has no maps.
     """
     if config.select_threshold is not None and others is not None:
         selection = _select(config, predictions, others, config.select_threshold)
-        selected = _keep(config, predictions, selection, config.select_threshold)
+        selected = _selected(config, predictions, selection, config.select_threshold)
+        if keep:
+            _keep(config, selected)
         boxes = config.boxes.resolved(selected.defaults)
         origin = BoxOrigin(
             threshold=boxes.threshold,
@@ -66,8 +68,7 @@ def _select(config: EvaluateConfig, predictions: Predictions, others: SampleSet,
         raise UserError(f"split {split}: {error}") from error
 
 
-def _keep(config: EvaluateConfig, predictions: Predictions, selection: Selection, split: str) -> SelectedBoxes:
-    """Write what was selected beside the evaluation, and into the run of the model."""
+def _selected(config: EvaluateConfig, predictions: Predictions, selection: Selection, split: str) -> SelectedBoxes:
     best = selection.best
     selected = SelectedBoxes(
         threshold=best.threshold,
@@ -88,9 +89,13 @@ def _keep(config: EvaluateConfig, predictions: Predictions, selection: Selection
         selected.accuracy,
         selected.pairs,
     )
+    return selected
+
+
+def _keep(config: EvaluateConfig, selected: SelectedBoxes) -> None:
+    """Write what was selected beside the evaluation, and into the run of the model."""
     save_selected(selected, config.out)
     run = run_folder(config.weights) if config.weights is not None else None
     if run is not None:
         path = save_selected(dataclasses.replace(selected, model=model_digest(run)), run)
         log.info("kept in %s: wsl-localize draws boxes with it from now on", path)
-    return selected

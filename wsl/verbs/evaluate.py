@@ -11,7 +11,6 @@ from pathlib import Path
 
 from wsl.checkpoints import check_weights, run_folder
 from wsl.config import EvaluateConfig
-from wsl.data import read_samples
 from wsl.errors import UserError
 from wsl.files import check_folder, locked, write_text
 from wsl.metrics.evaluation import check_metrics
@@ -21,6 +20,7 @@ from wsl.samples import SampleSet
 from wsl.stopwatch import Stopwatch, stage
 from wsl.tables import report_table
 from wsl.verbs.checks import check_annotated, predictions_kind
+from wsl.verbs.splits import read_splits
 
 log = logging.getLogger("wsl")
 
@@ -77,35 +77,13 @@ def _check(config: EvaluateConfig) -> tuple[SampleSet, SampleSet | None]:
         recipe = check_weights(config.weights, config.local_weights, config.cam.model)
     else:
         predictions_kind(config)
-    samples = read_samples(config.data, config.split, images=config.weights is not None, outlines=True)
-    unknown = [name for name in config.report_classes if name not in samples.classes]
-    if unknown:
-        raise UserError(f"unknown class {unknown[0]!r} to report; known: {', '.join(samples.classes)}")
+    samples, others = read_splits(config, images=config.weights is not None)
     for name, images in (("faithfulness", config.faithfulness), ("stability", config.stability)):
         if images is not None and not any(sample.labels for sample in samples.samples):
             raise UserError(f"no image of split {config.split} has a label: expected some to measure --{name} on")
     if config.weights is not None and recipe is not None:
         check_annotated(samples, config.weights, recipe.classes)
-    return samples, _others(config, samples)
-
-
-def _others(config: EvaluateConfig, samples: SampleSet) -> SampleSet | None:
-    """The samples of the split to select the threshold on.
-
-    Raises:
-        UserError: it shares images with the split to evaluate.
-    """
-    if config.select_threshold is None:
-        return None
-    others = read_samples(config.data, config.select_threshold, images=config.weights is not None)
-    evaluated = {sample.path for sample in samples.samples}
-    shared = [sample.id for sample in others.samples if sample.path in evaluated]
-    if shared:
-        raise UserError(
-            f"split {config.select_threshold} shares {len(shared)} images with split {config.split}, {shared[0]!r} "
-            "first: expected a split of other images to select the threshold on"
-        )
-    return others
+    return samples, others
 
 
 def _write(folder: Path, report: EvaluationReport) -> None:

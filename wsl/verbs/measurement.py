@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wsl.config import EvaluateConfig
 from wsl.errors import RunError
 from wsl.metrics import Evaluation
 from wsl.progress import track
-from wsl.results import EvaluationReport
-from wsl.samples import SampleSet
+from wsl.results import EvaluationReport, Localization
+from wsl.samples import Sample, SampleSet
 from wsl.stopwatch import stage, timed
 from wsl.verbs.box_choice import choose_boxes
 from wsl.verbs.predictions import Predictions
@@ -22,15 +23,23 @@ if TYPE_CHECKING:
 
 
 def measure(
-    config: EvaluateConfig, predictions: Predictions, samples: SampleSet, others: SampleSet | None
+    config: EvaluateConfig,
+    predictions: Predictions,
+    samples: SampleSet,
+    others: SampleSet | None,
+    *,
+    keep: bool = True,
+    watch: Callable[[Localization, Sample], None] | None = None,
 ) -> EvaluationReport:
     """All metrics of `samples` that have their inputs, with plots where asked; `others` are to select a threshold on.
+
+    What was selected is written down where `keep` is set; `watch` is called with each image that was measured.
 
     Raises:
         UserError: predictions and annotations do not belong together, or cannot be read.
         RunError: no image could be evaluated.
     """
-    boxes, origin = choose_boxes(config, predictions, others)
+    boxes, origin = choose_boxes(config, predictions, others, keep=keep)
     evaluation = Evaluation(
         samples.classes,
         report_classes=config.report_classes,
@@ -42,7 +51,7 @@ def measure(
     predictions.warnings.clear()  # those of the split that the threshold was selected on
     plots = _plots(config)
     with stage(predictions.stage):
-        read_boxes = plots is not None or evaluation.reads_boxes
+        read_boxes = plots is not None or watch is not None or evaluation.reads_boxes
         pairs = predictions.pairs(samples, config.split, boxes, read_boxes=read_boxes)
     checks = _checks(config, predictions.predictor, samples)
     seen = 0
@@ -51,6 +60,8 @@ def measure(
         "evaluate",
         len(samples),
     ):
+        if watch is not None:
+            watch(found, sample)
         if plots is not None:
             with stage("plots"):
                 plots.update(found, sample)

@@ -1,0 +1,68 @@
+"""Settings of `wsl-compare`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from wsl.config.checks import check, check_batch_size
+from wsl.config.shared import BoxConfig, DataConfig, Protocol, Refine, RuntimeConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """Measure several runs on the same images, side by side."""
+
+    runs: tuple[str, ...]
+    """Two or more: run folders of wsl-train, models by name, or what wsl-evaluate reads as --predictions."""
+    data: DataConfig
+    split: str = "val"
+    """Split of the annotations to evaluate on."""
+    out: Path | None = None
+    """Results folder: comparison.json, .md, .tex, .csv and the figure; None only prints the table."""
+    names: tuple[str, ...] = ()
+    """What the rows are called, in the order of the runs; by default as much of the end of each path as tells them
+    apart."""
+    baseline: str = ""
+    """The run that the others are compared with, by its path or its name in the table; the first by default."""
+    metrics: tuple[str, ...] = ()
+    """Compare by these metrics, named as for --metrics of wsl-evaluate, by the main number of each; by default by the
+    five that matter most for the data."""
+    report_classes: tuple[str, ...] = ()
+    """Average over these classes only (all classes when empty)."""
+    protocol: Protocol = "default"
+    """How maps become boxes in MaxBoxAcc and PxAP: default, or wsolevaluation (that of the WSOL benchmark)."""
+    select_threshold: str | None = None
+    """Select the map threshold and box rule of each run on this other split. Nothing is kept with the runs."""
+    agreement: bool = False
+    """Also say how far each two runs agree on the labelled classes of an image: how much their best boxes overlap, and
+    how their maps correlate. It needs no annotated boxes."""
+    table: Literal["markdown", "latex", "csv"] = "markdown"
+    """How the result is printed."""
+    figure: Literal["pdf", "svg"] | None = "pdf"
+    """The format of the figure that is written to --out; None writes none."""
+    boxes: BoxConfig = field(default_factory=BoxConfig)
+    refine: Refine = "auto"
+    """How the maps of models are refined, as for wsl-evaluate; stored predictions are measured as they are."""
+    image_size: int | None = None
+    """Network input side, when it should differ from the one each model was trained with."""
+    batch_size: int | None = None
+    """Images a forward pass; None takes 8 on the CPU and 64 elsewhere."""
+    runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(precision="fp32"))
+
+    def __post_init__(self) -> None:
+        given = f"{len(self.runs)} {'run' if len(self.runs) == 1 else 'runs'}"
+        check(len(self.runs) > 1, f"{given} to compare: expected two or more")
+        check(
+            not self.names or len(self.names) == len(self.runs),
+            f"{len(self.names)} --names for {given}: expected one each, in their order",
+        )
+        twice = next((name for name in self.names if self.names.count(name) > 1), None)
+        check(twice is None, f"two runs are named {twice!r}: expected names that tell them apart")
+        check(all(name.strip() for name in self.names), "an empty name among --names: expected a name for each run")
+        check(
+            self.out is not None or self.figure in ("pdf", None),
+            f"--figure {self.figure} without --out: expected a folder to write the figure to",
+        )
+        check_batch_size(self.batch_size)

@@ -1,0 +1,185 @@
+"""Measure several runs on the same images, and say which of their differences are more than noise."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+from wsl.comparison import ComparedRun, Comparison
+from wsl.config import CompareConfig
+from wsl.errors import RunError, UserError
+from wsl.files import check_folder, locked, write_text
+from wsl.metrics.agreement import Marks, agreement
+from wsl.metrics.evaluation import check_metrics
+from wsl.metrics.paired import paired_differences
+from wsl.progress import loading
+from wsl.results import EvaluationReport, Localization
+from wsl.samples import Sample, SampleSet
+from wsl.tables import comparison_table, key_metrics
+from wsl.verbs.checks import check_annotated
+from wsl.verbs.compared_runs import Source, baseline_name, check_distinct, find_run, short_names
+from wsl.verbs.splits import read_splits
+
+log = logging.getLogger("wsl")
+
+
+def compare(config: CompareConfig) -> Comparison:
+    """The chosen metrics of several runs on one split, with the paired difference of each two.
+
+    Each run is measured once. With ``config.out`` the comparison is written as ``comparison.json``, ``.md``, ``.tex``,
+    ``.csv`` and a figure, all of them when everything is measured; the folders of the runs stay as they are.
+
+    Raises:
+        UserError: a run, a metric or a name is not what it should be, the runs were measured on different images, or
+            another run writes to the folder.
+        RunError: no image could be evaluated, or none of the metrics.
+    """
+    plan = _plan(config)
+    with contextlib.ExitStack() as locks:
+        if config.out is not None:
+            locks.enter_context(locked(config.out, "wsl-compare"))
+        comparison = _compared(config, plan)
+        if config.out is not None:
+            _write(config.out, comparison, config)
+    return comparison
+
+
+class _Plan(NamedTuple):
+    """What is known before a model is loaded."""
+
+    sources: Sequence[Source]
+    names: Sequence[str]
+    baseline: str
+    samples: SampleSet
+    others: SampleSet | None
+
+
+@dataclass
+class _Watch:
+    """The images that a run was measured on, and what was found in them where agreement is asked for."""
+
+    marks: Marks | None
+    seen: dict[Path, str] = field(default_factory=dict)
+
+    def __call__(self, found: Localization, sample: Sample) -> None:
+        self.seen[sample.path] = sample.id
+        if self.marks is not None:
+            self.marks.update(found, sample)
+
+
+def _plan(config: CompareConfig) -> _Plan:
+    """Check all that needs no torch, which takes seconds to load."""
+    if config.out is not None:
+        check_folder(config.out, "the results")
+    check_metrics(config.metrics)
+    sources = [find_run(given) for given in config.runs]
+    check_distinct(sources)
+    names = config.names or short_names([source.place for source in sources])
+    baseline = baseline_name(config, names)
+    settings = [source.settings(config, config.metrics) for source in sources]
+    samples, others = read_splits(settings[0], images=any(source.is_model for source in sources))
+    for source in sources:
+        if source.classes is not None:
+            check_annotated(samples, source.given, source.classes)
+    return _Plan(sources, names, baseline, samples, others)
+
+
+def _compared(config: CompareConfig, plan: _Plan) -> Comparison:
+    reports: list[EvaluationReport] = []
+    watches: list[_Watch] = []
+    wanted: tuple[str, ...] = config.metrics
+    for number, (source, name) in enumerate(zip(plan.sources, plan.names, strict=True), 1):
+        log.info("%s (%d of %d)", name, number, len(plan.sources))
+        watch = _Watch(Marks() if config.agreement else None)
+        reports.append(_measured(config, plan, source, wanted, watch))
+        watches.append(watch)
+        _check_same(plan.names[0], watches[0].seen, name, watch.seen)
+        # By default the first run says by what the others are measured.
+        wanted = wanted or tuple(dict.fromkeys(reports[0].computed_by[one.name] for one in key_metrics(reports[0])))
+    columns = _columns(reports, config.metrics)
+    if not columns and not config.agreement:
+        raise RunError("nothing to compare: no metric has annotations and predictions behind it")
+    runs = [
+        ComparedRun(
+            name=name,
+            source=source.given,
+            metrics={metric.name: metric for metric in report.metrics if metric.name in columns},
+            boxes=str(report.boxes or ""),
+            warnings=report.warnings,
+        )
+        for name, source, report in zip(plan.names, plan.sources, reports, strict=True)
+    ]
+    found = [(name, watch.marks) for name, watch in zip(plan.names, watches, strict=True) if watch.marks is not None]
+    return Comparison(
+        runs=tuple(runs),
+        metrics=columns,
+        differences=paired_differences(runs, columns),
+        baseline=plan.baseline,
+        images=len(watches[0].seen),
+        split=config.split,
+        protocol=config.protocol,
+        agreement=tuple(agreement(run, marks, name, others) for (name, others), (run, marks) in combinations(found, 2)),
+    )
+
+
+def _measured(
+    config: CompareConfig, plan: _Plan, source: Source, metrics: Sequence[str], watch: _Watch
+) -> EvaluationReport:
+    settings = source.settings(config, metrics)
+    with loading(source.given):
+        from wsl.verbs.measurement import measure
+        from wsl.verbs.predictions import Predictions
+
+        predictions = Predictions(settings)
+    return measure(settings, predictions, plan.samples, plan.others, keep=False, watch=watch)
+
+
+def _check_same(first: str, seen: dict[Path, str], second: str, others: dict[Path, str]) -> None:
+    """Refuse to compare runs on different images: a model skips those that it cannot read.
+
+    Raises:
+        UserError: naming the first such image.
+    """
+    differ = [*(seen.keys() - others.keys()), *(others.keys() - seen.keys())]
+    if differ:
+        path = min(differ)
+        one, other = (first, second) if path in seen else (second, first)
+        raise UserError(
+            f"{first} and {second} were not measured on the same images: {len(differ)} differ, such as {path}, which "
+            f"was measured for {one} and could not be read for {other}: repair it, or leave it out of the split"
+        )
+
+
+def _columns(reports: Sequence[EvaluationReport], chosen: Sequence[str]) -> tuple[str, ...]:
+    """The metrics to show: of those chosen the main number, or all where none is called so; else the key metrics."""
+    if not chosen:
+        return tuple(metric.name for metric in key_metrics(reports[0]))
+    columns: dict[str, None] = {}
+    for name in chosen:
+        own = [one for report in reports for one, by in report.computed_by.items() if by == name]
+        columns |= dict.fromkeys([one for one in own if _words(one) == _words(name)] or own)
+    return tuple(columns)
+
+
+def _words(name: str) -> str:
+    """A name without what its spellings differ by: point-AP is point AP, and by another protocol still MaxBoxAccV2."""
+    return " ".join(re.findall(r"[\w@.]+", name.removesuffix("(wsolevaluation)")))
+
+
+def _write(folder: Path, comparison: Comparison, config: CompareConfig) -> None:
+    if config.figure is not None and comparison.metrics:
+        # Loaded here: matplotlib takes its time, and numbers do without it.
+        from wsl.draw.comparison import plot_comparison
+
+        plot_comparison(folder / f"comparison.{config.figure}", comparison, config.figure)
+    write_text(folder / "comparison.tex", comparison_table(comparison, "latex") + "\n")
+    write_text(folder / "comparison.csv", comparison_table(comparison, "csv") + "\n")
+    write_text(folder / "comparison.md", comparison_table(comparison) + "\n")
+    write_text(folder / "comparison.json", json.dumps(comparison.to_json(), indent=2) + "\n")

@@ -1,0 +1,146 @@
+"""What the runs of a comparison are, found by looking at what is there, and what they are called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from wsl.checkpoints import FILE_NAME as CHECKPOINT
+from wsl.checkpoints import ONNX, check_weights, is_path
+from wsl.config import CompareConfig, EvaluateConfig
+from wsl.errors import UserError
+from wsl.formats import detect_predictions, find_localizations
+
+_MODELS = (".safetensors", ".pth", ".pt", ONNX)
+_EXPECTED = (
+    "expected a run folder of wsl-train, a model's name, or predictions as wsl-evaluate --predictions reads them"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One run as it was named: a model, whose ``classes`` are known where its checkpoint says them, or predictions.
+
+    ``place`` is where it lies, by which two names of one run are told; its last parts name the run in tables.
+    """
+
+    given: str
+    is_model: bool
+    place: tuple[str, ...]
+    classes: tuple[str, ...] | None = None
+
+    def settings(self, config: CompareConfig, metrics: Sequence[str]) -> EvaluateConfig:
+        """How this run is evaluated: as the comparison says, by some metrics (all when empty)."""
+        shared = {one.name for one in fields(CompareConfig)} & {one.name for one in fields(EvaluateConfig)}
+        values = {name: getattr(config, name) for name in shared - {"out", "table", "metrics"}}
+        if not self.is_model:
+            values["refine"] = "auto"
+        # Nothing is written there: plots are not asked for, and selected thresholds are not kept.
+        values |= {"out": config.out or Path(), "metrics": tuple(metrics)}
+        if self.is_model:
+            return EvaluateConfig(weights=self.given, **values)
+        return EvaluateConfig(predictions=Path(self.given), **values)
+
+
+def find_run(given: str) -> Source:
+    """Whether a name is that of a model or of predictions.
+
+    Raises:
+        UserError: nothing is there, something else is, or both are.
+
+    >>> find_run("resnet50").is_model
+    True
+    >>> find_run("runs/lost")
+    Traceback (most recent call last):
+    wsl.errors.UserError: no run at runs/lost (nothing is there): expected a run folder of wsl-train, ...
+    """
+    path = Path(given)
+    if not path.exists():
+        if is_path(given):
+            raise UserError(f"no run at {given} (nothing is there): {_EXPECTED}")
+        return Source(given=given, is_model=True, place=(given,))
+    model = (path / CHECKPOINT).is_file() if path.is_dir() else path.suffix in _MODELS
+    predictions = _are_predictions(path)
+    if model and predictions == "localizations" and path.is_dir():
+        raise UserError(f"{path} holds a model and localizations: name {path / CHECKPOINT} or the localizations' file")
+    if model:
+        recipe = check_weights(given if is_path(given) else str(path.absolute()))
+        named = path.parent if path.name == CHECKPOINT else path
+        return Source(
+            given=given, is_model=True, place=_parts(named), classes=None if recipe is None else recipe.classes
+        )
+    if predictions is None:
+        if path.name == "evaluation.json" or (path / "evaluation.json").is_file():
+            raise UserError(
+                f"{path} is an evaluation, which does not hold what differences need: name the run or the predictions "
+                "that it was made of"
+            )
+        raise UserError(f"no run at {path} (neither a model nor predictions): {_EXPECTED}")
+    named = find_localizations(path).parent if predictions == "localizations" else path
+    return Source(given=given, is_model=False, place=_parts(named))
+
+
+def _are_predictions(path: Path) -> str | None:
+    if path.name == "evaluation.json":
+        return None
+    try:
+        return detect_predictions(path)
+    except UserError:
+        return None
+
+
+def _parts(path: Path) -> tuple[str, ...]:
+    return Path(os.path.realpath(path)).parts
+
+
+def check_distinct(sources: Sequence[Source]) -> None:
+    """Refuse a run that is named twice.
+
+    Raises:
+        UserError: naming both.
+
+    >>> check_distinct([find_run("resnet50"), find_run("resnet18")])
+    """
+    seen: dict[tuple[tuple[str, ...], bool], Source] = {}
+    for source in sources:
+        other = seen.setdefault((source.place, source.is_model), source)
+        if other is not source:
+            same = other.given if other.given == source.given else f"{other.given} and {source.given}"
+            raise UserError(f"{same} is the same run twice: expected each run once")
+
+
+def short_names(places: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """What tells each path from the others: as much of its end as it takes, without the end that all have in common.
+
+    >>> short_names([("runs", "gap", "found"), ("runs", "lse", "found")])
+    ('gap', 'lse')
+    >>> short_names([("a", "gap"), ("b", "gap"), ("c", "found")])
+    ('a/gap', 'b/gap', 'found')
+    """
+    shared = 0
+    while all(len(place) > shared + 1 for place in places) and len({place[-shared - 1] for place in places}) == 1:
+        shared += 1
+    own = [place[: len(place) - shared] for place in places]
+    names = []
+    for i, place in enumerate(own):
+        others = own[:i] + own[i + 1 :]
+        ends = range(1, len(place))
+        length = next((n for n in ends if all(other[-n:] != place[-n:] for other in others)), len(place))
+        names.append("/".join(place[-length:]))
+    return tuple(names)
+
+
+def baseline_name(config: CompareConfig, names: Sequence[str]) -> str:
+    """The name of the run that the others are compared with.
+
+    Raises:
+        UserError: it is none of the runs.
+    """
+    if not config.baseline:
+        return names[0]
+    known = {**dict(zip(config.runs, names, strict=True)), **{name: name for name in names}}
+    if config.baseline not in known:
+        raise UserError(f"--baseline {config.baseline} is none of the runs: expected one of {', '.join(names)}")
+    return known[config.baseline]
