@@ -67,8 +67,8 @@ class Settings:
         return settings if self.num_thresholds is None else {**settings, "num_thresholds": self.num_thresholds}
 
     @property
-    def pixels(self) -> dict[str, Any]:
-        """What metrics of pixels take: histograms a replicate are large, so that they make do with fewer."""
+    def few(self) -> dict[str, Any]:
+        """What metrics of histograms take: those of each replicate are large, so that they make do with fewer."""
         return {"replicates": min(self.replicates, 200)}
 
 
@@ -87,11 +87,11 @@ METRICS: Mapping[str, Callable[[Settings], Statistic]] = {
     "MaxBoxAcc": lambda s: s.make(MaxBoxAcc, **s.max_boxes),
     "MaxBoxAccV2": lambda s: s.make(MaxBoxAccV2, **s.max_boxes),
     "COCO-AP": lambda s: s.make(CocoAP),
-    "PxAP": lambda s: s.make(PxAP, protocol=s.protocol, **s.pixels),
-    "mIoU": lambda s: s.make(MeanIoU, **s.pixels),
+    "PxAP": lambda s: s.make(PxAP, protocol=s.protocol, **s.few),
+    "mIoU": lambda s: s.make(MeanIoU, **s.few),
     "class-mask-AP": lambda s: s.make(ClassMaskAP),
-    "calibration": lambda s: s.make(Calibration),
-    "box-calibration": lambda s: s.make(BoxCalibration),
+    "calibration": lambda s: s.make(Calibration, **s.few),
+    "box-calibration": lambda s: s.make(BoxCalibration, **s.few),
 }
 """The metrics of an evaluation by name, in the order of the report: a new one is its file and a line here."""
 
