@@ -22,7 +22,7 @@ def boxes_of_class(
     >>> boxes.labels, boxes.scores.tolist()
     (('dog',), [0.5])
     """
-    return scored([label], extract(as_map(score_map)[None], [as_size(size)], settings.resolved()), [score])
+    return boxes_of_maps({label: score_map}, {label: score}, size, settings)
 
 
 def boxes_of_maps(

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from wsl.maps.benchmark import benchmark_boxes, benchmark_map
 from wsl.maps.boxes import ExtractedBoxes, boxes_from_map, extract_boxes, extract_many
-from wsl.maps.by_threshold import ThresholdBoxes, threshold_boxes
+from wsl.maps.by_threshold import ThresholdBoxes, largest_boxes, threshold_boxes
 from wsl.maps.overlaps import Protocol, overlaps, sweep_overlaps
 from wsl.maps.peaks import peak, peaks
 from wsl.maps.scale import heatmap, normalise, resize_map
 from wsl.maps.suppression import nms, non_max_suppression
-from wsl.maps.sweep import ThresholdSweep, largest_boxes, threshold_sweep
+from wsl.maps.sweep import ThresholdSweep, threshold_sweep
 
 if TYPE_CHECKING:
     from wsl.maps.refine import random_walk

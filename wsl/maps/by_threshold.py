@@ -97,3 +97,21 @@ def threshold_boxes(
     states = states[np.argsort(low[states])]
     of_peak[: (high - low)[states].sum()] = np.repeat(boxes[states], (high - low)[states], axis=0)
     return ThresholdBoxes(boxes, low, high, np.searchsorted(levels, cuts), of_largest, of_peak)
+
+
+def largest_boxes(
+    score_map: npt.ArrayLike, thresholds: npt.ArrayLike, *, size: tuple[int, int] | None = None, resolution: int = 256
+) -> FloatArray:
+    """`ThresholdSweep.largest` for thresholds that are known beforehand, which is several times faster.
+
+    Shape:
+        ``score_map`` is (h, w), ``thresholds`` (T,) in [0, 1] in any order, ``size`` (width, height) in pixels;
+        the result is (T, 4), xyxy.
+
+    Raises:
+        UserError: an argument has another shape or lies out of range.
+
+    >>> largest_boxes([[0, 2, 4, 1]], [0, 0.3, 0.6, 1.0]).tolist()
+    [[1.0, 0.0, 4.0, 1.0], [1.0, 0.0, 3.0, 1.0], [2.0, 0.0, 3.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
+    """
+    return threshold_boxes(score_map, thresholds, size=size, resolution=resolution).boxes_by("largest")

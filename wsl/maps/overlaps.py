@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from wsl.errors import UserError
 from wsl.maps.benchmark import benchmark_overlaps
-from wsl.maps.resolution import as_thresholds, to_pixels, working_heatmap
-from wsl.maps.sweep import Candidates, Doubles, as_ground_truth, check_candidates, components_at
+from wsl.maps.by_threshold import threshold_boxes
+from wsl.maps.resolution import as_thresholds
+from wsl.maps.sweep import Candidates, Doubles, as_ground_truth, check_candidates
 
 Protocol = Literal["default", "wsolevaluation"]
 
@@ -58,25 +59,8 @@ def overlaps(
         if size is not None and tuple(size) != shape[::-1]:
             raise UserError(f"size is {tuple(size)} for a map of shape {shape}, expected the map's own: resize it")
         return benchmark_overlaps(score_map, ground_truth, cuts, candidates)
-    heat, size = working_heatmap(score_map, size, resolution)
-    return _default_overlaps(heat, size, ground_truth, cuts, candidates)
-
-
-def _default_overlaps(
-    heat: npt.NDArray[np.float32], size: tuple[int, int], ground_truth: Doubles, cuts: Doubles, candidates: Candidates
-) -> Doubles:
-    from wsl.maps.tree.overlap import raise_to_best_iou
-
-    distinct, place = np.unique(cuts.astype(np.float32), return_inverse=True)
-    components, largest = components_at(heat, distinct, pick=candidates == "largest")
-    low, high = components.until, components.since
-    if candidates == "largest":
-        components, low = largest, np.arange(len(distinct))
-        high = low + (largest.areas > 0)
-    best = np.zeros(len(distinct))
-    found = to_pixels(components.xyxy, heat, size).astype(np.float64)
-    raise_to_best_iou(best, found, low, high, ground_truth, 0.0)
-    return np.asarray(best[place])
+    swept = threshold_boxes(score_map, cuts, size=size, resolution=resolution)
+    return swept.best_iou(ground_truth, candidates)
 
 
 def sweep_overlaps(

@@ -181,29 +181,6 @@ def threshold_sweep(
     )
 
 
-def largest_boxes(
-    score_map: npt.ArrayLike, thresholds: npt.ArrayLike, *, size: tuple[int, int] | None = None, resolution: int = 256
-) -> FloatArray:
-    """`ThresholdSweep.largest` for thresholds that are known beforehand, which is several times faster.
-
-    Shape:
-        ``score_map`` is (h, w), ``thresholds`` (T,) in [0, 1] in any order, ``size`` (width, height) in pixels;
-        the result is (T, 4), xyxy.
-
-    Raises:
-        UserError: an argument has another shape or lies out of range.
-
-    >>> largest_boxes([[0, 2, 4, 1]], [0, 0.3, 0.6, 1.0]).tolist()
-    [[1.0, 0.0, 4.0, 1.0], [1.0, 0.0, 3.0, 1.0], [2.0, 0.0, 3.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
-    """
-    distinct, place = np.unique(as_thresholds(thresholds).astype(np.float32), return_inverse=True)
-    heat, size = working_heatmap(score_map, size, resolution)
-    _, largest = components_at(heat, distinct, pick=True)
-    boxes = to_pixels(largest.xyxy, heat, size)
-    boxes[largest.areas == 0] = 0
-    return np.asarray(boxes[place])
-
-
 def components_at(heat: FloatArray, thresholds: FloatArray, *, pick: bool) -> tuple[Components, Components]:
     """The components of a normalised map at some thresholds, ascending, and with ``pick`` the largest at each.
 

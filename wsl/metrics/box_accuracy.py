@@ -12,8 +12,8 @@ import numpy as np
 from wsl import maps as class_maps
 from wsl.boxes import BoolArray
 from wsl.errors import UserError
-from wsl.maps.by_threshold import Rule
 from wsl.maps.overlaps import Protocol
+from wsl.maps.sweep import Candidates
 from wsl.metrics.benchmark_input import benchmark_input
 from wsl.metrics.bootstrap import Doubles, percentile_interval
 from wsl.metrics.box_curves import iou_levels, map_thresholds, reached
@@ -50,7 +50,7 @@ class MaxBoxAcc(Statistic):
     views = ("found", "centre", "whole")
     lost = "without a map: misses"
     by_class = False
-    candidates: ClassVar[Rule] = "largest"
+    candidates: ClassVar[Candidates] = "largest"
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class MaxBoxAcc(Statistic):
             class_maps.benchmark_boxes(truth, seen.found.size),
             self.thresholds,
             protocol=self.protocol,
-            candidates="all" if self.candidates == "all" else "largest",
+            candidates=self.candidates,
         )
 
     def report(self, totals: Totals) -> tuple[Metric, ...]:
