@@ -146,8 +146,7 @@ class Comparison:
 
     def best(self, metric: str) -> str | None:
         """The run with the best value of a metric, if its difference to the second is more than noise."""
-        # Of all metrics only errors of calibration are better when they are lower.
-        sign = 1 if metric.endswith("error") else -1
+        sign = 1 if any(run.metrics[metric].lower_is_better for run in self.runs if metric in run.metrics) else -1
         known = [(value, run.name) for run in self.runs if (value := run.value(metric)) is not None]
         ranked = [name for _, name in sorted(known, key=lambda one: sign * one[0])]
         if len(ranked) < 2:

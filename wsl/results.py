@@ -214,8 +214,9 @@ class Metric:
     are the images (or boxes, see the metric) behind each. ``interval`` is where 95 % of the values of resampled data
     sets lie (a bootstrap over images), None where nobody resampled. ``baseline`` is what the image's centre reaches (a
     box, a point, a map; chance for classification), ``whole_image`` what the whole image as one box or mask does.
-    ``images`` is how many images stand behind it (0 where nobody counted), ``replicates`` the values of the resampled
-    data sets, from which runs on the same images are compared (`wsl.compare`).
+    ``lower_is_better`` is True of errors. ``images`` is how many images stand behind it (0 where nobody counted),
+    ``replicates`` the values of the resampled data sets, from which runs on the same images are compared
+    (`wsl.compare`).
 
     >>> Metric(name="CorLoc", value=0.5, per_class={"dog": 0.5}, counts={"dog": 4}).count
     4
@@ -230,6 +231,7 @@ class Metric:
     interval: tuple[float, float] | None = None
     whole_image: float | None = None
     images: int = 0
+    lower_is_better: bool = False
     replicates: npt.NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     @property

@@ -160,3 +160,16 @@ def test_what_makes_no_sense_is_refused(arguments, message):
     given = {"model": model, "image": picture(), "score_map": np.eye(3), "class_index": 0, **arguments}
     with pytest.raises(UserError, match=message):
         insertion_deletion(**given)
+
+
+def test_an_image_is_read_once_for_its_maps_and_the_baseline(finding):
+    read_paths = []
+
+    def counted(path):
+        read_paths.append(path)
+        return probe(path)
+
+    metric = Faithfulness(["cat", "dog"], probe=counted, steps=2)
+    maps = {label: np.eye(3, dtype=np.float32) for label in ("cat", "dog")}
+    metric.update(finding("1.jpg", maps=maps), Sample(path="1.jpg", labels=["cat", "dog"]))
+    assert len(read_paths) == 1

@@ -109,7 +109,7 @@ def test_what_one_run_has_not_is_not_compared():
 def test_the_best_is_named_where_it_leads_by_more_than_noise(name, best):
     draws = np.random.default_rng(5).normal(0, 0.1, 1000)
     runs = [
-        run(label, Metric(name=name, value=value, replicates=draws + value))
+        run(label, Metric(name=name, value=value, replicates=draws + value, lower_is_better=best == "a"))
         for label, value in (("a", 0.2), ("b", 0.3), ("c", 0.4))
     ]
     settings = {"metrics": [name], "baseline": "a", "images": 9, "split": "val"}

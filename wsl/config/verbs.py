@@ -195,22 +195,18 @@ class EvaluateConfig:
             self.refine in ("auto", "none") or self.weights is not None,
             "--refine needs --weights: maps are refined where they are made, give it to wsl-localize",
         )
-        check(
-            self.faithfulness is None or self.weights is not None,
-            "--faithfulness needs --weights: it asks the model about its own maps, and --predictions bring none",
-        )
-        check(
-            self.faithfulness is None or self.faithfulness >= 1,
-            f"faithfulness is {self.faithfulness}, expected the number of images to measure it on, 1 or more",
-        )
-        check(
-            self.stability is None or self.weights is not None,
-            "--stability needs --weights: it asks the model about mirror images, and --predictions bring none",
-        )
-        check(
-            self.stability is None or self.stability >= 1,
-            f"stability is {self.stability}, expected the number of images to measure it on, 1 or more",
-        )
+        for name, images, asks in (
+            ("faithfulness", self.faithfulness, "its own maps"),
+            ("stability", self.stability, "mirror images"),
+        ):
+            check(
+                images is None or self.weights is not None,
+                f"--{name} needs --weights: it asks the model about {asks}, and --predictions bring none",
+            )
+            check(
+                images is None or images >= 1,
+                f"{name} is {images}, expected the number of images to measure it on, 1 or more",
+            )
         check(
             self.faithfulness_steps >= 1,
             f"faithfulness steps is {self.faithfulness_steps}, expected 1 or more: try 28",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,8 @@ class Calibration(Statistic):
             drawn = _error(np.moveaxis(totals.drawn[:, :-1].reshape(-1, 3, self.bins, self.replicates), -1, 1))
         counts = tables[:, 0].sum(axis=1).astype(np.int64)
         note, images = f"{self.unit}; lower is better", int(totals.images[0])
-        return self.mean.metric(self.name, _error(tables), counts, note=note, resampled=drawn, images=images)
+        metric = self.mean.metric(self.name, _error(tables), counts, note=note, resampled=drawn, images=images)
+        return replace(metric, lower_is_better=True)
 
     def curve(self) -> tuple[Doubles, Doubles, Doubles]:
         """Mean probability, fraction of right ones, and number of predictions in each bin of all report classes."""

@@ -14,7 +14,7 @@ from wsl.boxes import Boxes
 from wsl.errors import UserError
 from wsl.metrics.bootstrap import Doubles, Weights, image_key, poisson_weights
 from wsl.metrics.evidence import Evidence
-from wsl.metrics.ranked import EXPECTED
+from wsl.metrics.ranked import EXPECTED, summed
 from wsl.metrics.resampling import affordable, drawn_sums, resampled_ap
 from wsl.metrics.statistic import Observation, Records, Statistic, Totals
 from wsl.results import Localization, Metric
@@ -108,8 +108,7 @@ class CocoStatistic(Statistic):
         found, expected = totals.records("found"), totals.records("expected")
         if not len(found):
             return tuple(self.mean.metric(name) for name in names)
-        counts = np.zeros(len(self.mean.classes), np.int64)
-        np.add.at(counts, expected["label"], expected["number"])
+        counts = summed(expected["label"], expected["number"], len(self.mean.classes))
         drawn = _numbers(self.resampled(totals)) if self.replicates else [None] * len(names)
         return tuple(
             self.mean.metric(
@@ -146,17 +145,14 @@ class CocoStatistic(Statistic):
             mine = expected[(expected["label"] == row) & (expected["number"] > 0)]
             if not len(mine):
                 continue
-            positives = np.zeros(len(keys), np.int64)
-            np.add.at(positives, np.searchsorted(keys, mine["key"]), mine["number"])
+            positives = summed(np.searchsorted(keys, mine["key"]), mine["number"], len(keys))
             image = np.searchsorted(keys, matches["key"])
             for level, column in enumerate(matches["outcomes"].T):
                 kept = column >= 0
                 ap[row, level] = resampled_ap(
                     matches["score"][kept], column[kept] == 1, image[kept], positives, drawn, "101-point", ties=False
                 )
-            hits = np.zeros((len(RECALL_DETECTIONS), len(keys)), np.int64)
-            for i, limit in enumerate(RECALL_DETECTIONS):
-                np.add.at(hits[i], image, _right(matches, limit).sum(axis=1))
+            hits = [summed(image, _right(matches, limit).sum(axis=1), len(keys)) for limit in RECALL_DETECTIONS]
             total = drawn_sums(positives, drawn)
             share = drawn_sums(hits, drawn) / np.maximum(total, 1) / len(IOU_THRESHOLDS)
             recall[row] = np.where(total > 0, share, np.nan)

@@ -21,19 +21,16 @@ from wsl.metrics.coco import CocoAP
 from wsl.metrics.detection import VOCDetectionAP
 from wsl.metrics.evidence import Evidence
 from wsl.metrics.localization import CorLoc
-from wsl.metrics.parallel import observed_elsewhere
+from wsl.metrics.parallel import Observed, Pair, observed_elsewhere
 from wsl.metrics.pixels import PxAP
 from wsl.metrics.point_ap import PointAP
 from wsl.metrics.pointing import PointingGame
 from wsl.metrics.segmentation import MeanIoU
-from wsl.metrics.statistic import Observation, Statistic, View
+from wsl.metrics.statistic import Statistic
 from wsl.metrics.threshold_choice import ThresholdChoice
 from wsl.metrics.top_k import TopKAccuracy, TopKLoc
 from wsl.results import BoxOrigin, EvaluationReport, Localization, Metric
 from wsl.samples import Sample
-
-Pair = tuple[Localization, Sample]
-Observed = list[tuple[Statistic, dict[View, Observation]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +149,7 @@ class Evaluation:
             UserError: the two are of different sizes, the image came before, a number is not finite, or the sample
                 names a class that is none of the evaluation's.
         """
-        observed = self.observe(found, sample)
-        self._fold(found, sample, [(self.statistics[name], one) for name, one in observed.items()])
+        self._fold(found, sample, self.observe(found, sample))
 
     @property
     def reads_boxes(self) -> bool:
@@ -175,8 +171,8 @@ class Evaluation:
                 yield found, sample
             return
         for observed, batch in observed_elsewhere(self._settings, tuple(self.statistics), pairs, processes):
-            for (found, sample), by_metric in zip(batch, observed, strict=True):
-                self._fold(found, sample, [(self.statistics[name], one) for name, one in by_metric.items()])
+            for (found, sample), of_image in zip(batch, observed, strict=True):
+                self._fold(found, sample, of_image)
                 yield found, sample
 
     def compute(self, source: str, missing: int = 0) -> EvaluationReport:
@@ -204,7 +200,7 @@ class Evaluation:
             missing=missing,
         )
 
-    def observe(self, found: Localization, sample: Sample) -> dict[str, dict[View, Observation]]:
+    def observe(self, found: Localization, sample: Sample) -> Observed:
         """What an image adds to each metric, by name; changes nothing, so that other processes can do it.
 
         Raises:
@@ -222,8 +218,8 @@ class Evaluation:
     def _fold(self, found: Localization, sample: Sample, observed: Observed) -> None:
         if sample.path in self._seen:
             raise UserError(f"{sample.path}: evaluated twice, expected each image once: remove one of its records")
-        for statistic, observation in observed:
-            statistic.add(sample, observation)
+        for name, of_metric in observed.items():
+            self.statistics[name].add(sample, of_metric)
         self._seen.add(sample.path)
         self._recognise((*found.scores, *found.boxes.labels, *found.points))
 

@@ -59,7 +59,7 @@ class Evidence:
     @classmethod
     def of(cls, other: Evidence) -> Evidence:
         """The same image, seen in this way."""
-        return other._once(cls, lambda: cls(other.found, other.sample, other.index, other._shared), shared=True)
+        return other.once(cls, lambda: cls(other.found, other.sample, other.index, other._shared), shared=True)
 
     @property
     def ground_truth(self) -> Boxes:
@@ -82,15 +82,11 @@ class Evidence:
 
     def truth(self, label: str) -> Boxes:
         """The true boxes of a class."""
-        return self._once(("truth", label), lambda: self.ground_truth.of(label), shared=True)
-
-    def boxes(self, label: str) -> Boxes:
-        """The boxes found for a class."""
-        return self._once(("boxes", label), lambda: self.found.boxes.of(label))
+        return self.once(("truth", label), lambda: self.ground_truth.of(label), shared=True)
 
     def box(self, label: str) -> npt.NDArray[Any] | None:
         """The box of highest score found for a class; None where there is none."""
-        return self._once(("box", label), lambda: self.found.boxes.best(label))
+        return self.once(("box", label), lambda: self.found.boxes.best(label))
 
     def overlap(self, label: str) -> float:
         """The highest IoU of that box with a true one of the class; 0 where there is none."""
@@ -99,7 +95,7 @@ class Evidence:
             box = self.box(label)
             return 0.0 if box is None else float(best_iou(box, self.truth(label).xyxy)[0])
 
-        return self._once(("overlap", label), measured)
+        return self.once(("overlap", label), measured)
 
     def point(self, label: str) -> Point | None:
         """Where a class was found: its point, else the peak of its map; None without either.
@@ -107,11 +103,26 @@ class Evidence:
         Raises:
             UserError: the point is not finite.
         """
-        return self._once(("point", label), lambda: found_point(self.found, label))
+
+        def found() -> Point | None:
+            if label not in self.found.points:
+                score_map = self.score_map(label)
+                return None if score_map is None else maps.peak(score_map, self.found.size)
+            x, y = self.found.points[label]
+            if not (math.isfinite(x) and math.isfinite(y)):
+                raise UserError(f"{self.found.path}: the point of {label!r} is ({x}, {y}), expected finite numbers")
+            return x, y
+
+        return self.once(("point", label), found)
 
     def score_map(self, label: str) -> FloatArray | None:
         """The map of a class, (h, w); None where there is none, or one that is not finite."""
-        return self._once(("map", label), lambda: _finite_map(self.found, label))
+
+        def found() -> FloatArray | None:
+            score_map = (self.found.maps or {}).get(label)
+            return None if score_map is None or not np.isfinite(score_map).all() else score_map
+
+        return self.once(("map", label), found)
 
     def heat(self, label: str) -> FloatArray | None:
         """The map of a class at the image's size, in [0, 1]."""
@@ -120,7 +131,7 @@ class Evidence:
             score_map = self.score_map(label)
             return None if score_map is None else maps.heatmap(score_map, self.found.size)
 
-        return self._once(("heat", label), drawn)
+        return self.once(("heat", label), drawn)
 
     def swept(self, label: str) -> ThresholdBoxes:
         """The boxes of the class's map, which must be there, at the thresholds i / `SWEPT`."""
@@ -130,7 +141,7 @@ class Evidence:
             assert score_map is not None
             return threshold_boxes(score_map, np.arange(SWEPT) / SWEPT, size=self.found.size)
 
-        return self._once(("swept", label), drawn)
+        return self.once(("swept", label), drawn)
 
     def rank(self, label: str) -> int:
         """The place of a class among all by its score, 0 for the first; behind all of them where it has none.
@@ -141,7 +152,7 @@ class Evidence:
         if label not in self.scores:
             return len(self.index)
         number = self.index[label]
-        table = self._once("ranks", lambda: np.array([self.scores.get(name, -math.inf) for name in self.index]))
+        table = self.once("ranks", lambda: np.array([self.scores.get(name, -math.inf) for name in self.index]))
         return int((table > table[number]).sum() + (table[:number] == table[number]).sum())
 
     @property
@@ -160,17 +171,17 @@ class Evidence:
                     )
             return dict(self.found.scores)
 
-        return self._once("scores", checked)
+        return self.once("scores", checked)
 
     @property
     def detections(self) -> Detections:
         """The boxes found of all known classes."""
-        return self._once("detections", lambda: self._as_arrays(self.found.boxes))
+        return self.once("detections", lambda: self._as_arrays(self.found.boxes))
 
     @property
     def true_detections(self) -> Detections:
         """All true boxes."""
-        return self._once("true detections", lambda: self._as_arrays(self.ground_truth), shared=True)
+        return self.once("true detections", lambda: self._as_arrays(self.ground_truth), shared=True)
 
     @property
     def ious(self) -> npt.NDArray[np.float64]:
@@ -181,7 +192,7 @@ class Evidence:
             same = found.labels[:, None] == truth.labels
             return np.where(same, box_iou(found.xyxy, truth.xyxy), -1) if same.any() else np.where(same, 0.0, -1.0)
 
-        return self._once("ious", measured)
+        return self.once("ious", measured)
 
     def pixels(self, resolution: tuple[int, int] | None = None) -> Classes:
         """The true class of each pixel, as `pixel_classes` gives it.
@@ -189,7 +200,7 @@ class Evidence:
         Raises:
             UserError: the sample has no mask, or one that does not fit.
         """
-        return self._once(
+        return self.once(
             ("pixels", resolution),
             lambda: pixel_classes(self.sample, tuple(self.index), self.found.size, resolution),
             shared=True,
@@ -202,7 +213,8 @@ class Evidence:
             return Detections(boxes.xyxy, numbers, boxes.scores, boxes.difficult)
         return Detections(boxes.xyxy[known], numbers[known], boxes.scores[known], boxes.difficult[known])
 
-    def _once(self, key: Any, compute: Callable[[], T], *, shared: bool = False) -> T:
+    def once(self, key: Any, compute: Callable[[], T], *, shared: bool = False) -> T:
+        """A quantity that is computed when it is first asked for; a ``shared`` one is the same in every view."""
         store = self._shared if shared else self._own
         if key not in store:
             store[key] = compute()
@@ -211,12 +223,19 @@ class Evidence:
 
 
 class _Blind(Evidence):
-    """An image seen without looking: one box for each class that was found, at its score."""
+    """An image seen without looking: one box for each class that was found, at its score, and no map."""
 
     blind = True
 
     def box(self, label: str) -> npt.NDArray[Any] | None:
         raise NotImplementedError
+
+    def score_map(self, label: str) -> None:
+        """None: what was found is not seen."""
+
+    def point(self, label: str) -> Point | None:
+        """None, where no point stands for the view."""
+        return None
 
     @property
     def detections(self) -> Detections:
@@ -230,10 +249,7 @@ class _Blind(Evidence):
             xyxy = np.array([self.box(name) for name in names], np.float32).reshape(-1, 4)
             return Detections(xyxy, labels, np.array(scores, np.float32), np.zeros(len(labels), np.bool_))
 
-        return self._once("detections", drawn)
-
-    def swept(self, label: str) -> ThresholdBoxes:
-        raise NotImplementedError
+        return self.once("detections", drawn)
 
 
 class Centre(_Blind):
@@ -241,7 +257,7 @@ class Centre(_Blind):
 
     def box(self, label: str) -> npt.NDArray[Any]:
         """The same for every class."""
-        return self._once("box", lambda: centre_box(self.found.size))
+        return self.once("box", lambda: centre_box(self.found.size))
 
     def point(self, label: str) -> Point:
         """The same for every class."""
@@ -257,24 +273,4 @@ class Whole(_Blind):
 
     def box(self, label: str) -> npt.NDArray[Any]:
         """The same for every class."""
-        return self._once("box", lambda: whole_box(self.found.size))
-
-
-def found_point(found: Localization, label: str) -> Point | None:
-    """Where a class was found: its point, else the peak of its map; None without either, or with a map not finite.
-
-    Raises:
-        UserError: the point is not finite.
-    """
-    if label in found.points:
-        x, y = found.points[label]
-        if not (math.isfinite(x) and math.isfinite(y)):
-            raise UserError(f"{found.path}: the point of {label!r} is ({x}, {y}), expected finite numbers")
-        return x, y
-    score_map = _finite_map(found, label)
-    return None if score_map is None else maps.peak(score_map, found.size)
-
-
-def _finite_map(found: Localization, label: str) -> FloatArray | None:
-    score_map = (found.maps or {}).get(label)
-    return None if score_map is None or not np.isfinite(score_map).all() else score_map
+        return self.once("box", lambda: whole_box(self.found.size))

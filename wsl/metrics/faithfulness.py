@@ -14,7 +14,7 @@ from wsl.centre import centre_gaussian
 from wsl.errors import UserError
 from wsl.metrics.evidence import Evidence
 from wsl.metrics.perturbation import Scorer, confidence_change, insertion_deletion
-from wsl.metrics.statistic import Observation, Row, Statistic, Totals, ratio
+from wsl.metrics.statistic import Observation, Row, Statistic, Totals
 from wsl.results import Metric
 
 NAMES = ("insertion", "deletion", "average drop", "increase in confidence")
@@ -57,7 +57,8 @@ class Faithfulness(Statistic):
     """
 
     views = ("found", "centre")
-    columns = len(NAMES) + 1  # and whether there is a map
+    columns = len(NAMES)
+    lost, left_out = "without a map: left out", True
     sum_type = np.float64
 
     def __init__(
@@ -81,36 +82,22 @@ class Faithfulness(Statistic):
         Raises:
             UserError: the image cannot be read or the model answers with something else than probabilities.
         """
-        rows: list[Row] = []
-        probe: Probe | None = None
+        rows = []
         for label in seen.sample.labels:
             score_map = Evidence.of(seen).score_map(label)
             if score_map is None:
                 rows.append(Row(label, np.zeros(self.columns), missing=True))
                 continue
-            probe = self._probe(seen.sample.path) if probe is None else probe
+            probe = seen.once("probe", lambda: self._probe(seen.sample.path), shared=True)
             height, width = probe.image.shape[1:]
             shown = centre_gaussian((width, height)) if seen.blind else score_map
-            rows.append(Row(label, [*self._measure(probe, shown, self.index[label]), 1.0]))
+            rows.append(Row(label, self._measure(probe, shown, self.index[label])))
         return Observation(rows)
 
     def report(self, totals: Totals) -> tuple[Metric, ...]:
         """The four means; no value when no pair came with a map."""
-        tried, missing = totals.sums()[:, -1].astype(np.int64), int(totals.missing.sum())
-        return tuple(
-            self.mean.metric(
-                name,
-                ratio(totals.sums()[:, column], tried),
-                tried,
-                baseline=ratio(totals.sums("centre")[:, column], tried),
-                note=self.unit
-                + (f"; {self.steps} steps" if column < 2 else "")
-                + (f"; {missing} without a map: left out" if missing else ""),
-                resampled=ratio(totals.drawn[:, column], totals.drawn[:, -1]) if self.replicates else None,
-                images=int(totals.images[0]),
-            )
-            for column, name in enumerate(NAMES)
-        )
+        notes = [self.note(totals, *([f"{self.steps} steps"] if column < 2 else [])) for column in range(len(NAMES))]
+        return tuple(self.rate(totals, name, i, note=notes[i]) for i, name in enumerate(NAMES))
 
     def _measure(self, probe: Probe, score_map: FloatArray, class_index: int) -> list[float]:
         image, model = probe

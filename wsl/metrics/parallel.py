@@ -6,25 +6,27 @@ import itertools
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from wsl.metrics.statistic import Observation, View
 from wsl.results import Localization
 from wsl.samples import Sample
 
 if TYPE_CHECKING:
     from wsl.metrics.evaluation import Evaluation, Settings
-    from wsl.metrics.statistic import Observation, View
 
 Pair = tuple[Localization, Sample]
+Observed = Mapping[str, Mapping[View, Observation]]
+"""What an image adds to each metric, by name."""
 
 _BATCH = 16
 
 
 def observed_elsewhere(
     settings: Settings, metrics: Sequence[str], pairs: Iterable[Pair], processes: int
-) -> Iterator[tuple[list[dict[str, dict[View, Observation]]], list[Pair]]]:
+) -> Iterator[tuple[list[Observed], list[Pair]]]:
     """What batches of images add to each metric, and the batches, in their order.
 
     The pairs are read as results are taken, never more than a few batches ahead.
@@ -57,5 +59,5 @@ def _start(settings: Settings, metrics: Sequence[str]) -> None:
     _EVALUATION[:] = [settings.evaluation(metrics)]
 
 
-def _observe(batch: Sequence[Pair]) -> list[dict[str, dict[View, Observation]]]:
+def _observe(batch: Sequence[Pair]) -> list[Observed]:
     return [_EVALUATION[0].observe(found, sample) for found, sample in batch]

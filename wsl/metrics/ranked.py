@@ -87,8 +87,7 @@ class RankingStatistic(APStatistic):
     def average(self, totals: Totals, name: str, note: str, method: Method) -> Metric:
         """The mean AP over classes with something to find; no value when nothing was found in any image."""
         expected = totals.records("expected")
-        positives = np.zeros(len(self.mean.classes), np.int64)
-        np.add.at(positives, expected["label"], expected["number"])
+        positives = summed(expected["label"], expected["number"], len(self.mean.classes))
         found = totals.records("found")
         if not len(found):
             return self.mean.metric(name)
@@ -140,7 +139,17 @@ class RankingStatistic(APStatistic):
         drawn = np.full((len(self.mean.classes), replicates), np.nan)
         for row, (scores, right, of) in found.items():
             mine = expected[expected["label"] == row]
-            positives = np.zeros(len(keys), np.int64)
-            np.add.at(positives, np.searchsorted(keys, mine["key"]), mine["number"])
+            positives = summed(np.searchsorted(keys, mine["key"]), mine["number"], len(keys))
             drawn[row] = resampled_ap(scores, right, np.searchsorted(keys, of), positives, weights, method)
         return drawn
+
+
+def summed(places: npt.NDArray[Any], numbers: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
+    """The sum of the numbers at each of so many places.
+
+    >>> summed(np.array([2, 0, 2]), np.array([1, 5, 1]), 3).tolist()
+    [5, 0, 2]
+    """
+    sums = np.zeros(count, np.int64)
+    np.add.at(sums, places, numbers)
+    return sums

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from wsl.metrics.evidence import Evidence
 from wsl.metrics.overlap import box_iou
-from wsl.metrics.statistic import Observation, Row, Statistic, Totals, ratio
+from wsl.metrics.statistic import Observation, Row, Statistic, Totals
 from wsl.results import Localization, Metric
 
 
@@ -46,7 +46,8 @@ class FlipStability(Statistic):
     [('flip correlation', 0.6), ('flip box IoU', 0.0)]
     """
 
-    columns = 3  # the correlation, the IoU, and whether there are maps
+    columns = 2
+    lost, left_out = "without a map: left out", True
     sum_type = np.float64
 
     def __init__(
@@ -73,7 +74,7 @@ class FlipStability(Statistic):
         for label in seen.sample.labels:
             mine, theirs = seen.score_map(label), other.score_map(label)
             if mine is None or theirs is None:
-                rows.append(Row(label, np.zeros(3), missing=True))
+                rows.append(Row(label, np.zeros(self.columns), missing=True))
                 continue
             boxes = seen.box(label), other.box(label)
             overlap = 0.0
@@ -81,21 +82,9 @@ class FlipStability(Statistic):
                 x0, y0, x1, y1 = boxes[1].tolist()
                 width = seen.found.size[0]
                 overlap = float(box_iou(boxes[0], [width - x1, y0, width - x0, y1])[0, 0])
-            rows.append(Row(label, [max(0.0, map_correlation(mine, np.asarray(theirs)[:, ::-1])), overlap, 1]))
+            rows.append(Row(label, [max(0.0, map_correlation(mine, np.asarray(theirs)[:, ::-1])), overlap]))
         return Observation(rows)
 
     def report(self, totals: Totals) -> tuple[Metric, Metric]:
         """The two means; no value when no pair came with maps."""
-        tried, missing = totals.sums()[:, -1].astype(np.int64), int(totals.missing.sum())
-        first, second = (
-            self.mean.metric(
-                name,
-                ratio(totals.sums()[:, column], tried),
-                tried,
-                note=self.unit + (f"; {missing} without a map: left out" if missing else ""),
-                resampled=ratio(totals.drawn[:, column], totals.drawn[:, -1]) if self.replicates else None,
-                images=int(totals.images[0]),
-            )
-            for column, name in enumerate(("flip correlation", "flip box IoU"))
-        )
-        return first, second
+        return self.rate(totals, "flip correlation", 0), self.rate(totals, "flip box IoU", 1)

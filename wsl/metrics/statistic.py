@@ -101,8 +101,9 @@ class Statistic:
     A subclass says which baselines see the same images (``views``), how many numbers a `Row` has (``columns``), how
     many of them are resampled for the interval (``drawn_columns``, all by default; by class, or with ``by_class`` False
     over the report classes together), which records it keeps (``records``), and what its notes call a trial (``unit``)
-    and one without a prediction (``lost``). ``needs`` is the annotation without which an image is left out;
-    ``reads_boxes`` is False where it does without the boxes that were found.
+    and one without a prediction (``lost``), which is a trial of its own or, with ``left_out``, none. ``needs`` is the
+    annotation without which an image is left out; ``reads_boxes`` is False where it does without the boxes that were
+    found.
 
     Intervals come from a bootstrap that draws images, with all that was found in them: `poisson_weights` gives each
     image the same draws in every process and metric, so that merged parts have the interval of the whole.
@@ -122,6 +123,7 @@ class Statistic:
     reads_boxes: ClassVar[bool] = True
     unit: str = "(image, class) pairs"
     lost: ClassVar[str] = "missing: misses"
+    left_out: ClassVar[bool] = False
     by_class: ClassVar[bool] = True
     records: Mapping[str, Any] = MappingProxyType({})
     sum_type: ClassVar[type] = np.int64
@@ -178,10 +180,12 @@ class Statistic:
         for view, observation in observed.items():
             for label, numbers, missing in observation.rows:
                 row, values = self.mean.index[label], np.asarray(numbers)
+                totals.missing[row] += missing and view == "found"
+                if missing and self.left_out:
+                    continue
                 totals.counters[view][row] += values
                 if view == "found":
                     totals.trials[row] += 1
-                    totals.missing[row] += missing
                     self._draw(key, row, values)
             for name, records in observation.records.items():
                 if len(records):
@@ -254,7 +258,7 @@ class Statistic:
         return self.mean.metric(
             name,
             over_trials("found"),
-            totals.trials * totals.measured,
+            totals.trials if self.left_out else totals.trials * totals.measured,
             baseline=over_trials("centre"),
             whole_image=over_trials("whole"),
             pooled=pooled,

@@ -44,6 +44,7 @@ class TorchMetric(torchmetrics.Metric):
         super().__init__(compute_with_cache=False, **settings)
         self._statistic = statistic
         nothing = statistic.nothing()
+        self._counters = tuple(nothing.counters)
         self._kinds = {name: parts[0].dtype for name, parts in nothing.kept.items()}
         for name, counter in nothing.counters.items():
             self.add_state(f"sum_{name}", torch.from_numpy(counter), dist_reduce_fx="sum")
@@ -86,7 +87,7 @@ class TorchMetric(torchmetrics.Metric):
 
     def _totals(self) -> Totals:
         """The states as totals; those on the CPU share their memory."""
-        counters = {name: getattr(self, f"sum_{name}").cpu().numpy() for name in self._statistic.nothing().counters}
+        counters = {name: getattr(self, f"sum_{name}").cpu().numpy() for name in self._counters}
         records = {}
         for name, kind in self._kinds.items():
             state = getattr(self, f"records_{name}")
