@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from wsl import config
 from wsl.config import Head, Padding, Preprocessing
-from wsl.errors import UserError
+from wsl.errors import UserError, nearest
 
 FILE_NAME = "model.safetensors"
 METADATA_KEY = "wsl-toolkit"
@@ -179,8 +178,8 @@ def no_model(weights: str, known: Iterable[str] = ()) -> UserError:
     >>> str(no_model("resnet5O", ["resnet50"])).partition(":")[0]
     "no model 'resnet5O' (did you mean 'resnet50'?)"
     """
-    near = difflib.get_close_matches(weights, list(known), 1)
-    hint = " (a path, but nothing is there)" if is_path(weights) else f" (did you mean {near[0]!r}?)" if near else ""
+    near = nearest(weights, known)
+    hint = " (a path, but nothing is there)" if is_path(weights) else f" (did you mean {near!r}?)" if near else ""
     return UserError(
         f"no model {weights!r}{hint}: expected a run folder of wsl-train, its {FILE_NAME}, or a classifier's name "
         "such as resnet50, timm/resnet50.a1_in1k or hf/google/vit-base-patch16-224"
@@ -204,7 +203,7 @@ def check_classes(names: Iterable[str], known: Collection[str], who: str = "the 
     for name in names:
         if name not in known:
             listed = list(known)
-            near = difflib.get_close_matches(name, listed, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            near = nearest(name, listed)
+            hint = f"did you mean {near!r}? " if near else ""
             more = f" and {len(listed) - 20} more" if len(listed) > 20 else ""
             raise UserError(f"{who} knows no class {name!r}; {hint}it knows {', '.join(listed[:20])}{more}")

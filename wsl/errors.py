@@ -1,6 +1,7 @@
 """The two ways a command can fail, told apart by their exit codes."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 class UserError(ValueError):
@@ -28,3 +29,13 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     'cat, dog and 1 more'
     """
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like another one; None where none is near.
+
+    >>> nearest("dgo", ["cat", "dog"]), nearest("7", ["cat", "dog"])
+    ('dog', None)
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return near[0] if near else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple, get_args
 
 from wsl.config.checks import check
+from wsl.errors import nearest
 
 DataFormat = Literal["auto", "voc", "coco", "wsol", "folder", "csv"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -134,8 +134,8 @@ class CamConfig:
 
     def __post_init__(self) -> None:
         name = self.cam.partition("(")[0].strip().replace("_", "-")
-        near = difflib.get_close_matches(name, CAM_METHODS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(CAM_METHODS)}"
+        near = nearest(name, CAM_METHODS)
+        hint = f"did you mean {near!r}?" if near else f"expected one of {', '.join(CAM_METHODS)}"
         check(name in CAM_METHODS, f"unknown CAM method {name!r}: {hint}")
 
     @property

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
-from wsl.errors import UserError
+from wsl.errors import UserError, nearest
 
 
 def unknown_split(split: str | None, known: Iterable[str], where: object) -> UserError:
@@ -20,6 +19,6 @@ def unknown_split(split: str | None, known: Iterable[str], where: object) -> Use
     listing = ", ".join(names[:40]) + (", …" if len(names) > 40 else "") or "none"
     if split is None:
         return UserError(f"{where} needs a split; it has: {listing}")
-    close = difflib.get_close_matches(split, names, n=1)
-    hint = f"did you mean {close[0]!r}? It has: " if close else "it has: "
+    close = nearest(split, names)
+    hint = f"did you mean {close!r}? It has: " if close else "it has: "
     return UserError(f"{where} has no split {split!r}; {hint}{listing}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from wsl.boxes import FloatArray
 from wsl.draw.boxes import draw_boxes
 from wsl.draw.overlays import UInt8Array, overlay
-from wsl.errors import BadImageError, UserError
+from wsl.errors import BadImageError, UserError, nearest
 from wsl.images import to_rgb
 from wsl.maps import heatmap
 from wsl.results import Localization
@@ -94,8 +93,8 @@ def class_map(found: Localization, label: str | None = None) -> FloatArray:
     if label in found.scores:
         advice = f"give classes=[{label!r}] to the predictor or a higher top_k."
     else:
-        near = difflib.get_close_matches(label, dict.fromkeys([*found.maps, *found.scores]), 1)
-        advice = f"did you mean {near[0]!r}?" if near else "expected a localized class."
+        near = nearest(label, dict.fromkeys([*found.maps, *found.scores]))
+        advice = f"did you mean {near!r}?" if near else "expected a localized class."
     raise UserError(f"{found.id}: {label!r} was not localized; {advice} Localized: {', '.join(found.maps)}")
 
 

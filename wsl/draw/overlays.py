@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-
 import matplotlib
 import numpy as np
 import numpy.typing as npt
 
-from wsl.errors import UserError
+from wsl.errors import UserError, nearest
 from wsl.maps import heatmap
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -75,7 +73,7 @@ def palette(name: str) -> npt.NDArray[np.float32]:
     [122.0, 4.0, 3.0]
     """
     if name not in matplotlib.colormaps:
-        close = difflib.get_close_matches(name, list(matplotlib.colormaps), n=1)
-        hint = f"did you mean {close[0]}?" if close else "try turbo, viridis or inferno"
+        close = nearest(name, matplotlib.colormaps)
+        hint = f"did you mean {close}?" if close else "try turbo, viridis or inferno"
         raise UserError(f"colour map {name!r} is not one of matplotlib's: {hint}")
     return np.asarray(255 * matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3], np.float32)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from wsl.errors import UserError
+from wsl.errors import UserError, nearest
 from wsl.maps import Protocol
 from wsl.metrics.annotated_masks import has_mask
 from wsl.metrics.bootstrap import REPLICATES
@@ -244,8 +243,8 @@ def check_metrics(names: Sequence[str]) -> None:
     """
     unknown = [name for name in names if name not in METRICS]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], METRICS, n=1)
-        hint = f"did you mean {near[0]!r}? There are" if near else "expected some of"
+        near = nearest(unknown[0], METRICS)
+        hint = f"did you mean {near!r}? There are" if near else "expected some of"
         raise UserError(f"no metric {unknown[0]!r}: {hint} {', '.join(METRICS)}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import warnings
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from torchvision import models as torchvision_models
 
 from wsl.checkpoints import HF
 from wsl.config import Preprocessing
-from wsl.errors import UserError
+from wsl.errors import UserError, nearest
 from wsl.models.state_dicts import fit_names, load_strictly
 from wsl.models.timm_models import TIMM, create_resizable
 from wsl.models.transformers_models import open_transformers
@@ -55,8 +54,8 @@ def create_classifier(name: str, weights: str = "DEFAULT", *, num_classes: int |
         return Classifier(name=name, **opened._asdict())
     known = torchvision_models.list_models(module=torchvision_models)
     if name not in known:
-        near = difflib.get_close_matches(name, [TINY, *known], 1)
-        hint = f"did you mean {near[0]!r}?" if near else "expected a torchvision name, timm/NAME or hf/NAME"
+        near = nearest(name, [TINY, *known])
+        hint = f"did you mean {near!r}?" if near else "expected a torchvision name, timm/NAME or hf/NAME"
         raise UserError(f"unknown backbone {name!r}: {hint}")
     kinds = torchvision_models.get_model_weights(name)
     named = weights if weights in kinds.__members__ or weights == "DEFAULT" else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import json
 import logging
@@ -15,7 +14,7 @@ from torch import nn
 
 from wsl import config
 from wsl.config import Preprocessing
-from wsl.errors import UserError
+from wsl.errors import UserError, nearest
 from wsl.models.state_dicts import load_strictly
 from wsl.models.weights import first_line, read_state_dict
 
@@ -93,8 +92,8 @@ def _function(model: str) -> Callable[[], object]:
     try:
         found = getattr(module, name)
     except AttributeError:
-        near = difflib.get_close_matches(name, vars(module), 1)
-        hint = f"did you mean {near[0]!r}?" if near else "expected the name of a function"
+        near = nearest(name, vars(module))
+        hint = f"did you mean {near!r}?" if near else "expected the name of a function"
         raise UserError(f"{path} ({module.__file__}) has no {name!r}: {hint}") from None
     if not callable(found):
         raise UserError(f"{model} is a {type(found).__name__}, expected a function that builds the network")

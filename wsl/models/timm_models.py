@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import pickle
 import re
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from wsl.checkpoints import HF
-from wsl.errors import UserError
+from wsl.errors import UserError, nearest
 from wsl.models.state_dicts import fit_names, load_strictly
 from wsl.models.weights import (
     fetch,
@@ -94,8 +93,8 @@ def create_timm(name: str, weights: str, **options: Any) -> nn.Module:
     except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         if timm.is_model(name) or names_place(f"{TIMM}{name}"):
             raise not_fetched(what, error) from error
-        near = difflib.get_close_matches(name, timm.list_models(), 1)
-        raise UserError(f"unknown timm model {name!r}" + (f": did you mean {near[0]!r}?" if near else "")) from None
+        near = nearest(name, timm.list_models())
+        raise UserError(f"unknown timm model {name!r}" + (f": did you mean {near!r}?" if near else "")) from None
     if overlay:
         net.pretrained_cfg.pop("state_dict", None)  # type: ignore[union-attr, operator]
     if local is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from wsl import errors
 from wsl.errors import UserError, listed
 
 
@@ -29,8 +29,8 @@ def nearest(label: str, classes: Sequence[str]) -> str | None:
     'diningtable'
     """
     folded = {name.casefold(): name for name in classes}
-    near = difflib.get_close_matches(label.casefold(), list(folded), 1)
-    return folded[near[0]] if near else None
+    near = errors.nearest(label.casefold(), folded)
+    return None if near is None else folded[near]
 
 
 _MOST = 200  # names that are compared with all classes
