@@ -1,4 +1,4 @@
-"""The middle of the image as a box and as a map, and the whole image: what any localizer has to beat."""
+"""Baselines: the centre of the image as a box and as a map, and the whole image as a box."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from wsl.data import read_samples
 from wsl.inference import Predictor
 from wsl.metrics import Evaluation
 from wsl.models import load
-from wsl.models.backbone import Grids
 
 SHOWN = ("pointing", "pointing (pairs)", "CorLoc", "AP50", "MaxBoxAcc@0.3", "MaxBoxAcc@0.5", "MaxBoxAcc@0.7")
 
@@ -21,11 +20,9 @@ SHOWN = ("pointing", "pointing (pairs)", "CorLoc", "AP50", "MaxBoxAcc@0.3", "Max
 def figures(run: str, voc: str, *, aligned: bool) -> dict[str, float | None]:
     """The localization metrics on the split val."""
     model, samples = load(run), read_samples(DataConfig(data=Path(voc)), "val")
-    if not aligned:
-        model.backbone.grids = lambda *_: Grids(None)  # equal parts of the image, as cv2.resize takes them
     by_path = {sample.path: sample for sample in samples.samples}
     evaluation = Evaluation(samples.classes)
-    for found in Predictor(model, classes=samples.classes, refine="none").stream(by_path):
+    for found in Predictor(model, classes=samples.classes, refine="none", aligned=aligned).stream(by_path):
         evaluation.update(found, by_path[found.path])
     return {metric.name: metric.value for metric in evaluation.compute(source=run).metrics}
 

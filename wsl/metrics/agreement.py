@@ -1,4 +1,4 @@
-"""How alike two runs localize the same classes of the same images, whatever is true."""
+"""Agreement of two runs on the same classes and images, without ground truth."""
 
 from __future__ import annotations
 

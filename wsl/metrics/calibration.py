@@ -1,4 +1,4 @@
-"""Do probabilities mean what they say: expected calibration error of class probabilities and of box scores."""
+"""Expected calibration error of class probabilities and of box scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One image as every metric sees it: what was found beside what is there, each quantity computed once."""
+"""Predictions and ground truth of one image, as metrics and baselines see them; each quantity is computed once."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Detections(NamedTuple):
 
 
 class Evidence:
-    """What was found in an image, beside its ground truth.
+    """The predictions for an image beside its ground truth.
 
-    `Centre` and `Whole` are the same image as seen by those who know nothing about it.
+    `Centre` and `Whole` put a baseline in the place of the predictions.
 
     >>> found = Localization(path="a.jpg", size=(90, 90), scores={}, boxes=Boxes.empty(), points={"dog": (1, 2)})
     >>> seen = Evidence(found, Sample(path="a.jpg", labels=["dog"]), {"dog": 0})
@@ -223,7 +223,7 @@ class Evidence:
 
 
 class _Blind(Evidence):
-    """An image seen without looking: one box for each class that was found, at its score, and no map."""
+    """A baseline: one box for each class that was predicted, at its score, and no map."""
 
     blind = True
 

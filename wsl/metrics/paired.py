@@ -1,4 +1,4 @@
-"""How far apart two runs are on the same images: the paired bootstrap."""
+"""Paired bootstrap intervals of the difference between two runs on the same images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images observed by other processes: Python's threads would wait for each other between a thousand small steps."""
+"""Observing images in several processes, since Python threads wait for each other between many small steps."""
 
 from __future__ import annotations
 

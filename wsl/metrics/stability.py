@@ -1,4 +1,4 @@
-"""Does a model find the same in the mirror: a check that needs no boxes."""
+"""Agreement of maps and boxes with those of the mirror image: a check that needs no annotated boxes."""
 
 from __future__ import annotations
 
