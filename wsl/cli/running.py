@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import tyro
 
 from wsl.errors import RunError, UserError
+from wsl.interrupts import Stopped, stoppable
 
 C = TypeVar("C")
 log = logging.getLogger("wsl")
@@ -42,7 +43,8 @@ def run(work: Callable[[C], Outcome], kind: Any, description: str, args: Sequenc
     try:
         style = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
         command = tyro.cli(Command[kind], description=description, args=args, config=style)
-        outcome = work(command.settings)
+        with stoppable():
+            outcome = work(command.settings)
         print(json.dumps(outcome.record, ensure_ascii=False, allow_nan=False) if command.json else outcome.text)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -55,9 +57,9 @@ def run(work: Callable[[C], Outcome], kind: Any, description: str, args: Sequenc
     except OSError as error:
         print(f"failed: {_explain(error)}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("stopped: what was finished is kept", file=sys.stderr)
-        return 130
+        return stop.exit_code if isinstance(stop, Stopped) else 130
     return 0
 
 

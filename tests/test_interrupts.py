@@ -1,0 +1,59 @@
+"""Signals that end a process come as exceptions, which commands turn into the exit code that a shell expects."""
+
+import signal
+import threading
+
+import pytest
+
+from wsl.cli.running import Outcome, run
+from wsl.config import DataConfig
+from wsl.interrupts import Stopped, stoppable
+
+SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_a_command_as_ctrl_c_does(number, tmp_path, capsys):
+    tidied = []
+
+    def work(settings):
+        try:
+            signal.raise_signal(number)
+        finally:
+            tidied.append(True)
+        return Outcome("never", {})
+
+    assert run(work, DataConfig, "", ["--data", str(tmp_path)]) == 128 + number
+    assert tidied
+    assert "stopped: what was finished is kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_handlers_are_put_back(number):
+    before = signal.getsignal(number)
+    with pytest.raises(Stopped), stoppable():
+        signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stoppable():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_another_thread_changes_nothing():
+    seen = []
+
+    def work():
+        with stoppable():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGTERM)]
