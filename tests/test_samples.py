@@ -185,3 +185,10 @@ def test_an_image_that_is_not_in_the_set_matches_nothing(names, root, data):
     top = "/".join(["", *root])
     samples = index(f"{top}/top.png", *(f"{top}/{other}" for other in names if other != name))
     assert matched(samples, f"{top}/{name}") is None
+
+
+def test_a_class_is_absent_present_or_unknown_and_only_one_of_them():
+    with pytest.raises(UserError, match=r"a\.jpg: 'dog' is absent, and present or ignored"):
+        Sample(path="a.jpg", labels=["dog"], negatives=["cat", "dog"])
+    with pytest.raises(UserError, match=r"a\.jpg: unknown class 'emu'"):
+        SampleSet(classes=["cat", "dog"], samples=[Sample(path="a.jpg", labels=["dog"], negatives=["emu"])])

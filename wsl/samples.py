@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -34,8 +34,10 @@ class Sample:
     """One image with its labels; boxes are known only where an annotation gives them.
 
     ``labels`` are the classes present, ``ignored`` those whose objects are all difficult (neither positive nor
-    negative). ``boxes`` serve evaluation only and are None where nobody annotated them; an empty ``Boxes``
-    says that somebody looked and found none. ``size`` is (width, height) as the annotation gives it.
+    negative). ``negatives`` are the classes that somebody verified to be absent: nobody knows of all others. None says
+    that each class is absent that is neither present nor ignored. ``boxes`` serve
+    evaluation only and are None where nobody annotated them; an empty ``Boxes`` says that somebody looked and found
+    none. ``size`` is (width, height) as the annotation gives it.
     ``object_masks`` are files that are not 0 where an object of the image's one class is, ``ignore_mask`` one that is
     not 0 where nobody is sure. ``mask`` is one file for all classes: 0 is background, i the i-th class of the set, 255
     nobody is sure (`wsl.masks` reads them). ``outlines`` are objects one by one, in an image of known ``size``; None
@@ -48,6 +50,7 @@ class Sample:
     path: Path
     labels: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    negatives: tuple[str, ...] | None = None
     boxes: Boxes | None = None
     size: tuple[int, int] | None = None
     object_masks: tuple[Path, ...] = ()
@@ -61,8 +64,25 @@ class Sample:
         object.__setattr__(self, "path", Path(self.path))
         object.__setattr__(self, "labels", tuple(self.labels))
         object.__setattr__(self, "ignored", tuple(self.ignored))
+        if self.negatives is not None:
+            object.__setattr__(self, "negatives", tuple(self.negatives))
+            both = sorted({*self.negatives} & {*self.labels, *self.ignored})
+            if both:
+                raise UserError(f"{self.path}: {both[0]!r} is absent, and present or ignored: expected one of them")
         if not self.id:
             object.__setattr__(self, "id", self.path.stem)
+
+    def unknown(self, classes: Iterable[str]) -> frozenset[str]:
+        """The classes of which nobody knows whether the image shows them; they count neither way.
+
+        >>> sorted(Sample(path="a.jpg", labels=["dog"], ignored=["cow"]).unknown(["cat", "cow", "dog"]))
+        ['cow']
+        >>> sorted(Sample(path="a.jpg", labels=["dog"], negatives=["cat"]).unknown(["cat", "cow", "dog"]))
+        ['cow']
+        """
+        if self.negatives is None:
+            return frozenset(self.ignored).difference(self.labels)
+        return frozenset(classes).union(self.ignored).difference(self.labels, self.negatives)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +103,9 @@ class SampleSet:
         if len(known) != len(self.classes):
             raise UserError("a class name is listed twice: expected distinct names")
         for sample in self.samples:
-            if not known.issuperset(sample.labels) or not known.issuperset(sample.ignored):
-                unknown = sorted({*sample.labels, *sample.ignored} - known)
+            named = (*sample.labels, *sample.ignored, *(sample.negatives or ()))
+            if not known.issuperset(named):
+                unknown = sorted({*named} - known)
                 raise UserError(f"{sample.path}: unknown class {unknown[0]!r}; known: {', '.join(self.classes[:40])}")
 
     def __len__(self) -> int:

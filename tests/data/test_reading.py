@@ -92,9 +92,16 @@ def test_only_voc_is_downloaded(coco):
 
 
 def test_targets():
+    classes = ("cat", "cow", "dog", "emu")
     sample = Sample(path="a.jpg", labels=["dog"], ignored=["cow"])
-    assert targets(sample, ("cat", "cow", "dog")).tolist() == [0, -1, 1]
-    assert targets(sample, ("dog", "cow")).dtype == np.int8
+    values, known = targets(sample, classes)
+    assert (values.tolist(), known.tolist()) == ([0, 0, 1, 0], [1, 0, 1, 1])
+    assert (values.dtype, known.dtype) == (np.float32, np.float32)
+    for negatives, expected in (((), [0, 0, 1, 0]), (("cat",), [1, 0, 1, 0]), (("cat", "emu"), [1, 0, 1, 1])):
+        verified = Sample(path="a.jpg", labels=["dog"], ignored=["cow"], negatives=negatives)
+        values, known = targets(verified, classes)
+        assert (values.tolist(), known.tolist()) == ([0, 0, 1, 0], expected)
+        assert {name for name, one in zip(classes, known, strict=True) if not one} == verified.unknown(classes)
     with pytest.raises(UserError, match=r"a\.jpg: unknown class 'dog'; known: cat, cow"):
         targets(sample, ("cat", "cow"))
 

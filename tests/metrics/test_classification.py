@@ -166,3 +166,11 @@ def test_a_nan_score_is_refused_by_name(finding):
 def test_an_unknown_label_is_refused(finding):
     with pytest.raises(UserError, match="unknown class 'emu'"):
         ClassificationAP(["dog"]).update(finding(), Sample(path="a.jpg", labels=["emu"]))
+
+
+def test_classes_that_nobody_verified_count_neither_way(finding):
+    """As if the image were left out of their AP: it would rank above the one that shows a dog."""
+    metric = ClassificationAP(["cat", "dog"])
+    metric.update(finding(scores={"cat": 0.9, "dog": 0.9}), Sample(path="a.jpg", labels=["cat"], negatives=[]))
+    metric.update(finding(scores={"cat": 0.1, "dog": 0.5}), Sample(path="b.jpg", labels=["dog"], negatives=["cat"]))
+    assert metric.compute().per_class == {"cat": 1.0, "dog": 1.0}

@@ -63,19 +63,22 @@ def test_the_loss_is_a_mean_over_present_pairs_and_three_times_that_over_absent_
     logits = torch.randn(3, 4, 2, 5, generator=generator)
     targets = torch.rand(3, 4, 2, 5, generator=generator)
     weights = (torch.rand(3, 1, 2, 5, generator=generator) > 0.3).float()
-    labels = torch.tensor([[1, 0, -1, 0], [1, 1, 0, 0], [0, 0, 0, -1]])
+    labels = torch.tensor([[1, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]])
+    known = torch.tensor([[1, 1, 0, 1], [1, 1, 1, 1], [1, 1, 1, 0]])
     present, absent = [], []
     for n in range(3):
         for k in range(4):
             cells = weights[n, 0].bool()
             one = F.binary_cross_entropy_with_logits(logits[n, k][cells], targets[n, k][cells])
-            {1: present, 0: absent, -1: []}[int(labels[n, k])].append(float(one))
+            if known[n, k]:
+                (present if labels[n, k] else absent).append(float(one))
     expected = sum(present) / len(present) + 3 * sum(absent) / len(absent)
-    assert float(decoder_loss(logits, targets, weights, labels)) == pytest.approx(expected, rel=1e-5)
+    assert float(decoder_loss(logits, targets, weights, labels, known)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_labels_that_are_all_unknown_cost_nothing():
-    loss = decoder_loss(torch.ones(1, 2, 1, 1), torch.zeros(1, 2, 1, 1), torch.ones(1, 1, 1, 1), torch.full((1, 2), -1))
+    labels, known = torch.tensor([[1, 0]]), torch.zeros(1, 2)
+    loss = decoder_loss(torch.ones(1, 2, 1, 1), torch.zeros(1, 2, 1, 1), torch.ones(1, 1, 1, 1), labels, known)
     assert float(loss) == 0
 
 
@@ -104,7 +107,8 @@ def trained(count: int = 48, **settings) -> tuple[MapDecoder, float, Levels, Tar
     torch.manual_seed(0)
     decoder = MapDecoder([4, 6], 3, width=16)
     config = DecoderConfig(**{"decoder_epochs": 12, "decoder_batch_size": 8, **settings})
-    loss = train_decoder(decoder, levels, targets, labels, config, seed=0, advance=lambda *_, **__: None)
+    known = torch.ones_like(labels)
+    loss = train_decoder(decoder, levels, targets, labels, known, config, seed=0, advance=lambda *_, **__: None)
     return decoder, loss, levels, targets
 
 
@@ -136,6 +140,7 @@ def test_an_image_without_targets_is_left_out():
         levels,
         targets,
         labels,
+        torch.ones_like(labels),
         DecoderConfig(decoder_epochs=1, decoder_batch_size=4),
         seed=0,
         advance=lambda count, **_: seen.append((count, torch.backends.cudnn.deterministic)),

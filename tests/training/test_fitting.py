@@ -12,7 +12,7 @@ from torchvision import models as torchvision_models
 
 from heads import MapClassifier
 from wsl.config import DataConfig, ModelConfig, OptimConfig, Preprocessing, ProbeConfig, RuntimeConfig, TrainConfig
-from wsl.data import targets
+from wsl.data import stacked_targets
 from wsl.errors import UserError
 from wsl.images import fit, read_image
 from wsl.images.tensors import Normalise
@@ -56,8 +56,7 @@ def features_of(model, samples, flip) -> torch.Tensor:
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_head_is_logistic_regression_of_mean_features(model, samples, tmp_path, flip):
     """Images of which nothing is known for a class (difficult only) take no part in it."""
-    known = np.stack([targets(one, samples.classes) for one in samples.samples])
-    known = np.vstack([known, known]) if flip else known
+    labels, known = (np.tile(part, (1 + flip, 1)) for part in stacked_targets(samples))
     penalty = 0.5  # of which 40 steps find the minimum
     done = []
     _, images = fit_head(
@@ -73,20 +72,19 @@ def test_a_head_is_logistic_regression_of_mean_features(model, samples, tmp_path
     torch.testing.assert_close(scores, shown.mean((2, 3)), rtol=1e-4, atol=1e-4)
     standard = StandardScaler().fit_transform(means.double().numpy())
     for k in range(3):
-        rows = known[:, k] >= 0
+        rows = known[:, k] > 0
         assert (~rows).any() == (k == 0)
         expected = LogisticRegression(C=1 / (penalty * rows.sum()), tol=1e-10, max_iter=10_000)
-        expected.fit(standard[rows], known[rows, k])
+        expected.fit(standard[rows], labels[rows, k])
         np.testing.assert_allclose(scores[:, k].detach(), expected.decision_function(standard), atol=2e-3)
 
 
 def test_the_loss_is_the_mean_of_known_pairs(model, samples, tmp_path):
     loss, _ = fit_head(model.head, samples.classes, source(model, samples, tmp_path), 0.02, ignore)
-    known = np.stack([targets(one, samples.classes) for one in samples.samples])
-    known = torch.from_numpy(np.vstack([known, known]))
+    labels, known = (torch.from_numpy(np.tile(part, (2, 1))) for part in stacked_targets(samples))
     with torch.no_grad():
         scores = model.head(features_of(model, samples, True)).scores
-    signs = torch.where(known == 1, -scores, scores)[known >= 0]
+    signs = torch.where(labels == 1, -scores, scores)[known > 0]
     assert loss == pytest.approx(nn.functional.softplus(signs).mean().item(), rel=1e-3)
 
 
@@ -103,10 +101,10 @@ def test_a_probe_is_logistic_regression_of_what_it_reads(model, samples, tmp_pat
     maps = features_of(model, samples, True)
     with torch.no_grad():
         scores, inputs = model.probe(maps).numpy(), model.probe.inputs(maps).double().numpy()
-    known = np.tile(np.stack([targets(one, samples.classes) for one in samples.samples]), (2, 1))
+    labels, _ = (np.tile(part, (2, 1)) for part in stacked_targets(samples))
     standard = StandardScaler().fit_transform(inputs)
     for k in (1, 2):
-        expected = LogisticRegression(C=1 / (0.5 * len(known)), tol=1e-10, max_iter=10_000).fit(standard, known[:, k])
+        expected = LogisticRegression(C=1 / (0.5 * len(labels)), tol=1e-10, max_iter=10_000).fit(standard, labels[:, k])
         np.testing.assert_allclose(scores[:, k], expected.decision_function(standard), atol=2e-3)
 
 

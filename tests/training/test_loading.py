@@ -38,7 +38,7 @@ def test_an_item_is_the_fitted_image_its_targets_and_index(samples):
     item = ImageDataset(samples, SMALL)[4]
     expected, _ = fit(read_image(samples.samples[4].path), SMALL)
     assert np.array_equal(item.image.numpy(), expected)
-    assert (item.targets.tolist(), item.targets.dtype, item.index) == ([-1, 1], torch.int8, 4)
+    assert (item.targets.tolist(), item.known.tolist(), item.index) == ([0, 1], [0, 1], 4)
 
 
 def test_an_unreadable_image_is_the_line_that_says_why(samples):
@@ -71,7 +71,7 @@ def test_collate_drops_and_counts(samples):
     assert tuple(batch.images.shape) == (2, 16, 16, 3)
     assert batch.images.dtype == torch.uint8
     assert batch.index.tolist() == [2, 4]
-    assert (len(batch.skipped), batch.targets.tolist()) == (1, [[-1, 1], [-1, 1]])
+    assert (len(batch.skipped), batch.targets.tolist(), batch.known.tolist()) == (1, [[0, 1]] * 2, [[0, 1]] * 2)
 
 
 def test_a_batch_of_bad_images_is_empty(samples):
@@ -79,7 +79,6 @@ def test_a_batch_of_bad_images_is_empty(samples):
     assert len(batch.images) == len(batch.targets) == len(batch.index) == 0
     assert batch.skipped == ("bad", "worse")
     assert batch.images.dtype == torch.uint8
-    assert batch.targets.dtype == torch.int8
 
 
 def test_a_new_epoch_reaches_persistent_workers(samples):

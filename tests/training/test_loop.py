@@ -16,12 +16,13 @@ from wsl.training.optimizer import create_optimizer
 CPU = torch.device("cpu")
 
 
-def batches(count: int = 3, size: int = 4) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def batches(count: int = 3, size: int = 4) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     generator = torch.Generator().manual_seed(0)
     return [
         (
             torch.randn(size, 8, 3, 3, generator=generator),
-            (torch.rand(size, 2, generator=generator) < 0.5).to(torch.int8),
+            (torch.rand(size, 2, generator=generator) < 0.5).float(),
+            torch.ones(size, 2),
         )
         for _ in range(count)
     ]
@@ -65,7 +66,7 @@ def test_after_an_epoch_inference_is_that_of_the_new_weights(optimizer):
     model, images = Localizer(net, 2, weights="none"), torch.randn(4, 3, 64, 64)
     config = OptimConfig(epochs=1, lr=0.1, optimizer=optimizer)
     model.for_inference(CPU, torch.float32)
-    run(model, config, [(images, torch.ones(4, 2, dtype=torch.int8))] * 3, optimizer=create_optimizer(model, config))
+    run(model, config, [(images, torch.ones(4, 2), torch.ones(4, 2))] * 3, optimizer=create_optimizer(model, config))
     with torch.no_grad():
         expected = model.eval()(images).scores
     torch.testing.assert_close(model.for_inference(CPU, torch.float32)(images).scores, expected)
@@ -74,8 +75,8 @@ def test_after_an_epoch_inference_is_that_of_the_new_weights(optimizer):
 def test_an_epoch_is_gradient_descent_written_out(head):
     slow, data, losses, seen = copy.deepcopy(head), batches(), [], []
     stats = run(head, CONSTANT, data, seen=seen)
-    for inputs, targets in data:
-        loss = binary_cross_entropy(slow(inputs).scores, targets)
+    for inputs, targets, known in data:
+        loss = binary_cross_entropy(slow(inputs).scores, targets, known)
         gradients = torch.autograd.grad(loss, list(slow.parameters()))
         losses.append(loss.item())
         with torch.no_grad():
@@ -98,7 +99,7 @@ def test_loss_scaling_is_undone_before_the_step_and_before_clipping(head, clip):
 
 def test_a_step_whose_scaled_gradients_overflow_is_left_out(head):
     before, scaler = copy.deepcopy(head.state_dict()), torch.amp.GradScaler("cpu", init_scale=2.0**127)
-    big = [(inputs * 100, targets) for inputs, targets in batches(1)]
+    big = [(inputs * 100, *known) for inputs, *known in batches(1)]
     run(head, CONSTANT, big, scaler=scaler)
     torch.testing.assert_close(head.state_dict(), before, rtol=0, atol=0)
     assert scaler.get_scale() == 2.0**126
@@ -116,7 +117,7 @@ def test_lower_precision_learns_nearly_the_same(head, dtype):
 def test_clipping_bounds_the_step(head):
     before = torch.cat([p.detach().flatten().clone() for p in head.parameters()])
     config = OptimConfig(epochs=1, lr=1.0, schedule="constant", warmup_epochs=0, clip_norm=0.01)
-    run(head, config, [(inputs * 50, targets) for inputs, targets in batches(1)])
+    run(head, config, [(inputs * 50, *known) for inputs, *known in batches(1)])
     moved = torch.cat([p.detach().flatten() for p in head.parameters()]) - before
     assert moved.norm().item() == pytest.approx(0.01, rel=1e-4)
 
@@ -146,7 +147,7 @@ def test_a_batch_of_one_trains_unless_batch_norm_is_left_with_a_single_value():
     def step(side: int) -> EpochStats:
         model = Localizer("tinynet", 2, weights="none").train()
         config = OptimConfig(epochs=1)
-        data = [(torch.randn(1, 3, side, side), torch.tensor([[1, 0]]))]
+        data = [(torch.randn(1, 3, side, side), torch.tensor([[1.0, 0]]), torch.ones(1, 2))]
         return run(model, config, data, optimizer=create_optimizer(model, config))
 
     assert step(16).images == 1

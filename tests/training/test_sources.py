@@ -43,9 +43,9 @@ def create(kind, samples, tmp_path, val=None, shard=ALONE, strict=False, workers
 def shown(source: BatchSource, epoch: int) -> list[bytes]:
     """A fingerprint of each example, in order."""
     return [
-        row.numpy().tobytes() + target.numpy().tobytes()
-        for inputs, labels in source.batches(epoch)
-        for row, target in zip(inputs, labels, strict=True)
+        b"".join(part.numpy().tobytes() for part in example)
+        for batch in source.batches(epoch)
+        for example in zip(*batch, strict=True)
     ]
 
 
@@ -86,8 +86,10 @@ def test_each_image_comes_once_with_its_own_targets(kind, samples, tmp_path):
     first, second = (sorted(shown(source, epoch)) for epoch in (1, 2))
     assert first == second  # each image with the same targets, in another order
     assert len(set(first)) == 10
-    labels = [target for _, y in source.batches(1) for target in y.tolist()]
-    assert sorted(labels) == sorted(targets(sample, samples.classes).tolist() for sample in samples.samples)
+    labels = [one for _, *parts in source.batches(1) for one in torch.stack(parts, 1).tolist()]
+    assert sorted(labels) == sorted(
+        [part.tolist() for part in targets(one, samples.classes)] for one in samples.samples
+    )
 
 
 def test_steps_is_the_number_of_batches(kind, samples, tmp_path):
@@ -147,7 +149,7 @@ def test_features_are_those_of_the_image_or_of_its_mirror_image_half_each(sample
         straight, mirrored = model.backbone(images), model.backbone(images.flip(3))
     count = {"straight": 0, "mirrored": 0}
     for epoch in range(1, 11):
-        for inputs, _ in source.batches(epoch):
+        for inputs, _, _ in source.batches(epoch):
             for row in inputs:
                 for name, features in (("straight", straight), ("mirrored", mirrored)):
                     count[name] += bool((features - row).abs().flatten(1).amax(1).min() < 2e-3)
@@ -160,4 +162,4 @@ def test_a_lost_file_is_a_row_of_its_own(tmp_path, samples):
     lost = dataclasses.replace(samples, samples=(*samples.samples, Sample(path=Path("lost.png"), labels=["cat"])))
     source = create(FeatureSource, lost, tmp_path)
     assert len(shown(source, 1)) == 10
-    assert np.isfinite([x.abs().max().item() for x, _ in source.batches(1)]).all()
+    assert np.isfinite([x.abs().max().item() for x, _, _ in source.batches(1)]).all()

@@ -66,7 +66,8 @@ def test_a_split_without_positives_has_no_map():
     maps = ClassMaps(
         classes=("cat",),
         maps=torch.zeros(2, 1, 3, 3),
-        targets=np.array([[0], [-1]]),
+        targets=np.array([[0], [1]]),
+        known=np.array([[1], [0]]),
         pointing=None,
         multi_label=True,
         skipped=0,

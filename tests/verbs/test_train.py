@@ -245,9 +245,9 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_epoch(world, tmp_path, mo
     whole = LOSSES["bce"]
     calls = []
 
-    def diverging(scores, targets):
+    def diverging(scores, targets, known):
         calls.append(1)
-        return whole(scores, targets) * (torch.nan if len(calls) > 4 else 1)  # in the second epoch
+        return whole(scores, targets, known) * (torch.nan if len(calls) > 4 else 1)  # in the second epoch
 
     monkeypatch.setitem(LOSSES, "bce", diverging)
     with pytest.raises(RunError, match="epoch 2"):

@@ -3,7 +3,7 @@
 from wsl.data.coco import coco_numbers, read_coco
 from wsl.data.folder import read_folder
 from wsl.data.multilabel import read_csv
-from wsl.data.reading import detect_format, read_samples, targets
+from wsl.data.reading import detect_format, read_samples, stacked_targets, targets
 from wsl.data.voc import VOC_CLASSES, read_voc
 from wsl.data.wsol_lists import read_wsol
 
@@ -17,5 +17,6 @@ __all__ = [
     "read_samples",
     "read_voc",
     "read_wsol",
+    "stacked_targets",
     "targets",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -92,22 +92,59 @@ def detect_format(data: Path) -> Literal["voc", "coco", "wsol", "csv", "folder"]
     )
 
 
-def targets(sample: Sample, classes: Sequence[str]) -> npt.NDArray[np.int8]:
-    """A sample's labels as numbers: 1 present, 0 absent, -1 ignored (difficult objects only).
+class Targets(NamedTuple):
+    """What is to be learnt of an image: the share of each class in it, and which of them are known.
 
     Shape:
-        (K,) int8, in the order of ``classes``.
+        ``values`` (K,) float32 in [0, 1]: 1 present, 0 absent; ``known`` (K,) float32: 1 known, 0 to be left out.
+    """
+
+    values: npt.NDArray[np.float32]
+    known: npt.NDArray[np.float32]
+
+
+def targets(sample: Sample, classes: Sequence[str]) -> Targets:
+    """A sample's labels as numbers, in the order of ``classes``.
+
+    Known are the classes present, and of the others those of which it is certain that they are absent
+    (`Sample.unknown`).
 
     Raises:
         UserError: the sample has a class that is not among ``classes``.
 
-    >>> targets(Sample(path="a.jpg", labels=["dog"], ignored=["cow"]), ["cat", "cow", "dog"]).tolist()
-    [0, -1, 1]
+    >>> values, known = targets(Sample(path="a.jpg", labels=["dog"], ignored=["cow"]), ["cat", "cow", "dog"])
+    >>> values.tolist(), known.tolist()
+    ([0.0, 0.0, 1.0], [1.0, 0.0, 1.0])
+    >>> targets(Sample(path="a.jpg", labels=["dog"], negatives=["cat"]), ["cat", "cow", "dog"]).known.tolist()
+    [1.0, 0.0, 1.0]
     """
-    vector = np.zeros(len(classes), np.int8)
-    for names, value in ((sample.ignored, -1), (sample.labels, 1)):
+    values, known = np.zeros(len(classes), np.float32), np.ones(len(classes), np.float32)
+    if sample.negatives is not None:
+        known[:] = 0
+    for names, value, certain in (
+        (sample.negatives or (), 0, 1),
+        (sample.ignored, 0, 0),
+        (sample.labels, 1, 1),
+    ):
         for name in names:
             if name not in classes:
                 raise UserError(f"{sample.path}: unknown class {name!r}; known: {', '.join(classes[:40])}")
-            vector[classes.index(name)] = value
-    return vector
+            index = classes.index(name)
+            values[index], known[index] = value, certain
+    return Targets(values, known)
+
+
+def stacked_targets(samples: SampleSet) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The `targets` of all samples of a set, and which of them are known.
+
+    Shape:
+        (N, K) each.
+
+    >>> every = SampleSet(classes=["cat", "dog"], samples=[Sample(path="a.jpg", labels=["dog"])])
+    >>> [part.tolist() for part in stacked_targets(every)]
+    [[[0.0, 1.0]], [[1.0, 1.0]]]
+    """
+    rows = [targets(sample, samples.classes) for sample in samples.samples]
+    if not rows:
+        return np.zeros((0, len(samples.classes)), np.float32), np.zeros((0, len(samples.classes)), np.float32)
+    return np.stack([row.values for row in rows]), np.stack([row.known for row in rows])

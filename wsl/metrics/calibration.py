@@ -73,7 +73,8 @@ class Calibration(Statistic):
     def observe(self, seen: Evidence) -> Observation:
         """The bin of each class's score."""
         labels, scores = set(seen.sample.labels), seen.scores
-        scored = [label for label in self.index if label in scores and label not in seen.sample.ignored]
+        unknown = seen.sample.unknown(self.index)
+        scored = [label for label in self.index if label in scores and label not in unknown]
         return self._rows(scored, [scores[label] for label in scored], [label in labels for label in scored])
 
     def _rows(self, labels: Sequence[str], scores: Sequence[float], right: Sequence[bool]) -> Observation:

@@ -22,9 +22,9 @@ from wsl.results import Metric
 def average_precision(scores: npt.ArrayLike, targets: npt.ArrayLike, method: Method = "all-point") -> float:
     """Average precision of one class over images, by the rules of VOC.
 
-    Targets are 1 (present), 0 (absent) and -1 (all objects difficult: the image is left out). ``all-point`` is the
-    rule of VOC 2010 and later, ``11-point`` that of VOC 2007, ``sum`` the mean of the precision at each positive,
-    which is scikit-learn's ``average_precision_score``. Images of equal score are one step of the curve, so that
+    Targets are 1 (present), 0 (absent) and -1 (unknown: the image is left out). ``all-point`` is the rule of VOC 2010
+    and later, ``11-point`` that of VOC 2007, ``sum`` the mean of the precision at each positive, which is
+    scikit-learn's ``average_precision_score``. Images of equal score are one step of the curve, so that
     the order of the images has no say: one score for all gives the fraction of positives.
 
     Shape:
@@ -85,9 +85,9 @@ class ClassificationAP(APStatistic):
     def observe(self, seen: Evidence) -> Observation:
         """The score and the target of each class."""
         image = np.zeros(1, self.records["images"])
-        scores, labels, ignored = seen.scores, set(seen.sample.labels), set(seen.sample.ignored)
+        scores, labels, unknown = seen.scores, set(seen.sample.labels), seen.sample.unknown(self.mean.classes)
         image["scores"] = [scores.get(label, -math.inf) for label in self.mean.classes]
-        image["targets"] = [1 if c in labels else -1 if c in ignored else 0 for c in self.mean.classes]
+        image["targets"] = [1 if c in labels else -1 if c in unknown else 0 for c in self.mean.classes]
         return Observation(records={"images": image})
 
     def measured(self, totals: Totals, method: Method) -> Metric:

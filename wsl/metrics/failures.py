@@ -65,7 +65,7 @@ def failures(found: Localization, sample: Sample, iou_threshold: float = 0.5) ->
     """
     reasons: dict[str, Failure | None] = {}
     top = max(found.scores, key=lambda label: found.scores[label], default=None)
-    mistaken = top is not None and top not in (*sample.labels, *sample.ignored)
+    mistaken = top is not None and top not in (*sample.labels, *sample.unknown([top]))
     ground_truth = Boxes.empty() if sample.boxes is None else sample.boxes
     for label in sample.labels:
         instances, best = ground_truth.of(label).xyxy, found.boxes.best(label)

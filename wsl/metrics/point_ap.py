@@ -116,7 +116,7 @@ class PointAP(RankingStatistic):
     def observe(self, seen: Evidence) -> Observation:
         """The outcome of each class's point; of those expected that have none, ``number`` counts in ``missing``."""
         found, expected = [], []
-        named = {*seen.sample.labels, *seen.sample.ignored}
+        named = {*seen.sample.labels, *seen.sample.unknown(self.mean.index)}
         for label, row in self.mean.index.items():
             truth = seen.truth(label)
             if truth.difficult.all() if len(truth) else label in named:

@@ -169,7 +169,7 @@ class Statistic:
         Raises:
             UserError: a label is none of the classes.
         """
-        self.mean.require((*sample.labels, *sample.ignored), sample.path)
+        self.mean.require((*sample.labels, *sample.ignored, *(sample.negatives or ())), sample.path)
         if sample.boxes is not None and self.needs == "boxes":
             self.mean.require(sample.boxes.labels, sample.path)
 

@@ -127,7 +127,7 @@ class TopKAccuracy(Statistic):
     def observe(self, seen: Evidence) -> Observation:
         """Whether the class of an image that has one is among the first k."""
         scores = seen.scores
-        if len(seen.sample.labels) != 1 or seen.sample.ignored or not self.ks:
+        if len(seen.sample.labels) != 1 or seen.sample.unknown(self.mean.classes) or not self.ks:
             return Observation()
         (label,) = seen.sample.labels
         return Observation([Row(label, [seen.rank(label) < k for k in self.ks], not scores)])

@@ -39,7 +39,7 @@ class Levels(NamedTuple):
 
 
 def decoder_loss(
-    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, labels: torch.Tensor
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, labels: torch.Tensor, known: torch.Tensor
 ) -> torch.Tensor:
     """Binary cross-entropy of maps: the mean over pairs of an image and a class in it, and that over absent ones.
 
@@ -47,17 +47,17 @@ def decoder_loss(
     0 everywhere, has three times the weight.
 
     Shape:
-        ``logits`` and ``targets`` (N, K, h, w), ``weights`` (N, 1, h, w), ``labels`` (N, K): 1 present, 0 absent, -1
-        left out; a scalar.
+        ``logits`` and ``targets`` (N, K, h, w), ``weights`` (N, 1, h, w), ``labels`` (N, K): 1 present, 0 absent, and
+        ``known`` (N, K): 0 where that is not known; a scalar.
 
     >>> logits, present = torch.zeros(1, 2, 1, 1), torch.ones(1, 2, 1, 1)
-    >>> decoder_loss(logits, present, torch.ones(1, 1, 1, 1), torch.tensor([[1, -1]])).item()  # log 2
+    >>> decoder_loss(logits, present, torch.ones(1, 1, 1, 1), *torch.tensor([[[1, 0]], [[1, 0]]])).item()
     0.693...
     """
     losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     cells = weights.sum((2, 3)).clamp(min=1)
     pairs = (losses * weights).sum((2, 3)) / cells
-    return _mean(pairs, labels == 1) + _ABSENT * _mean(pairs, labels == 0)
+    return _mean(pairs, labels * known) + _ABSENT * _mean(pairs, (1 - labels) * known)
 
 
 def _mean(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
@@ -70,6 +70,7 @@ def train_decoder(
     levels: Levels,
     targets: Targets,
     labels: torch.Tensor,
+    known: torch.Tensor,
     config: DecoderConfig,
     *,
     seed: int,
@@ -80,7 +81,7 @@ def train_decoder(
     Every other batch, at random, is of mirrored images. What is drawn at random comes from the seed.
 
     Shape:
-        ``labels`` (images, K): 1 present, 0 absent, -1 unknown.
+        ``labels`` (images, K): 1 present, 0 absent, and ``known`` (images, K): 0 where that is not known.
 
     Raises:
         RunError: the loss is no longer finite.
@@ -96,7 +97,7 @@ def train_decoder(
         set_lr(optimizer, lr_factor(step, total, warmup, "cosine"))
         wanted, weights = (one.to(device) for one in targets.batch(chosen, view, labels.shape[1]))
         logits = decoder(levels.batch(view, chosen, device), levels.size)
-        found = decoder_loss(logits, wanted, weights, labels[chosen].to(device))
+        found = decoder_loss(logits, wanted, weights, labels[chosen].to(device), known[chosen].to(device))
         optimizer.zero_grad(set_to_none=True)
         found.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

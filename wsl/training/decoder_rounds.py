@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from wsl import config as settings
 from wsl.checkpoints import model_digest
 from wsl.config import DecodeConfig
-from wsl.data import targets as label_targets
+from wsl.data import stacked_targets
 from wsl.errors import BadImageError, RunError, listed
 from wsl.files import replacing
 from wsl.images import place
@@ -49,9 +49,7 @@ class DecoderTraining:
     def __init__(self, model: Localizer, samples: SampleSet, config: DecodeConfig, device: torch.device) -> None:
         self.model, self.config, self.device = model.to(device), config, device
         self.samples = self._affordable(samples)
-        self._labels = torch.from_numpy(
-            np.stack([label_targets(sample, samples.classes) for sample in self.samples.samples])
-        )
+        self._labels, self._known = map(torch.from_numpy, stacked_targets(self.samples))
         self._warn_of_missing()
         side = model.preprocessing.image_size
         grids = model.backbone.grids((side, side))
@@ -82,6 +80,7 @@ class DecoderTraining:
                     self._levels,
                     targets,
                     self._labels,
+                    self._known,
                     self.config.decoding,
                     seed=self.config.seed,
                     advance=advance,

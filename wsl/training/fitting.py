@@ -55,14 +55,14 @@ def fit_head(
         UserError: the head's scores are not linear in the mean features.
     """
     conv = check_head(head).conv
-    features, targets = source.pooled(lambda maps: maps.mean((2, 3)), advance)
-    fit = _fit(features, targets, penalty, classes, "lbfgs")
+    features, targets, known = source.pooled(lambda maps: maps.mean((2, 3)), advance)
+    fit = _fit(features, targets, known, penalty, classes, "lbfgs")
     assert conv.bias is not None
     with torch.no_grad():
         conv.weight.copy_(fit.weight[..., None, None])
         conv.bias.copy_(fit.bias)
     scores = features @ fit.weight.T + fit.bias
-    return float(binary_cross_entropy(scores, targets.to(scores.device))), len(features)
+    return float(binary_cross_entropy(scores, targets.to(scores.device), known.to(scores.device))), len(features)
 
 
 def fit_probe(
@@ -75,8 +75,8 @@ def fit_probe(
     probe = model.add_probe(0 if classifier is None else classifier.out_features)
     if classifier is not None and probe.classifier is not None:
         probe.classifier.load_state_dict(classifier.state_dict())
-    features, targets = source.pooled(probe.inputs, advance)
-    fit = _fit(features, targets, settings.probe_penalty, model.classes, "probe")
+    features, targets, known = source.pooled(probe.inputs, advance)
+    fit = _fit(features, targets, known, settings.probe_penalty, model.classes, "probe")
     with torch.no_grad():
         probe.linear.weight.copy_(fit.weight)
         probe.linear.bias.copy_(fit.bias)
@@ -128,10 +128,15 @@ def _classifier(model: Localizer, settings: ModelConfig) -> nn.Linear | str:
 
 
 def _fit(
-    features: torch.Tensor, targets: torch.Tensor, penalty: float, classes: Sequence[str], who: str
+    features: torch.Tensor,
+    targets: torch.Tensor,
+    known: torch.Tensor,
+    penalty: float,
+    classes: Sequence[str],
+    who: str,
 ) -> LogisticFit:
-    """The fit to targets of 1 (present), 0 (absent) and -1 (unknown); says which classes it says nothing of."""
-    fit = fit_logistic(features, targets, targets >= 0, penalty=penalty)
+    """The fit to the targets that are known; says which classes it says nothing of."""
+    fit = fit_logistic(features, targets, known > 0, penalty=penalty)
     constant = [name for name, fitted in zip(classes, fit.fitted.tolist(), strict=True) if not fitted]
     if constant:
         log.warning(

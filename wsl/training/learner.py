@@ -174,7 +174,7 @@ class Learner:
 
     @torch.no_grad()
     def _first_features(self) -> Iterator[torch.Tensor]:
-        for inputs, _ in self.source.batches(0):
+        for inputs, _, _ in self.source.batches(0):
             if self.config.optim.freeze_backbone:
                 yield inputs
             else:

@@ -19,21 +19,23 @@ from wsl.samples import SampleSet
 
 
 class Item(NamedTuple):
-    """One image: (S, S, 3) uint8, its (K,) int8 targets, and its index in the sample set."""
+    """One image: (S, S, 3) uint8, its (K,) targets and which of them are known, and its index in the sample set."""
 
     image: torch.Tensor
     targets: torch.Tensor
+    known: torch.Tensor
     index: int  # type: ignore[assignment] # hides tuple.index, which nobody needs here
 
 
 class Batch(NamedTuple):
-    """Images that could be read, (N, S, S, 3) uint8 with (N, K) int8 targets, and what became of the others.
+    """Images that could be read, (N, S, S, 3) uint8 with (N, K) targets, and what became of the others.
 
     ``index`` is (N,) int64 in the sample set; ``skipped`` has one line for each image that was left out.
     """
 
     images: torch.Tensor
     targets: torch.Tensor
+    known: torch.Tensor
     index: torch.Tensor  # type: ignore[assignment] # as above
     skipped: tuple[str, ...]
 
@@ -93,13 +95,14 @@ class ImageDataset(Dataset["Item | str"]):
             rng = np.random.default_rng((self.seed, int(self._epoch), index))
             image = augment(image, rng, self.min_crop, self.flip)
         pixels, _ = fit(image, self.preprocessing)
-        return Item(torch.from_numpy(pixels), torch.from_numpy(targets(sample, self.samples.classes)), index)
+        values, known = map(torch.from_numpy, targets(sample, self.samples.classes))
+        return Item(torch.from_numpy(pixels), values, known, index)
 
 
 def collate(items: Sequence[Item | str]) -> Batch:
     """Stack the items that are images; of none of them, an empty batch (zero images of no size).
 
-    >>> batch = collate([Item(torch.zeros(8, 8, 3, dtype=torch.uint8), torch.zeros(2, dtype=torch.int8), 5), "bad"])
+    >>> batch = collate([Item(torch.zeros(8, 8, 3, dtype=torch.uint8), torch.zeros(2), torch.ones(2), 5), "bad"])
     >>> tuple(batch.images.shape), batch.index.tolist(), batch.skipped
     ((1, 8, 8, 3), [5], ('bad',))
     """
@@ -107,9 +110,10 @@ def collate(items: Sequence[Item | str]) -> Batch:
     skipped = tuple(item for item in items if isinstance(item, str))
     if not good:
         none = torch.empty(0, dtype=torch.int64)
-        return Batch(none.new_empty((0, 0, 0, 3)).byte(), none.new_empty((0, 0)).char(), none, skipped)
-    images, labels, index = zip(*good, strict=True)
-    return Batch(torch.stack(images), torch.stack(labels), torch.tensor(index), skipped)
+        nobody = torch.empty(0, 0)
+        return Batch(none.new_empty((0, 0, 0, 3)).byte(), nobody, nobody, none, skipped)
+    images, values, known, index = zip(*good, strict=True)
+    return Batch(torch.stack(images), torch.stack(values), torch.stack(known), torch.tensor(index), skipped)
 
 
 def start_worker(worker_id: int) -> None:

@@ -56,11 +56,12 @@ def run_epoch(
     """
     started, total, images, lr = time.perf_counter(), torch.zeros((), device=device), 0, 0.0
     step = 0
-    for step, (inputs, targets) in enumerate(batches, 1):
+    for step, (inputs, targets, known) in enumerate(batches, 1):
         done = (epoch - 1) * steps + step - 1
         factor = lr_factor(done, config.epochs * steps, round(config.warmup_epochs * steps), config.schedule)
         lr = set_lr(optimizer, factor)
-        total += _step(network, optimizer, scaler, inputs, targets.to(device, non_blocking=True), config, dtype)
+        example = inputs, targets.to(device, non_blocking=True), known.to(device, non_blocking=True)
+        total += _step(network, optimizer, scaler, example, config, dtype)
         images += len(targets)
         note = None
         if step % _REPORT_EVERY == 0:
@@ -77,12 +78,12 @@ def _step(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
-    inputs: torch.Tensor,
-    targets: torch.Tensor,
+    example: Example,
     config: OptimConfig,
     dtype: torch.dtype,
 ) -> torch.Tensor:
     """One update of the weights; returns the loss before it."""
+    inputs, targets, known = example
     try:
         with autocast(inputs.device, dtype):
             scores = network(inputs).scores
@@ -93,7 +94,7 @@ def _step(
             f"batch norm needs more than one value per channel, and a batch of {len(inputs)} has maps of a single "
             "cell: give a larger --batch-size or --image-size, or --freeze-backbone"
         ) from error
-    loss = LOSSES[config.loss](scores.float(), targets)
+    loss = LOSSES[config.loss](scores.float(), targets, known)
     optimizer.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     if config.clip_norm is not None:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
 from wsl.config import TrainConfig
-from wsl.data import targets
+from wsl.data import stacked_targets
 from wsl.errors import BadImageError, RunError
 from wsl.images.tensors import Normalise
 from wsl.inference import Predictor, Source
@@ -27,7 +27,7 @@ from wsl.training.features import FeatureCache, affordable, report_skipped
 from wsl.training.loading import ImageDataset, collate, start_worker
 from wsl.training.validation import can_point, localize_present
 
-Example = tuple[torch.Tensor, torch.Tensor]
+Example = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 IntArray = npt.NDArray[np.int64]
 # Not the batch size, which rounding would depend on.
 _AT_ONCE = 64
@@ -64,7 +64,7 @@ class BatchSource(Protocol):
     skipped: set[str]
 
     def batches(self, epoch: int) -> Iterator[Example]:
-        """Inputs and targets of one epoch, shuffled."""
+        """Inputs of one epoch, shuffled, their targets, and which of these are known."""
 
     def localizations(self) -> Iterator[tuple[Localization, Sample]]:
         """The validation images, with the classes present localized by the model as it is now."""
@@ -101,7 +101,7 @@ class ImageSource:
         for batch in self._loader:
             report_skipped(batch.skipped, self.skipped, self._config.runtime.strict)
             if len(batch.index):
-                yield self._normalise(batch.images), batch.targets
+                yield self._normalise(batch.images), batch.targets, batch.known
 
     def localizations(self) -> Iterator[tuple[Localization, Sample]]:
         """The validation images, with the classes present localized by the model as it is now."""
@@ -180,7 +180,7 @@ class FeatureSource:
         self.skipped = cache.skipped
         if not len(self._rows):
             raise RunError("none of the training images could be read")
-        self._targets = torch.from_numpy(np.stack([targets(sample, train.classes) for sample in train.samples]))
+        self._targets, self._known = map(torch.from_numpy, stacked_targets(train))
         self.steps = math.ceil(shard.size(len(self._rows)) / config.optim.batch_size)
 
     def batches(self, epoch: int) -> Iterator[Example]:
@@ -192,7 +192,7 @@ class FeatureSource:
         for start in range(0, len(order), size):
             rows, variants = order[start : start + size], variant[start : start + size]
             features = np.stack([self._train[v][row] for row, v in zip(rows, variants, strict=True)])
-            yield self._to_device(features), self._targets[rows]
+            yield self._to_device(features), self._targets[rows], self._known[rows]
 
     @property
     def views(self) -> int:
@@ -201,7 +201,7 @@ class FeatureSource:
 
     @torch.no_grad()
     def pooled(self, pool: Callable[[torch.Tensor], torch.Tensor], advance: Advance) -> Example:
-        """A vector and the targets of each of the `views`, the mirror images behind the others.
+        """A vector, the targets and which are known, of each of the `views`, the mirror images behind the others.
 
         `pool` makes vectors (M, D) of features (M, C, h, w), and `advance` is told the images done.
         """
@@ -211,7 +211,8 @@ class FeatureSource:
                 rows = self._rows[start : start + _AT_ONCE]
                 parts.append(pool(self._to_device(features[rows])))
                 advance(len(rows))
-        return torch.cat(parts), self._targets[self._rows].repeat(len(self._train), 1)
+        targets, known = (all[self._rows].repeat(len(self._train), 1) for all in (self._targets, self._known))
+        return torch.cat(parts), targets, known
 
     def localizations(self) -> Iterator[tuple[Localization, Sample]]:
         """The validation images, with the classes present localized by the head as it is now.

@@ -10,7 +10,7 @@ import torch
 
 from heads import create_pooling
 from wsl.config import RuntimeConfig
-from wsl.data import targets
+from wsl.data import stacked_targets
 from wsl.errors import BadImageError, RunError, UserError
 from wsl.inference import Predictor
 from wsl.inference.reading import Reader
@@ -26,7 +26,8 @@ from wsl.training.validation import localize_present, validate
 class ClassMaps:
     """The class maps of a data set's images, held in memory: all that a pooling reads, and what is true of each image.
 
-    ``maps`` are (N, K, h, w) float32, ``targets`` (N, K) int8: 1 present, 0 absent, -1 difficult only. ``pointing`` is
+    ``maps`` are (N, K, h, w) float32, ``targets`` (N, K): 1 present, 0 absent; ``known`` (N, K): 1, or 0
+    where that is not known. ``pointing`` is
     the pointing accuracy of the maps (None where no boxes are known), the same whatever pools them. ``skipped``
     counts the images that could not be read.
     """
@@ -34,6 +35,7 @@ class ClassMaps:
     classes: tuple[str, ...]
     maps: torch.Tensor
     targets: np.ndarray
+    known: np.ndarray
     pointing: float | None
     multi_label: bool
     skipped: int
@@ -75,12 +77,14 @@ def class_maps(
             maps.append(one)
     if not rows:
         raise RunError("none of the images could be read")
-    known_samples = [samples.samples[row] for row in rows]
+    readable = SampleSet(classes=samples.classes, samples=tuple(samples.samples[row] for row in rows))
+    values, certain = stacked_targets(readable)
     return ClassMaps(
         classes=samples.classes,
         maps=torch.stack(maps),
-        targets=np.stack([targets(sample, samples.classes) for sample in known_samples]),
-        pointing=_pointing(model, known_samples, maps),
+        targets=values,
+        known=certain,
+        pointing=_pointing(model, readable.samples, maps),
         multi_label=model.recipe.multi_label,
         skipped=len(known),
     )
@@ -108,7 +112,13 @@ def sweep_poolings(maps: ClassMaps, poolings: Sequence[str]) -> list[PoolingFigu
 
     >>> maps = torch.tensor([[[[4.0, 0.0]]], [[[3.0, 3.0]]]])
     >>> known = ClassMaps(
-    ...     classes=("dog",), maps=maps, targets=np.array([[1], [0]]), pointing=None, multi_label=True, skipped=0
+    ...     classes=("dog",),
+    ...     maps=maps,
+    ...     targets=np.array([[1], [0]]),
+    ...     known=np.ones((2, 1)),
+    ...     pointing=None,
+    ...     multi_label=True,
+    ...     skipped=0,
     ... )
     >>> [(row.pooling, row.mAP) for row in sweep_poolings(known, ["gmp", "gap"])]
     [('gmp', 1.0), ('gap', 0.5)]
@@ -116,7 +126,7 @@ def sweep_poolings(maps: ClassMaps, poolings: Sequence[str]) -> list[PoolingFigu
     figures = []
     for spec in poolings:
         scores = _pool(maps, spec)
-        figures.append(PoolingFigures(pooling=spec, mAP=_mean_ap(scores, maps.targets), pointing=maps.pointing))
+        figures.append(PoolingFigures(pooling=spec, mAP=_mean_ap(scores, maps), pointing=maps.pointing))
     return figures
 
 
@@ -139,8 +149,10 @@ def _pool(maps: ClassMaps, spec: str) -> np.ndarray:
     return np.asarray(scores if maps.multi_label else scores.softmax(-1))
 
 
-def _mean_ap(scores: np.ndarray, known: np.ndarray) -> float | None:
-    present = np.flatnonzero((known == 1).any(axis=0))
+def _mean_ap(scores: np.ndarray, maps: ClassMaps) -> float | None:
+    known = maps.known > 0
+    present = np.flatnonzero((known & (maps.targets == 1)).any(axis=0))
     if not len(present):
         return None
-    return float(np.mean([average_precision(scores[:, k], known[:, k]) for k in present]))
+    rows = ((k, known[:, k]) for k in present)
+    return float(np.mean([average_precision(scores[some, k], maps.targets[some, k]) for k, some in rows]))
