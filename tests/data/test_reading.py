@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from wsl.config import DataConfig
+from wsl.config.shared import DataFormat
 from wsl.data import detect_format, read_samples, targets
+from wsl.data.layouts import LAYOUTS
 from wsl.errors import UserError
 from wsl.images import read_image
 from wsl.samples import Sample
@@ -82,8 +85,12 @@ def test_nothing_recognised_names_what_was_looked_for(tmp_path):
     with pytest.raises(UserError, match="lost: no such file or folder"):
         detect_format(tmp_path / "lost")
     touch(tmp_path / "a.txt")
-    with pytest.raises(UserError, match=r"a\.txt: a file of unknown kind, expected a folder, a COCO \.json or a \.csv"):
+    with pytest.raises(UserError, match=r"a\.txt: a file of unknown kind, expected a folder, a COCO \.json, a "):
         detect_format(tmp_path / "a.txt")
+
+
+def test_settings_name_the_layouts_there_are():
+    assert get_args(DataFormat) == ("auto", *LAYOUTS)
 
 
 def test_only_voc_is_downloaded(coco):

@@ -11,7 +11,20 @@ from typing import Literal, NamedTuple, get_args
 from wsl.config.checks import check
 from wsl.errors import nearest
 
-DataFormat = Literal["auto", "voc", "coco", "wsol", "folder", "csv"]
+DataFormat = Literal[
+    "auto",
+    "voc",
+    "coco",
+    "wsol",
+    "openimages",
+    "imagenet",
+    "cub",
+    "chestxray14",
+    "imagefolder",
+    "webdataset",
+    "csv",
+    "folder",
+]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["warp", "letterbox"]
 BoxRule = Literal["largest", "all", "peak", "nested"]
@@ -87,8 +100,9 @@ class DataConfig:
     """Where the images and their labels are."""
 
     data: Path
-    """A VOC folder (VOCdevkit/VOC2012), a COCO folder or JSON, an image folder (class/image.jpg), a CSV, or
-    metadata lists of the WSOL benchmark (<split>/image_ids.txt)."""
+    """A VOC folder (VOCdevkit/VOC2012), a COCO or LVIS folder or JSON, an image folder (class/image.jpg), a CSV, tars
+    in webdataset's form, Hugging Face's imagefolder, metadata lists of the WSOL benchmark (<split>/image_ids.txt),
+    ImageNet, OpenImages, CUB or ChestX-ray14 as they are published."""
     format: DataFormat = "auto"
     """The layout of --data; auto looks at what is there."""
     image_root: Path | None = None
@@ -97,6 +111,8 @@ class DataConfig:
     """VOC year, when --data holds several (VOC2007, VOC2012)."""
     download: bool = False
     """Fetch VOC of that year into --data first, with torchvision's code (2007 or 2012)."""
+    uncertain: Literal["ignore", "absent", "present"] = "ignore"
+    """What -1 in a table of labels (CheXpert's uncertain findings) means for that image and class."""
 
 
 def parse_tta(tta: Sequence[str | int]) -> tuple[tuple[int, ...], bool]:

@@ -1,21 +1,35 @@
 """Data sets: images with what is known of them, read from the layouts that people have."""
 
+from wsl.data.chest_xray import read_chest_xray
 from wsl.data.coco import coco_numbers, read_coco
+from wsl.data.cub import read_cub
 from wsl.data.folder import read_folder
-from wsl.data.multilabel import read_csv
+from wsl.data.imagefolder import read_imagefolder
+from wsl.data.imagenet import read_imagenet
+from wsl.data.kaggle_loc import read_kaggle_loc
+from wsl.data.label_tables import read_csv
+from wsl.data.openimages import read_openimages
 from wsl.data.reading import detect_format, read_samples, stacked_targets, targets
 from wsl.data.voc import VOC_CLASSES, read_voc
+from wsl.data.webdataset import read_webdataset
 from wsl.data.wsol_lists import read_wsol
 
 __all__ = [
     "VOC_CLASSES",
     "coco_numbers",
     "detect_format",
+    "read_chest_xray",
     "read_coco",
     "read_csv",
+    "read_cub",
     "read_folder",
+    "read_imagefolder",
+    "read_imagenet",
+    "read_kaggle_loc",
+    "read_openimages",
     "read_samples",
     "read_voc",
+    "read_webdataset",
     "read_wsol",
     "stacked_targets",
     "targets",

@@ -51,3 +51,12 @@ def read_folder(root: str | Path, split: str | None = None) -> SampleSet:
 
 def _folders(root: Path) -> tuple[str, ...]:
     return tuple(sorted(path.name for path in root.iterdir() if path.is_dir() and not is_left_over(path.name)))
+
+
+def is_folder_of_classes(root: Path) -> bool:
+    """Whether a folder has folders with images.
+
+    >>> is_folder_of_classes(Path("no such folder"))
+    False
+    """
+    return root.is_dir() and any(next(images_below(root / name), None) for name in _folders(root))

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from wsl.config import DataConfig
-from wsl.data.coco import instances_files, read_coco
-from wsl.data.folder import read_folder
-from wsl.data.multilabel import read_csv
-from wsl.data.voc import read_voc, voc_folders
-from wsl.data.wsol_lists import IDS, read_wsol, wsol_splits
+from wsl.data.layouts import LAYOUTS, Wanted
 from wsl.errors import UserError
-from wsl.files import is_left_over
-from wsl.images.sources import images_below
 from wsl.samples import Sample, SampleSet
 
 
@@ -38,24 +32,15 @@ def read_samples(config: DataConfig, split: str | None, *, images: bool = True, 
     ...     read_samples(DataConfig(data=Path(root)), "train").classes
     ('dog',)
     """
-    data = config.data
-    layout = config.format
+    layout: str = config.format
     if config.download and layout not in ("auto", "voc"):
         raise UserError(f"the format {layout} cannot be downloaded, expected voc: leave the download out")
     if layout == "auto":
-        layout = "voc" if config.download else detect_format(data)
-    if layout == "voc":
-        return read_voc(data, split, year=config.year, download=config.download)
-    if layout == "coco":
-        return read_coco(data, split, outlines=outlines)
-    if layout == "wsol":
-        return read_wsol(data, split, config.image_root, images=images)
-    if layout == "csv":
-        return read_csv(data, split)
-    return read_folder(data, split)
+        layout = "voc" if config.download else detect_format(config.data)
+    return LAYOUTS[layout].read(Wanted(config, split, images, outlines))
 
 
-def detect_format(data: Path) -> Literal["voc", "coco", "wsol", "csv", "folder"]:
+def detect_format(data: Path) -> str:
     """The layout of a data set, by what is there.
 
     Raises:
@@ -68,28 +53,17 @@ def detect_format(data: Path) -> Literal["voc", "coco", "wsol", "csv", "folder"]
     ...     detect_format(Path(root))
     'folder'
     """
+    found = next((name for name, layout in LAYOUTS.items() if layout.recognise(data)), None)
+    if found is not None:
+        return found
     if data.is_file():
-        if data.suffix.lower() == ".json":
-            return "coco"
-        if data.suffix.lower() == ".csv":
-            return "csv"
-        raise UserError(f"{data}: a file of unknown kind, expected a folder, a COCO .json or a .csv with labels")
+        raise UserError(
+            f"{data}: a file of unknown kind, expected a folder, a COCO .json, a .csv with labels, or a .tar"
+        )
     if not data.is_dir():
         raise UserError(f"{data}: no such file or folder; expected a data set")
-    if voc_folders(data):
-        return "voc"
-    if instances_files(data):
-        return "coco"
-    if (data / IDS).is_file() or wsol_splits(data):
-        return "wsol"
-    folders = (path for path in data.iterdir() if path.is_dir() and not is_left_over(path.name))
-    if any(next(images_below(folder), None) for folder in folders):
-        return "folder"
-    raise UserError(
-        f"{data}: no data set recognised; looked for ImageSets/Main and JPEGImages (VOC, also in VOC<year>), "
-        "annotations/instances_<split>.json (COCO), <split>/image_ids.txt (lists of the WSOL benchmark) and "
-        "class/image.jpg; a CSV is given by its own path"
-    )
+    looked_for = "; ".join(f"{layout.looked_for} ({name})" for name, layout in LAYOUTS.items())
+    raise UserError(f"{data}: no data set recognised; looked for {looked_for}")
 
 
 class Targets(NamedTuple):

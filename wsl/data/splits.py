@@ -1,10 +1,32 @@
-"""The error for a split that is not there, which says which ones are."""
+"""Splits by their names, and the error for one that is not there, which says which ones are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from wsl.errors import UserError, nearest
+
+_VALIDATION = ("val", "valid", "validation", "dev")
+
+
+def find_split(split: str | None, known: Collection[str], where: object) -> str:
+    """The name under which ``where`` has a split; ``val`` also finds ``valid``, ``validation`` and ``dev``.
+
+    None is ``all``, or the one split that there is.
+
+    Raises:
+        UserError: it has none.
+
+    >>> find_split("val", ["train", "validation"], "photos"), find_split(None, ["train"], "photos")
+    ('validation', 'train')
+    """
+    names = (split or "all", *(_VALIDATION if split in _VALIDATION else ()))
+    found = next((name for name in names if name in known), None)
+    if found is None and split in (None, "all") and len(known) == 1:
+        return str(next(iter(known)))
+    if found is None:
+        raise unknown_split(split, known, where)
+    return found
 
 
 def unknown_split(split: str | None, known: Iterable[str], where: object) -> UserError:

@@ -30,12 +30,12 @@ class Annotation:
     adjusted: int = 0
 
 
-def read_annotation(path: Path) -> Annotation:
+def read_annotation(path: Path, *, first: int = 1) -> Annotation:
     """The boxes of one VOC XML file, half-open.
 
     VOC counts pixels from 1 and includes both corners: (xmin, ymin, xmax, ymax) becomes
-    (xmin - 1, ymin - 1, xmax, ymax). A box that reaches outside the image is clipped, one that lies outside
-    dropped, and both are counted in ``adjusted``. Parts of objects (the person layout task) are left out.
+    (xmin - 1, ymin - 1, xmax, ymax); other data sets in its form count from ``first``. A box
+    that reaches outside the image is clipped, one that lies outside dropped, and both are counted in ``adjusted``. Parts of objects (the person layout task) are left out.
 
     Raises:
         UserError: no such file, not well-formed XML or XML with entities, a size beyond any image's, an object
@@ -57,7 +57,7 @@ def read_annotation(path: Path) -> Annotation:
     difficult: list[bool] = []
     adjusted = 0
     for element in root.iterfind("object"):
-        name, box = _object(element, path)
+        name, box = _object(element, path, first)
         clipped = [min(max(edge, 0.0), end) for edge, end in zip(box, limit, strict=True)] if size else box
         adjusted += clipped != box
         if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
@@ -96,7 +96,7 @@ def _size(root: Any, path: Path) -> tuple[int, int] | None:
     return size
 
 
-def _object(element: Any, path: Path) -> tuple[str, list[float]]:
+def _object(element: Any, path: Path, first: int) -> tuple[str, list[float]]:
     name = (element.findtext("name") or "").strip()
     if not name:
         raise UserError(f"{path}: an object has no <name>; expected the name of its class")
@@ -109,4 +109,4 @@ def _object(element: Any, path: Path) -> tuple[str, list[float]]:
         raise UserError(f"{path}: {name} has the box {texts}; expected the numbers {', '.join(_EDGES)}")
     if x1 < x0 or y1 < y0:
         raise UserError(f"{path}: {name} has the inverted box {texts}; expected {', '.join(_EDGES)} with min <= max")
-    return name, [x0 - 1, y0 - 1, x1, y1]
+    return name, [x0 - first, y0 - first, x1 + 1 - first, y1 + 1 - first]

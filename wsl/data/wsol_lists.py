@@ -90,6 +90,15 @@ def read_wsol(
     return SampleSet(classes=tuple(classes.values()), samples=tuple(samples))
 
 
+def is_wsol(root: Path) -> bool:
+    """Whether a folder has the lists of splits, or of one.
+
+    >>> is_wsol(Path("no such folder"))
+    False
+    """
+    return (root / IDS).is_file() or bool(wsol_splits(root))
+
+
 def wsol_splits(root: Path) -> dict[str, Path]:
     """The folders with ``image_ids.txt`` in a folder, by name.
 

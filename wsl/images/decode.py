@@ -20,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile
 
 from wsl.errors import BadImageError
+from wsl.images.archives import archived, read_member
 
 UInt8Array = npt.NDArray[np.uint8]
 T = TypeVar("T")
@@ -182,8 +183,10 @@ def read_bytes(path: Path) -> bytes:
             os.close(file)
     except BadImageError:
         raise
-    except FileNotFoundError:
-        raise BadImageError(f"{path}: no such file") from None
+    except (FileNotFoundError, NotADirectoryError):
+        if (place := archived(path)) is None:
+            raise BadImageError(f"{path}: no such file") from None
+        data = read_member(*place)
     except (OSError, ValueError) as error:
         if path.is_dir():  # which Windows does not open
             raise BadImageError(f"{path}: is a folder, expected an image file") from None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wsl.errors import UserError
 from wsl.files import is_left_over
+from wsl.images.archives import archive_members, is_archive, is_image_file
 
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".gif"),
@@ -68,10 +69,23 @@ def images_below(folder: str | os.PathLike[str]) -> Iterator[str]:
             yield os.path.join(parent, name)  # noqa: PTH118 - a Path each would double the time of a large folder
 
 
+def images_in(archive: str | os.PathLike[str]) -> Iterator[str]:
+    """The paths of all images in a tar or zip file, in its order.
+
+    Raises:
+        UserError: it is not an archive, or cut off.
+    """
+    for name in archive_members(Path(archive)):
+        if is_image_name(name.rpartition("/")[2]):
+            yield os.path.join(archive, *name.split("/"))  # noqa: PTH118 - as above
+
+
 def _expand(source: str) -> Iterator[str]:
     if Path(source).is_dir():
         yield from images_below(source)
-    elif Path(source).is_file():  # before globs: a name may hold brackets
+    elif is_archive(source):
+        yield from images_in(source)
+    elif is_image_file(Path(source)):  # before globs: a name may hold brackets
         yield source
     elif glob.has_magic(source):
         matches = glob.glob(source, recursive=True)  # noqa: PTH207 - takes absolute patterns, skips hidden files
@@ -80,6 +94,8 @@ def _expand(source: str) -> Iterator[str]:
         for match in matches:
             if is_image_name(os.path.basename(match)) and os.path.isfile(match):  # noqa: PTH113, PTH119 - as above
                 yield match
+            elif is_archive(match):
+                yield from images_in(match)
             elif "**" not in source and Path(match).is_dir():  # as the shell would have passed it on
                 yield from images_below(match)
     else:
@@ -111,7 +127,7 @@ def require_files(paths: Iterable[Path], named_by: str) -> None:
         UserError: at least one is missing; names the first and the count.
     """
     paths = list(paths)
-    missing = [path for path in paths if not path.is_file()]
+    missing = [path for path in paths if not is_image_file(path)]
     if missing:
         raise UserError(
             f"{missing[0]}: no such image; {len(missing)} of the {len(paths)} images that {named_by} names are "

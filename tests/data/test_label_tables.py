@@ -1,6 +1,7 @@
 """CSV files of labels: both forms, and errors that name the line."""
 
 import csv
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsl.data import read_csv
+from wsl.config import DataConfig
+from wsl.data import detect_format, read_csv, read_samples
 from wsl.errors import UserError
 
 Make = Callable[[str | bytes], Path]
@@ -68,16 +70,16 @@ def test_paths_may_point_anywhere(make, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"labels\.csv: the header is '', expected path,labels or path,<class>"),
-        ("a.jpg,dog\n", "the header is 'a.jpg,dog', expected path,labels"),
-        ("path;labels\na.jpg;dog\n", "the header is 'path;labels', expected path,labels"),
-        ("path\na.jpg\n", "expected named columns with the labels"),
+        ("", r"labels\.csv: the first line is empty, expected a header"),
+        ("a.jpg,dog\n", "no column of the header 'a.jpg,dog' names images; expected path,labels or path,<class>"),
+        ("path\na.jpg\n", "no column with labels; expected path,labels"),
         ("path,labels,labels\n", "names the column 'labels' twice"),
         ("path,labels\n", "no row below the header"),
         ("path,labels\na.jpg,\n", "no row has a label"),
         ("path,labels\na.jpg,dog\nb.jpg,dog,cat\n", "line 3 has 3 cells, expected 2"),
-        ("path,labels\n,dog\n", "line 2 has no path"),
-        ("path,labels,dog\na.jpg,dog,1\n", "a column 'labels' and a column 'dog'"),
+        ("path,labels\n,dog\n", "line 2 names no image in the column path"),
+        ("path,labels\na.jpg,\"['dog', 'cat']\"\n", "line 2: the label .* looks like a list"),
+        ('path,labels\na.jpg,dog\nb.jpg,"dog, cat"\n', "line 3: the label 'dog, cat' looks like a list"),
         ("path,dog\na.jpg,yes\n", "line 2, column 'dog': 'yes', expected 1, 0, -1 or nothing"),
         ("path,labels\na.jpg,dog\na.jpg,cat\n", r"a\.jpg stands on line 2 and again on line 3"),
         ("path,labels\nlost.jpg,dog\na.jpg,dog\n", r"lost\.jpg: no such image; 1 of the 2 images that labels\.csv"),
@@ -90,10 +92,58 @@ def test_a_malformed_file_says_where(make, text, message):
         read_csv(make(text))
 
 
+def test_other_names_of_the_columns_and_semicolons(make, caplog):
+    file = make("Image;Tags;width\na.jpg;dog|cat;40\n")
+    with caplog.at_level(logging.INFO, logger="wsl"):
+        assert found(file) == [("a.jpg", ("cat", "dog"), ())]
+    assert "the classes are those of the column Tags; not read: width" in caplog.text
+
+
+def test_roboflows_folders(make, tmp_path):
+    """A table a split, whose header has blanks behind the commas."""
+    for split, row in (("train", "a.jpg, 1, 0"), ("valid", "b.jpg, 0, 1")):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / f"{row[0]}.jpg").touch()
+        (tmp_path / split / "_classes.csv").write_text(f"filename, cat, dog\n{row}\n", encoding="utf-8")
+    assert detect_format(tmp_path) == "csv"
+    (sample,) = read_csv(tmp_path, "val").samples
+    assert (sample.path.name, sample.labels) == ("b.jpg", ("dog",))
+    with pytest.raises(UserError, match="no split 'test'; it has: train, valid"):
+        read_csv(tmp_path, "test")
+
+
+def test_a_table_a_split_names_classes_for_all(make):
+    folder = make("path,labels\na.jpg,dog\n").parent
+    (folder / "labels.csv").rename(folder / "train.csv")
+    (folder / "val.csv").write_text("path,labels\nb.jpg,cat\n", encoding="utf-8")
+    assert read_csv(folder, "train").classes == read_csv(folder, "val").classes == ("cat", "dog")
+
+
+CHEXPERT = """Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Edema,Fracture,Pneumonia
+CheXpert-v1.0-small/train/a.jpg,Female,68,Frontal,AP,1.0,,0.0,-1.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("uncertain", "labels", "ignored"),
+    [("ignore", (), ("Pneumonia",)), ("absent", (), ()), ("present", ("Pneumonia",), ())],
+)
+def test_chexpert(tmp_path, uncertain, labels, ignored):
+    """What nobody mentioned is absent, -1 as the user says; paths start with the folder of the table."""
+    image = tmp_path / "CheXpert-v1.0-small" / "train" / "a.jpg"
+    image.parent.mkdir(parents=True)
+    image.touch()
+    (tmp_path / "CheXpert-v1.0-small" / "train.csv").write_text(CHEXPERT, encoding="utf-8")
+    data = DataConfig(data=tmp_path / "CheXpert-v1.0-small", uncertain=uncertain)
+    samples = read_samples(data, "train")
+    assert samples.classes == ("Edema", "Fracture", "Pneumonia")
+    assert [(sample.labels, sample.ignored) for sample in samples.samples] == [(labels, ignored)]
+
+
 def test_no_split_column_and_no_file(make, tmp_path):
     with pytest.raises(UserError, match="has no split 'train'; it has: all"):
         read_csv(make("path,labels\na.jpg,dog\n"), "train")
-    with pytest.raises(UserError, match=r"lost\.csv: cannot be read \(.+\); expected a CSV file"):
+    with pytest.raises(UserError, match=r"lost\.csv: cannot be read \(.+\); expected path,labels"):
         read_csv(tmp_path / "lost.csv")
 
 

@@ -1,0 +1,116 @@
+"""The layouts of data sets by name: how each is recognised and read, in the order in which they are looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from wsl.config import DataConfig
+from wsl.data.chest_xray import chest_xray_table, read_chest_xray
+from wsl.data.coco import instances_files, read_coco
+from wsl.data.cub import is_cub, read_cub
+from wsl.data.folder import is_folder_of_classes, read_folder
+from wsl.data.imagefolder import metadata_files, read_imagefolder
+from wsl.data.imagenet import imagenet_root, read_imagenet
+from wsl.data.kaggle_loc import is_kaggle_loc, read_kaggle_loc
+from wsl.data.label_tables import label_tables, read_csv
+from wsl.data.openimages import openimages_splits, read_openimages
+from wsl.data.voc import read_voc, voc_folders
+from wsl.data.webdataset import read_webdataset, webdataset_splits
+from wsl.data.wsol_lists import is_wsol, read_wsol
+from wsl.samples import SampleSet
+
+
+class Wanted(NamedTuple):
+    """What is to be read: of which settings, which split, and whether image files and outlines are needed."""
+
+    config: DataConfig
+    split: str | None
+    images: bool = True
+    outlines: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """One layout: ``looked_for`` says by what it is recognised."""
+
+    recognise: Callable[[Path], object]
+    read: Callable[[Wanted], SampleSet]
+    looked_for: str
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in (".csv", ".tsv") or bool(label_tables(path))
+
+
+LAYOUTS: Mapping[str, Layout] = MappingProxyType(
+    {
+        "voc": Layout(
+            recognise=lambda data: data.is_dir() and voc_folders(data),
+            read=lambda wanted: read_voc(
+                wanted.config.data, wanted.split, year=wanted.config.year, download=wanted.config.download
+            ),
+            looked_for="ImageSets/Main and JPEGImages (also in VOC<year>)",
+        ),
+        "coco": Layout(
+            recognise=lambda data: data.suffix.lower() == ".json" if data.is_file() else instances_files(data),
+            read=lambda wanted: read_coco(wanted.config.data, wanted.split, outlines=wanted.outlines),
+            looked_for="annotations/instances_<split>.json",
+        ),
+        "wsol": Layout(
+            recognise=is_wsol,
+            read=lambda wanted: read_wsol(
+                wanted.config.data, wanted.split, wanted.config.image_root, images=wanted.images
+            ),
+            looked_for="<split>/image_ids.txt",
+        ),
+        "openimages": Layout(
+            recognise=openimages_splits,
+            read=lambda wanted: read_openimages(wanted.config.data, wanted.split),
+            looked_for="<split>-annotations-human-imagelabels.csv",
+        ),
+        "imagenet": Layout(
+            recognise=lambda data: is_kaggle_loc(data) if data.is_file() else imagenet_root(data),
+            read=lambda wanted: (
+                read_kaggle_loc(wanted.config.data)
+                if wanted.config.data.is_file()
+                else read_imagenet(wanted.config.data, wanted.split)
+            ),
+            looked_for="Data/CLS-LOC",
+        ),
+        "cub": Layout(
+            recognise=is_cub,
+            read=lambda wanted: read_cub(wanted.config.data, wanted.split),
+            looked_for="images.txt with image_class_labels.txt",
+        ),
+        "chestxray14": Layout(
+            recognise=chest_xray_table,
+            read=lambda wanted: read_chest_xray(wanted.config.data, wanted.split),
+            looked_for="Data_Entry_2017.csv",
+        ),
+        "imagefolder": Layout(
+            recognise=metadata_files,
+            read=lambda wanted: read_imagefolder(wanted.config.data, wanted.split),
+            looked_for="metadata.csv or metadata.jsonl",
+        ),
+        "webdataset": Layout(
+            recognise=webdataset_splits,
+            read=lambda wanted: read_webdataset(wanted.config.data, wanted.split),
+            looked_for="*.tar",
+        ),
+        "csv": Layout(
+            recognise=_is_table,
+            read=lambda wanted: read_csv(wanted.config.data, wanted.split, uncertain=wanted.config.uncertain),
+            looked_for="<split>.csv with columns of images and labels",
+        ),
+        "folder": Layout(
+            recognise=is_folder_of_classes,
+            read=lambda wanted: read_folder(wanted.config.data, wanted.split),
+            looked_for="class/image.jpg",
+        ),
+    }
+)
+"""Every layout by name."""

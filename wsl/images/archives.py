@@ -1,0 +1,138 @@
+"""Images inside tar and zip files, under paths that go on behind the archive's name: ``shard-000.tar/dogs/a.jpg``."""
+
+from __future__ import annotations
+
+import functools
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from wsl.errors import BadImageError, UserError
+from wsl.files import is_left_over
+
+SUFFIXES = (".tar", ".zip")
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+# Archives whose members' places are kept in memory.
+_INDEXED = 256
+
+
+class _Member(NamedTuple):
+    """Where a file's bytes are in its archive; a negative start says that only the archive's library can read them."""
+
+    start: int
+    size: int
+
+
+def is_archive(path: str | Path) -> bool:
+    """Whether a path is a file that holds others.
+
+    Raises:
+        UserError: a compressed tar, of which no member can be read without those before it.
+
+    >>> is_archive("photos"), is_archive("no such file.tar")
+    (False, False)
+    """
+    name = str(path).lower()
+    if name.endswith(_COMPRESSED) and Path(path).is_file():
+        raise UserError(f"{path} is a compressed archive, which cannot be read in parts: decompress it to a .tar first")
+    return name.endswith(SUFFIXES) and Path(path).is_file()
+
+
+def archive_members(archive: Path) -> tuple[str, ...]:
+    """The names of the files in an archive, in its order, without those that macOS and NAS systems leave.
+
+    Raises:
+        UserError: not an archive, or cut off.
+    """
+    return tuple(_index(archive))
+
+
+def archived(path: Path) -> tuple[Path, str] | None:
+    """The archive that a path leads into, and the name in it; None where no part of the path is an archive.
+
+    >>> archived(Path("photos/a.jpg")) is None
+    True
+    """
+    for parent in path.parents:
+        if parent.name.lower().endswith(SUFFIXES) and parent.is_file():
+            return parent, path.relative_to(parent).as_posix()
+    return None
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a file is there, on the disk or in an archive.
+
+    >>> is_image_file(Path("no such file.jpg"))
+    False
+    """
+    if path.is_file():
+        return True
+    place = archived(path)
+    return place is not None and place[1] in _index(place[0])
+
+
+def read_member(archive: Path, name: str) -> bytes:
+    """The bytes of a file in an archive.
+
+    Raises:
+        BadImageError: no such file in it, or the archive ends before it does.
+        UserError: not an archive.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with zipfile.ZipFile(Path(folder, "a.zip"), "w") as file:
+    ...         file.writestr("dog.txt", "woof")
+    ...     read_member(Path(folder, "a.zip"), "dog.txt")
+    b'woof'
+    """
+    member = _index(archive).get(name)
+    if member is None:
+        raise BadImageError(f"{archive / name}: no such file in {archive.name}")
+    try:
+        if member.start < 0:
+            with zipfile.ZipFile(archive) as file, file.open(name) as opened:
+                data = opened.read(member.size + 1)  # of a header that lies, no more
+        else:
+            with archive.open("rb") as raw:
+                raw.seek(member.start)
+                data = raw.read(member.size)
+    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
+        raise BadImageError(f"{archive / name}: cannot be read ({error})") from error
+    if len(data) != member.size:
+        raise BadImageError(f"{archive / name}: {archive.name} ends in the middle of it: fetch the archive again")
+    return data
+
+
+def _index(archive: Path) -> Mapping[str, _Member]:
+    try:
+        status = archive.stat()
+    except OSError as error:
+        raise UserError(f"{archive}: cannot be read ({error.strerror})") from error
+    return _indexed(archive, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=_INDEXED)
+def _indexed(archive: Path, changed: int, size: int) -> Mapping[str, _Member]:
+    """Where each file of an archive is; read again when the archive has changed."""
+    try:
+        found = dict(_of_zip(archive) if archive.name.lower().endswith(".zip") else _of_tar(archive))
+    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
+        raise UserError(f"{archive}: not an archive, or cut off ({error}): fetch it again") from error
+    return {name: member for name, member in found.items() if not any(map(is_left_over, name.split("/")))}
+
+
+def _of_tar(archive: Path) -> Iterator[tuple[str, _Member]]:
+    with tarfile.open(archive, "r:") as file:
+        for member in file:
+            file.members = []  # type: ignore[attr-defined] # it would keep a record of each
+            if member.isreg() and not member.issparse():
+                yield member.name.removeprefix("./"), _Member(member.offset_data, member.size)
+
+
+def _of_zip(archive: Path) -> Iterator[tuple[str, _Member]]:
+    with zipfile.ZipFile(archive) as file:
+        for member in file.infolist():
+            if not member.is_dir():
+                yield member.filename, _Member(-1, member.file_size)
