@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from wsl.data.splits import unknown_split
+from wsl.documents import guarded
 from wsl.errors import UserError
 from wsl.images.sources import require_files
 from wsl.samples import Sample, SampleSet
@@ -17,6 +19,7 @@ _POSITIVE, _NEGATIVE, _IGNORED = ("1", "1.0"), ("0", "0.0"), ("-1", "-1.0", "")
 Row = tuple[int, dict[str, str]]
 
 
+@guarded("a CSV file of labels")
 def read_csv(path: str | Path, split: str | None = None) -> SampleSet:
     """The images and labels of a CSV file, in UTF-8 and with a header, in one of two forms.
 
@@ -80,7 +83,7 @@ def _read_rows(path: Path) -> tuple[list[str], list[Row]]:
 def _check_header(header: Sequence[str], path: Path) -> None:
     if "path" not in header:
         raise UserError(f"{path}: the header is {','.join(header)!r}, expected path,labels or path,<class>,<class>,…")
-    twice = next((name for name in header if header.count(name) > 1), None)
+    twice = next((name for name, count in Counter(header).items() if count > 1), None)
     if twice is not None:
         raise UserError(f"{path}: the header names the column {twice!r} twice; expected distinct names")
     if "" in header or not set(header) - {"path", "split"}:
@@ -120,7 +123,17 @@ def _classes(header: Sequence[str], rows: Sequence[Row], path: Path) -> tuple[st
     classes = {label for _, row in rows for label in _split_labels(row["labels"])}
     if not classes:
         raise UserError(f"{path}: no row has a label; expected class names separated by ';' or '|'")
+    for line, row in rows:
+        _check_labels(row["labels"], classes, f"{path}: line {line}")
     return tuple(sorted(classes))
+
+
+def _check_labels(cell: str, classes: Collection[str], where: str) -> None:
+    """Check that no label is a list in another notation: with brackets, or with commas between other labels."""
+    for label in _split_labels(cell):
+        parts = {part.strip() for part in label.split(",")}
+        if (label[0] in "[({" and label[-1] in "])}") or (len(parts) > 1 and not parts.isdisjoint(classes)):
+            raise UserError(f"{where}: the label {label!r} looks like a list, expected names separated by ';' or '|'")
 
 
 def _split_labels(cell: str) -> set[str]:
