@@ -1,5 +1,6 @@
 """Features to class maps to scores: a 1x1 convolution, the class-wise mean, a pooling."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -76,7 +77,7 @@ class MapClassifier(Necked):
         maps, unit_norm, values = num_classes * self.classwise.maps_per_class, False, 1
         if isinstance(self.pooling, Pooling):
             maps, unit_norm = maps * self.pooling.branches, self.pooling.unit_norm
-            values = self._check_pooling(self.pooling)
+            values = self._check_pooling(self.pooling, sizes)
         if unit_norm and self.kernel_size != 1:
             raise ValueError(
                 f"pooling {self.pooling!r} has a 1x1 convolution of its own, and {type(self).__name__} one of "
@@ -88,8 +89,12 @@ class MapClassifier(Necked):
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
 
-    def _check_pooling(self, pooling: Pooling) -> int:
-        """The values that the pooling makes of each map, after a check that it fits class maps."""
+    def _check_pooling(self, pooling: Pooling, sizes: Mapping[str, int]) -> int:
+        """The values that the pooling makes of each map, after a check that it fits class maps of these sizes."""
+        for size, number in sizes.items():
+            own = getattr(pooling, size, None)
+            if isinstance(own, int) and own != number:
+                raise ValueError(f"pooling {pooling!r} is for {own} {size}, expected {number}: leave {size} out")
         if pooling.for_signed_maps is not None and not self.rectified:
             name = repr(pooling).partition("(")[0]
             raise ValueError(

@@ -80,7 +80,7 @@ def flags(kind: type, prefix: str = "") -> list[str]:
 
 
 RUNTIME = ["device", "precision", "workers", "strict"]
-DATA = ["data", "format", "image_root", "year", "download"]
+DATA = ["data", "format", "image_root", "year", "download", "uncertain"]
 BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
 
 

@@ -52,7 +52,6 @@ def test_nothing_is_no_outline(nothing):
 @pytest.mark.parametrize(
     "segmentation",
     [
-        [[0, 0, 1, 1]],
         [[0, 0, 1, 1, 2]],
         [[0, 0, 1, 1, 2, 2, 3]],
         [[0, 0, 1, "1", 2, 2]],

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from wsl.boxes import Boxes, FloatArray
 from wsl.errors import UserError
+from wsl.limits import stated_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +47,14 @@ class StoredMaps:
         """
         shape = record.get("shape")
         if shape is not None:
-            height, width = (int(side) for side in shape)
-            if height < 1 or width < 1:
-                raise ValueError(f"maps of shape {shape}")
+            height, width = shape
+            width, height = stated_size(width, height, "maps")
             shape = (height, width)
-        offset = int(record.get("offset", 0))
-        if offset < 0:
-            raise ValueError(f"maps at offset {offset}")
-        labels = tuple(str(label) for label in record["labels"])
-        return cls(file=str(record["file"]), labels=labels, offset=offset, shape=shape)
+        offset = record.get("offset", 0)
+        if type(offset) is not int or not 0 <= offset < 1 << 62:
+            raise ValueError(f"maps at offset {offset!r:.40}")
+        labels = tuple(_text(label) for label in record["labels"])
+        return cls(file=_text(record["file"]), labels=labels, offset=offset, shape=shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -174,17 +174,15 @@ class Localization:
         """
         try:
             boxes = record["boxes"]
-            width, height = (int(side) for side in record["size"])
-            if width < 1 or height < 1:
-                raise ValueError(f"size {record['size']}")
+            width, height = record["size"]
             return cls(
-                path=Path(str(record["image"])),
-                id=str(record.get("id", "")),
-                size=(width, height),
+                path=Path(_text(record["image"])),
+                id=_text(record.get("id", "")),
+                size=stated_size(width, height, "size"),
                 scores={str(name): _finite(score) for name, score in record["scores"].items()},
                 boxes=Boxes(
                     xyxy=np.array([box["xyxy"] for box in boxes], np.float32).reshape(-1, 4),
-                    labels=tuple(str(box["label"]) for box in boxes),
+                    labels=tuple(_text(box["label"]) for box in boxes),
                     scores=np.array([box["score"] for box in boxes], np.float32),
                 ),
                 points={str(name): (_finite(x), _finite(y)) for name, (x, y) in record.get("points", {}).items()},
@@ -192,7 +190,7 @@ class Localization:
             )
         except UserError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise UserError(
                 f"not a localization record ({type(error).__name__}: {error}): expected image, size, scores and "
                 "boxes, as wsl-localize writes them"
@@ -200,10 +198,15 @@ class Localization:
 
 
 def _finite(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{value} is not finite")
+    if isinstance(value, (str, bool)) or not math.isfinite(number := float(value)):
+        raise ValueError(f"{value!r:.40} is not a finite number")
     return number
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise TypeError(f"{value!r:.40} is not a text")
+    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,8 @@ def from_rectangle(xyxy: Sequence[float], size: tuple[int, int]) -> bytes:
 def from_segmentation(segmentation: Any, size: tuple[int, int]) -> bytes | None:
     """The run lengths of what an annotation in COCO's format has under ``segmentation``; None where it has nothing.
 
-    That is a list of polygons, filled as pycocotools fills them, or run lengths, compressed or not.
+    That is a list of polygons, filled as pycocotools fills them, or run lengths, compressed or not. Polygons of one or
+    two points, which annotation tools leave behind, hold no pixel and are left out.
 
     Raises:
         UserError: it is something else, lies far outside the image, or its runs are not of the image's size.
@@ -84,6 +85,10 @@ def from_segmentation(segmentation: Any, size: tuple[int, int]) -> bytes | None:
         runs = _decompressed(counts.encode("utf-8", "replace")) if isinstance(counts, str) else counts
         runs = _checked(runs, segmentation.get("size"), size)
         return bytes(coco.frPyObjects({"size": [height, width], "counts": runs}, height, width)["counts"])
+    if isinstance(segmentation, list):
+        segmentation = [one for one in segmentation if not (isinstance(one, list) and len(one) in (2, 4))]
+        if not segmentation:
+            return None
     if not isinstance(segmentation, list) or not all(_is_polygon(polygon, size) for polygon in segmentation):
         raise UserError(
             f"the segmentation {str(segmentation)[:60]}…, expected polygons [x, y, x, y, x, y, …] about the image of "

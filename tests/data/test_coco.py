@@ -147,7 +147,7 @@ def test_outlines_are_read_where_they_are_asked_for_and_there_are_some(make):
 
 
 @pytest.mark.parametrize(
-    "segmentation", [[[0, 0, 1, 1]], {"size": [50, 100], "counts": [5]}, "polygon", [[0, 0, 1e9, 0, 1, 1]]]
+    "segmentation", [[[0, 0, 1, 1, 2]], {"size": [50, 100], "counts": [5]}, "polygon", [[0, 0, 1e9, 0, 1, 1]]]
 )
 def test_an_outline_that_does_not_fit_says_where(make, segmentation):
     with pytest.raises(UserError, match=r"instances_val2017\.json: the annotation 1 of image 7: .*expected") as caught:
@@ -171,7 +171,10 @@ def box(**changes: Any) -> dict[str, Any]:
         (document(images=[5]), r"images\[0\] has the id None"),
         (document(images=[{"id": 7, "file_name": "../a.jpg"}]), r"names '\.\./a\.jpg', which is not inside"),
         (document(images=[{"id": 7, "file_name": "a.jpg"}] * 2, annotations=[]), "two images have the same id"),
-        (document(images=[{"id": 7, "file_name": "a.jpg", "width": 0, "height": 5}]), r"width and height \(0, 5\)"),
+        (
+            document(images=[{"id": 7, "file_name": "a.jpg", "width": 0, "height": 5}]),
+            r"a\.jpg: width is 0",
+        ),
         (document(images=[{"id": 7, "file_name": "lost.jpg"}]), r"lost\.jpg: no such image; 1 of the 1 images"),
         (document(categories=[]), "expected categories with distinct ids and names, at least one"),
         (document(categories=[{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]), "distinct ids and names"),
@@ -179,8 +182,8 @@ def box(**changes: Any) -> dict[str, Any]:
         (box(image_id=99), r"annotations\[0\] is of image 99, which is not among the images"),
         (box(bbox=[1, 2, 3]), r"annotations\[0\] has the bbox \[1, 2, 3\]; expected \[x, y, width, height\]"),
         (box(bbox=[1, 2, -3, 4]), "neither negative"),
-        (box(bbox=[1, 2, float("nan"), 4]), "has the bbox"),
-        (box(bbox=[1, 2, 10**400, 4]), "has the bbox"),
+        (box(bbox=[1, 2, float("nan"), 4]), "the number NaN is not finite"),
+        (box(bbox=[1, 2, 10**400, 4]), "a whole number of 401 digits"),
         (box(bbox="1 2 3 4"), r"annotations\[0\] has the bbox '1 2 3 4'"),
         ("[" * 100_000, "not JSON"),
     ],
@@ -241,3 +244,79 @@ def test_real_coco_equals_pycocotools(realdata, split, boxes, with_boxes):
         for found_box, one in zip(sample.boxes.xyxy.tolist(), expected, strict=True):
             x, y, w, h = one["bbox"]
             assert found_box == pytest.approx([x, y, x + w, y + h], abs=0.02)
+
+
+@pytest.mark.parametrize(("mark", "labels"), [("0", ("dog",)), ("false", ("dog",)), ("1", ()), (True, ())])
+def test_a_crowd_is_one_however_it_is_written(make, mark, labels):
+    (box,) = document()["annotations"][:1]
+    found = read_coco(make(document(annotations=[{**box, "iscrowd": mark}])), "val2017")
+    assert found.samples[0].labels == labels
+
+
+def test_roboflow_has_a_folder_a_split_and_its_project_above_the_classes(make):
+    content = document(
+        categories=[
+            {"id": 0, "name": "dog", "supercategory": "none"},
+            {"id": 18, "name": "dog", "supercategory": "dog"},
+            {"id": 1, "name": "person", "supercategory": "dog"},
+        ]
+    )
+    root = make(content, "valid/_annotations.coco.json", images="valid")
+    for source, split in ((root, "valid"), (root / "valid" / "_annotations.coco.json", "all")):
+        found = read_coco(source, split)
+        assert (found.classes, found.samples[0].labels) == (("person", "dog"), ("dog",))
+
+
+def test_polygons_of_two_points_are_left_out(make):
+    (box,) = document()["annotations"][:1]
+    triangle = [10, 20, 20, 20, 10, 25]
+    polygons = [[[2, 2, 22, 22]], [[2, 2, 22, 22], triangle]]
+    records = [{**box, "id": i, "segmentation": one} for i, one in enumerate(polygons)]
+    found = read_coco(make(document(annotations=records)), "val2017", outlines=True)
+    nothing, drawn = found.samples[0].outlines
+    assert (nothing.ignored, drawn.ignored) == (True, False)
+    assert drawn.runs == run_lengths.from_segmentation([triangle], (100, 50))
+
+
+@pytest.mark.parametrize("size", [(65536, 65536), (2**40, 2), (1.5, 3), (True, 3)])
+def test_a_stated_size_that_cannot_be_is_refused(make, size):
+    image = {"id": 7, "file_name": "a.jpg", "width": size[0], "height": size[1]}
+    with pytest.raises(UserError, match=r"a\.jpg: (width is|\d+ x \d+ pixels by what is stated)"):
+        read_coco(make(document(images=[image], annotations=[])), "val2017")
+
+
+def lvis(**image):
+    dog = {"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}
+    first = {
+        "id": 1,
+        "coco_url": "http://images.cocodataset.org/train2017/0001.jpg",
+        "not_exhaustive_category_ids": [3],
+    }
+    categories = [{"id": number, "name": name} for number, name in ((1, "ant"), (2, "bee"), (3, "dog"))]
+    return {"images": [{**first, "neg_category_ids": [2], **image}], "categories": categories, "annotations": [dog]}
+
+
+def test_lvis_knows_only_what_was_verified(tmp_path):
+    (tmp_path / "lvis_v1_train.json").write_text(json.dumps(lvis()), encoding="utf-8")
+    (tmp_path / "train2017").mkdir()
+    (tmp_path / "train2017" / "0001.jpg").touch()
+    (sample,) = read_coco(tmp_path, "train").samples
+    assert (sample.id, sample.labels, sample.negatives) == ("train2017/0001.jpg", ("dog",), ("bee",))
+    assert sample.unknown(["ant", "bee", "dog"]) == {"ant"}
+
+
+@pytest.mark.parametrize(
+    ("negatives", "message"),
+    [
+        ([3], "'dog' is annotated, and among neg_category_ids"),
+        ([9], "neg_category_ids has 9, which is not among"),
+        ("2", "neg_category_ids is '2', expected a list"),
+        ([True], "neg_category_ids has True"),
+    ],
+)
+def test_lvis_negatives_that_cannot_be(tmp_path, negatives, message):
+    (tmp_path / "lvis_v1_train.json").write_text(json.dumps(lvis(neg_category_ids=negatives)), encoding="utf-8")
+    (tmp_path / "train2017").mkdir()
+    (tmp_path / "train2017" / "0001.jpg").touch()
+    with pytest.raises(UserError, match=message):
+        read_coco(tmp_path, "train")

@@ -124,7 +124,7 @@ ONLY = {"image_sizes": None, "localization": None}
         ({"class_labels": "a/0.jpg,1\na/0.jpg,2\n"}, "a second label of 'a/0.jpg'"),
         ({"class_labels": "a/0.jpg,1\nz.jpg,2\n"}, r"class_labels.txt:2: 'z.jpg' is not among the images"),
         ({"class_labels": "a/0.jpg\n"}, "expected path,label"),
-        ({"image_sizes": "a/0.jpg,0,5\n"}, r"image_sizes.txt:1: the size 0,5"),
+        ({"image_sizes": "a/0.jpg,0,5\n"}, r"image_sizes.txt:1: width is '0'"),
         ({"image_sizes": "a/0.jpg,4,5\n"}, "no size of 'b, c.png'"),
         ({"image_sizes": "a/0.jpg,4,5\na/0.jpg,4,5\n"}, "a second size"),
         ({"image_sizes": None}, "expected the sizes of the images, since boxes are in pixels"),

@@ -86,7 +86,7 @@ def test_pycocotools_reads_the_same_file_to_the_same_boxes(tmp_path):
         ([{**DOG, "category_id": 1}], "category_id 1, which is none of the annotations'"),
         ([{**DOG, "bbox": [1, 2, -3, 4]}], r"bbox \[1, 2, -3, 4\], expected \[x, y, width, height\]"),
         ([{**DOG, "bbox": [1, 2, 3]}], "has the bbox"),
-        ('[{"image_id": 1, "category_id": 18, "bbox": [1, 2, 3, NaN], "score": 1}]', "has the bbox"),
+        ('[{"image_id": 1, "category_id": 18, "bbox": [1, 2, 3, NaN], "score": 1}]', "the number NaN is not finite"),
         ([{"image_id": 1, "category_id": 18, "segmentation": {}, "score": 1}], "has the bbox None"),
         ([{**DOG, "score": "high"}], "has the score 'high', expected a number"),
         ([{**DOG, "image_id": 7}], "none of its 1 detections is in an image of the split"),

@@ -177,7 +177,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(name):
             "cvat",
             "a.xml",
             '<annotations><image name="a.jpg" width="4" height="x"/></annotations>',
-            "height of a.jpg is 'x'",
+            "a.jpg: height is 'x'",
         ),
         ("csv", "a.csv", "image,width\na,1\n", "has no column 'height'"),
         (

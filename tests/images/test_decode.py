@@ -402,3 +402,17 @@ def test_real_photographs_equal_pillow(realdata: Path):
         with Image.open(file) as image:
             expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.int16)
         assert np.abs(read_image(file) - expected).max() <= 3
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".avif"])
+def test_the_size_by_the_header_is_that_of_the_upright_picture(suffix, orientation, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / f"a{suffix}"
+    try:
+        Image.new("RGB", (32, 16)).save(file, exif=exif)
+    except (KeyError, OSError):
+        pytest.skip(f"Pillow was built without {suffix}")
+    height, width = read_image(file).shape[:2]
+    assert image_size(file) == (width, height) == ((16, 32) if orientation in (6, 8) else (32, 16))

@@ -9,6 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from wsl.errors import BadImageError
+from wsl.images import decode_image
 from wsl.images.jpeg import ordinary_jpeg
 
 START, END = b"\xff\xd8", b"\xff\xd9"
@@ -140,3 +142,42 @@ def test_a_damaged_jpeg_gives_a_header_or_none(place, value, cut):
     assert plausible(ordinary_jpeg(bytes(damaged)))
     if cut is not None:
         assert plausible(ordinary_jpeg(bytes(damaged[:cut]) + END))
+
+
+def noisy(width, height, **options) -> bytes:
+    y, x = np.mgrid[:height, :width]
+    pixels = np.stack([x, y, x + y], axis=2) + np.random.default_rng(0).integers(0, 40, (height, width, 3))
+    file = io.BytesIO()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=90, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.6, 0.9])
+@pytest.mark.parametrize("rest", ["closed", "hole", "zeros"])
+@pytest.mark.parametrize("options", [{}, {"subsampling": "4:4:4"}, {"restart_marker_rows": 1}], ids=str)
+def test_a_jpeg_that_was_cut_and_closed_is_refused(kept, rest, options):
+    data = noisy(144, 128, **options)
+    cut = int(kept * len(data))
+    ends = {"closed": END, "hole": bytes(len(data) - cut - 2) + END, "zeros": bytes(len(data) - cut)}
+    assert decode_image(data).shape == (128, 144, 3)
+    with pytest.raises(BadImageError, match=r"missing part would be filled|truncated"):
+        decode_image(data[:cut] + ends[rest])
+
+
+@given(
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    colour=st.integers(0, 255),
+    picture=st.booleans(),
+    optimize=st.booleans(),
+    subsampling=st.sampled_from(["4:4:4", "4:2:2", "4:2:0"]),
+    quality=st.sampled_from([1, 50, 95]),
+)
+@settings(max_examples=60)
+def test_pictures_that_end_in_one_colour_are_whole(size, colour, picture, optimize, subsampling, quality):
+    pixels = np.full((size[1], size[0], 3), colour, np.uint8)
+    if picture:
+        pixels[: size[1] // 2] = np.random.default_rng(colour).integers(0, 256, 3, np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", optimize=optimize, subsampling=subsampling, quality=quality)
+    for data in (file.getvalue(), file.getvalue() + b"a camera's own data"):
+        assert decode_image(data).shape == (size[1], size[0], 3)

@@ -32,7 +32,9 @@ class DataFlags(settings.DataConfig):
         if self.data is not None:
             return settings.DataConfig(**values)
         if self != type(self)():
-            raise UserError("--format, --image-root, --year and --download describe --data: expected it too")
+            raise UserError(
+                "--format, --image-root, --year, --download and --uncertain describe --data: expected it too"
+            )
         return None
 
 

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
 from wsl.errors import UserError
+
+_LARGEST = 2**63
+_PLAIN: Mapping[Any, str] = {
+    bool: "True or False",
+    int: "a whole number of at most 64 bits",
+    float: "a finite number",
+    str: "a text",
+    Path: "a path",
+}
 
 
 def check(condition: bool, message: str) -> None:
@@ -18,3 +36,55 @@ def check(condition: bool, message: str) -> None:
 def check_batch_size(size: int | None) -> None:
     """Refuse an empty batch; None leaves the size to the device."""
     check(size is None or size >= 1, f"batch size is {size}, expected 1 or more, or None")
+
+
+def check_types(config: Any) -> None:
+    """Refuse settings that are not of the types of their fields; numbers are finite and have at most 64 bits.
+
+    Raises:
+        UserError: one is not; names the setting.
+
+    >>> from wsl.config import PickConfig
+    >>> PickConfig(score_threshold=float("nan"))
+    Traceback (most recent call last):
+    wsl.errors.UserError: score threshold is nan, expected a finite number
+    """
+    for name, kind in _kinds(type(config)).items():  # type: ignore[arg-type] # types can be hashed
+        value = getattr(config, name)
+        if not _fits(value, kind):
+            raise UserError(f"{name.replace('_', ' ')} is {value!r:.80}, expected {_told(kind)}")
+
+
+@functools.cache
+def _kinds(config: type) -> Mapping[str, Any]:
+    hints = typing.get_type_hints(config)
+    return {name: hints[name] for name in config.__dataclass_fields__}  # type: ignore[attr-defined] # a dataclass
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, one) for one in get_args(kind))
+    if origin is Literal:
+        return value in get_args(kind)
+    if origin is tuple:
+        inner = get_args(kind)
+        return isinstance(value, (tuple, list)) and all(_fits(one, inner[0]) for one in value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool) and -_LARGEST <= value < _LARGEST
+    if kind is float:
+        return hasattr(value, "__float__") and not isinstance(value, bool) and math.isfinite(value)
+    if kind is Path:
+        return isinstance(value, (str, Path)) and "\0" not in str(value)
+    return not isinstance(kind, type) or is_dataclass(kind) or isinstance(value, kind)
+
+
+def _told(kind: Any) -> str:
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_told(one) for one in get_args(kind))
+    if origin is Literal:
+        return ", ".join(map(str, get_args(kind)))
+    if origin is tuple:
+        return f"a list, each {_told(get_args(kind)[0])}"
+    return "None" if kind is type(None) else _PLAIN.get(kind, str(kind))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from wsl.config.checks import check, check_batch_size
+from wsl.config.checks import check, check_batch_size, check_types
 from wsl.config.shared import BoxConfig, DataConfig, Protocol, Refine, RuntimeConfig
 
 
@@ -52,6 +52,7 @@ class CompareConfig:
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(precision="fp32"))
 
     def __post_init__(self) -> None:
+        check_types(self)
         given = f"{len(self.runs)} {'run' if len(self.runs) == 1 else 'runs'}"
         check(len(self.runs) > 1, f"{given} to compare: expected two or more")
         check(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from wsl.config.checks import check
+from wsl.config.checks import check, check_types
 
 BoxFormat = Literal["wsl", "coco", "coco-results", "voc", "yolo", "labelme", "label-studio", "cvat", "csv"]
 MaskFormat = Literal["voc-masks", "coco-masks"]
@@ -51,6 +51,7 @@ class ExportConfig:
     """Models: side of the example input; None takes the one of the training. Other sizes work too."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check(0 <= self.min_score <= 1, f"min score is {self.min_score}, expected a probability in [0, 1]")
         check(0 <= self.threshold < 1, f"threshold is {self.threshold}, expected a fraction of the range in [0, 1)")
         check(len(set(self.classes)) == len(self.classes), "classes: expected each name once")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import cattrs
 import cattrs.v
 
+from wsl.documents import parse_json
+from wsl.documents.guard import describe
 from wsl.errors import UserError
 
 C = TypeVar("C")
@@ -38,15 +40,15 @@ def from_json(text: str, kind: type[C]) -> C:
     >>> from_json('{"top_k": 3}', PickConfig).top_k
     3
     """
+    values = parse_json(text, "settings", "names with values")
+    if not isinstance(values, dict):
+        raise UserError(f"settings are {type(values).__name__}, expected names with values")
     try:
-        values = json.loads(text)
-        if not isinstance(values, dict):
-            raise UserError(f"settings are {type(values).__name__}, expected names with values")
         return _converter().structure(values, kind)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"not JSON: {error}") from error
     except cattrs.BaseValidationError as error:
         raise UserError("; ".join(cattrs.transform_error(error, format_exception=_explain))) from error
+    except (AttributeError, TypeError, ValueError) as error:  # a number in the place of names with values
+        raise UserError(f"malformed settings ({describe(error)}), expected names with values") from error
 
 
 def _explain(error: BaseException, kind: type | None) -> str:
@@ -56,5 +58,28 @@ def _explain(error: BaseException, kind: type | None) -> str:
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
     converter.register_unstructure_hook(Path, lambda path: path.as_posix())
-    converter.register_structure_hook(Path, lambda value, _: Path(value))
+    converter.register_structure_hook(Path, lambda value, _: Path(_plain(value, str)))
+    for kind in (int, str, bool):
+        converter.register_structure_hook(kind, _plain)
+    converter.register_structure_hook(
+        float, lambda value, _: float(value if type(value) is int else _plain(value, float))
+    )
+    converter.register_structure_hook_func(
+        lambda kind: bool(get_origin(kind) is tuple),  # type: ignore[comparison-overlap] # of any type
+        lambda value, kind: _listed(value, get_args(kind), converter),
+    )
     return converter
+
+
+def _plain(value: Any, kind: type) -> Any:
+    """A value that JSON has as that kind; other libraries make a number of every text, and 1 of true."""
+    if type(value) is not kind:
+        raise ValueError(f"invalid value {value!r:.40}")
+    return value
+
+
+def _listed(value: Any, kinds: tuple[Any, ...], converter: cattrs.Converter) -> tuple[Any, ...]:
+    inner = kinds[:1] * len(value) if kinds[-1] is Ellipsis and type(value) is list else kinds
+    if type(value) is not list or len(value) != len(inner):
+        raise ValueError(f"invalid value {value!r:.40}")
+    return tuple(converter.structure(one, kind) for one, kind in zip(value, inner, strict=True))

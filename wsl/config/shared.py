@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
-from wsl.config.checks import check
+from wsl.config.checks import check, check_types
 from wsl.errors import nearest
 
 DataFormat = Literal[
@@ -91,6 +91,7 @@ class Preprocessing:
     """Standard deviation of each RGB channel that the backbone expects divided by."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check(16 <= self.image_size <= 8192, f"image size is {self.image_size}, expected 16 to 8192 pixels")
         check(min(self.std) > 0, f"std is {self.std}, expected positive numbers")
 
@@ -113,6 +114,9 @@ class DataConfig:
     """Fetch VOC of that year into --data first, with torchvision's code (2007 or 2012)."""
     uncertain: Literal["ignore", "absent", "present"] = "ignore"
     """What -1 in a table of labels (CheXpert's uncertain findings) means for that image and class."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
 
 def parse_tta(tta: Sequence[str | int]) -> tuple[tuple[int, ...], bool]:
@@ -149,6 +153,7 @@ class CamConfig:
     """package.module:function of your own that builds the network whose weights file --weights is."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         name = self.cam.partition("(")[0].strip().replace("_", "-")
         near = nearest(name, CAM_METHODS)
         hint = f"did you mean {near!r}?" if near else f"expected one of {', '.join(CAM_METHODS)}"
@@ -184,13 +189,10 @@ class BoxConfig:
     """Of two boxes of a class that overlap more, the lower-scored one is dropped."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check(
             self.threshold is None or 0 <= self.threshold < 1,
             f"threshold is {self.threshold}, expected a fraction of the map's range in [0, 1)",
-        )
-        check(
-            self.box_rule is None or self.box_rule in get_args(BoxRule),
-            f"box rule is {self.box_rule!r}, expected {', '.join(get_args(BoxRule))}",
         )
         check(
             self.min_area is None or 0 <= self.min_area < 1,
@@ -220,6 +222,7 @@ class PickConfig:
     """Localize exactly these classes in every image, whatever their scores."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check(self.top_k is None or self.top_k >= 1, f"top k is {self.top_k}, expected 1 or more, or None")
         check(
             0 <= self.score_threshold <= 1,
@@ -243,10 +246,7 @@ class RuntimeConfig:
     """Stop at the first unreadable image instead of reporting, counting and skipping it."""
 
     def __post_init__(self) -> None:
-        check(
-            self.precision in get_args(Precision),
-            f"precision is {self.precision!r}, expected {', '.join(get_args(Precision))}",
-        )
+        check_types(self)
         check(self.workers is None or self.workers >= 0, f"workers is {self.workers}, expected 0 or more, or None")
 
     @property

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from wsl.config.checks import check, check_batch_size
+from wsl.config.checks import check, check_batch_size, check_types
 from wsl.config.shared import DataConfig, Preprocessing, RuntimeConfig
 
 Head = Literal["ts-cam", "scm"]
@@ -44,6 +43,7 @@ class ModelConfig:
     mixedpool2d(lam=0.3), powerpool2d(p=3), medianpool2d, maxpool2d, avgpool2d."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check(self.maps_per_class >= 1, f"maps per class is {self.maps_per_class}, expected 1 or more")
         check(
             self.output_stride in (None, 4, 8, 16, 32),
@@ -86,6 +86,7 @@ class OptimConfig:
     """Mirror every second image, at random."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check(self.epochs >= 1, f"epochs is {self.epochs}, expected 1 or more")
         check_batch_size(self.batch_size)
         check(self.lr > 0, f"lr is {self.lr}, expected a positive number such as 1e-3")
@@ -95,7 +96,7 @@ class OptimConfig:
         )
         check(0 < self.min_crop <= 1, f"min crop is {self.min_crop}, expected a fraction of the area in (0, 1]")
         check(self.clip_norm is None or self.clip_norm > 0, f"clip norm is {self.clip_norm}, expected above 0")
-        check(0 < self.lbfgs_penalty < math.inf, f"lbfgs penalty is {self.lbfgs_penalty}, expected a number above 0")
+        check(self.lbfgs_penalty > 0, f"lbfgs penalty is {self.lbfgs_penalty}, expected a number above 0")
         if self.optimizer == "lbfgs":
             check(self.freeze_backbone, "--optimizer lbfgs fits fixed features: expected --freeze-backbone with it")
             check(self.loss == "bce", f"--optimizer lbfgs with --loss {self.loss}: expected bce")
@@ -113,7 +114,8 @@ class ProbeConfig:
     """L2 penalty of the probe, on the weights of standardised features."""
 
     def __post_init__(self) -> None:
-        check(0 < self.probe_penalty < math.inf, f"probe penalty is {self.probe_penalty}, expected a number above 0")
+        check_types(self)
+        check(self.probe_penalty > 0, f"probe penalty is {self.probe_penalty}, expected a number above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +140,7 @@ class DecoderConfig:
     """Gigabytes that the cached features may take beside the run; of more images a random part is trained on."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name in ("rounds", "epochs"):
             value = getattr(self, f"decoder_{name}")
             check(value >= 1, f"decoder {name} is {value}, expected 1 or more")
@@ -175,6 +178,7 @@ class TrainConfig:
     """Also write TensorBoard events (needs the tensorboard extra)."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check(self.seed >= 0, f"seed is {self.seed}, expected 0 or more")
         check(
             not (self.optim.freeze_backbone and self.model.head == "scm"),
@@ -209,4 +213,5 @@ class DecodeConfig:
     """Same seed, same numbers (on one kind of device, with one version of torch and as many threads)."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check(self.seed >= 0, f"seed is {self.seed}, expected 0 or more")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from wsl.config.checks import check, check_batch_size
+from wsl.config.checks import check, check_batch_size, check_types
 from wsl.config.shared import BoxConfig, CamConfig, DataConfig, PickConfig, Protocol, Refine, RuntimeConfig, parse_tta
 
 PredictionsFormat = Literal[
@@ -69,6 +69,7 @@ class LocalizeConfig:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
+        check_types(self)
         check(
             bool(self.sources) or self.data is not None,
             "no image given: expected files, folders or globs, or a data set with --data",
@@ -165,6 +166,7 @@ class EvaluateConfig:
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(precision="fp32"))
 
     def __post_init__(self) -> None:
+        check_types(self)
         check(self.processes is None or self.processes >= 1, f"processes are {self.processes}, expected 1 or more")
         check(
             self.num_thresholds is None or self.num_thresholds >= 1,
@@ -255,6 +257,7 @@ class VisualizeConfig:
     """A matplotlib colour map: turbo, viridis, inferno, …"""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check(self.columns >= 1 and self.rows >= 1, "columns and rows: expected 1 or more")
         check(self.limit is None or self.limit >= 1, f"limit is {self.limit}, expected 1 or more")
         check(0 <= self.opacity <= 1, f"opacity is {self.opacity}, expected 0 to 1")

@@ -38,8 +38,8 @@ def read_chest_xray(root: str | Path, split: str | None) -> SampleSet:
     """The images, findings and boxes of one split of ChestX-ray14.
 
     ``Data_Entry_2017*.csv`` gives each image's findings, separated by ``|``; ``No Finding`` is none. The classes are
-    all findings in it, sorted. ``BBox_List_2017.csv`` has boxes (x, y, width, height in pixels) of some findings of some
-    images; nothing is known of where the others are. Images may lie in any folders below.
+    all findings in it, sorted. ``BBox_List_2017.csv`` has boxes (x, y, width, height in pixels) of some findings of
+    some images; nothing is known of where the others are. Images may lie in any folders below.
 
     Args:
         root: The folder of the tables.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,22 @@ import numpy as np
 
 from wsl import run_lengths
 from wsl.boxes import Boxes
+from wsl.data.lvis import FILES, lvis_split, verified_absent, with_file_names
 from wsl.data.splits import unknown_split
+from wsl.documents import flag, guarded, load_json
 from wsl.errors import UserError
 from wsl.images.sources import inside, require_files
+from wsl.limits import stated_size
 from wsl.samples import Outline, Sample, SampleSet
 
 Record = Mapping[str, Any]
 
 _PREFIX = "instances_"
+_ROBOFLOW = "_annotations.coco.json"  # in the folder of each split, beside its images
 _LARGEST = 1e9
 
 
+@guarded("COCO annotations")
 def read_coco(source: str | Path, split: str | None, *, outlines: bool = False) -> SampleSet:
     """The images, labels and boxes of one split of a data set in COCO's layout.
 
@@ -34,9 +39,12 @@ def read_coco(source: str | Path, split: str | None, *, outlines: bool = False) 
     object's polygons or run lengths become its `wsl.samples.Outline`, in a file that has some: crowds are ignored, and
     objects without their own are so in their box.
 
+    In LVIS's files, where images have ``neg_category_ids``, only these are known to be absent (`Sample.negatives`).
+
     Args:
-        source: A folder with ``annotations/instances_<split>*.json`` (or the JSON beside the images), or one JSON
-            file. Images lie in ``<split>/``, ``images/<split>/``, ``images/`` or beside.
+        source: A folder with ``annotations/instances_<split>*.json`` (or the JSON beside the images), with Roboflow's
+            ``<split>/_annotations.coco.json``, or one JSON file. Images lie in ``<split>/``, ``images/<split>/``,
+            ``images/`` or beside.
         split: ``val2017``, or ``val`` where one file only starts so. A JSON file is the split that its name says;
             None or ``all`` takes it whatever its name.
 
@@ -45,7 +53,7 @@ def read_coco(source: str | Path, split: str | None, *, outlines: bool = False) 
             an unknown category, an annotation without its image, an outline that does not fit its image; images
             missing or outside the folder.
 
-    >>> import tempfile
+    >>> import json, tempfile
     >>> dog = {"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}
     >>> document = {"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": 3, "name": "dog"}]}
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -74,12 +82,15 @@ def read_coco(source: str | Path, split: str | None, *, outlines: bool = False) 
         boxes = _boxes(objects[number], categories, size)
         dropped += len(objects[number]) - len(boxes)
         drawn = _outlines(objects[number], categories, size, path) if outlines and size is not None else None
-        samples.append(_sample(image["file_name"], files[number], boxes, classes, size, drawn, place[number]))
+        absent = verified_absent(image, categories, boxes.labels, f"{path}: {image['file_name']}")
+        sample = _sample(image["file_name"], files[number], boxes, classes, size, drawn, place[number])
+        samples.append(replace(sample, negatives=absent))
     if dropped:
-        warnings.warn(f"{path}: {dropped} boxes without extent inside their image were dropped", stacklevel=2)
+        warnings.warn(f"{path}: {dropped} boxes without extent inside their image were dropped", stacklevel=3)
     return SampleSet(classes=classes, samples=tuple(samples))
 
 
+@guarded("COCO annotations")
 def coco_numbers(source: str | Path, split: str | None) -> tuple[dict[int | str, str], dict[int, str]]:
     """The samples' ids by COCO's number of the image, and the class names by the number of the category.
 
@@ -95,16 +106,25 @@ def coco_numbers(source: str | Path, split: str | None) -> tuple[dict[int | str,
 def instances_files(folder: Path) -> dict[str, Path]:
     """The instances files in a folder or its ``annotations``, by split: ``instances_val2017.json`` is val2017.
 
+    Roboflow's ``valid/_annotations.coco.json`` is valid, LVIS's ``lvis_v1_val.json`` val.
+
     >>> instances_files(Path("no such folder"))
     {}
     """
-    paths = [*folder.glob(f"{_PREFIX}*.json"), *folder.glob(f"annotations/{_PREFIX}*.json")]
-    return {path.stem.removeprefix(_PREFIX): path for path in sorted(paths)}
+    names = (f"{_PREFIX}*.json", FILES)
+    paths = [path for place in ("", "annotations/") for name in names for path in folder.glob(place + name)]
+    return {_split_of(path): path for path in sorted([*paths, *folder.glob(f"*/{_ROBOFLOW}")])}
+
+
+def _split_of(path: Path) -> str:
+    if path.name == _ROBOFLOW:
+        return path.parent.name
+    return lvis_split(path.stem) or path.stem.removeprefix(_PREFIX)
 
 
 def _instances_file(source: Path, split: str | None) -> Path:
     if source.is_file():
-        name = source.stem.removeprefix(_PREFIX)
+        name = _split_of(source)
         words = re.split(r"[^a-zA-Z0-9]+", name)
         if split in (None, "all", name) or any(re.fullmatch(rf"{re.escape(str(split))}\d*", word) for word in words):
             return source
@@ -123,18 +143,14 @@ def _instances_file(source: Path, split: str | None) -> Path:
 
 
 def _load(path: Path) -> Record:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); expected COCO annotations") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON ({error}); expected COCO annotations") from error
+    document = load_json(path, "COCO annotations")
     if not isinstance(document, dict):
         raise UserError(f"{path}: a {type(document).__name__}, expected an object with images, annotations, categories")
     return document
 
 
 def _images(document: Record, path: Path) -> dict[int | str, Record]:
+    document = {"images": with_file_names(document.get("images"))}
     records = _records(document, "images", {"id": (int, str), "file_name": str}, path)
     images = {record["id"]: record for record in records}
     if not images:
@@ -151,11 +167,22 @@ def _images(document: Record, path: Path) -> dict[int | str, Record]:
 
 
 def _categories(document: Record, path: Path) -> dict[int, str]:
-    records = _records(document, "categories", {"id": int, "name": str}, path)
+    records = _without_project(document, _records(document, "categories", {"id": int, "name": str}, path))
     categories = {record["id"]: record["name"] for record in records}
     if not categories or not len(set(categories.values())) == len(categories) == len(records):
         raise UserError(f"{path}: expected categories with distinct ids and names, at least one")
     return categories
+
+
+def _without_project(document: Record, records: list[Record]) -> list[Record]:
+    """The categories without the one that Roboflow puts first: the name of the project, above all others."""
+    parents = {str(record.get("supercategory")) for record in records}
+    owned = {str(one.get("category_id")) for one in document.get("annotations") or () if isinstance(one, dict)}
+    return [
+        record
+        for record in records
+        if str(record["id"]) in owned or record.get("supercategory") != "none" or record["name"] not in parents
+    ]
 
 
 def _records(document: Record, kind: str, keys: Mapping[str, Any], path: Path) -> list[Record]:
@@ -187,7 +214,8 @@ def _objects_by_image(
         bbox = record["bbox"]
         numbers = len(bbox) == 4 and all(isinstance(edge, (int, float)) and abs(edge) < _LARGEST for edge in bbox)
         if not numbers or min(bbox[2:]) < 0:
-            raise UserError(f"{where} has the bbox {bbox}; expected [x, y, width, height], neither negative")
+            raise UserError(f"{where} has the bbox {bbox!r:.80}; expected [x, y, width, height], neither negative")
+        flag(record.get("iscrowd"), f"{where}: iscrowd")
         objects[record["image_id"]].append(record)
     return objects
 
@@ -195,7 +223,7 @@ def _objects_by_image(
 def _image_folder(path: Path, split: str | None, first: str) -> Path:
     """The folder in which the first image lies; the JSON's own when it lies nowhere."""
     root = path.parent.parent if path.parent.name == "annotations" else path.parent
-    name = path.stem.removeprefix(_PREFIX)
+    name = _split_of(path)
     parts = list(dict.fromkeys([name, split or name, name.split("_")[0], ""]))  # val2017_mini: val2017_mini, val2017
     folders = [root / top / part for part in parts for top in ("", "images")]
     return next((folder for folder in folders if inside(folder, first, path.name).is_file()), root)
@@ -203,11 +231,7 @@ def _image_folder(path: Path, split: str | None, first: str) -> Path:
 
 def _size(image: Record, path: Path) -> tuple[int, int] | None:
     size = image.get("width"), image.get("height")
-    if size == (None, None):
-        return None
-    if not all(isinstance(side, int) and 0 < side < _LARGEST for side in size):
-        raise UserError(f"{path}: {image['file_name']} has the width and height {size}, expected positive integers")
-    return size  # type: ignore[return-value] # checked above
+    return None if size == (None, None) else stated_size(*size, f"{path}: {image['file_name']}")
 
 
 def _boxes(objects: Sequence[Record], categories: Mapping[int, str], size: tuple[int, int] | None) -> Boxes:
@@ -218,7 +242,7 @@ def _boxes(objects: Sequence[Record], categories: Mapping[int, str], size: tuple
     boxes = Boxes(
         xyxy=xyxy.astype(np.float32),
         labels=tuple(categories[record["category_id"]] for record in objects),
-        difficult=np.array([bool(record.get("iscrowd")) for record in objects], np.bool_),
+        difficult=np.array([flag(record.get("iscrowd"), "iscrowd") for record in objects], np.bool_),
     )
     return boxes.select(np.flatnonzero((boxes.xyxy[:, 2:] > boxes.xyxy[:, :2]).all(axis=1)))
 
@@ -234,7 +258,7 @@ def _outlines(
             raise UserError(
                 f"{path}: the annotation {record.get('id')!r} of image {record['image_id']!r}: {error}"
             ) from error
-        ignored = runs is None or bool(record.get("iscrowd"))
+        ignored = runs is None or flag(record.get("iscrowd"), "iscrowd")
         if runs is None:
             x, y, width, height = record["bbox"]
             runs = run_lengths.from_rectangle((x, y, x + width, y + height), size)

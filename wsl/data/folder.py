@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from wsl.data.splits import unknown_split
+from wsl.documents import guarded
 from wsl.errors import UserError
 from wsl.files import is_left_over
 from wsl.images.sources import images_below
 from wsl.samples import Sample, SampleSet
 
 
+@guarded("a folder of images for each class")
 def read_folder(root: str | Path, split: str | None = None) -> SampleSet:
     """Images labelled by their folder: ``root/class/image.jpg``, or ``root/split/class/image.jpg`` with a split.
 

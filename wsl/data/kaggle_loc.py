@@ -34,8 +34,8 @@ def read_kaggle_loc(path: str | Path) -> SampleSet:
     """The images, labels and boxes of a table of the ImageNet localization challenge at Kaggle.
 
     ``ImageId`` is an image's name, and ``PredictionString`` its objects, five values each: synset, and xmin, ymin,
-    xmax, ymax, which count pixels from 0 and include both corners. Images lie in ``ILSVRC/Data/CLS-LOC`` beside the table, in
-    ``train/<synset>`` or ``val``; those that are not there are an error. Classes are named as by
+    xmax, ymax, which count pixels from 0 and include both corners. Images lie in ``ILSVRC/Data/CLS-LOC`` beside the
+    table, in ``train/<synset>`` or ``val``; those that are not there are an error. Classes are named as by
     `wsl.data.read_imagenet`.
 
     Raises:

@@ -21,7 +21,7 @@ def find_split(split: str | None, known: Collection[str], where: object) -> str:
     ('validation', 'train')
     """
     names = (split or "all", *(_VALIDATION if split in _VALIDATION else ()))
-    found = next((name for name in names if name in known), None)
+    found: str | None = next((name for name in names if name in known), None)
     if found is None and split in (None, "all") and len(known) == 1:
         return str(next(iter(known)))
     if found is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from wsl.data.splits import unknown_split
 from wsl.data.voc_download import download_voc
 from wsl.data.voc_xml import Annotation, object_names, read_annotation
+from wsl.documents import guarded
 from wsl.errors import UserError
 from wsl.files import is_left_over
 from wsl.images.sources import images_below, inside, require_files
@@ -22,6 +23,7 @@ VOC_CLASSES = (
 """The 20 classes of Pascal VOC, in the order of every VOC result table."""
 
 
+@guarded("a data set in VOC layout")
 def read_voc(
     root: str | Path,
     split: str | None,
@@ -169,7 +171,7 @@ def _warn_adjusted(annotations: Sequence[Annotation | None], folder: Path) -> No
         warnings.warn(
             f"{folder}: {adjusted} of {boxes} boxes reached outside their image and were clipped or dropped; VOC "
             "coordinates run from 1 to the image's width and height",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

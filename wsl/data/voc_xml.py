@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from wsl.boxes import Boxes
+from wsl.documents import flag, load_xml
 from wsl.errors import BadImageError, UserError
-from wsl.images.decode import check_size
-from wsl.xml_files import load_xml
+from wsl.limits import check_size
 
 _EXPECTED = "a VOC annotation"
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
@@ -34,8 +34,9 @@ def read_annotation(path: Path, *, first: int = 1) -> Annotation:
     """The boxes of one VOC XML file, half-open.
 
     VOC counts pixels from 1 and includes both corners: (xmin, ymin, xmax, ymax) becomes
-    (xmin - 1, ymin - 1, xmax, ymax); other data sets in its form count from ``first``. A box
-    that reaches outside the image is clipped, one that lies outside dropped, and both are counted in ``adjusted``. Parts of objects (the person layout task) are left out.
+    (xmin - 1, ymin - 1, xmax, ymax); other data sets in its form count from ``first``. A box that reaches outside the
+    image is clipped, one that lies outside dropped, and both are counted in ``adjusted``. Parts of objects (the person
+    layout task) are left out.
 
     Raises:
         UserError: no such file, not well-formed XML or XML with entities, a size beyond any image's, an object
@@ -49,7 +50,7 @@ def read_annotation(path: Path, *, first: int = 1) -> Annotation:
     ...     read_annotation(file).boxes.xyxy.tolist()
     [[0.0, 0.0, 4.0, 2.0]]
     """
-    root = load_xml(path, _EXPECTED)
+    root = load_xml(path, _EXPECTED, "annotation")
     size = _size(root, path)
     limit = (*size, *size) if size else (math.inf,) * 4
     rows: list[list[float]] = []
@@ -58,13 +59,14 @@ def read_annotation(path: Path, *, first: int = 1) -> Annotation:
     adjusted = 0
     for element in root.iterfind("object"):
         name, box = _object(element, path, first)
+        hard = flag(element.findtext("difficult"), f"{path}: difficult of {name}")
         clipped = [min(max(edge, 0.0), end) for edge, end in zip(box, limit, strict=True)] if size else box
         adjusted += clipped != box
         if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
             continue
         rows.append(clipped)
         labels.append(name)
-        difficult.append((element.findtext("difficult") or "0").strip() not in ("0", ""))
+        difficult.append(hard)
     boxes = Boxes(
         xyxy=np.array(rows, np.float32).reshape(-1, 4),
         labels=tuple(labels),
@@ -79,7 +81,8 @@ def object_names(path: Path) -> set[str]:
     Raises:
         UserError: no such file, or not well-formed XML.
     """
-    return {(element.findtext("name") or "").strip() for element in load_xml(path, _EXPECTED).iterfind("object")} - {""}
+    root = load_xml(path, _EXPECTED, "annotation")
+    return {(element.findtext("name") or "").strip() for element in root.iterfind("object")} - {""}
 
 
 def _size(root: Any, path: Path) -> tuple[int, int] | None:

@@ -12,8 +12,10 @@ import numpy as np
 
 from wsl.boxes import Boxes
 from wsl.data.splits import unknown_split
+from wsl.documents import guarded
 from wsl.errors import UserError
 from wsl.images.sources import inside, require_files
+from wsl.limits import stated_size
 from wsl.samples import Sample, SampleSet
 
 IDS, LABELS, SIZES, PLACES = "image_ids.txt", "class_labels.txt", "image_sizes.txt", "localization.txt"
@@ -30,6 +32,7 @@ class _Places:
     ignored: Mapping[str, str]
 
 
+@guarded("metadata lists of the WSOL benchmark")
 def read_wsol(
     root: str | Path, split: str | None, image_root: str | Path | None = None, *, images: bool = True
 ) -> SampleSet:
@@ -156,7 +159,7 @@ def _rows(path: Path, known: Sequence[str], form: str) -> Iterator[tuple[str, st
 def _read_labels(path: Path, ids: Sequence[str]) -> dict[str, int]:
     labels: dict[str, int] = {}
     for where, name, (label,) in _rows(path, ids, "path,label"):
-        if not label.strip().isascii() or not label.strip().isdigit():
+        if not _is_number(label):
             raise UserError(f"{where}: the label {label!r}, expected the number of a class, from 0 on")
         if name in labels:
             raise UserError(f"{where}: a second label of {name!r}; expected one an image")
@@ -170,11 +173,9 @@ def _read_labels(path: Path, ids: Sequence[str]) -> dict[str, int]:
 def _read_sizes(path: Path, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
     sizes: dict[str, tuple[int, int]] = {}
     for where, name, (width, height) in _rows(path, ids, "path,width,height"):
-        if not all(side.strip().isascii() and side.strip().isdigit() and int(side) > 0 for side in (width, height)):
-            raise UserError(f"{where}: the size {width},{height}, expected positive whole numbers")
         if name in sizes:
             raise UserError(f"{where}: a second size of {name!r}; expected one an image")
-        sizes[name] = int(width), int(height)
+        sizes[name] = stated_size(width, height, where)
     missing = [name for name in ids if name not in sizes]
     if sizes and missing:
         raise UserError(f"{path}: no size of {missing[0]!r} ({len(missing)} missing); expected path,width,height")
@@ -216,6 +217,10 @@ def _require_all(path: Path, ids: Sequence[str], found: Mapping[str, object], wh
         raise UserError(f"{path}: no {what} of {missing[0]!r} ({len(missing)} missing); expected one or more an image")
 
 
+def _is_number(cell: str) -> bool:
+    return cell.strip().isascii() and cell.strip().isdigit() and len(cell.strip()) < 10
+
+
 def _numbers(cells: Sequence[str]) -> Box | None:
     try:
         x0, y0, x1, y1 = map(float, cells)
@@ -247,7 +252,7 @@ def _class_names(root: Path, labels: Mapping[str, int]) -> dict[int, str]:
     # Those of all splits, so that the order of the score vector does not depend on the split.
     for path in root.glob(f"*/{LABELS}"):
         cells = (line.rsplit(",", 1)[-1].strip() for _, line in _lines(path))
-        numbers |= {int(cell) for cell in cells if cell.isascii() and cell.isdigit()}
+        numbers |= {int(cell) for cell in cells if _is_number(cell)}
     return {number: str(number) for number in sorted(numbers)}
 
 

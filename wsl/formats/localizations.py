@@ -11,12 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from wsl.documents import json_lines, located, reading
 from wsl.errors import RunError, UserError
 from wsl.formats.map_shards import MapShelf
 from wsl.results import Localization
 
 FILE_NAME = "localizations.jsonl"
 _BUFFER = 1 << 20
+_EXPECTED = "localizations as wsl-localize writes them: was the file cut off?"
 
 
 class LocalizationWriter:
@@ -139,15 +141,9 @@ def read_localizations(path: Path, *, maps: bool = True) -> Iterator[Localizatio
     """
     file = find_localizations(path)
     shelf = MapShelf(file.parent)
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                found = Localization.from_json(json.loads(line))
-                stored = found.stored if maps else None
-                yield found if stored is None else dataclasses.replace(found, maps=shelf.read(stored))
-            except (json.JSONDecodeError, RecursionError) as error:
-                raise UserError(f"{file}:{number}: not JSON ({error}): was the file cut off?") from error
-            except UserError as error:
-                raise UserError(f"{file}:{number}: {error}") from error
+    for number, record in json_lines(file, _EXPECTED):
+        with located(f"{file}:{number}"), reading(f"{file}:{number}", _EXPECTED):
+            found = Localization.from_json(record)
+            stored = found.stored if maps else None
+            complete = found if stored is None else dataclasses.replace(found, maps=shelf.read(stored))
+        yield complete

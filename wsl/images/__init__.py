@@ -3,7 +3,7 @@
 >>> from wsl.images import Geometry, find_images, read_image
 """
 
-from wsl.images.decode import MAX_PIXELS, decode_image, image_size, read_image
+from wsl.images.decode import decode_image, image_size, read_image
 from wsl.images.geometry import Geometry
 from wsl.images.memory import ImageLike, to_rgb
 from wsl.images.sources import IMAGE_SUFFIXES, find_images

@@ -17,17 +17,15 @@ from typing import TypeVar
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from wsl.errors import BadImageError
 from wsl.images.archives import archived, read_member
+from wsl.images.jpeg_end import holds_its_picture
+from wsl.limits import check_size
 
 UInt8Array = npt.NDArray[np.uint8]
 T = TypeVar("T")
-
-MAX_PIXELS = 200_000_000
-# However few pixels a row has, Pillow keeps an address for it.
-_MAX_SIDE = 1_000_000
 
 # Pillow knows more, but some of the rest start other programs (EPS) or are not pictures.
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
@@ -37,6 +35,7 @@ _STRIP = 1 << 24
 
 _END_OF_JPEG = b"\xff\xd9"
 _ORIENTATION_TAG = 0x0112
+_WIDTH_TAG, _HEIGHT_TAG = 0x0100, 0x0101
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_TEXTS = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
@@ -57,7 +56,7 @@ _UPRIGHT: dict[int, Callable[[UInt8Array], cv2.typing.MatLike]] = {
 }
 
 
-def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> UInt8Array:
+def read_image(path: str | os.PathLike[str], max_pixels: int | None = None) -> UInt8Array:
     """The picture in a file, upright, as 8-bit RGB.
 
     The EXIF orientation is applied. 16-bit channels are scaled to 8 bits, palettes looked up, CMYK converted
@@ -69,7 +68,8 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> UI
 
     Raises:
         BadImageError: no such file, not a picture, damaged or truncated, 32-bit integer or float samples
-            (they have no range that is white), or more than ``max_pixels`` by its header.
+            (they have no range that is white), or more than ``max_pixels`` by its header; None takes the limit of
+            `wsl.limits`.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +81,7 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> UI
     return decode_image(read_bytes(Path(path)), max_pixels, str(path))
 
 
-def image_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def image_size(path: str | os.PathLike[str], max_pixels: int | None = None) -> tuple[int, int]:
     """The (width, height) of the picture in a file, upright, by its header alone.
 
     Raises:
@@ -98,13 +98,14 @@ def image_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tu
     def measure(data: bytes) -> tuple[int, int]:
         header = _open_within(_texts_first(data), max_pixels)
         width, height = header.size
-        return (height, width) if 5 <= orientation_of(header) <= 8 else (width, height)
+        turned = 5 <= orientation_of(header) <= 8 and not _is_turned(header)
+        return (height, width) if turned else (width, height)
 
     return _decoding(path, read_bytes(Path(path)), measure)
 
 
 def read_numbers(
-    path: str | os.PathLike[str], size: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
+    path: str | os.PathLike[str], size: tuple[int, int] | None = None, max_pixels: int | None = None
 ) -> UInt8Array:
     """The numbers in a picture of one 8-bit channel, as they are stored: a palette's indices, or grey values.
 
@@ -135,7 +136,7 @@ def read_numbers(
     return _decoding(path, read_bytes(Path(path)), decode)
 
 
-def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, name: str = "image") -> UInt8Array:
+def decode_image(data: bytes, max_pixels: int | None = None, name: str = "image") -> UInt8Array:
     """The picture that the bytes of an image file hold, as `read_image` reads it; `name` opens the error messages.
 
     Shape:
@@ -212,7 +213,7 @@ def _kind(path: Path) -> str:
     return "a folder" if path.is_dir() else "not a regular file"
 
 
-def _decode(data: bytes, max_pixels: int) -> UInt8Array:
+def _decode(data: bytes, max_pixels: int | None) -> UInt8Array:
     header = _open_within(data, max_pixels)
     width, height = header.size
     if header.format in ("JPEG", "MPO") and header.mode in ("L", "RGB") and data.endswith(_END_OF_JPEG):
@@ -221,34 +222,24 @@ def _decode(data: bytes, max_pixels: int) -> UInt8Array:
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         if pixels is not None and pixels.shape == (height, width, 3):
+            _check_whole(data, np.asarray(pixels, np.uint8))
             return upright(np.asarray(pixels, np.uint8), orientation_of(header))
     header.load()
+    if header.format in ("JPEG", "MPO"):
+        _check_whole(data, np.asarray(header))
     return upright(to_rgb8(header), orientation_of(header))
 
 
-def _open_within(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+def _check_whole(data: bytes, pixels: UInt8Array) -> None:
+    if not holds_its_picture(data, pixels):
+        raise BadImageError("truncated image, whose missing part would be filled; fetch it again or leave it out")
+
+
+def _open_within(data: bytes, max_pixels: int | None) -> ImageFile.ImageFile:
     """A picture that is no larger than that by its header."""
     header = _open(data)
     check_size(header.size, max_pixels)
     return header
-
-
-def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS, source: str = "its header") -> None:
-    """Check that a (width, height) is one that an image may have; `source` says who claims it.
-
-    Raises:
-        BadImageError: more pixels in all, or to a side.
-
-    >>> check_size((1, 300_000_000))
-    Traceback (most recent call last):
-    wsl.errors.BadImageError: 1 x 300000000 pixels by its header, expected at most 200,000,000 in all and 1,000,000 ...
-    """
-    width, height = size
-    if width * height > max_pixels or max(size) > _MAX_SIDE:
-        raise BadImageError(
-            f"{width} x {height} pixels by {source}, expected at most {max_pixels:,} in all and {_MAX_SIDE:,} to a "
-            "side; shrink it first"
-        )
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
@@ -291,6 +282,14 @@ def orientation_of(image: Image.Image) -> int:
         return int(Image.Image.getexif(image).get(_ORIENTATION_TAG, 1))
     except Exception:  # damaged metadata of any kind leaves a good picture good
         return 1
+
+
+def _is_turned(header: ImageFile.ImageFile) -> bool:
+    """Whether a TIFF, which Pillow turns upright when it decodes it, gives its size as it will be then."""
+    if not isinstance(header, TiffImagePlugin.TiffImageFile):
+        return False
+    width, height = header.tag_v2.get(_WIDTH_TAG), header.tag_v2.get(_HEIGHT_TAG)
+    return header.size == (height, width) != (width, height)
 
 
 def upright(image: UInt8Array, orientation: int) -> UInt8Array:

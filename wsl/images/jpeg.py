@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 _BASELINE, _EXTENDED, _PROGRESSIVE, _SCAN, _EXIF, _ADOBE = 0xC0, 0xC1, 0xC2, 0xDA, 0xE1, 0xEE
-_STANDALONE = {0x01, *range(0xD0, 0xD9)}
+STANDALONE = {0x01, *range(0xD0, 0xD9)}
+"""Markers without a length behind them."""
 
 
 class JpegHeader(NamedTuple):
@@ -33,7 +34,7 @@ def ordinary_jpeg(data: bytes) -> JpegHeader | None:
         if data[place] != 0xFF:
             return None
         marker = data[place + 1]
-        if marker == 0xFF or marker in _STANDALONE:
+        if marker == 0xFF or marker in STANDALONE:
             place += 1 if marker == 0xFF else 2
             continue
         if marker == _SCAN:

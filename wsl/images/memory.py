@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from wsl.errors import BadImageError
-from wsl.images.decode import MAX_PIXELS, UInt8Array, decode_image, orientation_of, read_image, to_rgb8, upright
+from wsl.images.decode import UInt8Array, decode_image, orientation_of, read_image, to_rgb8, upright
+from wsl.limits import check_size
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,7 @@ ImageLike: TypeAlias = (
 )
 
 
-def to_rgb(image: ImageLike, max_pixels: int = MAX_PIXELS, name: str = "image") -> UInt8Array:
+def to_rgb(image: ImageLike, max_pixels: int | None = None, name: str = "image") -> UInt8Array:
     """An image as an upright (H, W, 3) uint8 RGB array; an array of that kind comes back as it is.
 
     `image` is a path, the bytes of an image file or an open binary file, an (H, W, 3) uint8 RGB array, a Pillow image,
@@ -73,11 +74,9 @@ def _from_array(image: np.ndarray[Any, Any], name: str) -> UInt8Array:
     )
 
 
-def _from_pillow(image: Image.Image, max_pixels: int, name: str) -> UInt8Array:
-    width, height = image.size
-    if not 0 < width * height <= max_pixels:
-        raise BadImageError(f"{name}: {width} x {height} pixels, expected 1 to {max_pixels:,} in all")
+def _from_pillow(image: Image.Image, max_pixels: int | None, name: str) -> UInt8Array:
     try:
+        check_size(image.size, max_pixels)
         if image.format == "PNG":
             image.load()  # the orientation may follow the pixels
         orientation = orientation_of(image)  # before the conversion, which drops the metadata

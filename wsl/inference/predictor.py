@@ -10,12 +10,13 @@ from typing import Any, Literal, overload
 
 import torch
 
+from wsl import limits
 from wsl.checkpoints import check_classes
 from wsl.config import BoxConfig, BoxRule, PickConfig, Precision, Preprocessing, Refine, RuntimeConfig
 from wsl.config.checks import check_batch_size
 from wsl.config.shared import BOX_DEFAULTS, parse_tta
 from wsl.errors import BadImageError, UserError
-from wsl.images import MAX_PIXELS, ImageLike, fit, place, to_rgb
+from wsl.images import ImageLike, fit, place, to_rgb
 from wsl.images.cuda import decodes_jpeg
 from wsl.images.decode import read_bytes
 from wsl.images.jpeg import ordinary_jpeg
@@ -80,7 +81,7 @@ class Predictor:
         precision: Precision = "auto",
         batch_size: int | None = None,
         max_scores: int | None = MAX_SCORES,
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: int | None = None,
     ) -> None:
         # Which check them.
         PickConfig(top_k=top_k, score_threshold=score_threshold)
@@ -93,7 +94,7 @@ class Predictor:
         self.classes = model.classes
         sides, _ = parse_tta(tta)
         self.preprocessing = _resized(model.preprocessing, max(sides, default=image_size))
-        self.max_pixels = max_pixels
+        self.max_pixels = limits.max_pixels() if max_pixels is None else max_pixels  # of this thread, for all
         self._index = {name: number for number, name in enumerate(model.classes)}
         check_classes(classes, self.classes)
         choice = Choice(tuple(self._index[name] for name in classes), top_k, score_threshold)

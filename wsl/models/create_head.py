@@ -32,6 +32,8 @@ def create_head(
         classifier = VectorClassifier(channels, num_classes, encoder=pooling, neck=neck)
     except (ValueError, TypeError) as error:
         raise UserError(str(error)) from error
+    except (RuntimeError, MemoryError) as error:  # torch's allocator
+        raise UserError(f"a head with {pooling} takes more memory than there is: give it smaller numbers") from error
     if head is not None:
         raise UserError(f"head {head!r} pools class maps, and {pooling} has none: expected a pooling such as gap")
     if maps_per_class != 1:

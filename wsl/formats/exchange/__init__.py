@@ -33,6 +33,18 @@ class Format:
     images: str | None = None
 
 
+def _label_studio(path: Path, sizes: Sizes) -> Iterator[Labelled]:
+    folder = path if path.is_dir() else path.parent
+
+    def size(name: str) -> tuple[int, int] | None:
+        """Of an image beside the tasks, where there is one."""
+        files = (folder / below / name for below in (".", "images"))
+        file = next((file for file in files if ".." not in file.parts and file.is_file()), None)
+        return None if file is None else sizes(file)
+
+    return read_label_studio(path, sizes=size)
+
+
 _RESULTS = Layout(files=("results.json", "images.json"))
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
@@ -66,7 +78,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         ),
         "label-studio": Format(
             write=write_label_studio,
-            read=lambda path, _: read_label_studio(path),
+            read=_label_studio,
             images="images",
             layout=Layout(files=("tasks.json", "labelling.xml")),
         ),

@@ -11,12 +11,14 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeGuard
 
+from wsl.documents import flag, guarded, load_json, located, number
 from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
-from wsl.formats.exchange.parsing import boxes_of, load_json, number, rows_of
+from wsl.formats.exchange.parsing import Corners, boxes_of, rows_of
+from wsl.limits import stated_size
 from wsl.samples import Sample, SampleIndex, SampleSet
 
 INSTANCES = "annotations/instances_all.json"
@@ -76,7 +78,8 @@ def instances_file(path: Path) -> Path:
     if not path.is_dir():
         return path
     known = [path / name for name in (INSTANCES, FORMER) if (path / name).is_file()]
-    splits = sorted([*path.glob("annotations/instances_*.json"), *path.glob("instances_*.json")])
+    names = ("annotations/instances_*.json", "instances_*.json", "_annotations.coco.json", "*/_annotations.coco.json")
+    splits = sorted(file for name in names for file in path.glob(name))
     if not known and not splits:
         raise UserError(f"{path}: has no annotations; expected {INSTANCES}")
     if not known and len(splits) > 1:
@@ -84,6 +87,7 @@ def instances_file(path: Path) -> Path:
     return (known or splits)[0]
 
 
+@guarded(_EXPECTED)
 def read_coco(path: Path, document: Any = None) -> Iterator[Labelled]:
     """The images and boxes of annotations in COCO's format; crowds are left out. A ``document`` was read before.
 
@@ -93,28 +97,22 @@ def read_coco(path: Path, document: Any = None) -> Iterator[Labelled]:
     """
     document = load_json(path, _EXPECTED) if document is None else document
     reference = CocoNames(path, document)
-    rows: dict[Any, list[tuple[str, float, tuple[float, float, float, float]]]] = {}
+    rows: dict[Any, list[tuple[str, float, Corners]]] = {}
     for record in _records(document, "annotations", path):
         image_id, category = record.get("image_id"), record.get("category_id")
-        if image_id not in reference.names or category not in reference.labels:
+        where = f"{path}: annotation {record.get('id')!r:.40}"
+        if not _listed(image_id, reference.names) or not _listed(category, reference.labels):
             raise UserError(
-                f"{path}: annotation {record.get('id')} names image {image_id} and category {category}, "
-                "expected ones that are listed"
+                f"{where} names image {image_id!r:.40} and category {category!r:.40}, expected ones that are listed"
             )
-        if record.get("iscrowd"):
-            continue
-        box = record.get("bbox")
-        if not isinstance(box, list) or len(box) != 4:
-            raise UserError(f"{path}: annotation {record.get('id')} has bbox {box!r}, expected [x, y, width, height]")
-        x, y, width, height = (number(value, f"{path}: bbox of annotation {record.get('id')}") for value in box)
-        score = number(record.get("score", 1.0), f"{path}: score of annotation {record.get('id')}")
-        rows.setdefault(image_id, []).append((reference.labels[category], score, (x, y, x + width, y + height)))
+        if not flag(record.get("iscrowd"), f"{where}: iscrowd"):
+            score = number(record.get("score", 1.0), f"{where}: score")
+            rows.setdefault(image_id, []).append((reference.labels[category], score, _corners(record, where)))
     for image_id, record in reference.records.items():
-        size = (
-            int(number(record.get("width"), f"{path}: width of {record['file_name']}")),
-            int(number(record.get("height"), f"{path}: height of {record['file_name']}")),
-        )
-        yield Labelled(name=str(record["file_name"]), size=size, boxes=boxes_of(rows.get(image_id, [])))
+        name = str(record["file_name"])
+        size = stated_size(record.get("width"), record.get("height"), f"{path}: {name}")
+        with located(f"{path}: {name}"):
+            yield Labelled(name=name, size=size, boxes=boxes_of(rows.get(image_id, [])))
 
 
 class CocoNames:
@@ -163,7 +161,21 @@ class CocoNames:
         raise UserError(f"{self.path} lists no category {label!r}, expected some of: {known}")
 
 
-def _geometry(xyxy: tuple[float, float, float, float]) -> dict[str, Any]:
+def _listed(key: Any, known: Mapping[Any, str]) -> TypeGuard[int | str]:
+    return isinstance(key, (int, str)) and key in known
+
+
+def _corners(record: Mapping[str, Any], where: str) -> Corners:
+    box = record.get("bbox")
+    if not isinstance(box, list) or len(box) != 4:
+        raise UserError(f"{where}: bbox is {box!r:.80}, expected [x, y, width, height]")
+    x, y, width, height = (number(value, f"{where}: bbox") for value in box)
+    if width < 0 or height < 0:
+        raise UserError(f"{where}: bbox is {box}, expected [x, y, width, height], neither side negative")
+    return x, y, x + width, y + height
+
+
+def _geometry(xyxy: Corners) -> dict[str, Any]:
     x0, y0, x1, y1 = xyxy
     return {
         "bbox": [x0, y0, x1 - x0, y1 - y0],
@@ -197,7 +209,7 @@ def _by_id(document: Any, kind: str, field: str, path: Path) -> dict[int | str, 
 def _key(record: Mapping[str, Any], field: str, path: Path) -> int | str:
     key = record.get("id")
     if isinstance(key, bool) or not isinstance(key, (int, str)) or not isinstance(record.get(field), str):
-        raise UserError(f"{path}: {record} has not an id and a {field}; expected {_EXPECTED}")
+        raise UserError(f"{path}: {str(record)[:200]} has not an id and a {field}; expected {_EXPECTED}")
     return key
 
 

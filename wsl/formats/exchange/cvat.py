@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from wsl.documents import guarded, load_xml, located, number
 from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
-from wsl.formats.exchange.parsing import boxes_of, number, rows_of, xml_bytes
-from wsl.xml_files import load_xml
+from wsl.formats.exchange.parsing import Corners, boxes_of, rows_of, turned, xml_bytes
+from wsl.limits import stated_size
 
 _EXPECTED = "CVAT for images 1.1 (annotations.xml)"
 _EDGES = ("xtl", "ytl", "xbr", "ybr")
@@ -57,27 +58,31 @@ def write_cvat(images: Iterable[Labelled], out: Path, classes: Sequence[str], *,
     return path
 
 
+@guarded(_EXPECTED)
 def read_cvat(path: Path) -> Iterator[Labelled]:
     """The images and boxes of an export "CVAT for images"; polygons and other shapes are left out.
+
+    A rotated box counts by its bounds.
 
     Raises:
         UserError: not such a file, or a box without its label or edges.
     """
     file = path / "annotations.xml" if path.is_dir() else path
-    root = load_xml(file, _EXPECTED)
-    if root.tag != "annotations":
-        raise UserError(f"{file}: its root is <{root.tag}>; expected {_EXPECTED}")
+    root = load_xml(file, _EXPECTED, "annotations")
     for element in root.iterfind("image"):
         name = element.get("name") or ""
-        width, height = (int(number(element.get(side), f"{file}: {side} of {name}")) for side in ("width", "height"))
-        rows = [_row(box, f"{file}: {name}") for box in element.iterfind("box")]
-        yield Labelled(name=name, size=(width, height), boxes=boxes_of(rows))
+        size = stated_size(element.get("width"), element.get("height"), f"{file}: {name}")
+        with located(f"{file}: {name}"):
+            rows = [_row(box, f"{file}: {name}") for box in element.iterfind("box")]
+            yield Labelled(name=name, size=size, boxes=boxes_of(rows))
 
 
-def _row(box: Any, where: str) -> tuple[str, float, tuple[float, float, float, float]]:
+def _row(box: Any, where: str) -> tuple[str, float, Corners]:
     label = box.get("label")
     if not label:
         raise UserError(f"{where}: a box has no label; expected {_EXPECTED}")
     x0, y0, x1, y1 = (number(box.get(edge), f"{where}: {edge} of {label}") for edge in _EDGES)
+    angle = number(box.get("rotation") or 0, f"{where}: rotation of {label}")
+    corners = turned((x0, y0, x1, y1), angle, ((x0 + x1) / 2, (y0 + y1) / 2))
     scores = [attribute.text for attribute in box.iterfind("attribute") if attribute.get("name") == "score"]
-    return label, number(scores[0], f"{where}: score of {label}") if scores else 1.0, (x0, y0, x1, y1)
+    return label, number(scores[0], f"{where}: score of {label}") if scores else 1.0, corners

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from wsl.documents import flag, guarded, load_json, located, number
 from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
-from wsl.formats.exchange.parsing import boxes_of, files_below, load_json, number, rows_of, xml_bytes
+from wsl.formats.exchange.parsing import Corners, boxes_of, files_below, rows_of, turned, xml_bytes
+from wsl.limits import stated_size
+
+log = logging.getLogger("wsl")
+Measure = Callable[[str], tuple[int, int] | None]
 
 _EXPECTED = "Label Studio's tasks with predictions or annotations"
+_FARTHEST = 2.0  # of fractions of the image: some boxes reach outside
 _LOCAL = "/data/local-files/?d="
 # Uploads are kept as /data/upload/<project>/<8 digits>-<name>.
 _UPLOAD = re.compile(r"/?data/upload/(?:\d+/)?(?:[0-9a-f]{8}-)?(.+)")
@@ -64,41 +71,48 @@ def write_label_studio(images: Iterable[Labelled], out: Path, classes: Sequence[
     return path
 
 
-def read_label_studio(
-    path: Path, *, predictions: bool = False, sizes: Callable[[str], tuple[int, int] | None] | None = None
-) -> Iterator[Labelled]:
+@guarded(_EXPECTED)
+def read_label_studio(path: Path, *, predictions: bool = False, sizes: Measure | None = None) -> Iterator[Labelled]:
     """The images and rectangles of exported tasks: of each task the annotations, or else the predictions.
 
     ``path`` is a file, or a folder of files with a task each. With ``predictions`` it is the other way round: the
     predictions, or else the annotations. An image has the name under which the local files storage, an upload, a bucket
-    or a web server keeps it. A task without a rectangle says nothing of its image's size: ``sizes`` then gives it by
-    the name, or None to leave the task out.
+    or a web server keeps it. A rotated rectangle counts by its bounds; annotations that were cancelled do not count.
+
+    Tasks that nobody annotated are left out. A task without a result says nothing of its image's size: ``sizes`` then
+    gives it by the name, or None to leave the task out. Both are told in one line.
 
     Raises:
         UserError: not such a document, a rectangle without its numbers, or predictions of two models in a task.
     """
+    left: list[str] = []
     for task in _tasks(path):
         data = task.get("data")
         url = data.get("image") if isinstance(data, dict) else None
         if not isinstance(url, str):
             raise UserError(f"{path}: a task has no data.image; expected {_EXPECTED}")
         name = _image_name(url)
-        results = _rectangles(task, path, name, predictions=predictions)
-        meta: Any = task.get("meta")
-        meta = meta if isinstance(meta, dict) else {}
-        first: dict[str, Any] = results[0] if results else {}
-        sides = [first.get(f"original_{side}", meta.get(side)) for side in ("width", "height")]
-        if sizes is not None and None in sides:
-            size = sizes(name)
-            if size is None:
-                continue
-            sides = list(size)
-        width, height = (
-            int(number(value, f"{path}: {side} of {name}"))
-            for side, value in zip(("width", "height"), sides, strict=True)
-        )
-        rows = [row for result in results for row in _rows(result, (width, height), path, name)]
-        yield Labelled(name=name, size=(width, height), boxes=boxes_of(rows))
+        results = _results(task, path, name, predictions=predictions)
+        size = None if results is None else _size(task, results, sizes, path, name)
+        if results is None or size is None:
+            left.append(name)
+            continue
+        with located(f"{path}: {name}"):
+            rows = [row for result in rectangles(results) for row in _rows(result, size, path, name)]
+            yield Labelled(name=name, size=size, boxes=boxes_of(rows))
+    if left:
+        log.warning("%s: %d tasks without annotations or of unknown size left out, %s first", path, len(left), left[0])
+
+
+def _size(
+    task: Mapping[str, Any], results: Sequence[Mapping[str, Any]], sizes: Measure | None, path: Path, name: str
+) -> tuple[int, int] | None:
+    """The size of a task's image: as its results, its meta or ``sizes`` give it."""
+    for record in (*results, task.get("meta")):
+        fields = ("original_width", "original_height") if record in results else ("width", "height")
+        if isinstance(record, dict) and all(record.get(field) is not None for field in fields):
+            return stated_size(record[fields[0]], record[fields[1]], f"{path}: {name}")
+    return None if sizes is None else sizes(name)
 
 
 def _tasks(path: Path) -> Iterator[dict[str, Any]]:
@@ -131,9 +145,7 @@ def _image_name(url: str) -> str:
     return upload[1] if upload else path.lstrip("/") if len(parts.scheme) > 1 else path
 
 
-def _result(
-    image: Labelled, key: str, label: str, score: float | None, xyxy: tuple[float, float, float, float]
-) -> dict[str, Any]:
+def _result(image: Labelled, key: str, label: str, score: float | None, xyxy: Corners) -> dict[str, Any]:
     width, height = image.size
     x0, y0, x1, y1 = xyxy
     result = {
@@ -156,42 +168,69 @@ def _result(
     return result if score is None else {**result, "score": score}
 
 
-def _rectangles(task: dict[str, Any], path: Path, name: str, *, predictions: bool) -> list[dict[str, Any]]:
+def _results(task: Mapping[str, Any], path: Path, name: str, *, predictions: bool) -> list[dict[str, Any]] | None:
+    """The results of a task's annotations, or of its predictions; None where it has neither."""
     fields = ("annotations", "predictions")
     for field in reversed(fields) if predictions else fields:
         entries = task.get(field)
-        if isinstance(entries, list) and entries:
-            entries = [entry for entry in entries if isinstance(entry, dict)]
-            if not all(isinstance(entry.get("result"), list) for entry in entries):
-                raise UserError(f"{path}: a task's {field} have no list of results; expected {_EXPECTED}")
-            models = list(dict.fromkeys(str(entry.get("model_version")) for entry in entries))
-            if predictions and len(models) > 1 and field == "predictions":
-                raise UserError(
-                    f"{path}: {name} has predictions of the models {models[0]} and {models[1]}, expected those of one: "
-                    "remove the others"
-                )
-            # A result without a score of its own has that of its prediction, if there is one.
-            scored = (
-                {"score": entry.get("score"), **result} if entry.get("score") is not None else result
-                for entry in entries
-                for result in entry["result"]
-                if isinstance(result, dict)
+        entries = [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
+        entries = [one for one in entries if not flag(one.get("was_cancelled"), f"{path}: was_cancelled of {name}")]
+        if not entries:
+            continue
+        if not all(isinstance(entry.get("result"), list) for entry in entries):
+            raise UserError(f"{path}: a task's {field} have no list of results; expected {_EXPECTED}")
+        models = list(dict.fromkeys(str(entry.get("model_version")) for entry in entries))
+        if predictions and len(models) > 1 and field == "predictions":
+            raise UserError(
+                f"{path}: {name} has predictions of the models {models[0]} and {models[1]}, expected those of one: "
+                "remove the others"
             )
-            return [result for result in scored if result.get("type") == "rectanglelabels"]
-    return []
+        # A result without a score of its own has that of its prediction, if there is one.
+        return [
+            {"score": entry.get("score"), **result} if entry.get("score") is not None else result
+            for entry in entries
+            for result in entry["result"]
+            if isinstance(result, dict)
+        ]
+    return None
+
+
+def rectangles(results: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The rectangles with their labels, which are results of their own where the interface asks for them apart.
+
+    >>> apart = [{"id": "1", "type": "rectangle", "value": {"x": 0}}]
+    >>> apart += [{"id": "1", "type": "labels", "value": {"labels": ["dog"]}}]
+    >>> list(rectangles(apart))
+    [{'id': '1', 'type': 'rectangle', 'value': {'x': 0, 'rectanglelabels': ['dog']}}]
+    """
+    named = {
+        str(result.get("id")): result["value"]["labels"]
+        for result in results
+        if result.get("type") == "labels" and isinstance(result.get("value"), dict) and "labels" in result["value"]
+    }
+    for result in results:
+        if result.get("type") == "rectanglelabels":
+            yield result
+        elif result.get("type") == "rectangle" and isinstance(value := result.get("value"), dict):
+            labels = value.get("labels", named.get(str(result.get("id"))))
+            yield {**result, "value": {**value, "rectanglelabels": labels}}
 
 
 def _rows(
-    result: dict[str, Any], size: tuple[int, int], path: Path, name: str
-) -> Iterator[tuple[str, float, tuple[float, float, float, float]]]:
+    result: Mapping[str, Any], size: tuple[int, int], path: Path, name: str
+) -> Iterator[tuple[str, float, Corners]]:
     value = result.get("value")
     labels = value.get("rectanglelabels") if isinstance(value, dict) else None
     if not isinstance(value, dict) or not isinstance(labels, list):
         raise UserError(f"{path}: a rectangle of {name} has no value with rectanglelabels; expected {_EXPECTED}")
-    if number(value.get("rotation", 0), f"{path}: rotation of {name}"):
-        raise UserError(f"{path}: a rectangle of {name} is rotated, expected upright boxes: set its rotation to 0")
+    if number(result.get("image_rotation") or 0, f"{path}: image_rotation of {name}") % 360:
+        raise UserError(f"{path}: {name} was rotated when it was annotated, expected boxes of the image as it is")
     fields = ("x", "y", "width", "height")
     x, y, width, height = (number(value.get(field), f"{path}: {field} of {name}") / 100 for field in fields)
+    if width < 0 or height < 0 or max(abs(x), abs(y), width, height) > _FARTHEST:
+        raise UserError(f"{path}: {name} has the rectangle {value!r:.120}, expected percents of the image, 0 to 100")
+    angle = number(value.get("rotation") or 0, f"{path}: rotation of {name}")
+    corners = x * size[0], y * size[1], (x + width) * size[0], (y + height) * size[1]
     score = number(result.get("score", 1.0), f"{path}: score of {name}")
     for label in labels:
-        yield str(label), score, (x * size[0], y * size[1], (x + width) * size[0], (y + height) * size[1])
+        yield str(label), score, turned(corners, angle, about=corners[:2])

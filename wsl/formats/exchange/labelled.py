@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from wsl.boxes import Boxes
 from wsl.errors import UserError
 from wsl.files import UniqueNames
+from wsl.limits import stated_size
 from wsl.results import Localization
 
 
@@ -41,8 +42,7 @@ class Labelled:
             raise UserError(
                 f"image name {self.name!r} leads out of its folder, expected a path below it such as cats/a.jpg"
             )
-        if min(self.size) < 1:
-            raise UserError(f"{self.name}: size is {self.size}, expected (width, height) in pixels, each 1 or more")
+        stated_size(*self.size, self.name)
 
     @property
     def stem(self) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from wsl.documents import guarded, load_json, located, number
 from wsl.errors import UserError
 from wsl.files import write_text
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
-from wsl.formats.exchange.parsing import boxes_of, files_below, load_json, number, rows_of
+from wsl.formats.exchange.parsing import Corners, boxes_of, files_below, rows_of
 from wsl.formats.exchange.voc import Stems
+from wsl.limits import stated_size
 
 _EXPECTED = "LabelMe's shapes, imagePath, imageWidth and imageHeight"
 
@@ -61,8 +64,11 @@ def write_labelme(images: Iterable[Labelled], out: Path, classes: Sequence[str],
     return out
 
 
+@guarded(_EXPECTED)
 def read_labelme(path: Path) -> Iterator[Labelled]:
     """The images and rectangles of a folder of LabelMe's files, by name; other shapes count by their bounds.
+
+    Points are left out, since they bound nothing.
 
     A shape's score is its ``score``, as tools that label by a model write it, or a number as its description. An image
     that lies outside the folder has its file name only.
@@ -78,13 +84,14 @@ def read_labelme(path: Path) -> Iterator[Labelled]:
         document = load_json(file, _EXPECTED)
         if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
             raise UserError(f"{file}: has no list of shapes; expected {_EXPECTED}")
-        size = tuple(int(number(document.get(f"image{side}"), f"{file}: image{side}")) for side in ("Width", "Height"))
+        size = stated_size(document.get("imageWidth"), document.get("imageHeight"), str(file))
         image = PurePosixPath(str(document.get("imagePath") or f"{file.stem}.jpg").replace("\\", "/"))
         if ".." in image.parts or image.is_absolute() or "".join(image.parts[:1])[1:2] == ":":
             image = PurePosixPath(image.name)
         folder = PurePosixPath(file.relative_to(root).as_posix()).parent
-        rows = [_row(shape, file) for shape in document["shapes"]]
-        yield Labelled(name=str(folder / image), size=(size[0], size[1]), boxes=boxes_of(rows))
+        with located(file):
+            rows = [_row(shape, file) for shape in document["shapes"] if not _is_point(shape)]
+            yield Labelled(name=str(folder / image), size=size, boxes=boxes_of(rows))
 
 
 def is_labelme(file: Path) -> bool:
@@ -101,7 +108,7 @@ def is_labelme(file: Path) -> bool:
     return b'"shapes"' in start or b'"imagePath"' in start
 
 
-def _row(shape: Any, file: Path) -> tuple[str, float, tuple[float, float, float, float]]:
+def _row(shape: Any, file: Path) -> tuple[str, float, Corners]:
     points = shape.get("points") if isinstance(shape, dict) else None
     label = shape.get("label") if isinstance(shape, dict) else None
     if not isinstance(label, str) or not isinstance(points, list) or len(points) < 2:
@@ -109,10 +116,25 @@ def _row(shape: Any, file: Path) -> tuple[str, float, tuple[float, float, float,
     if not all(isinstance(point, list) and len(point) == 2 for point in points):
         raise UserError(f"{file}: {label} has the points {points!r:.80}, expected [[x, y], [x, y]]")
     xs, ys = ([number(point[axis], f"{file}: a point of {label}") for point in points] for axis in (0, 1))
+    return label, _score(shape, f"{file}: score of {label}"), _bounds(shape.get("shape_type"), xs, ys)
+
+
+def _is_point(shape: Any) -> bool:
+    return isinstance(shape, dict) and shape.get("shape_type") in ("point", "points")
+
+
+def _bounds(kind: object, xs: list[float], ys: list[float]) -> Corners:
+    if kind == "circle":  # its centre and a point on it
+        radius = math.hypot(xs[1] - xs[0], ys[1] - ys[0])
+        return xs[0] - radius, ys[0] - radius, xs[0] + radius, ys[0] + radius
+    far = 1 if kind == "mask" else 0  # the corners of a mask are its first and last pixels
+    return min(xs), min(ys), max(xs) + far, max(ys) + far
+
+
+def _score(shape: dict[str, Any], what: str) -> float:
     if shape.get("score") is not None:
-        return label, number(shape["score"], f"{file}: score of {label}"), (min(xs), min(ys), max(xs), max(ys))
+        return number(shape["score"], what)
     try:
-        score = float(shape.get("description") or 1.0)
-    except (TypeError, ValueError):
-        score = 1.0  # somebody's words
-    return label, score, (min(xs), min(ys), max(xs), max(ys))
+        return number(shape.get("description") or 1.0, what)
+    except UserError:
+        return 1.0  # somebody's words

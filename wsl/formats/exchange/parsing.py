@@ -1,13 +1,11 @@
-"""Reading JSON and text that strangers wrote, every surprise one clear line; writing XML."""
+"""What readers and writers of exchanged files share: listing files, numbers, boxes as rows, writing XML."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as Writing
 
 import numpy as np
@@ -16,39 +14,10 @@ from wsl.boxes import Boxes
 from wsl.errors import UserError
 from wsl.files import is_left_over
 
-LARGEST_JSON = 2 << 30
-_LARGEST = 1e18  # of coordinates and scores, which single precision holds with all that they are multiplied by
+Corners = tuple[float, float, float, float]
 
 # What XML 1.0 has no way to write, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def load_json(path: Path, expected: str) -> Any:
-    """A JSON document, which is held.
-
-    Raises:
-        UserError: it cannot be read, is larger than 2 GiB, or is not JSON.
-    """
-    if path.is_file() and path.stat().st_size > LARGEST_JSON:
-        raise UserError(f"{path}: {path.stat().st_size >> 20} MiB of JSON, expected 2048 at most: split it")
-    try:
-        return json.loads(read_text(path, expected))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON ({error}); expected {expected}") from error
-
-
-def read_text(path: Path, expected: str) -> str:
-    """A UTF-8 text file.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text; expected {expected}") from error
 
 
 def files_below(folder: Path, *suffixes: str) -> list[Path]:
@@ -62,7 +31,8 @@ def files_below(folder: Path, *suffixes: str) -> list[Path]:
     ['a.XML']
     """
     paths = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-    return sorted(path for path in paths if not any(map(is_left_over, path.relative_to(folder).parts)))
+    files = (path for path in paths if path.is_file() or path.is_symlink())  # no pipes, which may have no end
+    return sorted(path for path in files if not any(map(is_left_over, path.relative_to(folder).parts)))
 
 
 def xml_bytes(root: Writing.Element, *, declared: bool = True) -> bytes:
@@ -83,25 +53,7 @@ def xml_bytes(root: Writing.Element, *, declared: bool = True) -> bytes:
     return bytes(Writing.tostring(root, encoding="utf-8", xml_declaration=declared)) + b"\n"
 
 
-def number(value: Any, what: str) -> float:
-    """A finite number, as coordinates and scores are.
-
-    Raises:
-        UserError: it is none, or beyond all sizes of images.
-
-    >>> number("1.5", "x")
-    1.5
-    """
-    try:
-        result = float(value)
-    except (TypeError, ValueError, OverflowError):
-        result = math.nan
-    if isinstance(value, bool) or not abs(result) < _LARGEST:
-        raise UserError(f"{what} is {value!r}, expected a number")
-    return result
-
-
-def boxes_of(rows: Iterable[tuple[str, float, tuple[float, float, float, float]]]) -> Boxes:
+def boxes_of(rows: Iterable[tuple[str, float, Corners]]) -> Boxes:
     """Boxes from (label, score, xyxy) rows.
 
     Raises:
@@ -118,7 +70,23 @@ def boxes_of(rows: Iterable[tuple[str, float, tuple[float, float, float, float]]
     )
 
 
-def rows_of(boxes: Boxes) -> Iterable[tuple[str, float, tuple[float, float, float, float]]]:
+def turned(corners: Corners, degrees: float, about: tuple[float, float]) -> Corners:
+    """The bounds of a box that is turned clockwise about a point.
+
+    >>> [round(edge) for edge in turned((30, 45, 70, 55), 90, (50, 50))]
+    [45, 30, 55, 70]
+    """
+    if not degrees:
+        return corners
+    x0, y0, x1, y1 = corners
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    offsets = [(x - about[0], y - about[1]) for x in (x0, x1) for y in (y0, y1)]
+    xs = [about[0] + x * cosine - y * sine for x, y in offsets]
+    ys = [about[1] + x * sine + y * cosine for x, y in offsets]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def rows_of(boxes: Boxes) -> Iterable[tuple[str, float, Corners]]:
     """The inverse of `boxes_of`: (label, score, xyxy) a box, as Python's own numbers.
 
     >>> list(rows_of(boxes_of([("dog", 0.5, (0, 0, 2, 1))])))
@@ -127,6 +95,6 @@ def rows_of(boxes: Boxes) -> Iterable[tuple[str, float, tuple[float, float, floa
     return zip(boxes.labels, boxes.scores.tolist(), map(_four, boxes.xyxy.tolist()), strict=True)
 
 
-def _four(row: list[float]) -> tuple[float, float, float, float]:
+def _four(row: list[float]) -> Corners:
     x0, y0, x1, y1 = row
     return x0, y0, x1, y1

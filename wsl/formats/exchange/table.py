@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from wsl.documents import guarded, located, number
 from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
-from wsl.formats.exchange.parsing import boxes_of, number, rows_of
+from wsl.formats.exchange.parsing import boxes_of, rows_of
+from wsl.limits import stated_size
 
 COLUMNS = ("image", "width", "height", "label", "score", "x0", "y0", "x1", "y1")
 
@@ -45,6 +47,7 @@ def write_table(images: Iterable[Labelled], out: Path, classes: Sequence[str], *
     return path
 
 
+@guarded("a CSV of boxes")
 def read_table(path: Path) -> Iterator[Labelled]:
     """The images and boxes of a CSV with these columns; rows of one image stand together.
 
@@ -62,15 +65,14 @@ def read_table(path: Path) -> Iterator[Labelled]:
                 if name in seen:
                     raise UserError(f"{path}: {name} stands in two places, expected its rows together: sort the file")
                 seen.add(name)
-                yield _image(name, list(group), path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a CSV of boxes") from error
-    except (csv.Error, UnicodeDecodeError) as error:
+                with located(f"{path}: {name}"):
+                    yield _image(name, list(group), path)
+    except csv.Error as error:
         raise UserError(f"{path}: not CSV ({error}); expected {', '.join(COLUMNS)}") from error
 
 
 def _image(name: str, rows: list[dict[str, Any]], path: Path) -> Labelled:
-    width, height = (int(number(rows[0][side], f"{path}: {side} of {name}")) for side in ("width", "height"))
+    size = stated_size(rows[0]["width"], rows[0]["height"], f"{path}: {name}")
     boxes = []
     for row in rows:
         if row["label"] in ("", None):
@@ -78,4 +80,4 @@ def _image(name: str, rows: list[dict[str, Any]], path: Path) -> Labelled:
         x0, y0, x1, y1 = (number(row[edge], f"{path}: {edge} of {name}") for edge in COLUMNS[-4:])
         score = number(row["score"], f"{path}: score of {name}") if row["score"] else 1.0
         boxes.append((str(row["label"]), score, (x0, y0, x1, y1)))
-    return Labelled(name=name, size=(width, height), boxes=boxes_of(boxes))
+    return Labelled(name=name, size=size, boxes=boxes_of(boxes))

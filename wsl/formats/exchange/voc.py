@@ -11,14 +11,16 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from wsl.documents import flag, guarded, load_xml, located, number
 from wsl.errors import UserError
 from wsl.files import caseless, replacing, write_text
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
-from wsl.formats.exchange.parsing import boxes_of, files_below, number, rows_of, xml_bytes
-from wsl.xml_files import load_xml
+from wsl.formats.exchange.parsing import Corners, boxes_of, files_below, rows_of, xml_bytes
+from wsl.limits import stated_size
 
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,3}")
 _ROOT = re.compile(rb"<annotation[\s>]")
+_EXPECTED = "a VOC annotation"
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -58,6 +60,7 @@ def write_voc(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, 
     return folder
 
 
+@guarded(_EXPECTED)
 def read_voc(path: Path) -> Iterator[Labelled]:
     """The images and boxes of a folder of VOC XML files (or of the ``Annotations`` in it), by name.
 
@@ -137,7 +140,7 @@ def _annotation(image: Labelled, index: dict[str, int], *, scores: bool) -> Elem
     return root
 
 
-def _whole(xyxy: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _whole(xyxy: Corners, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Edges rounded to whole pixels inside the image, at least one apart, in VOC's count."""
     x0, x1 = _edges(xyxy[0], xyxy[2], size[0])
     y0, y1 = _edges(xyxy[1], xyxy[3], size[1])
@@ -156,8 +159,8 @@ def _add(parent: ElementTree.Element, name: str, text: object = None) -> Element
 
 
 def _read(file: Path, folder: PurePosixPath) -> Labelled:
-    root = load_xml(file, "a VOC annotation")
-    width, height = (int(number(root.findtext(f"size/{side}"), f"{file}: {side}")) for side in ("width", "height"))
+    root = load_xml(file, _EXPECTED, "annotation")
+    size = stated_size(root.findtext("size/width"), root.findtext("size/height"), str(file))
     rows, difficult = [], []
     for element in root.iterfind("object"):
         label = element.findtext("name") or ""
@@ -166,9 +169,10 @@ def _read(file: Path, folder: PurePosixPath) -> Labelled:
         x0, y0, x1, y1 = _box(element, file)
         score = number(element.findtext("score", "1"), f"{file}: score of {label}")
         rows.append((label, score, (x0 - 1, y0 - 1, x1, y1)))
-        difficult.append((element.findtext("difficult") or "").strip() == "1")
-    boxes = replace(boxes_of(rows), difficult=np.array(difficult, np.bool_))
-    return Labelled(name=str(folder / _image_name(root, file)), size=(width, height), boxes=boxes)
+        difficult.append(flag(element.findtext("difficult"), f"{file}: difficult of {label}"))
+    with located(file):
+        boxes = replace(boxes_of(rows), difficult=np.array(difficult, np.bool_))
+        return Labelled(name=str(folder / _image_name(root, file)), size=size, boxes=boxes)
 
 
 def _image_name(root: Any, file: Path) -> str:
@@ -178,6 +182,6 @@ def _image_name(root: Any, file: Path) -> str:
     return file.stem + (named.suffix if _SUFFIX.fullmatch(named.suffix) else ".jpg")
 
 
-def _box(element: Any, file: Path) -> tuple[float, float, float, float]:
+def _box(element: Any, file: Path) -> Corners:
     x0, y0, x1, y1 = (number(element.findtext(f"bndbox/{edge}"), f"{file}: {edge}") for edge in _EDGES)
     return x0, y0, x1, y1

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from wsl.documents import guarded, load_yaml, located, number, read_text
 from wsl.errors import UserError
 from wsl.files import write_text
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
-from wsl.formats.exchange.parsing import boxes_of, files_below, number, read_text, rows_of
+from wsl.formats.exchange.parsing import Corners, boxes_of, files_below, rows_of
 from wsl.formats.exchange.voc import Stems
+from wsl.images.sources import IMAGE_SUFFIXES
 
 Sizes = Callable[[Path], tuple[int, int]]
-_IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+_FARTHEST = 2.0  # of fractions of the image: some boxes reach outside
 
 
 def write_yolo(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
@@ -57,6 +57,7 @@ def _plain(figure: float) -> str:
     return f"{figure:.13f}" if "e" in text else text
 
 
+@guarded("YOLO's data.yaml, labels/ and images/")
 def read_yolo(path: Path, sizes: Sizes) -> Iterator[Labelled]:
     """The images and boxes of a folder with ``data.yaml``, ``labels/`` and ``images/``; ``sizes`` measures an image.
 
@@ -68,7 +69,7 @@ def read_yolo(path: Path, sizes: Sizes) -> Iterator[Labelled]:
     root = path.parent if path.is_file() else path
     names = class_names(path if path.is_file() else root / "data.yaml")
     folder = root / "images"
-    files = files_below(folder, *_IMAGES)
+    files = files_below(folder, *IMAGE_SUFFIXES)
     if not files:
         raise UserError(f"{folder}: no images, expected those that labels/ is about: YOLO's files know no sizes")
     for file in files:
@@ -77,22 +78,44 @@ def read_yolo(path: Path, sizes: Sizes) -> Iterator[Labelled]:
         width, height = sizes(file)
         lines = read_text(labels, "YOLO labels").splitlines() if labels.is_file() else []
         rows = [_row(line, names, (width, height), f"{labels}:{i}") for i, line in enumerate(lines, 1) if line.strip()]
-        yield Labelled(name=name.as_posix(), size=(width, height), boxes=boxes_of(rows))
+        with located(labels):
+            yield Labelled(name=name.as_posix(), size=(width, height), boxes=boxes_of(rows))
 
 
-def _row(
-    line: str, names: dict[int, str], size: tuple[int, int], where: str
-) -> tuple[str, float, tuple[float, float, float, float]]:
+def _row(line: str, names: dict[int, str], size: tuple[int, int], where: str) -> tuple[str, float, Corners]:
     fields = line.split()
-    if len(fields) not in (5, 6) or not fields[0].isdecimal() or int(fields[0]) not in names:
+    if len(fields) not in (5, 6) or class_number(fields[0]) not in names:
         raise UserError(f"{where}: {line[:80]!r}, expected a class number of data.yaml, x, y, width, height [, score]")
-    x, y, width, height, *score = (number(field, where) for field in fields[1:])
+    score = number(fields[5], where) if len(fields) == 6 else 1.0
+    return names[class_number(fields[0])], score, from_fractions(fields[1:5], size, where)
+
+
+def class_number(field: str) -> int:
+    """The number of a class in a line, -1 where it is something else.
+
+    >>> class_number("12"), class_number("dog")
+    (12, -1)
+    """
+    return int(field) if field.isascii() and field.isdecimal() and len(field) < 10 else -1
+
+
+def from_fractions(fields: Sequence[str], size: tuple[int, int], where: str) -> Corners:
+    """The corners of a box that is written as its centre and sides in fractions of an image of ``size``.
+
+    Raises:
+        UserError: they are no numbers, or no such fractions.
+
+    >>> from_fractions(["0.5", "0.5", "1", "0.5"], (8, 4), "a.txt:1")
+    (0.0, 1.0, 8.0, 3.0)
+    """
+    x, y, width, height = (number(field, where) for field in fields)
+    if width < 0 or height < 0 or max(abs(x), abs(y), width, height) > _FARTHEST:
+        raise UserError(
+            f"{where}: the box {x:g} {y:g} {width:g} {height:g} is not in fractions of the image, expected 0 to 1: "
+            "divide x by its width and y by its height"
+        )
     across, down = size
-    return (
-        names[int(fields[0])],
-        score[0] if score else 1.0,
-        ((x - width / 2) * across, (y - height / 2) * down, (x + width / 2) * across, (y + height / 2) * down),
-    )
+    return (x - width / 2) * across, (y - height / 2) * down, (x + width / 2) * across, (y + height / 2) * down
 
 
 def class_names(file: Path) -> dict[int, str]:
@@ -108,16 +131,13 @@ def class_names(file: Path) -> dict[int, str]:
     ...     class_names(file)
     {0: 'cat', 1: 'dog'}
     """
-    text = read_text(file, "YOLO's data.yaml")
-    try:
-        document: Any = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(
-            f"{file}: not YAML ({str(error).splitlines()[0]}); expected names: {{0: cat, 1: dog}}"
-        ) from error
+    document: Any = load_yaml(file, "names: {0: cat, 1: dog}")
     names = document.get("names") if isinstance(document, dict) else None
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not all(isinstance(key, int) for key in names):
         raise UserError(f"{file}: has no names of classes; expected names: {{0: cat, 1: dog}}")
+    for key, name in names.items():
+        if not isinstance(name, (str, int, float)) or isinstance(name, bool):
+            raise UserError(f"{file}: the name of class {key} is {name!r:.80}, expected a text: put it in quotes")
     return {key: str(name) for key, name in names.items()}

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from wsl.documents import guarded, load_json
 from wsl.errors import UserError
 from wsl.formats.exchange.coco import CocoNames, read_coco
-from wsl.formats.exchange.parsing import load_json
 from wsl.formats.predictions.detections import Detections
 from wsl.formats.predictions.labelled import add_labelled
 from wsl.formats.predictions.matching import Pairs
@@ -20,6 +20,7 @@ from wsl.samples import SampleSet
 _EXPECTED = "COCO results: a list of image_id, category_id, bbox, score"
 
 
+@guarded(_EXPECTED)
 def read_coco_results(
     path: Path, samples: SampleSet, warnings: Counter[str], *, numbers: Callable[[], Numbers] | None = None
 ) -> Pairs:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wsl.documents import guarded, load_json
 from wsl.errors import UserError, listed
-from wsl.formats.exchange.parsing import load_json
 from wsl.formats.predictions.detections import Detection, Detections
 from wsl.formats.predictions.matching import Pairs, size_of
 from wsl.formats.predictions.rows import is_number, score_of
@@ -18,6 +18,7 @@ _EXPECTED = "FiftyOne's samples.json (FiftyOneDataset) or labels.json (FiftyOneI
 _FARTHEST = 2.0
 
 
+@guarded(_EXPECTED)
 def read_fiftyone_results(place: Path, samples: SampleSet, warnings: Counter[str]) -> Pairs:
     """The detections of every image of a split, from an export of FiftyOne.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from wsl.documents import guarded
 from wsl.formats.exchange.label_studio import read_label_studio
 from wsl.formats.predictions.detections import Detections
 from wsl.formats.predictions.labelled import add_labelled
@@ -12,6 +13,7 @@ from wsl.formats.predictions.matching import Pairs, size_of
 from wsl.samples import SampleSet
 
 
+@guarded("Label Studio's tasks")
 def read_label_studio_results(place: Path, samples: SampleSet, warnings: Counter[str]) -> Pairs:
     """The predicted rectangles of every image of a split, from tasks as JSON; annotations where a task has none.
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from wsl.documents import guarded
 from wsl.formats.localizations import find_localizations, read_localizations
 from wsl.formats.predictions.matching import Pairs, matched
 from wsl.samples import SampleSet
 
 
+@guarded("localizations as wsl-localize writes them")
 def read_own_results(place: Path, samples: SampleSet, warnings: Counter[str], *, split: str) -> Pairs:
     """The localizations of a results file or its folder, with their maps; an image without one is a miss.
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from wsl.boxes import Boxes
+from wsl.documents import guarded
 from wsl.errors import UserError
 from wsl.formats.exchange.parsing import files_below
 from wsl.formats.predictions.matching import Pairs, matched
@@ -24,6 +25,7 @@ _BOX = ("label", "score", "x0", "y0", "x1", "y1")
 _EXPECTED = "columns path (or id), width, height, boxes (a list of label, score, x0, y0, x1, y1)"
 
 
+@guarded(_EXPECTED)
 def read_parquet_results(place: Path, samples: SampleSet, warnings: Counter[str], *, split: str) -> Pairs:
     """The localizations of a Parquet file, or of all ``*.parquet`` in a folder and below; rows are read as they come.
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from wsl.boxes import Boxes, FloatArray
+from wsl.documents import guarded, read_text
 from wsl.errors import UserError
-from wsl.formats.exchange.parsing import read_text
 from wsl.formats.predictions.class_names import ClassNames
 from wsl.formats.predictions.map_files import load_map, load_maps
 from wsl.formats.predictions.map_names import map_listing, match_maps
@@ -19,6 +19,7 @@ from wsl.results import Localization
 from wsl.samples import Sample, SampleSet
 
 
+@guarded("a folder of score maps")
 def read_score_maps(folder: Path, samples: SampleSet, warnings: Counter[str], *, side: int | None = None) -> Pairs:
     """Stream the score maps of each sample, of the classes that it is labelled with; one without any is a miss.
 

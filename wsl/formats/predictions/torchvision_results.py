@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from wsl.documents import guarded, load_json
 from wsl.errors import UserError
-from wsl.formats.exchange.parsing import load_json
 from wsl.formats.predictions.detections import Detections
 from wsl.formats.predictions.matching import Pairs
 from wsl.formats.predictions.rows import Row, add_rows, category_of, image_of, is_number, score_of
@@ -18,6 +18,7 @@ from wsl.samples import SampleSet
 _EXPECTED = "boxes, labels and scores an image, as torchvision's detectors give them"
 
 
+@guarded(_EXPECTED)
 def read_torchvision_results(
     path: Path, samples: SampleSet, warnings: Counter[str], *, numbers: Callable[[], Numbers] | None = None
 ) -> Pairs:

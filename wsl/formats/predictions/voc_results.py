@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from wsl.documents import guarded, text_lines
 from wsl.errors import UserError
 from wsl.formats.predictions.class_names import suggestion
 from wsl.formats.predictions.detections import Detection, Detections
@@ -17,6 +18,7 @@ _LARGEST = 1e18
 _FILE = re.compile(r"comp\d+_det_(.+)\.txt")
 
 
+@guarded("the VOC devkit's result files")
 def read_voc_results(source: Path, samples: SampleSet, warnings: Counter[str], *, split: str) -> Pairs:
     """The detections of every image of a split, from a folder of the devkit's result files or from one of them.
 
@@ -81,17 +83,13 @@ def _files(source: Path, split: str, classes: Sequence[str]) -> dict[str, Path]:
 
 
 def _read(path: Path, label: str) -> Iterator[tuple[int, str, Detection]]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); expected a text file in UTF-8") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in text_lines(path, "<image> <score> <xmin> <ymin> <xmax> <ymax> a line"):
         cells = line.split()
         if not cells:
             continue
         numbers = _numbers(cells[1:])
         if numbers is None:
-            raise UserError(f"{path}:{number}: {line!r}, expected <image> <score> <xmin> <ymin> <xmax> <ymax>")
+            raise UserError(f"{path}:{number}: {line[:80]!r}, expected <image> <score> <xmin> <ymin> <xmax> <ymax>")
         score, x0, y0, x1, y1 = numbers
         yield number, cells[0], Detection(label, score, (x0 - 1, y0 - 1, x1, y1))
 

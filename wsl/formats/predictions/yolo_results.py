@@ -6,17 +6,18 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from wsl.documents import guarded, number, read_text
 from wsl.errors import UserError
-from wsl.formats.exchange.parsing import files_below, number, read_text
-from wsl.formats.exchange.yolo import class_names
+from wsl.formats.exchange.parsing import files_below
+from wsl.formats.exchange.yolo import class_names, class_number, from_fractions
 from wsl.formats.predictions.detections import Detection, Detections
 from wsl.formats.predictions.matching import Pairs, size_of
 from wsl.samples import SampleSet
 
 _EXPECTED = "class x y width height confidence, as fractions of the image"
-_FARTHEST = 2.0
 
 
+@guarded(_EXPECTED)
 def read_yolo_results(place: Path, samples: SampleSet, warnings: Counter[str]) -> Pairs:
     """The detections of every image of a split, from the files that ultralytics writes with ``save_txt save_conf``.
 
@@ -83,23 +84,16 @@ def _detection(line: str, names: Mapping[int, str], named_by: object, size: tupl
         raise UserError(
             f"{where}: {line[:80]!r} has no confidence, expected {_EXPECTED}: predict with save_txt=True save_conf=True"
         )
-    if len(fields) != 6 or not fields[0].isdecimal():
+    if len(fields) != 6 or class_number(fields[0]) < 0:
         raise UserError(f"{where}: {line[:80]!r}, expected {_EXPECTED}, six numbers")
-    if int(fields[0]) not in names:
+    if class_number(fields[0]) not in names:
         raise UserError(
             f"{where}: class {fields[0]} is none of the {len(names)} of {named_by}, expected 0 to {len(names) - 1}: "
             "put the data.yaml of the training beside the files"
         )
-    x, y, width, height, confidence = (number(field, where) for field in fields[1:])
+    confidence = number(fields[5], where)
     if not 0 <= confidence <= 1:
         raise UserError(
             f"{where}: the confidence is {fields[5]}, expected 0 to 1 (a track's number? predict with save_conf=True)"
         )
-    if width < 0 or height < 0 or max(abs(x), abs(y), width, height) > _FARTHEST:
-        raise UserError(
-            f"{where}: the box {x:g} {y:g} {width:g} {height:g} is not in fractions of the image, expected 0 to 1: "
-            "divide x by its width and y by its height"
-        )
-    across, down = size
-    corners = ((x - width / 2) * across, (y - height / 2) * down, (x + width / 2) * across, (y + height / 2) * down)
-    return Detection(names[int(fields[0])], confidence, corners)
+    return Detection(names[class_number(fields[0])], confidence, from_fractions(fields[1:5], size, where))

@@ -1,0 +1,63 @@
+"""What LVIS adds to COCO's layout: classes that are verified to be absent, and images named by their address."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from wsl.errors import UserError
+
+FILES = "lvis_*.json"
+_NAME = re.compile(r"lvis_v\d+(?:\.\d+)?_(.+)")
+
+
+def lvis_split(stem: str) -> str | None:
+    """The split of a file's name; None where it is not named as LVIS names its own.
+
+    >>> lvis_split("lvis_v1_train"), lvis_split("instances_train")
+    ('train', None)
+    """
+    match = _NAME.fullmatch(stem)
+    return match.group(1) if match else None
+
+
+def with_file_names(images: Any) -> Any:
+    """Image records with a ``file_name``: where there is none, the folder and file of ``coco_url``.
+
+    >>> with_file_names([{"coco_url": "http://images.cocodataset.org/val2017/000000397133.jpg"}])[0]["file_name"]
+    'val2017/000000397133.jpg'
+    """
+    if not isinstance(images, list):
+        return images
+    return [
+        {**image, "file_name": "/".join(urlsplit(image["coco_url"]).path.split("/")[-2:])}
+        if isinstance(image, dict) and "file_name" not in image and isinstance(image.get("coco_url"), str)
+        else image
+        for image in images
+    ]
+
+
+def verified_absent(
+    image: Mapping[str, Any], categories: Mapping[int, str], annotated: Collection[str], where: str
+) -> tuple[str, ...] | None:
+    """The classes of which ``neg_category_ids`` says that the image does not show them; None in other files.
+
+    Raises:
+        UserError: an unknown category, or one that is annotated in the image.
+
+    >>> verified_absent({"neg_category_ids": [2]}, {1: "cat", 2: "dog"}, ["cat"], "a.jpg")
+    ('dog',)
+    """
+    numbers = image.get("neg_category_ids")
+    if numbers is None:
+        return None
+    if not isinstance(numbers, Sequence) or isinstance(numbers, str):
+        raise UserError(f"{where}: neg_category_ids is {numbers!r:.80}, expected a list of categories")
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, int) or number not in categories:
+            raise UserError(f"{where}: neg_category_ids has {number!r:.40}, which is not among the categories")
+        if categories[number] in annotated:
+            raise UserError(f"{where}: {categories[number]!r} is annotated, and among neg_category_ids: remove one")
+    return tuple(dict.fromkeys(categories[number] for number in numbers))
