@@ -77,7 +77,6 @@ DOWNSAMPLINGS: Mapping[str, type[Downsampling]] = MappingProxyType(
 """Every windowed pooling by name."""
 
 _LONGEST_SPEC = 500
-_LARGEST = 1_000_000  # of whole numbers, which count what memory is asked for
 _WORDS = {"inf": math.inf, "nan": math.nan, "none": None, "true": True, "false": False}
 
 
@@ -271,8 +270,6 @@ def _value(node: ast.expr, spec: str) -> Value:
         case ast.Tuple(elts=items) | ast.List(elts=items):
             return tuple(_value(item, spec) for item in items)
         case ast.Constant(value=int() | float() | str() | None as value):
-            if isinstance(value, int) and value > _LARGEST:
-                raise ValueError(f"the spec has a number of {len(str(value))} digits, expected {_LARGEST:,} at most")
             return value
         case ast.Name(id=word):
             return _WORDS.get(word.lower(), word)

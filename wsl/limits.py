@@ -16,6 +16,14 @@ MAX_SIDE = 1_000_000
 _allowed = contextvars.ContextVar("max_pixels", default=MAX_PIXELS)
 
 
+def allow(pixels: int) -> None:
+    """Let images have so many pixels from here on, in a thread or a process that was made for one task.
+
+    >>> allow(MAX_PIXELS)
+    """
+    _allowed.set(pixels)
+
+
 def max_pixels() -> int:
     """The pixels of the largest image that is read here.
 

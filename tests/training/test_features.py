@@ -104,7 +104,7 @@ def test_an_image_that_can_be_read_again_is_read_again(samples, tmp_path, monkey
     lost = samples.samples[2].path
     content, status = lost.read_bytes(), lost.stat()
     with monkeypatch.context() as patch:
-        patch.setattr("wsl.training.features.read_image", lambda path: _unreadable(path, lost))
+        patch.setattr("wsl.training.features.read_image", lambda path, _: _unreadable(path, lost))
         first = cache(tmp_path, Counting().model)
         assert FeatureCache.readable(first.features(samples, mirrored=False)).sum() == 9
         assert len(first.skipped) == 1

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import logging
+import re
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -14,9 +17,11 @@ import tyro
 
 from wsl.errors import RunError, UserError
 from wsl.interrupts import Stopped, stoppable
+from wsl.limits import allowing
 
 C = TypeVar("C")
 log = logging.getLogger("wsl")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,36 +39,75 @@ class Command(Generic[C]):
     settings: C
     json: bool = False
     """Print the outcome as one JSON object instead of text."""
+    max_pixels: int | None = None
+    """Take images of up to so many pixels, and files that state such sizes; None is 200,000,000."""
+    verbose: bool = False
+    """Print where an error came from, too."""
 
 
 def run(work: Callable[[C], Outcome], kind: Any, description: str, args: Sequence[str] | None) -> int:
     """Parse, work, print, and turn every failure into one line and an exit code: 2 the user's, 1 the run's."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    log.setLevel(logging.INFO)
+    _set_up_logging()
+    verbose = False
     try:
         style = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
         command = tyro.cli(Command[kind], description=description, args=args, config=style)
-        with stoppable():
+        verbose = command.verbose
+        with stoppable(), allowing(command.max_pixels):
             outcome = work(command.settings)
         print(json.dumps(outcome.record, ensure_ascii=False, allow_nan=False) if command.json else outcome.text)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except RunError as error:
-        print(f"failed: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         return 1
-    except OSError as error:
-        print(f"failed: {_explain(error)}", file=sys.stderr)
-        return 1
+    except (UserError, RunError, OSError, UnicodeEncodeError, MemoryError) as error:
+        if verbose:
+            traceback.print_exception(error)
+        code, line = _explain(error)
+        print(printable(line), file=sys.stderr)
+        return code
     except KeyboardInterrupt as stop:
         print("stopped: what was finished is kept", file=sys.stderr)
         return stop.exit_code if isinstance(stop, Stopped) else 130
     return 0
 
 
-def _explain(error: OSError) -> str:
+def _explain(error: Exception) -> tuple[int, str]:
+    """The exit code of an error, and what is printed."""
+    if isinstance(error, UserError):
+        return 2, f"error: {error}"
+    if isinstance(error, UnicodeEncodeError):  # a name from another encoding, in a file's JSON or on the disk
+        around = error.object[max(error.start - 20, 0) : error.end + 20]
+        return 2, f"error: {around!r} cannot be written as text: rename the file or the class"
+    if isinstance(error, MemoryError):
+        return 1, "failed: not enough memory: give it smaller images or a smaller batch"
+    return 1, f"failed: {_explain_system(error) if isinstance(error, OSError) else error}"
+
+
+def _set_up_logging() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be text in the terminal's encoding
+            stream.reconfigure(errors="backslashreplace")
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        if type(handler.formatter) is logging.Formatter and isinstance(handler, logging.StreamHandler):
+            handler.setFormatter(_Printable())
+    log.setLevel(logging.INFO)
+
+
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def printable(text: str) -> str:
+    r"""A text without what a terminal would obey: names of files may hold escape codes.
+
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def _explain_system(error: OSError) -> str:
     where = f": {error.filename}" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no space left on the disk{where}; what was written before is whole, free some space and run it again"

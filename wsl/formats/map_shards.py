@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.boxes import FloatArray
+from wsl.documents.guard import describe
 from wsl.errors import UserError
 from wsl.results import Localization, StoredMaps
 
@@ -143,15 +144,17 @@ def _map_shard(path: Path, name: str) -> npt.NDArray[np.float16]:
             raise UserError(f"map file {name} holds {kind} {shape}, expected a flat array of float16")
         count = (path.stat().st_size - start) // 2
         return np.memmap(path, "<f2", "r", offset=start, shape=(count,)) if count else np.empty(0, np.float16)
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"map file {name} is not a .npy array: {error}") from error
+    except Exception as error:  # numpy's readers raise many kinds
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"map file {name} is not a .npy array: {describe(error)}") from error
 
 
 def _read_whole(path: Path, place: StoredMaps) -> npt.NDArray[np.float16]:
     try:
-        stack = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"map file {place.file} is not a .npy array: {error}") from error
+        stack = np.load(path, mmap_mode="r", allow_pickle=False)  # asks for no memory that the file has no values for
+    except Exception as error:  # as above
+        raise UserError(f"map file {place.file} is not a .npy array: {describe(error)}") from error
     if stack.ndim != 3 or len(stack) != len(place.labels) or not np.issubdtype(stack.dtype, np.floating):
         raise UserError(
             f"map file {place.file} holds {stack.dtype} {stack.shape}, expected floats ({len(place.labels)}, h, w)"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from wsl.limits import allow, max_pixels
 from wsl.metrics.statistic import Observation, View
 from wsl.results import Localization
 from wsl.samples import Sample
@@ -35,7 +36,7 @@ def observed_elsewhere(
         UserError: as `Evaluation.update` would for an image of the batch.
     """
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, initializer=_start, initargs=(settings, metrics))
+    pool = ProcessPoolExecutor(processes, context, initializer=_start, initargs=(settings, metrics, max_pixels()))
     waiting: deque[tuple[Future[Any], list[Pair]]] = deque()
     batches = iter(pairs)
     try:
@@ -53,9 +54,10 @@ def observed_elsewhere(
 _EVALUATION: list[Evaluation] = []
 
 
-def _start(settings: Settings, metrics: Sequence[str]) -> None:
+def _start(settings: Settings, metrics: Sequence[str], pixels: int) -> None:
     # Ctrl-C is the first process's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    allow(pixels)
     _EVALUATION[:] = [settings.evaluation(metrics)]
 
 

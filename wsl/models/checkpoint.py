@@ -28,6 +28,7 @@ from wsl.checkpoints import (
     read_recipe,
 )
 from wsl.config import ModelConfig, Preprocessing
+from wsl.documents import located, reading
 from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.models.backbone import list_backbones
@@ -73,7 +74,8 @@ def load(path: str | Path) -> Localizer:
         UserError: there is no such file, it was not written by `save`, or its tensors do not fit.
     """
     recipe, file = read_recipe(path), checkpoint_file(path)
-    model = Localizer.from_recipe(recipe)
+    with located(file), reading(file, "a checkpoint of wsl-train"):
+        model = Localizer.from_recipe(recipe)
     load_strictly(model, read_state_dict(file), file, f"{recipe.backbone} with {recipe.pooling}")
     return model.eval()
 

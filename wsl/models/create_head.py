@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import get_args
+
+import torch
+from torch import nn
 
 from heads import MapClassifier, TokenClassifier, VectorClassifier, names_encoder
 from heads.spec import suggestion
 from wsl.config import Head
 from wsl.errors import UserError
 from wsl.models.gradient_head import GradientHead
+
+_LARGEST = 4 << 30  # bytes of a head's parameters
 
 
 def create_head(
@@ -24,20 +31,52 @@ def create_head(
     """
     if head is not None and head not in get_args(Head):
         raise UserError(f"unknown head {head!r}: {suggestion(head, get_args(Head))}")
+    build = functools.partial(_build, channels, num_classes, head, pooling, neck, maps_per_class)
     try:
-        if not names_encoder(pooling):
-            if head is None:
-                return MapClassifier(channels, num_classes, pooling, maps_per_class, neck)
-            return TokenClassifier(channels, num_classes, pooling, maps_per_class, neck, calibrate=head == "scm")
-        classifier = VectorClassifier(channels, num_classes, encoder=pooling, neck=neck)
+        check_affordable(build, f"a head of {num_classes} classes with {pooling}")
+        module = build()
     except (ValueError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(str(error)) from error
-    except (RuntimeError, MemoryError) as error:  # torch's allocator
-        raise UserError(f"a head with {pooling} takes more memory than there is: give it smaller numbers") from error
+    if not isinstance(module, VectorClassifier):
+        return module
     if head is not None:
         raise UserError(f"head {head!r} pools class maps, and {pooling} has none: expected a pooling such as gap")
     if maps_per_class != 1:
         raise UserError(f"maps per class is {maps_per_class}, but {pooling} has no class maps: leave it at 1")
-    if classifier.encoder.other_channels is not None:
+    if module.encoder.other_channels is not None:
         raise UserError(f"{pooling} takes two sources, and a backbone gives one: leave other_channels out")
-    return GradientHead(classifier)
+    return GradientHead(module)
+
+
+def check_affordable(build: Callable[[], nn.Module], what: str) -> None:
+    """Check that the parameters of a module take 4 GiB at most, before memory is asked for.
+
+    Raises:
+        UserError: they take more.
+
+    >>> check_affordable(lambda: nn.Linear(10**6, 10**6), "that layer")
+    Traceback (most recent call last):
+    wsl.errors.UserError: that layer takes 4e+03 GB, expected 4.29 at most: give it smaller numbers
+    """
+    try:
+        with torch.device("meta"):  # where modules have sizes and no memory
+            module = build()
+    except RuntimeError as error:  # a number of bytes beyond 64 bits
+        raise UserError(f"{what} takes more memory than there is: give it smaller numbers") from error
+    size = sum(one.numel() * one.element_size() for one in module.parameters())
+    if size > _LARGEST:
+        raise UserError(
+            f"{what} takes {size / 1e9:.3g} GB, expected {_LARGEST / 1e9:.3g} at most: give it smaller numbers"
+        )
+
+
+def _build(
+    channels: int, num_classes: int, head: str | None, pooling: str, neck: str | None, maps_per_class: int
+) -> MapClassifier | VectorClassifier:
+    if names_encoder(pooling):
+        return VectorClassifier(channels, num_classes, encoder=pooling, neck=neck)
+    if head is None:
+        return MapClassifier(channels, num_classes, pooling, maps_per_class, neck)
+    return TokenClassifier(channels, num_classes, pooling, maps_per_class, neck, calibrate=head == "scm")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import json
 import logging
 import warnings
@@ -76,7 +77,9 @@ def export_model(
     with torch.no_grad(), replacing(path) as temporary:
         expected = net(other)
         if kind == "torch":
-            torch.export.save(program, temporary, extra_files={METADATA_KEY: description})
+            buffer = io.BytesIO()  # writing to a file of its own, torch ends the process where the disk is full
+            torch.export.save(program, buffer, extra_files={METADATA_KEY: description})
+            temporary.write_bytes(buffer.getbuffer())
             found = torch.export.load(temporary).module()(other)
         else:
             _save_onnx(program, temporary, description, (*OUTPUTS, DECODED)[: len(expected)])

@@ -13,6 +13,8 @@ from torch import nn
 from heads import HeadOutput
 from wsl import config
 from wsl.config import Preprocessing
+from wsl.documents import parse_json, reading
+from wsl.documents.guard import describe
 from wsl.errors import UserError
 from wsl.models.export import DECODED, INPUT, METADATA_KEY, OUTPUTS, session
 from wsl.models.grid import Grid
@@ -40,16 +42,17 @@ class OnnxLocalizer(nn.Module):
         self.decodes = names == [*OUTPUTS, DECODED]
         if description is None or not (self.decodes or names == list(OUTPUTS)):
             raise UserError(f"{path} was not written by wsl-export: it says nothing of classes and preprocessing")
-        try:
-            known = json.loads(description)
+        with reading(path, "a description of classes and preprocessing: export it again"):
+            known = parse_json(description, path, "a description of classes and preprocessing")
             self.classes = tuple(str(name) for name in known["classes"])
             self.preprocessing = config.from_json(json.dumps(known["preprocessing"]), Preprocessing)
             self._grids = {"maps": _read_grid(known["grid"]), DECODED: _read_grid(known.get("decoded_grid"))}
             self.size = None if known.get("size") is None else tuple(int(side) for side in known["size"])
             self.multi_label = bool(known["multi_label"])
             self.probe: int | None = known.get("probe")
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: its description cannot be read ({error}): export it again") from error
+        for output in self._session.get_outputs()[:2]:
+            if isinstance(output.shape[1], int):  # a model may leave it open
+                self._check_classes(output.shape[1])
 
     def forward(self, images: torch.Tensor) -> HeadOutput:
         """Scores and maps of a batch.
@@ -70,8 +73,19 @@ class OnnxLocalizer(nn.Module):
                 f"the ONNX model takes images of {' x '.join(map(str, self.size or ()))}, given are "
                 f"{images.shape[-2]} x {images.shape[-1]}: leave the image size out, or export the run for another"
             )
-        outputs = self._session.run(None, {INPUT: images.float().cpu().contiguous().numpy()})
+        try:
+            outputs = self._session.run(None, {INPUT: images.float().cpu().contiguous().numpy()})
+        except Exception as error:  # its exceptions share no class of their own
+            raise UserError(f"the ONNX model cannot be run ({describe(error)}): export it again") from error
+        self._check_classes(outputs[0].shape[1])
         return [torch.from_numpy(output) for output in outputs]
+
+    def _check_classes(self, outputs: int) -> None:
+        if outputs != len(self.classes):
+            raise UserError(
+                f"the ONNX model gives {outputs} scores and names {len(self.classes)} classes, expected as many: "
+                "export it again"
+            )
 
     def grid(self, size: tuple[int, int], output: str = "maps") -> Grid | None:
         """Where in an input of (height, width) the cells of the maps lie; None where the file does not say."""

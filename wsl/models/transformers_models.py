@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
-import json
 import logging
 import re
 import warnings
@@ -18,6 +17,7 @@ from torch import nn
 
 from wsl.checkpoints import HF
 from wsl.config import Preprocessing
+from wsl.documents import load_json
 from wsl.errors import UserError
 from wsl.models.image_processor import read_processor
 from wsl.models.weights import first_line, read_state_dict
@@ -152,7 +152,7 @@ def _load(transformers: Any, folder: Path, file: Path | None, shown: str) -> nn.
             f"{folder} has no model.safetensors for {shown}: expected weights as safetensors; pickled ones are not "
             "loaded, save them again with save_pretrained"
         )
-    _refuse_kernels(_read_json(folder / _CONFIG), folder / _CONFIG)
+    _refuse_kernels(load_json(folder / _CONFIG, "the settings of an image classifier"), folder / _CONFIG)
     state = None if file is None else read_state_dict(file)
     options = {"local_files_only": True, "trust_remote_code": False}
     family = transformers.AutoModelForImageClassification
@@ -178,13 +178,6 @@ def _load(transformers: Any, folder: Path, file: Path | None, shown: str) -> nn.
     _check_complete(found, file or folder, shown)
     whole: nn.Module = net.float().eval()
     return whole
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not a JSON file ({first_line(error)})") from error
 
 
 def _refuse_kernels(settings: Any, path: Path, asked: bool = False) -> None:

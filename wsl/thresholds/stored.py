@@ -10,6 +10,7 @@ from wsl import config
 from wsl.checkpoints import model_digest, run_folder
 from wsl.config import BoxConfig, BoxRule
 from wsl.config.shared import BOX_DEFAULTS, BoxDefaults
+from wsl.documents import read_text
 from wsl.errors import UserError
 from wsl.files import write_text
 from wsl.results import BoxOrigin
@@ -68,8 +69,8 @@ def load_selected(weights: str | Path, refine: str = "none", cam: str = "auto") 
         return None
     path = folder / FILE_NAME
     try:
-        selected = config.from_json(path.read_text(encoding="utf-8"), SelectedBoxes)
-    except (UserError, UnicodeDecodeError) as error:
+        selected = config.from_json(read_text(path, "a selected threshold"), SelectedBoxes)
+    except UserError as error:
         raise UserError(f"{path}: {error}; remove it, or select the threshold again") from error
     if selected.model != model_digest(folder):
         log.warning("%s was selected for another state of the run and is left alone: select the threshold again", path)

@@ -18,11 +18,13 @@ import numpy.typing as npt
 import torch
 
 from wsl.config import DecoderConfig, RuntimeConfig, to_json
+from wsl.documents.guard import describe
 from wsl.errors import BadImageError, RunError
 from wsl.files import replacing
 from wsl.images import fit, read_image
 from wsl.images.tensors import Normalise, UInt8Array
 from wsl.inference.stream import pipeline
+from wsl.limits import max_pixels
 from wsl.models import Localizer, autocast, choose_dtype
 from wsl.models.taps import MAP, TapReader
 from wsl.progress import progress
@@ -55,6 +57,7 @@ class FeatureCache:
         self._dtype = choose_dtype(runtime.measuring, device)
         self._normalise = Normalise(model.preprocessing, device)
         recipe = model.recipe
+        self._max_pixels = max_pixels()  # of this thread, for those that read
         self._identity = [recipe.backbone, recipe.output_stride, recipe.downsampling, _digest(model.backbone)]
         self._identity += [to_json(model.preprocessing), str(self._dtype), device.type]
         self._identity += [] if recipe.padding == "own" else [recipe.padding]
@@ -67,13 +70,21 @@ class FeatureCache:
         """The inputs of layers of the backbone's pyramid, and of `MAP` its map; of all samples."""
         files = _files(samples)
         paths = {layer: self.folder / f"{self._key(files, mirrored, layer)}.npy" for layer in layers}
-        found = {layer: _open(path) for layer, path in paths.items() if path.is_file()}
+        kept = {layer: _open(path, len(samples)) for layer, path in paths.items() if path.is_file()}
+        found = {layer: features for layer, features in kept.items() if features is not None}
         if found and self._became_readable(next(iter(found.values())), samples):
             found = {}  # Windows replaces no file that is open
         missing = {layer: path for layer, path in paths.items() if layer not in found}
         if missing:
             self._compute(samples, mirrored, missing)
-        return [found[layer] if layer in found else _open(paths[layer]) for layer in layers]
+        return [found[layer] if layer in found else self._written(paths[layer], len(samples)) for layer in layers]
+
+    @staticmethod
+    def _written(path: Path, images: int) -> Features:
+        features = _open(path, images)
+        if features is None:
+            raise RunError(f"{path} cannot be read although it was just written: is the disk sound?")
+        return features
 
     @staticmethod
     def readable(features: Features) -> npt.NDArray[np.bool_]:
@@ -146,7 +157,7 @@ class FeatureCache:
 
     def _read(self, path: Path) -> UInt8Array | BadImageError:
         try:
-            return fit(read_image(path), self._preprocessing)[0]
+            return fit(read_image(path, self._max_pixels), self._preprocessing)[0]
         except BadImageError as error:
             return error
 
@@ -251,8 +262,17 @@ def _files(samples: SampleSet) -> list[Any]:
     return files
 
 
-def _open(path: Path) -> Features:
-    return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+def _open(path: Path, images: int) -> Features | None:
+    """The features in a file; None where it is damaged, so that they are computed again."""
+    try:
+        features = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy's reader raises many kinds
+        log.warning("%s is damaged (%s): its features are computed again", path, describe(error))
+        return None
+    if features.dtype != np.float16 or features.ndim != 4 or len(features) != images:
+        log.warning("%s holds %s %s: its features are computed again", path, features.dtype, features.shape)
+        return None
+    return features  # type: ignore[no-any-return] # np.load's own
 
 
 def _digest(module: torch.nn.Module) -> str:

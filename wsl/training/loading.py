@@ -15,6 +15,7 @@ from wsl.data.reading import targets
 from wsl.errors import BadImageError, UserError
 from wsl.images.decode import read_image
 from wsl.images.transforms import augment, fit
+from wsl.limits import max_pixels
 from wsl.samples import SampleSet
 
 
@@ -76,6 +77,7 @@ class ImageDataset(Dataset["Item | str"]):
         self.min_crop = min_crop
         self.flip = flip
         self.seed = seed
+        self._max_pixels = max_pixels()  # of this process, for those that read
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
@@ -88,7 +90,7 @@ class ImageDataset(Dataset["Item | str"]):
     def __getitem__(self, index: int) -> Item | str:
         sample = self.samples.samples[index]
         try:
-            image = read_image(sample.path)
+            image = read_image(sample.path, self._max_pixels)
         except BadImageError as error:
             return str(error)
         if self.augment:

@@ -10,6 +10,7 @@ from typing import Any
 
 from wsl import config
 from wsl.config import TrainConfig
+from wsl.documents import read_text
 from wsl.errors import UserError
 from wsl.files import check_folder, write_text
 
@@ -45,8 +46,8 @@ def recorded(folder: Path, instead: str) -> TrainConfig | None:
     if not path.is_file():
         return None
     try:
-        return config.from_json(path.read_text(encoding="utf-8"), TrainConfig)
-    except (UserError, UnicodeDecodeError) as error:
+        return config.from_json(read_text(path, "the settings of a training"), TrainConfig)
+    except UserError as error:
         raise UserError(f"{path} cannot be read ({error}): {instead}") from error
 
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from wsl import config
 from wsl.config import ProbeConfig, TrainConfig
+from wsl.documents import parse_json
 from wsl.errors import RunError, UserError
 from wsl.files import replacing, write_text
 from wsl.models import Localizer, load, save
@@ -133,8 +134,8 @@ def _rank(record: dict[str, Any], best_by: str) -> float:
 def _record(line: str) -> dict[str, Any] | None:
     """A line of ``metrics.jsonl``; None where it is not a record of an epoch with figures in [0, 1] or null."""
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = parse_json(line, "metrics", "an epoch")
+    except UserError:
         return None
     epoch = record.get("epoch") if isinstance(record, dict) else None
     if type(epoch) is not int or not 0 < epoch < 1 << 62:

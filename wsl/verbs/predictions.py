@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from wsl.config import BoxConfig, EvaluateConfig, PickConfig, Refine
 from wsl.data import coco_numbers, detect_format
+from wsl.documents import load_json
 from wsl.errors import BadImageError, UserError
 from wsl.formats import READERS, Numbers, Pairs, Split, find_localizations
 from wsl.inference import boxes_of_maps
@@ -167,10 +167,10 @@ def _redrawn(pairs: Iterable[tuple[Localization, Sample]], boxes: BoxConfig) -> 
 def _recorded(settings: Path) -> BoxOrigin:
     """What ``wsl-localize`` wrote down of its boxes; unknown where results were moved without their settings."""
     try:
-        record = json.loads(settings.read_text(encoding="utf-8"))
+        record = load_json(settings, "the settings of wsl-localize")
         boxes = record["boxes"]
         return BoxOrigin(
             threshold=float(boxes["threshold"]), box_rule=str(boxes["box_rule"]), origin=str(record["box_origin"])
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return BoxOrigin(origin="boxes as wsl-localize drew them, its settings are not known")

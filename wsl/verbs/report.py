@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from wsl.config import BoxConfig, VisualizeConfig
 from wsl.config.shared import BOX_DEFAULTS
 from wsl.data import read_samples
+from wsl.documents import load_json, located, number, reading
 from wsl.errors import BadImageError, UserError
 from wsl.formats import find_localizations, read_localizations
 from wsl.images import read_image
@@ -39,13 +39,13 @@ def report(config: VisualizeConfig) -> tuple[ReportSummary, int]:
     settings = _localize_settings(results.parent)
     evaluation = _evaluation(config, results.parent)
     boxes = settings.get("boxes") or {}
-    threshold = boxes.get("threshold")
-    rule = BoxConfig(**{key: value for key, value in boxes.items() if key in BoxConfig.__dataclass_fields__})
+    with located(results.parent / "localize.json"), reading(results.parent / "localize.json", "localize's settings"):
+        rule = BoxConfig(**{key: value for key, value in boxes.items() if key in BoxConfig.__dataclass_fields__})
     items = _Items(config, results, rule)
     head = Head(
-        title=f"What {Path(settings.get('weights') or results.parent.resolve()).name} finds",
-        threshold=BOX_DEFAULTS["none"].threshold if threshold is None else float(threshold),
-        facts=_facts(settings, evaluation[0]),
+        title=f"What {Path(str(settings.get('weights') or results.parent.resolve())).name} finds",
+        threshold=BOX_DEFAULTS["none"].threshold if rule.threshold is None else rule.threshold,
+        facts=_facts(settings, rule, evaluation[0]),
         metrics=_metrics(evaluation[0]),
         plots=[encode_picture(read_image(path), *PLOT) for path in evaluation[1]],
     )
@@ -96,26 +96,21 @@ def _evaluation(config: VisualizeConfig, beside: Path) -> tuple[dict[str, Any], 
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}): expected what wsl-localize and wsl-evaluate write"
-        ) from error
+    document = load_json(path, "what wsl-localize and wsl-evaluate write")
     if not isinstance(document, dict):
         raise UserError(f"{path} is not a JSON object: expected what wsl-localize and wsl-evaluate write")
     return document
 
 
-def _facts(settings: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, str]:
+def _facts(settings: Mapping[str, Any], rule: BoxConfig, evaluation: Mapping[str, Any]) -> dict[str, str]:
     facts = {}
     if "weights" in settings:
-        facts["model"] = Path(settings["weights"]).name  # whoever gets the page need not know where runs lie
-    boxes, origin = settings.get("boxes") or {}, settings.get("box_origin")
-    if boxes.get("threshold") is not None:
-        facts["threshold"] = f"{boxes['threshold']:g}" + (f", {origin}" if origin else "")
-    if boxes.get("box_rule"):
-        facts["boxes"] = str(boxes["box_rule"])
+        facts["model"] = Path(str(settings["weights"])).name  # whoever gets the page need not know where runs lie
+    origin = settings.get("box_origin")
+    if rule.threshold is not None:
+        facts["threshold"] = f"{rule.threshold:g}" + (f", {origin}" if origin else "")
+    if rule.box_rule:
+        facts["boxes"] = rule.box_rule
     if settings.get("image_size"):
         facts["image size"] = f"{settings['image_size']} px"
     if "images" in evaluation:
@@ -126,15 +121,22 @@ def _facts(settings: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[s
 def _metrics(evaluation: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The metrics as the page's table takes them."""
     rows = {}
-    for name, metric in (evaluation.get("metrics") or {}).items():
-        try:
+    with reading("evaluation.json", "what wsl-evaluate writes: evaluate again"):
+        for name, metric in (evaluation.get("metrics") or {}).items():
+            what = f"evaluation.json: {name}"
+            interval = metric.get("interval")
+            low_high = None if interval is None else [number(edge, f"{what}: interval") for edge in interval]
+            if low_high is not None and len(low_high) != 2:
+                raise UserError(f"{what}: interval is {interval!r:.80}, expected two numbers: evaluate again")
             rows[str(name)] = {
-                "value": metric["value"],
-                "interval": metric.get("interval"),
-                "baseline": metric.get("baseline"),
-                "count": sum(metric["counts"].values()),
+                "value": _number(metric["value"], what),
+                "interval": low_high,
+                "baseline": _number(metric.get("baseline"), what),
+                "count": int(sum(number(count, what) for count in metric["counts"].values())),
                 "note": str(metric.get("note", "")),
             }
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"metric {name!r} of evaluation.json is malformed ({error}): evaluate again") from error
     return rows
+
+
+def _number(value: Any, what: str) -> float | None:
+    return None if value is None else number(value, what)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.boxes import FloatArray
+from wsl.documents.guard import describe
 from wsl.errors import BadImageError, UserError
 from wsl.images.decode import read_numbers
 
@@ -20,7 +21,6 @@ SUFFIXES = (".npy", ".npz", ".png")
 LARGEST_SIDE = 8192
 _ROUNDING = 1e-6
 _GREY = 0  # PNG's number for one channel without a palette
-_BAD = (ValueError, OSError, EOFError, SyntaxError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
 def load_map(path: Path) -> FloatArray | None:
@@ -54,7 +54,7 @@ def load_map(path: Path) -> FloatArray | None:
             return _in_unit(np.lib.format.read_array(file, allow_pickle=False), str(path))
     except UserError:
         raise
-    except _BAD as error:
+    except Exception as error:  # numpy's readers raise many kinds
         raise _damaged(path, error) from error
 
 
@@ -104,14 +104,14 @@ def _picture(path: Path) -> FloatArray:
 def _mapped(path: Path) -> npt.NDArray[Any]:
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _BAD as error:
+    except Exception as error:  # numpy's readers raise many kinds
         raise _damaged(path, error) from error
     _check(values, values.shape if isinstance(values, np.ndarray) else (), str(path), (2, 3))
     return np.asarray(values)
 
 
 def _damaged(path: Path, error: BaseException) -> UserError:
-    return UserError(f"{path}: not a .npy array ({error}); expected floats in [0, 1], (h, w)")
+    return UserError(f"{path}: not a .npy array ({describe(error)}); expected floats in [0, 1], (h, w)")
 
 
 def _like(kind: np.dtype[Any]) -> npt.NDArray[Any] | None:
@@ -123,11 +123,11 @@ def _members(path: Path, wanted: Collection[str]) -> tuple[Mapping[str, FloatArr
         with zipfile.ZipFile(path) as archive:
             names = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
             maps = {name: _member(archive, name, path) for name in wanted if name in names}
-    except _BAD as error:
+    except Exception as error:  # numpy's readers raise many kinds
         if isinstance(error, UserError):
             raise
         raise UserError(
-            f"{path}: not a .npz of arrays ({error}); expected a map (h, w) by the name of each class"
+            f"{path}: not a .npz of arrays ({describe(error)}); expected a map (h, w) by the name of each class"
         ) from error
     return maps, names
 
