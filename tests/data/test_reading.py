@@ -10,7 +10,7 @@ from PIL import Image
 
 from wsl.config import DataConfig
 from wsl.config.shared import DataFormat
-from wsl.data import detect_format, read_samples, targets
+from wsl.data import detect_format, list_splits, read_samples, targets
 from wsl.data.layouts import LAYOUTS
 from wsl.errors import UserError
 from wsl.images import read_image
@@ -121,3 +121,12 @@ def test_real_data_sets_are_recognised_and_their_sizes_true(realdata, name, layo
         height, width = read_image(sample.path).shape[:2]
         with Image.open(sample.path) as image:
             assert sample.size == image.size == (width, height)
+
+
+def test_splits_that_can_be_listed(voc, coco, tmp_path):
+    assert list_splits(DataConfig(data=voc)) == ("val",)
+    assert list_splits(DataConfig(data=coco)) == ("val",)
+    touch(tmp_path / "flat/dog/a.jpg")
+    assert list_splits(DataConfig(data=tmp_path / "flat")) == ("all",)
+    touch(tmp_path / "deep/train/dog/a.jpg")
+    assert list_splits(DataConfig(data=tmp_path / "deep")) == ("train",)

@@ -1,6 +1,7 @@
 """`wsl-info`, and the one flag that all commands share."""
 
 import json
+import re
 
 from wsl import cli
 from wsl.formats import read_localizations
@@ -37,3 +38,30 @@ def test_a_dry_run_says_what_would_happen_and_does_nothing(run, photos, tmp_path
     assert not out.exists()
     assert cli.localize([*flags, "--classes", "green"]) == 2
     assert "no class 'green'" in capsys.readouterr().err
+
+
+def test_what_is_understood_of_a_data_set(tmp_path, capsys):
+    for split, name in (("train", "cat"), ("train", "dog"), ("val", "dog")):
+        (tmp_path / split / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / split / name / "a.jpg").touch()
+    (tmp_path / "val" / "cat").mkdir()
+    assert cli.info(["--data", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "folder, 2 classes" in text
+    assert re.search(r"images +\| +2 \| +1 \|", text)
+    assert re.search(r"boxes +\| none drawn \| none drawn \|", text)
+    assert re.search(r"cat +\| +1 \| +0 \|", text)
+    assert cli.info(["--data", str(tmp_path), "--split", "val", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["format"], record["classes"], record["splits"]["val"]["images"]) == ("folder", ["cat", "dog"], 1)
+    assert cli.info(["--data", str(tmp_path / "lost")]) == 2
+
+
+def test_negatives_and_what_nobody_knows_are_counted(tmp_path, capsys):
+    (tmp_path / "a.jpg").touch()
+    table = "ImageID,LabelName,Confidence\na,dog,1\na,cat,0\na,eel,0\n"
+    (tmp_path / "train-annotations-human-imagelabels.csv").write_text(table, encoding="utf-8")
+    (tmp_path / "class-descriptions.csv").write_text("cat,cat\ncow,cow\ndog,dog\neel,eel\n", encoding="utf-8")
+    assert cli.info(["--data", str(tmp_path), "--json"]) == 0
+    split = json.loads(capsys.readouterr().out)["splits"]["train"]
+    assert (split["unknown"], split["verified_absent"], split["boxes"]) == (1, 2, None)

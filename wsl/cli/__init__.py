@@ -137,6 +137,12 @@ def info(args: Sequence[str] | None = None) -> int:
     """`wsl-info`."""
 
     def work(flags: InfoFlags) -> Outcome:
+        data = flags.data.resolved()
+        if data is not None:
+            from wsl.verbs.data_info import data_info
+
+            described = data_info(data, flags.split)
+            return Outcome(_rendered(str(described)), _plain(described))
         with loading("torch"):
             from wsl.verbs.info import info as verb
             from wsl.verbs.info import model_info

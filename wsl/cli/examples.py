@@ -64,7 +64,8 @@ Examples:
   wsl-export found --format voc-masks --out masks
   wsl-export runs/gap --format onnx --out gap.onnx
 """
-INFO = """Say what is here: versions, the device, poolings, backbones, formats; or how a model's maps are made.
+INFO = """Say what is here: versions, the device, poolings, backbones, formats. With a name, how a model's maps are made;
+with --data, what is understood of a data set.
 
 Examples:
 
@@ -72,4 +73,5 @@ Examples:
   wsl-info --json
   wsl-info timm/vit_small_patch16_224
   wsl-info vgg16 --cam gradcam --layers features.22
+  wsl-info --data photos
 """

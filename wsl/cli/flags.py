@@ -166,11 +166,22 @@ class ExportFlags(settings.ExportConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DescribedData(DataFlags):
+    """A data set to describe."""
+
+    data: Path | None = None
+    """A data set, as wsl-train takes it, to say what is understood of it: images, labels, splits, boxes, masks."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class InfoFlags:
     """What to describe."""
 
     source: Annotated[Positional[str], tyro.conf.arg(metavar="[MODEL]")] = ""
     """A model, as --weights of wsl-localize names it, to say how its maps are made; nothing for what is installed."""
+    data: DescribedData = field(default_factory=DescribedData)
+    split: str | None = None
+    """With --data: this split only."""
     local_weights: Path | None = None
     """With a model name: its weights from this file; without, they are random and nothing is downloaded."""
     cam: settings.CamConfig = field(default_factory=settings.CamConfig)

@@ -14,7 +14,6 @@ from wsl.errors import nearest
 DataFormat = Literal[
     "auto",
     "voc",
-    "coco",
     "wsol",
     "openimages",
     "imagenet",
@@ -22,6 +21,12 @@ DataFormat = Literal[
     "chestxray14",
     "imagefolder",
     "webdataset",
+    "yolo",
+    "cvat",
+    "fiftyone",
+    "label-studio",
+    "labelme",
+    "coco",
     "csv",
     "folder",
 ]
@@ -103,7 +108,8 @@ class DataConfig:
     data: Path
     """A VOC folder (VOCdevkit/VOC2012), a COCO or LVIS folder or JSON, an image folder (class/image.jpg), a CSV, tars
     in webdataset's form, Hugging Face's imagefolder, metadata lists of the WSOL benchmark (<split>/image_ids.txt),
-    ImageNet, OpenImages, CUB or ChestX-ray14 as they are published."""
+    ImageNet, OpenImages, CUB or ChestX-ray14 as they are published, or what Label Studio, CVAT, FiftyOne, LabelMe and
+    YOLO have."""
     format: DataFormat = "auto"
     """The layout of --data; auto looks at what is there."""
     image_root: Path | None = None

@@ -9,7 +9,7 @@ from wsl.data.imagenet import read_imagenet
 from wsl.data.kaggle_loc import read_kaggle_loc
 from wsl.data.label_tables import read_csv
 from wsl.data.openimages import read_openimages
-from wsl.data.reading import detect_format, read_samples, stacked_targets, targets
+from wsl.data.reading import detect_format, list_splits, read_samples, stacked_targets, targets
 from wsl.data.voc import VOC_CLASSES, read_voc
 from wsl.data.webdataset import read_webdataset
 from wsl.data.wsol_lists import read_wsol
@@ -18,6 +18,7 @@ __all__ = [
     "VOC_CLASSES",
     "coco_numbers",
     "detect_format",
+    "list_splits",
     "read_chest_xray",
     "read_coco",
     "read_csv",

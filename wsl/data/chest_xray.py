@@ -34,6 +34,15 @@ def chest_xray_table(root: Path) -> Path | None:
     return next(iter(sorted(root.glob("Data_Entry_2017*.csv"))), None)
 
 
+def chest_xray_splits(root: Path) -> tuple[str, ...]:
+    """The splits that have a list.
+
+    >>> chest_xray_splits(Path("no such folder"))
+    ()
+    """
+    return tuple(name for name, file in _SPLITS.items() if (root / file).is_file())
+
+
 def read_chest_xray(root: str | Path, split: str | None) -> SampleSet:
     """The images, findings and boxes of one split of ChestX-ray14.
 
@@ -90,13 +99,13 @@ def _of_split(
         return [name for name in findings if name in files]
     if split == "boxes" and boxes:
         return [name for name in findings if name in boxes]
-    lists = {name: root / file for name, file in _SPLITS.items() if (root / file).is_file()}
+    lists = chest_xray_splits(root)
     if split not in lists:
         raise unknown_split(split, [*lists, *(["boxes"] if boxes else []), "all"], root)
-    names = []
-    for line, text in text_lines(lists[split], "the name of an image a line"):
+    names, file = [], root / _SPLITS[str(split)]
+    for line, text in text_lines(file, "the name of an image a line"):
         if text.strip() not in findings:
-            raise UserError(f"{lists[split]}:{line}: {text.strip()!r:.80} is not in the table of findings")
+            raise UserError(f"{file}:{line}: {text.strip()!r:.80} is not in the table of findings")
         names.append(text.strip())
     return names
 

@@ -31,6 +31,15 @@ def is_cub(root: Path) -> bool:
     return all((root / name).is_file() for name in (IMAGES, _LABELS, _CLASSES))
 
 
+def cub_splits(root: Path) -> tuple[str, ...]:
+    """``train`` and ``test``, where a list says which image is in which.
+
+    >>> cub_splits(Path("no such folder"))
+    ()
+    """
+    return tuple(_SIDE_BY_SPLIT) if (root / _SPLITS).is_file() else ()
+
+
 def read_cub(root: str | Path, split: str | None) -> SampleSet:
     """The images, labels and boxes of one split of CUB-200-2011, or of a data set in its form.
 
@@ -78,10 +87,10 @@ def _of_split(root: Path, names: Mapping[str, str], split: str | None) -> list[s
     """The numbers of a split's images."""
     if split in (None, "all"):
         return list(names)
-    if split not in _SIDE_BY_SPLIT or not (root / _SPLITS).is_file():
-        raise unknown_split(split, [*(_SIDE_BY_SPLIT if (root / _SPLITS).is_file() else ()), "all"], root)
+    if split not in cub_splits(root):
+        raise unknown_split(split, [*cub_splits(root), "all"], root)
     sides = _read(root / _SPLITS)
-    chosen = [key for key in names if sides.get(key) == _SIDE_BY_SPLIT[split]]
+    chosen = [key for key in names if sides.get(key) == _SIDE_BY_SPLIT[str(split)]]
     if not chosen:
         raise UserError(f"{root / _SPLITS}: no image of the split {split}; expected lines such as '1 0', 1 for train")
     return chosen

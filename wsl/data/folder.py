@@ -8,7 +8,7 @@ from wsl.data.splits import unknown_split
 from wsl.documents import guarded
 from wsl.errors import UserError
 from wsl.files import is_left_over
-from wsl.images.sources import images_below
+from wsl.images.sources import images_below, is_image_name
 from wsl.samples import Sample, SampleSet
 
 
@@ -53,6 +53,17 @@ def read_folder(root: str | Path, split: str | None = None) -> SampleSet:
 
 def _folders(root: Path) -> tuple[str, ...]:
     return tuple(sorted(path.name for path in root.iterdir() if path.is_dir() and not is_left_over(path.name)))
+
+
+def folder_splits(root: Path) -> tuple[str, ...]:
+    """The folders of splits; none where the folders hold images themselves, and are classes.
+
+    >>> folder_splits(Path("no such folder"))
+    ()
+    """
+    names = _folders(root) if root.is_dir() else ()
+    direct = any(is_image_name(path.name) for name in names for path in (root / name).iterdir() if path.is_file())
+    return () if direct else names
 
 
 def is_folder_of_classes(root: Path) -> bool:

@@ -28,6 +28,16 @@ def imagenet_root(root: Path) -> Path | None:
     return next((folder for folder in (root, root / "ILSVRC") if (folder / "Data" / _KIND).is_dir()), None)
 
 
+def imagenet_splits(root: Path) -> tuple[str, ...]:
+    """The folders of ``Data/CLS-LOC``.
+
+    >>> imagenet_splits(Path("no such folder"))
+    ()
+    """
+    base = imagenet_root(root)
+    return () if base is None else _folders(base / "Data" / _KIND)
+
+
 def read_imagenet(root: str | Path, split: str | None) -> SampleSet:
     """The images, labels and boxes of a split of ILSVRC's localization task, as it is unpacked.
 

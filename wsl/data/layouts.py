@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 from wsl.config import DataConfig
-from wsl.data.chest_xray import chest_xray_table, read_chest_xray
+from wsl.data.annotated import TOOLS, Tool, annotation_tool, read_annotated
+from wsl.data.chest_xray import chest_xray_splits, chest_xray_table, read_chest_xray
 from wsl.data.coco import instances_files, read_coco
-from wsl.data.cub import is_cub, read_cub
-from wsl.data.folder import is_folder_of_classes, read_folder
+from wsl.data.cub import cub_splits, is_cub, read_cub
+from wsl.data.folder import folder_splits, is_folder_of_classes, read_folder
 from wsl.data.imagefolder import metadata_files, read_imagefolder
-from wsl.data.imagenet import imagenet_root, read_imagenet
+from wsl.data.imagenet import imagenet_root, imagenet_splits, read_imagenet
 from wsl.data.kaggle_loc import is_kaggle_loc, read_kaggle_loc
 from wsl.data.label_tables import label_tables, read_csv
 from wsl.data.openimages import openimages_splits, read_openimages
-from wsl.data.voc import read_voc, voc_folders
+from wsl.data.voc import read_voc, voc_folders, voc_splits
 from wsl.data.webdataset import read_webdataset, webdataset_splits
-from wsl.data.wsol_lists import is_wsol, read_wsol
+from wsl.data.wsol_lists import is_wsol, read_wsol, wsol_splits
 from wsl.samples import SampleSet
 
 
@@ -35,16 +36,35 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """One layout: ``looked_for`` says by what it is recognised."""
+    """One layout: ``looked_for`` says by what it is recognised, ``splits`` lists those that can be listed."""
 
     recognise: Callable[[Path], object]
     read: Callable[[Wanted], SampleSet]
     looked_for: str
+    splits: Callable[[DataConfig], Iterable[str]] = lambda config: ()
 
 
 def _is_table(path: Path) -> bool:
     return path.suffix.lower() in (".csv", ".tsv") or bool(label_tables(path))
 
+
+def _of_tool(tool: Tool) -> Layout:
+    return Layout(
+        recognise=lambda data: annotation_tool(data) == tool,
+        read=lambda wanted: read_annotated(wanted.config.data, wanted.split, tool, wanted.config.image_root),
+        looked_for=_TOOL_FILES[tool],
+    )
+
+
+_TOOL_FILES: Mapping[Tool, str] = MappingProxyType(
+    {
+        "yolo": "data.yaml with images/ and labels/",
+        "cvat": "annotations.xml",
+        "fiftyone": "samples.json or labels.json",
+        "label-studio": "tasks.json",
+        "labelme": "LabelMe's .json files",
+    }
+)
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType(
     {
@@ -54,11 +74,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
                 wanted.config.data, wanted.split, year=wanted.config.year, download=wanted.config.download
             ),
             looked_for="ImageSets/Main and JPEGImages (also in VOC<year>)",
-        ),
-        "coco": Layout(
-            recognise=lambda data: data.suffix.lower() == ".json" if data.is_file() else instances_files(data),
-            read=lambda wanted: read_coco(wanted.config.data, wanted.split, outlines=wanted.outlines),
-            looked_for="annotations/instances_<split>.json",
+            splits=lambda config: voc_splits(config.data, config.year),
         ),
         "wsol": Layout(
             recognise=is_wsol,
@@ -66,11 +82,13 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
                 wanted.config.data, wanted.split, wanted.config.image_root, images=wanted.images
             ),
             looked_for="<split>/image_ids.txt",
+            splits=lambda config: wsol_splits(config.data),
         ),
         "openimages": Layout(
             recognise=openimages_splits,
             read=lambda wanted: read_openimages(wanted.config.data, wanted.split),
             looked_for="<split>-annotations-human-imagelabels.csv",
+            splits=lambda config: openimages_splits(config.data),
         ),
         "imagenet": Layout(
             recognise=lambda data: is_kaggle_loc(data) if data.is_file() else imagenet_root(data),
@@ -80,36 +98,50 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
                 else read_imagenet(wanted.config.data, wanted.split)
             ),
             looked_for="Data/CLS-LOC",
+            splits=lambda config: () if config.data.is_file() else imagenet_splits(config.data),
         ),
         "cub": Layout(
             recognise=is_cub,
             read=lambda wanted: read_cub(wanted.config.data, wanted.split),
             looked_for="images.txt with image_class_labels.txt",
+            splits=lambda config: cub_splits(config.data),
         ),
         "chestxray14": Layout(
             recognise=chest_xray_table,
             read=lambda wanted: read_chest_xray(wanted.config.data, wanted.split),
             looked_for="Data_Entry_2017.csv",
+            splits=lambda config: chest_xray_splits(config.data),
         ),
         "imagefolder": Layout(
             recognise=metadata_files,
             read=lambda wanted: read_imagefolder(wanted.config.data, wanted.split),
             looked_for="metadata.csv or metadata.jsonl",
+            splits=lambda config: metadata_files(config.data),
         ),
         "webdataset": Layout(
             recognise=webdataset_splits,
             read=lambda wanted: read_webdataset(wanted.config.data, wanted.split),
             looked_for="*.tar",
+            splits=lambda config: webdataset_splits(config.data),
+        ),
+        **{tool: _of_tool(tool) for tool in TOOLS},
+        "coco": Layout(
+            recognise=lambda data: data.suffix.lower() == ".json" if data.is_file() else instances_files(data),
+            read=lambda wanted: read_coco(wanted.config.data, wanted.split, outlines=wanted.outlines),
+            looked_for="annotations/instances_<split>.json",
+            splits=lambda config: instances_files(config.data) if config.data.is_dir() else (),
         ),
         "csv": Layout(
             recognise=_is_table,
             read=lambda wanted: read_csv(wanted.config.data, wanted.split, uncertain=wanted.config.uncertain),
             looked_for="<split>.csv with columns of images and labels",
+            splits=lambda config: label_tables(config.data),
         ),
         "folder": Layout(
             recognise=is_folder_of_classes,
             read=lambda wanted: read_folder(wanted.config.data, wanted.split),
             looked_for="class/image.jpg",
+            splits=lambda config: folder_splits(config.data),
         ),
     }
 )

@@ -40,6 +40,20 @@ def read_samples(config: DataConfig, split: str | None, *, images: bool = True, 
     return LAYOUTS[layout].read(Wanted(config, split, images, outlines))
 
 
+def list_splits(config: DataConfig) -> tuple[str, ...]:
+    """The splits of a data set; ``all`` alone where its layout cannot list them.
+
+    Raises:
+        UserError: no data set is recognised.
+
+    >>> list_splits(DataConfig(data=Path("."), format="cub"))
+    ('all',)
+    """
+    layout = detect_format(config.data) if config.format == "auto" else config.format
+    names = tuple(LAYOUTS[layout].splits(config))
+    return tuple(name for name in names if name != "all" or len(names) == 1) or ("all",)
+
+
 def detect_format(data: Path) -> str:
     """The layout of a data set, by what is there.
 

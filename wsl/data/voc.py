@@ -126,6 +126,16 @@ def voc_folders(root: Path) -> list[Path]:
     return sorted(path for pattern in ("*", "VOCdevkit/*") for path in root.glob(pattern) if _is_voc(path))
 
 
+def voc_splits(root: Path, year: str | None = None) -> tuple[str, ...]:
+    """The names of the lists in ImageSets/Main that are of no single class.
+
+    Raises:
+        UserError: as `find_voc`.
+    """
+    names = (path.stem for path in _lists(find_voc(root, year)))
+    return tuple(name for name in names if name.rpartition("_")[0] not in VOC_CLASSES)
+
+
 def _is_voc(folder: Path) -> bool:
     return (folder / "ImageSets" / "Main").is_dir() and (folder / "JPEGImages").is_dir()
 

@@ -60,7 +60,7 @@ def write_cvat(images: Iterable[Labelled], out: Path, classes: Sequence[str], *,
 
 @guarded(_EXPECTED)
 def read_cvat(path: Path) -> Iterator[Labelled]:
-    """The images and boxes of an export "CVAT for images"; polygons and other shapes are left out.
+    """The images, tags and boxes of an export "CVAT for images"; polygons and other shapes are left out.
 
     A rotated box counts by its bounds.
 
@@ -74,7 +74,8 @@ def read_cvat(path: Path) -> Iterator[Labelled]:
         size = stated_size(element.get("width"), element.get("height"), f"{file}: {name}")
         with located(f"{file}: {name}"):
             rows = [_row(box, f"{file}: {name}") for box in element.iterfind("box")]
-            yield Labelled(name=name, size=size, boxes=boxes_of(rows))
+            tags = tuple(tag.get("label") for tag in element.iterfind("tag") if tag.get("label"))
+            yield Labelled(name=name, size=size, boxes=boxes_of(rows), tags=tags, split=element.get("subset"))
 
 
 def _row(box: Any, where: str) -> tuple[str, float, Corners]:

@@ -73,7 +73,7 @@ def write_label_studio(images: Iterable[Labelled], out: Path, classes: Sequence[
 
 @guarded(_EXPECTED)
 def read_label_studio(path: Path, *, predictions: bool = False, sizes: Measure | None = None) -> Iterator[Labelled]:
-    """The images and rectangles of exported tasks: of each task the annotations, or else the predictions.
+    """The images, choices and rectangles of exported tasks: of each task the annotations, or else the predictions.
 
     ``path`` is a file, or a folder of files with a task each. With ``predictions`` it is the other way round: the
     predictions, or else the annotations. An image has the name under which the local files storage, an upload, a bucket
@@ -99,7 +99,7 @@ def read_label_studio(path: Path, *, predictions: bool = False, sizes: Measure |
             continue
         with located(f"{path}: {name}"):
             rows = [row for result in rectangles(results) for row in _rows(result, size, path, name)]
-            yield Labelled(name=name, size=size, boxes=boxes_of(rows))
+            yield Labelled(name=name, size=size, boxes=boxes_of(rows), tags=_choices(results, f"{path}: {name}"))
     if left:
         log.warning("%s: %d tasks without annotations or of unknown size left out, %s first", path, len(left), left[0])
 
@@ -193,6 +193,20 @@ def _results(task: Mapping[str, Any], path: Path, name: str, *, predictions: boo
             if isinstance(result, dict)
         ]
     return None
+
+
+def _choices(results: Sequence[Mapping[str, Any]], where: str) -> tuple[str, ...]:
+    """The labels of the image as a whole: choices that stand beside no rectangle of the same result."""
+    found: list[str] = []
+    for result in results:
+        value = result.get("value")
+        if result.get("type") != "choices" or not isinstance(value, dict) or "rectanglelabels" in value or "x" in value:
+            continue
+        choices = value.get("choices")
+        if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+            raise UserError(f"{where}: the choices {choices!r:.80}, expected a list of names")
+        found += choices
+    return tuple(dict.fromkeys(found))
 
 
 def rectangles(results: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

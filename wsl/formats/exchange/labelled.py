@@ -19,7 +19,8 @@ class Labelled:
     """One image as an annotation tool knows it.
 
     ``name`` is the path of the image below some root folder, with forward slashes; ``size`` is (width, height);
-    the boxes have whatever scores the file holds, ones where it holds none.
+    the boxes have whatever scores the file holds, ones where it holds none. ``tags`` are labels of the image as a
+    whole, and ``split`` the part of the data set that it belongs to, where the tool knows one.
 
     Raises:
         UserError: the name is empty, absolute or leads out of the root, or the size is not positive.
@@ -34,6 +35,8 @@ class Labelled:
     name: str
     size: tuple[int, int]
     boxes: Boxes
+    tags: tuple[str, ...] = ()
+    split: str | None = None
 
     def __post_init__(self) -> None:
         parts = PurePosixPath(self.name.replace("\\", "/")).parts

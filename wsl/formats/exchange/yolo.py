@@ -58,8 +58,10 @@ def _plain(figure: float) -> str:
 
 
 @guarded("YOLO's data.yaml, labels/ and images/")
-def read_yolo(path: Path, sizes: Sizes) -> Iterator[Labelled]:
+def read_yolo(path: Path, sizes: Sizes, names: Path | None = None) -> Iterator[Labelled]:
     """The images and boxes of a folder with ``data.yaml``, ``labels/`` and ``images/``; ``sizes`` measures an image.
+
+    ``names`` is the ``data.yaml`` where it lies elsewhere, as above Roboflow's folders of splits.
 
     The files know no pixels, so the images have to be there: one without a label file has no box.
 
@@ -67,7 +69,7 @@ def read_yolo(path: Path, sizes: Sizes) -> Iterator[Labelled]:
         UserError: no such folder, a class that data.yaml does not name, or a line of another form.
     """
     root = path.parent if path.is_file() else path
-    names = class_names(path if path.is_file() else root / "data.yaml")
+    classes = class_names(names or (path if path.is_file() else root / "data.yaml"))
     folder = root / "images"
     files = files_below(folder, *IMAGE_SUFFIXES)
     if not files:
@@ -77,7 +79,9 @@ def read_yolo(path: Path, sizes: Sizes) -> Iterator[Labelled]:
         labels = (root / "labels" / name).with_suffix(".txt")
         width, height = sizes(file)
         lines = read_text(labels, "YOLO labels").splitlines() if labels.is_file() else []
-        rows = [_row(line, names, (width, height), f"{labels}:{i}") for i, line in enumerate(lines, 1) if line.strip()]
+        rows = [
+            _row(line, classes, (width, height), f"{labels}:{i}") for i, line in enumerate(lines, 1) if line.strip()
+        ]
         with located(labels):
             yield Labelled(name=name.as_posix(), size=(width, height), boxes=boxes_of(rows))
 

@@ -1,0 +1,174 @@
+"""Data sets as annotation tools export them: tags become weak labels, boxes the ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from wsl.boxes import Boxes
+from wsl.data.splits import find_split
+from wsl.errors import BadImageError, UserError
+from wsl.formats.exchange.cvat import read_cvat
+from wsl.formats.exchange.fiftyone import fiftyone_file, read_fiftyone
+from wsl.formats.exchange.label_studio import read_label_studio
+from wsl.formats.exchange.labelled import Labelled
+from wsl.formats.exchange.labelme import read_labelme
+from wsl.formats.exchange.yolo import read_yolo
+from wsl.formats.predictions.recognise import file_in, is_cvat, is_fiftyone, is_label_studio, is_labelme_place
+from wsl.images.archives import is_image_file
+from wsl.images.decode import image_size
+from wsl.images.sources import require_files
+from wsl.samples import Sample, SampleSet
+
+Tool = Literal["label-studio", "cvat", "fiftyone", "yolo", "labelme"]
+
+
+class _Export(NamedTuple):
+    """What is in the files of a tool, and the folders that its images may lie in."""
+
+    images: Iterator[Labelled]
+    folders: tuple[Path, ...]
+
+
+def read_annotated(
+    source: str | Path, split: str | None, tool: Tool, image_root: str | Path | None = None
+) -> SampleSet:
+    """The images, labels and boxes of a data set as a tool exports it.
+
+    An image's labels are its tags (Label Studio's choices, CVAT's tags, FiftyOne's classifications) and the classes of
+    its boxes. Where no image of the export has a box, nobody drew any; else the boxes are the ground truth. The classes
+    are all labels of the export, sorted.
+
+    Args:
+        source: The tool's file, or its folder.
+        split: The split that the tool gives an image (CVAT's subsets, FiftyOne's tags), or the folder that its name
+            starts with; None or ``all`` takes every image.
+        tool: Which tool it is.
+        image_root: The folder that the names of images are relative to. None looks in ``images``, ``data`` and the
+            folder of the file.
+
+    Raises:
+        UserError: what the tool's reader finds; no such split; an image is missing, or has no label and no box.
+
+    >>> read_annotated("lost.json", None, "label-studio")
+    Traceback (most recent call last):
+    wsl.errors.UserError: lost.json: cannot be read (No such file or directory); expected Label Studio's tasks...
+    """
+    source = Path(source)
+    root = None if image_root is None else Path(image_root)
+    export = _TOOLS[tool].export(source, root)
+    found = list(export.images)
+    if not found:
+        raise UserError(f"{source}: no image that somebody annotated; expected at least one")
+    classes = tuple(sorted({label for image in found for label in (*image.tags, *image.boxes.labels)}))
+    if not classes:
+        raise UserError(f"{source}: no image has a tag or a box; expected labels of images")
+    drawn = any(len(image.boxes) for image in found)
+    folder = root or next((one for one in export.folders if is_image_file(one / found[0].name)), export.folders[0])
+    chosen = _of_split(found, split, source)
+    samples = tuple(_sample(image, folder, classes, drawn=drawn) for image in chosen)
+    require_files((sample.path for sample in samples), str(source))
+    return SampleSet(classes=classes, samples=samples)
+
+
+def annotation_tool(source: Path) -> Tool | None:
+    """Which tool exported what is at a path; None for another data set.
+
+    >>> annotation_tool(Path("no such folder")) is None
+    True
+    """
+    return next((name for name, tool in _TOOLS.items() if tool.recognise(source)), None)
+
+
+def _sample(image: Labelled, folder: Path, classes: tuple[str, ...], *, drawn: bool) -> Sample:
+    labels = {*image.tags, *image.boxes.labels}
+    boxes = Boxes(xyxy=image.boxes.xyxy, labels=image.boxes.labels) if drawn else None
+    return Sample(
+        path=folder / image.name,
+        id=image.name,
+        labels=tuple(name for name in classes if name in labels),
+        boxes=boxes,
+        size=image.size,
+    )
+
+
+def _of_split(found: list[Labelled], split: str | None, source: Path) -> list[Labelled]:
+    """The images that the tool puts into a split, or whose name starts with its folder."""
+    parts: dict[str, list[Labelled]] = {"all": found}
+    for image in found:
+        folders = image.name.split("/")[:-1]
+        name = image.split or next(iter(folders), None)
+        if name is not None and name != "all":
+            parts.setdefault(name, []).append(image)
+    return parts[find_split(split, parts, source)]
+
+
+def _label_studio(source: Path, root: Path | None) -> _Export:
+    file = file_in(source, "tasks.json")
+    beside = file if file.is_dir() else file.parent
+    folders = (root,) if root else (beside / "images", beside / "data", beside)
+
+    def measure(name: str) -> tuple[int, int] | None:
+        path = next((folder / name for folder in folders if is_image_file(folder / name)), folders[0] / name)
+        try:
+            return image_size(path)
+        except BadImageError:
+            return None
+
+    return _Export(read_label_studio(file, sizes=measure), folders)
+
+
+def _cvat(source: Path, root: Path | None) -> _Export:
+    file = file_in(source, "annotations.xml")
+    return _Export(read_cvat(file), (file.parent / "images", file.parent))
+
+
+def _fiftyone(source: Path, root: Path | None) -> _Export:
+    return _Export(read_fiftyone(source, image_size), (fiftyone_file(source).parent,))
+
+
+def _labelme(source: Path, root: Path | None) -> _Export:
+    return _Export(read_labelme(source), (source if source.is_dir() else source.parent,))
+
+
+def _yolo(source: Path, root: Path | None) -> _Export:
+    """The folder with ``images`` and ``labels``, or Roboflow's, with both in the folder of each split."""
+    names = source if source.is_file() else source / "data.yaml"
+    base = names.parent
+    splits = {path.parent.name: path.parent for path in sorted(base.glob("*/images"))}
+    if (base / "images").is_dir() or not splits:
+        return _Export(read_yolo(source, image_size), (base / "images",))
+
+    def images() -> Iterator[Labelled]:
+        for name, folder in splits.items():
+            for image in read_yolo(folder, image_size, names):
+                yield Labelled(name=f"{name}/images/{image.name}", size=image.size, boxes=image.boxes, split=name)
+
+    return _Export(images(), (base,))
+
+
+def _is_yolo(source: Path) -> bool:
+    file = source / "data.yaml" if source.is_dir() else source
+    return file.is_file() and file.suffix.lower() in (".yaml", ".yml")
+
+
+class _Tool(NamedTuple):
+    """How the export of a tool is recognised and read; the folder of the images is given where the user names one."""
+
+    recognise: Callable[[Path], bool]
+    export: Callable[[Path, Path | None], _Export]
+
+
+_TOOLS: Mapping[Tool, _Tool] = MappingProxyType(
+    {
+        "yolo": _Tool(_is_yolo, _yolo),
+        "cvat": _Tool(is_cvat, _cvat),
+        "fiftyone": _Tool(is_fiftyone, _fiftyone),
+        "label-studio": _Tool(is_label_studio, _label_studio),
+        "labelme": _Tool(is_labelme_place, _labelme),
+    }
+)
+TOOLS = tuple(_TOOLS)
+"""The tools whose exports are read, in the order in which they are looked for."""
