@@ -19,11 +19,10 @@ def plain_fields():
     for kind in KINDS:
         hints = typing.get_type_hints(kind)
         for field in dataclasses.fields(kind):
-            hint = {
-                one for one in (typing.get_args(hints[field.name]) or (hints[field.name],)) if one is not type(None)
-            }
-            if len(hint) == 1 and (only := hint.pop()) in PLAIN:
-                yield kind, field.name, only
+            inner = typing.get_args(hints[field.name])
+            kinds = [one for one in inner if one is not type(None)] if type(None) in inner else [hints[field.name]]
+            if len(kinds) == 1 and kinds[0] in PLAIN:
+                yield kind, field.name, kinds[0]
 
 
 WRONG = {
