@@ -1,5 +1,6 @@
 """Names that every file system takes, and files that are replaced as a whole."""
 
+import errno
 import os
 import stat
 import sys
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsl.errors import UserError
-from wsl.files import UniqueNames, check_folder, replacing, write_text
+from wsl.files import LOCK, UniqueNames, check_folder, locked, remove_litter, replacing, whole, write_text
 
 DEVICES = {
     "CON",
@@ -108,3 +109,63 @@ def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
     for place in (tmp_path / "file", tmp_path / "file" / "a" / "b"):
         with pytest.raises(UserError, match="file is a file: expected a folder for the results"):
             check_folder(place, "the results")
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    done = []
+    fsync, rename = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append("sync"), fsync(file))[1])
+    monkeypatch.setattr(Path, "replace", lambda old, new: (done.append("rename"), rename(old, new))[1])
+    write_text(tmp_path / "a.txt", "whole")
+    assert done == (["sync", "rename", "sync"] if sys.platform != "win32" else ["sync", "rename"])
+    done.clear()
+    with replacing(tmp_path / "b.png", durable=False) as temporary:
+        temporary.write_bytes(b"picture")
+    assert done == ["rename"]
+
+
+def test_a_disk_that_fails_is_an_error_and_one_that_cannot_sync_is_not(tmp_path, monkeypatch):
+    def failing(error):
+        def fsync(_):
+            raise OSError(error, os.strerror(error))
+
+        return fsync
+
+    write_text(tmp_path / "a.txt", "old")
+    monkeypatch.setattr(os, "fsync", failing(errno.EIO))
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "old"
+    monkeypatch.setattr(os, "fsync", failing(errno.EINVAL))
+    write_text(tmp_path / "a.txt", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def left_by(pid: int, name: str = "a", suffix: str = ".txt", host: str | None = None) -> str:
+    return f".{name}.wsl-{host or whole._host()}-{pid}{suffix}"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing tells there whether a process still lives")
+def test_what_killed_processes_left_is_removed_by_the_next_run(tmp_path):
+    gone = 2**31 - 1
+    litter = [left_by(gone), left_by(gone, "model", ".safetensors"), f"heatmaps/{left_by(gone, suffix='.png')}"]
+    old = left_by(7, host="00000000")
+    kept = [
+        left_by(os.getpid()),
+        left_by(7, "b", host="00000000"),
+        ".hidden.txt",
+        f".a.{gone}.txt",
+        "a.wsl-00000000-1.txt",
+        f"heatmaps/deeper/{left_by(gone)}",
+    ]
+    for name in (*litter, old, *kept):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    os.utime(tmp_path / old, (0, 0))
+    with locked(tmp_path, "wsl-localize"):
+        left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {*kept, LOCK}
+
+
+def test_a_folder_that_is_not_there_has_no_litter(tmp_path):
+    remove_litter(tmp_path / "nowhere")

@@ -68,7 +68,7 @@ def plot_comparison(path: Path, comparison: Comparison, file_format: Literal["pd
             [], [], color=_GREY, linestyle="--", linewidth=0.8, label="centre of the image (classes: chance)"
         )
         figure.legend(handles=[dashed], loc="outside lower center", frameon=False, fontsize=6)
-        with replacing(path) as temporary:
+        with replacing(path, durable=False) as temporary:
             # Without dates and versions, which are all that would tell two files of one figure apart.
             unsaid = {"pdf": ("Creator", "Producer", "CreationDate"), "svg": ("Creator", "Date"), "png": ("Software",)}
             metadata = dict.fromkeys(unsaid[file_format])

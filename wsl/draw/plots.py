@@ -157,6 +157,6 @@ def _plain(text: str) -> str:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as temporary:
+    with replacing(path, durable=False) as temporary:
         # Without the version of matplotlib, which is all that would tell two files of one figure apart.
         figure.savefig(temporary, format="png", metadata={"Software": None})

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from wsl.documents import json_lines, located, reading
 from wsl.errors import RunError, UserError
+from wsl.files import sync, sync_folder
 from wsl.formats.map_shards import MapShelf
 from wsl.results import Localization
 
@@ -24,8 +25,9 @@ _EXPECTED = "localizations as wsl-localize writes them: was the file cut off?"
 class LocalizationWriter:
     """Appends localizations to a partial file that becomes ``localizations.jsonl`` when all went well.
 
-    A run that is stopped in the middle leaves an older ``localizations.jsonl`` as it was, and what it had
-    found in ``localizations.jsonl.partial``.
+    All of them, and the maps that they name, are on the disk before the file gets its name. A run that is stopped in
+    the middle leaves an older ``localizations.jsonl`` as it was, and what it had found in
+    ``localizations.jsonl.partial``.
 
     >>> import tempfile
     >>> from wsl.boxes import Boxes
@@ -42,6 +44,7 @@ class LocalizationWriter:
         self._file: TextIO | None = None
         self._written = 0.0
         self._templates = _Templates(ensure_ascii=False)
+        self._shards: set[str] = set()
 
     def __enter__(self) -> LocalizationWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +60,8 @@ class LocalizationWriter:
         if not _is_unicode(text):  # a file name that is not UTF-8 comes back as it was from JSON's escapes
             text = _line(found, _Templates(ensure_ascii=True))
         self._file.write(text + "\n")
+        if found.stored is not None:
+            self._shards.add(found.stored.file)
         # What was found a second before a crash is on the disk. A call for each line would let other threads cut in.
         if time.monotonic() - self._written > 1:
             self._file.flush()
@@ -69,7 +74,10 @@ class LocalizationWriter:
             self._file.close()
             self._file = None
         if kind is None:
+            for file in (*(self.path.parent / shard for shard in sorted(self._shards)), self.partial):
+                sync(file)
             self.partial.replace(self.path)
+            sync_folder(self.path.parent)
 
 
 def _is_unicode(text: str) -> bool:

@@ -20,7 +20,7 @@ import torch
 from wsl.config import DecoderConfig, RuntimeConfig, to_json
 from wsl.documents.guard import describe
 from wsl.errors import BadImageError, RunError
-from wsl.files import replacing
+from wsl.files import remove_litter, replacing
 from wsl.images import fit, read_image
 from wsl.images.tensors import Normalise, UInt8Array
 from wsl.inference.stream import pipeline
@@ -104,6 +104,7 @@ class FeatureCache:
 
     def _compute(self, samples: SampleSet, mirrored: bool, paths: Mapping[str, Path]) -> None:
         self._backbone.eval()
+        remove_litter(self.folder)
         name = "features (mirrored)" if mirrored else "features"
         reader = TapReader(self._backbone)
         batches = pipeline(
@@ -121,7 +122,8 @@ class FeatureCache:
                 stack.callback(reader.remove)
                 advance = stack.enter_context(progress(name, len(samples)))
                 files = [
-                    stack.enter_context(stack.enter_context(replacing(path)).open("wb")) for path in paths.values()
+                    stack.enter_context(stack.enter_context(replacing(path, durable=False)).open("wb"))
+                    for path in paths.values()
                 ]
                 rows = [_Rows(file, len(samples)) for file in files]
                 for number, batch in enumerate(batches):
@@ -257,7 +259,10 @@ def _files(samples: SampleSet) -> list[Any]:
     """What tells the images' files from others, and from later states of themselves."""
     files: list[Any] = []
     for sample in samples.samples:
-        status = sample.path.stat() if sample.path.is_file() else None
+        try:
+            status = sample.path.stat()
+        except OSError:  # told when it is read
+            status = None
         files.append([str(sample.path.resolve()), status and [status.st_size, status.st_mtime_ns]])
     return files
 

@@ -15,7 +15,7 @@ from wsl import config as settings
 from wsl.checkpoints import check_classes, check_weights
 from wsl.config import BoxConfig, LocalizeConfig, Refine
 from wsl.data import read_samples
-from wsl.errors import RunError
+from wsl.errors import BadImageError, RunError
 from wsl.files import UniqueNames, check_folder, locked, write_text
 from wsl.formats import LocalizationWriter, MapStore
 from wsl.formats.localizations import FILE_NAME
@@ -107,7 +107,7 @@ def _localize(config: LocalizeConfig, images: _Images, opened: _Opened) -> Local
     _record(config, opened)
     store = MapStore(config.out)
     heatmaps = _Heatmaps(config.out / "heatmaps") if config.heatmaps else None
-    done = drawn = 0
+    done = drawn = gone = 0
     with LocalizationWriter(config.out) as writer:
         stream = opened.predictor.stream(
             _sources(config, images),
@@ -115,9 +115,10 @@ def _localize(config: LocalizeConfig, images: _Images, opened: _Opened) -> Local
             workers=config.runtime.workers,
         )
         for found in track(stream, "localize", len(images.paths)):
+            if heatmaps is not None and not heatmaps.write(found, strict=config.runtime.strict):
+                gone += 1
+                continue
             writer.write(store.write(found) if config.maps else found)
-            if heatmaps is not None:
-                heatmaps.write(found)
             done += 1
             drawn += len(found.boxes)
         if not done:
@@ -127,7 +128,7 @@ def _localize(config: LocalizeConfig, images: _Images, opened: _Opened) -> Local
         localizations=writer.path,
         images=done,
         boxes=drawn,
-        skipped=stream.skipped,
+        skipped=stream.skipped + gone,
         seconds=time.perf_counter() - started,
         method=_method(config, opened),
     )
@@ -228,9 +229,23 @@ class _Heatmaps:
         self._folder = folder
         self._names = UniqueNames()
 
-    def write(self, found: Localization) -> None:
+    def write(self, found: Localization, *, strict: bool) -> bool:
+        """Draw the maps of an image, unless it went or was replaced since it was localized.
+
+        Raises:
+            BadImageError: it was, and `strict`.
+        """
         from wsl.draw import overlay, save_image  # matplotlib, which nothing else here needs
 
-        image = read_image(found.path)
+        try:
+            image = read_image(found.path)
+            if image.shape[1::-1] != tuple(found.size):
+                raise BadImageError(f"{found.path}: was replaced while it was localized")
+        except BadImageError as error:
+            if strict:
+                raise
+            log.warning("skipped: %s", error)
+            return False
         for label, score_map in (found.maps or {}).items():
             save_image(self._folder / f"{self._names(f'{found.id}-{label}')}.png", overlay(image, score_map))
+        return True

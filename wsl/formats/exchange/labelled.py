@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,8 @@ from wsl.errors import UserError
 from wsl.files import UniqueNames
 from wsl.limits import stated_size
 from wsl.results import Localization
+
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,10 @@ class FlatNames:
 
     def __call__(self, image: Labelled) -> Labelled:
         """The image under its new name."""
-        return replace(image, name=self._stems(image.stem) + PurePosixPath(image.name).suffix)
+        suffix = PurePosixPath(image.name).suffix
+        if not _SUFFIX.fullmatch(suffix):  # the end of a name with a dot in it
+            return replace(image, name=self._stems(image.name))
+        return replace(image, name=self._stems(image.stem) + suffix)
 
 
 def common_root(paths: Iterable[Path]) -> Path:

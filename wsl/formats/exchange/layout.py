@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsl.errors import UserError
-from wsl.files import is_left_over
+from wsl.files import is_left_over, sync_folder
 from wsl.formats.exchange.parsing import files_below
 
 STAGING = ".wsl-export"
@@ -137,6 +137,7 @@ def staged(out: Path, layout: Layout, replaced: Collection[str] = ()) -> Iterato
     try:
         yield new
         _exchange(out, new, old, layout, replaced)
+        sync_folder(out)
         if old.exists():
             old.rename(out / STAGING / "replaced")  # from here on it is no longer needed
     finally:

@@ -1,0 +1,20 @@
+"""Files: their names, writing them whole, and one run at a time into a folder."""
+
+from wsl.files.locks import LOCK, check_folder, locked
+from wsl.files.names import UniqueNames, caseless, cut, is_left_over
+from wsl.files.whole import remove_litter, replacing, sync, sync_folder, write_text
+
+__all__ = [
+    "LOCK",
+    "UniqueNames",
+    "caseless",
+    "check_folder",
+    "cut",
+    "is_left_over",
+    "locked",
+    "remove_litter",
+    "replacing",
+    "sync",
+    "sync_folder",
+    "write_text",
+]

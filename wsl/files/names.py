@@ -1,0 +1,70 @@
+"""Names of files that every system takes, and those that systems leave between others."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# What Windows refuses in a file name, the path separators of every system, and what UTF-8 cannot write.
+_UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
+
+
+class UniqueNames:
+    """File names for arbitrary texts: legal on every system, and no two that a file system takes for one.
+
+    Characters that Windows refuses and lone surrogates become ``_``, dots and blanks at the end are dropped, and device
+    names such as ``NUL`` get ``_`` in front. A name that differs from an earlier one only by case or composition, or
+    not at all, gets a number: ``a~2``. It has at most ``max_bytes`` bytes in UTF-8, which leaves room for a suffix in
+    the 255 bytes of common file systems. The same texts in the same order give the same names.
+
+    >>> names = UniqueNames()
+    >>> [names(text) for text in ("cat/dog: the *best*", "..", "NUL", "Cat", "cat")]
+    ['cat_dog_ the _best_', '_', '_NUL', 'Cat', 'cat~2']
+    """
+
+    def __init__(self, max_bytes: int = 200) -> None:
+        self.max_bytes = max_bytes
+        self._uses: dict[str, int] = {}
+
+    def __call__(self, text: str) -> str:
+        """The name for a text."""
+        base = candidate = self._legal(text)
+        key = caseless(base)
+        while caseless(candidate) in self._uses:
+            self._uses[key] += 1
+            number = f"~{self._uses[key]}"
+            candidate = cut(base, self.max_bytes - len(number)) + number
+        self._uses[caseless(candidate)] = 1
+        return candidate
+
+    def _legal(self, text: str) -> str:
+        name = cut(_UNSAFE.sub("_", text), self.max_bytes - 1).rstrip(". ")
+        return f"_{name}" if not name or _RESERVED.match(name) else name
+
+
+def is_left_over(name: str) -> bool:
+    """Whether a file or folder is hidden, or one of those that macOS and NAS systems leave between others.
+
+    >>> [name for name in ("._a.xml", "__MACOSX", "@eaDir", "a.xml") if is_left_over(name)]
+    ['._a.xml', '__MACOSX', '@eaDir']
+    """
+    return name.startswith(".") or name in ("__MACOSX", "@eaDir")
+
+
+def caseless(name: str) -> str:
+    """The key that names share if some file system takes them for one: Unicode's canonical caseless form.
+
+    >>> caseless("CAFE\u0301") == caseless("café")
+    True
+    """
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+
+
+def cut(text: str, max_bytes: int) -> str:
+    """As many characters from the start of a text as fit into a number of bytes in UTF-8.
+
+    >>> cut("犬犬", 5)
+    '犬'
+    """
+    return text.encode("utf-8", "surrogatepass")[:max_bytes].decode("utf-8", "ignore")

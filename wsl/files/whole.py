@@ -1,0 +1,157 @@
+"""Writing files whole: after a kill or a power cut there is the old one or the new one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import platform
+import re
+import stat
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from wsl.files.names import cut
+
+_LITTER = re.compile(r"\..*\.wsl-([0-9a-f]{8})-([0-9]{1,10})(\.|$)", re.DOTALL)
+# Of other hosts, where nothing tells whether a process still lives.
+_OLD = 7 * 24 * 3600.0
+# What file systems say that cannot sync a file or a folder: those of networks, mounts of other systems.
+_UNABLE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM, errno.EBADF)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Give a temporary path beside `path`; it takes the place of `path` when the block ends without an error.
+
+    With ``durable`` the file is on the disk before it gets its name, so that a power cut leaves the old or the new one;
+    without, it may leave an empty one. The file has the permissions that the umask gives to new files, whatever its
+    writer left.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder) / "a.txt") as temporary:
+    ...         _ = temporary.write_text("whole", encoding="utf-8")
+    ...     (Path(folder) / "a.txt").read_text(encoding="utf-8")
+    'whole'
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last, since image writers choose their format by it, and a long name still fits.
+    temporary = path.with_name(f".{cut(path.stem, 180)}.wsl-{_host()}-{os.getpid()}{cut(path.suffix, 30)}")
+    try:
+        yield temporary
+        _publish(temporary)
+        if durable:
+            sync(temporary)
+        temporary.replace(path)
+        if durable:
+            sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file is on the disk.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     sync(Path(file.name)) if sys.platform != "win32" else None
+    """
+    _sync(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk; Windows and some file systems cannot.
+
+    >>> sync_folder(Path())
+    """
+    if sys.platform != "win32":
+        _sync(folder, os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    try:
+        descriptor = os.open(path, flags)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _UNABLE:
+            raise
+
+
+def _publish(path: Path) -> None:
+    """Give a private file, such as safetensors writes, the permissions that its folder and the umask give to new files.
+
+    They are read off a new file: the umask itself can only be read by changing it, for all threads.
+    """
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        return
+    example = path.with_name(f"{path.name}.mode")
+    descriptor = os.open(example, os.O_CREAT | os.O_WRONLY, 0o666)
+    try:
+        path.chmod(stat.S_IMODE(os.fstat(descriptor).st_mode))
+    finally:
+        os.close(descriptor)
+        example.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file, replacing an old one in a single step."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def remove_litter(folder: Path) -> None:
+    """Remove the temporary files that killed processes of this host left in a folder and the folders in it.
+
+    Those of other hosts go when they are a week old.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     Path(root, f".a.wsl-{_host()}-{2**31 - 1}.txt").touch()
+    ...     remove_litter(Path(root))
+    ...     list(Path(root).iterdir())
+    []
+    """
+    with contextlib.suppress(OSError):
+        folders = [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+        for place in (str(folder), *folders):
+            with contextlib.suppress(OSError):
+                for entry in os.scandir(place):
+                    if entry.name.startswith(".") and _is_litter(entry):
+                        Path(entry.path).unlink(missing_ok=True)
+
+
+def _is_litter(entry: os.DirEntry[str]) -> bool:
+    match = _LITTER.match(entry.name)
+    if match is None or not entry.is_file(follow_symlinks=False):
+        return False
+    if match[1] == _host() and sys.platform != "win32":
+        return process_is_gone(int(match[2]))
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > _OLD
+
+
+def process_is_gone(pid: int) -> bool:
+    """Whether no process of this host has that number; False where that is not known, as on Windows.
+
+    >>> process_is_gone(os.getpid())
+    False
+    """
+    if sys.platform == "win32":  # where the signal would end the process
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # somebody else's process, or no number of one
+        return False
+    return False
+
+
+def _host() -> str:
+    return f"{zlib.crc32(platform.node().encode('utf-8', 'replace')):08x}"
