@@ -8,7 +8,7 @@ BIN := .venv/bin
 LOWEST := .venv-lowest/bin
 endif
 
-.PHONY: demo test lint types imports tests families lowest peers clean
+.PHONY: demo test lint types imports tests families long lowest peers clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('wsl-toolkit needs Python >= 3.11; found %d.%d. Try: make PYTHON=python3.11' % sys.version_info[:2] if sys.version_info < (3, 11) else 0)"
@@ -40,6 +40,11 @@ tests: .venv/installed
 families: export OMP_NUM_THREADS := 1
 families: .venv/installed
 	$(BIN)/pytest -m families tests/models/test_families.py
+
+# What `make test` shows at a small size: more processes, and more moments at which a training is killed.
+long: export OMP_NUM_THREADS := 1
+long: .venv/installed
+	$(BIN)/pytest -m long
 
 # The libraries whose CAM methods are compared with ours. grad-cam asks for opencv-python-headless, which would overwrite cv2.
 peers: .venv/installed

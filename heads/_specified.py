@@ -10,9 +10,9 @@ from torch import nn
 class Specified(nn.Module):
     """A module with a name: its repr is the spec string of a new one with the same arguments.
 
-    A subclass bears the name of its spec in other letter case (``KMax`` is ``kmax``) and keeps every argument
-    of its constructor in an attribute of the same name. Arguments that can be given by position are always
-    in the repr, keyword-only ones when they differ from their default; those in ``unspecified`` never, since
+    A subclass bears the name of its spec in other letter case (``KMax`` is ``kmax``) or says it (``spec_name``), and
+    keeps every argument of its constructor in an attribute of the same name. Arguments that can be given by position
+    are always in the repr, keyword-only ones when they differ from their default; those in ``unspecified`` never, since
     they are given beside the spec.
 
     >>> from heads.pooling import WELDON
@@ -21,6 +21,7 @@ class Specified(nn.Module):
     """
 
     unspecified: ClassVar[frozenset[str]] = frozenset()
+    spec_name: ClassVar[str] = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +34,7 @@ class Specified(nn.Module):
             value = getattr(self, argument.name)
             if argument.kind is not argument.KEYWORD_ONLY or value != argument.default:
                 shown.append(f"{argument.name}={_format(value)}")
-        name = type(self).__name__.lower()
+        name = self.spec_name or type(self).__name__.lower()
         return f"{name}({', '.join(shown)})" if shown else name
 
 

@@ -8,6 +8,7 @@ import ast
 import difflib
 import inspect
 import math
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -77,6 +78,7 @@ DOWNSAMPLINGS: Mapping[str, type[Downsampling]] = MappingProxyType(
 """Every windowed pooling by name."""
 
 _LONGEST_SPEC = 500
+_HYPHEN = re.compile(r"(?<=[A-Za-z])-(?=[A-Za-z])")
 _WORDS = {"inf": math.inf, "nan": math.nan, "none": None, "true": True, "false": False}
 
 
@@ -105,7 +107,7 @@ def create_pooling(spec: str, **sizes: int) -> Pooling:
     Traceback (most recent call last):
     ValueError: unknown pooling 'weldn': did you mean 'weldon'?
     """
-    return _create(spec, POOLINGS, "pooling", sizes=sizes)
+    return create(spec, POOLINGS, "pooling", sizes=sizes)
 
 
 def list_encoders() -> list[str]:
@@ -129,7 +131,7 @@ def create_encoder(spec: str, in_channels: int) -> Encoder:
     >>> create_encoder("spp(levels=(2, 1), kind=average)", 512)
     spp(levels=(2, 1), kind=average)
     """
-    return _create(spec, ENCODERS, "encoder", given={"in_channels": in_channels})
+    return create(spec, ENCODERS, "encoder", given={"in_channels": in_channels})
 
 
 def names_encoder(spec: str) -> bool:
@@ -167,7 +169,7 @@ def create_neck(spec: str) -> encoding.SPPBlock:
     >>> create_neck("sppblock"), create_neck("sppblock(kernels=(3, 7))").out_channels(512)
     (sppblock(kernels=(5, 9, 13)), 1536)
     """
-    return _create(spec, NECKS, "neck")
+    return create(spec, NECKS, "neck")
 
 
 def list_downsamplings() -> list[str]:
@@ -194,10 +196,10 @@ def create_downsampling(spec: str, **window: Any) -> Downsampling:
     name, arguments = parse_spec(spec)
     if name in DOWNSAMPLINGS and "kernel_size" not in {**window, **arguments}:
         raise ValueError(f"downsampling {spec!r} has no window: give its kernel_size, such as {name}(kernel_size=2)")
-    return _create(spec, DOWNSAMPLINGS, "downsampling", defaults=window)
+    return create(spec, DOWNSAMPLINGS, "downsampling", defaults=window)
 
 
-def _create(
+def create(
     spec: str,
     known: Mapping[str, type[M]],
     kind: str,
@@ -210,8 +212,17 @@ def _create(
 
     ``sizes`` stand for the argument "auto"; ``given`` are arguments that no spec holds, and ``defaults`` those that it
     may leave out.
+
+    Raises:
+        TypeError: ``spec`` is no string.
+        ValueError: no spec, an unknown name or argument, or an argument's value out of its range.
+
+    >>> create("gmp", POOLINGS, "pooling")
+    gmp
     """
     name, arguments = parse_spec(spec)
+    if name not in known:
+        name = name.replace("_", "-")
     if name not in known:
         raise ValueError(f"unknown {kind} {name!r}: {suggestion(name, known)}")
     signature = inspect.signature(known[name]).parameters
@@ -231,6 +242,8 @@ def _create(
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
     """The name and the arguments of a spec string; whether they exist is another question.
 
+    A hyphen between letters is read as an underscore.
+
     Raises:
         TypeError: ``spec`` is no string.
         ValueError: not of the form ``name`` or ``name(argument=value, ...)``.
@@ -238,8 +251,6 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
     >>> parse_spec("weldon(k_max=0.2, k_min=all)")
     ('weldon', {'k_max': 0.2, 'k_min': 'all'})
     """
-    if not isinstance(spec, str):
-        raise TypeError(f"the spec is {spec!r}, expected a string such as 'gap'")
     match _parse_expression(spec):
         case ast.Name(id=name):
             return name, {}
@@ -254,13 +265,34 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
             raise _malformed(spec)
 
 
+def parse_sum(spec: str) -> list[str]:
+    """The specs that a sum of them is made of; whether they exist is another question.
+
+    Raises:
+        TypeError: ``spec`` is no string.
+        ValueError: not of the form ``spec + spec + ...``.
+
+    >>> parse_sum("soft-margin + puzzle(alpha=4)")
+    ['soft_margin', 'puzzle(alpha=4)']
+    """
+
+    def terms(node: ast.expr) -> Iterable[ast.expr]:
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            return [*terms(node.left), *terms(node.right)]
+        return [node]
+
+    return [ast.unparse(term) for term in terms(_parse_expression(spec))]
+
+
 def _parse_expression(spec: str) -> ast.expr:
+    if not isinstance(spec, str):
+        raise TypeError(f"the spec is {spec!r}, expected a string such as 'gap'")
     if len(spec) > _LONGEST_SPEC:
         raise _malformed(spec)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)  # such as for "1or 2", which is refused below
-            return ast.parse(spec.strip(), mode="eval").body
+            return ast.parse(_HYPHEN.sub("_", spec.strip()), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise _malformed(spec) from None
 

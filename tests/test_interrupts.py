@@ -7,7 +7,7 @@ import pytest
 
 from wsl.cli.running import Outcome, run
 from wsl.config import DataConfig
-from wsl.interrupts import Stopped, stoppable
+from wsl.interrupts import Stopped, deferred, stoppable
 
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -57,3 +57,39 @@ def test_another_thread_changes_nothing():
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, *SIGNALS])
+def test_a_deferred_signal_waits_for_a_good_moment_and_a_second_one_does_not(number):
+    before, seen = signal.getsignal(number), []
+
+    def asked_twice():
+        with stoppable(), deferred() as pending:
+            signal.raise_signal(number)
+            seen.append(pending.requested)
+            signal.raise_signal(number)
+            seen.append("never")
+
+    with pytest.raises(KeyboardInterrupt) as ended:
+        asked_twice()
+    assert seen == [True]
+    assert isinstance(ended.value, Stopped) == (number != signal.SIGINT)
+    assert signal.getsignal(number) is before
+
+
+def test_a_deferred_signal_that_nobody_asked_about_is_raised_at_the_end():
+    with pytest.raises(Stopped), deferred():
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_patience_ends():
+    """What never comes to a good moment ends without one."""
+
+    def waiting():
+        with deferred(patience=0.01) as pending:
+            signal.raise_signal(signal.SIGTERM)
+            while True:
+                assert pending.requested
+
+    with pytest.raises(Stopped):
+        waiting()

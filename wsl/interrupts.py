@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import NoReturn
 
 
 class Stopped(KeyboardInterrupt):
@@ -21,6 +22,76 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by signal {number}")
         self.exit_code = 128 + number
+
+
+class Pending:
+    """Whether a signal came that waits for a good moment; `end` is to be called there.
+
+    >>> Pending().requested
+    False
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether the process was asked to end."""
+        return self.number is not None
+
+    def end(self) -> NoReturn:
+        """End as the signal asks.
+
+        Raises:
+            KeyboardInterrupt: always; `Stopped` for signals other than Ctrl-C's.
+        """
+        number, self.number = self.number or signal.SIGTERM, None
+        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
+
+
+@contextlib.contextmanager
+def deferred(patience: float = 8.0) -> Iterator[Pending]:
+    """Let Ctrl-C, SIGTERM and SIGHUP wait, for the length of the block, until `Pending.end` is called.
+
+    A second signal is raised at once, and so is the first after ``patience`` seconds: what does not come to a good
+    moment by then ends without one. In another thread, where no handler can be set, nothing is deferred.
+
+    >>> with contextlib.suppress(Stopped), deferred() as pending:
+    ...     signal.raise_signal(signal.SIGTERM)
+    ...     asked = pending.requested
+    ...     pending.end()
+    >>> asked
+    True
+    """
+    pending, timers = Pending(), list[threading.Timer]()
+    if threading.current_thread() is not threading.main_thread():
+        yield pending
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if pending.requested:
+            pending.end()
+        pending.number = number
+        timers.append(threading.Timer(patience, signal.raise_signal, [number]))
+        timers[-1].daemon = True
+        timers[-1].start()
+
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        for number in numbers:
+            # Signals that are ignored (`nohup`), or that somebody else takes care of, stay as they are.
+            if before[number] in (signal.SIG_DFL, signal.default_int_handler, _stop):
+                signal.signal(number, note)
+        yield pending
+    finally:
+        for timer in timers:
+            timer.cancel()
+        for number, handler in before.items():
+            if signal.getsignal(number) is note:
+                signal.signal(number, handler)
+    if pending.requested:
+        pending.end()
 
 
 @contextlib.contextmanager

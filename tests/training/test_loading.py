@@ -41,10 +41,14 @@ def test_an_item_is_the_fitted_image_its_targets_and_index(samples):
     assert (item.targets.tolist(), item.known.tolist(), item.index) == ([0, 1], [0, 1], 4)
 
 
-def test_an_unreadable_image_is_the_line_that_says_why(samples):
-    line = ImageDataset(samples, SMALL)[3]
-    assert isinstance(line, str)
-    assert line.startswith(str(samples.samples[3].path))
+def test_in_the_place_of_an_unreadable_image_comes_the_next_one_and_a_line_that_says_why(samples):
+    item = ImageDataset(samples, SMALL)[3]
+    assert item.skipped.startswith(str(samples.samples[3].path))
+    assert item.index == 4
+    assert torch.equal(item.image, ImageDataset(samples, SMALL)[4].image)
+    lost = ImageDataset(SampleSet(classes=("cat",), samples=(Sample(path="lost.png"),)), SMALL)[0]
+    assert lost.skipped == "lost.png: no such file"
+    assert lost.image.flatten(0, 1).unique(dim=0).tolist() == [[124, 116, 104]]  # the mean colour
 
 
 def test_augmentation_follows_from_seed_epoch_and_index_alone(samples):
@@ -65,20 +69,13 @@ def test_without_augmentation_epochs_are_alike(samples):
     assert torch.equal(data[0].image, first)
 
 
-def test_collate_drops_and_counts(samples):
+def test_collate_keeps_the_shape_and_says_what_does_not_count(samples):
     data = ImageDataset(samples, SMALL)
     batch = collate([data[number] for number in (2, 3, 4)])
-    assert tuple(batch.images.shape) == (2, 16, 16, 3)
+    assert tuple(batch.images.shape) == (3, 16, 16, 3)
     assert batch.images.dtype == torch.uint8
-    assert batch.index.tolist() == [2, 4]
-    assert (len(batch.skipped), batch.targets.tolist(), batch.known.tolist()) == (1, [[0, 1]] * 2, [[0, 1]] * 2)
-
-
-def test_a_batch_of_bad_images_is_empty(samples):
-    batch = collate(["bad", "worse"])
-    assert len(batch.images) == len(batch.targets) == len(batch.index) == 0
-    assert batch.skipped == ("bad", "worse")
-    assert batch.images.dtype == torch.uint8
+    assert (batch.index.tolist(), batch.readable.tolist(), len(batch.skipped)) == ([2, 4, 4], [True, False, True], 1)
+    assert (batch.targets.tolist(), batch.known.tolist()) == ([[0, 1]] * 3, [[0, 1]] * 3)
 
 
 def test_a_new_epoch_reaches_persistent_workers(samples):
@@ -100,7 +97,7 @@ def test_what_spawned_workers_need_can_be_pickled(samples):
     data.set_epoch(3)
     copy = pickle.loads(pickle.dumps(data))  # noqa: S301 - our own bytes
     assert torch.equal(copy[1].image, data[1].image)
-    for function in (collate, start_worker):
+    for function in (collate, start_worker):  # by their names
         assert pickle.loads(pickle.dumps(function)) is function  # noqa: S301 - our own bytes
     batch = collate([data[1]])
     assert pickle.loads(pickle.dumps(batch)).index.tolist() == [1]  # noqa: S301 - our own bytes

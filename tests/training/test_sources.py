@@ -15,7 +15,8 @@ from wsl.images import fit, read_image
 from wsl.images.tensors import Normalise
 from wsl.models import Localizer
 from wsl.samples import Sample, SampleSet
-from wsl.training.sources import BatchSource, FeatureSource, ImageSource, Shard
+from wsl.training.order import Order, Shard
+from wsl.training.sources import BatchSource, FeatureSource, ImageSource
 
 SMALL = Preprocessing(image_size=32)
 CPU = torch.device("cpu")
@@ -37,15 +38,17 @@ def create(kind, samples, tmp_path, val=None, shard=ALONE, strict=False, workers
         runtime=RuntimeConfig(workers=workers, precision="fp32", strict=strict),
         seed=seed,
     )
-    return kind(model, samples, val, config, CPU, shard)
+    order = Order(len(samples), config.optim.batch_size, seed, shard)
+    return kind(model, samples, val, config, CPU, order)
 
 
-def shown(source: BatchSource, epoch: int) -> list[bytes]:
-    """A fingerprint of each example, in order."""
+def shown(source: BatchSource, epoch: int, start: int = 0) -> list[bytes]:
+    """A fingerprint of each example that counts, in order."""
     return [
         b"".join(part.numpy().tobytes() for part in example)
-        for batch in source.batches(epoch)
-        for example in zip(*batch, strict=True)
+        for batch in source.batches(epoch, start)
+        for example in zip(batch.inputs, batch.targets, batch.mask, batch.index, strict=True)
+        if example[2].any()
     ]
 
 
@@ -86,7 +89,8 @@ def test_each_image_comes_once_with_its_own_targets(kind, samples, tmp_path):
     first, second = (sorted(shown(source, epoch)) for epoch in (1, 2))
     assert first == second  # each image with the same targets, in another order
     assert len(set(first)) == 10
-    labels = [one for _, *parts in source.batches(1) for one in torch.stack(parts, 1).tolist()]
+    examples = source.batches(1)
+    labels = [one for _, *parts, _, _ in examples for one in torch.stack(parts, 1).tolist()]
     assert sorted(labels) == sorted(
         [part.tolist() for part in targets(one, samples.classes)] for one in samples.samples
     )
@@ -95,17 +99,26 @@ def test_each_image_comes_once_with_its_own_targets(kind, samples, tmp_path):
 def test_steps_is_the_number_of_batches(kind, samples, tmp_path):
     for size in (1, 3, 4, 10, 32):  # 32: one batch of all there is
         source = create(kind, samples, tmp_path, batch_size=size)
-        assert source.steps == len(list(source.batches(1))), size
+        assert source.order.steps == len(list(source.batches(1))), size
 
 
-def test_processes_share_an_epoch_without_overlap(kind, samples, tmp_path):
-    parts = [create(kind, samples, tmp_path, shard=Shard(rank, 3), batch_size=2, flip=False) for rank in range(3)]
+def test_processes_share_each_step_and_show_what_one_process_shows(kind, samples, tmp_path):
+    whole = create(kind, samples, tmp_path, batch_size=6, min_crop=0.5)
+    parts = [create(kind, samples, tmp_path, shard=Shard(rank, 3), batch_size=6, min_crop=0.5) for rank in range(3)]
     for epoch in (1, 2):
-        seen = [shown(part, epoch) for part in parts]
-        assert len({len(part) for part in seen}) == 1  # or they would wait for each other for ever
-        together = [example for part in seen for example in part]
-        assert len(set(together)) == len(together) >= 6
-    assert len({part.steps for part in parts}) == 1
+        steps = zip(whole.batches(epoch), *(part.batches(epoch) for part in parts), strict=True)
+        for together, *shares in steps:
+            assert together.images == sum(share.images for share in shares)
+            for place in range(4):
+                torch.testing.assert_close(
+                    torch.cat([share[place] for share in shares]), together[place], rtol=0, atol=0
+                )
+
+
+def test_the_rest_of_an_epoch_is_what_the_whole_one_shows(kind, samples, tmp_path):
+    source = create(kind, samples, tmp_path, batch_size=4, min_crop=0.5)
+    assert shown(source, 2, start=1) == shown(source, 2)[4:]
+    assert list(source.batches(2, start=3)) == []
 
 
 def test_unreadable_images_are_told_once_counted_and_left_out(kind, samples, tmp_path, caplog):
@@ -133,7 +146,7 @@ def test_strict_stops_at_an_unreadable_image_also_of_kept_features(kind, samples
 
 def test_nothing_readable_is_no_batch_or_an_error(samples, tmp_path):
     bad = broken(samples, *range(10))
-    assert list(create(ImageSource, bad, tmp_path).batches(1)) == []
+    assert shown(create(ImageSource, bad, tmp_path), 1) == []
     with pytest.raises(RunError, match="none of the training images"):
         create(FeatureSource, bad, tmp_path)
 
@@ -149,8 +162,8 @@ def test_features_are_those_of_the_image_or_of_its_mirror_image_half_each(sample
         straight, mirrored = model.backbone(images), model.backbone(images.flip(3))
     count = {"straight": 0, "mirrored": 0}
     for epoch in range(1, 11):
-        for inputs, _, _ in source.batches(epoch):
-            for row in inputs:
+        for example in source.batches(epoch):
+            for row in example.inputs:
                 for name, features in (("straight", straight), ("mirrored", mirrored)):
                     count[name] += bool((features - row).abs().flatten(1).amax(1).min() < 2e-3)
     assert sum(count.values()) == 100
@@ -162,4 +175,4 @@ def test_a_lost_file_is_a_row_of_its_own(tmp_path, samples):
     lost = dataclasses.replace(samples, samples=(*samples.samples, Sample(path=Path("lost.png"), labels=["cat"])))
     source = create(FeatureSource, lost, tmp_path)
     assert len(shown(source, 1)) == 10
-    assert np.isfinite([x.abs().max().item() for x, _, _ in source.batches(1)]).all()
+    assert np.isfinite([example.inputs.abs().max().item() for example in source.batches(1)]).all()

@@ -15,7 +15,7 @@ from wsl.errors import BadImageError, RunError, UserError
 from wsl.models import load
 from wsl.models.tiny import TinyNet
 from wsl.training import learner as learner_module
-from wsl.training.losses import LOSSES
+from wsl.training.objectives import BCE, OBJECTIVES
 from wsl.verbs.evaluate import evaluate
 from wsl.verbs.train import train
 
@@ -85,14 +85,14 @@ def kill_in_epoch(monkeypatch, epoch: int, error: BaseException) -> None:
     """Raise after the first step of that epoch."""
     whole = learner_module.run_epoch
 
-    def run_epoch(network, optimizer, scaler, batches, config, **kwargs):
+    def run_epoch(stepper, batches, **kwargs):
         def stopping():
             for step, batch in enumerate(batches):
                 if kwargs["epoch"] == epoch and step == 1:
                     raise error
                 yield batch
 
-        return whole(network, optimizer, scaler, stopping(), config, **kwargs)
+        return whole(stepper, stopping(), **kwargs)
 
     monkeypatch.setattr(learner_module, "run_epoch", run_epoch)
 
@@ -154,7 +154,7 @@ def test_a_run_killed_between_any_two_files_ends_in_the_same_weights(
 
     def dying(self, target):
         written.append(target)
-        if len(written) == file:
+        if len(written) >= file:
             raise KeyboardInterrupt
         return replace(self, target)
 
@@ -163,7 +163,7 @@ def test_a_run_killed_between_any_two_files_ends_in_the_same_weights(
         try:
             train(settings(world, tmp_path / "parts"))
         except KeyboardInterrupt:
-            assert len(written) == file
+            assert len(written) >= file
     train(settings(world, tmp_path / "parts", resume=(tmp_path / "parts" / "config.json").exists()))
     assert_same_run(whole, tmp_path / "parts")
     assert not [path for path in (tmp_path / "parts").rglob(".*") if path.is_file()]
@@ -227,7 +227,7 @@ def test_the_figures_reported_are_those_of_the_model_kept(world, tmp_path):
     assert values["pointing"] == pytest.approx(result.pointing, abs=1e-6)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", [name for name, kind in OBJECTIVES.items() if kind.classifies])
 def test_one_class_alone_trains(world, tmp_path, loss):
     data = tmp_path / "one.csv"
     rows = [f"{path.as_posix()},{split},thing" for split in ("train", "val")
@@ -242,18 +242,17 @@ def test_one_class_alone_trains(world, tmp_path, loss):
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_epoch(world, tmp_path, monkeypatch):
-    whole = LOSSES["bce"]
-    calls = []
+    whole, calls = BCE.total, []
 
-    def diverging(scores, targets, known):
+    def diverging(*given):
         calls.append(1)
-        return whole(scores, targets, known) * (torch.nan if len(calls) > 4 else 1)  # in the second epoch
+        return whole(*given) * (torch.nan if len(calls) > 4 else 1)  # in the second epoch
 
-    monkeypatch.setitem(LOSSES, "bce", diverging)
-    with pytest.raises(RunError, match="epoch 2"):
-        train(settings(world, tmp_path / "run"))
+    with monkeypatch.context() as patch:
+        patch.setattr(BCE, "total", diverging)
+        with pytest.raises(RunError, match=r"the loss is nan in epoch 2, step 2 \(images .*train.*png and 13 more\)"):
+            train(settings(world, tmp_path / "run"))
     assert len(figures(tmp_path / "run")) == 1
-    monkeypatch.setitem(LOSSES, "bce", whole)
     train(settings(world, tmp_path / "run", resume=True))
     train(settings(world, tmp_path / "whole"))
     assert_same_run(tmp_path / "run", tmp_path / "whole")

@@ -1,12 +1,10 @@
 """`wsl-train` as processes see it: exit codes, signals, a disk that is full, several processes at once."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from ast import literal_eval
 from pathlib import Path
 
 import cv2
@@ -16,7 +14,6 @@ import torch
 
 from wsl import cli
 from wsl.errors import RunError
-from wsl.models import load
 from wsl.training import learner
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -118,67 +115,3 @@ def test_a_disk_that_takes_no_more_ends_in_a_line(world, tmp_path, freeze):
     assert ended.stderr.splitlines()[-1].startswith("failed: ")
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
     assert contents(run) == before
-
-
-RANK = """
-import hashlib, json, os, sys
-import torch
-from wsl import cli
-from wsl.training import sources
-from wsl.verbs import epochs
-
-torch.set_num_threads(1)
-learners, seen = [], []
-create, of = epochs.Learner, sources.Shard.of
-
-def remember(*args):
-    learners.append(create(*args))
-    return learners[-1]
-
-def watch(shard, order):
-    seen[-1].append(of(shard, order).tolist())
-    return of(shard, order)
-
-epochs.Learner, sources.Shard.of = remember, watch
-with open(sys.argv[1], encoding="utf-8") as file:
-    for flags in json.load(file):
-        seen.append([])
-        assert cli.train(flags) == 0
-with open(f"{sys.argv[1]}.{os.environ['RANK']}", "w", encoding="utf-8") as file:
-    for learner, orders in zip(learners, seen):
-        weights = b"".join(p.detach().numpy().tobytes() for p in learner.model.parameters())
-        print(hashlib.sha256(weights).hexdigest(), orders, sep=":", file=file)
-"""
-
-
-@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch knows no other processes")
-def test_two_processes_share_the_images_and_end_in_the_same_weights(world, tmp_path):
-    """Also with a backbone that stands still, on kept features, and when one of them has fewer batches."""
-    holes = tmp_path / "holes"
-    shutil.copytree(world, holes)
-    for name in ("train03", "train20", "train40"):  # three: one process misses more single-image batches
-        (holes / "JPEGImages" / f"{name}.png").write_bytes(b"not a picture")
-    runs = {
-        "all": command(world, tmp_path / "all", "--epochs", "2", "--batch-size", "8"),
-        "still": command(world, tmp_path / "still", "--backbone-lr-factor", "0"),
-        "kept": command(world, tmp_path / "kept", "--freeze-backbone"),
-        "fitted": command(world, tmp_path / "fitted", "--freeze-backbone", "--optimizer", "lbfgs"),
-        "holed": command(holes, tmp_path / "holed", "--batch-size", "1", "--val-split", "None"),
-    }
-    script, file = tmp_path / "rank.py", tmp_path / "runs.json"
-    script.write_text(RANK, encoding="utf-8")
-    file.write_text(json.dumps(list(runs.values())), encoding="utf-8")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    ended = subprocess.run([*launch, str(script), str(file)], capture_output=True, text=True, env=ENVIRONMENT)
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    first, second = (Path(f"{file}.{rank}").read_text(encoding="utf-8").splitlines() for rank in (0, 1))
-    for name, mine, others in zip(runs, first, second, strict=True):
-        weights, orders = zip(mine.split(":"), others.split(":"), strict=True)
-        assert weights[0] == weights[1], name
-        for epoch in zip(*map(literal_eval, orders), strict=True):
-            assert not set(epoch[0]) & set(epoch[1]), name
-            assert len(epoch[0]) == len(epoch[1]) == 24, name
-        assert len((tmp_path / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == (
-            2 if name == "all" else 1
-        )
-        assert load(tmp_path / name).classes == ("blue", "red")

@@ -121,7 +121,7 @@ def parse_method(spec: str) -> tuple[str, Method]:
     wsl.errors.UserError: unknown CAM method 'gradcm': did you mean 'gradcam'?
     """
     try:
-        name, arguments = parse_spec(spec.replace("gradient-rollout", "gradient_rollout"))
+        name, arguments = parse_spec(spec)
     except (TypeError, ValueError) as error:
         raise UserError(f"the CAM method cannot be read: {error}") from error
     name = name.replace("_", "-")

@@ -64,8 +64,9 @@ Examples:
   wsl-export found --format voc-masks --out masks
   wsl-export runs/gap --format onnx --out gap.onnx
 """
-INFO = """Say what is here: versions, the device, poolings, backbones, formats. With a name, how a model's maps are made;
-with --data, what is understood of a data set.
+INFO = """Say what is here: versions, the device, poolings, backbones, formats.
+
+With a model's name: how its maps are made. With --data: what is understood of a data set.
 
 Examples:
 

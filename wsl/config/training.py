@@ -58,9 +58,21 @@ class OptimConfig:
     epochs: int = 20
     """Passes over the training images; lbfgs does not use it."""
     batch_size: int = 16
-    """Images a step (of cached features, when the backbone is frozen)."""
-    loss: Literal["bce", "soft-margin", "cross-entropy"] = "bce"
-    """bce and soft-margin take several labels an image (difficult-only classes are ignored); cross-entropy one."""
+    """Images a step of all processes together (of cached features, when the backbone is frozen)."""
+    accumulate: int = 1
+    """Parts in which a step's images go through the network, for memory; the step is that of the whole batch (but
+    batch norm sees the parts)."""
+    loss: str = "bce"
+    """bce, soft-margin and asymmetric(gamma_neg=4) take several labels an image (unknown classes count neither way);
+    cross-entropy one. With one of them in a sum: recam(weight=1), equivariance(scale=0.5), puzzle(alpha=4), as in
+    "bce + puzzle(alpha=4)"."""
+    augment: tuple[str, ...] = ()
+    """What is done to images beside crop and flip: hide-and-seek, cutmix(alpha=1), or a transform of torchvision by
+    name (randaugment, colorjitter(brightness=0.4), "randomresizedcrop(scale=(0.25,1))")."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: each class's present and absent images weigh the same together, and as much as those of every class."""
+    sampling: Literal["uniform", "balanced"] = "uniform"
+    """balanced: images of rare classes are shown more often, drawn with replacement."""
     optimizer: Literal["sgd", "adamw", "lbfgs"] = "adamw"
     """sgd has momentum 0.9 (Nesterov). lbfgs fits a logistic regression a class to the mean features of a frozen
     backbone, all at once: for pooling gap and loss bce, in the place of epochs, learning rate and weight decay."""
@@ -78,12 +90,27 @@ class OptimConfig:
     """After the warm-up: cosine to zero, a tenth after 2/3 and once more after 8/9 of the steps, or constant."""
     warmup_epochs: float = 0.5
     """Epochs of linear warm-up."""
+    ema: float | None = None
+    """Decay of an exponential moving average of the weights, such as 0.999, which is measured and kept instead."""
+    batch_norm: Literal["own", "sync", "frozen"] = "own"
+    """Statistics of batch norm in training: those of each process's own images (the first one's are kept), of all
+    processes together (sync, on GPUs), or as they are in the weights (frozen)."""
     clip_norm: float | None = None
     """Clip the gradient to this norm."""
     min_crop: float = 1.0
     """Smallest part of the image's area that a random crop keeps; 1 crops nothing."""
     flip: bool = True
     """Mirror every second image, at random."""
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may show several classes: whether each has a probability of its own.
+
+        >>> OptimConfig(loss="cross-entropy + equivariance").multi_label
+        False
+        """
+        terms = (term.partition("(")[0].strip() for term in self.loss.split("+"))
+        return not any(term.replace("_", "-") == "cross-entropy" for term in terms)
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -95,6 +122,12 @@ class OptimConfig:
             f"backbone lr factor is {self.backbone_lr_factor}, expected 0 or more",
         )
         check(0 < self.min_crop <= 1, f"min crop is {self.min_crop}, expected a fraction of the area in (0, 1]")
+        check(self.accumulate >= 1, f"accumulate is {self.accumulate}, expected a number of parts of 1 or more")
+        check(self.ema is None or 0 < self.ema < 1, f"ema is {self.ema}, expected a decay in (0, 1) such as 0.999")
+        check(
+            not (self.augment and self.freeze_backbone),
+            "--augment changes images, and a frozen backbone keeps features of them as they are: leave one of them out",
+        )
         check(self.clip_norm is None or self.clip_norm > 0, f"clip norm is {self.clip_norm}, expected above 0")
         check(self.lbfgs_penalty > 0, f"lbfgs penalty is {self.lbfgs_penalty}, expected a number above 0")
         if self.optimizer == "lbfgs":
@@ -169,17 +202,28 @@ class TrainConfig:
     seed: int = 0
     """Same seed, same numbers (on one kind of device, with one version of torch and as many threads)."""
     resume: bool = False
-    """Continue the run in --out from its last finished epoch."""
+    """Continue the run in --out from where its state was kept last."""
     overwrite: bool = False
     """Start again although --out holds a run, and lose that one."""
     best_by: Literal["mAP", "pointing"] = "mAP"
     """Validation figure that picks the checkpoint kept as model.safetensors."""
+    patience: int | None = None
+    """Stop when so many epochs in a row were no better than the best before; None trains all."""
+    save_every: int | None = None
+    """Steps after which the state is kept for --resume, beside the end of each epoch; None keeps it then alone, and
+    when the run is asked to end (Ctrl-C, SIGTERM)."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs the tensorboard extra)."""
 
     def __post_init__(self) -> None:
         check_types(self)
         check(self.seed >= 0, f"seed is {self.seed}, expected 0 or more")
+        check(self.patience is None or self.patience >= 1, f"patience is {self.patience}, expected 1 or more epochs")
+        check(
+            self.patience is None or self.val_split is not None,
+            "--patience waits for a better figure on the validation split: expected a --val-split with it",
+        )
+        check(self.save_every is None or self.save_every >= 1, f"save every is {self.save_every}, expected 1 or more")
         check(
             not (self.optim.freeze_backbone and self.model.head == "scm"),
             "head scm reads attention in training, and a frozen backbone keeps features alone: expected head ts-cam, "
@@ -192,7 +236,7 @@ class TrainConfig:
         if self.probing.probe:
             check(optim.freeze_backbone, "--probe is fitted to fixed features: expected --freeze-backbone with it")
             check(
-                optim.loss != "cross-entropy",
+                optim.multi_label,
                 "--probe gives each class a probability of its own: expected --loss bce or soft-margin with it",
             )
 

@@ -226,14 +226,20 @@ class Localizer(nn.Module):
 
     def forward(self, images: torch.Tensor) -> HeadOutput:
         """Class scores, the probe's where there is one, and class maps of a batch of normalised images."""
-        head = self.head
-        if isinstance(head, TokenClassifier) and head.needs_attention:
-            features, attention = attended(self.backbone, images)
-            output: HeadOutput = head(features, attention)
-        else:
-            features = self.backbone(images)
-            output = head(features)
+        features, attention = self.encode(images)
+        output = self.classify(features, attention)
         return output if self.probe is None else output._replace(scores=self.probe(features))
+
+    def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The backbone's features, and the attention of a class token where the head reads it."""
+        if isinstance(self.head, TokenClassifier) and self.head.needs_attention:
+            return attended(self.backbone, images)
+        return self.backbone(images), None
+
+    def classify(self, features: torch.Tensor, attention: torch.Tensor | None = None) -> HeadOutput:
+        """The head's scores and class maps of features."""
+        output: HeadOutput = self.head(features) if attention is None else self.head(features, attention)
+        return output
 
     def for_inference(self, device: torch.device, dtype: torch.dtype) -> InferenceLocalizer:
         """The model ready to run on a device in an arithmetic; the model itself stays as it is.

@@ -16,7 +16,7 @@ from wsl.models import Localizer
 from wsl.models.inference import linear_head
 from wsl.models.padding import pad_as_tensorflow
 from wsl.progress import Advance
-from wsl.training.losses import binary_cross_entropy
+from wsl.training.objectives import binary_cross_entropy
 from wsl.training.probe import LogisticFit, fit_logistic
 from wsl.training.sources import FeatureSource
 

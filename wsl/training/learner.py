@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import nn
-from torch.distributed.algorithms.join import Join
 
 from wsl.config import TrainConfig
-from wsl.errors import UserError
+from wsl.errors import UserError, listed
+from wsl.interrupts import deferred
 from wsl.models import GradientHead, Localizer, autocast, choose_dtype
 from wsl.progress import Advance, progress
 from wsl.samples import SampleSet
+from wsl.training.balance import balanced_chances, balanced_weights
 from wsl.training.fitting import check_head, fit_head, fit_probe, own_classifier
-from wsl.training.loop import EpochStats, run_epoch
+from wsl.training.loop import EpochStats, Position, run_epoch
+from wsl.training.network import TrainedNetwork
+from wsl.training.objectives import create_objective
 from wsl.training.optimizer import create_optimizer, trains_backbone
-from wsl.training.sources import BatchSource, FeatureSource, ImageSource, Shard
+from wsl.training.order import Order, Shard
+from wsl.training.processes import Processes
+from wsl.training.sources import BatchSource, FeatureSource, ImageSource
+from wsl.training.step import Stepper
 from wsl.training.validation import Scores, validate
+
+T = TypeVar("T")
 
 
 class Learner:
-    """One training run in memory: trains an epoch, validates, and can be saved and put back between epochs.
+    """One training run in memory: trains an epoch, validates, and can be saved and put back behind any step.
 
-    Everything that an epoch draws at random (order, crops, flips, dropout) comes from the seed and the epoch's
-    number, so that a run continued from `state_dict` ends in the same weights as one that never stopped.
+    Everything that is drawn at random comes from the seed and a number: order, crops and flips from the epoch's and the
+    image's, dropout from the step's. A run continued from `state_dict` ends in the same weights as one that never
+    stopped, and one of several processes in those of one process, but for the order in which sums are taken.
 
     Raises:
         UserError: the settings do not fit the device or the data.
@@ -40,23 +48,24 @@ class Learner:
         self, model: Localizer, samples: SampleSet, val: SampleSet | None, config: TrainConfig, accelerator: Accelerator
     ) -> None:
         self.model, self.config = model, config
-        fits = config.optim.optimizer == "lbfgs"
+        optim = config.optim
+        fits = optim.optimizer == "lbfgs"
         if fits:
             check_head(model.head)
-        self._val, self._accelerator = val, accelerator
+        self._val, self._accelerator, self._samples = val, accelerator, samples
+        self._processes = Processes(Shard(accelerator.process_index, accelerator.num_processes))
         device = accelerator.device
-        model.backbone.requires_grad_(trains_backbone(config.optim))
+        model.backbone.requires_grad_(trains_backbone(optim))
         # On the CPU the images alone decide the layout, and the optimizer is quicker with plain weights.
         layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         # A head on cached features has nothing to gain from lower precision.
-        self.dtype = choose_dtype("fp32" if config.optim.freeze_backbone else config.runtime.precision, device)
+        self.dtype = choose_dtype("fp32" if optim.freeze_backbone else config.runtime.precision, device)
         self.source = self._create_source(samples)
-        self._initialise_encoder()  # before processes are joined, which gives all of them the first one's weights
-        self.optimizer = None if fits else create_optimizer(model, config.optim)
-        # The gradients of float16 would vanish below 6e-8; elsewhere the scaler does nothing.
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
-        self.network: nn.Module = accelerator.prepare(self.source.network)
+        self._initialise_encoder()  # before the processes agree on the first one's weights
+        self.stepper = None if fits else self._create_stepper()
+        self._processes.agree(model.state_dict().values())
+        self._position = Position()
 
     @property
     def skipped(self) -> int:
@@ -66,45 +75,64 @@ class Learner:
     @property
     def images(self) -> int:
         """Images of an epoch that its progress counts."""
-        if self.optimizer is None and isinstance(self.source, FeatureSource):
+        if self.stepper is None and isinstance(self.source, FeatureSource):
             return self.source.views
-        return self.source.steps * self.config.optim.batch_size
+        order = self.source.order
+        return -(-order.count // order.shard.processes)
 
-    def train_epoch(self, epoch: int, advance: Advance) -> EpochStats:
+    def train_epoch(self, epoch: int, advance: Advance, keep: Callable[[], None] | None = None) -> EpochStats:
         """Train on every image once, or fit the head at once; `advance` is told the images done.
+
+        Where `load_state_dict` put back a part of the epoch, the rest is trained. ``keep`` is called when the state is
+        to be kept within the epoch.
 
         Raises:
             RunError: the loss or the weights are no longer finite, or no image could be read.
+            KeyboardInterrupt: a signal came; the state was kept behind the last step.
         """
-        if self.optimizer is None:
+        if self.stepper is None:
             return self._fit_head(advance)
-        rank = self._accelerator.process_index
-        torch.manual_seed(int(np.random.SeedSequence((self.config.seed, epoch, rank)).generate_state(1)[0]))
-        self.model.train()
-        if not trains_backbone(self.config.optim):
-            self.model.backbone.eval()  # its running statistics stay as they are too
-        parallel = self._accelerator.num_processes > 1
-        # A batch of nothing but unreadable images is left out: the others then go on without this process.
-        with Join([self.network]) if parallel else contextlib.nullcontext():  # type: ignore[list-item]
-            return run_epoch(
-                self.network,
-                self.optimizer,
-                self.scaler,
-                self.source.batches(epoch),
-                self.config.optim,
-                device=self._accelerator.device,
-                dtype=self.dtype,
+        self._set_modes()
+        position, steps = self._position, self.source.order.steps
+        with deferred() as pending:
+            stats = run_epoch(
+                self.stepper,
+                self.source.batches(epoch, position.step) if position.step < steps else (),
                 epoch=epoch,
-                steps=self.source.steps,
+                steps=steps,
+                position=position,
                 advance=advance,
+                pending=pending,
+                keep=keep,
+                save_every=self.config.save_every,
+                describe=self._names,
             )
+        # What each process counted of its own images is not kept: the model is the first one's.
+        self._processes.agree(self.model.buffers())
+        return stats
+
+    def finish_epoch(self) -> None:
+        """Begin the next epoch from its first step."""
+        self._position = Position()
+
+    def measured(self) -> contextlib.AbstractContextManager[None]:
+        """While the context lasts, the model is the one to measure and to keep: averaged, where there is an average."""
+        average = None if self.stepper is None else self.stepper.average
+        return contextlib.nullcontext() if average is None else average.applied()
+
+    def agreed(self, value: T) -> T:
+        """The first process's value, which all of them then have."""
+        return self._processes.gather(value)[0]
 
     def validate(self) -> Scores | None:
-        """Measure the validation split, in the arithmetic of the training; None where there is none."""
+        """Measure the validation split, in the arithmetic of the training; None where there is none.
+
+        Each process measures its part, and all have the figures of the whole.
+        """
         if self._val is None:
             return None
         self.model.eval()
-        return validate(self._val.classes, self.source.localizations())
+        return validate(self._val.classes, self.source.localizations(), self._processes.gather)
 
     def fit_probe(self) -> None:
         """Give the model a linear probe of the features that its head was trained on."""
@@ -115,20 +143,67 @@ class Learner:
             fit_probe(self.model, source, config.probing, classifier, advance)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that `load_state_dict` needs to go on after an epoch."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": {} if self.optimizer is None else self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-        }
+        """All that `load_state_dict` needs to go on, within an epoch or behind it."""
+        state: dict[str, Any] = {"model": self.model.state_dict(), "optimizer": {}}
+        if self.stepper is not None:
+            state["optimizer"] = self.stepper.optimizer.state_dict()
+            state["scaler"] = self.stepper.scaler.state_dict()
+            state["objective"] = self.stepper.network.objective.state_dict()
+            if self.stepper.average is not None:
+                state["average"] = self.stepper.average.state_dict()
+        if self._position.step:
+            position = self._position
+            state["position"] = {"step": position.step, "loss": position.loss.cpu(), "images": position.images}
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` gave."""
         self.model.load_state_dict(state["model"])
-        if self.optimizer is not None:
-            self.optimizer.load_state_dict(state["optimizer"])
-        if state["scaler"] and self.scaler.is_enabled():
-            self.scaler.load_state_dict(state["scaler"])
+        if self.stepper is not None:
+            self.stepper.optimizer.load_state_dict(state["optimizer"])
+            self.stepper.network.objective.load_state_dict(state["objective"])
+            if state["scaler"] and self.stepper.scaler.is_enabled():
+                self.stepper.scaler.load_state_dict(state["scaler"])
+            if self.stepper.average is not None:
+                self.stepper.average.load_state_dict(state["average"])
+        self._position = Position(**state["position"]) if "position" in state else Position()
+
+    def _names(self, index: torch.Tensor) -> str:
+        """Images of the training set, for messages."""
+        return listed([str(self._samples.samples[image].path) for image in index.tolist()], most=3)
+
+    def _set_modes(self) -> None:
+        """Training mode, but for what must stay as it is."""
+        optim = self.config.optim
+        self.model.train()
+        if not trains_backbone(optim):
+            self.model.backbone.eval()  # its running statistics stay as they are too
+        if optim.batch_norm == "frozen":
+            for module in self.model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
+    def _create_stepper(self) -> Stepper:
+        config, model, device = self.config.optim, self.model, self._accelerator.device
+        objective = create_objective(config.loss, classes=len(model.classes), channels=model.backbone.out_channels)
+        objective.to(device)
+        if config.batch_norm == "sync" and self._processes.several:
+            if device.type != "cuda":
+                raise UserError(f"--batch-norm sync on {device.type}: expected GPUs, or own or frozen")
+            # In place, but for a layer alone.
+            nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]
+        network = TrainedNetwork(model, objective, self.dtype, features=config.freeze_backbone)
+        if config.class_weights == "balanced":
+            network.pair_weights = balanced_weights(self._samples).to(device)
+        return Stepper(
+            network,
+            create_optimizer(model, config, objective),
+            config,
+            dtype=self.dtype,
+            device=device,
+            processes=self._processes,
+            seed=self.config.seed,
+        )
 
     def _fit_head(self, advance: Advance) -> EpochStats:
         """Fit the head in the first process, and hand its weights to the others."""
@@ -144,15 +219,12 @@ class Learner:
         return EpochStats(loss, None, images // accelerator.num_processes, time.perf_counter() - started)
 
     def _create_source(self, samples: SampleSet) -> BatchSource:
-        accelerator = self._accelerator
-        if len(samples) < accelerator.num_processes:
-            raise UserError(
-                f"{len(samples)} training images for {accelerator.num_processes} processes: expected one each or more"
-            )
-        kind = FeatureSource if self.config.optim.freeze_backbone else ImageSource
-        shard = Shard(accelerator.process_index, accelerator.num_processes)
+        accelerator, optim = self._accelerator, self.config.optim
+        chances = balanced_chances(samples) if optim.sampling == "balanced" else None
+        order = Order(len(samples), optim.batch_size, self.config.seed, self._processes.shard, chances)
+        kind = FeatureSource if optim.freeze_backbone else ImageSource
         with accelerator.main_process_first():  # which computes the cached features for all
-            return kind(self.model, samples, self._val, self.config, accelerator.device, shard)
+            return kind(self.model, samples, self._val, self.config, accelerator.device, order)
 
     def _initialise_encoder(self) -> None:
         """Show an encoder that starts from data the features that the training begins with.
@@ -174,7 +246,8 @@ class Learner:
 
     @torch.no_grad()
     def _first_features(self) -> Iterator[torch.Tensor]:
-        for inputs, _, _ in self.source.batches(0):
+        for example in self.source.batches(0):
+            inputs = example.inputs
             if self.config.optim.freeze_backbone:
                 yield inputs
             else:

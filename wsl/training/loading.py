@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
@@ -18,31 +23,40 @@ from wsl.images.transforms import augment, fit
 from wsl.limits import max_pixels
 from wsl.samples import SampleSet
 
+# Of so many images in a row none is readable when a disk is gone, and trying all would take for ever.
+_TRIES = 8
+
 
 class Item(NamedTuple):
-    """One image: (S, S, 3) uint8, its (K,) targets and which of them are known, and its index in the sample set."""
+    """One image: (S, S, 3) uint8, its (K,) targets and which of them are known, and its index in the sample set.
+
+    ``skipped`` says what is wrong with the image that was asked for, when this one only takes its place.
+    """
 
     image: torch.Tensor
     targets: torch.Tensor
     known: torch.Tensor
     index: int  # type: ignore[assignment] # hides tuple.index, which nobody needs here
+    skipped: str = ""
 
 
 class Batch(NamedTuple):
-    """Images that could be read, (N, S, S, 3) uint8 with (N, K) targets, and what became of the others.
+    """Images (N, S, S, 3) uint8, with (N, K) targets and which of them are known, and (N,) int64 ``index``.
 
-    ``index`` is (N,) int64 in the sample set; ``skipped`` has one line for each image that was left out.
+    ``readable`` (N,) is False for images that only take the place of those that could not be read; ``skipped`` has a
+    line for each of these.
     """
 
     images: torch.Tensor
     targets: torch.Tensor
     known: torch.Tensor
     index: torch.Tensor  # type: ignore[assignment] # as above
+    readable: torch.Tensor
     skipped: tuple[str, ...]
 
 
-class ImageDataset(Dataset["Item | str"]):
-    """The samples as network input; an unreadable image is the line (str) that says why.
+class ImageDataset(Dataset[Item]):
+    """The samples as network input; in the place of an unreadable image comes the next one that can be read.
 
     What an item looks like depends on the seed, the epoch and its index, and on neither the order nor the number
     of workers. The epoch lies in shared memory: `set_epoch` reaches persistent workers too. Call it before the
@@ -53,7 +67,7 @@ class ImageDataset(Dataset["Item | str"]):
 
     >>> from wsl.samples import Sample
     >>> samples = SampleSet(classes=["dog"], samples=[Sample(path="lost.jpg", labels=["dog"])])
-    >>> ImageDataset(samples, Preprocessing())[0]
+    >>> ImageDataset(samples, Preprocessing())[0].skipped
     'lost.jpg: no such file'
     """
 
@@ -87,40 +101,60 @@ class ImageDataset(Dataset["Item | str"]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> Item | str:
-        sample = self.samples.samples[index]
-        try:
-            image = read_image(sample.path, self._max_pixels)
-        except BadImageError as error:
-            return str(error)
+    def __getitem__(self, index: int) -> Item:
+        skipped = ""
+        for step in range(min(_TRIES, len(self))):
+            place = (index + step) % len(self)
+            try:
+                return self._item(place, read_image(self.samples.samples[place].path, self._max_pixels), skipped)
+            except BadImageError as error:
+                skipped = skipped or str(error)
+        # A batch has one shape; what this one shows does not count.
+        mean = np.rint(np.asarray(self.preprocessing.mean) * 255).astype(np.uint8)
+        return self._item(index, np.broadcast_to(mean, (1, 1, 3)).copy(), skipped)
+
+    def _item(self, index: int, image: npt.NDArray[np.uint8], skipped: str) -> Item:
         if self.augment:
             rng = np.random.default_rng((self.seed, int(self._epoch), index))
             image = augment(image, rng, self.min_crop, self.flip)
         pixels, _ = fit(image, self.preprocessing)
-        values, known = map(torch.from_numpy, targets(sample, self.samples.classes))
-        return Item(torch.from_numpy(pixels), values, known, index)
+        values, known = map(torch.from_numpy, targets(self.samples.samples[index], self.samples.classes))
+        return Item(torch.from_numpy(pixels), values, known, index, skipped)
 
 
-def collate(items: Sequence[Item | str]) -> Batch:
-    """Stack the items that are images; of none of them, an empty batch (zero images of no size).
+def collate(items: Sequence[Item]) -> Batch:
+    """Stack the items.
 
-    >>> batch = collate([Item(torch.zeros(8, 8, 3, dtype=torch.uint8), torch.zeros(2), torch.ones(2), 5), "bad"])
-    >>> tuple(batch.images.shape), batch.index.tolist(), batch.skipped
-    ((1, 8, 8, 3), [5], ('bad',))
+    >>> image, none = torch.zeros(8, 8, 3, dtype=torch.uint8), torch.zeros(2)
+    >>> batch = collate([Item(image, none, none, 5), Item(image, none, none, 7, "bad")])
+    >>> batch.index.tolist(), batch.readable.tolist(), batch.skipped
+    ([5, 7], [True, False], ('bad',))
     """
-    good = [item for item in items if not isinstance(item, str)]
-    skipped = tuple(item for item in items if isinstance(item, str))
-    if not good:
-        none = torch.empty(0, dtype=torch.int64)
-        nobody = torch.empty(0, 0)
-        return Batch(none.new_empty((0, 0, 0, 3)).byte(), nobody, nobody, none, skipped)
-    images, values, known, index = zip(*good, strict=True)
-    return Batch(torch.stack(images), torch.stack(values), torch.stack(known), torch.tensor(index), skipped)
+    images, values, known, index, skipped = zip(*items, strict=True)
+    readable = torch.tensor([not line for line in skipped])
+    lines = tuple(line for line in skipped if line)
+    return Batch(torch.stack(images), torch.stack(values), torch.stack(known), torch.tensor(index), readable, lines)
 
 
 def start_worker(worker_id: int) -> None:
-    """``worker_init_fn`` of a loader: OpenCV computes in the worker itself.
+    """``worker_init_fn`` of a loader: OpenCV computes in the worker itself, and only the main process ends it.
 
-    Its thread pool does not survive a fork, and workers times threads would crowd the machine.
+    OpenCV's thread pool does not survive a fork, and workers times threads would crowd the machine. A terminal or a
+    scheduler sends its signals to all processes: the main one still needs batches until it comes to a good moment, and
+    a worker that dies would interrupt it. (Where the sender of a signal is not known, as on macOS, SIGTERM ends
+    workers.)
     """
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ending = {signal.SIGTERM, signal.SIGHUP}
+        signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+        threading.Thread(target=_await_end, args=(ending, os.getppid()), daemon=True).start()
+
+
+def _await_end(ending: set[signal.Signals], parent: int) -> None:
+    """End when the parent says so, by one of these signals."""
+    if sys.platform == "linux":
+        while signal.sigwaitinfo(ending).si_pid != parent:
+            pass
+    os._exit(0)

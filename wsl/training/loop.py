@@ -1,25 +1,28 @@
-"""One epoch of optimization: forward, loss, backward, step; nothing that waits for the device in between."""
+"""One epoch of optimization: step by step, with nothing that waits for the device in between."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
 from wsl.config import OptimConfig
 from wsl.errors import RunError
-from wsl.models import autocast, repeatable
+from wsl.interrupts import Pending
+from wsl.models import repeatable
 from wsl.progress import Advance
-from wsl.training.losses import LOSSES
+from wsl.training.network import Example
 from wsl.training.optimizer import lr_factor, set_lr
-from wsl.training.sources import Example
+from wsl.training.step import Stepper
 
-# Reading the loss waits for the device; every so many steps costs nothing that could be measured.
-_REPORT_EVERY = 10
+# Reading the losses waits for the device; what is read once in so many steps costs nothing that could be measured.
+_REPORT_EVERY = 20
+
+Describe = Callable[[torch.Tensor], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,88 +38,118 @@ class EpochStats:
     seconds: float
 
 
+@dataclass(slots=True)
+class Position:
+    """How far an epoch has come: steps done, the sum of their losses, and the images that counted."""
+
+    step: int = 0
+    loss: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+    images: int = 0
+
+
 @repeatable()
 def run_epoch(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
+    stepper: Stepper,
     batches: Iterable[Example],
-    config: OptimConfig,
     *,
-    device: torch.device,
-    dtype: torch.dtype,
     epoch: int,
     steps: int,
+    position: Position,
     advance: Advance,
+    pending: Pending | None = None,
+    keep: Callable[[], None] | None = None,
+    save_every: int | None = None,
+    describe: Describe | None = None,
 ) -> EpochStats:
-    """Train for one epoch, counted from 1, of at most `steps` batches.
+    """Train for the rest of one epoch, counted from 1, of `steps` batches, from the ``position`` on.
+
+    ``keep`` is called after every ``save_every``-th step of the run, and when a signal is ``pending``, which is then
+    raised. ``describe`` names images for messages.
 
     Raises:
-        RunError: the loss or the weights are not finite, or there is no batch.
+        RunError: the loss or the weights are not finite, or no image could be read.
     """
-    started, total, images, lr = time.perf_counter(), torch.zeros((), device=device), 0, 0.0
-    step = 0
-    for step, (inputs, targets, known) in enumerate(batches, 1):
-        done = (epoch - 1) * steps + step - 1
-        factor = lr_factor(done, config.epochs * steps, round(config.warmup_epochs * steps), config.schedule)
-        lr = set_lr(optimizer, factor)
-        example = inputs, targets.to(device, non_blocking=True), known.to(device, non_blocking=True)
-        total += _step(network, optimizer, scaler, example, config, dtype)
-        images += len(targets)
+    config, device, pending = stepper.config, stepper.device, pending or Pending()
+    started, before = time.perf_counter(), position.images
+    position.loss = position.loss.to(device)
+    watch, stop_before = _Watch(config, epoch, describe), torch.zeros(1)
+    for example in batches:
+        done = (epoch - 1) * steps + position.step
+        total = config.epochs * steps
+        lr = set_lr(stepper.optimizer, lr_factor(done, total, round(config.warmup_epochs * steps), config.schedule))
+        loss, stop = stepper(example, done, done / total, stopping=pending.requested)
+        position.step += 1
+        position.loss = position.loss + loss
+        position.images += example.images
+        watch.see(position.step, loss, example.index)
+        due = save_every is not None and (done + 1) % save_every == 0 and position.step < steps
+        # All processes stop behind the same step. That of the step before is known without waiting for this one.
+        stopped, stop_before = bool(stop_before) if stepper.processes.several else pending.requested, stop
         note = None
-        if step % _REPORT_EVERY == 0:
-            note = f"loss {_finite(total, config, epoch, step) / step:.4f}  lr {lr:.2g}"
-        advance(len(targets), note=note)
-    if step == 0:
+        if stopped or due or position.step % _REPORT_EVERY == 0:
+            watch.check()
+            note = f"loss {float(position.loss) / position.step:.4f}  lr {lr:.2g}"
+        if (stopped or due) and keep is not None:
+            keep()
+        advance(example.images, note=note)
+        if stopped:
+            pending.end()
+    watch.check()
+    watch.check_weights(stepper.network)
+    everywhere = torch.tensor([float(position.images), float(pending.requested)], device=device)
+    images, stopping = stepper.processes.sum(everywhere).tolist()
+    if images == 0:
         raise RunError(f"epoch {epoch} had no readable image: see the lines above")
-    loss = _finite(total, config, epoch, step) / step
-    _finite(_magnitude(network), config, epoch, step)
-    return EpochStats(loss, lr, images, time.perf_counter() - started)
+    if stopping:
+        if keep is not None:
+            keep()
+        pending.end()
+    rate, seconds = float(stepper.optimizer.param_groups[0]["lr"]), time.perf_counter() - started
+    return EpochStats(float(position.loss) / position.step, rate, position.images - before, seconds)
 
 
-def _step(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    example: Example,
-    config: OptimConfig,
-    dtype: torch.dtype,
-) -> torch.Tensor:
-    """One update of the weights; returns the loss before it."""
-    inputs, targets, known = example
-    try:
-        with autocast(inputs.device, dtype):
-            scores = network(inputs).scores
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise RunError(
-            f"batch norm needs more than one value per channel, and a batch of {len(inputs)} has maps of a single "
-            "cell: give a larger --batch-size or --image-size, or --freeze-backbone"
-        ) from error
-    loss = LOSSES[config.loss](scores.float(), targets, known)
-    optimizer.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    if config.clip_norm is not None:
-        scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
-    scaler.step(optimizer)
-    scaler.update()
-    # Fused optimizers count no version, by which copies for inference are told to be of old weights.
-    torch.autograd.graph.increment_version(list(network.parameters()))
-    return loss.detach()
+class _Watch:
+    """The losses of the steps that were not looked at yet, so that the first bad one can be named."""
 
+    def __init__(self, config: OptimConfig, epoch: int, describe: Describe | None) -> None:
+        self._config, self._epoch, self._describe = config, epoch, describe
+        self._losses: list[torch.Tensor] = []
+        self._images: list[torch.Tensor] = []
+        self._last = 0
 
-def _magnitude(network: nn.Module) -> torch.Tensor:
-    """Finite when every weight is: the loss of the last step says nothing of what that step did to them."""
-    return torch.stack([parameter.detach().abs().amax() for parameter in network.parameters()]).amax()
+    def see(self, step: int, loss: torch.Tensor, index: torch.Tensor) -> None:
+        """Remember a step's loss and images."""
+        self._losses.append(loss)
+        self._images.append(index)
+        self._last = step
 
+    def check(self) -> None:
+        """Look at the losses since the last time.
 
-def _finite(value: torch.Tensor, config: OptimConfig, epoch: int, step: int) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise RunError(
-            f"the loss or a weight is {number} in epoch {epoch}, by step {step}, at --lr {config.lr:g}: the last "
-            "finished epoch is kept; start again with a lower --lr or with --clip-norm 1"
+        Raises:
+            RunError: one is not finite.
+        """
+        losses = torch.stack(self._losses).tolist() if self._losses else []
+        first = self._last - len(losses) + 1
+        for place, (loss, images) in enumerate(zip(losses, self._images, strict=True)):
+            if not math.isfinite(loss):
+                where = f"in epoch {self._epoch}, step {first + place}"
+                seen = "" if self._describe is None else f" (images {self._describe(images)})"
+                raise RunError(f"the loss is {loss} {where}{seen}, {self._advice()}")
+        self._losses, self._images = [], []
+
+    def check_weights(self, network: nn.Module) -> None:
+        """Look at the weights: the loss of the last step says nothing of what that step did to them.
+
+        Raises:
+            RunError: one is not finite.
+        """
+        largest = float(torch.stack([p.detach().abs().amax() for p in network.parameters()]).amax())
+        if not math.isfinite(largest):
+            raise RunError(f"a weight is {largest} in epoch {self._epoch}, by step {self._last}, {self._advice()}")
+
+    def _advice(self) -> str:
+        return (
+            f"at --lr {self._config.lr:g}: the last finished epoch is kept; start again with a lower --lr or with "
+            "--clip-norm 1"
         )
-    return number

@@ -33,8 +33,8 @@ def count_epochs(config: OptimConfig) -> int:
     return 1 if config.optimizer == "lbfgs" else config.epochs
 
 
-def create_optimizer(model: Localizer, config: OptimConfig) -> torch.optim.Optimizer:
-    """SGD or AdamW over the head at ``lr`` and the backbone at ``backbone_lr_factor`` of it.
+def create_optimizer(model: Localizer, config: OptimConfig, *others: nn.Module) -> torch.optim.Optimizer:
+    """SGD or AdamW over the head and ``others`` at ``lr``, and the backbone at ``backbone_lr_factor`` of it.
 
     Weights decay; biases, norms and other vectors do not. A frozen backbone (or a factor of 0) is left out.
 
@@ -43,6 +43,7 @@ def create_optimizer(model: Localizer, config: OptimConfig) -> torch.optim.Optim
     [0.1, 0.1, 0.010..., 0.010...]
     """
     parts: list[tuple[nn.Module, float]] = [(model.head, config.lr)]
+    parts += [(module, config.lr) for module in others if any(True for _ in module.parameters())]
     if trains_backbone(config):
         parts.append((model.backbone, config.lr * config.backbone_lr_factor))
     groups = [group for module, lr in parts for group in split_decay(module, lr, config.weight_decay)]

@@ -16,7 +16,18 @@ from wsl.files import check_folder, write_text
 
 CONFIG = "config.json"
 # What may change between the parts of a run: where and how it runs, not what its epochs compute.
-_FREE = ("out", "runtime", "resume", "overwrite", "tensorboard", "download", "probing", "decoding")
+_FREE = (
+    "out",
+    "runtime",
+    "resume",
+    "overwrite",
+    "patience",
+    "save_every",
+    "tensorboard",
+    "download",
+    "probing",
+    "decoding",
+)
 
 
 def check_run(settings: TrainConfig) -> None:

@@ -51,27 +51,42 @@ class RunFolder:
         write_text(self.metrics, "")
         write_text(self.config, config.to_json(settings) + "\n")
 
-    def keep(self, model: Localizer, state: Mapping[str, Any], record: dict[str, Any], best_by: str) -> None:
-        """Write what an epoch leaves behind; the state to resume from comes last.
+    def keep(self, model: Localizer, record: dict[str, Any], best_by: str) -> bool:
+        """Write what an epoch leaves behind, but for the state, which comes last; whether it is the best so far.
 
-        A run killed in between repeats the epoch and writes the same again.
+        A run killed before `keep_state` repeats the epoch and writes the same again.
 
         Raises:
             RunError: the disk is full.
         """
         before = [_rank(old, best_by) for old in self.records() if old["epoch"] < record["epoch"]]
         try:
-            if not before or _rank(record, best_by) > max(before):
+            best = not before or _rank(record, best_by) > max(before)
+            if best:
                 save(model, self.model)
             self._log(record)
+        except (SafetensorError, RuntimeError) as error:
+            raise self._full(error) from error
+        return best
+
+    def keep_state(self, state: Mapping[str, Any], epoch: int) -> None:
+        """Write the state within an epoch; ``epoch`` is the last finished one.
+
+        Raises:
+            RunError: the disk is full.
+        """
+        try:
             # Through a file of Python's, whose errors are OSErrors.
             with replacing(self.last) as temporary, temporary.open("wb") as file:
-                torch.save({**state, "epoch": record["epoch"]}, file)
-        except (SafetensorError, RuntimeError) as error:
-            raise RunError(
-                f"{self.path} could not be written ({str(error).splitlines()[0]}): is the disk full? The last finished "
-                "epoch is kept, and --resume continues from it"
-            ) from error
+                torch.save({**state, "epoch": epoch}, file)
+        except RuntimeError as error:
+            raise self._full(error) from error
+
+    def _full(self, error: Exception) -> RunError:
+        return RunError(
+            f"{self.path} could not be written ({str(error).splitlines()[0]}): is the disk full? The state that was "
+            "kept before is whole, and --resume continues from it"
+        )
 
     def keep_probe(self, model: Localizer, probing: ProbeConfig) -> Localizer:
         """Give the model of the best epoch the probe of this one, and write down how it was fitted; that model."""
@@ -102,6 +117,11 @@ class RunFolder:
         if not records:
             raise UserError(f"{self.metrics} has no epoch: --overwrite starts the run again")
         return max(records, key=lambda record: _rank(record, best_by))
+
+    def epochs_since_best(self, best_by: str) -> int:
+        """How many epochs were trained since the best one; 0 before the first."""
+        records = self.records()
+        return records[-1]["epoch"] - self.best(best_by)["epoch"] if records else 0
 
     def load(self, learner: Resumable) -> int:
         """Put back what `keep` saved; returns the last finished epoch.

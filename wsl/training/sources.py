@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
 from wsl.config import TrainConfig
 from wsl.data import stacked_targets
-from wsl.errors import BadImageError, RunError
+from wsl.errors import BadImageError, RunError, UserError
 from wsl.images.tensors import Normalise
 from wsl.inference import Predictor, Source
 from wsl.inference.reading import Reader
@@ -23,51 +21,28 @@ from wsl.models.taps import MAP
 from wsl.progress import Advance
 from wsl.results import Localization
 from wsl.samples import Sample, SampleSet
+from wsl.training.augmentation import create_augmentation
 from wsl.training.features import FeatureCache, affordable, report_skipped
 from wsl.training.loading import ImageDataset, collate, start_worker
+from wsl.training.network import Example
+from wsl.training.order import Order
 from wsl.training.validation import can_point, localize_present
 
-Example = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-IntArray = npt.NDArray[np.int64]
 # Not the batch size, which rounding would depend on.
 _AT_ONCE = 64
-
-
-class Shard(NamedTuple):
-    """Which part of each epoch's images this process trains on."""
-
-    rank: int = 0
-    processes: int = 1
-
-    def size(self, count: int) -> int:
-        """How many of `count` images are this process's, as many as every other's.
-
-        >>> Shard(0, 2).size(5)
-        2
-        """
-        return count // self.processes
-
-    def of(self, order: IntArray) -> IntArray:
-        """Every so many-th image; what does not divide evenly is left out.
-
-        >>> Shard(1, 2).of(np.arange(5)).tolist()
-        [1, 3]
-        """
-        return order[: self.size(len(order)) * self.processes][self.rank :: self.processes]
 
 
 class BatchSource(Protocol):
     """Batches for a network; the same epoch number always gives the same batches."""
 
-    network: nn.Module
-    steps: int
+    order: Order
     skipped: set[str]
 
-    def batches(self, epoch: int) -> Iterator[Example]:
-        """Inputs of one epoch, shuffled, their targets, and which of these are known."""
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Example]:
+        """This process's part of each step of one epoch, after the first ``start`` steps."""
 
     def localizations(self) -> Iterator[tuple[Localization, Sample]]:
-        """The validation images, with the classes present localized by the model as it is now."""
+        """This process's validation images, with the classes present localized by the model as it is now."""
 
 
 class ImageSource:
@@ -80,34 +55,41 @@ class ImageSource:
         val: SampleSet | None,
         config: TrainConfig,
         device: torch.device,
-        shard: Shard,
+        order: Order,
     ) -> None:
-        self.network: nn.Module = model
-        self.steps = max(1, shard.size(len(train)) // config.optim.batch_size)
-        self._device, self._config, self._model, self._val = device, config, model, val
-        self._normalise = Normalise(model.preprocessing, device)
         optim = config.optim
+        self._device, self._config, self._model, self._val, self._shard = device, config, model, val, order.shard
+        self._normalise = Normalise(model.preprocessing, device)
+        self.order = order
+        self._augment = create_augmentation(optim.augment, self._normalise, config.seed, model.preprocessing.image_size)
+        if self._augment.mixes and order.shard.processes > 1 and order.share_size % 2:
+            raise UserError(
+                f"--augment {' '.join(optim.augment)} mixes pairs of images, and each of {order.shard.processes} "
+                f"processes has {order.share_size} of a step: expected a --batch-size that gives each an even number"
+            )
         self._train = ImageDataset(
             train, model.preprocessing, augment=True, min_crop=optim.min_crop, flip=optim.flip, seed=config.seed
         )
-        self._order = _Order(len(train), config.seed, shard)
+        self._rows = _EpochRows(order)
         self._loader = self._load()
         self.skipped: set[str] = set()
 
-    def batches(self, epoch: int) -> Iterator[Example]:
-        """Inputs and targets of one epoch, shuffled; the last part of a batch is left out."""
-        self._order.epoch = epoch
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Example]:
+        """This process's part of each step of one epoch, after the first ``start`` steps."""
+        self._rows.epoch, self._rows.start = epoch, start
         self._train.set_epoch(epoch)
-        for batch in self._loader:
+        for share, batch in zip(self.order.shares(epoch, start), self._loader, strict=True):
             report_skipped(batch.skipped, self.skipped, self._config.runtime.strict)
-            if len(batch.index):
-                yield self._normalise(batch.images), batch.targets, batch.known
+            counted = batch.readable & torch.from_numpy(share.counted)
+            inputs, targets, known = self._augment(batch, epoch)
+            mask = known * counted[:, None].to(known.device)
+            yield Example(inputs, targets, mask, batch.index, int(counted.sum()))
 
     def localizations(self) -> Iterator[tuple[Localization, Sample]]:
-        """The validation images, with the classes present localized by the model as it is now."""
+        """This process's validation images, with the classes present localized by the model as it is now."""
         if self._val is None:
             return
-        runtime, samples = self._config.runtime, self._val.samples
+        runtime, samples = self._config.runtime, self._val.samples[self._shard.rank :: self._shard.processes]
         predictor = Predictor(
             self._model, refine="none", device=str(self._device), precision=runtime.measuring, max_scores=None
         )
@@ -121,14 +103,10 @@ class ImageSource:
 
     def _load(self) -> DataLoader[Any]:
         workers = self._config.runtime.workers
-        workers = torch.get_num_threads() if workers is None else workers
-        size = self._config.optim.batch_size
+        workers = default_workers() if workers is None else workers
         return DataLoader(
             self._train,
-            batch_size=size,
-            sampler=self._order,
-            # One batch is all there is when the images are fewer.
-            drop_last=len(self._order) >= size,
+            batch_sampler=self._rows,
             num_workers=workers,
             persistent_workers=workers > 0,
             collate_fn=collate,
@@ -139,18 +117,31 @@ class ImageSource:
         )
 
 
-class _Order(Sampler[int]):
-    """A shuffled order that depends on nothing but the seed and the epoch."""
+class _EpochRows(Sampler[list[int]]):
+    """The images of each batch of an epoch that is set before."""
 
-    def __init__(self, count: int, seed: int, shard: Shard) -> None:
-        self.count, self.seed, self.shard, self.epoch = count, seed, shard, 0
+    def __init__(self, order: Order) -> None:
+        self.order, self.epoch, self.start = order, 0, 0
 
-    def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        yield from self.shard.of(order).tolist()
+    def __iter__(self) -> Iterator[list[int]]:
+        for share in self.order.shares(self.epoch, self.start):
+            yield share.rows.tolist()
 
     def __len__(self) -> int:
-        return self.shard.size(self.count)
+        return self.order.steps - self.start
+
+
+def default_workers() -> int:
+    """Processes that decode for one process of a training: the cores of the machine, divided among these.
+
+    >>> default_workers() >= 1
+    True
+    """
+    # Linux knows which cores a process may use.
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, cores // max(1, beside))
 
 
 class FeatureSource:
@@ -163,10 +154,9 @@ class FeatureSource:
         val: SampleSet | None,
         config: TrainConfig,
         device: torch.device,
-        shard: Shard,
+        order: Order,
     ) -> None:
-        self.network: nn.Module = model.head
-        self._config, self._device, self._shard, self._model = config, device, shard, model
+        self._config, self._device, self._shard, self._model = config, device, order.shard, model
         self._val_samples = None if val is None else val.samples
         cache = FeatureCache(config.out.parent / ".features", model, config.runtime, device)
         # What a decoder will read comes of the same forward passes.
@@ -181,18 +171,22 @@ class FeatureSource:
         if not len(self._rows):
             raise RunError("none of the training images could be read")
         self._targets, self._known = map(torch.from_numpy, stacked_targets(train))
-        self.steps = math.ceil(shard.size(len(self._rows)) / config.optim.batch_size)
+        chances = order.chances
+        if chances is not None:
+            chances = chances[self._rows] / chances[self._rows].sum()
+        self.order = Order(len(self._rows), config.optim.batch_size, config.seed, order.shard, chances)
 
-    def batches(self, epoch: int) -> Iterator[Example]:
-        """Features and targets of one epoch, shuffled; each image is mirrored in half of the epochs."""
-        rng = np.random.default_rng((self._config.seed, epoch))
-        order = self._shard.of(self._rows[rng.permutation(len(self._rows))])
-        variant = rng.integers(len(self._train), size=len(order))
-        size = self._config.optim.batch_size
-        for start in range(0, len(order), size):
-            rows, variants = order[start : start + size], variant[start : start + size]
-            features = np.stack([self._train[v][row] for row, v in zip(rows, variants, strict=True)])
-            yield self._to_device(features), self._targets[rows], self._known[rows]
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Example]:
+        """This process's part of each step of one epoch; each image is mirrored in half of the epochs."""
+        # Behind the permutation's, another stream of the same epoch.
+        variants = np.random.default_rng((self._config.seed, epoch, 1)).integers(len(self._train), size=len(self._rows))
+        for share in self.order.shares(epoch, start):
+            rows, counted = self._rows[share.rows], torch.from_numpy(share.counted)
+            views = variants[share.rows]
+            features = np.stack([self._train[view][row] for row, view in zip(rows, views, strict=True)])
+            mask = self._known[rows] * counted[:, None]
+            index = torch.from_numpy(rows)
+            yield Example(self._to_device(features), self._targets[rows], mask, index, int(counted.sum()))
 
     @property
     def views(self) -> int:
@@ -200,7 +194,7 @@ class FeatureSource:
         return len(self._train) * len(self._rows)
 
     @torch.no_grad()
-    def pooled(self, pool: Callable[[torch.Tensor], torch.Tensor], advance: Advance) -> Example:
+    def pooled(self, pool: Callable[[torch.Tensor], torch.Tensor], advance: Advance) -> tuple[torch.Tensor, ...]:
         """A vector, the targets and which are known, of each of the `views`, the mirror images behind the others.
 
         `pool` makes vectors (M, D) of features (M, C, h, w), and `advance` is told the images done.
@@ -215,14 +209,15 @@ class FeatureSource:
         return torch.cat(parts), targets, known
 
     def localizations(self) -> Iterator[tuple[Localization, Sample]]:
-        """The validation images, with the classes present localized by the head as it is now.
+        """This process's validation images, with the classes present localized by the head as it is now.
 
         Features hold no attention: maps of a head that reads it are those before attention.
         """
-        size, model = self._config.optim.batch_size, self._model
+        model = self._model
         reader = Reader(model.classes, boxes=None)
-        for start in range(0, len(self._val_rows), size):
-            rows = self._val_rows[start : start + size]
+        mine = self._val_rows[self._shard.rank :: self._shard.processes]
+        for start in range(0, len(mine), _AT_ONCE):
+            rows = mine[start : start + _AT_ONCE]
             assert self._val is not None
             assert self._val_samples is not None
             features = self._to_device(self._val[rows])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ from wsl.models import Localizer
 from wsl.results import Localization
 from wsl.samples import Sample
 
+Parts = tuple[ClassificationAP, PointingGame]
+
 
 @dataclass(frozen=True, slots=True)
 class Scores:
@@ -26,16 +28,25 @@ class Scores:
     pointing: float | None
 
 
-def validate(classes: tuple[str, ...], found: Iterable[tuple[Localization, Sample]]) -> Scores:
+def validate(
+    classes: tuple[str, ...],
+    found: Iterable[tuple[Localization, Sample]],
+    gather: Callable[[Parts], list[Parts]] = lambda own: [own],
+) -> Scores:
     """Measure localizations of the classes present in each image.
 
-    A class whose objects are all difficult is left out.
+    A class whose objects are all difficult is left out. ``gather`` gives what all processes measured, each of its own
+    images.
     """
     classification, pointing = ClassificationAP(classes, replicates=0), PointingGame(classes, replicates=0)
     for localization, sample in found:
         classification.update(localization, sample)
         if can_point(sample):
             pointing.update(localization, sample)
+    (classification, pointing), *others = gather((classification, pointing))
+    for of_classes, of_points in others:
+        classification.merge(of_classes)
+        pointing.merge(of_points)
     by_class, _ = pointing.compute()
     return Scores(classification.compute().value, by_class.value)
 

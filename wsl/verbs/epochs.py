@@ -19,6 +19,7 @@ from wsl.errors import UserError
 from wsl.models import Localizer, choose_device, create
 from wsl.progress import progress
 from wsl.samples import SampleSet
+from wsl.training.epoch_table import EpochTable, figures
 from wsl.training.learner import Learner
 from wsl.training.optimizer import count_epochs
 from wsl.training.run_folder import RunFolder
@@ -39,9 +40,7 @@ class Run:
         self._writer_class = _summary_writer() if config.tensorboard else None
         self._accelerator = _accelerator(config)
         torch.manual_seed(config.seed)
-        model = create(
-            config.model, samples.classes, config.preprocessing, multi_label=config.optim.loss != "cross-entropy"
-        )
+        model = create(config.model, samples.classes, config.preprocessing, multi_label=config.optim.multi_label)
         if self._accelerator.is_main_process and config.model.downsampling is not None:
             log.info("pooling inside the backbone: %s", ", ".join(_downsampling_layers(model)))
         self._learner = Learner(model, samples, val, config, self._accelerator)
@@ -58,21 +57,56 @@ class Run:
             UserError: the state to resume from cannot be used.
             RunError: the loss is no longer finite, no image could be read, or the disk is full.
         """
-        config, run, accelerator = self.config, self.folder, self._accelerator
-        first = run.load(self._learner) if config.resume else 0
-        main = accelerator.is_main_process
+        config, run, learner = self.config, self.folder, self._learner
+        first = run.load(learner) if config.resume else 0
+        main, last = self._accelerator.is_main_process, count_epochs(config.optim)
         if main and not config.resume:
             run.start(config)
+        table, patience = EpochTable(last, first, config.best_by), config.patience
         with _scalars(config, self._writer_class if main else None, first) as write_scalars:
-            for epoch in range(first + 1, count_epochs(config.optim) + 1):
-                record = _train_epoch(self._learner, epoch, accelerator)
+            for epoch in range(first + 1, last + 1):
+                waited = run.epochs_since_best(config.best_by) if main and patience is not None else 0
+                if learner.agreed(patience is not None and waited >= patience):
+                    if main:
+                        log.info("stopped: %d epochs without a better %s", waited, config.best_by)
+                    break
+                record = self._epoch(epoch, started)
+                if main:
+                    write_scalars(record)
+                    log.info("%s", table.row(record, run.best(config.best_by)))
+        return learner.agreed(run.best(config.best_by) if main else {})
+
+    def _epoch(self, epoch: int, started: float) -> dict[str, Any]:
+        """Train, measure and keep one epoch; its line of ``metrics.jsonl``."""
+        learner, main = self._learner, self._accelerator.is_main_process
+        with progress(f"epoch {epoch}/{count_epochs(self.config.optim)}", learner.images) as advance:
+            stats = learner.train_epoch(epoch, advance, keep=lambda: self._keep_state(epoch))
+        record: dict[str, Any] = {"epoch": epoch, "loss": stats.loss, "lr": stats.lr}
+        try:
+            with learner.measured():
+                scores = learner.validate()
+                if scores is not None:
+                    record |= {"mAP": scores.mAP, "pointing": scores.pointing}
+                record["skipped"] = learner.skipped
+                record["images_per_second"] = stats.images * self._accelerator.num_processes / stats.seconds
                 record["seconds"] = time.perf_counter() - started
                 if main:
-                    run.keep(self._learner.model, self._learner.state_dict(), record, config.best_by)
-                    write_scalars(record)
-                    log.info("%s", _line(record, config))
-                accelerator.wait_for_everyone()
-        return run.best(config.best_by)
+                    self.folder.keep(learner.model, record, self.config.best_by)
+        except KeyboardInterrupt:  # the weights are those that the epoch ends with: it need not be trained again
+            if main:
+                self.folder.keep_state(learner.state_dict(), epoch - 1)
+            raise
+        learner.finish_epoch()
+        if main:
+            self.folder.keep_state(learner.state_dict(), epoch)
+        self._accelerator.wait_for_everyone()
+        return record
+
+    def _keep_state(self, epoch: int) -> None:
+        """Keep the state within an epoch."""
+        if self._accelerator.is_main_process:
+            self.folder.keep_state(self._learner.state_dict(), epoch - 1)
+        self._accelerator.wait_for_everyone()
 
     def probe(self) -> Scores | None:
         """Fit a linear probe to the features that the head was trained on, and keep it with the best epoch's model.
@@ -86,7 +120,7 @@ class Run:
         learner.model.head.load_state_dict(kept.head.state_dict())
         scores = learner.validate()
         if scores is not None:
-            log.info("%s", "  ".join(["probe", *_figures({"mAP": scores.mAP, "pointing": scores.pointing})]))
+            log.info("%s", "  ".join(["probe", *figures({"mAP": scores.mAP, "pointing": scores.pointing})]))
         return scores
 
 
@@ -94,19 +128,6 @@ def _downsampling_layers(model: Localizer) -> list[str]:
     """The poolings inside the backbone that took the place of its own, by name."""
     modules = model.backbone.net.named_modules()
     return [f"{name}: {layer}" for name, layer in modules if isinstance(layer, Downsampling)]
-
-
-def _train_epoch(learner: Learner, epoch: int, accelerator: Accelerator) -> dict[str, Any]:
-    """One epoch and its validation, as a line of ``metrics.jsonl``."""
-    with progress(f"epoch {epoch}/{count_epochs(learner.config.optim)}", learner.images) as advance:
-        stats = learner.train_epoch(epoch, advance)
-    record: dict[str, Any] = {"epoch": epoch, "loss": stats.loss, "lr": stats.lr}
-    scores = learner.validate()
-    if scores is not None:
-        record |= {"mAP": scores.mAP, "pointing": scores.pointing}
-    record["skipped"] = learner.skipped
-    record["images_per_second"] = stats.images * accelerator.num_processes / stats.seconds
-    return record
 
 
 def _accelerator(config: TrainConfig) -> Accelerator:
@@ -126,17 +147,6 @@ def _forget_other_devices(wanted: torch.device) -> None:
     state = PartialState._shared_state
     if state and state["device"].type != wanted.type and state["distributed_type"] == DistributedType.NO:
         AcceleratorState._reset_state(reset_partial_state=True)
-
-
-def _line(record: dict[str, Any], config: TrainConfig) -> str:
-    parts = [f"epoch {record['epoch']}/{count_epochs(config.optim)}", f"loss {record['loss']:.4f}"]
-    parts += [] if record["lr"] is None else [f"lr {record['lr']:.2g}"]
-    parts += [*_figures(record), f"{record['images_per_second']:.0f} images/s", f"{record['seconds']:.0f} s"]
-    return "  ".join(parts)
-
-
-def _figures(record: dict[str, Any]) -> list[str]:
-    return [f"{name} {record[name]:.3f}" for name in ("mAP", "pointing") if record.get(name) is not None]
 
 
 def _summary_writer() -> Any:

@@ -1,0 +1,186 @@
+"""A training that is killed or told to end behind any step, and continued, writes the same bytes as a whole one."""
+
+import json
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from wsl import cli
+from wsl.config import DataConfig, ModelConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
+from wsl.interrupts import Stopped
+from wsl.models.tiny import TinyNet
+from wsl.training import learner as learner_module
+from wsl.verbs.train import train
+
+STEPS, EPOCHS = 5, 3  # 48 images, 10 a step: the last one is filled up
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+TIMING = ("seconds", "images_per_second")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _plain():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wsl.models.backbone.TinyNet", Dropping)
+        yield
+    torch.set_num_threads(before)
+
+
+class Dropping(TinyNet):
+    """The small network with something to draw at random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.append(nn.Dropout(0.3))
+
+
+def settings(world: Path, out: Path, freeze: bool = False, **changes) -> TrainConfig:
+    more = {} if freeze else {"augment": ("cutmix", "colorjitter(brightness=0.4)"), "min_crop": 0.5, "optimizer": "sgd"}
+    return TrainConfig(
+        data=DataConfig(data=world),
+        out=out,
+        model=ModelConfig(backbone="tinynet", weights="none", pooling="stochastic(probability=softmax)"),
+        preprocessing=Preprocessing(image_size=32),
+        optim=OptimConfig(
+            epochs=EPOCHS,
+            batch_size=10,
+            lr=3e-3,
+            loss="bce + recam(weight=0.5)",
+            ema=0.9,
+            freeze_backbone=freeze,
+            **more,
+        ),
+        runtime=RuntimeConfig(device="cpu", precision="fp32", workers=0),
+        **changes,
+    )
+
+
+def figures(out: Path) -> list[dict[str, float]]:
+    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMING} for line in lines]
+
+
+def same(a: object, b: object) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    assert figures(a) == figures(b)
+    assert same(*(torch.load(out / "last" / "state.pt", weights_only=True) for out in (a, b)))
+    assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
+
+
+def interrupt(monkeypatch, step: int, what) -> None:
+    """Call `what` while the batch of that step of the run, counted from 0, is fetched."""
+    whole = learner_module.run_epoch
+
+    def run_epoch(stepper, batches, **kwargs):
+        def fetched():
+            done = (kwargs["epoch"] - 1) * STEPS + kwargs["position"].step
+            for place, batch in enumerate(batches):
+                if done + place == step:
+                    what()
+                yield batch
+
+        return whole(stepper, fetched(), **kwargs)
+
+    monkeypatch.setattr(learner_module, "run_epoch", run_epoch)
+
+
+def die() -> None:
+    raise RuntimeError("killed")  # nobody waits for it, and nothing is written afterwards
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["images", "features"])
+def whole(request, world, tmp_path_factory) -> tuple[Path, bool]:
+    """A run that nobody stopped, and whether its backbone is frozen."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    train(settings(world, out, request.param))
+    return out, request.param
+
+
+MOMENTS = [(0, 1), (3, 2), (9, 4)]
+LONG = pytest.mark.long
+MANY = [(random.Random(i).randrange(STEPS * EPOCHS), random.Random(i).randint(1, 6)) for i in range(50)]
+
+
+@pytest.mark.parametrize(("step", "every"), [*MOMENTS, *(pytest.param(*one, marks=LONG) for one in MANY)])
+def test_a_run_killed_behind_any_step(world, tmp_path, monkeypatch, whole, step, every):
+    """The state is kept every so many steps: what was done since is done again."""
+    expected, freeze = whole
+    with monkeypatch.context() as patch:
+        interrupt(patch, step, die)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(settings(world, tmp_path / "parts", freeze, save_every=every))
+    state = tmp_path / "parts" / "last" / "state.pt"
+    kept = torch.load(state, weights_only=True) if state.is_file() else {"epoch": 0}
+    done = kept["epoch"] * STEPS + kept.get("position", {"step": 0})["step"]
+    assert max(0, step - every) < done + 1 <= step + 1
+    train(settings(world, tmp_path / "parts", freeze, save_every=every, resume=True))
+    assert_same_run(expected, tmp_path / "parts")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(("step", "_every"), [MOMENTS[1], *(pytest.param(*one, marks=LONG) for one in MANY)])
+def test_a_run_told_to_end_keeps_the_step_that_it_is_in(world, tmp_path, monkeypatch, whole, number, step, _every):
+    expected, freeze = whole
+    with monkeypatch.context() as patch:
+        interrupt(patch, step, lambda: signal.raise_signal(number))
+        with pytest.raises(KeyboardInterrupt) as ended:
+            train(settings(world, tmp_path / "parts", freeze))
+    assert isinstance(ended.value, Stopped) == (number != signal.SIGINT)
+    kept = torch.load(tmp_path / "parts" / "last" / "state.pt", weights_only=True)
+    assert kept["epoch"] * STEPS + kept["position"]["step"] == step + 1
+    train(settings(world, tmp_path / "parts", freeze, resume=True))
+    assert_same_run(expected, tmp_path / "parts")
+
+
+def test_a_run_told_to_end_while_it_validates_does_not_train_the_epoch_again(world, tmp_path, monkeypatch, whole):
+    expected, freeze = whole
+
+    def stopping(self):
+        raise Stopped(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(learner_module.Learner, "validate", stopping)
+        with pytest.raises(Stopped):
+            train(settings(world, tmp_path / "parts", freeze))
+    assert torch.load(tmp_path / "parts" / "last" / "state.pt", weights_only=True)["position"]["step"] == STEPS
+    with monkeypatch.context() as patch:
+        interrupt(patch, STEPS - 1, die)  # the epoch's last step
+        train(settings(world, tmp_path / "parts", freeze, resume=True))
+    assert_same_run(expected, tmp_path / "parts")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signals between processes")
+def test_a_command_that_is_told_to_end_says_so(world, tmp_path, monkeypatch, capsys):
+    flags = [
+        "--data",
+        str(world),
+        "--out",
+        str(tmp_path),
+        "--backbone",
+        "tinynet",
+        "--weights",
+        "none",
+        "--epochs",
+        "9",
+    ]
+    flags += ["--batch-size", "10", "--image-size", "32", "--workers", "0", "--device", "cpu", "--val-split", "None"]
+    with monkeypatch.context() as patch:
+        interrupt(patch, 7, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert cli.train(flags) == 143
+    assert "stopped: what was finished is kept" in capsys.readouterr().err
+    assert torch.load(tmp_path / "last" / "state.pt", weights_only=True)["position"]["step"] == 3

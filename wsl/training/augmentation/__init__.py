@@ -1,0 +1,92 @@
+"""What is done to images and targets in training, by spec string: batch transforms, and transforms of torchvision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+from torch import Tensor
+
+from heads.spec import create, parse_spec, suggestion
+from wsl.errors import UserError
+from wsl.images.tensors import Normalise
+from wsl.training.augmentation._transform import BatchTransform
+from wsl.training.augmentation.cutmix import CutMix
+from wsl.training.augmentation.hide_and_seek import HideAndSeek
+from wsl.training.augmentation.vision import VISION, VisionTransform
+from wsl.training.loading import Batch
+
+__all__ = ["TRANSFORMS", "Augmentation", "BatchTransform", "CutMix", "HideAndSeek", "create_augmentation"]
+
+TRANSFORMS: Mapping[str, type[BatchTransform]] = MappingProxyType({"hide-and-seek": HideAndSeek, "cutmix": CutMix})
+"""Every batch transform by name; names of `VISION` are those of torchvision."""
+
+
+def create_augmentation(specs: Sequence[str], normalise: Normalise, seed: int, side: int) -> Augmentation:
+    """The transforms that spec strings name, for inputs of so many pixels a side.
+
+    Raises:
+        UserError: an unknown name or argument, or a value out of its range.
+
+    >>> from wsl.config import Preprocessing
+    >>> create_augmentation(["cutmx"], Normalise(Preprocessing()), 0, 224)
+    Traceback (most recent call last):
+    wsl.errors.UserError: unknown augmentation 'cutmx': did you mean 'cutmix'?
+    """
+    pixels: dict[int, VisionTransform] = {}
+    batches: dict[int, BatchTransform] = {}
+    for place, spec in enumerate(specs):
+        try:
+            name, _ = parse_spec(spec)
+            name = name.replace("_", "-")
+            if name in VISION:
+                pixels[place] = VisionTransform(spec, side)
+            elif name in TRANSFORMS:
+                batches[place] = create(spec, TRANSFORMS, "augmentation")
+            else:
+                raise UserError(f"unknown augmentation {name!r}: {suggestion(name, [*TRANSFORMS, *VISION])}")
+        except (TypeError, ValueError) as error:
+            raise UserError(str(error)) from error
+    return Augmentation(pixels, batches, normalise, seed)
+
+
+class Augmentation:
+    """Transforms in their order: those of torchvision first, since they are of pixels, then those of batches.
+
+    What is drawn for an image follows from the seed, the epoch, the image and the transform's place in the list.
+    """
+
+    def __init__(
+        self,
+        pixels: Mapping[int, VisionTransform],
+        batches: Mapping[int, BatchTransform],
+        normalise: Normalise,
+        seed: int,
+    ) -> None:
+        self._pixels, self._batches, self._normalise, self._seed = pixels, batches, normalise, seed
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed with their neighbours in the batch."""
+        return any(transform.mixes for transform in self._batches.values())
+
+    def __call__(self, batch: Batch, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised images on the device, their targets, and which of these are known."""
+        device = self._normalise.device
+        targets, known = (one.to(device, non_blocking=True) for one in (batch.targets, batch.known))
+        index = batch.index.tolist()
+        if self._pixels:
+            planes = batch.images.to(device, non_blocking=True).permute(0, 3, 1, 2)
+            for place, transform in self._pixels.items():
+                planes = transform(planes, [self._seed_of(epoch, image, place) for image in index])
+            images = self._normalise.planes(planes.float())
+        else:
+            images = self._normalise(batch.images)
+        for place, mix in self._batches.items():
+            generators = [np.random.default_rng((self._seed, epoch, image, place)) for image in index]
+            images, targets, known = mix(images, targets, known, generators)
+        return images, targets, known
+
+    def _seed_of(self, epoch: int, image: int, place: int) -> int:
+        return int(np.random.SeedSequence((self._seed, epoch, image, place)).generate_state(1)[0])

@@ -1,0 +1,124 @@
+"""The processes of a training: sums over them, and gradients that are added up while they are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from wsl.training.order import Shard
+
+T = TypeVar("T")
+# Small enough that the first are on their way early, large enough that the number of messages costs nothing.
+_BUCKET_BYTES = 25 * 2**20
+
+
+class Processes:
+    """All processes of a training, one of which this is; alone, everything here does nothing.
+
+    >>> Processes().gather("mine")
+    ['mine']
+    """
+
+    def __init__(self, shard: Shard | None = None) -> None:
+        self.shard = shard or Shard()
+
+    @property
+    def several(self) -> bool:
+        """Whether there are others."""
+        return self.shard.processes > 1
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.shard.rank == 0
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes, which each of them has."""
+        if not self.several:
+            return tensor
+        tensor = tensor.clone()
+        dist.all_reduce(tensor)
+        return tensor
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all processes, in their order."""
+        if not self.several:
+            return [value]
+        values: list[Any] = [None] * self.shard.processes
+        dist.all_gather_object(values, value)
+        return values
+
+    def agree(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Give all processes the first one's tensors."""
+        if self.several:
+            for tensor in tensors:
+                dist.broadcast(tensor.detach(), 0)
+
+    def wait(self) -> None:
+        """Go on when all have come here."""
+        if self.several:
+            dist.barrier()
+
+
+class GradientSum:
+    """Gradients of a network's parameters, summed over processes; the messages travel while others are computed.
+
+    Parameters are put together in messages once and for all, so that sums are taken in the same order in each step and
+    after a run was stopped (DistributedDataParallel orders them anew by what the first step was like).
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], processes: Processes) -> None:
+        self._processes = processes
+        self._buckets = _buckets([p for p in parameters if p.requires_grad][::-1]) if processes.several else []
+        self._of = {parameter: place for place, bucket in enumerate(self._buckets) for parameter in bucket}
+        self._missing: list[int] = []
+        self._sent: list[tuple[torch.Tensor, Any]] = []
+        for parameter in self._of:
+            parameter.register_post_accumulate_grad_hook(self._ready)  # type: ignore[no-untyped-call]
+
+    def expect(self) -> None:
+        """Send the gradients of the backward pass that follows."""
+        self._missing, self._sent = [len(bucket) for bucket in self._buckets], []
+
+    def finish(self) -> None:
+        """Wait for all sums, and put them in the place of the gradients."""
+        while len(self._sent) < len(self._buckets):
+            self._send()
+        for bucket, (flat, work) in zip(self._buckets, self._sent, strict=True):
+            work.wait()
+            parts = torch.split(flat, [parameter.numel() for parameter in bucket])
+            for parameter, part in zip(bucket, parts, strict=True):
+                parameter.grad = part.view_as(parameter)
+        self._missing = []
+
+    def _ready(self, parameter: torch.Tensor) -> None:
+        if not self._missing:
+            return
+        self._missing[self._of[parameter]] -= 1  # type: ignore[index] # the hook is a parameter's
+        # In their order, or processes would take one for another.
+        while len(self._sent) < len(self._buckets) and self._missing[len(self._sent)] == 0:
+            self._send()
+
+    def _send(self) -> None:
+        bucket = self._buckets[len(self._sent)]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        self._sent.append((flat, dist.all_reduce(flat, async_op=True)))
+
+
+def _buckets(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Parameters of one dtype each, in their order, of about the size of a message."""
+    buckets: list[list[nn.Parameter]] = []
+    size = 0
+    for parameter in parameters:
+        room = buckets and buckets[-1][0].dtype == parameter.dtype and size < _BUCKET_BYTES
+        if not room:
+            buckets.append([])
+            size = 0
+        buckets[-1].append(parameter)
+        size += parameter.numel() * parameter.element_size()
+    return buckets
