@@ -21,6 +21,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from wsl.errors import BadImageError
 from wsl.images.archives import archived, read_member
+from wsl.images.dicom import decode_dicom, dicom_size, is_dicom
 from wsl.images.jpeg_end import holds_its_picture
 from wsl.limits import check_size
 
@@ -96,6 +97,8 @@ def image_size(path: str | os.PathLike[str], max_pixels: int | None = None) -> t
     """
 
     def measure(data: bytes) -> tuple[int, int]:
+        if is_dicom(data):
+            return dicom_size(data, max_pixels)
         header = _open_within(_texts_first(data), max_pixels)
         width, height = header.size
         turned = 5 <= orientation_of(header) <= 8 and not _is_turned(header)
@@ -214,6 +217,8 @@ def _kind(path: Path) -> str:
 
 
 def _decode(data: bytes, max_pixels: int | None) -> UInt8Array:
+    if is_dicom(data):
+        return decode_dicom(data, max_pixels)
     header = _open_within(data, max_pixels)
     width, height = header.size
     if header.format in ("JPEG", "MPO") and header.mode in ("L", "RGB") and data.endswith(_END_OF_JPEG):

@@ -14,7 +14,7 @@ from wsl.images.archives import archive_members, is_archive, is_image_file
 
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".gif"),
-    *(".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif"),
+    *(".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".dcm"),
 )
 
 
