@@ -50,8 +50,10 @@ def localize(args: Sequence[str] | None = None) -> int:
             plan = plan_localize(config)
             return Outcome(str(plan), _plain(plan))
         result = run_localize(config)
-        rate = result.images / result.seconds
-        summary = f"{result.boxes} boxes in {result.images} images{_skipped(result.skipped)}  ({rate:.1f} images/s)"
+        new = result.images + result.skipped - result.resumed
+        rate = f"{new / result.seconds:.1f} images/s" if new else "nothing was left to do"
+        there = f", {result.resumed} of them there already" if result.resumed and new else ""
+        summary = f"{result.boxes} boxes in {result.images} images{_skipped(result.skipped)}{there}  ({rate})"
         chosen = config.refine != "auto" and config.boxes.threshold is not None
         method = "" if chosen else f"{result.method}\n"
         return Outcome(f"{summary}\n{method}{result.localizations}", _plain(result))

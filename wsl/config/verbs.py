@@ -63,12 +63,21 @@ class LocalizeConfig:
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
-    """Images a forward pass; None takes 8 on the CPU and 64 elsewhere."""
+    """Images a forward pass; None takes 128 on CUDA and 8 elsewhere."""
+    resume: bool = False
+    """Go on with a run into --out that was stopped: what it found is kept, and the end is as if nothing had happened.
+    A run that is finished stays as it is."""
+    overwrite: bool = False
+    """Replace the results that --out holds."""
     dry_run: bool = False
     """Only say which images and settings would be used; nothing is computed or written."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
+        check(
+            not (self.resume and self.overwrite),
+            "both --resume and --overwrite: expected one of them to say what becomes of older results",
+        )
         check(
             bool(self.sources) or self.data is not None,
             "no image given: expected files, folders or globs, or a data set with --data",
@@ -158,7 +167,7 @@ class EvaluateConfig:
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
-    """Images a forward pass; None takes 8 on the CPU and 64 elsewhere."""
+    """Images a forward pass; None takes 128 on CUDA and 8 elsewhere."""
     processes: int | None = None
     """Processes that measure images side by side. None takes one a core for 1,000 images and more where the command
     line starts it, else 1; a script of yours asks for several under if __name__ == "__main__" only."""

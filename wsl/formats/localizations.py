@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import Literal, TextIO
 
 from wsl.errors import RunError, UserError
 from wsl.formats.map_shards import MapShelf
@@ -23,7 +24,8 @@ class LocalizationWriter:
     """Appends localizations to a partial file that becomes ``localizations.jsonl`` when all went well.
 
     A run that is stopped in the middle leaves an older ``localizations.jsonl`` as it was, and what it had
-    found in ``localizations.jsonl.partial``.
+    found in ``localizations.jsonl.partial``. `kept` bytes of that file stay when the run goes on
+    (`wsl.formats.resuming`).
 
     >>> import tempfile
     >>> from wsl.boxes import Boxes
@@ -34,16 +36,20 @@ class LocalizationWriter:
     [(4, 2)]
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, kept: int = 0) -> None:
         self.path = folder / FILE_NAME
-        self.partial = folder / f"{FILE_NAME}.partial"
+        self.partial = partial_file(folder)
+        self._kept = kept
         self._file: TextIO | None = None
         self._written = 0.0
         self._templates = _Templates(ensure_ascii=False)
 
     def __enter__(self) -> LocalizationWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.partial.open("w", encoding="utf-8", newline="\n", buffering=_BUFFER)
+        if self._kept:
+            os.truncate(self.partial, self._kept)
+        mode: Literal["a", "w"] = "a" if self._kept else "w"
+        self._file = self.partial.open(mode, encoding="utf-8", newline="\n", buffering=_BUFFER)
         self._written = time.monotonic()
         return self
 
@@ -68,6 +74,15 @@ class LocalizationWriter:
             self._file = None
         if kind is None:
             self.partial.replace(self.path)
+
+
+def partial_file(folder: Path) -> Path:
+    """Where a run writes until it is finished.
+
+    >>> partial_file(Path("found")).name
+    'localizations.jsonl.partial'
+    """
+    return folder / f"{FILE_NAME}.partial"
 
 
 def _is_unicode(text: str) -> bool:

@@ -141,8 +141,7 @@ class Predictor:
         self._model = model
         self.device = choose_device(settings["device"])
         self.dtype = choose_dtype(settings["precision"], self.device)
-        # Larger batches on the CPU leave its caches, and their blocks go back to the system after each layer.
-        self.batch_size: int = settings["batch_size"] or (128 if self.device.type == "cuda" else 8)
+        self.batch_size: int = settings["batch_size"] or default_batch_size(self.device)
         self._network = Network(
             model,
             self.preprocessing,
@@ -339,6 +338,16 @@ class Predictor:
             return self.prepare(source)
         except BadImageError as error:
             return error
+
+
+def default_batch_size(device: torch.device) -> int:
+    """The images of a batch where nobody says how many.
+
+    >>> default_batch_size(torch.device("cpu"))
+    8
+    """
+    # Larger batches on the CPU leave its caches, and their blocks go back to the system after each layer.
+    return 128 if device.type == "cuda" else 8
 
 
 def _resized(preprocessing: Preprocessing, image_size: int | None) -> Preprocessing:
