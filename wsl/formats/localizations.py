@@ -7,6 +7,7 @@ import json
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,8 @@ from typing import Literal, TextIO
 
 from wsl.errors import RunError, UserError
 from wsl.formats.map_shards import MapShelf
+from wsl.formats.shards.reading import count_rows, holds_parts, read_parts
+from wsl.formats.shards.storage import is_remote
 from wsl.results import Localization
 
 FILE_NAME = "localizations.jsonl"
@@ -94,11 +97,15 @@ def _is_unicode(text: str) -> bool:
 
 
 def find_localizations(path: Path) -> Path:
-    """The results file that `path` names: the file itself, or the one in a folder.
+    """The results that `path` names: a file of lines or a part, the file of lines in a folder, or a folder of parts.
 
     Raises:
-        UserError: there is none.
+        UserError: there are none, or both kinds.
     """
+    if holds_parts(path):
+        if not is_remote(path) and (path / FILE_NAME).is_file():
+            raise UserError(f"{path} holds {FILE_NAME} and parts: name that file, or a folder of parts alone")
+        return path
     file = path / FILE_NAME if path.is_dir() else path
     if file.is_file():
         return file
@@ -108,6 +115,23 @@ def find_localizations(path: Path) -> Path:
         f"no localizations at {path}: expected {FILE_NAME} as wsl-localize writes it{hint}, or another system's score "
         "maps, COCO results or comp3/comp4 files"
     )
+
+
+def results_folder(results: Path) -> Path:
+    """The folder of results that `find_localizations` has found, where their settings and maps lie.
+
+    >>> results_folder(Path("found/localizations.jsonl")).name
+    'found'
+    """
+    return results if is_remote(results) or results.is_dir() else results.parent
+
+
+def count_localizations(results: Path) -> int:
+    """How many localizations there are in results that `find_localizations` has found."""
+    if holds_parts(results):
+        return count_rows(results)
+    with results.open("rb") as lines:
+        return sum(1 for line in lines if line.strip())
 
 
 def _line(found: Localization, templates: _Templates) -> str:
@@ -144,15 +168,20 @@ class _Templates(dict[str, str]):
         return template
 
 
-def read_localizations(path: Path, *, maps: bool = True) -> Iterator[Localization]:
-    """Stream localizations from a results file or its folder, with their maps when those were stored.
+def read_localizations(
+    path: Path, *, maps: bool = True, warnings: Counter[str] | None = None
+) -> Iterator[Localization]:
+    """Stream localizations from a results file, its folder or a folder of parts, with their maps if those were stored.
 
-    Without ``maps`` only their place is given.
+    Without ``maps`` only their place is given. Images that are known to have failed are counted in ``warnings``.
 
     Raises:
         UserError: a line is not a localization, or a map file is missing, outside the folder or malformed.
     """
     file = find_localizations(path)
+    if holds_parts(file):
+        yield from read_parts(file, maps=maps, warnings=warnings)
+        return
     shelf = MapShelf(file.parent)
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):

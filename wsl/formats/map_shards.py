@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -58,17 +59,12 @@ class MapStore:
         """Store the maps of one localization and return it with their place in it."""
         if not found.maps:
             return found
-        labels = tuple(found.maps)
-        stack = np.stack([found.maps[label] for label in labels])
-        limit = np.finfo(np.float16).max
-        values = np.clip(stack, -limit, limit).astype("<f2")
-        if self._filled and self._filled + values.size > self._shard_values:
+        size = sum(one.size for one in found.maps.values())
+        if self._filled and self._filled + size > self._shard_values:
             self._number, self._filled = self._number + 1, 0
         name = _name(self._number)
-        _append(self.folder / name, values.ravel(), self._filled)
-        offset, self._filled = self._filled, self._filled + values.size
-        height, width = stack.shape[1:]
-        place = StoredMaps(file=f"{FOLDER}/{name}", labels=labels, offset=offset, shape=(height, width))
+        place = append_maps(self.folder / name, found.maps, self._filled, f"{FOLDER}/{name}")
+        self._filled += size
         return dataclasses.replace(found, stored=place)
 
     def finish(self) -> None:
@@ -151,6 +147,23 @@ def _cut(path: Path, count: int) -> None:
 def _shards(folder: Path) -> dict[int, Path]:
     names = ((_SHARD.fullmatch(path.name), path) for path in folder.glob("shard-*.npy"))
     return {int(match[1]): path for match, path in names if match}
+
+
+def append_maps(path: Path, maps: Mapping[str, FloatArray], filled: int, name: str) -> StoredMaps:
+    """Add the maps of one image to a file that holds so many values, and say where they are; 0 makes a new file.
+
+    `name` is what results call the file.
+    """
+    values = _half(maps)
+    _append(path, values.ravel(), filled)
+    height, width = values.shape[1:]
+    return StoredMaps(file=name, labels=tuple(maps), offset=filled, shape=(height, width))
+
+
+def _half(maps: Mapping[str, FloatArray]) -> npt.NDArray[np.float16]:
+    stack = np.stack(list(maps.values()))
+    limit = np.finfo(np.float16).max
+    return np.clip(stack, -limit, limit).astype("<f2")
 
 
 def _append(path: Path, values: npt.NDArray[np.float16], filled: int) -> None:

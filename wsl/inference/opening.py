@@ -11,7 +11,8 @@ from typing import Any
 
 from wsl import config as settings
 from wsl.config import BoxConfig, LocalizeConfig, Refine
-from wsl.inference.predictor import Predictor, default_batch_size
+from wsl.inference.batches import default_batch_size
+from wsl.inference.predictor import Predictor
 from wsl.models import Model, choose_device, choose_dtype, made_by, open_model, resolve_refine
 from wsl.models.fingerprint import fingerprint
 from wsl.results import BoxOrigin
@@ -104,6 +105,12 @@ class OpenedModel:
             "weights": fingerprint(self.model),
             "version": __version__,
         }
+
+    def record(self, **more: Any) -> dict[str, Any]:
+        """All settings, with what was left open filled in, and what else is to be known of a run."""
+        resolved = dataclasses.replace(self.config, boxes=self.boxes, refine=self.refine)
+        values: dict[str, Any] = json.loads(settings.to_json(resolved))
+        return {**values, "box_origin": self.origin.origin, "identity": dict(self.identity), **more}
 
     @property
     def method(self) -> str:

@@ -19,7 +19,7 @@ from wsl.images import MAX_PIXELS, ImageLike, fit, place, to_rgb
 from wsl.images.cuda import decodes_jpeg
 from wsl.images.decode import read_bytes
 from wsl.images.jpeg import ordinary_jpeg
-from wsl.inference.batches import Batches
+from wsl.inference.batches import Batches, default_batch_size
 from wsl.inference.inputs import Input, Source, Sources, as_source, expand
 from wsl.inference.network import Choice, Network
 from wsl.inference.reading import MAX_SCORES, Reader
@@ -338,16 +338,6 @@ class Predictor:
             return self.prepare(source)
         except BadImageError as error:
             return error
-
-
-def default_batch_size(device: torch.device) -> int:
-    """The images of a batch where nobody says how many.
-
-    >>> default_batch_size(torch.device("cpu"))
-    8
-    """
-    # Larger batches on the CPU leave its caches, and their blocks go back to the system after each layer.
-    return 128 if device.type == "cuda" else 8
 
 
 def _resized(preprocessing: Preprocessing, image_size: int | None) -> Preprocessing:

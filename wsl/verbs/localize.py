@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wsl.checkpoints import check_classes, check_weights
 from wsl.config import LocalizeConfig
+from wsl.config.checks import check
 from wsl.data import read_samples
 from wsl.errors import RunError
 from wsl.files import UniqueNames, check_folder, locked
 from wsl.formats import LocalizationWriter, MapStore, read_localizations
 from wsl.formats.localizations import FILE_NAME, partial_file
 from wsl.formats.resuming import Kept, kept_results
+from wsl.formats.shards.manifest import MANIFEST
+from wsl.formats.shards.storage import is_remote
 from wsl.images import find_images, read_image
 from wsl.inference.identity import check_identity
+from wsl.inference.shards.sources import LISTS
 from wsl.progress import loading, track
 from wsl.results import Localization
 from wsl.samples import SampleSet
@@ -206,6 +210,8 @@ def _start(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> _Sta
 
 def _check(config: LocalizeConfig) -> _Images:
     """Check all that needs no torch, which takes seconds to load, and list the images."""
+    check(config.sharding.engine is None, "settings of a run in shards: call wsl.verbs.localize_shards.run_shards")
+    _check_plain(config)
     check_folder(config.out, "the results")
     check_vacant(config)
     recipe = check_weights(config.weights, config.local_weights, config.cam.model)
@@ -217,6 +223,18 @@ def _check(config: LocalizeConfig) -> _Images:
     if config.labels and recipe is not None:
         check_labels(config, samples, recipe.classes)
     return _Images([sample.path for sample in samples.samples], samples)
+
+
+def _check_plain(config: LocalizeConfig) -> None:
+    """Check that a run without an engine is not asked for what belongs to shards.
+
+    Raises:
+        UserError: it is, or the folder holds parts.
+    """
+    check((config.out / MANIFEST).exists() is False, f"{config.out} holds a run in shards: expected --engine, to go on")
+    for source in config.sources:
+        there = source if is_remote(source) or Path(source).suffix.lower() in LISTS else ""
+        check(not there, f"{there} names images in a list, a tar or a store: expected --engine local, which reads them")
 
 
 def _open(config: LocalizeConfig, images: _Images) -> OpenedModel:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsl import config as settings
 from wsl.config import LocalizeConfig
 from wsl.errors import UserError
 from wsl.files import write_text
@@ -49,14 +47,7 @@ def images_digest(images: Iterable[tuple[str, str, Iterable[str]]]) -> str:
 
 def write_record(config: LocalizeConfig, opened: OpenedModel, **more: Any) -> None:
     """Write the settings down, with what was left open filled in."""
-    resolved = dataclasses.replace(config, boxes=opened.boxes, refine=opened.refine)
-    record = {
-        **json.loads(settings.to_json(resolved)),
-        "box_origin": opened.origin.origin,
-        "identity": dict(opened.identity),
-        **more,
-    }
-    write_text(config.out / RECORD, json.dumps(record, indent=2) + "\n")
+    write_text(config.out / RECORD, json.dumps(opened.record(**more), indent=2) + "\n")
 
 
 def read_record(folder: Path) -> Mapping[str, Any]:
