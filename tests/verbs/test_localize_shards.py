@@ -376,3 +376,16 @@ def test_shards_that_no_process_survives_are_a_failed_run(run, folder, tmp_path,
     with pytest.raises(RunError, match="shard 1"):
         run_shards(settings(run, tmp_path, folder))
     assert not (tmp_path / "_SUCCESS").exists()
+
+
+def test_a_machine_without_the_images_writes_no_parts_full_of_failures(run, photos, tmp_path):
+    folder = tmp_path / "disk"
+    shutil.copytree(photos, folder)
+    config = settings(run, tmp_path / "out", folder, shard_size=16)
+    make_job_manifest(config)
+    folder.rename(tmp_path / "not mounted")
+    with pytest.raises(RunError, match=r"not one of the 16 images from .*train00\.png on could be fetched"):
+        run_shards(config)
+    assert not list((tmp_path / "out").glob("*part-*"))
+    (tmp_path / "not mounted").rename(folder)
+    assert run_shards(config).images == 64

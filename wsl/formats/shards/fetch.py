@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,12 +17,16 @@ _ATTEMPTS = 3
 _LARGEST = 1 << 28
 
 
+class UnfetchedError(BadImageError):
+    """The bytes of an image could not be had; whether it is a good image is not known."""
+
+
 class Fetcher:
     """Reads the bytes of images; file systems stay open from one to the next. Threads may share it.
 
     >>> Fetcher(seconds=10)(ImageRow("no such.jpg", "a"))
     Traceback (most recent call last):
-    wsl.errors.BadImageError: no such.jpg: no such file...
+    wsl.formats.shards.fetch.UnfetchedError: no such.jpg: no such file...
     """
 
     def __init__(self, seconds: float) -> None:
@@ -32,7 +37,8 @@ class Fetcher:
         """The bytes of one image.
 
         Raises:
-            BadImageError: it cannot be read, also after a few attempts where it comes from elsewhere.
+            UnfetchedError: it cannot be read, also after a few attempts where it comes from elsewhere.
+            BadImageError: it is too large, or not all there.
         """
         place = row.file or row.path
         if not is_remote(place):
@@ -41,22 +47,22 @@ class Fetcher:
             try:
                 return self._remote(row, address_of(place))
             except FileNotFoundError as error:
-                raise BadImageError(f"{row.path}: no such object") from error
+                raise UnfetchedError(f"{row.path}: no such object") from error
             except OSError as error:
                 if attempt == _ATTEMPTS:
-                    raise BadImageError(f"{row.path}: cannot be fetched ({str(error)[:200]})") from error
+                    raise UnfetchedError(f"{row.path}: cannot be fetched ({str(error)[:200]})") from error
         raise AssertionError("unreachable")
 
     def _local(self, row: ImageRow, place: str) -> bytes:
         path = local_path(place)
         if row.offset is None:
-            return read_bytes(path)
+            return _contents(path)
         try:
             with path.open("rb") as file:
                 file.seek(row.offset)
                 return _whole(row, file.read(row.size))
         except OSError as error:
-            raise BadImageError(f"{row.path}: {path} cannot be read ({error.strerror})") from error
+            raise UnfetchedError(f"{row.path}: {path} cannot be read ({error.strerror})") from error
 
     def _remote(self, row: ImageRow, address: str) -> bytes:
         parts = urlsplit(address)
@@ -85,12 +91,19 @@ class Fetcher:
                 data = bytes(answer.read(_LARGEST + 1))
         except urllib.error.HTTPError as error:
             if error.code < 500:
-                raise BadImageError(f"{row.path}: the server answers {error.code} {error.reason}") from error
+                raise UnfetchedError(f"{row.path}: the server answers {error.code} {error.reason}") from error
             raise
         if row.offset is None:
             _check_size(row, len(data))
             return data
         return _whole(row, data)
+
+
+def _contents(path: Path) -> bytes:
+    try:
+        return read_bytes(path)
+    except BadImageError as error:
+        raise error if path.is_file() else UnfetchedError(str(error)) from None
 
 
 def _check_size(row: ImageRow, size: int) -> None:

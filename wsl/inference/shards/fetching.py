@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from wsl.errors import BadImageError
+from wsl.formats.shards.fetch import UnfetchedError
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -84,7 +85,7 @@ class _Task(Generic[S, T]):
 
     def outcome(self, seconds: float) -> T | BadImageError:
         if self.given_up:
-            return BadImageError(f"took longer than {seconds:g} s to be fetched")
+            return UnfetchedError(f"took longer than {seconds:g} s to be fetched")
         if isinstance(self._result, BaseException) and not isinstance(self._result, BadImageError):
             raise self._result
         return self._result  # type: ignore[return-value] # what fetch gave

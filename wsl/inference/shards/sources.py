@@ -70,17 +70,22 @@ def _rows_of(source: str) -> Iterator[ImageRow]:
         yield from _listed(Path(source), suffix)
     elif not is_remote(source):
         yield from (_row(_text(path)) for path in stream_images(source))
-    elif is_image_name(source.rpartition("/")[2]):
-        yield _row(address_of(source))
     else:
-        empty = True
-        address, question, options = address_of(source).partition("?")
-        for name in Storage(source).below():
-            if is_image_name(name.rpartition("/")[2]):
-                empty = False
-                yield ImageRow(f"{address.rstrip('/')}/{name}{question}{options}", Path(name).stem)
-        if empty:
-            raise UserError(f"{source}: no image in it")
+        yield from _remote(source)
+
+
+def _remote(source: str) -> Iterator[ImageRow]:
+    """An image in a store, or those of a folder; options of the store stand in ``file`` and not in the path."""
+    address, question, options = address_of(source).partition("?")
+    if is_image_name(address.rpartition("/")[2]):
+        names = [address]
+    else:
+        below = (name for name in Storage(source).below() if is_image_name(name.rpartition("/")[2]))
+        names = [f"{address.rstrip('/')}/{name}" for name in below]
+    if not names:
+        raise UserError(f"{address}: no image in it")
+    for name in names:
+        yield _row(name)._replace(file=f"{name}{question}{options}" if options else None)
 
 
 def _listed(file: Path, suffix: str) -> Iterator[ImageRow]:

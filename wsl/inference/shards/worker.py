@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from wsl.errors import BadImageError, UserError
-from wsl.formats.shards.fetch import Fetcher
+from wsl.errors import BadImageError, RunError, UserError
+from wsl.formats.shards.fetch import Fetcher, UnfetchedError
 from wsl.formats.shards.parts import Counts, PartName, PartWriter, part_counts
 from wsl.formats.shards.storage import is_remote
 from wsl.images.rows import ImageRow
@@ -23,6 +23,8 @@ from wsl.inference.shards.receipt import Receipt
 log = logging.getLogger("wsl")
 
 _THREADS, _REMOTE_THREADS = 4, 32
+_TELLING = 8
+"""So many images that all are not there are no accident: the machine has lost its disk or its rights."""
 
 
 class ShardWorker:
@@ -83,21 +85,27 @@ class ShardWorker:
         return part.counts
 
     def _fill(self, part: PartWriter, predictor: Any, rows: Sequence[ImageRow]) -> None:
-        errors: dict[int, str] = {}
+        errors: dict[int, BadImageError] = {}
         config = self.job.config
         stream = predictor.stream(self._sources(rows, errors), errors="return", workers=config.runtime.workers)
         for number, (row, found) in enumerate(zip(rows, stream, strict=True)):
             if not isinstance(found, BadImageError):
                 part.add(row, found)
                 continue
-            error = errors.pop(number, str(found))
+            error = _told(row, errors.get(number, found))
             if config.runtime.strict:
                 stream.close()
                 raise BadImageError(error)
             log.warning("failed: %s", error)
             part.fail(row, error)
+        unfetched = [error for error in errors.values() if isinstance(error, UnfetchedError)]
+        if len(unfetched) == len(rows) >= _TELLING:
+            raise RunError(
+                f"not one of the {len(rows)} images from {rows[0].path} on could be fetched, the last one because: "
+                f"{unfetched[-1]}: look whether this machine has the disk, the network and the rights to read them"
+            )
 
-    def _sources(self, rows: Sequence[ImageRow], errors: dict[int, str]) -> Iterator[Source]:
+    def _sources(self, rows: Sequence[ImageRow], errors: dict[int, BadImageError]) -> Iterator[Source]:
         """The bytes of the images; one that cannot be fetched is an empty one, which keeps the others' batches."""
         remote = any(is_remote(row.file or row.path) for row in rows)
         seconds = self.job.config.sharding.image_seconds
@@ -106,8 +114,7 @@ class ShardWorker:
             zip(rows, fetched(rows, self._fetch, threads=threads, seconds=seconds), strict=True)
         ):
             if isinstance(data, BadImageError):
-                told = str(data)
-                errors[number] = told if told.startswith(row.path) else f"{row.path}: {told}"
+                errors[number] = data
                 data = b""
             classes = None
             if self.job.config.labels:
@@ -115,3 +122,8 @@ class ShardWorker:
                     raise UserError(f"{row.path} has no labels in the manifest, and --labels asks for them")
                 classes = row.labels
             yield Source(data, id=row.path, classes=classes)
+
+
+def _told(row: ImageRow, error: BadImageError) -> str:
+    text = str(error)
+    return text if text.startswith(row.path) else f"{row.path}: {text}"
