@@ -18,7 +18,9 @@ from wsl.results import Localization
 SUCCESS = "_SUCCESS"
 _KEY = b"wsl-part"
 _PART = re.compile(r"part-(\d{6,})-([0-9a-f]{12})\.parquet")
-_UNFINISHED = re.compile(r"\.((?:part|maps)-\d{6,}-[0-9a-f]{12})\..*\.(parquet|npy)")
+_UNFINISHED = re.compile(
+    r"\.((?:part|maps)-\d{6,}-[0-9a-f]{12}|manifest|localize|_SUCCESS)\..*?(\.parquet|\.npy|\.json|)"
+)
 
 
 class PartName(NamedTuple):
@@ -182,8 +184,16 @@ def parts_of(storage: Storage) -> dict[str, set[int]]:
 
 
 def unfinished_files(storage: Storage) -> Iterator[tuple[str, str]]:
-    """The temporary files that writers left or still have, each with the name that it was to get."""
+    """The temporary files that writers left or still have, each with the name that it was to get.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in (".manifest.7.new.parquet", "._SUCCESS.7", ".bashrc"):
+    ...         Path(folder, name).touch()
+    ...     [final for _, final in unfinished_files(Storage(folder))]
+    ['_SUCCESS', 'manifest.parquet']
+    """
     for name in sorted(storage.names()):
         match = _UNFINISHED.fullmatch(name)
         if match is not None:
-            yield name, f"{match[1]}.{match[2]}"
+            yield name, match[1] + match[2]

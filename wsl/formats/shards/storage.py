@@ -200,9 +200,9 @@ def _link(temporary: Path, final: Path) -> None:
     """Give a file its name, unless another has it."""
     try:
         os.link(temporary, final)
-    except FileExistsError:
-        return
-    except OSError:  # a file system without links: of two that come at once the later one stays
+    except OSError:
+        # It exists. Or ours was removed beside another's. Or on a file system without links, where of two that come at
+        # once the later one stays.
         if not final.exists():
             temporary.replace(final)
 

@@ -105,9 +105,9 @@ class Job:
         return parts.get(self.key, set())
 
     def tidy(self) -> None:
-        """Remove what killed workers left of shards that are done.
+        """Remove what killed workers left of files that are there.
 
-        A worker that is still at such a shard, of which another was quicker, finds the part there and leaves it.
+        A worker that still writes such a file, of which another was quicker, finds it there and leaves it.
         """
         for name, final in unfinished_files(self.storage):
             if self.storage.exists(final):
@@ -126,10 +126,10 @@ class Job:
         with ThreadPoolExecutor(_READERS) as threads:
             counts = threads.map(lambda shard: part_counts(self.storage, self.name(shard)), unread)
             total = sum(counts, sum(known.values(), Counts()))
-        self.tidy()
         record = {"key": self.key, "shards": self.manifest.shards, **total._asdict()}
-        with self.storage.writing(SUCCESS) as temporary:
+        with self.storage.creating(SUCCESS) as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8", newline="\n")
+        self.tidy()
         return total
 
     def pace(self, done: set[int]) -> float | None:

@@ -13,6 +13,7 @@ from typing import Any
 from wsl.config import LocalizeConfig
 from wsl.data import read_samples
 from wsl.errors import UserError
+from wsl.files import is_left_over
 from wsl.formats.shards.manifest import read_rows
 from wsl.formats.shards.storage import Storage, address_of, is_remote
 from wsl.images.rows import ImageRow
@@ -127,7 +128,8 @@ def _in_tar(source: str) -> Iterator[ImageRow]:
             empty, end = True, 0
             for member in tar:
                 end = max(end, member.offset_data + member.size)
-                if member.isreg() and is_image_name(member.name.rpartition("/")[2]):
+                *folders, last = member.name.removeprefix("./").split("/")
+                if member.isreg() and is_image_name(last) and not any(map(is_left_over, folders)):
                     empty = False
                     yield ImageRow(
                         f"{name}/{member.name}",
