@@ -8,7 +8,7 @@ BIN := .venv/bin
 LOWEST := .venv-lowest/bin
 endif
 
-.PHONY: demo test lint types imports tests families long lowest peers clean
+.PHONY: demo test lint types imports tests families long lowest peers engines clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('wsl-toolkit needs Python >= 3.11; found %d.%d. Try: make PYTHON=python3.11' % sys.version_info[:2] if sys.version_info < (3, 11) else 0)"
@@ -51,6 +51,12 @@ peers: .venv/installed
 	$(BIN)/python -m pip install --quiet captum torchcam ttach scikit-learn tqdm
 	$(BIN)/python -m pip install --quiet --no-deps grad-cam
 	$(BIN)/pytest tests/cam/test_peers.py
+
+# Ray with two actors, and an S3 server of moto's on loopback.
+engines: export OMP_NUM_THREADS := 1
+engines: .venv/installed
+	$(BIN)/python -m pip install --quiet "ray[data]" "moto[server]" boto3
+	$(BIN)/pytest tests/inference/test_engines_side_by_side.py
 
 # The tests with the lowest versions that pyproject.toml allows, whose own warnings are no errors.
 lowest: export OMP_NUM_THREADS := 1

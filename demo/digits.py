@@ -117,6 +117,7 @@ class Demo:
                 pick=PickConfig(top_k=None, score_threshold=0.5),
                 boxes=boxes,
                 maps=True,
+                overwrite=True,
                 runtime=config.runtime,
             )
         )

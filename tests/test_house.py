@@ -32,7 +32,7 @@ def test_tools_tests_and_demo_are_not_importable_from_elsewhere(tmp_path):
         assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
 
 
-OPTIONAL = ["timm", "transformers", "tensorboard", "parquet", "demo"]
+OPTIONAL = ["timm", "transformers", "tensorboard", "shards", "demo"]
 
 
 def test_the_lowest_versions_are_those_that_are_allowed():
@@ -110,7 +110,9 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
                 *("sources", "weights", "out", *DATA, "split", "labels"),
                 *("local_weights", "cam", "layers", "model", "top_k", "score_threshold", "classes"),
                 *BOXES,
-                *("heatmaps", "maps", "refine", "tta", "image_size", "batch_size", "dry_run"),
+                *("heatmaps", "maps", "refine", "tta", "image_size", "batch_size"),
+                *("resume", "overwrite", "dry_run"),
+                *("engine", "shard_size", "shard", "manifest_only", "processes", "image_seconds"),
                 *RUNTIME,
             ],
         ),

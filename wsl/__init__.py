@@ -8,6 +8,8 @@
 import importlib
 from typing import TYPE_CHECKING
 
+from wsl.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from wsl import config, data, draw, formats, images, inference, maps, metrics, models
     from wsl.boxes import Boxes
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from wsl.verbs.export import export
     from wsl.verbs.train import train
     from wsl.verbs.visualize import visualize
-
-__version__ = "0.1.0"
 
 # Loaded on first use, so that `--help` of a command need not wait for torch.
 _WHERE = {

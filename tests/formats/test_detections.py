@@ -182,7 +182,11 @@ def test_results_are_recognised_by_what_is_there(tmp_path, files, path, kind):
 @pytest.mark.parametrize(
     ("files", "path", "message"),
     [
-        ([], "nowhere", "no such file or folder, expected localizations.jsonl or its folder, Parquet parts, "),
+        (
+            [],
+            "nowhere",
+            "no such file or folder, expected localizations.jsonl, its folder or a folder of parts, Parquet parts, ",
+        ),
         ([], "", "no localizations at"),
         (["results.xml"], "results.xml", "results of an unknown kind"),
         (["localizations.jsonl.partial", "maps/shard-0000.npy"], "", "interrupted run"),

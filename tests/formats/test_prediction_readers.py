@@ -268,7 +268,7 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "a.parquet").touch()
-    with pytest.raises(UserError, match=r"pip install 'wsl-toolkit\[parquet\]'"):
+    with pytest.raises(UserError, match=r"pip install 'wsl-toolkit\[shards\]'"):
         read("parquet", tmp_path)
 
 

@@ -100,7 +100,7 @@ def test_a_full_disk_fails_with_1_and_keeps_what_was_there(run, photos, tmp_path
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(LocalizationWriter, "write", full)
-    assert cli.localize([str(photos), "--weights", str(run), "--out", str(tmp_path)]) == 1
+    assert cli.localize([str(photos), "--weights", str(run), "--out", str(tmp_path), "--overwrite"]) == 1
     assert "no space left on the disk" in capsys.readouterr().err
     assert (tmp_path / "localizations.jsonl").read_bytes() == before
 

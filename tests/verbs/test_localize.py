@@ -15,7 +15,7 @@ from wsl.config import BoxConfig, LocalizeConfig, PickConfig, RuntimeConfig
 from wsl.errors import BadImageError, RunError, UserError
 from wsl.formats import read_localizations
 from wsl.inference import Predictor
-from wsl.verbs.localize import run_localize
+from wsl.verbs.localize import plan_localize, run_localize
 
 CPU = RuntimeConfig(device="cpu", precision="fp32")
 
@@ -187,9 +187,14 @@ def test_paths_with_blanks_and_letters_of_others(run, photos, tmp_path):
     assert found.maps
 
 
-def test_a_second_run_replaces_the_first(run, photos, tmp_path):
-    localize(run, tmp_path, photos)
-    localize(run, tmp_path, photos / "val00.png")
+def test_a_second_run_replaces_the_first_when_it_is_told_to(run, photos, tmp_path):
+    localize(run, tmp_path, photos / "val0*.png")
+    before = (tmp_path / "localizations.jsonl").read_bytes()
+    for function in (run_localize, plan_localize):
+        with pytest.raises(UserError, match=r"jsonl exists: --resume goes on .*, --overwrite replaces it"):
+            function(LocalizeConfig(sources=[str(photos / "val00.png")], weights=str(run), out=tmp_path))
+    assert (tmp_path / "localizations.jsonl").read_bytes() == before
+    localize(run, tmp_path, photos / "val00.png", overwrite=True)
     assert [f.id for f in read_localizations(tmp_path)] == ["val00"]
     assert not list(tmp_path.glob("*.partial"))
 

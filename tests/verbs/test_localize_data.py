@@ -126,7 +126,7 @@ def test_the_settings_are_kept_with_the_refinement_that_was_meant(run, coco, tmp
 
 
 def test_the_method_is_told_unless_it_was_asked_for(run, photos, tmp_path, capsys):
-    flags = [str(photos / "val00.png"), "--weights", str(run), "--out", str(tmp_path)]
+    flags = [str(photos / "val00.png"), "--weights", str(run), "--out", str(tmp_path), "--overwrite"]
     assert cli.localize(flags) == 0
     assert re.search(r"boxes: threshold 0\.2 \(.*\), the default; maps not refined\n", capsys.readouterr().out)
     assert cli.localize([*flags, "--dry-run"]) == 0
@@ -141,7 +141,7 @@ def test_a_refinement_that_nobody_asked_for_is_told_with_the_way_out(photos, tmp
     import wsl
 
     model = wsl.Localizer("resnet18", classes=["blue", "red"], weights="none")
-    monkeypatch.setattr("wsl.models.open_model", lambda *_, **__: model)
+    monkeypatch.setattr("wsl.inference.opening.open_model", lambda *_, **__: model)
     sources = (str(photos / "val00.png"),)
     plan = plan_localize(LocalizeConfig(sources=sources, weights="resnet18", out=tmp_path))
     assert plan.method.endswith("the default; maps refined by affinity (--refine none for the network's own)")

@@ -32,7 +32,7 @@ def test_the_first_run_is_whole_and_the_second_refused(run, photos, tmp_path, ca
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout.readline() == "writing\n"
         settings = (out / "localize.json").read_bytes()
-        assert cli.localize([*flags, "--top-k", "2"]) == 2
+        assert cli.localize([*flags, "--top-k", "2", "--overwrite"]) == 2
         error = capsys.readouterr().err
         assert error.startswith(f"error: {out} is being written to by ")
         assert error.count("\n") == 1
@@ -41,7 +41,7 @@ def test_the_first_run_is_whole_and_the_second_refused(run, photos, tmp_path, ca
     assert first.returncode == 0
     assert len(list(read_localizations(out))) == 16
     assert not (out / LOCK).exists()
-    assert cli.localize([*flags, "--top-k", "2"]) == 0
+    assert cli.localize([*flags, "--top-k", "2", "--overwrite"]) == 0
 
 
 @pytest.mark.parametrize("name", ["localize", "evaluate", "visualize", "report", "export", "train", "select"])

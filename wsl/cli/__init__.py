@@ -46,12 +46,16 @@ def localize(args: Sequence[str] | None = None) -> int:
         from wsl.verbs.localize import plan_localize, run_localize
 
         config = flags.resolved()
+        if config.sharding.engine is not None:
+            return _in_shards(config)
         if config.dry_run:
             plan = plan_localize(config)
             return Outcome(str(plan), _plain(plan))
         result = run_localize(config)
-        rate = result.images / result.seconds
-        summary = f"{result.boxes} boxes in {result.images} images{_skipped(result.skipped)}  ({rate:.1f} images/s)"
+        new = result.images + result.skipped - result.resumed
+        rate = f"{new / result.seconds:.1f} images/s" if new else "nothing was left to do"
+        there = f", {result.resumed} of them there already" if result.resumed and new else ""
+        summary = f"{result.boxes} boxes in {result.images} images{_skipped(result.skipped)}{there}  ({rate})"
         chosen = config.refine != "auto" and config.boxes.threshold is not None
         method = "" if chosen else f"{result.method}\n"
         return Outcome(f"{summary}\n{method}{result.localizations}", _plain(result))
@@ -151,6 +155,16 @@ def info(args: Sequence[str] | None = None) -> int:
         return Outcome(str(result), _plain(result))
 
     return run(work, InfoFlags, examples.INFO, args)
+
+
+def _in_shards(config: settings.LocalizeConfig) -> Outcome:
+    from wsl.verbs.localize_shards import make_job_manifest, plan_shards, run_shards
+
+    if config.dry_run or config.sharding.manifest_only:
+        planned = (plan_shards if config.dry_run else make_job_manifest)(config)
+        return Outcome(str(planned), _plain(planned))
+    result = run_shards(config)
+    return Outcome(str(result), _plain(result))
 
 
 def _rendered(table: str) -> str:

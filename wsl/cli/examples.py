@@ -23,6 +23,9 @@ Examples:
   wsl-localize photos/ --weights runs/gap --out found --top-k 3 --heatmaps
   wsl-localize "photos/**/*.jpg" --weights runs/gap --out found --classes dog cat --maps
   wsl-localize --data VOCdevkit/VOC2012 --split train --labels --weights runs/gap --out found
+  wsl-localize photos/ --weights runs/gap --out found --resume
+  wsl-localize photos/ --weights runs/gap --out found --engine local
+  wsl-localize photos/ --weights runs/gap --out found --engine array --shard 3/8
 """
 EVALUATE = """Measure localizations, score maps, boxes, or a model, against annotations.
 

@@ -3,6 +3,7 @@
 from wsl.config.compare import CompareConfig
 from wsl.config.export import ExportConfig, ExportFormat
 from wsl.config.serial import from_json, to_json
+from wsl.config.shards import Engine, ShardConfig
 from wsl.config.shared import (
     BoxConfig,
     BoxRule,
@@ -38,6 +39,7 @@ __all__ = [
     "DataFormat",
     "DecodeConfig",
     "DecoderConfig",
+    "Engine",
     "EvaluateConfig",
     "ExportConfig",
     "ExportFormat",
@@ -54,6 +56,7 @@ __all__ = [
     "Refine",
     "Resize",
     "RuntimeConfig",
+    "ShardConfig",
     "TrainConfig",
     "VisualizeConfig",
     "from_json",

@@ -48,7 +48,7 @@ class CompareConfig:
     image_size: int | None = None
     """Network input side, when it should differ from the one each model was trained with."""
     batch_size: int | None = None
-    """Images a forward pass; None takes 8 on the CPU and 64 elsewhere."""
+    """Images a forward pass; None takes 128 on CUDA and 8 elsewhere."""
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(precision="fp32"))
 
     def __post_init__(self) -> None:

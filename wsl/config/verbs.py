@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from wsl.config.checks import check, check_batch_size, check_types
+from wsl.config.shards import ShardConfig
 from wsl.config.shared import BoxConfig, CamConfig, DataConfig, PickConfig, Protocol, Refine, RuntimeConfig, parse_tta
 
 PredictionsFormat = Literal[
@@ -36,7 +37,8 @@ class LocalizeConfig:
     """A run folder, its model.safetensors, an ONNX file, or a classifier by name: torchvision's resnet50,
     timm/vit_base_patch16_224, hf/google/vit-base-patch16-224."""
     out: Path
-    """Results folder: localizations.jsonl, and heatmaps/ and maps/ when asked for."""
+    """Results folder: localizations.jsonl, and heatmaps/ and maps/ when asked for. With --engine also an address in an
+    object store, s3://bucket/found."""
     data: DataConfig | None = None
     """A data set whose images are localized in the place of the sources."""
     split: str = "val"
@@ -63,15 +65,25 @@ class LocalizeConfig:
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
-    """Images a forward pass; None takes 8 on the CPU and 64 elsewhere."""
+    """Images a forward pass; None takes 128 on CUDA and 8 elsewhere."""
+    resume: bool = False
+    """Go on with a run into --out that was stopped: what it found is kept, and the end is as if nothing had happened.
+    A run that is finished stays as it is."""
+    overwrite: bool = False
+    """Replace the results that --out holds."""
     dry_run: bool = False
     """Only say which images and settings would be used; nothing is computed or written."""
+    sharding: ShardConfig = field(default_factory=ShardConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
         check_types(self)
         check(
-            bool(self.sources) or self.data is not None,
+            not (self.resume and self.overwrite),
+            "both --resume and --overwrite: expected one of them to say what becomes of older results",
+        )
+        check(
+            bool(self.sources) or self.data is not None or self.sharding.engine is not None,
             "no image given: expected files, folders or globs, or a data set with --data",
         )
         check(
@@ -85,6 +97,15 @@ class LocalizeConfig:
         check(
             not (self.labels and self.pick.classes),
             "both --labels and --classes: expected one of them to say which classes are localized",
+        )
+        check(
+            self.sharding.engine is None or not self.heatmaps,
+            "--heatmaps with --engine: draw them of the results with wsl-visualize, expected --maps here",
+        )
+        check(
+            self.sharding.engine != "array" or not self.overwrite or self.sharding.manifest_only,
+            "--overwrite with --engine array, where each task would remove what the others did: start anew with "
+            "--manifest-only --overwrite, then start the tasks without",
         )
         check_batch_size(self.batch_size)
         parse_tta(self.tta)
@@ -159,7 +180,7 @@ class EvaluateConfig:
     image_size: int | None = None
     """Network input side, when it should differ from the one the model was trained with."""
     batch_size: int | None = None
-    """Images a forward pass; None takes 8 on the CPU and 64 elsewhere."""
+    """Images a forward pass; None takes 128 on CUDA and 8 elsewhere."""
     processes: int | None = None
     """Processes that measure images side by side. None takes one a core for 1,000 images and more where the command
     line starts it, else 1; a script of yours asks for several under if __name__ == "__main__" only."""

@@ -1,6 +1,12 @@
 """Readers and writers of files that carry localizations: ours, and those of other systems."""
 
-from wsl.formats.localizations import LocalizationWriter, find_localizations, read_localizations
+from wsl.formats.localizations import (
+    LocalizationWriter,
+    count_localizations,
+    find_localizations,
+    read_localizations,
+    results_folder,
+)
 from wsl.formats.map_shards import MapStore
 from wsl.formats.predictions import READERS, Numbers, Pairs, Reader, Split, detect_predictions
 
@@ -12,7 +18,9 @@ __all__ = [
     "Pairs",
     "Reader",
     "Split",
+    "count_localizations",
     "detect_predictions",
     "find_localizations",
     "read_localizations",
+    "results_folder",
 ]

@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import Literal, TextIO
 
 from wsl.documents import json_lines, located, reading
 from wsl.errors import RunError, UserError
 from wsl.files import sync, sync_folder
 from wsl.formats.map_shards import MapShelf
+from wsl.formats.shards.reading import count_rows, holds_parts, read_parts
+from wsl.formats.shards.storage import is_remote
 from wsl.results import Localization
 
 FILE_NAME = "localizations.jsonl"
@@ -27,7 +31,7 @@ class LocalizationWriter:
 
     All of them, and the maps that they name, are on the disk before the file gets its name. A run that is stopped in
     the middle leaves an older ``localizations.jsonl`` as it was, and what it had found in
-    ``localizations.jsonl.partial``.
+    ``localizations.jsonl.partial``, of which `kept` bytes stay when the run goes on (`wsl.formats.resuming`).
 
     >>> import tempfile
     >>> from wsl.boxes import Boxes
@@ -38,9 +42,10 @@ class LocalizationWriter:
     [(4, 2)]
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, kept: int = 0) -> None:
         self.path = folder / FILE_NAME
-        self.partial = folder / f"{FILE_NAME}.partial"
+        self.partial = partial_file(folder)
+        self._kept = kept
         self._file: TextIO | None = None
         self._written = 0.0
         self._templates = _Templates(ensure_ascii=False)
@@ -48,7 +53,10 @@ class LocalizationWriter:
 
     def __enter__(self) -> LocalizationWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.partial.open("w", encoding="utf-8", newline="\n", buffering=_BUFFER)
+        if self._kept:
+            os.truncate(self.partial, self._kept)
+        mode: Literal["a", "w"] = "a" if self._kept else "w"
+        self._file = self.partial.open(mode, encoding="utf-8", newline="\n", buffering=_BUFFER)
         self._written = time.monotonic()
         return self
 
@@ -80,6 +88,15 @@ class LocalizationWriter:
             sync_folder(self.path.parent)
 
 
+def partial_file(folder: Path) -> Path:
+    """Where a run writes until it is finished.
+
+    >>> partial_file(Path("found")).name
+    'localizations.jsonl.partial'
+    """
+    return folder / f"{FILE_NAME}.partial"
+
+
 def _is_unicode(text: str) -> bool:
     try:
         text.encode("utf-8")
@@ -89,11 +106,15 @@ def _is_unicode(text: str) -> bool:
 
 
 def find_localizations(path: Path) -> Path:
-    """The results file that `path` names: the file itself, or the one in a folder.
+    """The results that `path` names: a file of lines or a part, the file of lines in a folder, or a folder of parts.
 
     Raises:
-        UserError: there is none.
+        UserError: there are none, or both kinds.
     """
+    if holds_parts(path):
+        if not is_remote(path) and (path / FILE_NAME).is_file():
+            raise UserError(f"{path} holds {FILE_NAME} and parts: name that file, or a folder of parts alone")
+        return path
     file = path / FILE_NAME if path.is_dir() else path
     if file.is_file():
         return file
@@ -103,6 +124,23 @@ def find_localizations(path: Path) -> Path:
         f"no localizations at {path}: expected {FILE_NAME} as wsl-localize writes it{hint}, or another system's score "
         "maps, COCO results or comp3/comp4 files"
     )
+
+
+def results_folder(results: Path) -> Path:
+    """The folder of results that `find_localizations` has found, where their settings and maps lie.
+
+    >>> results_folder(Path("found/localizations.jsonl")).name
+    'found'
+    """
+    return results if is_remote(results) or results.is_dir() else results.parent
+
+
+def count_localizations(results: Path) -> int:
+    """How many localizations there are in results that `find_localizations` has found."""
+    if holds_parts(results):
+        return count_rows(results)
+    with results.open("rb") as lines:
+        return sum(1 for line in lines if line.strip())
 
 
 def _line(found: Localization, templates: _Templates) -> str:
@@ -139,15 +177,20 @@ class _Templates(dict[str, str]):
         return template
 
 
-def read_localizations(path: Path, *, maps: bool = True) -> Iterator[Localization]:
-    """Stream localizations from a results file or its folder, with their maps when those were stored.
+def read_localizations(
+    path: Path, *, maps: bool = True, warnings: Counter[str] | None = None
+) -> Iterator[Localization]:
+    """Stream localizations from a results file, its folder or a folder of parts, with their maps if those were stored.
 
-    Without ``maps`` only their place is given.
+    Without ``maps`` only their place is given. Images that are known to have failed are counted in ``warnings``.
 
     Raises:
         UserError: a line is not a localization, or a map file is missing, outside the folder or malformed.
     """
     file = find_localizations(path)
+    if holds_parts(file):
+        yield from read_parts(file, maps=maps, warnings=warnings)
+        return
     shelf = MapShelf(file.parent)
     for number, record in json_lines(file, _EXPECTED):
         with located(f"{file}:{number}"), reading(f"{file}:{number}", _EXPECTED):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +28,9 @@ class MapStore:
     its own and leaves those of an earlier one alone until `finish`, so that whichever results file is there, the
     old one, the new one or the partial one of a killed run, its maps are there too.
 
+    A run that goes on after a stop says which shard was its `first`, and the `last` maps that are kept: what it wrote
+    behind them is cut off.
+
     >>> import tempfile
     >>> from wsl.boxes import Boxes
     >>> found = Localization(path="a.jpg", size=(4, 2), scores={}, boxes=Boxes.empty(), maps={"dog": np.ones((7, 7))})
@@ -35,28 +39,33 @@ class MapStore:
     StoredMaps(file='maps/shard-0000.npy', labels=('dog',), offset=0, shape=(7, 7))
     """
 
-    def __init__(self, folder: Path, *, shard_bytes: int = _SHARD_BYTES) -> None:
+    def __init__(
+        self, folder: Path, *, shard_bytes: int = _SHARD_BYTES, first: int | None = None, last: StoredMaps | None = None
+    ) -> None:
         self.folder = folder / FOLDER
         self._shard_values = max(1, shard_bytes // 2)
-        self._old = _shards(self.folder)
-        self._number = max(self._old, default=-1)
+        shards = _shards(self.folder)
+        self.first = max(shards, default=-1) + 1 if first is None else first
+        self._old = {number: path for number, path in shards.items() if number < self.first}
+        self._number = self.first - 1
         self._filled = self._shard_values  # the first map opens a shard
+        if last is not None:
+            self._number, self._filled = _place(last)
+            _cut(self.folder / _name(self._number), self._filled)
+        for number, path in shards.items():
+            if number > self._number and number not in self._old:
+                path.unlink()
 
     def write(self, found: Localization) -> Localization:
         """Store the maps of one localization and return it with their place in it."""
         if not found.maps:
             return found
-        labels = tuple(found.maps)
-        stack = np.stack([found.maps[label] for label in labels])
-        limit = np.finfo(np.float16).max
-        values = np.clip(stack, -limit, limit).astype("<f2")
-        if self._filled and self._filled + values.size > self._shard_values:
+        size = sum(one.size for one in found.maps.values())
+        if self._filled and self._filled + size > self._shard_values:
             self._number, self._filled = self._number + 1, 0
-        name = f"shard-{self._number:04d}.npy"
-        _append(self.folder / name, values.ravel(), self._filled)
-        offset, self._filled = self._filled, self._filled + values.size
-        height, width = stack.shape[1:]
-        place = StoredMaps(file=f"{FOLDER}/{name}", labels=labels, offset=offset, shape=(height, width))
+        name = _name(self._number)
+        place = append_maps(self.folder / name, found.maps, self._filled, f"{FOLDER}/{name}")
+        self._filled += size
         return dataclasses.replace(found, stored=place)
 
     def finish(self) -> None:
@@ -107,9 +116,55 @@ class MapShelf:
         return path
 
 
+def _name(number: int) -> str:
+    return f"shard-{number:04d}.npy"
+
+
+def _place(maps: StoredMaps) -> tuple[int, int]:
+    """The number of the shard of some maps, and how many values it holds up to their end.
+
+    Raises:
+        UserError: they lie in no shard.
+    """
+    match = _SHARD.fullmatch(maps.file.removeprefix(f"{FOLDER}/"))
+    if match is None or maps.shape is None:
+        raise UserError(f"map file {maps.file!r} is not one of wsl-localize: start anew with --overwrite")
+    return int(match[1]), maps.offset + len(maps.labels) * maps.shape[0] * maps.shape[1]
+
+
+def _cut(path: Path, count: int) -> None:
+    """Leave so many values in a shard."""
+    try:
+        with path.open("r+b") as file:
+            _write_header(file, count)
+            start = file.tell()
+            if file.seek(0, 2) < start + 2 * count:
+                raise UserError(f"{path} is shorter than the results say: start anew with --overwrite")
+            file.truncate(start + 2 * count)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing, maps of the run that was stopped: start anew with --overwrite") from error
+
+
 def _shards(folder: Path) -> dict[int, Path]:
     names = ((_SHARD.fullmatch(path.name), path) for path in folder.glob("shard-*.npy"))
     return {int(match[1]): path for match, path in names if match}
+
+
+def append_maps(path: Path, maps: Mapping[str, FloatArray], filled: int, name: str) -> StoredMaps:
+    """Add the maps of one image to a file that holds so many values, and say where they are; 0 makes a new file.
+
+    `name` is what results call the file.
+    """
+    values = _half(maps)
+    _append(path, values.ravel(), filled)
+    height, width = values.shape[1:]
+    return StoredMaps(file=name, labels=tuple(maps), offset=filled, shape=(height, width))
+
+
+def _half(maps: Mapping[str, FloatArray]) -> npt.NDArray[np.float16]:
+    stack = np.stack(list(maps.values()))
+    limit = np.finfo(np.float16).max
+    return np.clip(stack, -limit, limit).astype("<f2")
 
 
 def _append(path: Path, values: npt.NDArray[np.float16], filled: int) -> None:

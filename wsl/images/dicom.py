@@ -36,8 +36,8 @@ def decode_dicom(data: bytes, max_pixels: int | None) -> npt.NDArray[np.uint8]:
     """The picture of a DICOM file as 8-bit RGB.
 
     Grey values are rescaled as the file says and shown through its first window, or from their smallest to their
-    largest where it has none; MONOCHROME1, of which small values are white, is inverted. A file of several frames is refused:
-    which of them is meant is not for us to say.
+    largest where it has none; MONOCHROME1, of which small values are white, is inverted. A file of several frames is
+    refused: which of them is meant is not for us to say.
 
     Shape:
         (H, W, 3).

@@ -32,14 +32,27 @@ def find_images(sources: Sequence[str]) -> list[Path]:
     """
     found: dict[str, str] = {}
     for source in sources:
-        matches = list(_expand(source))
-        if not matches:
-            raise UserError(
-                f"{source}: no image in it; expected files with one of the suffixes {' '.join(IMAGE_SUFFIXES)}"
-            )
-        for path in matches:
+        for path in stream_images(source):
             found.setdefault(os.path.normcase(os.path.abspath(path)), path)  # noqa: PTH100 - strings: ten times faster
     return [Path(path) for path in sorted(found.values())]
+
+
+def stream_images(source: str) -> Iterator[str]:
+    """The paths of the images that one name means, as `find_images` has it, as they are found and not in memory.
+
+    Raises:
+        UserError: it matches nothing, holds no image, or cannot be listed.
+
+    >>> next(stream_images("no such file"))
+    Traceback (most recent call last):
+    wsl.errors.UserError: no such file: no such file or folder; expected an image, a folder, or a glob in quotes
+    """
+    empty = True
+    for path in _expand(source):
+        empty = False
+        yield path
+    if empty:
+        raise UserError(f"{source}: no image in it; expected files with one of the suffixes {' '.join(IMAGE_SUFFIXES)}")
 
 
 def is_image_name(name: str) -> bool:
@@ -88,7 +101,7 @@ def _expand(source: str) -> Iterator[str]:
     elif is_image_file(Path(source)):  # before globs: a name may hold brackets
         yield source
     elif glob.has_magic(source):
-        matches = glob.glob(source, recursive=True)  # noqa: PTH207 - takes absolute patterns, skips hidden files
+        matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - takes absolute patterns, no hidden files
         if not matches:
             raise UserError(f"{source}: the pattern matches nothing; expected for example photos/**/*.jpg")
         for match in matches:

@@ -137,3 +137,13 @@ class Batches:
         """The raw maps of all classes of each image, with the errors of images that cannot be read in their places."""
         maps = iter([one for loaded in batch.pieces for one in self._network.all_maps(loaded)])
         return [image if isinstance(image, BadImageError) else next(maps) for image in batch.images]
+
+
+def default_batch_size(device: torch.device) -> int:
+    """The images of a batch where nobody says how many.
+
+    >>> default_batch_size(torch.device("cpu"))
+    8
+    """
+    # Larger batches on the CPU leave its caches, and their blocks go back to the system after each layer.
+    return 128 if device.type == "cuda" else 8

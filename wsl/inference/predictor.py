@@ -20,7 +20,7 @@ from wsl.images import ImageLike, fit, place, to_rgb
 from wsl.images.cuda import decodes_jpeg
 from wsl.images.decode import read_bytes
 from wsl.images.jpeg import ordinary_jpeg
-from wsl.inference.batches import Batches
+from wsl.inference.batches import Batches, default_batch_size
 from wsl.inference.inputs import Input, Source, Sources, as_source, expand
 from wsl.inference.network import Choice, Network
 from wsl.inference.reading import MAX_SCORES, Reader
@@ -142,8 +142,7 @@ class Predictor:
         self._model = model
         self.device = choose_device(settings["device"])
         self.dtype = choose_dtype(settings["precision"], self.device)
-        # Larger batches on the CPU leave its caches, and their blocks go back to the system after each layer.
-        self.batch_size: int = settings["batch_size"] or (128 if self.device.type == "cuda" else 8)
+        self.batch_size: int = settings["batch_size"] or default_batch_size(self.device)
         self._network = Network(
             model,
             self.preprocessing,

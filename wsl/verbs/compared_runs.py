@@ -11,7 +11,7 @@ from wsl.checkpoints import FILE_NAME as CHECKPOINT
 from wsl.checkpoints import ONNX, check_weights, is_path
 from wsl.config import CompareConfig, EvaluateConfig
 from wsl.errors import UserError
-from wsl.formats import detect_predictions, find_localizations
+from wsl.formats import detect_predictions, find_localizations, results_folder
 
 _MODELS = (".safetensors", ".pth", ".pt", ONNX)
 _EXPECTED = (
@@ -78,7 +78,7 @@ def find_run(given: str) -> Source:
                 "that it was made of"
             )
         raise UserError(f"no run at {path} (neither a model nor predictions): {_EXPECTED}")
-    named = find_localizations(path).parent if predictions == "localizations" else path
+    named = results_folder(find_localizations(path)) if predictions == "localizations" else path
     return Source(given=given, is_model=False, place=_parts(named))
 
 

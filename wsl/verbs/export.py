@@ -7,6 +7,7 @@ import filecmp
 import json
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,12 +20,12 @@ from wsl.errors import UserError
 from wsl.files import check_folder, locked, replacing, write_text
 from wsl.formats import LocalizationWriter, find_localizations, read_localizations
 from wsl.formats.exchange import FORMATS, LAYOUTS
+from wsl.formats.exchange.distinct import Distinct
 from wsl.formats.exchange.labelled import (
     FlatNames,
     Labelled,
     common_root,
     from_localization,
-    image_name,
     to_localization,
 )
 from wsl.formats.exchange.layout import Area, copies_list, read_copies, staged
@@ -93,6 +94,8 @@ def _check_apart(config: ExportConfig) -> None:
     if config.source_format == "wsl":
         file = find_localizations(config.source)
         given = [Area(file), Area(file.parent / "maps", ".npy")]
+        if file.is_dir():
+            given = [Area(file, ".parquet"), Area(file, ".npy")]
     else:
         given = FORMATS[config.source_format].layout.areas_read(config.source)
     if config.reference is not None:
@@ -119,7 +122,9 @@ def _write(config: ExportConfig, source: _Source, out: Path) -> Path:
 
 
 class _Source:
-    """What is exported. It is gone through twice, for names and classes and then to be written; no boxes are kept.
+    """What is exported. It is gone through twice, for names and classes and then to be written.
+
+    No boxes are kept, and eight bytes of each image.
 
     The images go to ``copies``, where there is one.
 
@@ -131,20 +136,23 @@ class _Source:
         self.config = config
         self.copies: _Copies | None = None
         self.images = self.boxes = 0
-        sizes: dict[str, tuple[int, int]] = {}
-        labels: set[str] = set()
-        for path, size, boxes in self._listed():
-            name = os.path.normpath(path)
-            if name in sizes:
-                raise UserError(f"{path} comes twice, expected each image once: remove one of its records")
-            sizes[name] = size
-            labels.update(_above(boxes, config.min_score).labels)
+        names, labels = Distinct(), set[str]()
+        self.root = config.image_root or self._default_root(self._survey(names, labels))
+        if config.image_root is not None or config.source_format != "wsl":
+            deque(self._survey(names, labels), maxlen=0)
+        twice = names.repeated(lambda: (os.path.normpath(path) for path, _ in self._listed()))
+        if twice is not None:
+            raise UserError(f"{twice} comes twice, expected each image once: remove one of its records")
         self.classes = config.classes or tuple(sorted(labels))
-        self.root = config.image_root or self._default_root(map(Path, sizes))
-        self._count = len(sizes)
-        if config.source_format == "wsl":
-            for name, size in sizes.items():
-                Labelled(name=image_name(Path(name), self.root), size=size, boxes=Boxes.empty())
+        self._count = len(names)
+
+    def _survey(self, names: Distinct, labels: set[str]) -> Iterator[Path]:
+        """The images, while their names and classes are collected."""
+        for path, boxes in self._listed():
+            name = os.path.normpath(path)
+            names.add(name)
+            labels.update(_above(boxes, self.config.min_score).labels)
+            yield Path(name)
 
     def labelled(self) -> Iterator[Labelled]:
         """Each image and its boxes."""
@@ -181,13 +189,13 @@ class _Source:
             kept_image = dataclasses.replace(image, boxes=_above(image.boxes, config.min_score))
             yield kept_image, to_localization(kept_image, self.root)
 
-    def _listed(self) -> Iterator[tuple[Path, tuple[int, int], Boxes]]:
+    def _listed(self) -> Iterator[tuple[Path, Boxes]]:
         if self.config.source_format == "wsl":
             for found in read_localizations(self.config.source, maps=False):
-                yield found.path, found.size, found.boxes
+                yield found.path, found.boxes
             return
         for image in self._foreign():
-            yield Path(image.name), image.size, image.boxes
+            yield Path(image.name), image.boxes
 
     def _foreign(self) -> Iterator[Labelled]:
         read = FORMATS[self.config.source_format].read

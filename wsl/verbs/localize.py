@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import itertools
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wsl import config as settings
 from wsl.checkpoints import check_classes, check_weights
-from wsl.config import BoxConfig, LocalizeConfig, Refine
+from wsl.config import LocalizeConfig
+from wsl.config.checks import check
 from wsl.data import read_samples
 from wsl.errors import BadImageError, RunError
-from wsl.files import UniqueNames, check_folder, locked, write_text
-from wsl.formats import LocalizationWriter, MapStore
-from wsl.formats.localizations import FILE_NAME
+from wsl.files import UniqueNames, check_folder, locked
+from wsl.formats import LocalizationWriter, MapStore, read_localizations
+from wsl.formats.localizations import FILE_NAME, partial_file
+from wsl.formats.resuming import Kept, kept_results
+from wsl.formats.shards.manifest import MANIFEST
+from wsl.formats.shards.storage import is_remote
 from wsl.images import find_images, read_image
+from wsl.inference.identity import check_identity
+from wsl.inference.shards.sources import LISTS
 from wsl.progress import loading, track
-from wsl.results import BoxOrigin, Localization
+from wsl.results import Localization
 from wsl.samples import SampleSet
-from wsl.thresholds.stored import resolve_boxes
 from wsl.verbs.checks import check_labels
+from wsl.verbs.localize_record import check_vacant, images_digest, read_record, write_record
 
 if TYPE_CHECKING:
-    from wsl.inference import Predictor, Source
+    from wsl.inference import Source
+    from wsl.inference.opening import OpenedModel
 
 log = logging.getLogger("wsl")
 
@@ -36,7 +42,8 @@ log = logging.getLogger("wsl")
 class LocalizeResult:
     """Where the localizations are and how many images they are of; ``seconds`` are those from the first image on.
 
-    ``method`` says how the maps were refined, and which threshold and rule drew the boxes.
+    ``resumed`` images were there already. ``method`` says how the maps were refined, and which threshold and rule drew
+    the boxes.
     """
 
     localizations: Path
@@ -45,6 +52,7 @@ class LocalizeResult:
     skipped: int
     seconds: float
     method: str
+    resumed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +66,16 @@ class LocalizePlan:
     method: str
     out: Path
     replaces: bool
+    resumes: int = 0
 
     def __str__(self) -> str:
         shown = "".join(f"  {path}\n" for path in self.first)
         more = f"  … and {self.images - len(self.first)} more\n" if self.images > len(self.first) else ""
-        replaced = " (an older one is replaced)" if self.replaces else ""
+        older = " (an older one is replaced)" if self.replaces else ""
+        older = f" ({self.resumes} images are there already)" if self.resumes else older
         return (
             f"{self.images} images at {self.image_size} px, a model of {self.classes} classes:\n{shown}{more}"
-            f"{self.method}\nwould be written to {self.out / FILE_NAME}{replaced}"
+            f"{self.method}\nwould be written to {self.out / FILE_NAME}{older}"
         )
 
 
@@ -73,26 +83,32 @@ def plan_localize(config: LocalizeConfig) -> LocalizePlan:
     """Check everything that `run_localize` checks before its first image; nothing is written.
 
     Raises:
-        UserError: no image, an unknown model or class, a setting out of range.
+        UserError: no image, an unknown model or class, a setting out of range, or results that are in the way.
     """
     images = _check(config)
     opened = _open(config, images)
+    predictor = opened.predictor()
+    start = _start(config, images, opened)
     return LocalizePlan(
         images=len(images.paths),
         first=tuple(images.paths[:5]),
-        classes=len(opened.predictor.classes),
-        image_size=opened.predictor.preprocessing.image_size,
-        method=_method(config, opened),
+        classes=len(predictor.classes),
+        image_size=predictor.preprocessing.image_size,
+        method=opened.method,
         out=config.out,
-        replaces=(config.out / FILE_NAME).exists(),
+        replaces=config.overwrite and (config.out / FILE_NAME).exists(),
+        resumes=start.kept.images,
     )
 
 
 def run_localize(config: LocalizeConfig) -> LocalizeResult:
     """Localize images and write ``localizations.jsonl`` (and heatmaps and maps when asked) into ``config.out``.
 
+    With ``config.resume`` a run that was stopped goes on, to the bytes that it would have written without the stop.
+
     Raises:
-        UserError: no image, an unknown model or class, a setting out of range, or another run writes to the folder.
+        UserError: no image, an unknown model or class, a setting out of range, results that are in the way or of
+            another run, or another run writes to the folder.
         RunError: not one image could be read.
     """
     images = _check(config)
@@ -100,21 +116,38 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
         return _localize(config, images, _open(config, images))
 
 
-def _localize(config: LocalizeConfig, images: _Images, opened: _Opened) -> LocalizeResult:
+def _localize(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> LocalizeResult:
     started = time.perf_counter()
     if opened.origin.origin.startswith("selected"):  # what nobody typed should not come as a surprise
         log.info("boxes: %s", opened.origin)
-    _record(config, opened)
-    store = MapStore(config.out)
+    start = _start(config, images, opened)
+    kept = start.kept
+    result = LocalizeResult(
+        localizations=config.out / FILE_NAME,
+        images=kept.records,
+        boxes=kept.boxes,
+        skipped=kept.images - kept.records,
+        seconds=0.0,
+        method=opened.method,
+        resumed=kept.images,
+    )
+    if start.finished:
+        return result
+    predictor = opened.predictor()
+    store = MapStore(config.out, first=start.first_map_shard, last=kept.maps)
+    write_record(config, opened, images=start.images, first_map_shard=store.first)
     heatmaps = _Heatmaps(config.out / "heatmaps") if config.heatmaps else None
-    done = drawn = gone = 0
-    with LocalizationWriter(config.out) as writer:
-        stream = opened.predictor.stream(
-            _sources(config, images),
+    if heatmaps is not None and kept.records:
+        heatmaps.pass_over(itertools.islice(read_localizations(partial_file(config.out), maps=False), kept.records))
+    done, drawn, gone = kept.records, kept.boxes, 0
+    with LocalizationWriter(config.out, kept=kept.size) as writer:
+        stream = predictor.stream(
+            itertools.islice(_sources(config, images), kept.images, None),
             errors="raise" if config.runtime.strict else "skip",
             workers=config.runtime.workers,
         )
-        for found in track(stream, "localize", len(images.paths)):
+        for found in track(stream, "localize", len(images.paths) - kept.images):
+            # Before the line, which says that all of an image is there.
             if heatmaps is not None and not heatmaps.write(found, strict=config.runtime.strict):
                 gone += 1
                 continue
@@ -124,13 +157,12 @@ def _localize(config: LocalizeConfig, images: _Images, opened: _Opened) -> Local
         if not done:
             raise RunError(f"none of the {len(images.paths)} images could be read: see the lines above")
     store.finish()
-    return LocalizeResult(
-        localizations=writer.path,
+    return dataclasses.replace(
+        result,
         images=done,
         boxes=drawn,
-        skipped=stream.skipped + gone,
+        skipped=result.skipped + stream.skipped + gone,
         seconds=time.perf_counter() - started,
-        method=_method(config, opened),
     )
 
 
@@ -140,20 +172,50 @@ class _Images(NamedTuple):
     paths: Sequence[Path]
     samples: SampleSet | None
 
+    def listed(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """The path, id and labels of each."""
+        if self.samples is None:
+            yield from ((path.as_posix(), path.stem, ()) for path in self.paths)
+            return
+        for sample in self.samples.samples:
+            yield sample.path.as_posix(), sample.id, sample.labels
 
-class _Opened(NamedTuple):
-    """A model ready to run, and how its boxes are drawn."""
 
-    predictor: Predictor
-    boxes: BoxConfig
-    origin: BoxOrigin
-    refine: Refine
-    maps: str
+class _Start(NamedTuple):
+    """Where in the list of images a run begins: at the first one, or where an earlier run was stopped."""
+
+    images: dict[str, Any]
+    kept: Kept = Kept()
+    first_map_shard: int | None = None
+    finished: bool = False
+
+
+def _start(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> _Start:
+    """Where the run begins.
+
+    Raises:
+        UserError: an earlier run that it should go on with had other settings or images.
+    """
+    known = {"count": len(images.paths), "sha256": images_digest(images.listed())}
+    partial, whole = partial_file(config.out), config.out / FILE_NAME
+    if not config.resume or not (partial.exists() or whole.exists()):
+        return _Start(known)
+    record = read_record(config.out)
+    earlier = {**record["identity"], "heatmaps": record.get("heatmaps"), "images": record.get("images")}
+    check_identity(earlier, {**opened.identity, "heatmaps": config.heatmaps, "images": known}, str(config.out))
+    names = ((path, id) for path, id, _ in images.listed())
+    if partial.exists():
+        kept = kept_results(partial, names, opened.identity["batch_size"])
+        return _Start(known, kept, record.get("first_map_shard"))
+    return _Start(known, kept_results(whole, names, 1)._replace(images=len(images.paths)), finished=True)
 
 
 def _check(config: LocalizeConfig) -> _Images:
     """Check all that needs no torch, which takes seconds to load, and list the images."""
+    check(config.sharding.engine is None, "settings of a run in shards: call wsl.verbs.localize_shards.run_shards")
+    _check_plain(config)
     check_folder(config.out, "the results")
+    check_vacant(config)
     recipe = check_weights(config.weights, config.local_weights, config.cam.model)
     if recipe is not None:
         check_classes(config.pick.classes, recipe.classes)
@@ -165,34 +227,28 @@ def _check(config: LocalizeConfig) -> _Images:
     return _Images([sample.path for sample in samples.samples], samples)
 
 
-def _open(config: LocalizeConfig, images: _Images) -> _Opened:
+def _check_plain(config: LocalizeConfig) -> None:
+    """Check that a run without an engine is not asked for what belongs to shards.
+
+    Raises:
+        UserError: it is, or the folder holds parts.
+    """
+    check((config.out / MANIFEST).exists() is False, f"{config.out} holds a run in shards: expected --engine, to go on")
+    for source in config.sources:
+        there = source if is_remote(source) or Path(source).suffix.lower() in LISTS else ""
+        check(not there, f"{there} names images in a list, a tar or a store: expected --engine local, which reads them")
+
+
+def _open(config: LocalizeConfig, images: _Images) -> OpenedModel:
     """Load the model, and check what only the loaded model can tell."""
     with loading(config.weights):
-        from wsl.inference import Predictor
-        from wsl.models import made_by, open_model, resolve_refine
+        from wsl.inference.opening import OpenedModel
 
-        model = open_model(
-            config.weights,
-            config.local_weights,
-            method=config.cam.cam,
-            layers=config.cam.layers,
-            model=config.cam.model,
-        )
-        if config.labels and images.samples is not None:
-            check_labels(config, images.samples, model.classes)
-        refine = resolve_refine(config.refine, model)
-        boxes, origin = resolve_boxes(config.boxes, config.weights, refine, config.cam.maps)
-        predictor = Predictor.from_configs(
-            model,
-            pick=config.pick,
-            boxes=boxes,
-            refine=refine,
-            tta=config.tta,
-            runtime=config.runtime,
-            batch_size=config.batch_size,
-            image_size=config.image_size,
-        )
-    return _Opened(predictor, boxes, origin, refine, made_by(model))
+        opened = OpenedModel.open(config)
+    if config.labels and images.samples is not None:
+        check_labels(config, images.samples, opened.model.classes)
+    check_classes(config.pick.classes, opened.model.classes)
+    return opened
 
 
 def _sources(config: LocalizeConfig, images: _Images) -> Iterator[Path | Source]:
@@ -206,28 +262,18 @@ def _sources(config: LocalizeConfig, images: _Images) -> Iterator[Path | Source]
         yield Source(sample.path, id=sample.id, classes=sample.labels if config.labels else None)
 
 
-def _record(config: LocalizeConfig, opened: _Opened) -> None:
-    """Write the settings down, with what was left open filled in."""
-    resolved = dataclasses.replace(config, boxes=opened.boxes, refine=opened.refine)
-    record = {**json.loads(settings.to_json(resolved)), "box_origin": opened.origin.origin}
-    write_text(config.out / "localize.json", json.dumps(record, indent=2) + "\n")
-
-
-def _method(config: LocalizeConfig, opened: _Opened) -> str:
-    described = {"none": "not refined", "decoder": "of the run's decoder"}
-    maps = described.get(opened.refine, f"refined by {opened.refine}")
-    maps = f"{opened.maps}, {maps}" if opened.maps else maps
-    if config.refine == "auto" and opened.refine != "none":
-        maps += " (--refine none for the network's own)"
-    return f"boxes: {opened.origin}; maps {maps}"
-
-
 class _Heatmaps:
     """One overlay a picked class: ``heatmaps/<image>-<class>.png``."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._names = UniqueNames()
+
+    def pass_over(self, written: Iterator[Localization]) -> None:
+        """Take the names of heatmaps that are there already."""
+        for found in written:
+            for label in found.points:
+                self._names(f"{found.id}-{label}")
 
     def write(self, found: Localization, *, strict: bool) -> bool:
         """Draw the maps of an image, unless it went or was replaced since it was localized.

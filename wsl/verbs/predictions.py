@@ -13,7 +13,7 @@ from wsl.config import BoxConfig, EvaluateConfig, PickConfig, Refine
 from wsl.data import coco_numbers, detect_format
 from wsl.documents import load_json
 from wsl.errors import BadImageError, UserError
-from wsl.formats import READERS, Numbers, Pairs, Split, find_localizations
+from wsl.formats import READERS, Numbers, Pairs, Split, find_localizations, results_folder
 from wsl.inference import boxes_of_maps
 from wsl.results import BoxOrigin, Localization
 from wsl.samples import Sample, SampleSet
@@ -60,7 +60,7 @@ class Predictions:
     def origin(self) -> BoxOrigin:
         """How the boxes were drawn that come without any being asked for."""
         if self.kind == "localizations":
-            return _recorded(find_localizations(self._place()).parent / "localize.json")
+            return _recorded(results_folder(find_localizations(self._place())) / "localize.json")
         if self._holds in ("model", "maps"):
             boxes = BoxConfig().resolved()
             return BoxOrigin(threshold=boxes.threshold, box_rule=boxes.box_rule, origin="the default")

@@ -13,7 +13,7 @@ from wsl.config.shared import BOX_DEFAULTS
 from wsl.data import read_samples
 from wsl.documents import load_json, located, number, reading
 from wsl.errors import BadImageError, UserError
-from wsl.formats import find_localizations, read_localizations
+from wsl.formats import count_localizations, find_localizations, read_localizations, results_folder
 from wsl.images import read_image
 from wsl.progress import track
 from wsl.report import Head, ReportSummary, write_report
@@ -36,14 +36,15 @@ def report(config: VisualizeConfig) -> tuple[ReportSummary, int]:
         UserError: results, annotations or the evaluation cannot be read.
     """
     results = find_localizations(config.predictions)
-    settings = _localize_settings(results.parent)
-    evaluation = _evaluation(config, results.parent)
+    folder = results_folder(results)
+    settings = _localize_settings(folder)
+    evaluation = _evaluation(config, folder)
     boxes = settings.get("boxes") or {}
-    with located(results.parent / "localize.json"), reading(results.parent / "localize.json", "localize's settings"):
+    with located(folder / "localize.json"), reading(folder / "localize.json", "localize's settings"):
         rule = BoxConfig(**{key: value for key, value in boxes.items() if key in BoxConfig.__dataclass_fields__})
     items = _Items(config, results, rule)
     head = Head(
-        title=f"What {Path(str(settings.get('weights') or results.parent.resolve())).name} finds",
+        title=f"What {Path(str(settings.get('weights') or folder.resolve())).name} finds",
         threshold=BOX_DEFAULTS["none"].threshold if rule.threshold is None else rule.threshold,
         facts=_facts(settings, rule, evaluation[0]),
         metrics=_metrics(evaluation[0]),
@@ -64,8 +65,7 @@ class _Items:
         self._index = SampleIndex(samples)
 
     def __iter__(self) -> Iterator[tuple[Mapping[str, Any], str]]:
-        with self._results.open(encoding="utf-8") as lines:
-            total = sum(1 for line in lines if line.strip())
+        total = count_localizations(self._results)
         total = min(total, self._config.limit or total)
         found = itertools.islice(read_localizations(self._results), self._config.limit)
         for localization in track(found, "report", total):

@@ -27,6 +27,7 @@ from wsl.formats.predictions.split import Numbers, Split
 from wsl.formats.predictions.torchvision_results import read_torchvision_results
 from wsl.formats.predictions.voc_results import read_voc_results
 from wsl.formats.predictions.yolo_results import read_yolo_results
+from wsl.formats.shards.storage import is_remote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
             read=lambda place, split, warnings: read_own_results(place, split.samples, warnings, split=split.name),
             recognise=recognise.is_own,
             holds="localizations",
-            what=f"{FILE_NAME} or its folder",
+            what=f"{FILE_NAME}, its folder or a folder of parts",
         ),
         "parquet": Reader(
             read=lambda place, split, warnings: read_parquet_results(place, split.samples, warnings, split=split.name),
@@ -131,7 +132,7 @@ def detect_predictions(path: Path) -> str:
     ...     detect_predictions(Path(folder))
     'maps'
     """
-    if not path.exists():
+    if not is_remote(path) and not path.exists():
         raise UserError(f"{path}: no such file or folder, expected {_known()}")
     name = next((name for name, reader in READERS.items() if reader.recognise(path)), None)
     if name is None and path.is_file():

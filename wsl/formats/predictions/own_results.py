@@ -1,4 +1,4 @@
-"""Our own `localizations.jsonl`, each localization with the sample of its image."""
+"""Our own `localizations.jsonl` or parts, each localization with the sample of its image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wsl.samples import SampleSet
 
 @guarded("localizations as wsl-localize writes them")
 def read_own_results(place: Path, samples: SampleSet, warnings: Counter[str], *, split: str) -> Pairs:
-    """The localizations of a results file or its folder, with their maps; an image without one is a miss.
+    """The localizations of a results file, its folder or parts, with their maps; an image without one is a miss.
 
     What is tolerated is counted in ``warnings``, as `wsl.formats.predictions.matching.matched` says.
 
@@ -33,4 +33,5 @@ def read_own_results(place: Path, samples: SampleSet, warnings: Counter[str], *,
     >>> found.scores
     {'dog': 0.5}
     """
-    return matched(read_localizations(find_localizations(place)), samples, split, warnings, place)
+    found = read_localizations(find_localizations(place), warnings=warnings)
+    return matched(found, samples, split, warnings, place)

@@ -12,6 +12,7 @@ from wsl.formats.predictions.parquet_results import parquet_files
 from wsl.formats.predictions.score_maps import holds_score_maps
 from wsl.formats.predictions.voc_results import result_files
 from wsl.formats.predictions.yolo_results import label_files
+from wsl.formats.shards.reading import holds_parts
 
 _COCO_NAMES = ("coco_instances_results.json", "predictions.json", "results.json", INSTANCES, FORMER, "labels.json")
 _START = 1 << 16
@@ -41,7 +42,7 @@ def is_own(place: Path) -> bool:
     >>> is_own(Path("no such place"))
     False
     """
-    named = place.name.startswith(FILE_NAME) or place.suffix == ".jsonl"
+    named = place.name.startswith(FILE_NAME) or place.suffix == ".jsonl" or holds_parts(place)
     return named or any((place / name).is_file() for name in (FILE_NAME, f"{FILE_NAME}.partial"))
 
 

@@ -1,0 +1,60 @@
+"""Work on shards that ends its process, for tests of engines: imported by the processes that they start."""
+
+import os
+import signal
+from pathlib import Path
+
+from wsl.inference.shards.receipt import Receipt
+
+
+class Deadly:
+    """Receipts without work; at some shards the process is killed as often as is said."""
+
+    def __init__(self, folder: Path, deaths: dict[int, int]):
+        self.folder, self.deaths = folder, deaths
+
+    def __call__(self, shard: int) -> Receipt:
+        attempt = len(list(self.folder.glob(f"{shard}-*")))
+        (self.folder / f"{shard}-{attempt}").touch()
+        if attempt < self.deaths.get(shard, 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if shard == 99:
+            raise ValueError("shard 99 is not to be had")
+        return Receipt(shard, images=2, boxes=shard, failed=0, seconds=1.0)
+
+
+class DiesAtAnImage:
+    """A `ShardWorker` whose process is killed at the n-th image, the first time that it comes so far."""
+
+    def __init__(self, worker, marker: Path, image: int):
+        self.worker, self.marker, self.image = worker, marker, image
+
+    def __call__(self, shard: int) -> Receipt:
+        from wsl.formats.shards.parts import PartWriter
+
+        add, seen = PartWriter.add, []
+
+        def dying(part, row, found):
+            seen.append(row)
+            if len(seen) == self.image and not self.marker.exists():
+                self.marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            add(part, row, found)
+
+        PartWriter.add = dying
+        try:
+            return self.worker(shard)
+        finally:
+            PartWriter.add = add
+
+
+def array_task(config, marker: Path, image: int) -> None:
+    """What a task of an array runs, killed at the n-th image of a shard."""
+    from wsl.inference.opening import OpenedModel
+    from wsl.inference.shards import Job, ShardWorker, create_engine
+
+    opened = OpenedModel.open(config)
+    job = Job.begin(config, opened)
+    shards = range(job.manifest.shards)
+    for _ in create_engine(config).run(DiesAtAnImage(ShardWorker(job, opened), marker, image), shards):
+        pass

@@ -1,0 +1,209 @@
+"""Ray's actors, and object stores: the bytes of every engine and every place are the same (`make engines`)."""
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from wsl.config import LocalizeConfig, PickConfig, RuntimeConfig, ShardConfig
+from wsl.errors import UserError
+from wsl.formats import read_localizations
+from wsl.formats.shards.parts import SUCCESS
+from wsl.formats.shards.storage import Storage
+from wsl.inference.opening import OpenedModel
+from wsl.inference.shards import Job, ShardWorker
+from wsl.inference.shards.engines.on_ray import RayEngine
+from wsl.models import save
+from wsl.verbs.localize_shards import plan_shards, run_shards
+
+CPU = RuntimeConfig(device="cpu", precision="fp32")
+IMAGES, SIZE = 40, 4
+
+
+@pytest.fixture(scope="module")
+def place(new_model, tmp_path_factory):
+    """A model, and images of which one cannot be read."""
+    root, rng = tmp_path_factory.mktemp("engines"), np.random.default_rng(0)
+    save(new_model("tinynet"), root / "run" / "model.safetensors")
+    (root / "photos").mkdir()
+    for number in range(IMAGES):
+        height, width = rng.integers(30, 90, 2)
+        cv2.imwrite(str(root / "photos" / f"{number:02}.png"), rng.integers(0, 255, (height, width, 3), np.uint8))
+    (root / "photos" / "07.png").write_text("text")
+    return root
+
+
+def settings(place, out, *sources, **sharding):
+    sources = sources or (str(place / "photos"),)
+    sharding = ShardConfig(**{"engine": "local", "shard_size": SIZE, **sharding})
+    return LocalizeConfig(
+        sources=sources,
+        weights=str(place / "run"),
+        out=Path(out),
+        sharding=sharding,
+        runtime=CPU,
+        batch_size=2,
+        maps=True,
+        pick=PickConfig(top_k=2),
+    )
+
+
+def contents(folder):
+    storage = Storage(folder)
+    return {name: storage.read(name) for name in storage.names() if name != "localize.json"}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place):
+    run_shards(settings(place, place / "local"))
+    return contents(place / "local")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rights():
+    """What the store asks for, and workers of Ray inherit."""
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
+    os.environ.update(keys)
+    yield
+    for key in keys:
+        del os.environ[key]
+
+
+@pytest.fixture(scope="module")
+def ray(rights):
+    """A cluster of two cores, whose workers find the modules of these tests."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
+    before = os.environ.get("PYTHONPATH", "")
+    root = Path(__file__).parents[2]
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), str(root), before])
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # what Ray will do by default, and warns of
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield ray
+    ray.shutdown()
+    os.environ["PYTHONPATH"] = before
+
+
+pytestmark = pytest.mark.filterwarnings("default")  # Ray's own are no errors of ours
+
+
+def test_ray_makes_the_bytes_of_the_local_engine(ray, place, undisturbed):
+    result = run_shards(settings(place, place / "ray", engine="ray", processes=2))
+    assert (result.done, result.shards, result.localized) == (10, 10, IMAGES)
+    assert contents(place / "ray") == undisturbed
+
+
+@pytest.mark.parametrize("image", [1, 2, 4])
+def test_an_actor_that_is_killed_costs_one_shard(ray, place, undisturbed, image, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    import shard_crashes
+
+    config = settings(place, tmp_path / "out", engine="ray", processes=2)
+    job = Job.begin(config, OpenedModel.open(config))
+    work = shard_crashes.DiesAtAnImage(ShardWorker(job), tmp_path / "died", image)
+    receipts = list(RayEngine(actors=2, gpus=0, cpus=1).run(work, range(10)))
+    assert (tmp_path / "died").exists()
+    assert sorted(receipt.shard for receipt in receipts) == list(range(10))
+    assert run_shards(config).localized == 0
+    assert contents(tmp_path / "out") == undisturbed
+
+
+class EveryTenthFails:
+    """A web application in which every tenth request fails, when it is switched on."""
+
+    def __init__(self, application):
+        self.application, self.on, self.failed = application, False, 0
+        self._requests, self._lock = 0, threading.Lock()
+
+    def __call__(self, environ, start_response):
+        with self._lock:
+            self._requests += 1
+            fails = self.on and self._requests % 10 == 0
+            self.failed += fails
+        if fails:
+            start_response("503 Service Unavailable", [("Content-Type", "text/plain")])
+            return [b""]
+        return self.application(environ, start_response)
+
+
+@pytest.fixture(scope="module")
+def s3(place):
+    """A server of moto's on loopback with the images in a bucket: what fails requests, and addresses in it."""
+    server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
+    import boto3
+    from werkzeug.serving import make_server
+
+    failing = EveryTenthFails(server.DomainDispatcherApplication(server.create_backend_app))
+    http = make_server("127.0.0.1", 0, failing, threaded=True)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    host = f"127.0.0.1:{http.server_port}"
+    client = boto3.client("s3", endpoint_url=f"http://{host}", region_name="us-east-1")
+    client.create_bucket(Bucket="bucket")
+    for file in (place / "photos").iterdir():
+        client.upload_file(str(file), "bucket", f"photos/{file.name}")
+    yield failing, lambda name: f"s3://bucket/{name}?endpoint_override={host}&scheme=http&region=us-east-1"
+    http.shutdown()
+
+
+def test_a_store_is_a_folder(s3, tmp_path):
+    storage = Storage(s3[1]("some/folder"))
+    assert (storage.names(), storage.exists("a"), str(storage)) == (set(), False, "s3://bucket/some/folder")
+    with storage.writing("a") as temporary:
+        temporary.write_bytes(b"one")
+    for data in (b"two", b"three"):
+        with storage.creating("b") as temporary:
+            temporary.write_bytes(data)
+    assert (storage.names(), storage.read("a"), storage.read("b")) == ({"a", "b"}, b"one", b"two")
+    assert storage.modified("a") > 1e9
+    with pytest.raises(FileNotFoundError), storage.writing("a") as temporary:
+        (temporary.parent / "elsewhere" / "b").write_bytes(b"half")
+    assert storage.read("a") == b"one"
+    storage.remove("a")
+    storage.remove("a")
+    assert storage.names() == {"b"}
+    with pytest.raises(FileNotFoundError):
+        storage.read("a")
+    with pytest.raises(UserError, match="no such folder in the store"):
+        list(Storage(s3[1]("nowhere")).below())
+
+
+def test_images_manifest_and_parts_in_a_store(s3, place, undisturbed):
+    _, address = s3
+    result = run_shards(settings(place, address("found"), address("photos")))
+    assert (result.done, result.images, result.failed) == (10, IMAGES - 1, 1)
+    found = list(read_localizations(Path(address("found")), maps=False))
+    local = list(read_localizations(place / "local", maps=False))
+    assert [one.to_json()["scores"] for one in found] == [one.to_json()["scores"] for one in local]
+    assert {one.path.as_posix() for one in found} == {
+        f"s3:/bucket/photos/{number:02}.png" for number in range(IMAGES) if number != 7
+    }
+    assert plan_shards(settings(place, address("found"))).done == 10
+
+
+def test_a_store_that_fails_every_tenth_request(s3, place):
+    failing, address = s3
+    run_shards(settings(place, address("whole"), address("photos")))
+    failing.on = True
+    try:
+        run_shards(settings(place, address("flaky"), address("photos")))
+    finally:
+        failing.on = False
+    assert failing.failed > 10
+    assert contents(address("flaky")) == contents(address("whole"))
+
+
+def test_a_store_and_a_cluster_together(ray, s3, place):
+    _, address = s3
+    run_shards(settings(place, address("cluster"), address("photos"), engine="ray", processes=2))
+    assert contents(address("cluster"))[SUCCESS]
+    run_shards(settings(place, address("alone"), address("photos")))
+    assert contents(address("cluster")) == contents(address("alone"))
+
+
+def test_an_address_of_this_machine(place, undisturbed, tmp_path):
+    shutil.copytree(place / "local", tmp_path / "copy")
+    result = run_shards(settings(place, f"file://{(tmp_path / 'copy').as_posix()}"))
+    assert (result.done, result.localized) == (10, 0)

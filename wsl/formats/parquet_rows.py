@@ -1,0 +1,131 @@
+"""Localizations as rows of Parquet, as shards of a large run are kept and other systems may write them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsl.boxes import Boxes
+from wsl.errors import UserError
+from wsl.formats.arrow import load_pyarrow
+from wsl.results import Localization, StoredMaps
+
+_ROWS = 1024
+_SCORES = ("scores", "probabilities")
+_COLUMNS = ("id", "path", "width", "height", *_SCORES, "boxes", "points", "maps", "error")
+_BOX = ("label", "score", "x0", "y0", "x1", "y1")
+EXPECTED = "columns path (or id), width, height, boxes (a list of label, score, x0, y0, x1, y1)"
+FAILED = "images that could not be read when they were localized"
+
+
+def read_parquet_rows(file: Any, name: str, warnings: Counter[str]) -> Iterator[Localization]:
+    """The localizations of one Parquet file, read as they are taken; rows with an error are counted in ``warnings``.
+
+    ``file`` is what pyarrow opens, ``name`` what messages call it.
+
+    Raises:
+        UserError: not Parquet, a column missing, or a row of another form.
+    """
+    pyarrow = load_pyarrow(f"{name}: reading Parquet")
+    try:
+        with pyarrow.parquet.ParquetFile(file) as opened:
+            present = opened.schema_arrow.names
+            columns = [column for column in _COLUMNS if column in present]
+            if not {"path", "id"} & set(columns) or not {"width", "height", "boxes"} <= set(columns):
+                raise UserError(f"{name}: has the columns {', '.join(present[:20])}, expected {EXPECTED}")
+            row = 0
+            for batch in opened.iter_batches(batch_size=_ROWS, columns=columns):
+                for record in batch.to_pylist():
+                    if record.get("error"):
+                        warnings[FAILED] += 1
+                    else:
+                        yield _localization(record, f"{name}: row {row}")
+                    row += 1
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(f"{name}: not readable as Parquet ({str(error)[:200]!r}); expected {EXPECTED}") from error
+
+
+def _localization(record: Mapping[str, Any], where: str) -> Localization:
+    try:
+        boxes = record["boxes"] or []
+        rows = [[box[field] for field in _BOX] for box in boxes]
+        scores = {} if (given := _first(record, _SCORES)) is None else _by_name(given)
+        points = {} if record.get("points") is None else _points(record["points"])
+        return Localization(
+            path=Path(record.get("path") or record["id"]),
+            id=str(record.get("id") or ""),
+            size=(_side(record["width"]), _side(record["height"])),
+            scores={name: _finite(score) for name, score in sorted(scores.items(), key=lambda one: -_finite(one[1]))},
+            boxes=Boxes(
+                xyxy=np.array([row[2:] for row in rows], np.float32).reshape(-1, 4),
+                labels=tuple(str(row[0]) for row in rows),
+                scores=np.array([row[1] for row in rows], np.float32),
+            ),
+            points=points,
+            stored=_stored(record.get("maps")),
+        )
+    except UserError as error:
+        raise UserError(f"{where}: {error}{_sides(record)}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise UserError(f"{where}: {type(error).__name__}: {error}; expected {EXPECTED}") from error
+
+
+def _sides(record: Mapping[str, Any]) -> str:
+    """A hint where boxes that are refused as corners would do as a corner and sides."""
+    edges = np.array([[box[field] for field in _BOX[2:]] for box in record["boxes"] or []], np.float64).reshape(-1, 4)
+    fits = (edges[:, :2] + edges[:, 2:] <= np.array([record["width"], record["height"]]) + 1).all()
+    inverted = (edges[:, 2:] < edges[:, :2]).any()
+    return "; as x, y, width, height they fit the image: it looks as if sides were written" if fits and inverted else ""
+
+
+def _first(record: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    return next((record[name] for name in names if record.get(name) is not None), None)
+
+
+def _by_name(value: Any) -> dict[str, Any]:
+    """Values by name, of a struct, a map (pairs), or a list of structs with a name and a score."""
+    if isinstance(value, dict):
+        return {str(name): one for name, one in value.items() if one is not None}
+    pairs = (
+        (one["name"] if "name" in one else one["label"], one["score"]) if isinstance(one, dict) else one
+        for one in value
+    )
+    return {str(name): one for name, one in pairs}
+
+
+def _points(value: Any) -> dict[str, tuple[float, float]]:
+    if isinstance(value, dict):
+        items = [(name, one) for name, one in value.items() if one is not None]
+    else:
+        items = [(one["label"], one) if isinstance(one, dict) else one for one in value]
+    return {str(name): _xy(one) for name, one in items}
+
+
+def _xy(value: Any) -> tuple[float, float]:
+    x, y = (value["x"], value["y"]) if isinstance(value, dict) else value
+    return _finite(x), _finite(y)
+
+
+def _stored(value: Any) -> StoredMaps | None:
+    if not isinstance(value, dict):  # the maps of another system are not ours to read
+        return None
+    return StoredMaps.from_json({**value, "shape": (value["height"], value["width"])})
+
+
+def _side(value: Any) -> int:
+    side = int(value)
+    if side < 1:
+        raise ValueError(f"a side of {value} pixels")
+    return side
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is not finite")
+    return number

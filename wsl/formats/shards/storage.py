@@ -1,0 +1,224 @@
+"""A folder on a disk or in an object store, whose files appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from wsl.errors import RunError, UserError
+from wsl.files import is_left_over, replacing
+from wsl.formats.arrow import load_pyarrow
+
+_STORES = ("s3", "gs", "hdfs")
+_WEB = ("http", "https")
+_ADDRESS = re.compile(rf"(file|{'|'.join((*_STORES, *_WEB))}):/+(.*)", re.DOTALL)
+_CHUNK = 1 << 24
+
+
+def address_of(place: str | Path) -> str:
+    """The address of a place as it was typed: a `Path` has folded the two slashes of a URL into one.
+
+    >>> address_of(Path("s3://bucket/found")), address_of("file:///data"), address_of(Path("found"))
+    ('s3://bucket/found', 'file:///data', 'found')
+    """
+    text = place if isinstance(place, str) else place.as_posix()
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
+        return str(place)
+    return f"file:///{match[2]}" if match[1] == "file" else f"{match[1]}://{match[2]}"
+
+
+def is_remote(place: str | Path) -> bool:
+    """Whether a place is an address in an object store or of a web server, and not a path of this machine.
+
+    >>> is_remote("s3://bucket/found"), is_remote("found"), is_remote("file:///data")
+    (True, False, False)
+    """
+    return address_of(place).startswith(tuple(f"{scheme}://" for scheme in (*_STORES, *_WEB)))
+
+
+def local_path(place: str | Path) -> Path:
+    """The path of a place on this machine.
+
+    >>> local_path("found").as_posix()
+    'found'
+    """
+    address = address_of(place)
+    return Path(url2pathname(urlsplit(address).path)) if address.startswith("file:") else Path(place)
+
+
+class Storage:
+    """A folder, as a path or as an address ``s3://``, ``gs://``, ``hdfs://``, ``file://``, with flat files in it.
+
+    A store's options stand in the address as pyarrow takes them:
+    ``s3://bucket/found?region=eu-west-1&endpoint_override=localhost:9000&scheme=http``.
+
+    Raises:
+        UserError: pyarrow is not installed or does not know the address.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     storage = Storage(folder)
+    ...     with storage.writing("a.txt") as temporary:
+    ...         _ = temporary.write_text("whole", encoding="utf-8")
+    ...     storage.names(), storage.read("a.txt")
+    ({'a.txt'}, b'whole')
+    """
+
+    def __init__(self, place: str | Path) -> None:
+        self.address = address_of(place)
+        self.path = None if is_remote(place) else local_path(place)
+        self._system: Any = None
+        self._root = ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_system": None}
+
+    def __str__(self) -> str:
+        return self.address.partition("?")[0] if self.path is None else str(self.path)
+
+    def names(self) -> set[str]:
+        """The names of the files right in the folder; none where there is no such folder."""
+        if self.path is not None:
+            return {entry.name for entry in os.scandir(self.path)} if self.path.is_dir() else set()
+        system, root = self._opened()
+        selector = load_pyarrow("a store").fs.FileSelector(root, allow_not_found=True)
+        return {found.base_name for found in system.get_file_info(selector) if found.is_file}
+
+    def below(self) -> Iterator[str]:
+        """The paths, relative to the folder and sorted, of all files in it and below, hidden ones left out.
+
+        Raises:
+            UserError: there is no such folder in the store.
+        """
+        system, root = self._opened()
+        try:
+            found = system.get_file_info(load_pyarrow("a store").fs.FileSelector(root, recursive=True))
+        except FileNotFoundError as error:
+            raise UserError(f"{self}: no such folder in the store") from error
+        names = sorted(one.path.removeprefix(root).lstrip("/") for one in found if one.is_file)
+        yield from (name for name in names if not any(map(is_left_over, name.split("/"))))
+
+    def exists(self, name: str) -> bool:
+        """Whether the folder has a file of that name."""
+        if self.path is not None:
+            return (self.path / name).is_file()
+        system, root = self._opened()
+        return bool(system.get_file_info(f"{root}/{name}").is_file)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            FileNotFoundError: there is none of that name.
+        """
+        if self.path is not None:
+            return (self.path / name).read_bytes()
+        with self.open(name) as file:
+            return bytes(file.read())
+
+    def open(self, name: str) -> Any:
+        """A file for pyarrow's readers, to be used in a with statement."""
+        pyarrow = load_pyarrow(str(self))
+        if self.path is not None:
+            return pyarrow.OSFile(str(self.path / name), "rb")
+        system, root = self._opened()
+        return system.open_input_file(f"{root}/{name}")
+
+    def modified(self, name: str) -> float:
+        """When a file was written, in seconds by the clock of the disk or store that holds it."""
+        if self.path is not None:
+            return (self.path / name).stat().st_mtime
+        system, root = self._opened()
+        return float(system.get_file_info(f"{root}/{name}").mtime_ns or 0) / 1e9
+
+    @contextlib.contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """Give a temporary path; what is written there becomes the file of that name when the block ends well."""
+        if self.path is not None:
+            with replacing(self.path / name) as temporary:
+                yield temporary
+            return
+        with tempfile.TemporaryDirectory(prefix="wsl-") as folder:
+            temporary = Path(folder, name)
+            yield temporary
+            self._upload(temporary, name)
+
+    @contextlib.contextmanager
+    def creating(self, name: str) -> Iterator[Path]:
+        """As `writing`, but a file of that name that is there already, or appears meanwhile, stays as it is."""
+        if self.path is None:
+            with tempfile.TemporaryDirectory(prefix="wsl-") as folder:
+                yield Path(folder, name)
+                if not self.exists(name):
+                    self._upload(Path(folder, name), name)
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        final = self.path / name
+        temporary = final.with_name(f".{final.stem}.{os.getpid()}.new{final.suffix}")
+        try:
+            yield temporary
+            _link(temporary, final)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def remove(self, name: str) -> None:
+        """Remove a file that may be gone already, or that somebody has open."""
+        if self.path is not None:
+            with contextlib.suppress(OSError):
+                (self.path / name).unlink()
+            return
+        system, root = self._opened()
+        with contextlib.suppress(FileNotFoundError):
+            system.delete_file(f"{root}/{name}")
+
+    def _upload(self, temporary: Path, name: str) -> None:
+        """Put a file into the store; it is there when the last byte is, since stores show whole objects only."""
+        system, root = self._opened()
+        try:
+            stream = system.open_output_stream(f"{root}/{name}")
+            with temporary.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    stream.write(chunk)
+            stream.close()
+        except OSError as error:
+            raise RunError(f"{self}/{name} could not be written ({str(error)[:200]})") from error
+
+    def _opened(self) -> tuple[Any, str]:
+        if self._system is None:
+            self._system, self._root = file_system(self.address)
+        return self._system, self._root
+
+
+def _link(temporary: Path, final: Path) -> None:
+    """Give a file its name, unless another has it."""
+    try:
+        os.link(temporary, final)
+    except OSError:
+        # It exists. Or ours was removed beside another's. Or on a file system without links, where of two that come at
+        # once the later one stays.
+        if not final.exists():
+            temporary.replace(final)
+
+
+def file_system(address: str) -> tuple[Any, str]:
+    """pyarrow's file system for an address, and the path in it.
+
+    Raises:
+        UserError: pyarrow does not know the address.
+
+    >>> file_system("file:///data")[1]
+    '/data'
+    """
+    pyarrow = load_pyarrow(address)
+    try:
+        system, root = pyarrow.fs.FileSystem.from_uri(address)
+    except (pyarrow.ArrowException, ValueError, OSError) as error:
+        raise UserError(f"{address}: not a place that pyarrow can open ({str(error)[:200]})") from error
+    return system, root.rstrip("/")

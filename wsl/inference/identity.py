@@ -1,0 +1,40 @@
+"""What decides the results of a run, compared with what decided those that are there already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from wsl.errors import UserError
+
+
+def check_identity(earlier: Mapping[str, Any], ours: Mapping[str, Any], place: str) -> None:
+    """Check that results are continued by the settings that they were begun with.
+
+    Raises:
+        UserError: naming the first setting that differs.
+
+    >>> check_identity({"pick": {"top_k": 1}}, {"pick": {"top_k": 2}}, "found")
+    Traceback (most recent call last):
+    wsl.errors.UserError: found was begun with pick.top_k 1, and this run has 2: give the same settings, ...
+    """
+    before, now = _flat(earlier), _flat(ours)
+    for name in dict.fromkeys([*before, *now]):
+        if before.get(name) != now.get(name):
+            raise UserError(
+                f"{place} was begun with {name} {_shown(before.get(name))}, and this run has {_shown(now.get(name))}: "
+                "give the same settings, choose another --out, or start anew with --overwrite"
+            )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"{text[:12]}…" if len(text) == 64 else text[:80]

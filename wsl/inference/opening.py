@@ -1,0 +1,124 @@
+"""The model that the settings of `wsl-localize` name, and what tells its results from those of other settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wsl import config as settings
+from wsl.config import BoxConfig, LocalizeConfig, Refine
+from wsl.inference.batches import default_batch_size
+from wsl.inference.predictor import Predictor
+from wsl.models import Model, choose_device, choose_dtype, made_by, open_model, resolve_refine
+from wsl.models.fingerprint import fingerprint
+from wsl.results import BoxOrigin
+from wsl.thresholds.stored import resolve_boxes
+from wsl.version import __version__
+
+# What decides results beside the model, the images and the machine.
+_DECISIVE = ("cam", "pick", "boxes", "refine", "tta", "labels", "maps")
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model with the settings that it runs with, what was left open filled in.
+
+    >>> from pathlib import Path
+    >>> from wsl.models import Localizer
+    >>> config = LocalizeConfig(sources=("a.jpg",), weights="runs/mine", out=Path("found"))
+    >>> origin = BoxOrigin(threshold=0.2, box_rule="largest", origin="the default")
+    >>> opened = OpenedModel(config, Localizer("tinynet", 2, weights="none"), "none", BoxConfig().resolved(), origin)
+    >>> opened.identity["image_size"], opened.method
+    (224, 'boxes: threshold 0.2 (largest component), the default; maps not refined')
+    """
+
+    config: LocalizeConfig
+    model: Model
+    refine: Refine
+    boxes: BoxConfig
+    origin: BoxOrigin
+
+    @classmethod
+    def open(cls, config: LocalizeConfig) -> OpenedModel:
+        """Load the model on the CPU.
+
+        Raises:
+            UserError: an unknown model or method, or a refinement that the model has nothing for.
+        """
+        cam = config.cam
+        model = open_model(config.weights, config.local_weights, method=cam.cam, layers=cam.layers, model=cam.model)
+        refine = resolve_refine(config.refine, model)
+        boxes, origin = resolve_boxes(config.boxes, config.weights, refine, cam.maps)
+        return cls(config, model, refine, boxes, origin)
+
+    def predictor(self, device: str | None = None) -> Predictor:
+        """What localizes, on the device of the settings or another one.
+
+        Raises:
+            UserError: an unknown class or device, or a setting out of range.
+        """
+        config = self.config
+        runtime = config.runtime if device is None else dataclasses.replace(config.runtime, device=device)
+        return Predictor.from_configs(
+            self.model,
+            pick=config.pick,
+            boxes=self.boxes,
+            runtime=runtime,
+            refine=self.refine,
+            tta=config.tta,
+            batch_size=config.batch_size,
+            image_size=config.image_size,
+        )
+
+    @functools.cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """All that decides what is found in an image: two runs of one identity give the same bytes.
+
+        Batches and the device belong to it, since sums in another order are rounded otherwise. The kinds of devices
+        count, and not their numbers.
+        """
+        config = self.config
+        resolved = settings.LocalizeConfig(
+            sources=("",),
+            weights="",
+            out=config.out,
+            cam=config.cam,
+            pick=config.pick,
+            boxes=self.boxes,
+            refine=self.refine,
+            tta=config.tta,
+            maps=config.maps,
+        )
+        values = json.loads(settings.to_json(resolved))
+        device = choose_device(config.runtime.device)
+        return {
+            **{name: values[name] for name in _DECISIVE},
+            "labels": config.labels,
+            "image_size": config.image_size or self.model.preprocessing.image_size,
+            "batch_size": config.batch_size or default_batch_size(device),
+            "device": device.type,
+            "precision": str(choose_dtype(config.runtime.precision, device)).removeprefix("torch."),
+            "weights": fingerprint(self.model),
+            "version": __version__,
+        }
+
+    def record(self, **more: Any) -> dict[str, Any]:
+        """All settings, with what was left open filled in, and what else is to be known of a run."""
+        resolved = dataclasses.replace(self.config, boxes=self.boxes, refine=self.refine)
+        values: dict[str, Any] = json.loads(settings.to_json(resolved))
+        return {**values, "box_origin": self.origin.origin, "identity": dict(self.identity), **more}
+
+    @property
+    def method(self) -> str:
+        """How boxes and maps are made, in words."""
+        described = {"none": "not refined", "decoder": "of the run's decoder"}
+        maps = described.get(self.refine, f"refined by {self.refine}")
+        made = made_by(self.model)
+        maps = f"{made}, {maps}" if made else maps
+        if self.config.refine == "auto" and self.refine != "none":
+            maps += " (--refine none for the network's own)"
+        return f"boxes: {self.origin}; maps {maps}"

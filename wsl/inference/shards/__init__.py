@@ -1,0 +1,30 @@
+"""Localizing in shards: a job that any number of processes work on, each of whose parts is there as a whole or not."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from wsl.inference.shards.receipt import Receipt
+
+if TYPE_CHECKING:
+    from wsl.inference.shards.engines import ENGINES, Engine, create_engine
+    from wsl.inference.shards.job import Job
+    from wsl.inference.shards.worker import ShardWorker
+
+# These load torch or an engine.
+_LAZY = {
+    "ENGINES": "wsl.inference.shards.engines",
+    "Engine": "wsl.inference.shards.engines",
+    "Job": "wsl.inference.shards.job",
+    "ShardWorker": "wsl.inference.shards.worker",
+    "create_engine": "wsl.inference.shards.engines",
+}
+
+__all__ = ["ENGINES", "Engine", "Job", "Receipt", "ShardWorker", "create_engine"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'wsl.inference.shards' has no attribute {name!r}")

@@ -1,0 +1,48 @@
+"""Who runs the shards of a job: a registry of engines with one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol
+
+from wsl.config import LocalizeConfig
+from wsl.errors import UserError
+from wsl.inference.shards.engines.array import ArrayEngine
+from wsl.inference.shards.engines.local import LocalEngine
+from wsl.inference.shards.engines.on_ray import RayEngine
+from wsl.inference.shards.receipt import Receipt
+
+ProcessShard = Callable[[int], Receipt]
+
+
+class Engine(Protocol):
+    """Runs shards somewhere, in any order."""
+
+    def share(self, shards: Sequence[int]) -> Sequence[int]:
+        """Those of the shards that `run` would do."""
+
+    def run(self, process_shard: ProcessShard, shards: Sequence[int]) -> Iterator[Receipt]:
+        """The receipts of shards as they are done; `process_shard` can be pickled, and called again for a shard."""
+
+
+ENGINES: Mapping[str, Callable[[LocalizeConfig], Engine]] = MappingProxyType(
+    {
+        "local": LocalEngine.from_config,
+        "array": ArrayEngine.from_config,
+        "ray": RayEngine.from_config,
+    }
+)
+"""Every engine by name."""
+
+
+def create_engine(config: LocalizeConfig) -> Engine:
+    """The engine that the settings name.
+
+    Raises:
+        UserError: they name none, or it cannot run here.
+    """
+    name = str(config.sharding.engine)
+    if name not in ENGINES:
+        raise UserError(f"engine is {name!r}, expected one of {', '.join(ENGINES)}")
+    return ENGINES[name](config)

@@ -1,0 +1,90 @@
+"""A Ray cluster: actors that each hold a predictor, and nothing but receipts on the way back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wsl.config import LocalizeConfig
+from wsl.errors import UserError
+from wsl.inference.shards.receipt import Receipt
+
+_SHARDS_A_TASK = 16
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Runs shards in an actor pool of Ray Data, of `actors` actors (None: as many as the cluster has room for).
+
+    An actor gets shards' numbers, and reads images and writes parts itself: what passes Ray's object store are
+    receipts. The task of a dead actor, a few shards, is given to another one, for which those that are done are there:
+    one shard is lost. Ray's own checkpoints of rows are not used, since parts are theirs.
+    """
+
+    actors: int | None
+    gpus: float
+    cpus: float
+
+    @classmethod
+    def from_config(cls, config: LocalizeConfig) -> RayEngine:
+        """An actor a GPU, unless the device is another.
+
+        Raises:
+            UserError: Ray is not installed.
+        """
+        ray = _load_ray()
+        on_gpu = config.runtime.device in ("auto", "cuda") and ray.cluster_resources().get("GPU", 0) >= 1
+        return cls(actors=config.sharding.processes, gpus=float(on_gpu), cpus=0.0 if on_gpu else 1.0)
+
+    def share(self, shards: Sequence[int]) -> Sequence[int]:
+        """All of them."""
+        return shards
+
+    def run(self, process_shard: Callable[[int], Receipt], shards: Sequence[int]) -> Iterator[Receipt]:
+        """The receipts of all shards as they are done."""
+        if not shards:
+            return
+        ray = _load_ray()
+        room = ray.cluster_resources().get("GPU" if self.gpus else "CPU", 1)
+        actors = min(self.actors or max(1, int(room)), len(shards))
+        tasks = max(actors, len(shards) // _SHARDS_A_TASK)
+        numbers = [{"shard": shard} for shard in shards]
+        dataset = ray.data.from_items(numbers, override_num_blocks=tasks).map_batches(
+            _Actor,
+            fn_constructor_args=(process_shard,),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
+            num_cpus=self.cpus,
+            num_gpus=self.gpus,
+        )
+        for row in dataset.iter_rows():
+            values = (row[name] for name in Receipt._fields)
+            yield Receipt._make(value.item() if isinstance(value, np.generic) else value for value in values)
+
+
+class _Actor:
+    """What an actor of Ray's runs."""
+
+    def __init__(self, process_shard: Callable[[int], Receipt]) -> None:
+        self._process_shard = process_shard
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        receipts = [self._process_shard(int(shard)) for shard in batch["shard"]]
+        return {name: np.array([getattr(one, name) for one in receipts]) for name in Receipt._fields}
+
+
+def _load_ray() -> Any:
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise UserError("--engine ray needs Ray, which is not installed: pip install 'wsl-toolkit[ray]'") from error
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+    ray.data.DataContext.get_current().enable_progress_bars = False  # there is one of our own
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    return ray

@@ -1,0 +1,187 @@
+"""What all workers on one folder agree on: the images, the settings, and which shards are done."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from wsl.config import LocalizeConfig
+from wsl.errors import UserError
+from wsl.formats.localizations import FILE_NAME
+from wsl.formats.shards.manifest import MANIFEST, Manifest, write_manifest
+from wsl.formats.shards.parts import SUCCESS, Counts, PartName, part_counts, parts_of, unfinished_files
+from wsl.formats.shards.storage import Storage
+from wsl.inference.identity import check_identity
+from wsl.inference.opening import OpenedModel
+from wsl.inference.shards.sources import image_rows, made_from
+
+RECORD = "localize.json"
+_READERS = 32
+
+
+def make_manifest(config: LocalizeConfig, storage: Storage) -> Manifest:
+    """The manifest in a folder; one is made where there is none.
+
+    Raises:
+        UserError: it was made of other images than the settings name, or there is no image.
+    """
+    named = config.data is not None or bool(config.sources)
+    if not storage.exists(MANIFEST) and named:
+        with storage.creating(MANIFEST) as temporary:
+            size = config.sharding.shard_size
+            write_manifest(image_rows(config), temporary, shard_size=size, made_from=made_from(config))
+    manifest = Manifest.read(storage)
+    if named and manifest.made_from != made_from(config):
+        raise UserError(
+            f"{storage}/{MANIFEST} is of other images: made from {_shown(manifest.made_from)}, and this run names "
+            f"{_shown(made_from(config))}: choose another --out, or start anew with --overwrite"
+        )
+    return manifest
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run in shards: its ``manifest``, its settings, and the folder ``storage`` in which its parts appear.
+
+    ``identity`` is all that decides the parts' bytes, and ``key`` what stands of it in their names. A job can be
+    pickled and sent to workers.
+    """
+
+    config: LocalizeConfig
+    storage: Storage
+    manifest: Manifest
+    identity: Mapping[str, Any]
+    key: str
+
+    @classmethod
+    def begin(cls, config: LocalizeConfig, opened: OpenedModel) -> Job:
+        """Begin a run in ``config.out``, or join the one that is there.
+
+        Raises:
+            UserError: the folder holds another run, or one that is not in shards; there is no image.
+        """
+        storage = Storage(config.out)
+        check_folder_is_ours(storage)
+        job = cls.of(config, opened, make_manifest(config, storage))
+        if not storage.exists(RECORD):
+            sizes = {"images": job.manifest.rows, "shards": job.manifest.shards}
+            record = opened.record(identity=job.identity, key=job.key, **sizes)
+            with storage.creating(RECORD) as temporary:
+                temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8", newline="\n")
+        check_identity(_recorded(storage), job.identity, str(storage))
+        return job
+
+    @classmethod
+    def of(cls, config: LocalizeConfig, opened: OpenedModel, manifest: Manifest) -> Job:
+        """The run with these settings and images; nothing is read or written."""
+        identity = {**opened.identity, "images": manifest.sha256}
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+        return cls(config, manifest.storage, manifest, identity, key)
+
+    def name(self, shard: int) -> PartName:
+        """The file of a shard."""
+        return PartName(shard, self.key)
+
+    def done(self) -> set[int]:
+        """The shards that are there: one listing of the folder.
+
+        Raises:
+            UserError: there are parts of other settings or images, too.
+        """
+        parts = parts_of(self.storage)
+        others = sorted(set(parts) - {self.key})
+        if others:
+            example = PartName(min(parts[others[0]]), others[0])
+            raise UserError(
+                f"{self.storage} holds parts of another run, such as {example}, where this run's end in {self.key}: "
+                "move them away, or choose another --out"
+            )
+        return parts.get(self.key, set())
+
+    def tidy(self) -> None:
+        """Remove what killed workers left of files that are there.
+
+        A worker that still writes such a file, of which another was quicker, finds it there and leaves it.
+        """
+        for name, final in unfinished_files(self.storage):
+            if self.storage.exists(final):
+                self.storage.remove(name)
+
+    def finish(self, known: Mapping[int, Counts]) -> Counts | None:
+        """Write ``_SUCCESS`` with the totals when all parts are there, and give them; None while some are missing.
+
+        `known` are counts of parts that need not be read again. Of two workers that end at the same time both write
+        the same.
+        """
+        done = self.done()
+        if len(done) < self.manifest.shards:
+            return None
+        unread = sorted(done - known.keys())
+        with ThreadPoolExecutor(_READERS) as threads:
+            counts = threads.map(lambda shard: part_counts(self.storage, self.name(shard)), unread)
+            total = sum(counts, sum(known.values(), Counts()))
+        record = {"key": self.key, "shards": self.manifest.shards, **total._asdict()}
+        with self.storage.creating(SUCCESS) as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8", newline="\n")
+        self.tidy()
+        return total
+
+    def pace(self, done: set[int]) -> float | None:
+        """Seconds between one shard and the next, of all workers together; None before the first one.
+
+        They are measured by the clock of the disk or store, on which the parts were written. The median leaves out the
+        time in which nobody worked.
+        """
+        some = sorted(done)[-1000:]
+        times = sorted(self.storage.modified(str(self.name(shard))) for shard in some)
+        if not times:
+            return None
+        gaps = sorted(later - earlier for earlier, later in itertools.pairwise(times))
+        return gaps[len(gaps) // 2] if gaps else max(0.0, times[0] - self.storage.modified(RECORD))
+
+
+def start_anew(storage: Storage) -> None:
+    """Remove a run in shards: its parts, maps, manifest and record."""
+    storage.remove(SUCCESS)  # first, since it says that all others are there
+    for name in sorted(storage.names()):
+        part = PartName.of(name.replace("maps-", "part-", 1).replace(".npy", ".parquet"))
+        if part is not None:
+            storage.remove(name)
+    for name, _ in unfinished_files(storage):
+        storage.remove(name)
+    for name in (MANIFEST, RECORD):
+        storage.remove(name)
+
+
+def check_folder_is_ours(storage: Storage) -> None:
+    """Check that a folder holds no results of a run that is not in shards.
+
+    Raises:
+        UserError: it does.
+
+    >>> check_folder_is_ours(Storage("no such folder"))
+    """
+    for name in (FILE_NAME, f"{FILE_NAME}.partial"):
+        if storage.exists(name):
+            raise UserError(
+                f"{storage}/{name} is of a run without --engine, whose results are not mixed with parts: choose "
+                "another --out"
+            )
+
+
+def _recorded(storage: Storage) -> Mapping[str, Any]:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        identity = json.loads(storage.read(RECORD))["identity"]
+        if isinstance(identity, dict):
+            return identity
+    raise UserError(f"{storage}/{RECORD} does not say how the parts beside it were made: start anew with --overwrite")
+
+
+def _shown(values: Mapping[str, Any]) -> str:
+    return json.dumps(values)[:200]

@@ -1,0 +1,129 @@
+"""One shard, from the manifest's rows to its part: what every engine runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from wsl.errors import BadImageError, RunError, UserError
+from wsl.formats.shards.fetch import Fetcher, UnfetchedError
+from wsl.formats.shards.parts import Counts, PartName, PartWriter, part_counts
+from wsl.formats.shards.storage import is_remote
+from wsl.images.rows import ImageRow
+from wsl.inference.identity import check_identity
+from wsl.inference.inputs import Source
+from wsl.inference.opening import OpenedModel
+from wsl.inference.shards.fetching import fetched
+from wsl.inference.shards.job import Job
+from wsl.inference.shards.receipt import Receipt
+
+log = logging.getLogger("wsl")
+
+_THREADS, _REMOTE_THREADS = 4, 32
+_TELLING = 8
+"""So many images that all are not there are no accident: the machine has lost its disk or its rights."""
+
+
+class ShardWorker:
+    """Localizes the images of one shard after the other: called with a shard's number, it gives the receipt.
+
+    The part's bytes depend on the job alone: not on the process, the order of the shards or an earlier attempt. A part
+    that is there is left as it is. A worker can be pickled; the model is loaded where the first shard is done.
+    """
+
+    def __init__(self, job: Job, opened: OpenedModel | None = None) -> None:
+        self.job = job
+        self._opened = opened
+        self._predictor: Any = None
+        self._fetch = Fetcher(job.config.sharding.image_seconds)
+
+    def __reduce__(self) -> tuple[type[ShardWorker], tuple[Job]]:
+        return type(self), (self.job,)
+
+    def __call__(self, shard: int) -> Receipt:
+        """Do one shard, unless it is done.
+
+        Raises:
+            UserError: this process has another version, model or kind of device than the job.
+            BadImageError: an image cannot be read, and the job is strict.
+        """
+        job, name = self.job, self.job.name(shard)
+        if job.storage.exists(str(name)):
+            return Receipt(shard, *part_counts(job.storage, name), seconds=0.0)
+        started = time.perf_counter()
+        predictor = self._ready()
+        rows = job.manifest.shard(shard)
+        try:
+            counts = self._localize(predictor, rows, name)
+        except FileNotFoundError:
+            # Another worker was quicker, and has removed our temporary files beside its part.
+            if not job.storage.exists(str(name)):
+                raise
+            counts = part_counts(job.storage, name)
+        return Receipt(shard, *counts, seconds=time.perf_counter() - started)
+
+    def _ready(self) -> Any:
+        if self._predictor is None:
+            opened = self._opened or OpenedModel.open(self.job.config)
+            ours = {**opened.identity, "images": self.job.manifest.sha256}
+            check_identity(self.job.identity, ours, str(self.job.storage))
+            self._predictor = opened.predictor()
+        return self._predictor
+
+    def _localize(self, predictor: Any, rows: Sequence[ImageRow], name: PartName) -> Counts:
+        job = self.job
+        maps = job.storage.writing(name.maps) if job.config.maps else contextlib.nullcontext()
+        with job.storage.writing(str(name)) as file, maps as maps_file:
+            part = PartWriter(file, maps_file, name.maps)
+            self._fill(part, predictor, rows)
+            if maps_file is not None and not maps_file.exists():  # no image has a map
+                maps_file.touch()
+            part.close({"shard": name.shard, "key": job.key, "version": job.identity["version"]})
+        return part.counts
+
+    def _fill(self, part: PartWriter, predictor: Any, rows: Sequence[ImageRow]) -> None:
+        errors: dict[int, BadImageError] = {}
+        config = self.job.config
+        stream = predictor.stream(self._sources(rows, errors), errors="return", workers=config.runtime.workers)
+        for number, (row, found) in enumerate(zip(rows, stream, strict=True)):
+            if not isinstance(found, BadImageError):
+                part.add(row, found)
+                continue
+            error = _told(row, errors.get(number, found))
+            if config.runtime.strict:
+                stream.close()
+                raise BadImageError(error)
+            log.warning("failed: %s", error)
+            part.fail(row, error)
+        unfetched = [error for error in errors.values() if isinstance(error, UnfetchedError)]
+        if len(unfetched) == len(rows) >= _TELLING:
+            raise RunError(
+                f"not one of the {len(rows)} images from {rows[0].path} on could be fetched, the last one because: "
+                f"{unfetched[-1]}: look whether this machine has the disk, the network and the rights to read them"
+            )
+
+    def _sources(self, rows: Sequence[ImageRow], errors: dict[int, BadImageError]) -> Iterator[Source]:
+        """The bytes of the images; one that cannot be fetched is an empty one, which keeps the others' batches."""
+        remote = any(is_remote(row.file or row.path) for row in rows)
+        seconds = self.job.config.sharding.image_seconds
+        threads = _REMOTE_THREADS if remote else _THREADS
+        for number, (row, data) in enumerate(
+            zip(rows, fetched(rows, self._fetch, threads=threads, seconds=seconds), strict=True)
+        ):
+            if isinstance(data, BadImageError):
+                errors[number] = data
+                data = b""
+            classes = None
+            if self.job.config.labels:
+                if row.labels is None:
+                    raise UserError(f"{row.path} has no labels in the manifest, and --labels asks for them")
+                classes = row.labels
+            yield Source(data, id=row.path, classes=classes)
+
+
+def _told(row: ImageRow, error: BadImageError) -> str:
+    text = str(error)
+    return text if text.startswith(row.path) else f"{row.path}: {text}"

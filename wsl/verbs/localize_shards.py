@@ -1,0 +1,210 @@
+"""Find the things in very many images: in shards, by any number of processes and machines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wsl.checkpoints import check_classes, check_weights
+from wsl.config import LocalizeConfig
+from wsl.errors import UserError
+from wsl.files import check_folder
+from wsl.formats.shards.manifest import MANIFEST, Manifest
+from wsl.formats.shards.parts import Counts
+from wsl.formats.shards.storage import Storage
+from wsl.progress import loading, progress
+
+if TYPE_CHECKING:
+    from wsl.inference.opening import OpenedModel
+    from wsl.inference.shards import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestMade:
+    """The images of a run in shards.
+
+    >>> print(ManifestMade(manifest="found/manifest.parquet", images=5000, shards=3))
+    5000 images in 3 shards
+    found/manifest.parquet
+    """
+
+    manifest: str
+    images: int
+    shards: int
+
+    def __str__(self) -> str:
+        return f"{self.images} images in {self.shards} shards\n{self.manifest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardedPlan:
+    """What `run_shards` would do.
+
+    ``seconds`` are those that the missing shards take at the pace of the last ones, of all workers together; None
+    before the first one.
+    """
+
+    images: int
+    shards: int
+    done: int
+    seconds: float | None
+    method: str
+    out: str
+
+    def __str__(self) -> str:
+        left = "the time is known after the first shard"
+        if self.seconds is not None:
+            left = f"{_duration(self.seconds)} left at the pace so far"
+        left = left if self.done < self.shards else "nothing is left to do"
+        return (
+            f"{self.images} images in {self.shards} shards, {self.done} of them done: {left}\n{self.method}\n"
+            f"would be written to {self.out}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardedResult:
+    """What this run did, and how far all runs on the folder have come.
+
+    ``images``, ``boxes`` and ``failed`` are those of the shards that this run did, or of all once all are done.
+    ``localized`` images are this run's own, in ``seconds``.
+    """
+
+    out: str
+    shards: int
+    done: int
+    images: int
+    boxes: int
+    failed: int
+    localized: int
+    seconds: float
+    method: str
+
+    def __str__(self) -> str:
+        failed = f", {self.failed} failed" if self.failed else ""
+        rate = f"{self.localized / self.seconds:.1f} images/s" if self.localized else "nothing was left to do"
+        state = "all shards are done" if self.done == self.shards else f"{self.done} of {self.shards} shards are done"
+        return f"{self.boxes} boxes in {self.images} images{failed}  ({rate})\n{self.method}\n{self.out}: {state}"
+
+
+def make_job_manifest(config: LocalizeConfig) -> ManifestMade:
+    """Make ``manifest.parquet`` of the images, or check that the one in ``config.out`` is of them.
+
+    Raises:
+        UserError: no image, or the manifest is of other ones.
+    """
+    storage = _storage(config)
+    _clear(config, storage)
+    with loading("the list of images"):
+        from wsl.inference.shards.job import check_folder_is_ours, make_manifest
+
+        check_folder_is_ours(storage)
+        manifest = make_manifest(config, storage)
+    return ManifestMade(manifest=f"{storage}/{MANIFEST}", images=manifest.rows, shards=manifest.shards)
+
+
+def plan_shards(config: LocalizeConfig) -> ShardedPlan:
+    """How much there is to do, and how much of it is done; nothing is written.
+
+    Raises:
+        UserError: there is no manifest yet, or as for `run_shards`.
+    """
+    storage = _storage(config)
+    manifest = Manifest.read(storage)
+    opened = _open(config)
+    from wsl.inference.shards import Job
+
+    job = Job.of(config, opened, manifest)
+    done = job.done()
+    pace = job.pace(done)
+    return ShardedPlan(
+        images=manifest.rows,
+        shards=manifest.shards,
+        done=len(done),
+        seconds=None if pace is None else pace * (manifest.shards - len(done)),
+        method=opened.method,
+        out=str(storage),
+    )
+
+
+def run_shards(config: LocalizeConfig) -> ShardedResult:
+    """Localize the images of a run in shards: those of its shards that are not done, with the engine of the settings.
+
+    Each shard becomes ``part-….parquet`` in ``config.out``, and ``_SUCCESS`` says that all are there. A run that was
+    stopped, or that others work on, goes on with the same call.
+
+    Raises:
+        UserError: no image, an unknown model or class, a setting out of range, or the folder holds results of other
+            settings, other images or another version.
+        RunError: some shards could not be done.
+    """
+    storage = _storage(config)
+    _clear(config, storage)
+    opened = _open(config)
+    from wsl.inference.shards import Job, ShardWorker, create_engine
+
+    job = Job.begin(config, opened)
+    job.tidy()
+    engine = create_engine(config)
+    done = job.done()
+    shards = engine.share(sorted(set(range(job.manifest.shards)) - done))
+    started = time.perf_counter()
+    counts: dict[int, Counts] = {}
+    localized = 0
+    with progress("localize", _images(job, shards)) as advance:
+        for receipt in engine.run(ShardWorker(job, opened), shards):
+            counts[receipt.shard] = Counts(receipt.images, receipt.boxes, receipt.failed)
+            localized += receipt.done if receipt.seconds else 0
+            advance(receipt.done, note=f"shard {len(counts)} of {len(shards)}")
+    seconds = time.perf_counter() - started
+    total = job.finish(counts)
+    own = sum(counts.values(), Counts())
+    return ShardedResult(
+        out=str(storage),
+        shards=job.manifest.shards,
+        done=job.manifest.shards if total else len(job.done()),
+        **(total or own)._asdict(),
+        localized=localized,
+        seconds=seconds,
+        method=opened.method,
+    )
+
+
+def _storage(config: LocalizeConfig) -> Storage:
+    storage = Storage(config.out)
+    if storage.path is not None:
+        check_folder(storage.path, "the results")
+    if config.sharding.engine is None:
+        raise UserError("no engine given: expected local, array or ray")
+    return storage
+
+
+def _clear(config: LocalizeConfig, storage: Storage) -> None:
+    if config.overwrite:
+        from wsl.inference.shards.job import start_anew
+
+        start_anew(storage)
+
+
+def _open(config: LocalizeConfig) -> OpenedModel:
+    recipe = check_weights(config.weights, config.local_weights, config.cam.model)
+    if recipe is not None:
+        check_classes(config.pick.classes, recipe.classes)
+    with loading(config.weights):
+        from wsl.inference.opening import OpenedModel
+
+        opened = OpenedModel.open(config)
+    check_classes(config.pick.classes, opened.model.classes)
+    return opened
+
+
+def _images(job: Job, shards: Sequence[int]) -> int:
+    """The number of images of some shards."""
+    return sum(job.manifest.size(shard) for shard in shards)
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{hours:.1f} h" if hours >= 1 else f"{minutes:.1f} min" if minutes >= 1 else f"{seconds:.0f} s"
