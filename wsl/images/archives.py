@@ -7,7 +7,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from wsl.errors import BadImageError, UserError
 from wsl.files import is_left_over
@@ -73,6 +73,24 @@ def is_image_file(path: Path) -> bool:
     return place is not None and place[1] in _index(place[0])
 
 
+def tar_members(file: IO[bytes]) -> Iterator[tuple[str, int, int]]:
+    """The name, the first byte and the size of each regular file in a tar; its headers are read and nothing else.
+
+    Raises:
+        tarfile.TarError: not a tar, or it ends before its last file does.
+    """
+    end = 0
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        for member in tar:
+            tar.members = []  # type: ignore[attr-defined] # it would keep a record of each
+            end = max(end, member.offset_data + member.size)
+            if member.isreg() and not member.issparse():
+                yield member.name.removeprefix("./"), member.offset_data, member.size
+    size = file.seek(0, 2)
+    if size < end:
+        raise tarfile.ReadError(f"it has {size} bytes of at least {end}")
+
+
 def read_member(archive: Path, name: str) -> bytes:
     """The bytes of a file in an archive.
 
@@ -124,11 +142,9 @@ def _indexed(archive: Path, changed: int, size: int) -> Mapping[str, _Member]:
 
 
 def _of_tar(archive: Path) -> Iterator[tuple[str, _Member]]:
-    with tarfile.open(archive, "r:") as file:
-        for member in file:
-            file.members = []  # type: ignore[attr-defined] # it would keep a record of each
-            if member.isreg() and not member.issparse():
-                yield member.name.removeprefix("./"), _Member(member.offset_data, member.size)
+    with archive.open("rb") as file:
+        for name, start, size in tar_members(file):
+            yield name, _Member(start, size)
 
 
 def _of_zip(archive: Path) -> Iterator[tuple[str, _Member]]:

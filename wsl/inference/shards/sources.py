@@ -16,6 +16,7 @@ from wsl.errors import UserError
 from wsl.files import is_left_over
 from wsl.formats.shards.manifest import read_rows
 from wsl.formats.shards.storage import Storage, address_of, is_remote
+from wsl.images.archives import tar_members
 from wsl.images.rows import ImageRow
 from wsl.images.sources import is_image_name, stream_images
 
@@ -124,22 +125,13 @@ def _in_tar(source: str) -> Iterator[ImageRow]:
     address = address_of(source)
     name = address.partition("?")[0]
     try:
-        with _open(address) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            empty, end = True, 0
-            for member in tar:
-                end = max(end, member.offset_data + member.size)
-                *folders, last = member.name.removeprefix("./").split("/")
-                if member.isreg() and is_image_name(last) and not any(map(is_left_over, folders)):
+        empty = True
+        with _open(address) as file:
+            for member, start, size in tar_members(file):
+                *folders, last = member.split("/")
+                if is_image_name(last) and not any(map(is_left_over, folders)):
                     empty = False
-                    yield ImageRow(
-                        f"{name}/{member.name}",
-                        Path(member.name).stem,
-                        file=address,
-                        offset=member.offset_data,
-                        size=member.size,
-                    )
-            if file.seek(0, 2) < end:
-                raise tarfile.ReadError(f"it has {file.tell()} bytes of at least {end}")
+                    yield ImageRow(f"{name}/{member}", Path(member).stem, file=address, offset=start, size=size)
     except FileNotFoundError as error:
         raise UserError(f"{name}: no such file, expected a tar of images") from error
     except (tarfile.TarError, OSError) as error:
