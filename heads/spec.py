@@ -41,6 +41,7 @@ POOLINGS: Mapping[str, type[Pooling]] = MappingProxyType(
         "attention": pooling.Attention,
         "csra": pooling.CSRA,
         "pcam": pooling.PCAM,
+        "gndp": pooling.GNDP,
         "exp": pooling.Exp,
         "linear": pooling.Linear,
         "adaptive": pooling.Adaptive,

@@ -17,6 +17,7 @@ from heads.pooling.exp import Exp, exp
 from heads.pooling.gap import GAP, gap
 from heads.pooling.gmp import GMP, gmp
 from heads.pooling.kmax import KMax, kmax
+from heads.pooling.gndp import GNDP, gndp
 from heads.pooling.linear import Linear, linear
 from heads.pooling.lse import LSE, lse
 from heads.pooling.median import Median, median
@@ -32,6 +33,7 @@ __all__ = [
     "CSRA",
     "GAP",
     "GMP",
+    "GNDP",
     "LSE",
     "PCAM",
     "WELDON",
@@ -58,6 +60,7 @@ __all__ = [
     "gap",
     "gem",
     "gmp",
+    "gndp",
     "kmax",
     "linear",
     "lse",

@@ -40,7 +40,7 @@ OTHERS = {"cat", "adaptive", "attention"}
 SPECS = [*(name for name in POOLINGS if name not in OTHERS), "attention(hidden=4, channels=3)", *VARIANTS]
 
 # The weights of their locations do not sum to one, so the score may leave the map's range.
-UNBOUNDED = ("weldon", "weldon(k_max=0.2, k_min=3)", "wildcat(k_max=0.2, k_min=0.2, alpha=0.7)", "csra")
+UNBOUNDED = ("weldon", "weldon(k_max=0.2, k_min=3)", "wildcat(k_max=0.2, k_min=0.2, alpha=0.7)", "csra", "gndp")
 
 # Of these the second derivative is more than zero almost everywhere.
 SMOOTH = ("lse", "gem", "softpool", "stochastic", "attention", "csra(heads=1", "pcam", "exp", "linear")

@@ -29,6 +29,7 @@ SPECS = [
     "attention(hidden=4, channels=3)",
     "csra(heads=4)",
     "pcam",
+    "gndp",
     "exp(of=probabilities)",
     "linear",
 ]

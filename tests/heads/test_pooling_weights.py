@@ -20,6 +20,7 @@ GRADIENTS = [
     "weldon(k_max=0.2, k_min=all, reduction=mean)",
     "wildcat(k_max=0.2, k_min=0.2, alpha=0.7)",
     "wildcat(k_max=0.2, alpha=0)",
+    "gndp",
     "add",
     "mixed(lam=0.3)",
     "mixed(lam=0.3, mode=learned)",

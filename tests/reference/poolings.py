@@ -98,6 +98,11 @@ def csra(values, heads=1, lam=0.1):
     return total
 
 
+def gndp(values, threshold=0.4):
+    highest = gmp(values)
+    return gap([value if highest <= 0 or value < threshold * highest else 0.0 for value in values])
+
+
 def pcam(values):
     return weighted(values, [log_sigmoid(value) for value in values])
 

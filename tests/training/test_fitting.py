@@ -18,7 +18,8 @@ from wsl.images import fit, read_image
 from wsl.images.tensors import Normalise
 from wsl.models import Localizer, create, save
 from wsl.training.fitting import check_head, fit_head, fit_probe, own_classifier
-from wsl.training.sources import FeatureSource, Shard
+from wsl.training.order import Order
+from wsl.training.sources import FeatureSource
 
 SMALL = Preprocessing(image_size=32)
 CPU = torch.device("cpu")
@@ -35,7 +36,7 @@ def source(model, samples, tmp_path, flip=True) -> FeatureSource:
         optim=OptimConfig(freeze_backbone=True, flip=flip),
         runtime=RuntimeConfig(workers=0, precision="fp32"),
     )
-    return FeatureSource(model, samples, None, config, CPU, Shard())
+    return FeatureSource(model, samples, None, config, CPU, Order(len(samples), config.optim.batch_size, 0))
 
 
 @pytest.fixture

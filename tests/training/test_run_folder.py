@@ -41,7 +41,8 @@ class State(dict):
 
 def keep(run: RunFolder, model: Localizer, epoch: int, best_by: str = "mAP", **figures) -> None:
     torch.nn.init.constant_(model.head.conv.bias, epoch)
-    run.keep(model, {"a": torch.tensor(epoch)}, {"epoch": epoch, **figures}, best_by)
+    run.keep(model, {"epoch": epoch, **figures}, best_by)
+    run.keep_state({"a": torch.tensor(epoch)}, epoch)
 
 
 def kept_epoch(run: RunFolder) -> int:

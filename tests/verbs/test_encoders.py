@@ -95,8 +95,9 @@ def test_centres_start_in_the_training_features(world, tmp_path, monkeypatch, fr
     """The backbone is left as it was, running statistics included, and the learning rate moves no centre far."""
     seen = []
 
-    def watching(network, *args, **kwargs):
-        seen.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
+    def watching(stepper, *args, **kwargs):
+        weights = stepper.network.model.state_dict()
+        seen.append({name: tensor.clone() for name, tensor in weights.items()})
         raise KeyboardInterrupt
 
     monkeypatch.setattr(learner_module, "run_epoch", watching)

@@ -40,7 +40,7 @@ class Order:
         UserError: the batch cannot be shared evenly, or there are fewer images than processes.
 
     >>> order = Order(5, batch_size=4, seed=0)
-    >>> [(len(share.rows), share.counted.sum()) for share in order.shares(1)]
+    >>> [(len(share.rows), int(share.counted.sum())) for share in order.shares(1)]
     [(4, 4), (4, 1)]
     >>> halves = [Order(5, 4, 0, Shard(rank, 2)) for rank in (0, 1)]
     >>> whole, parts = next(order.shares(1)).rows, [next(half.shares(1)).rows for half in halves]

@@ -37,7 +37,6 @@ _CLASSES = (
     v2.RandomRotation,
     v2.RandomSolarize,
     v2.RandomVerticalFlip,
-    v2.RandomZoomOut,
     v2.TrivialAugmentWide,
 )
 VISION: Mapping[str, Any] = MappingProxyType({kind.__name__.lower(): kind for kind in _CLASSES})
