@@ -76,15 +76,18 @@ def run_tasks(out: Path, model: Path, tasks: int, minutes: float) -> list[float]
     return memory
 
 
-def on_paper(images: int, sizes: dict[str, float], shard_size: int, rate: float, price: float) -> str:
+def on_paper(sizes: dict[str, float], shard_size: int, rate: float, price: float) -> str:
     """What a billion images would take by these figures."""
     shards = BILLION / shard_size
     gpus = 64
     days = BILLION / rate / gpus / 86400
+    writes, requests = 2 * shards, shards / 1000
+    space = f"{BILLION * sizes['part'] / 2**40:.2f} TiB"
+    manifest = f"{BILLION * sizes['manifest'] / 2**30:.1f} GiB"
+    footer = f"{shards * sizes['footer'] / 2**20:.0f} MiB"
     return (
-        f"10^9 images in shards of {shard_size}: {shards:,.0f} parts, {BILLION * sizes['part'] / 2**40:.2f} TiB; manifest "
-        f"{BILLION * sizes['manifest'] / 2**30:.1f} GiB with a footer of {shards * sizes['footer'] / 2**20:.0f} MiB that "
-        f"each worker reads; {shards * 3:,.0f} writes and looks, {shards / 1000:,.0f} requests for one listing\n"
+        f"10^9 images in shards of {shard_size}: {shards:,.0f} parts of {space}; a manifest of {manifest}, of which "
+        f"each worker reads a footer of {footer}; {writes:,.0f} looks and writes, {requests:,.0f} requests for one listing\n"
         f"at {rate:g} images/s of a GPU: {days:.1f} days on {gpus} GPUs, {BILLION / rate / 3600:,.0f} GPU hours, "
         f"{BILLION / rate / 3600 * price:,.0f} at {price:g} an hour"
     )
@@ -125,12 +128,11 @@ def main() -> None:
         start(out, root / "model.safetensors", "--dry-run").communicate()
         resuming = time.monotonic() - began
         done = min(parts * args.shard_size, args.images)
+        memory = [one for one in memory if one]  # none is left when the last task has ended
         tenth = max(1, len(memory) // 10)
         print(f"{done} of {args.images} images in {seconds:.0f} s: {done / seconds:.0f} images/s by {args.tasks} tasks")
         print(f"memory of the largest task: {max(memory[:tenth]):.0f} MiB at first, {max(memory[-tenth:]):.0f} at last")
-        print(
-            f"listing {parts} parts: {1000 * listing:.1f} ms; a command that lists and computes nothing: {resuming:.1f} s"
-        )
+        print(f"listing {parts} parts: {1000 * listing:.1f} ms; a command that computes nothing: {resuming:.1f} s")
         whole = (out / MANIFEST).read_bytes()
         footer = int.from_bytes(whole[-8:-4], "little")
         sizes = {
@@ -139,7 +141,7 @@ def main() -> None:
             "footer": footer / -(-args.images // args.shard_size),
         }
         print(", ".join(f"{name} {size:.1f} B" for name, size in sizes.items()), "an image; the footer a shard")
-        print(on_paper(args.images, sizes, args.shard_size, args.rate, args.price))
+        print(on_paper(sizes, args.shard_size, args.rate, args.price))
 
 
 if __name__ == "__main__":
