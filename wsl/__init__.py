@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         EvaluateConfig,
         ExportConfig,
         LocalizeConfig,
+        ShardConfig,
         TrainConfig,
         VisualizeConfig,
     )
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from wsl.verbs.decode import decode
     from wsl.verbs.evaluate import evaluate
     from wsl.verbs.export import export
+    from wsl.verbs.localize import run_localize
+    from wsl.verbs.localize_shards import run_shards
     from wsl.verbs.train import train
     from wsl.verbs.visualize import visualize
 
@@ -56,6 +59,7 @@ _WHERE = {
     "RunError": "wsl.errors",
     "Sample": "wsl.samples",
     "SampleSet": "wsl.samples",
+    "ShardConfig": "wsl.config",
     "Source": "wsl.inference",
     "TrainConfig": "wsl.config",
     "UserError": "wsl.errors",
@@ -67,6 +71,8 @@ _WHERE = {
     "export": "wsl.verbs.export",
     "load": "wsl.models",
     "localize": "wsl.inference",
+    "run_localize": "wsl.verbs.localize",
+    "run_shards": "wsl.verbs.localize_shards",
     "sweep_poolings": "wsl.training.sweep",
     "train": "wsl.verbs.train",
     "visualize": "wsl.verbs.visualize",
@@ -91,6 +97,7 @@ __all__ = [
     "RunError",
     "Sample",
     "SampleSet",
+    "ShardConfig",
     "Source",
     "TrainConfig",
     "UserError",
@@ -112,6 +119,8 @@ __all__ = [
     "maps",
     "metrics",
     "models",
+    "run_localize",
+    "run_shards",
     "sweep_poolings",
     "train",
     "visualize",

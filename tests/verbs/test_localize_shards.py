@@ -389,3 +389,56 @@ def test_a_machine_without_the_images_writes_no_parts_full_of_failures(run, phot
     assert not list((tmp_path / "out").glob("*part-*"))
     (tmp_path / "not mounted").rename(folder)
     assert run_shards(config).images == 64
+
+
+def test_a_plan_before_there_is_anything(run, folder, tmp_path):
+    plan = plan_shards(settings(run, tmp_path / "out", folder))
+    assert (plan.images, plan.shards, plan.done, plan.seconds) == (14, 4, 0, None)
+    assert "0 of them done: the time is known after the first shard" in str(plan)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match="no such manifest"):
+        plan_shards(settings(run, tmp_path / "out"))
+
+
+def test_the_time_left_is_that_of_the_gaps_between_parts(run, folder, tmp_path, undisturbed):
+    import os
+
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    (out / "_SUCCESS").unlink()
+    parts = sorted(out.glob("part-*"))
+    for part, second in zip(parts, (1000, 1010, 5000, 5020), strict=True):
+        os.utime(part, (second, second))
+    assert plan_shards(settings(run, out)).seconds == 0
+    parts[3].unlink()
+    os.utime(out / "localize.json", (900, 900))
+    plan = plan_shards(settings(run, out))
+    assert (plan.done, plan.seconds) == (3, 3990)
+    for part in parts[1:3]:
+        part.unlink()
+    plan = plan_shards(settings(run, out))
+    assert (plan.done, plan.seconds) == (1, 300)
+    assert "1 of them done: 5.0 min left at the pace so far" in str(plan)
+
+
+def test_an_image_that_hangs_is_a_row(run, folder, tmp_path, monkeypatch):
+    import threading
+
+    import pyarrow.parquet as pq
+
+    from wsl.formats.shards.fetch import Fetcher
+
+    fetch, release = Fetcher.__call__, threading.Event()
+
+    def hangs(self, row):
+        if row.id == "val05":
+            release.wait()
+        return fetch(self, row)
+
+    monkeypatch.setattr(Fetcher, "__call__", hangs)
+    result = run_shards(settings(run, tmp_path, folder, image_seconds=1.0))
+    release.set()
+    assert (result.images, result.failed) == (11, 3)
+    errors = pq.read_table(next(tmp_path.glob("part-000001-*")))["error"].to_pylist()
+    assert [error is None for error in errors] == [True, False, True, True]
+    assert errors[1].endswith("val05.png: took longer than 1 s to be fetched")

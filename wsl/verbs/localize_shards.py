@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from wsl.checkpoints import check_classes, check_weights
 from wsl.config import LocalizeConfig
 from wsl.errors import UserError
 from wsl.files import check_folder
-from wsl.formats.shards.manifest import MANIFEST, Manifest
+from wsl.formats.shards.manifest import MANIFEST
 from wsl.formats.shards.parts import Counts
 from wsl.formats.shards.storage import Storage
 from wsl.progress import loading, progress
@@ -109,23 +110,25 @@ def plan_shards(config: LocalizeConfig) -> ShardedPlan:
     """How much there is to do, and how much of it is done; nothing is written.
 
     Raises:
-        UserError: there is no manifest yet, or as for `run_shards`.
+        UserError: as for `run_shards`.
     """
     storage = _storage(config)
-    manifest = Manifest.read(storage)
     opened = _open(config)
     from wsl.inference.shards import Job
+    from wsl.inference.shards.job import make_manifest
+    from wsl.inference.shards.sources import image_rows
 
-    job = Job.of(config, opened, manifest)
+    plan = ShardedPlan(images=0, shards=0, done=0, seconds=None, method=opened.method, out=str(storage))
+    if config.overwrite or (_names_images(config) and not storage.exists(MANIFEST)):
+        images = sum(1 for _ in image_rows(config))
+        return dataclasses.replace(plan, images=images, shards=-(-images // config.sharding.shard_size))
+    job = Job.of(config, opened, make_manifest(config, storage))
     done = job.done()
     pace = job.pace(done)
-    return ShardedPlan(
-        images=manifest.rows,
-        shards=manifest.shards,
-        done=len(done),
-        seconds=None if pace is None else pace * (manifest.shards - len(done)),
-        method=opened.method,
-        out=str(storage),
+    left = job.manifest.shards - len(done)
+    seconds = None if pace is None else pace * left
+    return dataclasses.replace(
+        plan, images=job.manifest.rows, shards=job.manifest.shards, done=len(done), seconds=seconds
     )
 
 
@@ -179,6 +182,10 @@ def _storage(config: LocalizeConfig) -> Storage:
     if config.sharding.engine is None:
         raise UserError("no engine given: expected local, array or ray")
     return storage
+
+
+def _names_images(config: LocalizeConfig) -> bool:
+    return config.data is not None or bool(config.sources)
 
 
 def _clear(config: LocalizeConfig, storage: Storage) -> None:
