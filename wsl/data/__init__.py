@@ -9,6 +9,7 @@ from wsl.data.imagenet import read_imagenet
 from wsl.data.kaggle_loc import read_kaggle_loc
 from wsl.data.label_tables import read_csv
 from wsl.data.openimages import read_openimages
+from wsl.data.parquet_images import read_parquet_images
 from wsl.data.reading import detect_format, list_splits, read_samples, stacked_targets, targets
 from wsl.data.voc import VOC_CLASSES, read_voc
 from wsl.data.webdataset import read_webdataset
@@ -28,6 +29,7 @@ __all__ = [
     "read_imagenet",
     "read_kaggle_loc",
     "read_openimages",
+    "read_parquet_images",
     "read_samples",
     "read_voc",
     "read_webdataset",

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from wsl.boxes import Boxes
+from wsl.data.records import Row, label_order, row_of, sample_of
 from wsl.data.splits import find_split
-from wsl.documents import json_lines, number
+from wsl.documents import json_lines
 from wsl.documents.tables import table_rows
 from wsl.errors import UserError
 from wsl.images.sources import inside, require_files
-from wsl.samples import Sample, SampleSet
+from wsl.samples import SampleSet
 
 _TABLES = ("metadata.csv", "metadata.jsonl")
-_LABELS = ("labels", "label", "tags", "classes", "class")
-_CATEGORIES = ("categories", "category", "labels", "label")
 _EXPECTED = "a row for each image, with file_name and label, labels or objects"
-
-
-class _Row(NamedTuple):
-    """An image, its labels, and its boxes where it has any, each with its class."""
-
-    path: Path
-    labels: frozenset[str]
-    boxes: tuple[tuple[str, tuple[float, float, float, float]], ...] | None
 
 
 def metadata_files(root: Path) -> dict[str, Path]:
@@ -78,37 +66,18 @@ def read_imagefolder(root: str | Path, split: str | None) -> SampleSet:
             if len(parts) > 1:
                 rows.setdefault(parts[0], []).append(row)
     wanted = find_split(split, rows, root)
-    classes = tuple(sorted({label for some in rows.values() for row in some for label in row.labels}, key=_order))
+    classes = tuple(sorted({label for some in rows.values() for row in some for label in row.labels}, key=label_order))
     if not classes:
         raise UserError(f"{next(iter(tables.values()))}: no row has a label; expected {_EXPECTED}")
     paths = [row.path for row in rows[wanted]]
-    if len(set(paths)) < len(paths):
-        twice = next(path for path in paths if paths.count(path) > 1)
+    twice = next((path for path, count in Counter(paths).items() if count > 1), None)
+    if twice is not None:
         raise UserError(f"{root}: {twice} is in several rows; expected one with all its labels")
     require_files(paths, str(tables.get(wanted, tables.get("all", root))))
-    return SampleSet(classes=classes, samples=tuple(_sample(row, root, classes) for row in rows[wanted]))
+    return SampleSet(classes=classes, samples=tuple(sample_of(row, root, classes) for row in rows[wanted]))
 
 
-def _sample(row: _Row, root: Path, classes: Iterable[str]) -> Sample:
-    boxes = None
-    if row.boxes is not None:
-        boxes = Boxes(
-            xyxy=np.array([edges for _, edges in row.boxes], np.float32).reshape(-1, 4),
-            labels=tuple(label for label, _ in row.boxes),
-        )
-    return Sample(
-        path=row.path,
-        id=row.path.relative_to(root).as_posix(),
-        labels=tuple(name for name in classes if name in row.labels),
-        boxes=boxes,
-    )
-
-
-def _order(name: str) -> tuple[int, str]:
-    return (int(name), name) if name.isdecimal() and len(name) < 10 else (1 << 40, name)
-
-
-def _rows(table: Path) -> Iterator[_Row]:
+def _rows(table: Path) -> Iterator[Row]:
     if table.suffix == ".csv":
         for line, cells in table_rows(table, _EXPECTED, "file_name"):
             yield _row({name: cell for name, cell in cells.items() if cell}, table, f"{table}: line {line}")
@@ -119,46 +88,8 @@ def _rows(table: Path) -> Iterator[_Row]:
         yield _row(record, table, f"{table}:{line}")
 
 
-def _row(record: Mapping[str, Any], table: Path, where: str) -> _Row:
+def _row(record: Mapping[str, Any], table: Path, where: str) -> Row:
     name = record.get("file_name")
     if not isinstance(name, str):
         raise UserError(f"{where}: no file_name; expected {_EXPECTED}")
-    path = inside(table.parent, name, str(table))
-    column = next((key for key in _LABELS if record.get(key) is not None), None)
-    labels = frozenset() if column is None else frozenset(_names(record[column], f"{where}: {column}"))
-    boxes = _boxes(record["objects"], where) if record.get("objects") is not None else None
-    if column is None and boxes is not None:
-        labels = frozenset(label for label, _ in boxes)
-    return _Row(path, labels, boxes)
-
-
-def _names(value: Any, where: str) -> list[str]:
-    values = re.split(r"[;|]", value) if isinstance(value, str) else value if isinstance(value, list) else [value]
-    for one in values:
-        if isinstance(one, bool) or not isinstance(one, (str, int)):
-            raise UserError(f"{where} is {value!r:.80}, expected the name or number of a class, or a list of them")
-    return [str(one).strip() for one in values if str(one).strip()]
-
-
-def _boxes(objects: Any, where: str) -> tuple[tuple[str, tuple[float, float, float, float]], ...]:
-    rows = objects.get("bbox") if isinstance(objects, dict) else None
-    key = next((key for key in _CATEGORIES if isinstance(objects, dict) and key in objects), None)
-    if (
-        not isinstance(rows, list)
-        or key is None
-        or not isinstance(objects[key], list)
-        or len(objects[key]) != len(rows)
-    ):
-        raise UserError(f"{where}: objects is {objects!r:.80}, expected bbox and categories, as many of each")
-    found = []
-    for value, edges in zip(objects[key], rows, strict=True):
-        if not isinstance(edges, list) or len(edges) != 4:
-            raise UserError(f"{where}: the bbox {edges!r:.80}, expected [x, y, width, height]")
-        x, y, width, height = (number(edge, f"{where}: an edge of bbox") for edge in edges)
-        if min(width, height) < 0:
-            raise UserError(f"{where}: the bbox {edges!r:.80} has a negative width or height")
-        names = _names(value, f"{where}: {key}")
-        if len(names) != 1:
-            raise UserError(f"{where}: {key} has {value!r:.80}, expected the name or number of one class")
-        found.append((names[0], (x, y, x + width, y + height)))
-    return tuple(found)
+    return row_of(record, inside(table.parent, name, str(table)), where)

@@ -19,6 +19,7 @@ from wsl.data.imagenet import imagenet_root, imagenet_splits, read_imagenet
 from wsl.data.kaggle_loc import is_kaggle_loc, read_kaggle_loc
 from wsl.data.label_tables import label_tables, read_csv
 from wsl.data.openimages import openimages_splits, read_openimages
+from wsl.data.parquet_images import holds_images, parquet_splits, read_parquet_images
 from wsl.data.voc import read_voc, voc_folders, voc_splits
 from wsl.data.webdataset import read_webdataset, webdataset_splits
 from wsl.data.wsol_lists import is_wsol, read_wsol, wsol_splits
@@ -117,6 +118,12 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             read=lambda wanted: read_imagefolder(wanted.config.data, wanted.split),
             looked_for="metadata.csv or metadata.jsonl",
             splits=lambda config: metadata_files(config.data),
+        ),
+        "parquet": Layout(
+            recognise=holds_images,
+            read=lambda wanted: read_parquet_images(wanted.config.data, wanted.split),
+            looked_for="<split>-00000-of-00001.parquet with a column of images",
+            splits=lambda config: parquet_splits(config.data),
         ),
         "webdataset": Layout(
             recognise=webdataset_splits,

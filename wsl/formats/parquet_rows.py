@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from wsl.boxes import Boxes
+from wsl.documents.arrow import load_pyarrow
 from wsl.errors import UserError
-from wsl.formats.arrow import load_pyarrow
 from wsl.results import Localization, StoredMaps
 
 _ROWS = 1024

@@ -1,4 +1,4 @@
-"""Images inside tar and zip files, under paths that go on behind the archive's name: ``shard-000.tar/dogs/a.jpg``."""
+"""Images inside tar, zip and Parquet files, under paths that go on behind the file's: ``shard-000.tar/dogs/a.jpg``."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from typing import IO, NamedTuple
 
 from wsl.errors import BadImageError, UserError
 from wsl.files import is_left_over
+from wsl.images import parquet_members
 
-SUFFIXES = (".tar", ".zip")
+SUFFIXES = (".tar", ".zip", parquet_members.SUFFIX)
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 # Archives whose members' places are kept in memory.
 _INDEXED = 256
 
 
 class _Member(NamedTuple):
-    """Where a file's bytes are in its archive; a negative start says that only the archive's library can read them."""
+    """Where a file's bytes are in a tar; of a zip, whose library finds them, only the size counts."""
 
     start: int
     size: int
+
+
+_Places = Mapping[str, _Member | parquet_members.Place]
 
 
 def is_archive(path: str | Path) -> bool:
@@ -108,8 +112,10 @@ def read_member(archive: Path, name: str) -> bytes:
     member = _index(archive).get(name)
     if member is None:
         raise BadImageError(f"{archive / name}: no such file in {archive.name}")
+    if isinstance(member, parquet_members.Place):
+        return parquet_members.read_image_bytes(archive, name, member)
     try:
-        if member.start < 0:
+        if _suffix(archive) == ".zip":
             with zipfile.ZipFile(archive) as file, file.open(name) as opened:
                 data = opened.read(member.size + 1)  # of a header that lies, no more
         else:
@@ -123,11 +129,17 @@ def read_member(archive: Path, name: str) -> bytes:
     return data
 
 
-def _index(archive: Path) -> Mapping[str, _Member]:
+def _suffix(archive: Path) -> str:
+    return archive.suffix.lower()
+
+
+def _index(archive: Path) -> _Places:
     try:
         status = archive.stat()
     except OSError as error:
         raise UserError(f"{archive}: cannot be read ({error.strerror})") from error
+    if _suffix(archive) == parquet_members.SUFFIX:
+        return parquet_members.members(archive)
     return _indexed(archive, status.st_mtime_ns, status.st_size)
 
 
@@ -135,7 +147,7 @@ def _index(archive: Path) -> Mapping[str, _Member]:
 def _indexed(archive: Path, changed: int, size: int) -> Mapping[str, _Member]:
     """Where each file of an archive is; read again when the archive has changed."""
     try:
-        found = dict(_of_zip(archive) if archive.name.lower().endswith(".zip") else _of_tar(archive))
+        found = dict(_of_zip(archive) if _suffix(archive) == ".zip" else _of_tar(archive))
     except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
         raise UserError(f"{archive}: not an archive, or cut off ({error}): fetch it again") from error
     return {name: member for name, member in found.items() if not any(map(is_left_over, name.split("/")))}
@@ -151,4 +163,4 @@ def _of_zip(archive: Path) -> Iterator[tuple[str, _Member]]:
     with zipfile.ZipFile(archive) as file:
         for member in file.infolist():
             if not member.is_dir():
-                yield member.filename, _Member(-1, member.file_size)
+                yield member.filename, _Member(0, member.file_size)

@@ -89,7 +89,7 @@ def images_in(archive: str | os.PathLike[str]) -> Iterator[str]:
         UserError: it is not an archive, or cut off.
     """
     for name in archive_members(Path(archive)):
-        if is_image_name(name.rpartition("/")[2]):
+        if is_image_name(name.rpartition("/")[2]) or str(archive).lower().endswith(".parquet"):
             yield os.path.join(archive, *name.split("/"))  # noqa: PTH118 - as above
 
 

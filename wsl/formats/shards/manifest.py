@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wsl.documents.arrow import load_pyarrow
 from wsl.errors import UserError
-from wsl.formats.arrow import load_pyarrow
 from wsl.formats.shards.storage import Storage
+from wsl.images.parquet_members import has_images
 from wsl.images.rows import ImageRow
+from wsl.images.sources import images_in
 
 MANIFEST = "manifest.parquet"
 _KEY = b"wsl-manifest"
@@ -131,8 +133,13 @@ def read_rows(file: Path) -> Iterator[ImageRow]:
         with pyarrow.parquet.ParquetFile(file) as opened:
             names = opened.schema_arrow.names
             path = next((name for name in ("path", "url") if name in names), None)
+            if path is None and has_images(file):
+                yield from (ImageRow(name, Path(name).stem) for name in images_in(file))
+                return
             if path is None:
-                raise UserError(f"{file}: has the columns {', '.join(names[:20])}, expected path or url")
+                raise UserError(
+                    f"{file}: has the columns {', '.join(names[:20])}, expected path or url, or a column of images"
+                )
             columns = [path, *(name for name in (*_COLUMNS[1:], "label") if name in names)]
             for batch in opened.iter_batches(columns=columns):
                 for record in batch.to_pylist():

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wsl.documents.arrow import load_pyarrow
 from wsl.errors import UserError
-from wsl.formats.arrow import load_pyarrow
 from wsl.formats.map_shards import append_maps
 from wsl.formats.shards.storage import Storage
 from wsl.images.rows import ImageRow

@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from wsl.documents.arrow import load_pyarrow
 from wsl.errors import RunError, UserError
 from wsl.files import is_left_over, replacing
-from wsl.formats.arrow import load_pyarrow
 
 _STORES = ("s3", "gs", "hdfs")
 _WEB = ("http", "https")
