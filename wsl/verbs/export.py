@@ -31,6 +31,8 @@ from wsl.formats.exchange.labelled import (
 from wsl.formats.exchange.layout import Area, copies_list, read_copies, staged
 from wsl.formats.exchange.masks import write_coco_masks, write_voc_masks
 from wsl.images import image_size
+from wsl.images.archives import is_image_file
+from wsl.images.decode import read_bytes
 from wsl.progress import loading, track
 from wsl.results import Localization
 
@@ -233,19 +235,22 @@ class _Copies:
             UserError: it does not exist, or another picture that was not copied by an export stands in its place.
         """
         source, name = self._root / image.name, (PurePosixPath(self._folder) / placed).as_posix()
-        if not source.is_file():
+        if not is_image_file(source):
             raise UserError(f"{source}: no such image to copy, give the folder of the images with --image-root")
         target = self._config.out / name
         if target.exists():
-            if target.samefile(source):
+            if source.exists() and target.samefile(source):
                 self.kept |= self._old & {name}
                 return
             if name not in self._old:
-                if not filecmp.cmp(source, target, shallow=False):
+                if not _same(source, target):
                     raise UserError(f"{target} is another picture than {source}: move it, or choose another --out")
                 return
         with replacing(self._new / name) as temporary:
-            shutil.copyfile(source, temporary)
+            if source.is_file():
+                shutil.copyfile(source, temporary)
+            else:  # in an archive
+                temporary.write_bytes(read_bytes(source))
         self._copied.append(name)
 
     def finish(self) -> set[str]:
@@ -276,3 +281,10 @@ def _write_localizations(source: _Source, out: Path) -> Path:
         for image in source.labelled():
             writer.write(to_localization(image, source.root))
     return writer.path
+
+
+def _same(source: Path, target: Path) -> bool:
+    """Whether two files have the same bytes; the first may lie in an archive."""
+    if source.is_file():
+        return filecmp.cmp(source, target, shallow=False)
+    return read_bytes(source) == target.read_bytes()

@@ -23,6 +23,7 @@ from wsl.formats.resuming import Kept, kept_results
 from wsl.formats.shards.manifest import MANIFEST
 from wsl.formats.shards.storage import is_remote
 from wsl.images import find_images, read_image
+from wsl.images.parquet_members import has_images
 from wsl.inference.identity import check_identity
 from wsl.inference.shards.sources import LISTS
 from wsl.progress import loading, track
@@ -235,8 +236,9 @@ def _check_plain(config: LocalizeConfig) -> None:
     """
     check((config.out / MANIFEST).exists() is False, f"{config.out} holds a run in shards: expected --engine, to go on")
     for source in config.sources:
-        there = source if is_remote(source) or Path(source).suffix.lower() in LISTS else ""
-        check(not there, f"{there} names images in a list, a tar or a store: expected --engine local, which reads them")
+        named = Path(source).suffix.lower() in LISTS and not has_images(Path(source))
+        there = source if named or is_remote(source) else ""
+        check(not there, f"{there} names images in a list or a store: expected --engine local, which reads them")
 
 
 def _open(config: LocalizeConfig, images: _Images) -> OpenedModel:

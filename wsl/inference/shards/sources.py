@@ -20,8 +20,8 @@ from wsl.images.archives import tar_members
 from wsl.images.rows import ImageRow
 from wsl.images.sources import is_image_name, stream_images
 
-LISTS = (".txt", ".csv", ".parquet", ".tar")
-"""Suffixes of files that name or hold images."""
+LISTS = (".txt", ".csv", ".parquet")
+"""Suffixes of files that name images; Parquet may also hold them."""
 
 
 def image_rows(config: LocalizeConfig) -> Iterator[ImageRow]:
