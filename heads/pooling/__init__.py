@@ -16,8 +16,8 @@ from heads.pooling.csra import CSRA, csra
 from heads.pooling.exp import Exp, exp
 from heads.pooling.gap import GAP, gap
 from heads.pooling.gmp import GMP, gmp
-from heads.pooling.kmax import KMax, kmax
 from heads.pooling.gndp import GNDP, gndp
+from heads.pooling.kmax import KMax, kmax
 from heads.pooling.linear import Linear, linear
 from heads.pooling.lse import LSE, lse
 from heads.pooling.median import Median, median

@@ -70,6 +70,8 @@ class OptimConfig:
     augment: tuple[str, ...] = ()
     """What is done to images beside crop and flip: hide-and-seek, cutmix(alpha=1), or a transform of torchvision by
     name (randaugment, colorjitter(brightness=0.4), "randomresizedcrop(scale=(0.25,1))")."""
+    erase: str | None = None
+    """What erases the backbone's features in training: "adl(drop=0.75, gamma=0.9)", behind its stages."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: each class's present and absent images weigh the same together, and as much as those of every class."""
     sampling: Literal["uniform", "balanced"] = "uniform"
@@ -127,6 +129,11 @@ class OptimConfig:
         check(
             not (self.augment and self.freeze_backbone),
             "--augment changes images, and a frozen backbone keeps features of them as they are: leave one of them out",
+        )
+        check(
+            self.erase is None or not (self.freeze_backbone or self.backbone_lr_factor == 0),
+            "--erase erases features of a backbone that learns to do without: expected no --freeze-backbone, and a "
+            "--backbone-lr-factor above 0",
         )
         check(self.clip_norm is None or self.clip_norm > 0, f"clip norm is {self.clip_norm}, expected above 0")
         check(0 < self.lbfgs_penalty < math.inf, f"lbfgs penalty is {self.lbfgs_penalty}, expected a number above 0")

@@ -19,6 +19,7 @@ from wsl.models import GradientHead, Localizer, autocast, choose_dtype
 from wsl.progress import Advance, progress
 from wsl.samples import SampleSet
 from wsl.training.balance import balanced_chances, balanced_weights
+from wsl.training.erasing import insert_eraser
 from wsl.training.fitting import check_head, fit_head, fit_probe, own_classifier
 from wsl.training.loop import EpochStats, Position, run_epoch
 from wsl.training.network import TrainedNetwork
@@ -56,6 +57,8 @@ class Learner:
         self._processes = Processes(Shard(accelerator.process_index, accelerator.num_processes))
         device = accelerator.device
         model.backbone.requires_grad_(trains_backbone(optim))
+        if optim.erase is not None:
+            insert_eraser(model.backbone, optim.erase)
         # On the CPU the images alone decide the layout, and the optimizer is quicker with plain weights.
         layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
