@@ -193,7 +193,7 @@ class TrainConfig:
 
     data: DataConfig
     out: Path
-    """Run folder: config.json, metrics.jsonl, model.safetensors, last/."""
+    """Run folder: config.json, metrics.jsonl, model.safetensors, classes.json, README.md, last/."""
     train_split: str = "train"
     """Split to train on: VOC's ImageSets/Main, COCO's instances_SPLIT.json, a subfolder, a CSV's column split."""
     val_split: str | None = "val"
@@ -204,6 +204,8 @@ class TrainConfig:
     probing: ProbeConfig = field(default_factory=ProbeConfig)
     decoding: DecoderConfig = field(default_factory=DecoderConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    compile: bool = False
+    """Compile the network (torch.compile), which takes a minute or more and pays off in long trainings."""
     seed: int = 0
     """Same seed, same numbers (on one kind of device, with one version of torch and as many threads)."""
     resume: bool = False

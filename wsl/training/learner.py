@@ -76,6 +76,11 @@ class Learner:
         return len(self.source.skipped)
 
     @property
+    def train_images(self) -> int:
+        """Images of the training set, unreadable ones included."""
+        return len(self._samples)
+
+    @property
     def images(self) -> int:
         """Images of an epoch that its progress counts."""
         if self.stepper is None and isinstance(self.source, FeatureSource):
@@ -196,6 +201,8 @@ class Learner:
             # In place, but for a layer alone.
             nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]
         network = TrainedNetwork(model, objective, self.dtype, features=config.freeze_backbone)
+        if self.config.compile:
+            network.compile()
         if config.class_weights == "balanced":
             network.pair_weights = balanced_weights(self._samples).to(device)
         return Stepper(

@@ -20,6 +20,7 @@ _FREE = (
     "runtime",
     "resume",
     "overwrite",
+    "compile",
     "patience",
     "save_every",
     "tensorboard",
