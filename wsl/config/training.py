@@ -204,6 +204,11 @@ class TrainConfig:
     probing: ProbeConfig = field(default_factory=ProbeConfig)
     decoding: DecoderConfig = field(default_factory=DecoderConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    cache: Literal["none", "ram", "disk"] = "none"
+    """Keep decoded and resized images for later epochs, in memory or on the disk beside the run; crops are then cut
+    from the resized image, which changes them by rounding."""
+    cache_size: float = 8.0
+    """Gigabytes that --cache may take; of more images the first are kept."""
     compile: bool = False
     """Compile the network (torch.compile), which takes a minute or more and pays off in long trainings."""
     seed: int = 0
@@ -228,6 +233,16 @@ class TrainConfig:
         check(
             self.patience is None or self.val_split is not None,
             "--patience waits for a better figure on the validation split: expected a --val-split with it",
+        )
+        check(self.cache_size > 0, f"cache size is {self.cache_size}, expected gigabytes above 0")
+        check(
+            self.cache == "none" or not self.optim.freeze_backbone,
+            "--cache keeps images, and a frozen backbone's features are kept anyway: leave --cache out",
+        )
+        check(
+            self.cache == "none" or self.preprocessing.resize == "warp" or self.optim.min_crop == 1,
+            "--cache with --resize letterbox and --min-crop: crops of letterboxed images would have bars; expected "
+            "--resize warp, or one of the others left out",
         )
         check(self.save_every is None or self.save_every >= 1, f"save every is {self.save_every}, expected 1 or more")
         check(

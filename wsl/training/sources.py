@@ -26,6 +26,7 @@ from wsl.training.features import FeatureCache, affordable, report_skipped
 from wsl.training.loading import Batch, ImageDataset, collate, start_worker
 from wsl.training.network import Example
 from wsl.training.order import Order
+from wsl.training.pixel_cache import create_cache
 from wsl.training.validation import can_point, localize_present
 
 # Not the batch size, which rounding would depend on.
@@ -68,7 +69,13 @@ class ImageSource:
                 f"processes has {order.share_size} of a step: expected a --batch-size that gives each an even number"
             )
         self._train = ImageDataset(
-            train, model.preprocessing, augment=True, min_crop=optim.min_crop, flip=optim.flip, seed=config.seed
+            train,
+            model.preprocessing,
+            augment=True,
+            min_crop=optim.min_crop,
+            flip=optim.flip,
+            seed=config.seed,
+            cache=create_cache(config, train),
         )
         self._rows = _EpochRows(order)
         self._loader = self._load()
