@@ -213,6 +213,42 @@ def test_a_second_head_does_not_run_the_backbone_again(world, tmp_path, monkeypa
     assert sum(seen) == looks
 
 
+def test_a_run_says_what_it_is_and_how_good_class_by_class(world, tmp_path):
+    train(settings(world, tmp_path / "run", epochs=1))
+    rows = json.loads((tmp_path / "run" / "classes.json").read_text(encoding="utf-8"))
+    assert [(row["class"], row["images"]) for row in rows] == [("blue", 11), ("red", 10)]
+    record = figures(tmp_path / "run")[-1]
+    for name, mean in (("AP", "mAP"), ("pointing", "pointing")):
+        assert sum(row[name] for row in rows) / 2 == pytest.approx(record[mean])
+    readme = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    assert "On 48 images of train, validated on val. The model is that of epoch 1 of 1, the best by mAP." in readme
+    assert f"| blue | 11 | {rows[0]['AP']:.3f} | {rows[0]['pointing']:.3f} |" in readme
+
+
+def test_patience_ends_a_run_that_gets_no_better(world, tmp_path, caplog):
+    caplog.set_level("INFO")
+    options = {"epochs": 9, "lr": 1e-9, "patience": 2, "batch_norm": "frozen"}
+    result = train(settings(world, tmp_path / "run", **options))
+    assert (result.best_epoch, len(figures(tmp_path / "run"))) == (1, 3)
+    assert caplog.messages[-1] == "stopped: 2 epochs without a better mAP"
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    train(settings(world, tmp_path / "run", resume=True, **options))
+    assert len(figures(tmp_path / "run")) == 3
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_the_average_is_what_is_measured_and_kept_and_training_goes_on_from_the_weights(world, tmp_path):
+    train(settings(world, tmp_path / "plain", epochs=1))
+    train(settings(world, tmp_path / "averaged", epochs=1, ema=0.5))
+    plain, averaged = (
+        torch.load(tmp_path / name / "last" / "state.pt", weights_only=True) for name in ("plain", "averaged")
+    )
+    assert same(plain["model"], averaged["model"])
+    kept = load(tmp_path / "averaged").state_dict()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in averaged["average"]["average"].items())
+    assert not torch.equal(kept["head.conv.weight"], averaged["model"]["head.conv.weight"])
+
+
 def test_the_figures_reported_are_those_of_the_model_kept(world, tmp_path):
     result = train(settings(world, tmp_path / "run", epochs=4, lr=1e-2, backbone_lr_factor=1.0))
     runtime = RuntimeConfig(device="cpu", precision="fp32", workers=0)

@@ -1,5 +1,6 @@
 """`wsl-train` as processes see it: exit codes, signals, a disk that is full, several processes at once."""
 
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,8 @@ import torch
 
 from wsl import cli
 from wsl.errors import RunError
+from wsl.models import load
+from wsl.models.tiny import TinyNet
 from wsl.training import learner
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -60,6 +63,18 @@ def test_classes_of_the_two_splits_must_agree(tmp_path, capsys):
         cv2.imwrite(str(tmp_path / "data" / split / label / "a.png"), np.zeros((20, 20, 3), np.uint8))
     assert cli.train(command(tmp_path / "data", tmp_path / "run")) == 2
     assert "'cow'" in capsys.readouterr().err
+
+
+def test_several_poolings_are_a_run_each_and_share_the_features(world, tmp_path, monkeypatch, capsys):
+    seen = []
+    forward = TinyNet.forward
+    monkeypatch.setattr(TinyNet, "forward", lambda self, x: seen.append(len(x)) or forward(self, x))
+    more = ["--freeze-backbone", "--pooling", "gap", "kmax(k=0.2)", "gap"]
+    assert cli.train([*command(world, tmp_path / "runs", *more), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["runs"]
+    assert [load(run["model"]).recipe.pooling for run in found] == ["gap", "kmax(k=0.2)"]
+    assert [Path(run["model"]).parent.name for run in found] == ["gap", "kmax(k=0.2)"]
+    assert sum(size for size in seen if size > 1) == 48 * 2 + 16
 
 
 def test_tensorboard_missing_is_told_before_anything_is_computed(world, tmp_path, monkeypatch, capsys):

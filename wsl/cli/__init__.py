@@ -30,11 +30,15 @@ def train(args: Sequence[str] | None = None) -> int:
             return Outcome(f"decoder of {decoded.rounds} rounds\n{decoded.model}  {took}", _plain(decoded))
         from wsl.verbs.train import train as verb
 
-        result = verb(config)
-        known = (("mAP", result.mAP), ("pointing", result.pointing), ("with the probe mAP", result.probe_mAP))
-        figures = [f"{name} {value:.3f}" for name, value in known if value is not None]
-        best = f"best epoch {result.best_epoch}" + (f": {', '.join(figures)}" if figures else "")
-        return Outcome(f"{best}\n{result.model}  ({result.seconds:.0f} s{_skipped(result.skipped)})", _plain(result))
+        results = [verb(one) for one in config]
+        texts = []
+        for result in results:
+            known = (("mAP", result.mAP), ("pointing", result.pointing), ("with the probe mAP", result.probe_mAP))
+            figures = [f"{name} {value:.3f}" for name, value in known if value is not None]
+            best = f"best epoch {result.best_epoch}" + (f": {', '.join(figures)}" if figures else "")
+            texts.append(f"{best}\n{result.model}  ({result.seconds:.0f} s{_skipped(result.skipped)})")
+        record = _plain(results[0]) if len(results) == 1 else {"runs": [_plain(result) for result in results]}
+        return Outcome("\n".join(texts), record)
 
     return run(work, TrainFlags, examples.TRAIN, args)
 

@@ -11,6 +11,7 @@ from tyro.conf import Positional
 
 from wsl import config as settings
 from wsl.errors import UserError
+from wsl.files import UniqueNames
 
 C = TypeVar("C")
 
@@ -65,12 +66,34 @@ class TrainedData(DataFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelFlags(settings.ModelConfig):
+    """The network, with one pooling or several."""
+
+    pooling: tuple[str, ...] = ("gap",)  # type: ignore[assignment] # one at a time becomes a ModelConfig
+    """Spatial pooling of the class maps: gap, gmp, kmax(k=10), lse(beta=4), weldon(k_max=0.2), wildcat(alpha=0.7),
+    mixed(lam=0.5), add, cat, gem(p=3, of=probabilities), softpool, stochastic(probability=softmax), median,
+    attention(hidden=128), csra(heads=4, lam=0.5), pcam, gndp, exp, linear, adaptive(size=2).
+    Or an encoder, whose maps are gradient maps: spp, netvlad(clusters=16), bilinear, compactbilinear(dim=4096).
+    Several are trained one after the other, each in a folder of its name in --out; of a frozen backbone they share the
+    features."""
+
+    def __post_init__(self) -> None:
+        """Check nothing: `TrainFlags.resolved` gives the settings, which check themselves."""
+
+    def resolved(self, pooling: str) -> settings.ModelConfig:
+        """The settings of the network with one of the poolings."""
+        values = {one.name: getattr(self, one.name) for one in fields(settings.ModelConfig)}
+        return settings.ModelConfig(**{**values, "pooling": pooling})
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainFlags(settings.TrainConfig):
     """A training, or that of a map decoder for a run that is finished."""
 
+    model: ModelFlags = field(default_factory=ModelFlags)
     data: TrainedData = field(default_factory=TrainedData)
     out: Path | None = None  # type: ignore[assignment]
-    """Run folder: config.json, metrics.jsonl, model.safetensors, last/."""
+    """Run folder: config.json, metrics.jsonl, model.safetensors, classes.json, README.md, last/."""
     decoder: Path | None = None
     """In the place of --out: train a map decoder for the finished run in this folder, which keeps it. Of the other
     settings only --data, --train-split, --seed, the decoder's and the machine's go with it."""
@@ -78,8 +101,8 @@ class TrainFlags(settings.TrainConfig):
     def __post_init__(self) -> None:
         """Check nothing: `resolved` gives the settings, which check themselves."""
 
-    def resolved(self) -> settings.TrainConfig | settings.DecodeConfig:
-        """The settings without flags.
+    def resolved(self) -> tuple[settings.TrainConfig, ...] | settings.DecodeConfig:
+        """The settings without flags, of each training.
 
         Raises:
             UserError: neither --out nor --decoder, or flags that do not go together.
@@ -89,7 +112,16 @@ class TrainFlags(settings.TrainConfig):
             if self.out is None or data is None:
                 missing = "--out" if self.out is None else "--data"
                 raise UserError(f"no {missing} given: expected it, or --decoder and the folder of a run")
-            return _resolved(self, settings.TrainConfig, self.data)
+            poolings = tuple(dict.fromkeys(self.model.pooling))
+            if not poolings:
+                raise UserError("--pooling names none: expected one or several, such as gap")
+            folders, name = [self.out], UniqueNames()
+            if len(poolings) > 1:
+                folders = [self.out / name(pooling) for pooling in poolings]
+            return tuple(
+                _resolved(self, settings.TrainConfig, self.data, out=folder, model=self.model.resolved(pooling))
+                for folder, pooling in zip(folders, poolings, strict=True)
+            )
         plain = type(self)(
             data=self.data,
             decoder=self.decoder,
@@ -187,6 +219,6 @@ class InfoFlags:
     cam: settings.CamConfig = field(default_factory=settings.CamConfig)
 
 
-def _resolved(flags: Any, kind: type[C], data: DataFlags) -> C:
+def _resolved(flags: Any, kind: type[C], data: DataFlags, **others: Any) -> C:
     names = [one.name for one in fields(kind)]  # type: ignore[arg-type] # a dataclass
-    return kind(**{**{name: getattr(flags, name) for name in names}, "data": data.resolved()})
+    return kind(**{**{name: getattr(flags, name) for name in names}, "data": data.resolved(), **others})

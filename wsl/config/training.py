@@ -70,6 +70,8 @@ class OptimConfig:
     augment: tuple[str, ...] = ()
     """What is done to images beside crop and flip: hide-and-seek, cutmix(alpha=1), or a transform of torchvision by
     name (randaugment, colorjitter(brightness=0.4), "randomresizedcrop(scale=(0.25,1))")."""
+    erase: str | None = None
+    """What erases the backbone's features in training: "adl(drop=0.75, gamma=0.9)", behind its stages."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: each class's present and absent images weigh the same together, and as much as those of every class."""
     sampling: Literal["uniform", "balanced"] = "uniform"
@@ -128,6 +130,11 @@ class OptimConfig:
         check(
             not (self.augment and self.freeze_backbone),
             "--augment changes images, and a frozen backbone keeps features of them as they are: leave one of them out",
+        )
+        check(
+            self.erase is None or not (self.freeze_backbone or self.backbone_lr_factor == 0),
+            "--erase erases features of a backbone that learns to do without: expected no --freeze-backbone, and a "
+            "--backbone-lr-factor above 0",
         )
         check(self.clip_norm is None or self.clip_norm > 0, f"clip norm is {self.clip_norm}, expected above 0")
         check(self.lbfgs_penalty > 0, f"lbfgs penalty is {self.lbfgs_penalty}, expected a number above 0")
@@ -189,7 +196,7 @@ class TrainConfig:
 
     data: DataConfig
     out: Path
-    """Run folder: config.json, metrics.jsonl, model.safetensors, last/."""
+    """Run folder: config.json, metrics.jsonl, model.safetensors, classes.json, README.md, last/."""
     train_split: str = "train"
     """Split to train on: VOC's ImageSets/Main, COCO's instances_SPLIT.json, a subfolder, a CSV's column split."""
     val_split: str | None = "val"
@@ -200,6 +207,13 @@ class TrainConfig:
     probing: ProbeConfig = field(default_factory=ProbeConfig)
     decoding: DecoderConfig = field(default_factory=DecoderConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    cache: Literal["none", "ram", "disk"] = "none"
+    """Keep decoded and resized images for later epochs, in memory or on the disk beside the run; crops are then cut
+    from the resized image, which changes them by rounding."""
+    cache_size: float = 8.0
+    """Gigabytes that --cache may take; of more images the first are kept."""
+    compile: bool = False
+    """Compile the network (torch.compile), which takes a minute or more and pays off in long trainings."""
     seed: int = 0
     """Same seed, same numbers (on one kind of device, with one version of torch and as many threads)."""
     resume: bool = False
@@ -223,6 +237,16 @@ class TrainConfig:
         check(
             self.patience is None or self.val_split is not None,
             "--patience waits for a better figure on the validation split: expected a --val-split with it",
+        )
+        check(self.cache_size > 0, f"cache size is {self.cache_size}, expected gigabytes above 0")
+        check(
+            self.cache == "none" or not self.optim.freeze_backbone,
+            "--cache keeps images, and a frozen backbone's features are kept anyway: leave --cache out",
+        )
+        check(
+            self.cache == "none" or self.preprocessing.resize == "warp" or self.optim.min_crop == 1,
+            "--cache with --resize letterbox and --min-crop: crops of letterboxed images would have bars; expected "
+            "--resize warp, or one of the others left out",
         )
         check(self.save_every is None or self.save_every >= 1, f"save every is {self.save_every}, expected 1 or more")
         check(

@@ -68,7 +68,7 @@ class FeatureCache:
 
     def levels(self, samples: SampleSet, mirrored: bool, layers: Sequence[str]) -> list[Features]:
         """The inputs of layers of the backbone's pyramid, and of `MAP` its map; of all samples."""
-        files = _files(samples)
+        files = identify_files(samples)
         paths = {layer: self.folder / f"{self._key(files, mirrored, layer)}.npy" for layer in layers}
         kept = {layer: _open(path, len(samples)) for layer, path in paths.items() if path.is_file()}
         found = {layer: features for layer, features in kept.items() if features is not None}
@@ -255,8 +255,13 @@ def affordable(model: Localizer, config: DecoderConfig) -> int:
     return max(1, int(config.decoder_cache * 1e9 / (2 * numbers * np.dtype(np.float16).itemsize)))
 
 
-def _files(samples: SampleSet) -> list[Any]:
-    """What tells the images' files from others, and from later states of themselves."""
+def identify_files(samples: SampleSet) -> list[Any]:
+    """What tells the images' files from others, and from later states of themselves.
+
+    >>> from wsl.samples import Sample
+    >>> [status for _, status in identify_files(SampleSet(classes=[], samples=[Sample(path="lost.jpg")]))]
+    [None]
+    """
     files: list[Any] = []
     for sample in samples.samples:
         try:

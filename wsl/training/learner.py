@@ -19,6 +19,7 @@ from wsl.models import GradientHead, Localizer, autocast, choose_dtype
 from wsl.progress import Advance, progress
 from wsl.samples import SampleSet
 from wsl.training.balance import balanced_chances, balanced_weights
+from wsl.training.erasing import insert_eraser
 from wsl.training.fitting import check_head, fit_head, fit_probe, own_classifier
 from wsl.training.loop import EpochStats, Position, run_epoch
 from wsl.training.network import TrainedNetwork
@@ -56,6 +57,8 @@ class Learner:
         self._processes = Processes(Shard(accelerator.process_index, accelerator.num_processes))
         device = accelerator.device
         model.backbone.requires_grad_(trains_backbone(optim))
+        if optim.erase is not None:
+            insert_eraser(model.backbone, optim.erase)
         # On the CPU the images alone decide the layout, and the optimizer is quicker with plain weights.
         layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
@@ -71,6 +74,11 @@ class Learner:
     def skipped(self) -> int:
         """Images that could not be read so far."""
         return len(self.source.skipped)
+
+    @property
+    def train_images(self) -> int:
+        """Images of the training set, unreadable ones included."""
+        return len(self._samples)
 
     @property
     def images(self) -> int:
@@ -193,6 +201,8 @@ class Learner:
             # In place, but for a layer alone.
             nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]
         network = TrainedNetwork(model, objective, self.dtype, features=config.freeze_backbone)
+        if self.config.compile:
+            network.compile()
         if config.class_weights == "balanced":
             network.pair_weights = balanced_weights(self._samples).to(device)
         return Stepper(

@@ -22,6 +22,7 @@ from wsl.images.decode import read_image
 from wsl.images.transforms import augment, fit
 from wsl.limits import max_pixels
 from wsl.samples import SampleSet
+from wsl.training.pixel_cache import PixelCache, cached_preprocessing
 
 # Of so many images in a row none is readable when a disk is gone, and trying all would take for ever.
 _TRIES = 8
@@ -80,6 +81,7 @@ class ImageDataset(Dataset[Item]):
         min_crop: float = 1.0,
         flip: bool = False,
         seed: int = 0,
+        cache: PixelCache | None = None,
     ) -> None:
         if not len(samples):
             raise UserError("no samples: expected a split with at least one image")
@@ -92,6 +94,7 @@ class ImageDataset(Dataset[Item]):
         self.flip = flip
         self.seed = seed
         self._max_pixels = max_pixels()  # of this process, for those that read
+        self.cache = cache
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
@@ -106,12 +109,22 @@ class ImageDataset(Dataset[Item]):
         for step in range(min(_TRIES, len(self))):
             place = (index + step) % len(self)
             try:
-                return self._item(place, read_image(self.samples.samples[place].path, self._max_pixels), skipped)
+                return self._item(place, self._read(place), skipped)
             except BadImageError as error:
                 skipped = skipped or str(error)
         # A batch has one shape; what this one shows does not count.
         mean = np.rint(np.asarray(self.preprocessing.mean) * 255).astype(np.uint8)
         return self._item(index, np.broadcast_to(mean, (1, 1, 3)).copy(), skipped)
+
+    def _read(self, index: int) -> npt.NDArray[np.uint8]:
+        """An image, as it is or as it is kept."""
+        image = None if self.cache is None else self.cache.get(index)
+        if image is None:
+            image = read_image(self.samples.samples[index].path, self._max_pixels)
+            if self.cache is not None:
+                image, _ = fit(image, cached_preprocessing(self.preprocessing, self.cache))
+                self.cache.put(index, image)
+        return image
 
     def _item(self, index: int, image: npt.NDArray[np.uint8], skipped: str) -> Item:
         if self.augment:

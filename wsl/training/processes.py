@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
+from wsl.errors import RunError
 from wsl.training.order import Shard
 
 T = TypeVar("T")
@@ -41,7 +43,8 @@ class Processes:
         if not self.several:
             return tensor
         tensor = tensor.clone()
-        dist.all_reduce(tensor)
+        with _together():
+            dist.all_reduce(tensor)
         return tensor
 
     def gather(self, value: T) -> list[T]:
@@ -49,19 +52,39 @@ class Processes:
         if not self.several:
             return [value]
         values: list[Any] = [None] * self.shard.processes
-        dist.all_gather_object(values, value)
+        with _together():
+            dist.all_gather_object(values, value)
         return values
 
     def agree(self, tensors: Iterable[torch.Tensor]) -> None:
         """Give all processes the first one's tensors."""
         if self.several:
-            for tensor in tensors:
-                dist.broadcast(tensor.detach(), 0)
+            with _together():
+                for tensor in tensors:
+                    dist.broadcast(tensor.detach(), 0)
 
     def wait(self) -> None:
         """Go on when all have come here."""
         if self.several:
-            dist.barrier()
+            with _together():
+                dist.barrier()
+
+
+@contextlib.contextmanager
+def _together() -> Iterator[None]:
+    """Say what it means that a message does not come through.
+
+    Raises:
+        RunError: another process has ended.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        line = (str(error) or type(error).__name__).splitlines()[0]
+        raise RunError(
+            f"another process of the training does not answer ({line}): what it printed says why; --resume continues "
+            "from where the state was kept last"
+        ) from error
 
 
 class GradientSum:
@@ -89,7 +112,8 @@ class GradientSum:
         while len(self._sent) < len(self._buckets):
             self._send()
         for bucket, (flat, work) in zip(self._buckets, self._sent, strict=True):
-            work.wait()
+            with _together():
+                work.wait()
             parts = torch.split(flat, [parameter.numel() for parameter in bucket])
             for parameter, part in zip(bucket, parts, strict=True):
                 parameter.grad = part.view_as(parameter)

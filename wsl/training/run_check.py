@@ -21,6 +21,7 @@ _FREE = (
     "runtime",
     "resume",
     "overwrite",
+    "compile",
     "patience",
     "save_every",
     "tensorboard",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from wsl.errors import RunError, UserError
 from wsl.files import replacing, write_text
 from wsl.models import Localizer, load, save
 from wsl.training.run_check import CONFIG, record
+from wsl.training.run_readme import run_readme
 
 
 class Resumable(Protocol):
@@ -42,17 +43,22 @@ class RunFolder:
         self.config = path / CONFIG
         self.metrics = path / "metrics.jsonl"
         self.model = path / "model.safetensors"
+        self.classes = path / "classes.json"
         self.last = path / "last" / "state.pt"
 
     def start(self, settings: TrainConfig) -> None:
         """Begin a new run here, in place of an old one."""
-        for old in (self.last, self.model):
+        for old in (self.last, self.model, self.classes):
             old.unlink(missing_ok=True)
         write_text(self.metrics, "")
         write_text(self.config, config.to_json(settings) + "\n")
 
-    def keep(self, model: Localizer, record: dict[str, Any], best_by: str) -> bool:
-        """Write what an epoch leaves behind, but for the state, which comes last; whether it is the best so far.
+    def keep(
+        self, model: Localizer, record: dict[str, Any], best_by: str, classes: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        """Write what an epoch leaves behind, but for the state, which comes last.
+
+        The best model so far is kept, with its figures by class.
 
         A run killed before `keep_state` repeats the epoch and writes the same again.
 
@@ -61,13 +67,19 @@ class RunFolder:
         """
         before = [_rank(old, best_by) for old in self.records() if old["epoch"] < record["epoch"]]
         try:
-            best = not before or _rank(record, best_by) > max(before)
-            if best:
+            if not before or _rank(record, best_by) > max(before):
                 save(model, self.model)
+                write_text(self.classes, json.dumps(list(classes), indent=1) + "\n")
             self._log(record)
         except (SafetensorError, RuntimeError) as error:
             raise self._full(error) from error
-        return best
+
+    def describe(self, settings: TrainConfig, classes: Sequence[str], images: int) -> None:
+        """Write the README.md of a finished run."""
+        text = self.classes.read_text(encoding="utf-8") if self.classes.is_file() else "[]"
+        rows = json.loads(text) or [{"class": name, "images": 0} for name in classes]
+        readme = run_readme(settings, self.best(settings.best_by), rows, images)
+        write_text(self.path / "README.md", readme)
 
     def keep_state(self, state: Mapping[str, Any], epoch: int) -> None:
         """Write the state within an epoch; ``epoch`` is the last finished one.

@@ -23,9 +23,10 @@ from wsl.results import Localization
 from wsl.samples import Sample, SampleSet
 from wsl.training.augmentation import create_augmentation
 from wsl.training.features import FeatureCache, affordable, report_skipped
-from wsl.training.loading import ImageDataset, collate, start_worker
+from wsl.training.loading import Batch, ImageDataset, collate, start_worker
 from wsl.training.network import Example
 from wsl.training.order import Order
+from wsl.training.pixel_cache import create_cache
 from wsl.training.validation import can_point, localize_present
 
 # Not the batch size, which rounding would depend on.
@@ -68,7 +69,13 @@ class ImageSource:
                 f"processes has {order.share_size} of a step: expected a --batch-size that gives each an even number"
             )
         self._train = ImageDataset(
-            train, model.preprocessing, augment=True, min_crop=optim.min_crop, flip=optim.flip, seed=config.seed
+            train,
+            model.preprocessing,
+            augment=True,
+            min_crop=optim.min_crop,
+            flip=optim.flip,
+            seed=config.seed,
+            cache=create_cache(config, train),
         )
         self._rows = _EpochRows(order)
         self._loader = self._load()
@@ -78,7 +85,7 @@ class ImageSource:
         """This process's part of each step of one epoch, after the first ``start`` steps."""
         self._rows.epoch, self._rows.start = epoch, start
         self._train.set_epoch(epoch)
-        for share, batch in zip(self.order.shares(epoch, start), self._loader, strict=True):
+        for share, batch in zip(self.order.shares(epoch, start), self._fetched(), strict=True):
             report_skipped(batch.skipped, self.skipped, self._config.runtime.strict)
             counted = batch.readable & torch.from_numpy(share.counted)
             inputs, targets, known = self._augment(batch, epoch)
@@ -100,6 +107,22 @@ class ImageSource:
                 report_skipped([str(found)], self.skipped, runtime.strict)
             else:
                 yield found, sample
+
+    def _fetched(self) -> Iterator[Batch]:
+        """The loader's batches.
+
+        Raises:
+            RunError: a process that decodes has died.
+        """
+        try:
+            yield from self._loader
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise RunError(
+                f"a process that decodes images has died ({str(error).splitlines()[0]}): for want of memory, or of "
+                "shared memory (/dev/shm, docker's --shm-size); give fewer --workers, or --workers 0"
+            ) from error
 
     def _load(self) -> DataLoader[Any]:
         workers = self._config.runtime.workers
@@ -170,7 +193,8 @@ class FeatureSource:
         self.skipped = cache.skipped
         if not len(self._rows):
             raise RunError("none of the training images could be read")
-        self._targets, self._known = map(torch.from_numpy, stacked_targets(train))
+        # A byte each: of 10,000 classes and many images they are the larger part of the memory.
+        self._targets, self._known = (torch.from_numpy(part).bool() for part in stacked_targets(train))
         chances = order.chances
         if chances is not None:
             chances = chances[self._rows] / chances[self._rows].sum()
@@ -184,9 +208,9 @@ class FeatureSource:
             rows, counted = self._rows[share.rows], torch.from_numpy(share.counted)
             views = variants[share.rows]
             features = np.stack([self._train[view][row] for row, view in zip(rows, views, strict=True)])
-            mask = self._known[rows] * counted[:, None]
+            mask = (self._known[rows] & counted[:, None]).float()
             index = torch.from_numpy(rows)
-            yield Example(self._to_device(features), self._targets[rows], mask, index, int(counted.sum()))
+            yield Example(self._to_device(features), self._targets[rows].float(), mask, index, int(counted.sum()))
 
     @property
     def views(self) -> int:
@@ -205,7 +229,7 @@ class FeatureSource:
                 rows = self._rows[start : start + _AT_ONCE]
                 parts.append(pool(self._to_device(features[rows])))
                 advance(len(rows))
-        targets, known = (all[self._rows].repeat(len(self._train), 1) for all in (self._targets, self._known))
+        targets, known = (all[self._rows].float().repeat(len(self._train), 1) for all in (self._targets, self._known))
         return torch.cat(parts), targets, known
 
     def localizations(self) -> Iterator[tuple[Localization, Sample]]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from wsl.config import OptimConfig
 from wsl.training.average import WeightAverage
+from wsl.training.memory import too_large
 from wsl.training.network import Example, TrainedNetwork
 from wsl.training.objectives import divisor
 from wsl.training.processes import GradientSum, Processes
@@ -62,8 +63,13 @@ class Stepper:
         for place, part in enumerate(parts, 1):
             if place == len(parts):
                 self._gradients.expect()
-            share = (self.network(part, progress) / counts).sum()
-            self.scaler.scale(share).backward()
+            try:
+                share = (self.network(part, progress) / counts).sum()
+                self.scaler.scale(share).backward()
+            except torch.OutOfMemoryError:
+                share = None  # its traceback would hold the memory
+            if share is None:
+                raise too_large(self.network, part)
             loss = loss + share.detach()
         self._gradients.finish()
         self._update()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +23,14 @@ Parts = tuple[ClassificationAP, PointingGame]
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Validation figures in [0, 1]; None where nothing counts (no positive image, no annotated box)."""
+    """Validation figures in [0, 1]; None where nothing counts (no positive image, no annotated box).
+
+    ``classes`` are those of each class: ``class``, ``images`` (that show it), ``AP`` and ``pointing``.
+    """
 
     mAP: float | None
     pointing: float | None
+    classes: tuple[dict[str, Any], ...] = ()
 
 
 def validate(
@@ -48,7 +53,17 @@ def validate(
         classification.merge(of_classes)
         pointing.merge(of_points)
     by_class, _ = pointing.compute()
-    return Scores(classification.compute().value, by_class.value)
+    by_label = classification.compute()
+    rows = (
+        {
+            "class": name,
+            "images": by_label.counts.get(name, 0),
+            "AP": by_label.per_class.get(name),
+            "pointing": by_class.per_class.get(name),
+        }
+        for name in classes
+    )
+    return Scores(by_label.value, by_class.value, tuple(rows))
 
 
 def can_point(sample: Sample) -> bool:

@@ -74,6 +74,8 @@ class Run:
                 if main:
                     write_scalars(record)
                     log.info("%s", table.row(record, run.best(config.best_by)))
+        if main:
+            run.describe(config, learner.model.classes, learner.train_images)
         return learner.agreed(run.best(config.best_by) if main else {})
 
     def _epoch(self, epoch: int, started: float) -> dict[str, Any]:
@@ -91,7 +93,8 @@ class Run:
                 record["images_per_second"] = stats.images * self._accelerator.num_processes / stats.seconds
                 record["seconds"] = time.perf_counter() - started
                 if main:
-                    self.folder.keep(learner.model, record, self.config.best_by)
+                    by_class = () if scores is None else scores.classes
+                    self.folder.keep(learner.model, record, self.config.best_by, by_class)
         except KeyboardInterrupt:  # the weights are those that the epoch ends with: it need not be trained again
             if main:
                 self.folder.keep_state(learner.state_dict(), epoch - 1)

@@ -15,6 +15,7 @@ from wsl.errors import UserError
 from wsl.files import locked
 from wsl.progress import loading
 from wsl.samples import SampleSet
+from wsl.training.label_check import check_labels
 from wsl.training.run_check import check_run
 from wsl.verbs.decode import train_decoder
 
@@ -44,6 +45,8 @@ def train(config: TrainConfig) -> TrainResult:
     """
     started = time.perf_counter()
     samples, val = _check(config)
+    if _is_first():
+        check_labels(samples, val)
     # Of the processes of one training, the first writes for all.
     with locked(config.out, "wsl-train") if _is_first() else contextlib.nullcontext():
         if _is_first():

@@ -1,0 +1,51 @@
+"""A run's README.md says how it was made in a command that makes it again."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+import tyro
+
+from wsl.cli.flags import TrainFlags
+from wsl.config import DataConfig, DecoderConfig, ModelConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
+from wsl.training.run_readme import command, run_readme
+
+CONFIGS = {
+    "plain": {},
+    "many": {
+        "model": ModelConfig(backbone="tinynet", weights="none", pooling="weldon(k_max=0.2, k_min=0.2)", head=None),
+        "optim": OptimConfig(
+            loss="bce + puzzle(alpha=4)",
+            augment=("hide-and-seek(grid=(0, 16), p=0.5)", "cutmix"),
+            ema=0.999,
+            flip=False,
+        ),
+        "preprocessing": Preprocessing(image_size=64, mean=(0.5, 0.5, 0.5)),
+        "val_split": None,
+        "seed": 3,
+        "save_every": 10,
+    },
+    "fitted": {
+        "optim": OptimConfig(freeze_backbone=True, optimizer="lbfgs"),
+        "decoding": DecoderConfig(decode=True),
+        "runtime": RuntimeConfig(device="cpu", workers=0),
+    },
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_command_gives_the_settings_back(name):
+    config = TrainConfig(data=DataConfig(data=Path("my photos")), out=Path("runs/a"), **CONFIGS[name])
+    program, *flags = shlex.split(command(config))
+    style = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    assert program == "wsl-train"
+    assert tyro.cli(TrainFlags, args=flags, config=style).resolved() == (config,)
+
+
+def test_figures_stand_class_by_class_and_their_means_below():
+    config = TrainConfig(data=DataConfig(data=Path("voc")), out=Path("runs/a"))
+    rows = [{"class": "cat", "images": 2, "AP": 0.25, "pointing": None}, {"class": "dog", "images": 0, "AP": None}]
+    text = run_readme(config, {"epoch": 3, "mAP": 0.25, "pointing": None}, rows, 10)
+    assert text.endswith(
+        "| class | images | AP |\n| --- | ---: | ---: |\n| cat | 2 | 0.250 |\n| dog | 0 |  |\n| mean | | 0.250 |\n"
+    )

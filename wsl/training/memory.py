@@ -1,0 +1,58 @@
+"""How many images of a step fit into a GPU, for the message when they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from wsl.errors import RunError
+from wsl.training.network import Example, TrainedNetwork
+
+# What an allocator cannot use, and what other steps need more than this one.
+_SPARE = 0.9
+
+
+def too_large(network: TrainedNetwork, example: Example) -> RunError:
+    """What to say when a step ran out of memory: parts of the batch that would fit, by passes of one and two images."""
+    count, device = len(example.targets), example.inputs.device
+    size = " x ".join(map(str, example.inputs.shape[2:]))
+    message = f"the memory of {device} does not hold a step of {count} images of {size}"
+    network.zero_grad(set_to_none=True)
+    fit = 0
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        total = torch.cuda.get_device_properties(device).total_memory
+        fit = images_that_fit(lambda images: _peak(network, example, images), total)
+    if fit < 1:
+        return RunError(f"{message}: give a smaller --image-size, or --freeze-backbone")
+    parts = -(-count // min(fit, count))
+    return RunError(
+        f"{message}, and about {fit} would fit: --accumulate {max(2, parts)} is the same step in parts; or give "
+        f"--batch-size {fit} or a smaller --image-size"
+    )
+
+
+def images_that_fit(peak: Callable[[int], int], total: int) -> int:
+    """The largest number of images for which memory suffices, if it grows as from one image to two.
+
+    >>> images_that_fit(lambda images: 100 + 50 * images, total=1000)
+    16
+    """
+    try:
+        one, two = peak(1), peak(2)
+    except torch.OutOfMemoryError:
+        return 0
+    each = max(1, two - one)
+    return max(0, int((_SPARE * total - (one - each)) // each))
+
+
+def _peak(network: TrainedNetwork, example: Example, images: int) -> int:
+    """The most memory in use while so many images go forward and backward."""
+    device = example.inputs.device
+    torch.cuda.reset_peak_memory_stats(device)
+    parts = (example.inputs, example.targets, example.mask, example.index)
+    inputs, targets, mask, index = (tensor[:images] for tensor in parts)
+    network(Example(inputs, targets, mask, index, images)).sum().backward()
+    network.zero_grad(set_to_none=True)
+    return torch.cuda.max_memory_allocated(device)

@@ -1,0 +1,122 @@
+"""Decoded and resized images, kept in memory or on the disk, so that a second epoch reads no JPEG."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from wsl.config import Preprocessing, TrainConfig, to_json
+from wsl.errors import RunError
+from wsl.files import replacing
+from wsl.samples import SampleSet
+from wsl.training.features import identify_files
+
+UInt8Array = npt.NDArray[np.uint8]
+_SHARED = Path("/dev/shm")
+
+
+class PixelCache:
+    """The first images of a set, as many as fit into the room given, each a square of ``side`` pixels.
+
+    All processes that decode for a training see the same cache. On the disk it is one ``.npy`` file, named by what the
+    images were made of (files, sizes and dates, preprocessing), which later runs find; the folder can be deleted.
+
+    Raises:
+        RunError: memory or disk has not the room.
+
+    >>> cache = PixelCache(images=2, side=4, gigabytes=1)
+    >>> cache.get(1) is None
+    True
+    >>> cache.put(1, np.ones((4, 4, 3), np.uint8))
+    >>> cache.get(1).sum(), cache.get(0) is None
+    (np.uint64(48), True)
+    """
+
+    def __init__(self, images: int, side: int, gigabytes: float, file: Path | None = None) -> None:
+        self.side = side
+        self._file = file
+        self._shape = (min(images, int(gigabytes * 1e9 / (side * side * 3))), side, side, 3)
+        self._check_room()
+        self._arrays: tuple[UInt8Array, UInt8Array] | None = None
+        if file is None:
+            # Of torch, whose shared memory survives a fork and a spawn alike.
+            self._pixels = torch.zeros(self._shape, dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
+            self._filled = torch.zeros(self._shape[0], dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
+        else:
+            for path, shape in self._files():
+                if not path.is_file():
+                    with replacing(path) as temporary:
+                        np.lib.format.open_memmap(temporary, "w+", np.uint8, shape).flush()
+
+    def get(self, index: int) -> UInt8Array | None:
+        """The pixels of an image, (side, side, 3); None where they are not kept."""
+        pixels, filled = self._open()
+        return np.array(pixels[index]) if index < len(filled) and filled[index] else None
+
+    def put(self, index: int, image: UInt8Array) -> None:
+        """Keep the pixels of an image, if there is room for it."""
+        pixels, filled = self._open()
+        if index < len(filled):
+            pixels[index] = image
+            filled[index] = 1  # last: another process takes the pixels as they are then
+
+    def _open(self) -> tuple[UInt8Array, UInt8Array]:
+        if self._arrays is None:
+            if self._file is None:
+                self._arrays = self._pixels.numpy(), self._filled.numpy()
+            else:
+                pixels, filled = (np.load(path, mmap_mode="r+", allow_pickle=False) for path, _ in self._files())
+                self._arrays = pixels, filled
+        return self._arrays
+
+    def _files(self) -> list[tuple[Path, tuple[int, ...]]]:
+        assert self._file is not None
+        return [(self._file, self._shape), (self._file.with_suffix(".filled.npy"), self._shape[:1])]
+
+    def _check_room(self) -> None:
+        size = math.prod(self._shape)
+        if self._file is not None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+        where = _SHARED if self._file is None else self._file.parent
+        if (self._file is not None and self._file.is_file()) or not where.is_dir():
+            return
+        free = shutil.disk_usage(where).free
+        if size > free:
+            raise RunError(
+                f"--cache of {self._shape[0]} images takes {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in "
+                f"{where}: give a smaller --cache-size, or --cache {'disk' if self._file is None else 'ram'}"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_arrays": None}
+
+
+def create_cache(config: TrainConfig, samples: SampleSet) -> PixelCache | None:
+    """The cache that the settings ask for; None without one.
+
+    Random crops are cut from squares that are larger by as much as the smallest crop is smaller than its image.
+    """
+    if config.cache == "none":
+        return None
+    side = math.ceil(config.preprocessing.image_size / math.sqrt(config.optim.min_crop))
+    file = None
+    if config.cache == "disk":
+        identity = [identify_files(samples), json.loads(to_json(config.preprocessing)), side, config.cache_size]
+        name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+        file = config.out.parent / ".pixels" / f"{name}.npy"
+    return PixelCache(len(samples), side, config.cache_size, file)
+
+
+def cached_preprocessing(preprocessing: Preprocessing, cache: PixelCache) -> Preprocessing:
+    """How an image becomes what the cache keeps."""
+    return Preprocessing(
+        image_size=cache.side, resize=preprocessing.resize, mean=preprocessing.mean, std=preprocessing.std
+    )

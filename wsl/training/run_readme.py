@@ -1,0 +1,95 @@
+"""A run's README.md: what was trained, on what, how good it is class by class, and how to use it."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wsl.config import TrainConfig
+from wsl.training.optimizer import count_epochs
+
+# Where and how a run was made, not what.
+_ELSEWHERE = ("resume", "overwrite")
+_MOST_CLASSES = 200
+
+
+def run_readme(config: TrainConfig, best: Mapping[str, Any], classes: Sequence[Mapping[str, Any]], images: int) -> str:
+    """The text: ``best`` is the record of the best epoch, and ``classes`` are its figures by class.
+
+    >>> from wsl.config import DataConfig
+    >>> config = TrainConfig(data=DataConfig(data=Path("voc")), out=Path("runs/gap"))
+    >>> rows = [{"class": "dog", "images": 3, "AP": 0.5}]
+    >>> print(run_readme(config, {"epoch": 2, "mAP": 0.5}, rows, 10).split("##")[1])
+     How it was trained
+    <BLANKLINE>
+    ```
+    wsl-train --data voc --out runs/gap
+    ```
+    <BLANKLINE>
+    On 10 images of train, validated on val. The model is that of epoch 2 of 20, the best by mAP.
+    """
+    title = f"{config.model.backbone}, {config.model.pooling}"
+    kept = "the last one" if config.val_split is None else f"the best by {config.best_by}"
+    split = "" if config.val_split is None else f", validated on {config.val_split}"
+    lines = [f"# {title}", ""]
+    lines += [
+        f"A classifier that localizes, of {len(classes)} classes, trained from image-level labels by wsl-toolkit.",
+        "",
+    ]
+    lines += ["## How it was trained", "", "```", command(config), "```", ""]
+    epochs = f"epoch {best['epoch']} of {count_epochs(config.optim)}, {kept}"
+    lines += [f"On {images} images of {config.train_split}{split}. The model is that of {epochs}.", ""]
+    lines += [
+        "## Use",
+        "",
+        "```",
+        f"wsl-localize photos/ --weights {config.out.as_posix()} --out found --heatmaps",
+        "```",
+    ]
+    if config.val_split is not None:
+        lines += ["", "## Figures", "", *_table(best, classes)]
+    return "\n".join(lines) + "\n"
+
+
+def command(config: TrainConfig) -> str:
+    """The command line of a training: every setting that is not the default.
+
+    >>> from wsl.config import DataConfig, OptimConfig
+    >>> optim = OptimConfig(lr=0.1, augment=("cutmix",), flip=False)
+    >>> command(TrainConfig(data=DataConfig(data=Path("my photos")), out=Path("a"), optim=optim))
+    "wsl-train --data 'my photos' --out a --augment cutmix --lr 0.1 --no-flip"
+    """
+    return shlex.join(["wsl-train", *_flags(config)])
+
+
+def _flags(config: Any) -> list[str]:
+    flags: list[str] = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            flags += _flags(value)
+        elif field.name not in _ELSEWHERE and (field.default is dataclasses.MISSING or value != field.default):
+            flag = f"--{field.name.replace('_', '-')}"
+            if isinstance(value, bool):
+                flags.append(flag if value else f"--no-{flag[2:]}")
+            else:
+                flags += [flag, *map(_text, value if isinstance(value, tuple) else (value,))]
+    return flags
+
+
+def _text(value: Any) -> str:
+    return value.as_posix() if isinstance(value, Path) else str(value)
+
+
+def _table(best: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -> list[str]:
+    figures = [name for name in ("AP", "pointing") if any(row.get(name) is not None for row in classes)]
+    lines = [f"| class | images | {' | '.join(figures)} |", f"| --- | ---: |{' ---: |' * len(figures)}"]
+    for row in classes[:_MOST_CLASSES]:
+        cells = ["" if row.get(name) is None else f"{row[name]:.3f}" for name in figures]
+        lines.append(f"| {row['class']} | {row['images']} | {' | '.join(cells)} |")
+    means = {"AP": best.get("mAP"), "pointing": best.get("pointing")}
+    cells = ["" if means[name] is None else f"{means[name]:.3f}" for name in figures]
+    return [*lines, f"| mean | | {' | '.join(cells)} |"]
