@@ -203,7 +203,7 @@ def test_tables_have_straight_columns_and_three_decimals(perfect):
     for found, sample in perfect:
         evaluation.update(found, sample)
     lines = lines_of(evaluation.compute("x.jsonl", missing=1))
-    assert lines[0] == "3 images of x.jsonl (1 more are annotated, nothing was found for them)"
+    assert lines[0] == "3 images of x.jsonl (1 more are annotated, and have no predictions)"
     for block in "\n".join(lines).split("\n\n")[1:]:
         rows = block.splitlines()
         columns = [[i for i, letter in enumerate(row) if letter == "|"] for row in rows]

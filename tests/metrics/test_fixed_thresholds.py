@@ -5,6 +5,7 @@ import pytest
 
 from wsl.errors import UserError
 from wsl.metrics import MaxBoxAcc
+from wsl.metrics.bootstrap import percentile_interval
 
 LEVELS = (0.3, 0.5, 0.7)
 
@@ -23,6 +24,11 @@ def test_thresholds_from_elsewhere_give_no_more_than_the_best(finding, annotated
         halves[i % 2].update(found, annotated(boxes(("dog", target)), f"{i}.jpg", (90, 90)))
     chosen = halves[0].best_thresholds()
     assert [m.value for m in halves[0].at(chosen, "here")] == [m.value for m in halves[0].compute()]
+    for level, fixed in enumerate(halves[0].at((0.2,) * 3, "given")):
+        right = halves[0].totals.drawn[0].reshape(3, 100, -1)[level, :21].sum(axis=0)
+        accuracy = right / halves[0].totals.drawn_trials[0]
+        assert fixed.interval == pytest.approx(percentile_interval(accuracy, fixed.value))
+        assert fixed.interval[0] < fixed.value < fixed.interval[1]
     honest, optimistic = halves[1].at(chosen, "selected on train"), halves[1].compute()
     for mine, best, threshold, level in zip(honest, optimistic, chosen, LEVELS, strict=True):
         assert mine.name == f"BoxAcc@{level:g}"

@@ -53,6 +53,9 @@ def test_every_number_is_the_same(reports):
             assert mine[field] == near(metric[field], tolerance), (name, field)
         # COCO's intervals were read at exact hundredths of the recall, and not where COCOeval reads its AP.
         loose = name.startswith(("COCO", "class mask"))
+        if name.startswith("BoxAcc"):  # which had no interval
+            assert mine["interval"][0] <= mine["value"] <= mine["interval"][1]
+            continue
         assert mine["interval"] == near(metric["interval"], 2e-3 if loose else tolerance), name
 
 

@@ -156,7 +156,7 @@ class MaxBoxAcc(Statistic):
                 note=note if origin is None else f"{self.unit}; threshold {threshold}, {origin}",
                 images=int(totals.images[0]),
             )
-            found.append(self._with_interval(totals, metric, [level]) if origin is None else metric)
+            found.append(self._with_interval(totals, metric, [level], None if origin is None else at))
         return tuple(found)
 
     def _at_given(self, totals: Totals) -> tuple[Metric, ...]:
@@ -177,13 +177,14 @@ class MaxBoxAcc(Statistic):
         """What a number is called, the protocol included where it is not our own."""
         return f"{type(self).__name__}{level}" + ("" if self.protocol == "default" else f" ({self.protocol})")
 
-    def _with_interval(self, totals: Totals, metric: Metric, levels: Sequence[int]) -> Metric:
-        """With that of the mean accuracy at the levels' best thresholds, which each replicate picks for itself."""
+    def _with_interval(self, totals: Totals, metric: Metric, levels: Sequence[int], at: int | None = None) -> Metric:
+        """With the interval of the mean accuracy `at` a threshold, or at the best one of each replicate."""
         if metric.value is None or not self.replicates:
             return metric
         changes = totals.drawn[0].reshape(len(self.iou_thresholds), -1, self.replicates)
-        best = np.mean([changes[level].cumsum(axis=0).max(axis=0) for level in levels], axis=0)
-        drawn = ratio(best, totals.drawn_trials[0])
+        right = [changes[level].cumsum(axis=0) for level in levels]
+        hits = np.mean([one.max(axis=0) if at is None else one[at] for one in right], axis=0)
+        drawn = ratio(hits, totals.drawn_trials[0])
         return replace(metric, interval=percentile_interval(drawn, metric.value), replicates=drawn)
 
 

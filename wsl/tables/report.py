@@ -54,7 +54,7 @@ def report_table(
     | :---- | -------: | ----: |
     | dog   |    0.750 |    40 |
     """
-    missing = f" ({report.missing} more are annotated, nothing was found for them)" if report.missing else ""
+    missing = f" ({report.missing} more are annotated, and have no predictions)" if report.missing else ""
     opening = f"{report.images} images of {report.source}{missing}"
     opening = "\n\n".join([opening, *_facts(report)])
     if not report.metrics:
