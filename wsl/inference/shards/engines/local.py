@@ -104,7 +104,10 @@ class _Board:
     def receipts(self) -> Iterator[Receipt]:
         lost: list[RunError] = []
         while self._open:
-            result = self._results.get()
+            try:
+                result = self._results.get(timeout=1)  # Windows hears Ctrl-C between waits alone
+            except queue.Empty:
+                continue
             self._open -= 1
             if isinstance(result, Receipt):
                 yield result
