@@ -87,7 +87,7 @@ def on_paper(sizes: dict[str, float], shard_size: int, rate: float, price: float
     footer = f"{shards * sizes['footer'] / 2**20:.0f} MiB"
     return (
         f"10^9 images in shards of {shard_size}: {shards:,.0f} parts of {space}; a manifest of {manifest}, of which "
-        f"each worker reads a footer of {footer}; {writes:,.0f} looks and writes, {requests:,.0f} requests for one listing\n"
+        f"each worker reads a footer of {footer}; {writes:,.0f} looks and writes, {requests:,.0f} requests a listing\n"
         f"at {rate:g} images/s of a GPU: {days:.1f} days on {gpus} GPUs, {BILLION / rate / 3600:,.0f} GPU hours, "
         f"{BILLION / rate / 3600 * price:,.0f} at {price:g} an hour"
     )

@@ -180,7 +180,7 @@ def test_images_manifest_and_parts_in_a_store(s3, place, undisturbed):
     assert {one.path.as_posix() for one in found} == {
         f"s3:/bucket/photos/{number:02}.png" for number in range(IMAGES) if number != 7
     }
-    assert plan_shards(settings(place, address("found"))).done == 10
+    assert plan_shards(settings(place, address("found"), address("photos"))).done == 10
 
 
 def test_a_store_that_fails_every_tenth_request(s3, place):

@@ -123,7 +123,9 @@ def test_a_manifest_is_read_by_shard_and_has_one_identity(tmp_path):
     one, two = (Manifest.read(Storage(tmp_path / name)) for name in ("one", "two"))
     assert (one.shards, one.rows, [one.size(shard) for shard in range(3)]) == (3, 5, [2, 2, 1])
     assert [row for shard in range(3) for row in one.shard(shard)] == listed == two.shard(0)
-    assert one.sha256 == two.sha256
+    assert one.sha256 != two.sha256  # the parts of the one are not those of the other
+    write_manifest(listed, tmp_path / "two" / MANIFEST, shard_size=2, made_from={"sources": ["elsewhere"]})
+    assert Manifest.read(Storage(tmp_path / "two")).sha256 == one.sha256
     write_manifest(listed[1:], tmp_path / "two" / MANIFEST, shard_size=2, made_from={})
     assert Manifest.read(Storage(tmp_path / "two")).sha256 != one.sha256
 

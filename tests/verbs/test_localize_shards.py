@@ -442,3 +442,27 @@ def test_an_image_that_hangs_is_a_row(run, folder, tmp_path, monkeypatch):
     errors = pq.read_table(next(tmp_path.glob("part-000001-*")))["error"].to_pylist()
     assert [error is None for error in errors] == [True, False, True, True]
     assert errors[1].endswith("val05.png: took longer than 1 s to be fetched")
+
+
+def test_a_plan_is_made_where_the_workers_device_is_missing(run, folder, tmp_path, undisturbed):
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    record = json.loads((out / "localize.json").read_text(encoding="utf-8"))
+    elsewhere = {**record["identity"], "device": "cuda"}
+    (out / "localize.json").write_text(json.dumps({**record, "identity": elsewhere}), encoding="utf-8")
+    for path in out.glob("part-*"):
+        path.unlink()
+    runtime = RuntimeConfig(device="cuda", precision="fp32", workers=0)
+    assert plan_shards(settings(run, out, runtime=runtime)).done == 0
+    with pytest.raises(UserError, match="was begun with device cuda, and this run has cpu"):
+        run_shards(settings(run, out))
+
+
+def test_an_engine_says_what_its_machines_are_and_workers_look(run, folder, tmp_path, monkeypatch):
+    from wsl.inference.opening import Machine
+
+    monkeypatch.setattr(LocalEngine, "machine", lambda self, runtime: Machine("cuda", "bfloat16"))
+    with pytest.raises(UserError, match=r"was begun with batch_size|was begun with device cuda, and this run has cpu"):
+        run_shards(settings(run, tmp_path, folder))
+    record = json.loads((tmp_path / "localize.json").read_text(encoding="utf-8"))
+    assert (record["identity"]["device"], record["identity"]["precision"]) == ("cuda", "bfloat16")

@@ -21,7 +21,7 @@ class ShardConfig:
     processes can work on them, be killed and be started again: local (this machine, all its GPUs), array (one task of
     a Slurm array, or of --shard), ray (a Ray cluster). None is one process that writes localizations.jsonl."""
     shard_size: int = 2048
-    """Images of a shard."""
+    """Images of a shard, where the list of images is made."""
     shard: str | None = None
     """I/N: with --engine array do the I-th of N equal shares of the shards, from 1/N to N/N; by default what the
     variables SLURM_ARRAY_TASK_… say."""

@@ -7,10 +7,12 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
 
 from wsl import config as settings
-from wsl.config import BoxConfig, LocalizeConfig, Refine
+from wsl.config import BoxConfig, LocalizeConfig, Refine, RuntimeConfig
 from wsl.inference.batches import default_batch_size
 from wsl.inference.predictor import Predictor
 from wsl.models import Model, choose_device, choose_dtype, made_by, open_model, resolve_refine
@@ -23,9 +25,32 @@ from wsl.version import __version__
 _DECISIVE = ("cam", "pick", "boxes", "refine", "tta", "labels", "maps")
 
 
+class Machine(NamedTuple):
+    """What of a machine decides the last bits of a result: the kind of its device, and the network's arithmetic there.
+
+    >>> Machine.of(RuntimeConfig(device="cpu", precision="fp32"))
+    Machine(device='cpu', precision='float32')
+    """
+
+    device: str
+    precision: str
+
+    @classmethod
+    def of(cls, runtime: RuntimeConfig) -> Machine:
+        """This machine, by these settings.
+
+        Raises:
+            UserError: the device is not available here.
+        """
+        device = choose_device(runtime.device)
+        return cls(device.type, str(choose_dtype(runtime.precision, device)).removeprefix("torch."))
+
+
 @dataclass(frozen=True)
 class OpenedModel:
     """A model with the settings that it runs with, what was left open filled in.
+
+    ``machine`` is the one that it will run on, None for this one.
 
     >>> from pathlib import Path
     >>> from wsl.models import Localizer
@@ -41,6 +66,7 @@ class OpenedModel:
     refine: Refine
     boxes: BoxConfig
     origin: BoxOrigin
+    machine: Machine | None = None
 
     @classmethod
     def open(cls, config: LocalizeConfig) -> OpenedModel:
@@ -94,14 +120,13 @@ class OpenedModel:
             maps=config.maps,
         )
         values = json.loads(settings.to_json(resolved))
-        device = choose_device(config.runtime.device)
+        machine = self.machine or Machine.of(config.runtime)
         return {
             **{name: values[name] for name in _DECISIVE},
             "labels": config.labels,
             "image_size": config.image_size or self.model.preprocessing.image_size,
-            "batch_size": config.batch_size or default_batch_size(device),
-            "device": device.type,
-            "precision": str(choose_dtype(config.runtime.precision, device)).removeprefix("torch."),
+            "batch_size": config.batch_size or default_batch_size(torch.device(machine.device)),
+            **machine._asdict(),
             "weights": fingerprint(self.model),
             "version": __version__,
         }

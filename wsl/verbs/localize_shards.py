@@ -115,14 +115,15 @@ def plan_shards(config: LocalizeConfig) -> ShardedPlan:
     storage = _storage(config)
     opened = _open(config)
     from wsl.inference.shards import Job
-    from wsl.inference.shards.job import make_manifest
+    from wsl.inference.shards.job import make_manifest, recorded_machine
     from wsl.inference.shards.sources import image_rows
 
     plan = ShardedPlan(images=0, shards=0, done=0, seconds=None, method=opened.method, out=str(storage))
     if config.overwrite or (_names_images(config) and not storage.exists(MANIFEST)):
         images = sum(1 for _ in image_rows(config))
         return dataclasses.replace(plan, images=images, shards=-(-images // config.sharding.shard_size))
-    job = Job.of(config, opened, make_manifest(config, storage))
+    machine = recorded_machine(storage)
+    job = Job.of(config, dataclasses.replace(opened, machine=machine), make_manifest(config, storage))
     done = job.done()
     pace = job.pace(done)
     left = job.manifest.shards - len(done)
@@ -148,9 +149,10 @@ def run_shards(config: LocalizeConfig) -> ShardedResult:
     opened = _open(config)
     from wsl.inference.shards import Job, ShardWorker, create_engine
 
+    engine = create_engine(config)
+    opened = dataclasses.replace(opened, machine=engine.machine(config.runtime))
     job = Job.begin(config, opened)
     job.tidy()
-    engine = create_engine(config)
     done = job.done()
     shards = engine.share(sorted(set(range(job.manifest.shards)) - done))
     started = time.perf_counter()

@@ -25,7 +25,7 @@ _COLUMNS = ("path", "id", "labels", "file", "offset", "size")
 def write_manifest(rows: Iterable[ImageRow], file: Path, *, shard_size: int, made_from: Mapping[str, Any]) -> None:
     """Write the rows as they come, so many a shard; no more than one shard is held in memory.
 
-    The file ends with a digest of its rows, by which two manifests of the same images in the same order are the same.
+    The file ends with a digest of its rows, by which two manifests of the same shards are the same.
 
     Raises:
         UserError: no row at all, or a name that is not Unicode.
@@ -40,7 +40,7 @@ def write_manifest(rows: Iterable[ImageRow], file: Path, *, shard_size: int, mad
     """
     pyarrow = load_pyarrow("a manifest")
     schema = _schema(pyarrow)
-    digest, count, remaining = hashlib.sha256(), 0, iter(rows)
+    digest, count, remaining = hashlib.sha256(f"{shard_size} a shard".encode()), 0, iter(rows)
     # Statistics of paths would make the footer, which every worker reads, several times as long.
     options = {"compression": "zstd", "write_statistics": False}
     with pyarrow.parquet.ParquetWriter(file, schema, **options) as writer:
@@ -67,8 +67,8 @@ def write_manifest(rows: Iterable[ImageRow], file: Path, *, shard_size: int, mad
 class Manifest:
     """What a manifest says of itself, and its rows by shard.
 
-    ``sha256`` tells the images; ``made_from`` says how they were named. ``footer`` is Parquet's own list of the shards,
-    which is read once.
+    ``sha256`` tells the images and their shards; ``made_from`` says how they were named. ``footer`` is Parquet's own
+    list of the shards, which is read once.
     """
 
     storage: Storage

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,7 +162,8 @@ class Storage:
             return
         self.path.mkdir(parents=True, exist_ok=True)
         final = self.path / name
-        temporary = final.with_name(f".{final.stem}.{os.getpid()}.new{final.suffix}")
+        # Processes of several machines may write here at once, and have one number.
+        temporary = final.with_name(f".{final.stem}.{secrets.token_hex(8)}{final.suffix}")
         try:
             yield temporary
             _link(temporary, final)

@@ -18,7 +18,7 @@ from wsl.formats.shards.manifest import MANIFEST, Manifest, write_manifest
 from wsl.formats.shards.parts import SUCCESS, Counts, PartName, part_counts, parts_of, unfinished_files
 from wsl.formats.shards.storage import Storage
 from wsl.inference.identity import check_identity
-from wsl.inference.opening import OpenedModel
+from wsl.inference.opening import Machine, OpenedModel
 from wsl.inference.shards.sources import image_rows, made_from
 
 RECORD = "localize.json"
@@ -173,6 +173,18 @@ def check_folder_is_ours(storage: Storage) -> None:
                 f"{storage}/{name} is of a run without --engine, whose results are not mixed with parts: choose "
                 "another --out"
             )
+
+
+def recorded_machine(storage: Storage) -> Machine | None:
+    """The kind of machine that a run was begun for, None where none was: what is planned here may run elsewhere.
+
+    Raises:
+        UserError: the record says nothing of it.
+    """
+    if not storage.exists(RECORD):
+        return None
+    identity = _recorded(storage)
+    return Machine(str(identity.get("device")), str(identity.get("precision")))
 
 
 def _recorded(storage: Storage) -> Mapping[str, Any]:

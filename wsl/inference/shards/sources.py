@@ -61,7 +61,8 @@ def made_from(config: LocalizeConfig) -> Mapping[str, Any]:
     """
     if config.data is not None:
         return {"data": config.data.data.as_posix(), "split": config.split}
-    return {"sources": list(config.sources)}
+    # The options of a store say how it is reached, and may hold what is nobody's business.
+    return {"sources": [one.partition("?")[0] if is_remote(one) else one for one in config.sources]}
 
 
 def _rows_of(source: str) -> Iterator[ImageRow]:

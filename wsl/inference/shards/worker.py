@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -68,6 +69,7 @@ class ShardWorker:
     def _ready(self) -> Any:
         if self._predictor is None:
             opened = self._opened or OpenedModel.open(self.job.config)
+            opened = dataclasses.replace(opened, machine=None)  # it runs here
             ours = {**opened.identity, "images": self.job.manifest.sha256}
             check_identity(self.job.identity, ours, str(self.job.storage))
             self._predictor = opened.predictor()

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from wsl.config import LocalizeConfig
+from wsl.config import LocalizeConfig, RuntimeConfig
 from wsl.errors import UserError
 from wsl.inference.shards.engines.array import ArrayEngine
 from wsl.inference.shards.engines.local import LocalEngine
 from wsl.inference.shards.engines.on_ray import RayEngine
 from wsl.inference.shards.receipt import Receipt
 
+if TYPE_CHECKING:
+    from wsl.inference.opening import Machine
+
 ProcessShard = Callable[[int], Receipt]
 
 
 class Engine(Protocol):
     """Runs shards somewhere, in any order."""
+
+    def machine(self, runtime: RuntimeConfig) -> Machine | None:
+        """What the machines of the workers are; None for this one."""
 
     def share(self, shards: Sequence[int]) -> Sequence[int]:
         """Those of the shards that `run` would do."""

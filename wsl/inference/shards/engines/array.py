@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from wsl.config import LocalizeConfig
+from wsl.config import LocalizeConfig, RuntimeConfig
 from wsl.errors import UserError
 from wsl.inference.shards.receipt import Receipt
 
@@ -33,6 +33,9 @@ class ArrayEngine:
             UserError: neither says one.
         """
         return cls(*(config.sharding.share or slurm_share(os.environ)))
+
+    def machine(self, runtime: RuntimeConfig) -> None:
+        """This one."""
 
     def share(self, shards: Sequence[int]) -> Sequence[int]:
         """This task's share."""

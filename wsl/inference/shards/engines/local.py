@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from wsl.config import LocalizeConfig
+from wsl.config import LocalizeConfig, RuntimeConfig
 from wsl.errors import RunError
 from wsl.inference.shards.receipt import Receipt
 
@@ -47,6 +47,9 @@ class LocalEngine:
             return cls()
         threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // wanted))
         return cls([{"OMP_NUM_THREADS": threads}] * wanted)
+
+    def machine(self, runtime: RuntimeConfig) -> None:
+        """This one."""
 
     def share(self, shards: Sequence[int]) -> Sequence[int]:
         """All of them."""
@@ -101,7 +104,10 @@ class _Board:
     def receipts(self) -> Iterator[Receipt]:
         lost: list[RunError] = []
         while self._open:
-            result = self._results.get()
+            try:
+                result = self._results.get(timeout=1)  # Windows hears Ctrl-C between waits alone
+            except queue.Empty:
+                continue
             self._open -= 1
             if isinstance(result, Receipt):
                 yield result

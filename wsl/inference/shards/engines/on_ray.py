@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wsl.config import LocalizeConfig
+from wsl.config import LocalizeConfig, RuntimeConfig
 from wsl.errors import UserError
 from wsl.inference.shards.receipt import Receipt
+
+if TYPE_CHECKING:
+    from wsl.inference.opening import Machine
 
 _SHARDS_A_TASK = 16
 
@@ -44,6 +47,12 @@ class RayEngine:
         """All of them."""
         return shards
 
+    def machine(self, runtime: RuntimeConfig) -> Machine:
+        """That of an actor: the one that starts the run may have no GPU."""
+        ray = _load_ray()
+        machine: Machine = ray.get(ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(_machine).remote(runtime))
+        return machine
+
     def run(self, process_shard: Callable[[int], Receipt], shards: Sequence[int]) -> Iterator[Receipt]:
         """The receipts of all shards as they are done."""
         if not shards:
@@ -53,6 +62,8 @@ class RayEngine:
         actors = min(self.actors or max(1, int(room)), len(shards))
         tasks = max(actors, len(shards) // _SHARDS_A_TASK)
         numbers = [{"shard": shard} for shard in shards]
+        context = ray.data.DataContext.get_current()
+        shown, context.enable_progress_bars = context.enable_progress_bars, False  # there is one of our own
         dataset = ray.data.from_items(numbers, override_num_blocks=tasks).map_batches(
             _Actor,
             fn_constructor_args=(process_shard,),
@@ -61,9 +72,16 @@ class RayEngine:
             num_cpus=self.cpus,
             num_gpus=self.gpus,
         )
+        context.enable_progress_bars = shown
         for row in dataset.iter_rows():
             values = (row[name] for name in Receipt._fields)
             yield Receipt._make(value.item() if isinstance(value, np.generic) else value for value in values)
+
+
+def _machine(runtime: RuntimeConfig) -> Machine:
+    from wsl.inference.opening import Machine  # and torch
+
+    return Machine.of(runtime)
 
 
 class _Actor:
@@ -85,6 +103,5 @@ def _load_ray() -> Any:
         raise UserError("--engine ray needs Ray, which is not installed: pip install 'wsl-toolkit[ray]'") from error
     if not ray.is_initialized():
         ray.init(log_to_driver=False, logging_level=logging.WARNING)
-    ray.data.DataContext.get_current().enable_progress_bars = False  # there is one of our own
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
