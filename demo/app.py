@@ -3,7 +3,8 @@
     python demo/app.py                      # the demo's own models, after `make demo`
     python demo/app.py --runs runs photos   # all run folders below these, too
 
-It listens on this machine only. Uploads stay in a temporary folder that goes with it.
+It listens on this machine only, and answers to no other name of it. Uploads and downloads lie in a temporary folder,
+for an hour or until the page ends, by whatever signal.
 """
 
 from __future__ import annotations
@@ -11,19 +12,26 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import shutil
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from page import METHODS, Method, Prediction, choices, predict, write_downloads
 
+from wsl.documents.guard import describe
 from wsl.errors import UserError
 from wsl.images import read_image
+from wsl.interrupts import Stopped, stoppable
 from wsl.models import CamLocalizer, Localizer, OnnxLocalizer, open_model
 
 MAX_UPLOAD, MAX_PIXELS = "20mb", 40_000_000
+WAITING, KEPT = 16, 16  # requests in the queue, requests whose downloads are there
+CLEANED_EVERY, OLDEST = 300, 3600  # seconds, of uploads
+HOSTS = ("127.0.0.1", "localhost")
 OWN = "the model's own"
 PRETRAINED = ("resnet50", "mobilenet_v2", "densenet121")
 SYSTEM_FONTS = ("system-ui", "sans-serif")
@@ -51,6 +59,7 @@ class Page:
 
     def __init__(self, models: Sequence[str], folder: Path) -> None:
         self.models, self.folder = tuple(models), folder
+        self._downloads: deque[Path] = deque()
 
     def localize(
         self,
@@ -82,14 +91,21 @@ class Page:
         first = found(pooling, wanted)
         # The same class on both sides, or there would be nothing to compare.
         second = found(other, first.label) if other and other != NOTHING else None
-        files = write_downloads(first, Path(file).name, Path(tempfile.mkdtemp(dir=self.folder)))
+        files = write_downloads(first, Path(file).name, self._new_folder())
         return first, second, files, [*choices(model, first)]
+
+    def _new_folder(self) -> Path:
+        """A folder for the downloads of a request; those of requests long ago are removed."""
+        self._downloads.append(Path(tempfile.mkdtemp(dir=self.folder)))
+        while len(self._downloads) > KEPT:
+            shutil.rmtree(self._downloads.popleft(), ignore_errors=True)
+        return self._downloads[-1]
 
     def blocks(self) -> Any:
         """The page itself."""
         import gradio as gr
 
-        with gr.Blocks(title="wsl-toolkit", analytics_enabled=False) as page:
+        with gr.Blocks(title="wsl-toolkit", analytics_enabled=False, delete_cache=(CLEANED_EVERY, OLDEST)) as page:
             gr.Markdown(
                 "# Where is it?\nDrop or paste an image. The model knows only what is in it; its map says where."
             )
@@ -118,7 +134,7 @@ class Page:
                 show_progress="minimal",
                 trigger_mode="always_last",
             )
-        return page
+        return page.queue(max_size=WAITING, default_concurrency_limit=1)
 
     def _shown(self, gr: Any, file: str | None, *settings: Any) -> list[Any]:
         if not file:
@@ -127,6 +143,9 @@ class Page:
             first, second, files, known = self.localize(file, *settings)
         except UserError as error:
             raise gr.Error(str(error), print_exception=False) from error
+        except Exception as error:  # whatever a model or a pooling makes of these settings
+            reason = describe(error)
+            raise gr.Error(f"this does not work with these settings ({reason})", print_exception=False) from error
         return [*_cells(first), *_cells(second), gr.update(choices=["", *known]), [str(path) for path in files]]
 
 
@@ -167,11 +186,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ImportError:
             print("error: the page needs the demo extra: pip install 'wsl-toolkit[demo]'", file=sys.stderr)
             return 2
+        from starlette.middleware import Middleware
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+        # A page of another site that makes its name mean this machine would else read along.
+        trusted = Middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS))
         theme = gr.themes.Base(font=SYSTEM_FONTS, font_mono=("ui-monospace", "monospace"))
         try:
-            Page(models, Path(folder)).blocks().launch(
-                server_name="127.0.0.1", server_port=given.port, max_file_size=MAX_UPLOAD, theme=theme, share=False
-            )
+            with stoppable():
+                Page(models, Path(folder)).blocks().launch(
+                    server_name="127.0.0.1",
+                    server_port=given.port,
+                    max_file_size=MAX_UPLOAD,
+                    theme=theme,
+                    share=False,
+                    app_kwargs={"middleware": [trusted]},
+                )
+        except KeyboardInterrupt as stop:
+            return stop.exit_code if isinstance(stop, Stopped) else 130
         except OSError as error:
             print(f"failed: port {given.port} cannot be used ({error}): choose another --port", file=sys.stderr)
             return 1

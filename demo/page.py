@@ -22,6 +22,7 @@ from wsl.formats.exchange import FORMATS
 from wsl.formats.exchange.labelled import Labelled
 from wsl.inference import Predictor
 from wsl.models import CamLocalizer, Localizer
+from wsl.models.create_head import check_affordable
 
 UInt8Array = npt.NDArray[np.uint8]
 Method = Literal["the model's own", "gradcam", "xgradcam", "layercam", "eigencam"]
@@ -122,7 +123,10 @@ def _pooled_by(model: Localizer | CamLocalizer, pooling: str) -> Localizer:
     if not isinstance(model, Localizer) or not isinstance(model.head, MapClassifier):
         raise UserError("the model has no class maps to pool anew: choose the model's own pooling")
     try:
+        check_affordable(lambda: heads.create_pooling(pooling), f"the pooling {pooling[:80]}")
         module = heads.create_pooling(pooling)
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(str(error)) from error
     other = copy.deepcopy(model)

@@ -1,6 +1,8 @@
 """The web page: what it computes without a server, and once in a browser."""
 
+import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -94,6 +96,19 @@ def test_what_is_taken_along_is_below_the_page_s_folder(controls, photo, runs):
     assert box == pytest.approx([x0, y0, x1 - x0, y1 - y0], abs=1e-3)
 
 
+def test_downloads_of_long_ago_are_removed(controls, photo, runs, monkeypatch):
+    monkeypatch.setattr(app, "KEPT", 2)
+    settings = (str(runs / "first"), app.OWN, app.NOTHING, "", "the model's own", 0.3, 0.5)
+    files = [controls.localize(str(photo), *settings)[2] for _ in range(3)]
+    assert [all(path.is_file() for path in one) for one in files] == [False, True, True]
+    assert len([path for path in controls.folder.iterdir() if path.is_dir()]) == 2
+
+
+def test_a_pooling_beyond_memory_is_told(model, photo):
+    with pytest.raises(UserError, match=r"the pooling attention\(.* takes .* GB, expected 4.29 at most"):
+        page.predict(read_image(photo), model, pooling="attention(hidden=1000000000000, channels=3)")
+
+
 @pytest.mark.parametrize("name", ["/etc", "../first", "resnet50"])
 def test_only_listed_models_are_opened(name, controls, photo):
     with pytest.raises(UserError, match="expected one of the list"):
@@ -141,21 +156,34 @@ def test_without_a_run_it_says_how_to_get_one(tmp_path, capsys):
     assert "make demo" in capsys.readouterr().err
 
 
-@pytest.fixture
-def address(runs):
-    """The page as a user starts it, on a free port."""
+@pytest.fixture(scope="module")
+def address(runs, tmp_path_factory):
+    """The page as a user starts it, on a free port; at its end nothing is left of what was uploaded."""
     pytest.importorskip("gradio")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    temporary = tmp_path_factory.mktemp("uploads")
+    places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
     command = [sys.executable, "-u", app.__file__, "--runs", str(runs), "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as server:
+    pipe = {"stdout": subprocess.PIPE, "text": True, "encoding": "utf-8"}
+    with subprocess.Popen(command, env={**os.environ, **places}, **pipe) as server:
         try:
             lines = iter(server.stdout.readline, "")
             assert any(f"http://127.0.0.1:{port}" in line for line in lines)
+            assert list(temporary.glob("wsl-page-*"))
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
+    assert sys.platform == "win32" or not list(temporary.glob("wsl-page-*"))  # which knows no signal to be told by
+
+
+@pytest.mark.parametrize(("host", "status"), [("127.0.0.1", 200), ("localhost:7860", 200), ("example.org", 400)])
+def test_it_answers_to_no_other_name(address, host, status):
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
+    connection.request("GET", "/", headers={"Host": host})
+    assert connection.getresponse().status == status
+    connection.close()
 
 
 def test_the_page_in_a_browser(chromium, address, photo):
