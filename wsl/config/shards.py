@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from wsl.config.checks import check
+from wsl.config.checks import check, check_types
 
 Engine = Literal["local", "array", "ray"]
 _SHARE = re.compile(r"(\d+)/(\d+)")
@@ -34,6 +34,7 @@ class ShardConfig:
     """Give an image up that could not be fetched within this time."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check(self.shard_size >= 1, f"shard size is {self.shard_size}, expected 1 image or more")
         check(self.processes is None or self.processes >= 1, f"processes are {self.processes}, expected 1 or more")
         check(self.image_seconds > 0, f"image seconds are {self.image_seconds}, expected more than 0")
