@@ -30,6 +30,7 @@ DataFormat = Literal[
     "coco",
     "csv",
     "folder",
+    "hfds",
 ]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["warp", "letterbox"]
@@ -108,9 +109,9 @@ class DataConfig:
 
     data: Path
     """A VOC folder (VOCdevkit/VOC2012), a COCO or LVIS folder or JSON, an image folder (class/image.jpg), a CSV, tars
-    in webdataset's form, Hugging Face's imagefolder or Parquet, metadata lists of the WSOL benchmark
-    (<split>/image_ids.txt), ImageNet, OpenImages, CUB or ChestX-ray14 as they are published, or what Label Studio,
-    CVAT, FiftyOne, LabelMe and YOLO have."""
+    in webdataset's form, Hugging Face's imagefolder or Parquet (hfds/NAME: of its hub), metadata lists of the WSOL
+    benchmark (<split>/image_ids.txt), ImageNet, OpenImages, CUB or ChestX-ray14 as they are published, or what Label
+    Studio, CVAT, FiftyOne, LabelMe and YOLO have."""
     format: DataFormat = "auto"
     """The layout of --data; auto looks at what is there."""
     image_root: Path | None = None

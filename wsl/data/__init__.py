@@ -4,6 +4,7 @@ from wsl.data.chest_xray import read_chest_xray
 from wsl.data.coco import coco_numbers, read_coco
 from wsl.data.cub import read_cub
 from wsl.data.folder import read_folder
+from wsl.data.huggingface import read_hub
 from wsl.data.imagefolder import read_imagefolder
 from wsl.data.imagenet import read_imagenet
 from wsl.data.kaggle_loc import read_kaggle_loc
@@ -25,6 +26,7 @@ __all__ = [
     "read_csv",
     "read_cub",
     "read_folder",
+    "read_hub",
     "read_imagefolder",
     "read_imagenet",
     "read_kaggle_loc",

@@ -14,6 +14,7 @@ from wsl.data.chest_xray import chest_xray_splits, chest_xray_table, read_chest_
 from wsl.data.coco import instances_files, read_coco
 from wsl.data.cub import cub_splits, is_cub, read_cub
 from wsl.data.folder import folder_splits, is_folder_of_classes, read_folder
+from wsl.data.huggingface import hub_name, hub_splits, read_hub
 from wsl.data.imagefolder import metadata_files, read_imagefolder
 from wsl.data.imagenet import imagenet_root, imagenet_splits, read_imagenet
 from wsl.data.kaggle_loc import is_kaggle_loc, read_kaggle_loc
@@ -149,6 +150,12 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             read=lambda wanted: read_folder(wanted.config.data, wanted.split),
             looked_for="class/image.jpg",
             splits=lambda config: folder_splits(config.data),
+        ),
+        "hfds": Layout(
+            recognise=hub_name,
+            read=lambda wanted: read_hub(wanted.config.data, wanted.split),
+            looked_for="hfds/NAME",
+            splits=lambda config: hub_splits(config.data),
         ),
     }
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +77,18 @@ def read_parquet_images(source: str | Path, split: str | None) -> SampleSet:
     splits = parquet_splits(source)
     if not splits:
         raise UserError(f"{source}: no Parquet file there")
+    return read_split(splits, split, source)
+
+
+def read_split(splits: Mapping[str, Sequence[Path]], split: str | None, source: Path) -> SampleSet:
+    """One of several splits, each of which is given by its files.
+
+    Raises:
+        UserError: as `read_parquet_images`.
+    """
     root = source if source.is_dir() else source.parent
-    rows = {name: [row for file in files for row in _rows(file)] for name, files in splits.items()}
     wanted = find_split(split, splits, source)
+    rows = {name: [row for file in files for row in _rows(file)] for name, files in splits.items()}
     classes = _listed(splits[wanted][0]) or tuple(
         sorted({label for some in rows.values() for row in some for label in row.labels}, key=label_order)
     )

@@ -1,0 +1,92 @@
+"""Data sets of Hugging Face's hub by name, ``hfds/NAME``, prepared once as Parquet (extra ``datasets``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from wsl.data.parquet_images import parquet_splits, read_split
+from wsl.errors import RunError, UserError
+from wsl.progress import loading
+from wsl.samples import SampleSet
+
+PREFIX = "hfds"
+
+
+def hub_name(data: Path) -> str | None:
+    """The name of a data set at the hub; None for another path.
+
+    >>> hub_name(Path("hfds/user/beans")), hub_name(Path("photos/beans"))
+    ('user/beans', None)
+    """
+    prefix, *name = data.as_posix().split("/")
+    return "/".join(name) if prefix == PREFIX and name and not data.exists() else None
+
+
+def read_hub(data: Path, split: str | None) -> SampleSet:
+    """The images, labels and boxes of one split of a data set at Hugging Face's hub, or in a folder of its form.
+
+    It is downloaded and prepared as Parquet in the cache of the library ``datasets``, once, and then read as by
+    `wsl.data.read_parquet_images`.
+
+    Args:
+        data: ``hfds/NAME``, where the name may be that of a folder.
+        split: As the data set calls it; ``val`` also finds ``validation``.
+
+    Raises:
+        UserError: the library is not installed; no such data set or split; no column of images or of labels.
+        RunError: it cannot be downloaded or prepared.
+
+    >>> read_hub(Path("photos"), "train")
+    Traceback (most recent call last):
+    wsl.errors.UserError: photos: expected hfds/NAME, a data set of Hugging Face's hub
+    """
+    folder, splits = _prepared(data)
+    return read_split(splits, split, folder)
+
+
+def hub_splits(data: Path) -> tuple[str, ...]:
+    """The splits of a data set, which is prepared where it is not yet.
+
+    Raises:
+        UserError, RunError: as `read_hub`.
+    """
+    return tuple(_prepared(data)[1])
+
+
+def _prepared(data: Path) -> tuple[Path, dict[str, list[Path]]]:
+    """The folder that a data set is prepared in, and its files by split.
+
+    Raises:
+        UserError, RunError: as `read_hub`.
+    """
+    name = hub_name(data)
+    if name is None:
+        raise UserError(f"{data}: expected {PREFIX}/NAME, a data set of Hugging Face's hub")
+    with loading(name):
+        builder = _builder(name)
+        folder = Path(builder.cache_dir).with_name(f"{Path(builder.cache_dir).name}-parquet")
+        if not (folder / "dataset_info.json").is_file():  # which is written last
+            try:
+                builder.download_and_prepare(str(folder), file_format="parquet")
+            except Exception as error:  # of networks, disks and damaged files, the library's own kinds
+                raise RunError(f"{data} cannot be prepared ({type(error).__name__}: {str(error)[:300]})") from error
+    prefix = f"{builder.dataset_name}-"  # of the files' names
+    return folder, {split.removeprefix(prefix): files for split, files in parquet_splits(folder).items()}
+
+
+def _builder(name: str) -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise UserError(
+            f"{PREFIX}/{name} needs the library datasets, which is not installed: pip install 'wsl-toolkit[datasets]'"
+        ) from error
+    try:
+        return datasets.load_dataset_builder(name)
+    except Exception as error:  # not found, offline, gated: each a kind of its own
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{PREFIX}/{name}: no such data set at Hugging Face's hub or in a folder, or the hub cannot be reached "
+            f"({type(error).__name__}: {reason})"
+        ) from error
