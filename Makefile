@@ -13,7 +13,7 @@ endif
 .venv/installed: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('wsl-toolkit needs Python >= 3.11; found %d.%d. Try: make PYTHON=python3.11' % sys.version_info[:2] if sys.version_info < (3, 11) else 0)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable ".[dev]"
 	$(BIN)/python -c "import pathlib; pathlib.Path('.venv/installed').touch()"
 
 demo: .venv/installed
@@ -41,10 +41,12 @@ families: export OMP_NUM_THREADS := 1
 families: .venv/installed
 	$(BIN)/pytest -m families tests/models/test_families.py
 
-# What `make test` shows at a small size: more processes, and more moments at which a training is killed.
+# What `make test` shows at a small size: larger networks, trainings in full, more processes, more moments at which a
+# training is killed, more examples of each property.
 long: export OMP_NUM_THREADS := 1
+long: export HYPOTHESIS_PROFILE := thorough
 long: .venv/installed
-	$(BIN)/pytest -m long
+	$(BIN)/pytest -m "long or hypothesis"
 
 # The libraries whose CAM methods are compared with ours. grad-cam asks for opencv-python-headless, which would overwrite cv2.
 peers: .venv/installed

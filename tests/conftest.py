@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# The first example of a test may compile what it calls.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+# The first example of a test may compile what it calls. `make long` tries more examples.
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 QUIET = [
     "--no-sandbox",

@@ -80,6 +80,7 @@ def trained() -> tuple[nn.Module, nn.ModuleDict]:
     return network.eval(), classifiers.eval()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_it_tells_digits_apart_and_its_gradient_maps_point_at_them(trained, held_out, encoder):
     network, classifiers = trained

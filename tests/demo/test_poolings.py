@@ -96,6 +96,7 @@ class Together(nn.Module):
 # About 30 s on a quiet core: a network learns to see digits (single ones first, which is quick), then all heads learn
 # at once from its features, from scratch and from labels of whole windows. One test, since what takes the time is one
 # training for all, which several processes of the test run would each repeat.
+@pytest.mark.long
 def test_after_a_short_training_every_pooling_beats_chance_in_telling_apart_and_in_pointing():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

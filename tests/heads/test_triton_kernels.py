@@ -19,6 +19,7 @@ DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 
 if not INTERPRETED:
 
+    @pytest.mark.long
     def test_in_the_interpreter():
         environment = {**os.environ, "TRITON_INTERPRET": "1"}
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]

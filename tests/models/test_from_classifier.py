@@ -62,7 +62,15 @@ def lively(name: str) -> nn.Module:
     return net
 
 
-@pytest.mark.parametrize("name", HAS_FORM)
+LARGE = ("convnext_tiny", "wide_resnet50_2", "swin_v2_t", "efficientnet_v2_s", "maxvit_t", "vgg11", "vit_b_32")
+
+
+def marks(name):
+    """Building the large ones takes seconds."""
+    return [pytest.mark.long] if name in LARGE else []
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in HAS_FORM])
 def test_logits_are_the_classifiers_own(name):
     net = lively(name)
     images = torch.randn(2, 3, SIDE, SIDE + 32)
@@ -74,7 +82,9 @@ def test_logits_are_the_classifiers_own(name):
     torch.testing.assert_close(maps.mean((2, 3)), scores, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize(("name", "found"), HAS_ANOTHER.items())
+@pytest.mark.parametrize(
+    ("name", "found"), [pytest.param(name, found, marks=marks(name)) for name, found in HAS_ANOTHER.items()]
+)
 def test_another_form_is_refused_and_named(name, found):
     net = torchvision_models.get_model(name, weights=None)
     with pytest.raises(UserError, match=found):

@@ -102,6 +102,7 @@ def test_of_same_padding_it_depends_on_the_size(reference, name, width):
     assert len(grids.taps) == 2
 
 
+@pytest.mark.long
 def test_branches_of_a_cell_search_agree_within_a_part_of_a_cell(reference):
     _, columns, expected, found = expected_and_found(reference, "timm/nasnetalarge", 96, 1216)
     assert abs(found - expected) < columns.stride / 8

@@ -59,8 +59,11 @@ def both(device, net, images, method):
     return found.cpu(), expected
 
 
+LARGE = {"vgg11": [pytest.mark.long]}
+
+
 @pytest.mark.parametrize("method", ["auto", "layercam"])
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=LARGE.get(name, ())) for name in NETS])
 def test_any_network(device, name, method):
     torch.manual_seed(0)
     found, expected = both(device, NETS[name](num_classes=5).eval(), torch.randn(2, 3, SIDE, SIDE), method)

@@ -167,6 +167,7 @@ print(float(cache.features(samples, mirrored=False).astype("f4").sum()))
 """
 
 
+@pytest.mark.long
 def test_processes_that_compute_the_same_at_once_agree(samples, tmp_path):
     command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
