@@ -69,7 +69,10 @@ def test_a_decoder_is_used_where_there_is_one(run, decoded, photos, tmp_path, ca
         "nested",
         0.01,
     )
-    assert cli.localize([str(photos), "--weights", str(run), "--refine", "decoder", "--out", str(tmp_path)]) == 2
+    assert (
+        cli.localize([str(photos), "--weights", str(run), "--refine", "decoder", "--out", str(tmp_path), "--overwrite"])
+        == 2
+    )
     assert "no map decoder" in capsys.readouterr().err
 
 

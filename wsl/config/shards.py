@@ -29,7 +29,8 @@ class ShardConfig:
     """Only list the images, in manifest.parquet of --out: before the tasks of an array are started, so that they need
     not list them each."""
     processes: int | None = None
-    """Processes of --engine local, or actors of ray; None is one a GPU, and one on the CPU."""
+    """Processes of --engine local, or actors of ray; None is one a GPU, and on the CPU one (local) or one a core
+    (ray)."""
     image_seconds: float = 60.0
     """Give an image up that could not be fetched within this time."""
 
