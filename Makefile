@@ -3,12 +3,14 @@ PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
 BIN := .venv/Scripts
 LOWEST := .venv-lowest/Scripts
+LOCKED := .venv-locked/Scripts
 else
 BIN := .venv/bin
 LOWEST := .venv-lowest/bin
+LOCKED := .venv-locked/bin
 endif
 
-.PHONY: demo test lint types imports tests families long lowest peers engines clean
+.PHONY: demo test lint types imports tests long soak families lowest lock locked peers engines clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('wsl-toolkit needs Python >= 3.11; found %d.%d. Try: make PYTHON=python3.11' % sys.version_info[:2] if sys.version_info < (3, 11) else 0)"
@@ -35,6 +37,14 @@ imports: .venv/installed
 tests: export OMP_NUM_THREADS := 1
 tests: .venv/installed
 	$(BIN)/pytest -n auto
+
+# Damaged files, kills, full disks and memory over a long run: half an hour. N=1000000 for a million damaged files.
+soak: export OMP_NUM_THREADS := 1
+soak: .venv/installed
+	$(BIN)/python tests/soak/fuzz.py $(or $(N),50000) --seed $(or $(SEED),0)
+	$(BIN)/python tests/soak/kills.py $(or $(KILLS),500) --seed $(or $(SEED),0)
+	$(BIN)/python tests/soak/disk.py
+	$(BIN)/python tests/soak/memory.py
 
 # Networks of up to some gigabytes: one at a time.
 families: export OMP_NUM_THREADS := 1
@@ -67,5 +77,18 @@ lowest:
 	$(LOWEST)/python -m pip install --quiet --requirement tests/lowest.txt --editable . build hatchling hypothesis pytest pytest-xdist
 	$(LOWEST)/pytest -n auto -o filterwarnings=default --disable-warnings
 
+# The versions and hashes of everything that the tests need, from the ranges of pyproject.toml; asks the package index.
+lock: .venv/installed
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --quiet --extra dev --universal --python-version 3.11 --generate-hashes --no-header --output-file tests/locked.txt
+
+# The tests with exactly these.
+locked: export OMP_NUM_THREADS := 1
+locked:
+	$(PYTHON) -m venv .venv-locked
+	$(LOCKED)/python -m pip install --quiet --require-hashes --requirement tests/locked.txt
+	$(LOCKED)/python -m pip install --quiet --no-deps --no-build-isolation .
+	$(LOCKED)/pytest -n auto
+
 clean:
-	$(PYTHON) -c "import shutil; [shutil.rmtree(p, ignore_errors=True) for p in ('.venv', '.venv-lowest', 'build', 'dist', 'demo/out')]"
+	$(PYTHON) -c "import shutil; [shutil.rmtree(p, ignore_errors=True) for p in ('.venv', '.venv-lowest', '.venv-locked', 'build', 'dist', 'demo/out')]"

@@ -1,11 +1,13 @@
 """Exported files say for which image sizes they and their grids hold."""
 
+import io
 import json
 
 import pytest
 import torch
 from torch import nn
 
+from wsl.checkpoints import METADATA_KEY
 from wsl.errors import UserError
 from wsl.models import Localizer, OnnxLocalizer, export_model
 from wsl.models.export import describe
@@ -88,3 +90,26 @@ def test_of_trained_weights_the_export_differs_by_what_float32_leaves(realdata, 
         maps = model(torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))).maps
     assert maps.abs().max() > 10
     assert 1e-6 < export_model(model, tmp_path / "a.onnx", "onnx") < 2e-4
+
+
+def test_a_file_of_fewer_classes_than_outputs_is_refused(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    model = Localizer("tinynet", classes=["cat", "dog", "emu"], weights="none").eval()
+    export_model(model, tmp_path / "a.onnx", "onnx", image_size=64)
+    file = onnx.load(tmp_path / "a.onnx")
+    for entry in file.metadata_props:
+        if entry.key == METADATA_KEY:
+            entry.value = json.dumps({**json.loads(entry.value), "classes": ["cat", "dog"]})
+    onnx.save(file, tmp_path / "a.onnx")
+    with pytest.raises(UserError, match="the ONNX model gives 3 scores and names 2 classes, expected as many"):
+        OnnxLocalizer(tmp_path / "a.onnx")
+
+
+def test_torch_s_file_goes_through_a_file_of_python_s(tmp_path, monkeypatch):
+    """Written by torch itself, a full disk ends the process."""
+
+    saved = []
+    save = torch.export.save
+    monkeypatch.setattr(torch.export, "save", lambda program, f, **more: (saved.append(f), save(program, f, **more))[1])
+    export_model(Localizer("tinynet", 2, weights="none").eval(), tmp_path / "a.pt2", "torch", image_size=64)
+    assert [type(file) for file in saved] == [io.BytesIO]

@@ -175,3 +175,18 @@ def test_processes_that_compute_the_same_at_once_agree(samples, tmp_path):
     assert [process.returncode for process in running] == [0, 0], outputs
     assert outputs[0][0] == outputs[1][0]
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "header", "other"])
+def test_a_damaged_file_is_computed_again(damage, samples, tmp_path, caplog):
+    first = cache(tmp_path, Counting().model).features(samples, mirrored=False).copy()
+    (file,) = (tmp_path / "cache").iterdir()
+    data = file.read_bytes()
+    if damage == "other":
+        np.save(file, np.zeros(3))
+    else:
+        file.write_bytes(data[: len(data) // 2] if damage == "cut" else b"\x93NUMPY\x01\x00\xff\xff{" + data[20:])
+    again = Counting()
+    assert np.array_equal(cache(tmp_path, again.model).features(samples, mirrored=False), first)
+    assert again.images == 10
+    assert "its features are computed again" in caplog.text

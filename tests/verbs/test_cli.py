@@ -1,5 +1,6 @@
 """The commands as a user types them: help, one clear line for a mistake, exit codes."""
 
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import heads
 from wsl import cli
@@ -126,3 +128,44 @@ def link_to(folder: Path, place: Path) -> Path:
     for file in folder.iterdir():
         os.link(file, place / file.name)
     return place
+
+
+def test_larger_pictures_are_taken_when_asked(run, tmp_path, capsys, caplog):
+    Image.new("1", (60, 50)).save(tmp_path / "a.png")
+    flags = [str(tmp_path / "a.png"), "--weights", str(run), "--out", str(tmp_path / "found"), "--device", "cpu"]
+    assert cli.localize([*flags, "--max-pixels", "2999"]) == 1
+    assert "60 x 50 pixels by its header, expected at most 2,999 in all" in caplog.text
+    assert cli.localize([*flags, "--max-pixels", "3000"]) == 0
+    assert cli.localize([*flags, "--max-pixels", "0"]) == 2
+    assert "max pixels is 0" in capsys.readouterr().err
+
+
+def test_where_an_error_came_from_is_told_when_asked(tmp_path, capsys):
+    (tmp_path / "a.json").write_text('{"images": 3}', encoding="utf-8")
+    flags = [str(tmp_path / "a.json"), "--source-format", "coco", "--format", "csv", "--out", str(tmp_path / "out")]
+    assert cli.export(flags) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert cli.export([*flags, "--verbose"]) == 2
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "coco.py" in told
+    assert told.splitlines()[-1].startswith("error: ")
+
+
+def test_names_cannot_command_a_terminal_and_need_not_be_text(tmp_path, capsys):
+    name = "a\x1b[2J\nb.json" if sys.platform != "win32" else "b.json"
+    assert (
+        cli.export([str(tmp_path / name), "--source-format", "coco", "--format", "csv", "--out", str(tmp_path / "o")])
+        == 2
+    )
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "\x1b" not in line
+    record = {
+        "image": "a.jpg",
+        "size": [8, 8],
+        "scores": {},
+        "boxes": [{"label": "\ud800", "score": 1, "xyxy": [1, 2, 3, 4]}],
+    }
+    (tmp_path / "localizations.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    assert cli.export([str(tmp_path), "--format", "coco", "--out", str(tmp_path / "o")]) == 2
+    assert "cannot be written as text: rename the file or the class" in capsys.readouterr().err

@@ -46,7 +46,8 @@ def from_json(text: str, kind: type[C]) -> C:
     try:
         return _converter().structure(values, kind)
     except cattrs.BaseValidationError as error:
-        raise UserError("; ".join(cattrs.transform_error(error, format_exception=_explain))) from error
+        told = "; ".join(cattrs.transform_error(error, format_exception=_explain))
+        raise UserError(" ".join(told.split())) from error
     except (AttributeError, TypeError, ValueError) as error:  # a number in the place of names with values
         raise UserError(f"malformed settings ({describe(error)}), expected names with values") from error
 

@@ -2,7 +2,7 @@
 
 from wsl.files.locks import LOCK, check_folder, locked
 from wsl.files.names import UniqueNames, caseless, cut, is_left_over
-from wsl.files.whole import remove_litter, replacing, sync, sync_folder, write_text
+from wsl.files.whole import remove_litter, replacing, sync, sync_folder, synced_together, write_text
 
 __all__ = [
     "LOCK",
@@ -16,5 +16,6 @@ __all__ = [
     "replacing",
     "sync",
     "sync_folder",
+    "synced_together",
     "write_text",
 ]

@@ -38,7 +38,7 @@ def create_head(
     except (ValueError, TypeError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(str(error)) from error
+        raise UserError(str(error).splitlines()[0]) from error  # torch adds where in its code
     if not isinstance(module, VectorClassifier):
         return module
     if head is not None:

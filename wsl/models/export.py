@@ -149,7 +149,7 @@ def session(file: bytes, name: object) -> Any:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # its exceptions share no class of their own
         reason = str(error).splitlines()[0]
         raise UserError(f"{name} cannot be run ({reason}): expected an ONNX model of wsl-export") from error

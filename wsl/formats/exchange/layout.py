@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsl.errors import UserError
-from wsl.files import is_left_over, sync_folder
+from wsl.files import is_left_over, sync_folder, synced_together
 from wsl.formats.exchange.parsing import files_below
 
 STAGING = ".wsl-export"
@@ -135,7 +135,8 @@ def staged(out: Path, layout: Layout, replaced: Collection[str] = ()) -> Iterato
     shutil.rmtree(out / STAGING, ignore_errors=True)  # of a run that was killed earlier
     new.mkdir(parents=True)
     try:
-        yield new
+        with synced_together(new):
+            yield new
         _exchange(out, new, old, layout, replaced)
         sync_folder(out)
         if old.exists():
@@ -198,8 +199,15 @@ def read_copies(out: Path, name: str) -> set[str]:
         return set()
     root = _real(out)
     listed = (one for one in names if isinstance(one, str) and "\0" not in one) if isinstance(names, list) else ()
-    # A list from elsewhere must not name files outside the folder, or the folder itself.
-    return {one for one in listed if (out / one).is_file() and _real((out / one).parent).is_relative_to(root)}
+    return {one for one in listed if _is_below(out / one, root)}
+
+
+def _is_below(file: Path, root: Path) -> bool:
+    """Whether a file is there; a list from elsewhere must not name one outside the folder, or the folder itself."""
+    try:
+        return file.is_file() and _real(file.parent).is_relative_to(root)
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _real(path: Path) -> Path:

@@ -1,0 +1,331 @@
+"""Every reader of files that strangers may have written, each with a whole input to start from.
+
+The lists of formats come from the code's own registries, so that a new one is fuzzed or fails `missing`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import platform
+import typing
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import heads
+from wsl import checkpoints, config
+from wsl.config import DataConfig
+from wsl.config.shared import DataFormat
+from wsl.data import read_samples
+from wsl.files.locks import LOCK
+from wsl.formats import READERS, LocalizationWriter, MapStore, Split, read_localizations
+from wsl.formats.exchange import FORMATS
+from wsl.formats.exchange.layout import copies_list, read_copies
+from wsl.images import image_size, read_image
+from wsl.images.decode import _FORMATS as IMAGES
+from wsl.images.decode import read_numbers
+from wsl.masks import read_mask
+from wsl.results import Localization
+from wsl.samples import SampleSet
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A reader: ``make`` writes a whole input into a folder, ``read`` reads it; ``damaged`` are the files to damage."""
+
+    name: str
+    make: Callable[[Path], object]
+    read: Callable[[Path], object]
+    damaged: Callable[[Path], Iterable[Path]] = lambda folder: (path for path in folder.rglob("*") if path.is_file())
+
+
+def _module(path: str) -> ModuleType:
+    """A file of the tests, which are no package."""
+    file = Path(__file__).parents[1] / path
+    spec = importlib.util.spec_from_file_location(f"soak_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PREDICTIONS = _module("formats/test_prediction_readers.py")
+SMALL = SampleSet(
+    classes=PREDICTIONS.SAMPLES.classes,
+    samples=[dataclasses.replace(one, path=Path("/nowhere", one.path.name)) for one in PREDICTIONS.SAMPLES.samples],
+)
+
+
+def _exchange(name: str) -> Target:
+    def make(folder: Path) -> None:
+        FORMATS[name].write(PREDICTIONS.images(), folder, SMALL.classes)
+        for image in PREDICTIONS.images():
+            place = folder / (FORMATS[name].images or ".") / image.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", image.size).save(place)
+
+    def read(folder: Path) -> None:
+        reader = FORMATS[name].read
+        assert reader is not None
+        files = [folder / file for file in FORMATS[name].layout.files]
+        whole = FORMATS[name].layout.folder is not None or not files
+        place = folder if whole else next((file for file in files if file.is_file()), folder)
+        _use(reader(place, image_size))
+
+    return Target(f"exchange {name}", make, read, lambda folder: _texts(folder))
+
+
+def _texts(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".jpg", ".png"))
+
+
+def _predictions(name: str, number: int, write: Callable[[Path], Any]) -> Target:
+    place: list[Path] = []
+
+    def make(folder: Path) -> None:
+        place[:] = [Path(write(folder)).relative_to(folder)]
+
+    def read(folder: Path) -> None:
+        _use(READERS[name].read(folder / place[0], Split(samples=SMALL, name="val"), Counter()))
+
+    return Target(f"predictions {name} {number}", make, read)
+
+
+def _score_maps(suffix: str) -> Target:
+    def make(folder: Path) -> None:
+        for sample in SMALL.samples:
+            values = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+            file = folder / f"{sample.id}{suffix}"
+            if suffix == ".npy":
+                np.save(file, values)
+            elif suffix == ".npz":
+                np.savez_compressed(file, **dict.fromkeys(SMALL.classes, values))
+            else:
+                Image.fromarray((values * 255).astype(np.uint8)).save(file)
+
+    def read(folder: Path) -> None:
+        _use(READERS["maps"].read(folder, Split(samples=SMALL, name="val"), Counter()))
+
+    return Target(f"predictions maps {suffix}", make, read)
+
+
+def _use(items: Iterable[Any]) -> None:
+    """Go through what a reader gives, and see that nothing of it is nonsense."""
+    for item in items:
+        found = item[0] if isinstance(item, tuple) else item
+        width, height = found.size
+        assert 0 < width * height <= 200_000_000
+        assert np.isfinite(found.boxes.xyxy).all()
+        assert np.isfinite(found.boxes.scores).all()
+        assert (found.boxes.xyxy[:, 2:] >= found.boxes.xyxy[:, :2]).all()
+        for values in (getattr(found, "maps", None) or {}).values():
+            np.asarray(values).sum()
+
+
+VOC = """<annotation><filename>a.png</filename><size><width>40</width><height>30</height></size><object><name>dog</name>
+<difficult>0</difficult><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>11</xmax><ymax>22</ymax></bndbox></object></annotation>"""
+
+
+def _data_set(layout: str) -> Target:
+    def make(folder: Path) -> None:
+        place = folder / {"voc": "JPEGImages", "coco": "val", "folder": "val/dog"}.get(layout, ".")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30)).save(place / "a.png")
+        texts = {
+            "voc": {"Annotations/a.xml": VOC, "ImageSets/Main/val.txt": "a\n", "labels.txt": "cat\ndog\n"},
+            "coco": {"annotations/instances_val.json": json.dumps(COCO)},
+            "csv": {"data.csv": 'path,labels,split\na.png,"cat;dog",val\n'},
+            "wsol": {
+                "val/image_ids.txt": "a.png\n",
+                "val/class_labels.txt": "a.png,1\n",
+                "val/image_sizes.txt": "a.png,40,30\n",
+                "val/localization.txt": "a.png,1,2,11,22\n",
+            },
+        }
+        for name, text in texts.get(layout, {"unused.txt": "x"}).items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+
+    def read(folder: Path) -> None:
+        data = folder / "data.csv" if layout == "csv" else folder
+        settings = DataConfig(data=data, format=typing.cast(DataFormat, layout), image_root=folder)
+        for sample in read_samples(settings, "val", outlines=True).samples:
+            assert sample.boxes is None or np.isfinite(sample.boxes.xyxy).all()
+            assert sample.size is None or 0 < sample.size[0] * sample.size[1] <= 200_000_000
+
+    return Target(f"data {layout}", make, read, lambda folder: _texts(folder))
+
+
+COCO = {
+    "images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 30}],
+    "categories": [{"id": 1, "name": "cat", "supercategory": "animal"}, {"id": 2, "name": "dog"}],
+    "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 2, "bbox": [1, 2, 10, 20], "area": 200.0, "iscrowd": 0,
+         "segmentation": [[1, 2, 11, 2, 11, 22, 1, 22]]},
+        {"id": 2, "image_id": 1, "category_id": 1, "bbox": [0, 0, 40, 30], "iscrowd": 1,
+         "segmentation": {"size": [30, 40], "counts": [1200]}},
+        {"id": 3, "image_id": 1, "category_id": 1, "bbox": [0, 0, 40, 30], "iscrowd": 0,
+         "segmentation": {"size": [30, 40], "counts": "`U1"}},
+    ],
+}  # fmt: skip
+
+
+def _picture(kind: str, read: Callable[[Path], object], mode: str = "RGB") -> Target:
+    def make(folder: Path) -> None:
+        values = np.random.default_rng(0).integers(0, 255, (24, 32, 3)).astype(np.uint8)
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        picture = Image.fromarray(values).convert(mode)
+        options = {"exif": exif} if kind in ("JPEG", "PNG", "TIFF", "WEBP") else {}
+        try:
+            picture.save(folder / "a.img", format=kind, **options)
+        except (OSError, KeyError):  # Pillow was built without it
+            Image.new("L", (4, 4)).save(folder / "a.img", format="PNG")
+
+    return Target(f"image {kind} {mode} {getattr(read, '__name__', '')}", make, lambda folder: read(folder / "a.img"))
+
+
+def _own() -> Iterator[Target]:
+    """Our own files, which strangers may have changed."""
+
+    def with_maps(folder: Path) -> None:
+        store = MapStore(folder)
+        with LocalizationWriter(folder) as writer:
+            for image in PREDICTIONS.images():
+                maps = {"dog": np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)}
+                found = Localization(
+                    path=image.name,
+                    size=image.size,
+                    scores={"dog": 0.5},
+                    boxes=image.boxes,
+                    points={"dog": (1, 2)},
+                    maps=maps,
+                )
+                writer.write(store.write(found))
+
+    yield Target("localizations with maps", with_maps, lambda folder: _use(read_localizations(folder)))
+
+    for kind in SETTINGS:
+
+        def write(folder: Path, kind: Any = kind) -> None:
+            (folder / "config.json").write_text(config.to_json(SETTINGS[kind]), encoding="utf-8")
+
+        def read(folder: Path, kind: Any = kind) -> None:
+            config.from_json((folder / "config.json").read_text(encoding="utf-8", errors="replace"), kind)
+
+        yield Target(f"settings {kind.__name__}", write, read)
+    specs = [*heads.list_poolings(), *heads.list_encoders()]
+
+    def write_specs(folder: Path) -> None:
+        (folder / "spec").write_text("weldon(k_max=0.2, k_min=all)", encoding="utf-8")
+
+    def read_spec(folder: Path) -> None:
+        from wsl.models.create_head import create_head
+
+        spec = (folder / "spec").read_text(encoding="utf-8", errors="replace")
+        create_head(8, 3, head=None, pooling=spec, neck=None, maps_per_class=1)
+
+    yield Target(f"specs ({len(specs)} names)", write_specs, read_spec)
+
+    def copies(folder: Path) -> None:
+        (folder / copies_list("yolo")).write_text('["a.png", "b/c.png"]', encoding="utf-8")
+        (folder / "a.png").touch()
+
+    def read_list(folder: Path) -> None:
+        assert all(".." not in Path(name).parts for name in read_copies(folder, "yolo"))
+
+    yield Target("list of copies", copies, read_list)
+
+    def lock(folder: Path) -> None:
+        holder = {"who": "a", "since": "b", "host": platform.node(), "pid": 2**31 - 1}  # gone
+        (folder / LOCK).write_text(json.dumps(holder), encoding="utf-8")
+
+    def take(folder: Path) -> None:
+        from wsl.files import locked
+
+        with locked(folder, "soak"):
+            pass
+
+    yield Target("lock", lock, take)
+
+
+SETTINGS: dict[Any, Any] = {
+    config.TrainConfig: config.TrainConfig(data=DataConfig(data=Path("x")), out=Path("y")),
+    config.LocalizeConfig: config.LocalizeConfig(sources=("x",), weights="resnet50", out=Path("y")),
+    config.EvaluateConfig: config.EvaluateConfig(data=DataConfig(data=Path("x")), out=Path("y"), weights="resnet50"),
+    checkpoints.Recipe: checkpoints.Recipe(
+        backbone="tinynet", pooling="gap", classes=("cat", "dog"), preprocessing=config.Preprocessing()
+    ),
+}
+
+
+def _models() -> Iterator[Target]:
+    """Files of models: checkpoints of ours, weights of others, ONNX."""
+    import torch
+
+    from wsl.models import Localizer, load, save
+    from wsl.models.export import export_model
+    from wsl.models.onnx import OnnxLocalizer
+    from wsl.models.weights import read_state_dict
+
+    model = Localizer("tinynet", classes=["cat", "dog"], weights="none").eval()
+    small = {"conv.weight": torch.zeros(2, 3, 1, 1), "conv.bias": torch.zeros(2)}
+    yield Target(
+        "model of a run",
+        lambda folder: save(model, folder / "model.safetensors"),
+        lambda folder: load(folder),
+    )
+    yield Target(
+        "weights .pth",
+        lambda folder: torch.save({"state_dict": small}, folder / "a.pth"),
+        lambda folder: read_state_dict(folder / "a.pth"),
+    )
+    if importlib.util.find_spec("onnxruntime"):
+        from wsl.models.onnx import OnnxLocalizer
+
+        def onnx(folder: Path) -> None:
+            if not ONNX:
+                export_model(model, folder / "a.onnx", "onnx", image_size=64)
+                ONNX.append((folder / "a.onnx").read_bytes())
+            (folder / "a.onnx").write_bytes(ONNX[0])
+
+        def run_onnx(folder: Path) -> None:
+            opened = OnnxLocalizer(folder / "a.onnx")
+            if opened.size in (None, (64, 64)):
+                opened(torch.zeros(1, 3, 64, 64))
+
+        yield Target("model ONNX", onnx, run_onnx)
+
+
+ONNX: list[bytes] = []
+
+
+def targets(*, models: bool = True) -> list[Target]:
+    """All readers."""
+    found = [_exchange(name) for name, one in FORMATS.items() if one.read is not None]
+    for name, writers in PREDICTIONS.WRITERS.items():
+        found += [_predictions(name, number, write) for number, write in enumerate(writers)]
+    found += [_score_maps(suffix) for suffix in (".npy", ".npz", ".png")]
+    found += [_data_set(layout) for layout in typing.get_args(DataFormat) if layout != "auto"]
+    for kind in IMAGES:
+        found += [_picture(kind, read_image), _picture(kind, image_size)]
+    found += [_picture("PNG", read_numbers, "P"), _picture("PNG", read_mask, "L"), _picture("PNG", read_image, "RGBA")]
+    return [*found, *_own(), *(_models() if models else ())]
+
+
+def missing() -> set[str]:
+    """Formats in the code's registries that no target reads."""
+    names = {target.name for target in targets(models=False)}
+    known = {f"exchange {name}" for name, one in FORMATS.items() if one.read is not None}
+    known |= {f"predictions {name} 0" for name in READERS if name != "maps"} | {"predictions maps .npy"}
+    known |= {f"data {layout}" for layout in typing.get_args(DataFormat) if layout != "auto"}
+    known |= {f"image {kind} RGB read_image" for kind in IMAGES}
+    return known - names
