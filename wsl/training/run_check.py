@@ -24,6 +24,7 @@ _FREE = (
     "patience",
     "save_every",
     "tensorboard",
+    "track",
     "download",
     "probing",
     "decoding",
