@@ -112,6 +112,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
                     "patience",
                     "save_every",
                     "tensorboard",
+                    "track",
                 ),
             ],
         ),

@@ -1,6 +1,7 @@
 """Training as a whole: the same numbers again, runs that are stopped and continued, and every clear ending."""
 
 import dataclasses
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -339,3 +340,37 @@ def test_tensorboard_has_every_figure_of_every_epoch_once(world, tmp_path, monke
     for name in ("loss", "lr", "mAP", "pointing"):
         written = [(event.step, event.value) for event in events.Scalars(name)]
         assert written == [(record["epoch"], pytest.approx(record[name])) for record in figures(out)]
+
+
+def test_trackers_of_accelerate_are_told_settings_and_figures(world, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train(settings(world, tmp_path / "run", epochs=2, track=("tensorboard",)))
+    folder = next(path.parent for path in (tmp_path / "run" / "wsl-train").rglob("events*"))
+    events = accumulator.EventAccumulator(str(folder)).Reload()
+    written = [(event.step, event.value) for event in events.Scalars("mAP")]
+    assert written == [(record["epoch"], pytest.approx(record["mAP"])) for record in figures(tmp_path / "run")]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("wandbb", "did you mean 'wandb'"), ("mlflow", "--track mlflow needs its package")],
+)
+def test_a_tracker_that_is_not_there_is_told_before_anything_is_computed(world, tmp_path, name, message, monkeypatch):
+    monkeypatch.setattr("wsl.verbs.epochs.get_available_trackers", lambda: [])
+    with pytest.raises(UserError, match=message):
+        train(settings(world, tmp_path / "run", track=(name,)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_compiled_network_is_one_graph_and_learns_the_same(world, tmp_path, monkeypatch):
+    dynamo = torch._dynamo
+    dynamo.reset()
+    dynamo.utils.counters.clear()
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    for name, compiled in (("plain", False), ("compiled", True)):
+        train(settings(world, tmp_path / name, compile=compiled))
+    assert dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    assert not dynamo.utils.counters["graph_break"]
+    plain, compiled = (load(tmp_path / name).state_dict() for name in ("plain", "compiled"))
+    torch.testing.assert_close(plain, compiled)
+    dynamo.reset()

@@ -77,6 +77,23 @@ def test_several_poolings_are_a_run_each_and_share_the_features(world, tmp_path,
     assert sum(size for size in seen if size > 1) == 48 * 2 + 16
 
 
+def test_a_run_goes_on_from_another_with_its_settings(world, tmp_path, capsys):
+    usual = ["--data", str(world), "--workers", "0", "--device", "cpu", "--precision", "fp32", "--epochs", "1"]
+    first = ["--backbone", "tinynet", "--weights", "none", "--pooling", "kmax(k=0.2)", "--image-size", "32"]
+    assert cli.train([*usual, "--out", str(tmp_path / "first"), *first]) == 0
+    going_on = [*usual, "--from", str(tmp_path / "first")]
+    assert cli.train([*going_on, "--out", str(tmp_path / "again"), "--lr", "1e-12"]) == 0
+    one, other = (load(tmp_path / name) for name in ("first", "again"))
+    assert one.recipe == other.recipe
+    torch.testing.assert_close(dict(one.named_parameters()), dict(other.named_parameters()))
+    assert cli.train([*going_on, "--out", str(tmp_path / "other"), "--pooling", "gmp"]) == 0
+    assert load(tmp_path / "other").recipe.pooling == "gmp"
+    mistakes = (([*usual, "--from", "lost"], "no model at lost"), ([*going_on, "--weights", "none"], "names others"))
+    for mistake, said in mistakes:
+        assert cli.train([*mistake, "--out", str(tmp_path / "never")]) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_tensorboard_missing_is_told_before_anything_is_computed(world, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     assert cli.train(command(world, tmp_path / "run", "--tensorboard")) == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -10,6 +10,7 @@ import tyro
 from tyro.conf import Positional
 
 from wsl import config as settings
+from wsl.checkpoints import Recipe, read_recipe
 from wsl.errors import UserError
 from wsl.files import UniqueNames
 
@@ -85,6 +86,17 @@ class ModelFlags(settings.ModelConfig):
         values = {one.name: getattr(self, one.name) for one in fields(settings.ModelConfig)}
         return settings.ModelConfig(**{**values, "pooling": pooling})
 
+    def going_on(self, run: Path, recipe: Recipe) -> ModelFlags:
+        """The same, with what is left at its default as it is in a finished run, and the run's weights."""
+        default = settings.ModelConfig()
+        alike = {
+            one.name: getattr(recipe, one.name)
+            for one in fields(settings.ModelConfig)
+            if one.name not in ("weights", "pooling") and getattr(self, one.name) == getattr(default, one.name)
+        }
+        pooling = (recipe.pooling,) if self.pooling == type(self)().pooling else self.pooling
+        return replace(self, **alike, pooling=pooling, weights=run.as_posix())
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainFlags(settings.TrainConfig):
@@ -94,6 +106,10 @@ class TrainFlags(settings.TrainConfig):
     data: TrainedData = field(default_factory=TrainedData)
     out: Path | None = None  # type: ignore[assignment]
     """Run folder: config.json, metrics.jsonl, model.safetensors, classes.json, README.md, last/."""
+    start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """Go on from the finished run in this folder, for other classes or with other settings: backbone, pooling and
+    preprocessing are those of the run where they are not given, and so are the weights (the head's, where the classes
+    are the same)."""
     decoder: Path | None = None
     """In the place of --out: train a map decoder for the finished run in this folder, which keeps it. Of the other
     settings only --data, --train-split, --seed, the decoder's and the machine's go with it."""
@@ -112,6 +128,8 @@ class TrainFlags(settings.TrainConfig):
             if self.out is None or data is None:
                 missing = "--out" if self.out is None else "--data"
                 raise UserError(f"no {missing} given: expected it, or --decoder and the folder of a run")
+            if self.start is not None:
+                return replace(self._going_on(self.start), start=None).resolved()
             poolings = tuple(dict.fromkeys(self.model.pooling))
             if not poolings:
                 raise UserError("--pooling names none: expected one or several, such as gap")
@@ -144,6 +162,16 @@ class TrainFlags(settings.TrainConfig):
             runtime=self.runtime,
             seed=self.seed,
         )
+
+    def _going_on(self, run: Path) -> TrainFlags:
+        if self.model.weights != settings.ModelConfig().weights:
+            raise UserError("--from takes the weights of a run, and --weights names others: expected one of them")
+        recipe = read_recipe(run)
+        if recipe.layer:
+            raise UserError(f"{run} is a whole classifier and no run of wsl-train: expected --backbone and --weights")
+        same = self.preprocessing == settings.Preprocessing()
+        model = self.model.going_on(run, recipe)
+        return replace(self, model=model, preprocessing=recipe.preprocessing if same else self.preprocessing)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,12 @@ from typing import Literal
 
 from wsl.config.checks import check, check_batch_size, check_types
 from wsl.config.shared import DataConfig, Preprocessing, RuntimeConfig
+from wsl.errors import nearest
 
 Head = Literal["ts-cam", "scm"]
 Padding = Literal["own", "tensorflow"]
+# Those of accelerate, which is not loaded to read a command line.
+TRACKERS = ("wandb", "mlflow", "comet_ml", "aim", "clearml", "dvclive", "swanlab", "trackio", "tensorboard")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +232,9 @@ class TrainConfig:
     when the run is asked to end (Ctrl-C, SIGTERM)."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs the tensorboard extra)."""
+    track: tuple[str, ...] = ()
+    """Also tell trackers that accelerate knows, whose packages have to be installed: wandb, mlflow, comet_ml, aim,
+    clearml, dvclive, swanlab, trackio, tensorboard."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -238,6 +244,10 @@ class TrainConfig:
             self.patience is None or self.val_split is not None,
             "--patience waits for a better figure on the validation split: expected a --val-split with it",
         )
+        for name in self.track:
+            near = nearest(name, TRACKERS)
+            hint = f"did you mean {near!r}?" if near else f"expected one of {', '.join(TRACKERS)}"
+            check(name in TRACKERS, f"unknown tracker {name!r}: {hint}")
         check(self.cache_size > 0, f"cache size is {self.cache_size}, expected gigabytes above 0")
         check(
             self.cache == "none" or not self.optim.freeze_backbone,

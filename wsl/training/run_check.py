@@ -25,6 +25,7 @@ _FREE = (
     "patience",
     "save_every",
     "tensorboard",
+    "track",
     "download",
     "probing",
     "decoding",

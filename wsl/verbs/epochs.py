@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -12,9 +13,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState, PartialState
+from accelerate.tracking import get_available_trackers
 
 from heads.downsampling import Downsampling
-from wsl.config import TrainConfig
+from wsl.config import TrainConfig, to_json
 from wsl.errors import UserError
 from wsl.models import Localizer, choose_device, create
 from wsl.progress import progress
@@ -39,6 +41,8 @@ class Run:
         self.config, self.folder = config, RunFolder(config.out)
         self._writer_class = _summary_writer() if config.tensorboard else None
         self._accelerator = _accelerator(config)
+        if config.track:
+            self._accelerator.init_trackers("wsl-train", config=_flat(json.loads(to_json(config))))
         torch.manual_seed(config.seed)
         model = create(config.model, samples.classes, config.preprocessing, multi_label=config.optim.multi_label)
         if self._accelerator.is_main_process and config.model.downsampling is not None:
@@ -71,9 +75,11 @@ class Run:
                         log.info("stopped: %d epochs without a better %s", waited, config.best_by)
                     break
                 record = self._epoch(epoch, started)
+                self._accelerator.log({name: value for name, value in record.items() if value is not None}, step=epoch)
                 if main:
                     write_scalars(record)
                     log.info("%s", table.row(record, run.best(config.best_by)))
+        self._accelerator.end_training()
         if main:
             run.describe(config, learner.model.classes, learner.train_images)
         return learner.agreed(run.best(config.best_by) if main else {})
@@ -136,7 +142,13 @@ def _downsampling_layers(model: Localizer) -> list[str]:
 def _accelerator(config: TrainConfig) -> Accelerator:
     wanted = choose_device(config.runtime.device)
     _forget_other_devices(wanted)
-    accelerator = Accelerator(cpu=wanted.type == "cpu", mixed_precision="no")  # the loop knows its own
+    missing = set(config.track) - {tracker.value for tracker in get_available_trackers()}
+    if missing:
+        name = min(missing)
+        raise UserError(f"--track {name} needs its package: pip install {name.replace('_', '-')}")
+    # The loop knows its own precision.
+    tracked: dict[str, Any] = {"log_with": list(config.track), "project_dir": str(config.out)} if config.track else {}
+    accelerator = Accelerator(cpu=wanted.type == "cpu", mixed_precision="no", **tracked)
     if accelerator.device.type != wanted.type or wanted != torch.device(wanted.type):
         raise UserError(
             f"device {config.runtime.device!r}: training runs on {accelerator.device}; choose among several GPUs with "
@@ -150,6 +162,17 @@ def _forget_other_devices(wanted: torch.device) -> None:
     state = PartialState._shared_state
     if state and state["device"].type != wanted.type and state["distributed_type"] == DistributedType.NO:
         AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings as trackers take them: of one level, numbers and texts."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value if isinstance(value, bool | int | float | str) else str(value)
+    return flat
 
 
 def _summary_writer() -> Any:
