@@ -68,7 +68,7 @@ def test_a_setting_of_another_kind_is_refused_by_its_name(kind, name, plain):
         (Preprocessing, {"mean": [0.5, 0.5]}, "mean"),
         (OptimConfig, {"lr": {}}, "invalid value for type, expected .* @ .*lr"),
         (OptimConfig, {"loss": 5}, "loss"),
-        (OptimConfig, {"loss": "a\nb"}, "^[^\n]*loss[^\n]*$"),
+        (OptimConfig, {"schedule": "a\nb"}, "^[^\n]*schedule[^\n]*$"),
         (TrainConfig, {"data": 5, "out": "x"}, "data|settings"),
         (TrainConfig, {"data": {"data": 5}, "out": "x"}, "invalid value for type, expected .* @ .*data"),
     ],

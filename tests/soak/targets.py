@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import io
 import json
 import platform
+import tarfile
 import typing
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -150,20 +152,112 @@ def _data_set(layout: str) -> Target:
                 "val/localization.txt": "a.png,1,2,11,22\n",
             },
         }
-        for name, text in texts.get(layout, {"unused.txt": "x"}).items():
+        for name, text in {**texts, **PUBLISHED}.get(layout, {"unused.txt": "x"}).items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
+        if layout in FORMATS:
+            _exchange(layout).make(folder)
+        elif layout == "parquet":
+            _parquet(folder / "val.parquet")
+        elif layout == "webdataset":
+            _tar(folder / "val-0.tar")
 
     def read(folder: Path) -> None:
         data = folder / "data.csv" if layout == "csv" else folder
-        settings = DataConfig(data=data, format=typing.cast(DataFormat, layout), image_root=folder)
-        for sample in read_samples(settings, "val", outlines=True).samples:
+        root = None if layout in FORMATS else folder
+        settings = DataConfig(data=data, format=typing.cast(DataFormat, layout), image_root=root)
+        for sample in read_samples(settings, SPLITS.get(layout, "val"), outlines=True).samples:
             assert sample.boxes is None or np.isfinite(sample.boxes.xyxy).all()
             assert sample.size is None or 0 < sample.size[0] * sample.size[1] <= 200_000_000
 
     return Target(f"data {layout}", make, read, lambda folder: _texts(folder))
 
 
+def _parquet(file: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    picture = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(picture, "PNG")
+    objects = {"bbox": [[1.0, 2.0, 3.0, 4.0]], "category": [0]}
+    columns = {"image": [{"bytes": picture.getvalue(), "path": "a.png"}], "label": [1], "objects": [objects]}
+    names = {"label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}
+    table = pyarrow.table(columns).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": names}})})
+    pyarrow.parquet.write_table(table, file)
+
+
+def _tar(file: Path) -> None:
+    with tarfile.open(file, "w") as opened:
+        for name, text in (
+            ("a.png", "no picture"),
+            ("a.json", '{"labels": ["dog", 1]}'),
+            ("b.jpg", ""),
+            ("b.cls", "3"),
+        ):
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            opened.addfile(member, io.BytesIO(text.encode()))
+
+
+# A name at a hub is none of a file; what is fetched by it is read as Parquet.
+NO_FILES = ("auto", "hfds")
+# Whose splits are not called val, or which have none.
+SPLITS = {
+    "cub": "test",
+    "chestxray14": "test",
+    **dict.fromkeys(("fiftyone", *FORMATS), "all"),
+    "voc": "val",
+    "coco": "val",
+}
+PUBLISHED = {
+    "openimages": {
+        "val-annotations-human-imagelabels.csv": "ImageID,LabelName,Confidence\na,/m/1,1\na,/m/2,0\n",
+        "val-annotations-bbox.csv": "ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf\na,/m/1,0.1,0.5,0.2,1,0\n",
+        "class-descriptions-boxable.csv": "/m/1,Dog\n/m/2,Cat\n",
+    },
+    "imagenet": {
+        "Data/CLS-LOC/val/a.JPEG": "x",
+        "Data/CLS-LOC/train/n1/b.JPEG": "x",
+        "Annotations/CLS-LOC/val/a.xml": VOC.replace("dog", "n1"),
+        "LOC_synset_mapping.txt": "n1 dog, hound\n",
+    },
+    "cub": {
+        "images.txt": "1 x/a.png\n",
+        "images/x/a.png": "x",
+        "image_class_labels.txt": "1 1\n",
+        "classes.txt": "1 001.dog\n",
+        "train_test_split.txt": "1 0\n",
+        "bounding_boxes.txt": "1 1.0 2.0 3.5 4.0\n",
+    },
+    "chestxray14": {
+        "Data_Entry_2017.csv": "Image Index,Finding Labels,Age\na.png,Mass|Nodule,3\n",
+        "BBox_List_2017.csv": "Image Index,Finding Label,Bbox [x,y,w,h],,,\na.png,Mass,1,2,3.5,4,,,\n",
+        "test_list.txt": "a.png\n",
+    },
+    "imagefolder": {
+        "val/metadata.jsonl": '{"file_name": "a.png", "labels": ["dog", 2], "objects": {"bbox": [[1, 2, 3, 4]], '
+        '"categories": ["dog"]}}\n',
+        "val/a.png": "x",
+    },
+    "fiftyone": {
+        "samples.json": json.dumps(
+            {
+                "samples": [
+                    {
+                        "filepath": "a.png",
+                        "tags": ["val"],
+                        "metadata": {"width": 40, "height": 30},
+                        "ground_truth": {
+                            "_cls": "Detections",
+                            "detections": [{"_cls": "Detection", "label": "dog", "bounding_box": [0, 0, 0.5, 1]}],
+                        },
+                        "kind": {"_cls": "Classification", "label": "cat"},
+                    }
+                ]
+            }
+        )
+    },
+}
 COCO = {
     "images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 30}],
     "categories": [{"id": 1, "name": "cat", "supercategory": "animal"}, {"id": 2, "name": "dog"}],
@@ -314,7 +408,7 @@ def targets(*, models: bool = True) -> list[Target]:
     for name, writers in PREDICTIONS.WRITERS.items():
         found += [_predictions(name, number, write) for number, write in enumerate(writers)]
     found += [_score_maps(suffix) for suffix in (".npy", ".npz", ".png")]
-    found += [_data_set(layout) for layout in typing.get_args(DataFormat) if layout != "auto"]
+    found += [_data_set(layout) for layout in typing.get_args(DataFormat) if layout not in NO_FILES]
     for kind in IMAGES:
         found += [_picture(kind, read_image), _picture(kind, image_size)]
     found += [_picture("PNG", read_numbers, "P"), _picture("PNG", read_mask, "L"), _picture("PNG", read_image, "RGBA")]
@@ -326,6 +420,6 @@ def missing() -> set[str]:
     names = {target.name for target in targets(models=False)}
     known = {f"exchange {name}" for name, one in FORMATS.items() if one.read is not None}
     known |= {f"predictions {name} 0" for name in READERS if name != "maps"} | {"predictions maps .npy"}
-    known |= {f"data {layout}" for layout in typing.get_args(DataFormat) if layout != "auto"}
+    known |= {f"data {layout}" for layout in typing.get_args(DataFormat) if layout not in NO_FILES}
     known |= {f"image {kind} RGB read_image" for kind in IMAGES}
     return known - names

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from wsl.boxes import Boxes
 from wsl.data.splits import find_split
+from wsl.documents import guarded
 from wsl.errors import BadImageError, UserError
 from wsl.formats.exchange.cvat import read_cvat
 from wsl.formats.exchange.fiftyone import fiftyone_file, read_fiftyone
@@ -32,6 +33,7 @@ class _Export(NamedTuple):
     folders: tuple[Path, ...]
 
 
+@guarded("what an annotation tool exports")
 def read_annotated(
     source: str | Path, split: str | None, tool: Tool, image_root: str | Path | None = None
 ) -> SampleSet:

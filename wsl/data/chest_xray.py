@@ -11,7 +11,7 @@ import numpy as np
 
 from wsl.boxes import Boxes
 from wsl.data.splits import unknown_split
-from wsl.documents import number, text_lines
+from wsl.documents import guarded, number, text_lines
 from wsl.documents.tables import table_cells, table_rows
 from wsl.errors import UserError
 from wsl.images.sources import images_below
@@ -43,6 +43,7 @@ def chest_xray_splits(root: Path) -> tuple[str, ...]:
     return tuple(name for name, file in _SPLITS.items() if (root / file).is_file())
 
 
+@guarded("the tables of ChestX-ray14")
 def read_chest_xray(root: str | Path, split: str | None) -> SampleSet:
     """The images, findings and boxes of one split of ChestX-ray14.
 

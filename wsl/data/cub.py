@@ -10,7 +10,7 @@ import numpy as np
 
 from wsl.boxes import Boxes
 from wsl.data.splits import unknown_split
-from wsl.documents import number, text_lines
+from wsl.documents import guarded, number, text_lines
 from wsl.errors import UserError
 from wsl.images.sources import inside, require_files
 from wsl.samples import Sample, SampleSet
@@ -40,6 +40,7 @@ def cub_splits(root: Path) -> tuple[str, ...]:
     return tuple(_SIDE_BY_SPLIT) if (root / _SPLITS).is_file() else ()
 
 
+@guarded("a data set as CUB-200-2011")
 def read_cub(root: str | Path, split: str | None) -> SampleSet:
     """The images, labels and boxes of one split of CUB-200-2011, or of a data set in its form.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from wsl.data.records import Row, label_order, row_of, sample_of
 from wsl.data.splits import find_split
-from wsl.documents import json_lines
+from wsl.documents import guarded, json_lines
 from wsl.documents.tables import table_rows
 from wsl.errors import UserError
 from wsl.images.sources import inside, require_files
@@ -35,6 +35,7 @@ def metadata_files(root: Path) -> dict[str, Path]:
     return found
 
 
+@guarded("Hugging Face's imagefolder")
 def read_imagefolder(root: str | Path, split: str | None) -> SampleSet:
     """The images, labels and boxes of one split of an imagefolder with ``metadata.csv`` or ``metadata.jsonl``.
 

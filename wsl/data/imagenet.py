@@ -9,7 +9,7 @@ from pathlib import Path
 from wsl.boxes import Boxes
 from wsl.data.splits import unknown_split
 from wsl.data.voc_xml import read_annotation
-from wsl.documents import text_lines
+from wsl.documents import guarded, text_lines
 from wsl.errors import UserError
 from wsl.files import is_left_over
 from wsl.images.sources import images_below
@@ -38,6 +38,7 @@ def imagenet_splits(root: Path) -> tuple[str, ...]:
     return () if base is None else _folders(base / "Data" / _KIND)
 
 
+@guarded("ILSVRC as it is unpacked")
 def read_imagenet(root: str | Path, split: str | None) -> SampleSet:
     """The images, labels and boxes of a split of ILSVRC's localization task, as it is unpacked.
 

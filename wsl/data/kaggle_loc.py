@@ -8,7 +8,7 @@ import numpy as np
 
 from wsl.boxes import Boxes
 from wsl.data.imagenet import imagenet_root, synset_names
-from wsl.documents import number
+from wsl.documents import guarded, number
 from wsl.documents.tables import table_header, table_rows
 from wsl.errors import UserError
 from wsl.images.sources import require_files
@@ -30,6 +30,7 @@ def is_kaggle_loc(path: Path) -> bool:
         return False
 
 
+@guarded("a table as Kaggle has it")
 def read_kaggle_loc(path: str | Path) -> SampleSet:
     """The images, labels and boxes of a table of the ImageNet localization challenge at Kaggle.
 

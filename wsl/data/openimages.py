@@ -13,7 +13,7 @@ import numpy as np
 
 from wsl.boxes import Boxes
 from wsl.data.splits import unknown_split
-from wsl.documents import flag, number
+from wsl.documents import flag, guarded, number
 from wsl.documents.tables import table_cells, table_rows
 from wsl.errors import BadImageError, UserError
 from wsl.images.decode import image_size
@@ -46,6 +46,7 @@ def openimages_splits(root: Path) -> dict[str, Path]:
     return {match.group(1): path for match, path in matches if match}
 
 
+@guarded("tables as OpenImages publishes them")
 def read_openimages(root: str | Path, split: str | None) -> SampleSet:
     """The images that are there, with their verified labels and boxes, of one split of OpenImages.
 

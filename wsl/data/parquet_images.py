@@ -9,7 +9,7 @@ from typing import Any
 
 from wsl.data.records import LABELS, Row, label_order, row_of, sample_of
 from wsl.data.splits import find_split
-from wsl.documents import parse_json
+from wsl.documents import guarded, parse_json
 from wsl.documents.arrow import load_pyarrow
 from wsl.errors import UserError
 from wsl.images.archives import archive_members
@@ -80,6 +80,7 @@ def read_parquet_images(source: str | Path, split: str | None) -> SampleSet:
     return read_split(splits, split, source)
 
 
+@guarded("Parquet with columns of images and labels")
 def read_split(splits: Mapping[str, Sequence[Path]], split: str | None, source: Path) -> SampleSet:
     """One of several splits, each of which is given by its files.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from wsl.data.records import label_order
 from wsl.data.splits import find_split
-from wsl.documents import parse_json, text_lines
+from wsl.documents import guarded, parse_json, text_lines
 from wsl.errors import UserError, listed
 from wsl.images.archives import archive_members, is_archive, read_member
 from wsl.images.sources import is_image_name
@@ -63,6 +63,7 @@ def expand_range(source: Path) -> Iterator[Path]:
         yield from expand_range(source.with_name(source.name[: match.start()] + text + source.name[match.end() :]))
 
 
+@guarded("tars in webdataset's form")
 def read_webdataset(source: str | Path, split: str | None) -> SampleSet:
     """The images and labels of one split of a data set in webdataset's form.
 
