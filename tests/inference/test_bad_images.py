@@ -57,7 +57,7 @@ def bomb(width: int, height: int) -> bytes:
         (io.BytesIO(b"no image at all"), "not a picture in a known format"),
         (io.StringIO("text"), "a file opened as text, expected one opened with mode 'rb'"),
         (Image.new("F", (5, 4)), "32-bit float samples"),
-        (Image.new("RGB", (0, 4)), "0 x 4 pixels, expected 1"),
+        (Image.new("RGB", (0, 4)), "0 x 4 pixels by its header, expected 1"),
         (None, "an object of type NoneType, expected a path, the bytes of an image file"),
         (object(), "an object of type object, expected a path, the bytes of an image file"),
         (7, "an object of type int, expected a path"),
