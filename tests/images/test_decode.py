@@ -16,7 +16,8 @@ from PIL import Image, ImageFile, ImageOps
 
 from wsl.errors import BadImageError
 from wsl.images import image_size, read_image, to_rgb
-from wsl.images.decode import read_numbers, to_rgb8
+from wsl.images.colours import to_rgb8
+from wsl.images.decode import read_numbers
 
 
 def photograph(width: int = 67, height: int = 45) -> Image.Image:
@@ -352,7 +353,7 @@ def test_a_large_picture_is_converted_in_strips(mode, monkeypatch):
             picture.info["transparency"] = picture.getpixel((20, 20))
     whole = to_rgb8(picture)
     for strip in (1, 67 * 10, 67 * 44, 67 * 45):
-        monkeypatch.setattr("wsl.images.decode._STRIP", strip)
+        monkeypatch.setattr("wsl.images.colours._STRIP", strip)
         assert np.array_equal(to_rgb8(picture), whole)
 
 

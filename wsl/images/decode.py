@@ -16,23 +16,19 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from wsl.errors import BadImageError
 from wsl.images.archives import archived, read_member
+from wsl.images.colours import UInt8Array, to_rgb8
 from wsl.images.dicom import decode_dicom, dicom_size, is_dicom
 from wsl.images.jpeg_end import holds_its_picture
 from wsl.limits import check_size
 
-UInt8Array = npt.NDArray[np.uint8]
 T = TypeVar("T")
 
 # Pillow knows more, but some of the rest start other programs (EPS) or are not pictures.
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
-
-# Pixels that are converted at a time: some kinds take several copies on their way.
-_STRIP = 1 << 24
 
 _END_OF_JPEG = b"\xff\xd9"
 _ORIENTATION_TAG = 0x0112
@@ -301,37 +297,3 @@ def upright(image: UInt8Array, orientation: int) -> UInt8Array:
     """The picture turned and mirrored as its EXIF orientation says."""
     turn = _UPRIGHT.get(orientation)
     return image if turn is None else np.asarray(turn(image), np.uint8)
-
-
-def to_rgb8(image: Image.Image) -> UInt8Array:
-    """A Pillow image of any mode as 8-bit RGB.
-
-    Raises:
-        BadImageError: 32-bit integer or float samples.
-    """
-    # Pillow scales 16-bit colour by itself, clips 16-bit grey, and stores 16-bit PGM in 32 bits.
-    deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
-    if image.mode in ("I", "F") and not deep:
-        kind = "integer" if image.mode == "I" else "float"
-        raise BadImageError(f"32-bit {kind} samples have no range that is white; convert it to 8 or 16 bits first")
-    convert = _deep_to_rgb8 if deep else _shallow_to_rgb8
-    rows = max(1, _STRIP // max(1, image.width))
-    if image.height <= rows:
-        return convert(image)
-    pixels = np.empty((image.height, image.width, 3), np.uint8)
-    for top in range(0, image.height, rows):
-        bottom = min(top + rows, image.height)
-        pixels[top:bottom] = convert(image.crop((0, top, image.width, bottom)))
-    return pixels
-
-
-def _deep_to_rgb8(image: Image.Image) -> UInt8Array:
-    grey = ((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
-
-
-def _shallow_to_rgb8(image: Image.Image) -> UInt8Array:
-    if image.has_transparency_data:
-        colours = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
-    return np.array(image.convert("RGB"))

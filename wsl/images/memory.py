@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from wsl.errors import BadImageError
-from wsl.images.decode import UInt8Array, decode_image, orientation_of, read_image, to_rgb8, upright
+from wsl.images.colours import UInt8Array, to_rgb8
+from wsl.images.decode import decode_image, orientation_of, read_image, upright
 from wsl.limits import check_size
 
 if TYPE_CHECKING:
