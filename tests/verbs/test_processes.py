@@ -97,3 +97,43 @@ def test_several_processes_train_what_one_does(holes, tmp_path, processes):
             assert mine["loss"] == pytest.approx(theirs["loss"], rel=1e-4), name
             assert mine["mAP"] == pytest.approx(theirs["mAP"], abs=1e-6), name
             assert mine["pointing"] == theirs["pointing"], name
+
+
+STOPPED = """
+import json, os, signal, sys
+import torch
+from wsl import cli
+from wsl.training import learner
+
+torch.set_num_threads(1)
+whole, (first, second) = learner.run_epoch, json.load(open(sys.argv[1], encoding="utf-8"))
+
+def run_epoch(stepper, batches, **kwargs):
+    def fetched():
+        for place, batch in enumerate(batches):
+            if (kwargs["epoch"], place) == (2, 1) and os.environ["RANK"] == "1":
+                signal.raise_signal(signal.SIGTERM)
+            yield batch
+
+    return whole(stepper, fetched(), **kwargs)
+
+assert cli.train(first) == 0
+learner.run_epoch = run_epoch
+assert cli.train(second) == 143
+learner.run_epoch = whole
+assert cli.train([*second, "--resume"]) == 0
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch knows no other processes")
+def test_one_process_that_is_told_to_end_ends_all_behind_the_same_step_and_they_go_on(world, tmp_path):
+    runs = [flags(world, tmp_path / name, *RUNS["all"]) for name in ("whole", "parts")]
+    script, file = tmp_path / "stopped.py", tmp_path / "runs.json"
+    script.write_text(STOPPED, encoding="utf-8")
+    file.write_text(json.dumps(runs), encoding="utf-8")
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    ended = subprocess.run([*start, str(script), str(file)], capture_output=True, text=True, env=ENVIRONMENT)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts"))
+    assert one == other

@@ -79,7 +79,8 @@ class Run:
                 if main:
                     write_scalars(record)
                     log.info("%s", table.row(record, run.best(config.best_by)))
-        self._accelerator.end_training()
+        for tracker in self._accelerator.trackers:  # `end_training` would part the processes, too
+            tracker.finish()
         if main:
             run.describe(config, learner.model.classes, learner.train_images)
         return learner.agreed(run.best(config.best_by) if main else {})
