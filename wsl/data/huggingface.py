@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from wsl.data.parquet_images import parquet_splits, read_split
+from wsl.documents import guarded
+from wsl.documents.guard import describe
 from wsl.errors import RunError, UserError
 from wsl.progress import loading
 from wsl.samples import SampleSet
@@ -23,6 +25,7 @@ def hub_name(data: Path) -> str | None:
     return "/".join(name) if prefix == PREFIX and name and not data.exists() else None
 
 
+@guarded("Parquet with columns of images and labels")
 def read_hub(data: Path, split: str | None) -> SampleSet:
     """The images, labels and boxes of one split of a data set at Hugging Face's hub, or in a folder of its form.
 
@@ -70,7 +73,7 @@ def _prepared(data: Path) -> tuple[Path, dict[str, list[Path]]]:
             try:
                 builder.download_and_prepare(str(folder), file_format="parquet")
             except Exception as error:  # of networks, disks and damaged files, the library's own kinds
-                raise RunError(f"{data} cannot be prepared ({type(error).__name__}: {str(error)[:300]})") from error
+                raise RunError(f"{data} cannot be prepared ({describe(error)})") from error
     prefix = f"{builder.dataset_name}-"  # of the files' names
     return folder, {split.removeprefix(prefix): files for split, files in parquet_splits(folder).items()}
 

@@ -51,6 +51,7 @@ def holds_images(source: Path) -> bool:
     return first is not None and has_images(first)
 
 
+@guarded("Parquet with columns of images and labels")
 def read_parquet_images(source: str | Path, split: str | None) -> SampleSet:
     """The images, labels and boxes of one split of a data set in Parquet, such as Hugging Face's hub serves it.
 
@@ -80,7 +81,6 @@ def read_parquet_images(source: str | Path, split: str | None) -> SampleSet:
     return read_split(splits, split, source)
 
 
-@guarded("Parquet with columns of images and labels")
 def read_split(splits: Mapping[str, Sequence[Path]], split: str | None, source: Path) -> SampleSet:
     """One of several splits, each of which is given by its files.
 

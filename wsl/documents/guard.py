@@ -50,7 +50,8 @@ def reading(where: object, expected: str) -> Iterator[None]:
     except (UserError, RunError):
         raise
     except OSError as error:
-        raise UserError(f"{where}: cannot be read ({error.strerror or error}); expected {expected}") from error
+        reason = error.strerror or " ".join(str(error).split())[:_LONGEST]
+        raise UserError(f"{where}: cannot be read ({reason}); expected {expected}") from error
     except MemoryError as error:
         raise UserError(f"{where}: reading it takes more memory than there is; expected {expected}") from error
     except UnicodeDecodeError as error:

@@ -12,6 +12,7 @@ import numpy as np
 
 from wsl.boxes import Boxes
 from wsl.documents.arrow import load_pyarrow
+from wsl.documents.guard import describe
 from wsl.errors import UserError
 from wsl.results import Localization, StoredMaps
 
@@ -47,7 +48,7 @@ def read_parquet_rows(file: Any, name: str, warnings: Counter[str]) -> Iterator[
                         yield _localization(record, f"{name}: row {row}")
                     row += 1
     except (OSError, pyarrow.ArrowException) as error:
-        raise UserError(f"{name}: not readable as Parquet ({str(error)[:200]!r}); expected {EXPECTED}") from error
+        raise UserError(f"{name}: not readable as Parquet ({describe(error)}); expected {EXPECTED}") from error
 
 
 def _localization(record: Mapping[str, Any], where: str) -> Localization:

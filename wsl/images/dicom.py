@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wsl.documents.guard import describe
 from wsl.errors import BadImageError
 from wsl.limits import check_size
 
@@ -53,7 +54,7 @@ def decode_dicom(data: bytes, max_pixels: int | None) -> npt.NDArray[np.uint8]:
     try:
         stored = dataset.pixel_array
     except RuntimeError as error:  # what pydicom raises where no decoder is installed
-        raise BadImageError(f"its compression cannot be decoded here ({str(error)[:200]}); convert it first") from error
+        raise BadImageError(f"its compression cannot be decoded here ({describe(error)}); convert it first") from error
     interpretation = str(dataset.PhotometricInterpretation)
     if stored.ndim == 3:
         if interpretation not in ("RGB", "PALETTE COLOR"):

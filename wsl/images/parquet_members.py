@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from wsl.documents.arrow import load_pyarrow
+from wsl.documents.guard import describe
 from wsl.errors import BadImageError, UserError
 
 SUFFIX = ".parquet"
@@ -36,7 +37,7 @@ def image_column(file: Path) -> str:
     try:
         schema = pyarrow.parquet.read_schema(file)
     except (OSError, pyarrow.ArrowException) as error:
-        raise UserError(f"{file}: not readable as Parquet ({str(error)[:200]})") from error
+        raise UserError(f"{file}: not readable as Parquet ({describe(error)})") from error
 
     def holds_bytes(kind: Any) -> bool:
         return bool(types.is_binary(kind) or types.is_large_binary(kind))
@@ -89,7 +90,7 @@ def read_image_bytes(file: Path, name: str, place: Place) -> bytes:
         with _reading:  # one thread decodes a row group, and the others find it
             images = _group(file, place.group, status.st_mtime_ns, status.st_size)
     except OSError as error:
-        raise BadImageError(f"{file / name}: cannot be read ({error})") from error
+        raise BadImageError(f"{file / name}: cannot be read ({describe(error)})") from error
     value = images[place.row].as_py()
     data = value.get("bytes") if isinstance(value, dict) else value
     if not data:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from wsl.documents.guard import describe
 from wsl.errors import BadImageError
 from wsl.formats.shards.storage import address_of, file_system, is_remote, local_path
 from wsl.images.decode import read_bytes
@@ -50,7 +51,7 @@ class Fetcher:
                 raise UnfetchedError(f"{row.path}: no such object") from error
             except OSError as error:
                 if attempt == _ATTEMPTS:
-                    raise UnfetchedError(f"{row.path}: cannot be fetched ({str(error)[:200]})") from error
+                    raise UnfetchedError(f"{row.path}: cannot be fetched ({describe(error)})") from error
         raise AssertionError("unreachable")
 
     def _local(self, row: ImageRow, place: str) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wsl.documents.arrow import load_pyarrow
+from wsl.documents.guard import describe
 from wsl.errors import UserError
 from wsl.formats.shards.storage import Storage
 from wsl.images.parquet_members import has_images
@@ -103,7 +104,7 @@ class Manifest:
             if isinstance(error, UserError):
                 raise
             raise UserError(
-                f"{place} is not a manifest of wsl-localize ({type(error).__name__}: {str(error)[:120]}): remove it, "
+                f"{place} is not a manifest of wsl-localize ({describe(error)}): remove it, "
                 "and name the images, of which a new one is made"
             ) from error
 
@@ -145,7 +146,7 @@ def read_rows(file: Path) -> Iterator[ImageRow]:
                 for record in batch.to_pylist():
                     yield _row({**record, "path": record[path]})
     except (OSError, pyarrow.ArrowException) as error:
-        problem = f"{file}: not readable as Parquet ({str(error)[:200]})"
+        problem = f"{file}: not readable as Parquet ({describe(error)})"
         raise UserError(f"{problem}; expected a column path or url") from error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wsl.documents.arrow import load_pyarrow
+from wsl.documents.guard import describe
 from wsl.errors import UserError
 from wsl.formats.map_shards import append_maps
 from wsl.formats.shards.storage import Storage
@@ -166,8 +167,7 @@ def part_counts(storage: Storage, name: PartName) -> Counts:
         return Counts(**{field: int(known[field]) for field in Counts._fields})
     except (OSError, KeyError, ValueError, TypeError, pyarrow.ArrowException) as error:
         raise UserError(
-            f"{storage}/{name} is no part of wsl-localize ({type(error).__name__}: {str(error)[:120]}): remove it, and "
-            "it is made again"
+            f"{storage}/{name} is no part of wsl-localize ({describe(error)}): remove it, and it is made again"
         ) from error
 
 

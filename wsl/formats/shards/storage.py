@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from wsl.documents.arrow import load_pyarrow
+from wsl.documents.guard import describe
 from wsl.errors import RunError, UserError
 from wsl.files import is_left_over, replacing
 
@@ -190,7 +191,7 @@ class Storage:
                     stream.write(chunk)
             stream.close()
         except OSError as error:
-            raise RunError(f"{self}/{name} could not be written ({str(error)[:200]})") from error
+            raise RunError(f"{self}/{name} could not be written ({describe(error)})") from error
 
     def _opened(self) -> tuple[Any, str]:
         if self._system is None:
@@ -222,5 +223,5 @@ def file_system(address: str) -> tuple[Any, str]:
     try:
         system, root = pyarrow.fs.FileSystem.from_uri(address)
     except (pyarrow.ArrowException, ValueError, OSError) as error:
-        raise UserError(f"{address}: not a place that pyarrow can open ({str(error)[:200]})") from error
+        raise UserError(f"{address}: not a place that pyarrow can open ({describe(error)})") from error
     return system, root.rstrip("/")
