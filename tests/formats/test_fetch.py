@@ -57,7 +57,7 @@ def test_what_cannot_be_had_says_why(web):
     fetch = Fetcher(seconds=60)
     with pytest.raises(UnfetchedError, match=r"/gone: the server answers 404 Not Found"):
         fetch(ImageRow(f"{address}/gone", "a"))
-    with pytest.raises(UnfetchedError, match=r"/broken: cannot be fetched \(HTTP Error 500"):
+    with pytest.raises(UnfetchedError, match=r"/broken: cannot be fetched \(HTTPError: HTTP Error 500"):
         fetch(ImageRow(f"{address}/broken", "a"))
     assert (requests.count("/gone"), requests.count("/broken")) == (1, 3)
     with pytest.raises(BadImageError, match=r"x\.tar ends early, expected 9 bytes from 5 on"):
