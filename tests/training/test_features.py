@@ -11,8 +11,9 @@ import torch
 from wsl.config import Preprocessing, RuntimeConfig
 from wsl.errors import RunError
 from wsl.models import Localizer
+from wsl.samples import Sample, SampleSet
 from wsl.training import features as module
-from wsl.training.features import FeatureCache
+from wsl.training.features import FeatureCache, identify_files
 
 CPU = torch.device("cpu")
 
@@ -190,3 +191,13 @@ def test_a_damaged_file_is_computed_again(damage, samples, tmp_path, caplog):
     assert np.array_equal(cache(tmp_path, again.model).features(samples, mirrored=False), first)
     assert again.images == 10
     assert "its features are computed again" in caplog.text
+
+
+def test_an_archive_that_changes_has_other_images(tmp_path):
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(b"first")
+    inside = SampleSet(classes=[], samples=[Sample(path=archive / "a.png")])
+    before = identify_files(inside)
+    assert before[0][1] is not None
+    archive.write_bytes(b"another one")
+    assert identify_files(inside) != before

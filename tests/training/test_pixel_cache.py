@@ -70,7 +70,7 @@ def test_it_keeps_as_many_as_fit(samples, tmp_path, monkeypatch):
     shown(data, 1)
     read = loading.read_image
     seen = []
-    monkeypatch.setattr(loading, "read_image", lambda path: seen.append(path.stem) or read(path))
+    monkeypatch.setattr(loading, "read_image", lambda path, most: seen.append(path.stem) or read(path))
     shown(data, 2)
     assert seen == list("3456789")
 
@@ -117,3 +117,21 @@ def test_settings_that_contradict_each_other(tmp_path):
         dataclasses.replace(config(tmp_path, "ram", 0.5), preprocessing=Preprocessing(resize="letterbox"))
     with pytest.raises(UserError, match="cache size is 0"):
         config(tmp_path, "ram", cache_size=0)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:50], lambda data: b"no array" + data[8:], lambda data: data[:-9]]
+)
+def test_a_damaged_file_is_made_anew(tmp_path, caplog, damage):
+    file = tmp_path / "pixels.npy"
+    PixelCache(2, 4, 1, file).put(1, np.ones((4, 4, 3), np.uint8))
+    assert PixelCache(2, 4, 1, file).get(1) is not None
+    file.write_bytes(damage(file.read_bytes()))
+    assert PixelCache(2, 4, 1, file).get(1) is None
+    assert "pixels.npy is damaged" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path):
+    (tmp_path / ".pixels").touch()
+    with pytest.raises(RunError, match=r"--cache disk cannot write to .*\.pixels .*give --cache ram, or none"):
+        PixelCache(2, 4, 1, tmp_path / ".pixels" / "pixels.npy")

@@ -65,6 +65,16 @@ def archived(path: Path) -> tuple[Path, str] | None:
     return None
 
 
+def holding_file(path: Path) -> Path:
+    """The file on the disk that an image is in: the image's own, or its archive.
+
+    >>> holding_file(Path("photos/a.jpg")).name
+    'a.jpg'
+    """
+    place = archived(path)
+    return path if place is None else place[0]
+
+
 def is_image_file(path: Path) -> bool:
     """Whether a file is there, on the disk or in an archive.
 

@@ -22,6 +22,7 @@ from wsl.documents.guard import describe
 from wsl.errors import BadImageError, RunError
 from wsl.files import remove_litter, replacing
 from wsl.images import fit, read_image
+from wsl.images.archives import holding_file
 from wsl.images.tensors import Normalise, UInt8Array
 from wsl.inference.stream import pipeline
 from wsl.limits import max_pixels
@@ -265,7 +266,7 @@ def identify_files(samples: SampleSet) -> list[Any]:
     files: list[Any] = []
     for sample in samples.samples:
         try:
-            status = sample.path.stat()
+            status = holding_file(sample.path).stat()
         except OSError:  # told when it is read
             status = None
         files.append([str(sample.path.resolve()), status and [status.st_size, status.st_mtime_ns]])

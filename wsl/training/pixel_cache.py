@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import shutil
 from pathlib import Path
@@ -14,10 +15,13 @@ import numpy.typing as npt
 import torch
 
 from wsl.config import Preprocessing, TrainConfig, to_json
+from wsl.documents.guard import describe
 from wsl.errors import RunError
 from wsl.files import replacing
 from wsl.samples import SampleSet
 from wsl.training.features import identify_files
+
+log = logging.getLogger("wsl")
 
 UInt8Array = npt.NDArray[np.uint8]
 _SHARED = Path("/dev/shm")
@@ -30,7 +34,7 @@ class PixelCache:
     images were made of (files, sizes and dates, preprocessing), which later runs find; the folder can be deleted.
 
     Raises:
-        RunError: memory or disk has not the room.
+        RunError: memory or disk has not the room, or the disk's folder cannot be written to.
 
     >>> cache = PixelCache(images=2, side=4, gigabytes=1)
     >>> cache.get(1) is None
@@ -51,10 +55,20 @@ class PixelCache:
             self._pixels = torch.zeros(self._shape, dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
             self._filled = torch.zeros(self._shape[0], dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
         else:
-            for path, shape in self._files():
-                if not path.is_file():
-                    with replacing(path) as temporary:
-                        np.lib.format.open_memmap(temporary, "w+", np.uint8, shape).flush()
+            self._start_files(file)
+
+    def _start_files(self, file: Path) -> None:
+        """Make the files that are missing or damaged."""
+        try:
+            whole = all(_is_whole(path, shape) for path, shape in self._files())
+            for path, shape in () if whole else self._files():
+                with replacing(path) as temporary:
+                    np.lib.format.open_memmap(temporary, "w+", np.uint8, shape).flush()
+        except OSError as error:
+            raise RunError(
+                f"--cache disk cannot write to {file.parent} ({error.strerror or error}): make it writable, or give "
+                "--cache ram, or none"
+            ) from error
 
     def get(self, index: int) -> UInt8Array | None:
         """The pixels of an image, (side, side, 3); None where they are not kept."""
@@ -83,9 +97,7 @@ class PixelCache:
 
     def _check_room(self) -> None:
         size = math.prod(self._shape)
-        if self._file is not None:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-        where = _SHARED if self._file is None else self._file.parent
+        where = _SHARED if self._file is None else next(one for one in self._file.parents if one.exists())
         if (self._file is not None and self._file.is_file()) or not where.is_dir():
             return
         free = shutil.disk_usage(where).free
@@ -97,6 +109,18 @@ class PixelCache:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_arrays": None}
+
+
+def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+    """Whether a file is there and holds an array of a shape."""
+    if not path.is_file():
+        return False
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy's reader raises many kinds
+        log.warning("%s is damaged (%s): its images are decoded again", path, describe(error))
+        return False
+    return bool(array.dtype == np.uint8 and array.shape == shape)
 
 
 def create_cache(config: TrainConfig, samples: SampleSet) -> PixelCache | None:
