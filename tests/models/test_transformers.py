@@ -277,7 +277,7 @@ def test_what_does_not_fit_is_one_line(vit, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
     refused("hf/a/b cannot be opened from .*expected an image classifier", "hf/a/b", tmp_path)
     (tmp_path / "config.json").write_text("{")
-    refused(r"config\.json is not a JSON file", "hf/a/b", tmp_path)
+    refused(r"config\.json: not JSON", "hf/a/b", tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.safetensors").write_bytes(b"not tensors")
     refused("hf/a/b cannot be opened from", "hf/a/b", tmp_path)
