@@ -104,6 +104,7 @@ def test_targets():
     values, known = targets(sample, classes)
     assert (values.tolist(), known.tolist()) == ([0, 0, 1, 0], [1, 0, 1, 1])
     assert (values.dtype, known.dtype) == (np.float32, np.float32)
+    assert targets(sample, {"dog": 0, "cow": 1})[0].tolist() == [1, 0]
     for negatives, expected in (((), [0, 0, 1, 0]), (("cat",), [1, 0, 1, 0]), (("cat", "emu"), [1, 0, 1, 1])):
         verified = Sample(path="a.jpg", labels=["dog"], ignored=["cow"], negatives=negatives)
         values, known = targets(verified, classes)

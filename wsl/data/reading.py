@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,8 +91,8 @@ class Targets(NamedTuple):
     known: npt.NDArray[np.float32]
 
 
-def targets(sample: Sample, classes: Sequence[str]) -> Targets:
-    """A sample's labels as numbers, in the order of ``classes``.
+def targets(sample: Sample, classes: Sequence[str] | Mapping[str, int]) -> Targets:
+    """A sample's labels as numbers, in the order of ``classes``, or at the places that they are mapped to.
 
     Known are the classes present, and of the others those of which it is certain that they are absent
     (`Sample.unknown`).
@@ -106,7 +106,8 @@ def targets(sample: Sample, classes: Sequence[str]) -> Targets:
     >>> targets(Sample(path="a.jpg", labels=["dog"], negatives=["cat"]), ["cat", "cow", "dog"]).known.tolist()
     [1.0, 0.0, 1.0]
     """
-    values, known = np.zeros(len(classes), np.float32), np.ones(len(classes), np.float32)
+    places = classes if isinstance(classes, Mapping) else {name: i for i, name in enumerate(classes)}
+    values, known = np.zeros(len(places), np.float32), np.ones(len(places), np.float32)
     if sample.negatives is not None:
         known[:] = 0
     for names, value, certain in (
@@ -115,10 +116,9 @@ def targets(sample: Sample, classes: Sequence[str]) -> Targets:
         (sample.labels, 1, 1),
     ):
         for name in names:
-            if name not in classes:
-                raise UserError(f"{sample.path}: unknown class {name!r}; known: {', '.join(classes[:40])}")
-            index = classes.index(name)
-            values[index], known[index] = value, certain
+            if name not in places:
+                raise UserError(f"{sample.path}: unknown class {name!r}; known: {', '.join([*places][:40])}")
+            values[places[name]], known[places[name]] = value, certain
     return Targets(values, known)
 
 
@@ -132,7 +132,8 @@ def stacked_targets(samples: SampleSet) -> tuple[npt.NDArray[np.float32], npt.ND
     >>> [part.tolist() for part in stacked_targets(every)]
     [[[0.0, 1.0]], [[1.0, 1.0]]]
     """
-    rows = [targets(sample, samples.classes) for sample in samples.samples]
+    index = {name: i for i, name in enumerate(samples.classes)}
+    rows = [targets(sample, index) for sample in samples.samples]
     if not rows:
         return np.zeros((0, len(samples.classes)), np.float32), np.zeros((0, len(samples.classes)), np.float32)
     return np.stack([row.values for row in rows]), np.stack([row.known for row in rows])

@@ -88,6 +88,7 @@ class ImageDataset(Dataset[Item]):
         if not 0 < min_crop <= 1:
             raise UserError(f"min crop is {min_crop}, expected a fraction of the area in (0, 1]")
         self.samples = samples
+        self._places = {name: i for i, name in enumerate(samples.classes)}
         self.preprocessing = preprocessing
         self.augment = augment
         self.min_crop = min_crop
@@ -131,7 +132,7 @@ class ImageDataset(Dataset[Item]):
             rng = np.random.default_rng((self.seed, int(self._epoch), index))
             image = augment(image, rng, self.min_crop, self.flip)
         pixels, _ = fit(image, self.preprocessing)
-        values, known = map(torch.from_numpy, targets(self.samples.samples[index], self.samples.classes))
+        values, known = map(torch.from_numpy, targets(self.samples.samples[index], self._places))
         return Item(torch.from_numpy(pixels), values, known, index, skipped)
 
 
