@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from wsl.boxes import Boxes
 from wsl.errors import UserError
-from wsl.metrics import VOCDetectionAP, centre_box, match_boxes, voc_detection_ap
+from wsl.metrics import CocoAP, VOCDetectionAP, centre_box, match_boxes, voc_detection_ap
 from wsl.metrics.bootstrap import image_key, percentile_interval, poisson_weights
 from wsl.results import Localization
 from wsl.samples import Sample
@@ -196,3 +197,20 @@ def test_precision_and_recall_over_the_score(finding, annotated, boxes):
     assert scores.tolist() == [0.75, 0.5]
     assert precision.tolist() == [1, pytest.approx(2 / 3)]
     assert recall.tolist() == [0.5, 1]
+
+
+@pytest.mark.parametrize("kind", [VOCDetectionAP, CocoAP])
+def test_boxes_of_classes_that_nobody_looked_for_count_neither_way(kind, finding, annotated, boxes):
+    truth = boxes(("cat", [0, 0, 50, 50]))
+    second = boxes(("cat", [0, 0, 9, 9], 0.9), ("dog", [0, 0, 50, 50], 0.7))
+    values = {}
+    for negatives in (None, ("cow",), ("cat",)):
+        metric = kind(["cat", "cow", "dog"])
+        metric.update(finding(boxes=boxes(("cat", [0, 0, 50, 50], 0.5))), annotated(truth))
+        sample = replace(annotated(boxes(("dog", [0, 0, 50, 50])), "b.jpg"), negatives=negatives)
+        metric.update(finding("b.jpg", boxes=second), sample)
+        computed = metric.compute()
+        values[negatives] = (computed[0] if isinstance(computed, tuple) else computed).per_class["cat"]
+    # The box in the second image is wrong where the cat is known to be absent, and the first in the ranking.
+    assert values[None] == values["cat",] == pytest.approx(0.5, abs=0.01)
+    assert values["cow",] == pytest.approx(1)

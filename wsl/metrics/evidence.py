@@ -175,8 +175,20 @@ class Evidence:
 
     @property
     def detections(self) -> Detections:
-        """The boxes found of all known classes."""
-        return self.once("detections", lambda: self._as_arrays(self.found.boxes))
+        """The boxes found of all known classes, but for those that nobody looked for in this image.
+
+        Where classes are verified to be absent (`Sample.negatives`), a box of any other class that is not annotated is
+        neither right nor wrong.
+        """
+        sample = self.sample
+
+        def judged() -> Boxes:
+            if sample.negatives is None:
+                return self.found.boxes
+            looked_for = {*sample.labels, *sample.ignored, *sample.negatives}
+            return self.found.boxes.select(np.array([name in looked_for for name in self.found.boxes.labels], np.bool_))
+
+        return self.once("detections", lambda: self._as_arrays(judged()))
 
     @property
     def true_detections(self) -> Detections:
