@@ -25,7 +25,10 @@ def check_vacant(config: LocalizeConfig) -> None:
     Raises:
         UserError: there are some, and neither --resume nor --overwrite.
     """
-    there = next((path for path in (config.out / FILE_NAME, partial_file(config.out)) if path.exists()), None)
+    partial = partial_file(config.out)
+    # A run that found nothing, as where no image could be read, leaves an empty one.
+    kept = partial.exists() and partial.stat().st_size > 0
+    there = config.out / FILE_NAME if (config.out / FILE_NAME).exists() else partial if kept else None
     if there is not None and not (config.resume or config.overwrite):
         raise UserError(
             f"{there} exists: --resume goes on with the run that wrote it, --overwrite replaces it, or choose another "
