@@ -13,7 +13,7 @@ from wsl.documents import guarded
 from wsl.errors import BadImageError, UserError
 from wsl.formats.exchange.cvat import read_cvat
 from wsl.formats.exchange.fiftyone import fiftyone_file, read_fiftyone
-from wsl.formats.exchange.label_studio import read_label_studio
+from wsl.formats.exchange.label_studio import measured_in, read_label_studio
 from wsl.formats.exchange.labelled import Labelled
 from wsl.formats.exchange.labelme import read_labelme
 from wsl.formats.exchange.yolo import read_yolo
@@ -112,14 +112,13 @@ def _label_studio(source: Path, root: Path | None) -> _Export:
     beside = file if file.is_dir() else file.parent
     folders = (root,) if root else (beside / "images", beside / "data", beside)
 
-    def measure(name: str) -> tuple[int, int] | None:
-        path = next((folder / name for folder in folders if is_image_file(folder / name)), folders[0] / name)
+    def size(path: Path) -> tuple[int, int] | None:
         try:
             return image_size(path)
         except BadImageError:
             return None
 
-    return _Export(read_label_studio(file, sizes=measure), folders)
+    return _Export(read_label_studio(file, sizes=measured_in(folders, size)), folders)
 
 
 def _cvat(source: Path, root: Path | None) -> _Export:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from wsl.formats.exchange.coco import FORMER, INSTANCES, instances_file, read_coco, write_coco
 from wsl.formats.exchange.coco_results import write_coco_results
 from wsl.formats.exchange.cvat import read_cvat, write_cvat
-from wsl.formats.exchange.label_studio import read_label_studio, write_label_studio
+from wsl.formats.exchange.label_studio import measured_in, read_label_studio, write_label_studio
 from wsl.formats.exchange.labelled import Labelled
 from wsl.formats.exchange.labelme import is_labelme, read_labelme, write_labelme
 from wsl.formats.exchange.layout import Layout
@@ -35,14 +35,7 @@ class Format:
 
 def _label_studio(path: Path, sizes: Sizes) -> Iterator[Labelled]:
     folder = path if path.is_dir() else path.parent
-
-    def size(name: str) -> tuple[int, int] | None:
-        """Of an image beside the tasks, where there is one."""
-        files = (folder / below / name for below in (".", "images"))
-        file = next((file for file in files if ".." not in file.parts and file.is_file()), None)
-        return None if file is None else sizes(file)
-
-    return read_label_studio(path, sizes=size)
+    return read_label_studio(path, sizes=measured_in((folder, folder / "images"), sizes))
 
 
 _RESULTS = Layout(files=("results.json", "images.json"))

@@ -16,6 +16,8 @@ from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
 from wsl.formats.exchange.parsing import Corners, boxes_of, files_below, rows_of, turned, xml_bytes
+from wsl.images.archives import is_image_file
+from wsl.images.sources import inside
 from wsl.limits import stated_size
 
 log = logging.getLogger("wsl")
@@ -26,6 +28,25 @@ _FARTHEST = 2.0  # of fractions of the image: some boxes reach outside
 _LOCAL = "/data/local-files/?d="
 # Uploads are kept as /data/upload/<project>/<8 digits>-<name>.
 _UPLOAD = re.compile(r"/?data/upload/(?:\d+/)?(?:[0-9a-f]{8}-)?(.+)")
+
+
+def measured_in(folders: Iterable[Path], sizes: Callable[[Path], tuple[int, int] | None]) -> Measure:
+    """Measures the image of a task by its name in the first of some folders that holds it, and nothing outside them.
+
+    >>> measured_in([Path("images")], lambda file: (8, 6))("../secret.jpg") is None
+    True
+    """
+    folders = tuple(folders)
+
+    def measure(name: str) -> tuple[int, int] | None:
+        try:
+            files = [inside(folder, name, "a task") for folder in folders]
+        except UserError:
+            return None
+        file = next((file for file in files if is_image_file(file)), None)
+        return None if file is None else sizes(file)
+
+    return measure
 
 
 def write_label_studio(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = True) -> Path:
