@@ -10,13 +10,16 @@ for an hour or until the page ends, by whatever signal.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import shutil
 import sys
 import tempfile
+import threading
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ from wsl.models import CamLocalizer, Localizer, OnnxLocalizer, open_model
 MAX_UPLOAD, MAX_PIXELS = "20mb", 40_000_000
 WAITING, KEPT = 16, 16  # requests in the queue, requests whose downloads are there
 CLEANED_EVERY, OLDEST = 300, 3600  # seconds, of uploads
+PATIENCE = 5.0  # seconds
 HOSTS = ("127.0.0.1", "localhost")
 OWN = "the model's own"
 PRETRAINED = ("resnet50", "mobilenet_v2", "densenet121")
@@ -60,6 +64,24 @@ class Page:
     def __init__(self, models: Sequence[str], folder: Path) -> None:
         self.models, self.folder = tuple(models), folder
         self._downloads: deque[Path] = deque()
+        self._under_way, self._closed = threading.Lock(), False
+
+    @contextlib.contextmanager
+    def request(self) -> Iterator[None]:
+        """One at a time, and none after `close`.
+
+        Raises:
+            UserError: the page is closed.
+        """
+        with self._under_way:
+            if self._closed:
+                raise UserError("the page is closed: start it again")
+            yield
+
+    def close(self) -> None:
+        """Wait for the request under way and refuse later ones: from now on nothing is written below ``folder``."""
+        with self._under_way:
+            self._closed = True
 
     def localize(
         self,
@@ -140,7 +162,8 @@ class Page:
         if not file:
             return [None] * 6 + [gr.update(), None]
         try:
-            first, second, files, known = self.localize(file, *settings)
+            with self.request():
+                first, second, files, known = self.localize(file, *settings)
         except UserError as error:
             raise gr.Error(str(error), print_exception=False) from error
         except Exception as error:  # whatever a model or a pooling makes of these settings
@@ -192,22 +215,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A page of another site that makes its name mean this machine would else read along.
         trusted = Middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS))
         theme = gr.themes.Base(font=SYSTEM_FONTS, font_mono=("ui-monospace", "monospace"))
+        page = Page(models, Path(folder))
+        blocks = page.blocks()
         try:
             with stoppable():
-                Page(models, Path(folder)).blocks().launch(
+                blocks.launch(
                     server_name="127.0.0.1",
                     server_port=given.port,
                     max_file_size=MAX_UPLOAD,
                     theme=theme,
                     share=False,
                     app_kwargs={"middleware": [trusted]},
+                    prevent_thread_lock=True,  # gradio's own wait takes every signal for a good end
                 )
+                while True:
+                    time.sleep(PATIENCE)
         except KeyboardInterrupt as stop:
+            page.close()
+            if blocks.server:
+                blocks.server.close()
             return stop.exit_code if isinstance(stop, Stopped) else 130
         except OSError as error:
             print(f"failed: port {given.port} cannot be used ({error}): choose another --port", file=sys.stderr)
             return 1
-    return 0
 
 
 if __name__ == "__main__":

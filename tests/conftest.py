@@ -9,11 +9,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# The first example of a test may compile what it calls. `make long` tries more examples.
-settings.register_profile("quick", deadline=None, max_examples=25)
-settings.register_profile("thorough", deadline=None, max_examples=500)
+# No limits of time: the first example of a test may compile what it calls, and the machine may be busy. `make test`
+# tries the same few examples in every run, `make long` many others each time.
+untimed: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("quick", max_examples=25, derandomize=True, **untimed)
+settings.register_profile("thorough", max_examples=500, **untimed)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 QUIET = [

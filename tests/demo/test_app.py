@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import app
@@ -104,6 +105,24 @@ def test_downloads_of_long_ago_are_removed(controls, photo, runs, monkeypatch):
     assert len([path for path in controls.folder.iterdir() if path.is_dir()]) == 2
 
 
+def test_a_page_that_closes_waits_for_the_request_under_way(controls):
+    order: list[str] = []
+
+    def close() -> None:
+        controls.close()
+        order.append("closed")
+
+    closing = threading.Thread(target=close)
+    with controls.request():
+        closing.start()
+        closing.join(0.05)
+        order.append("answered")
+    closing.join()
+    assert order == ["answered", "closed"]
+    with pytest.raises(UserError, match="the page is closed"), controls.request():
+        pass
+
+
 def test_a_pooling_beyond_memory_is_told(model, photo):
     with pytest.raises(UserError, match=r"the pooling attention\(.* takes .* GB, expected 4.29 at most"):
         page.predict(read_image(photo), model, pooling="attention(hidden=1000000000000, channels=3)")
@@ -175,7 +194,8 @@ def address(runs, tmp_path_factory):
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
-    assert sys.platform == "win32" or not list(temporary.glob("wsl-page-*"))  # which knows no signal to be told by
+    if sys.platform != "win32":  # which knows no signal to be told by
+        assert (server.returncode, list(temporary.glob("wsl-page-*"))) == (143, [])
 
 
 @pytest.mark.parametrize(("host", "status"), [("127.0.0.1", 200), ("localhost:7860", 200), ("example.org", 400)])
