@@ -33,7 +33,7 @@ RUNS_CODE = (
     *("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn"),
     *("ctypes.dlopen", "socket.connect", "pickle.find_class"),
 )
-INPUTS_A_PROCESS = 2000
+INPUTS_A_PROCESS = 20_000
 
 
 class WrongError(BaseException):
