@@ -1,10 +1,30 @@
 """The two ways a command can fail, told apart by their exit codes."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
+# What ends a line or what a terminal obeys. Tabs are harmless.
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
-class UserError(ValueError):
+
+def printable(text: str) -> str:
+    r"""A text on one line, without what a terminal obeys: names in files may hold line breaks and escape codes.
+
+    >>> print(printable("a\x1b[2J\nb"))
+    a\x1b[2J\nb
+    """
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+class _OneLine(Exception):
+    """An error whose text is one line, whatever the files say that it tells of."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+class UserError(_OneLine, ValueError):
     """What the user gave cannot be used: one line that says what was given, what was expected, what to do.
 
     Commands end with exit code 2.
@@ -14,7 +34,7 @@ class UserError(ValueError):
     """
 
 
-class RunError(RuntimeError):
+class RunError(_OneLine, RuntimeError):
     """A run that was started correctly could not be finished (NaN loss, full disk); exit code 1."""
 
 

@@ -263,6 +263,19 @@ def test_parquet_has_scores_and_points_and_tells_of_images_that_failed(tmp_path)
         read("parquet", tmp_path)
 
 
+@pytest.mark.parametrize("height", [0, -3, 1 << 40])
+def test_parquet_of_a_size_that_no_image_has_is_refused(height, tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(parquet(tmp_path) / "part-0001.parquet")
+    place = table.column_names.index("height")
+    table = table.set_column(place, "height", pa.array([height] * len(table), pa.int64()))
+    pq.write_table(table, tmp_path / "part-0001.parquet")
+    with pytest.raises(UserError, match=r"part-0001\.parquet: row 0: size: .* pixels"):
+        read("parquet", tmp_path)
+
+
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     import sys
 

@@ -6,7 +6,6 @@ import errno
 import io
 import json
 import logging
-import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +14,12 @@ from typing import Any, Generic, TypeVar
 
 import tyro
 
-from wsl.errors import RunError, UserError
+from wsl.errors import RunError, UserError, printable
 from wsl.interrupts import Stopped, stoppable
 from wsl.limits import allowing
 
 C = TypeVar("C")
 log = logging.getLogger("wsl")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +93,7 @@ def _set_up_logging() -> None:
 
 class _Printable(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
-
-
-def printable(text: str) -> str:
-    r"""A text without what a terminal would obey: names of files may hold escape codes.
-
-    >>> printable("a\x1b[2Jb")
-    'a\\x1b[2Jb'
-    """
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+        return "\n".join(printable(line) for line in super().format(record).split("\n"))
 
 
 def _explain_system(error: OSError) -> str:

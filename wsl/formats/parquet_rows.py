@@ -14,6 +14,7 @@ from wsl.boxes import Boxes
 from wsl.documents.arrow import load_pyarrow
 from wsl.documents.guard import describe
 from wsl.errors import UserError
+from wsl.limits import stated_size
 from wsl.results import Localization, StoredMaps
 
 _ROWS = 1024
@@ -60,7 +61,7 @@ def _localization(record: Mapping[str, Any], where: str) -> Localization:
         return Localization(
             path=Path(record.get("path") or record["id"]),
             id=str(record.get("id") or ""),
-            size=(_side(record["width"]), _side(record["height"])),
+            size=stated_size(record["width"], record["height"], "size"),
             scores={name: _finite(score) for name, score in sorted(scores.items(), key=lambda one: -_finite(one[1]))},
             boxes=Boxes(
                 xyxy=np.array([row[2:] for row in rows], np.float32).reshape(-1, 4),
@@ -116,13 +117,6 @@ def _stored(value: Any) -> StoredMaps | None:
     if not isinstance(value, dict):  # the maps of another system are not ours to read
         return None
     return StoredMaps.from_json({**value, "shape": (value["height"], value["width"])})
-
-
-def _side(value: Any) -> int:
-    side = int(value)
-    if side < 1:
-        raise ValueError(f"a side of {value} pixels")
-    return side
 
 
 def _finite(value: Any) -> float:
