@@ -91,12 +91,17 @@ COMMANDS = {
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The files in a folder that two runs write alike, by their names."""
+    """The files in a folder that two runs write alike wherever it is, by their names."""
     files = (path for path in folder.rglob("*") if path.is_file())
     named = {path.relative_to(folder).as_posix(): path for path in files}
     kept = {name: path for name, path in named.items() if Path(name).name not in UNEQUAL and "shard-" not in name}
-    # The number of a shard is the next that is free.
-    return {name: re.sub(rb"shard-[0-9]+", b"shard", path.read_bytes()) for name, path in kept.items()}
+    own = str(folder).encode()  # in the README of a run
+
+    def told(path: Path) -> bytes:
+        # The number of a shard is the next that is free.
+        return re.sub(rb"shard-[0-9]+", b"shard", path.read_bytes()).replace(own, b".")
+
+    return {name: told(path) for name, path in kept.items()}
 
 
 def litter(folder: Path) -> list[str]:

@@ -1,7 +1,8 @@
-"""A fifth of a minute of the soak: every reader, a few kills, and a disk that is full at each write."""
+"""A fifth of a minute of the soak: every reader, a few kills, full disks, and other runs beside them."""
 
 import importlib.util
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -58,4 +59,11 @@ def test_a_disk_that_is_full_at_any_write_leaves_whole_files(soak, tmp_path):
 
 def test_runs_that_are_killed_go_on_to_the_same_files(soak, tmp_path):
     lines = soak("kills").kills(1, 3, tmp_path, commands_tried=("localize", "export voc"))
+    assert [line for line in lines if line.wrong] == []
+
+
+def test_what_goes_on_around_a_command_costs_no_file(soak):
+    with tempfile.TemporaryDirectory() as folder:  # which another user can look into
+        lines = soak("surroundings").tried(1, 3, Path(folder), only=("localize", "export voc"))
+    assert {line.situation for line in lines} == {"read-only", "two writers", "changing images"}
     assert [line for line in lines if line.wrong] == []
