@@ -3,8 +3,8 @@
     python demo/app.py                      # the demo's own models, after `make demo`
     python demo/app.py --runs runs photos   # all run folders below these, too
 
-It listens on this machine only, and answers to no other name of it. Uploads and downloads lie in a temporary folder,
-for an hour or until the page ends, by whatever signal.
+It listens on this machine only, and answers to no other name of it. Uploads and downloads lie in a temporary folder: an
+upload until another image takes its place, all of them for an hour or until the page ends, by whatever signal.
 """
 
 from __future__ import annotations
@@ -123,6 +123,12 @@ class Page:
             shutil.rmtree(self._downloads.popleft(), ignore_errors=True)
         return self._downloads[-1]
 
+    def remove_upload(self, before: str | None, now: str | None) -> str | None:
+        """Remove an upload that another one took the place of, or that was taken off the page; give the one there."""
+        if before and before != now and Path(before).resolve().is_relative_to(self.folder.resolve()):
+            Path(before).unlink(missing_ok=True)
+        return now
+
     def blocks(self) -> Any:
         """The page itself."""
         import gradio as gr
@@ -146,6 +152,8 @@ class Page:
                 with gr.Column(scale=2), gr.Row():
                     sides = [_side(gr, "Pooling"), _side(gr, "Beside it")]
             files = gr.Files(label="Take along: boxes as COCO, VOC and YOLO, and the picture", interactive=False)
+            uploaded = gr.State(None, delete_callback=lambda before: self.remove_upload(before, None))
+            file.change(self.remove_upload, [uploaded, file], uploaded, show_progress="hidden")
             inputs = [file, name, pooling, other, label, method, threshold, opacity]
             outputs = [*sides[0], *sides[1], label, files]
             gr.on(

@@ -105,6 +105,18 @@ def test_downloads_of_long_ago_are_removed(controls, photo, runs, monkeypatch):
     assert len([path for path in controls.folder.iterdir() if path.is_dir()]) == 2
 
 
+def test_only_uploads_are_removed_and_once_another_is_there(controls, photo):
+    upload = controls.folder / "upload.png"
+    upload.touch()
+    assert controls.remove_upload(None, str(upload)) == controls.remove_upload(str(upload), str(upload)) == str(upload)
+    assert upload.is_file()
+    assert controls.remove_upload(str(upload), None) is None
+    assert not upload.exists()
+    inner = app.Page(controls.models, controls.folder / "inner")
+    inner.remove_upload(str(photo), None)
+    assert photo.is_file(), "it lies outside the page's folder"
+
+
 def test_a_page_that_closes_waits_for_the_request_under_way(controls):
     order: list[str] = []
 
@@ -176,7 +188,7 @@ def test_without_a_run_it_says_how_to_get_one(tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def address(runs, tmp_path_factory):
+def served(runs, tmp_path_factory):
     """The page as a user starts it, on a free port; at its end nothing is left of what was uploaded."""
     pytest.importorskip("gradio")
     with socket.socket() as free:
@@ -190,8 +202,8 @@ def address(runs, tmp_path_factory):
         try:
             lines = iter(server.stdout.readline, "")
             assert any(f"http://127.0.0.1:{port}" in line for line in lines)
-            assert list(temporary.glob("wsl-page-*"))
-            yield f"http://127.0.0.1:{port}"
+            (folder,) = temporary.glob("wsl-page-*")
+            yield f"http://127.0.0.1:{port}", folder
         finally:
             server.terminate()
     if sys.platform != "win32":  # which knows no signal to be told by
@@ -199,16 +211,16 @@ def address(runs, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("host", "status"), [("127.0.0.1", 200), ("localhost:7860", 200), ("example.org", 400)])
-def test_it_answers_to_no_other_name(address, host, status):
-    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
+def test_it_answers_to_no_other_name(served, host, status):
+    connection = http.client.HTTPConnection(served[0].removeprefix("http://"), timeout=60)
     connection.request("GET", "/", headers={"Host": host})
     assert connection.getresponse().status == status
     connection.close()
 
 
-def test_the_page_in_a_browser(chromium, address, photo):
+def test_the_page_in_a_browser(chromium, served, photo):
     """Drop an image and look; nothing is asked of any other machine. Starting gradio and Chromium takes seconds."""
-    outside = []
+    (address, folder), outside = served, []
     with chromium.new_page() as tab:
         tab.on("request", lambda request: outside.append(request.url))
         tab.goto(address)
@@ -217,4 +229,8 @@ def test_the_page_in_a_browser(chromium, address, photo):
         tab.get_by_label("Beside it").first.fill("gmp")
         tab.keyboard.press("Enter")
         tab.wait_for_function("document.querySelectorAll('img[src*=\"/file=\"]').length >= 2", timeout=60_000)
+        assert [path.name for path in folder.rglob(photo.name)]
+        tab.get_by_label("Remove Image").first.click()
+        while list(folder.rglob(photo.name)):  # an upload is not kept beyond its use
+            tab.wait_for_timeout(20)
     assert [url for url in outside if not url.startswith((address, "data:", "blob:"))] == []
