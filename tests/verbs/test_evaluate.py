@@ -54,6 +54,21 @@ def test_file_and_model_agree(world, run, found, tmp_path):
         assert one.counts == other.counts
 
 
+def test_keywords_and_no_folder_give_the_same_report_and_no_file(world, found, tmp_path, monkeypatch, capsys):
+    expected = evaluate(config(world, tmp_path / "out", predictions=found))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    report = evaluate(found, data=world, split="val", device="cpu")
+    assert report.metrics == expected.metrics
+    assert cli.evaluate(["--predictions", str(found), "--data", str(world), "--device", "cpu"]) == 0
+    assert "more metrics: --all; by class: --per-class" in capsys.readouterr().out
+    assert list((tmp_path / "empty").iterdir()) == []
+    with pytest.raises(UserError, match="--plots are files: expected --out too"):
+        evaluate(found, data=world, plots=True)
+    with pytest.raises(UserError, match="--select-threshold keeps what it selects: expected --out too"):
+        evaluate(found, data=world, select_threshold="train")
+
+
 def test_classes_to_report(world, found, tmp_path):
     report = evaluate(config(world, tmp_path, predictions=found, report_classes=("red",)))
     pointing = next(metric for metric in report.metrics if metric.name == "pointing")

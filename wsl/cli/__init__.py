@@ -82,10 +82,11 @@ def evaluate(args: Sequence[str] | None = None) -> int:
         )
         if config.table == "markdown":
             table = _rendered(table)
-        where = f"\n{config.out / 'evaluation.json'}" if config.table == "markdown" else ""
+        where = f"\n{config.out / 'evaluation.json'}" if config.table == "markdown" and config.out is not None else ""
         left = len(report.metrics) - len(key_metrics(report))
         if left and not every:
-            where = f"\n\n{left} more metrics: --all, or {config.out / 'evaluation.md'}; by class: --per-class{where}"
+            file = "" if config.out is None else f", or {config.out / 'evaluation.md'}"
+            where = f"\n\n{left} more metrics: --all{file}; by class: --per-class{where}"
         return Outcome(table + where, report.to_json())
 
     return run(work, settings.EvaluateConfig, examples.EVALUATE, args)

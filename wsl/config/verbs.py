@@ -116,8 +116,8 @@ class EvaluateConfig:
     """Measure localizations, score maps, boxes, or a model, against annotations."""
 
     data: DataConfig
-    out: Path
-    """Results folder: evaluation.json, evaluation.md, seconds.json, and plots/ when asked for."""
+    out: Path | None = None
+    """Results folder: evaluation.json, evaluation.md, seconds.json, and plots/ when asked for; None only prints."""
     split: str = "val"
     """Split of the annotations to evaluate on."""
     predictions: Path | None = None
@@ -188,6 +188,11 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
+        check(self.out is not None or not self.plots, "--plots are files: expected --out too")
+        check(
+            self.out is not None or self.select_threshold is None,
+            "--select-threshold keeps what it selects: expected --out too",
+        )
         check(self.processes is None or self.processes >= 1, f"processes are {self.processes}, expected 1 or more")
         check(
             self.num_thresholds is None or self.num_thresholds >= 1,

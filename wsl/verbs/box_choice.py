@@ -94,7 +94,8 @@ def _selected(config: EvaluateConfig, predictions: Predictions, selection: Selec
 
 def _keep(config: EvaluateConfig, selected: SelectedBoxes) -> None:
     """Write what was selected beside the evaluation, and into the run of the model."""
-    save_selected(selected, config.out)
+    if config.out is not None:
+        save_selected(selected, config.out)
     run = run_folder(config.weights) if config.weights is not None else None
     if run is not None:
         path = save_selected(dataclasses.replace(selected, model=model_digest(run)), run)

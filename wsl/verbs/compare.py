@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from wsl.comparison import ComparedRun, Comparison
 from wsl.config import CompareConfig
+from wsl.config.keywords import by_keywords
 from wsl.errors import RunError, UserError
 from wsl.files import check_folder, locked, write_text
 from wsl.metrics.agreement import Marks, agreement
@@ -30,6 +31,7 @@ from wsl.verbs.splits import read_splits
 log = logging.getLogger("wsl")
 
 
+@by_keywords(CompareConfig, "runs")
 def compare(config: CompareConfig) -> Comparison:
     """The chosen metrics of several runs on one split, with the paired difference of each two.
 

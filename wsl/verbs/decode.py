@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wsl.checkpoints import FILE_NAME, check_weights
 from wsl.config import DecodeConfig
+from wsl.config.keywords import by_keywords
 from wsl.data import read_samples
 from wsl.errors import UserError, listed
 from wsl.files import locked
@@ -27,6 +28,7 @@ class DecodeResult:
     skipped: int
 
 
+@by_keywords(DecodeConfig, "run")
 def decode(config: DecodeConfig) -> DecodeResult:
     """Train a map decoder on the images of a run's training, or others of the same classes, and keep it in the run.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wsl.checkpoints import check_weights, run_folder
 from wsl.config import EvaluateConfig
+from wsl.config.keywords import by_keywords
 from wsl.errors import UserError
 from wsl.files import check_folder, locked, write_text
 from wsl.metrics.evaluation import check_metrics
@@ -27,10 +28,12 @@ log = logging.getLogger("wsl")
 _MANY = 1000
 
 
+@by_keywords(EvaluateConfig, "predictions")
 def evaluate(config: EvaluateConfig, *, side_by_side: bool = False) -> EvaluationReport:
-    """All metrics of one split that have their inputs; also written to ``evaluation.json`` and ``evaluation.md``.
+    """All metrics of one split that have their inputs.
 
-    Where the run time went stands in ``seconds.json``.
+    They are also written to ``evaluation.json`` and ``evaluation.md`` of ``config.out``, and where the run time went to
+    ``seconds.json``.
 
     Where ``config.processes`` is left open and `side_by_side` set, many images are measured by a process a core.
     With ``config.select_threshold`` the boxes are drawn with the threshold and rule that are best on that split, which
@@ -58,19 +61,21 @@ def evaluate(config: EvaluateConfig, *, side_by_side: bool = False) -> Evaluatio
         report = dataclasses.replace(report, seconds=dict(watch.seconds))
         if report.missing:
             log.warning("%d of %d images of split %s have no localization", report.missing, len(samples), config.split)
-        _write(config.out, report)
+        if config.out is not None:
+            _write(config.out, report)
     return report
 
 
 def _folders(config: EvaluateConfig) -> list[Path]:
     """The folders that are written to: a selected threshold is also kept in the model's run folder."""
     run = run_folder(config.weights) if config.weights is not None and config.select_threshold is not None else None
-    return [config.out] if run is None else [config.out, run]
+    return [folder for folder in (config.out, run) if folder is not None]
 
 
 def _check(config: EvaluateConfig) -> tuple[SampleSet, SampleSet | None]:
     """Check all that needs no torch, which takes seconds to load; the samples to evaluate on, and to select on."""
-    check_folder(config.out, "the results")
+    if config.out is not None:
+        check_folder(config.out, "the results")
     check_metrics(config.metrics)
     recipe = None
     if config.weights is not None:

@@ -16,6 +16,7 @@ from typing import Any
 from wsl.boxes import Boxes
 from wsl.checkpoints import read_recipe
 from wsl.config import ExportConfig
+from wsl.config.keywords import by_keywords
 from wsl.errors import UserError
 from wsl.files import check_folder, locked, replacing, write_text
 from wsl.formats import LocalizationWriter, find_localizations, read_localizations
@@ -47,6 +48,7 @@ class ExportResult:
     max_difference: float | None = None
 
 
+@by_keywords(ExportConfig, "source")
 def export(config: ExportConfig) -> ExportResult:
     """Write the boxes, masks or model of ``config.source`` in another format.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from wsl.checkpoints import check_classes, check_weights
 from wsl.config import LocalizeConfig
 from wsl.config.checks import check
+from wsl.config.keywords import by_keywords
 from wsl.data import read_samples
 from wsl.errors import BadImageError, RunError
 from wsl.files import UniqueNames, check_folder, locked
@@ -102,6 +103,7 @@ def plan_localize(config: LocalizeConfig) -> LocalizePlan:
     )
 
 
+@by_keywords(LocalizeConfig, "sources")
 def run_localize(config: LocalizeConfig) -> LocalizeResult:
     """Localize images and write ``localizations.jsonl`` (and heatmaps and maps when asked) into ``config.out``.
 

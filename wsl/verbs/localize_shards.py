@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wsl.checkpoints import check_classes, check_weights
 from wsl.config import LocalizeConfig
+from wsl.config.keywords import by_keywords
 from wsl.errors import UserError
 from wsl.files import check_folder
 from wsl.formats.shards.manifest import MANIFEST
@@ -133,6 +134,7 @@ def plan_shards(config: LocalizeConfig) -> ShardedPlan:
     )
 
 
+@by_keywords(LocalizeConfig, "sources")
 def run_shards(config: LocalizeConfig) -> ShardedResult:
     """Localize the images of a run in shards: those of its shards that are not done, with the engine of the settings.
 

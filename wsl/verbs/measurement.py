@@ -98,7 +98,7 @@ def _checks(config: EvaluateConfig, predictor: Predictor | None, samples: Sample
 
 
 def _plots(config: EvaluateConfig) -> Plots | None:
-    if not config.plots:
+    if not config.plots or config.out is None:
         return None
     # Loaded here: matplotlib takes its time, and numbers do without it.
     from wsl.verbs.plots import Plots

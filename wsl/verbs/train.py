@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wsl.checkpoints import FILE_NAME, check_weights, is_path
 from wsl.config import DecodeConfig, TrainConfig
+from wsl.config.keywords import by_keywords
 from wsl.data import read_samples
 from wsl.errors import UserError
 from wsl.files import locked
@@ -36,6 +37,7 @@ class TrainResult:
     skipped: int
 
 
+@by_keywords(TrainConfig, "data")
 def train(config: TrainConfig) -> TrainResult:
     """Train, validate after each epoch, and keep the best model in ``config.out``.
 

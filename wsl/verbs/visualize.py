@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from wsl.boxes import Boxes
 from wsl.config import VisualizeConfig
+from wsl.config.keywords import by_keywords
 from wsl.data import read_samples
 from wsl.draw import draw_comparison, fit_into, overlay, save_image, save_sheets
 from wsl.errors import BadImageError, UserError
@@ -49,6 +50,7 @@ class VisualizeSummary:
     paths: tuple[Path, ...]
 
 
+@by_keywords(VisualizeConfig, "predictions")
 def visualize(config: VisualizeConfig) -> VisualizeSummary:
     """Draw a results file of ``wsl-localize`` into ``config.out``.
 
