@@ -111,12 +111,66 @@ def test_an_error_inside_gives_the_lock_back(error, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_leaves_no_lock(tmp_path, monkeypatch):
+KILLED = """
+import os, sys
+from pathlib import Path
+from wsl.files import locked
+number, seen = int(sys.argv[2]), 0
+def see(event, args):
+    global seen
+    if event in ("open", "os.link", "os.remove"):
+        seen += 1
+        if seen == number:
+            os.kill(os.getpid(), 9)
+with locked(Path(sys.argv[1]), "warm"):
+    pass
+sys.addaudithook(see)
+with locked(Path(sys.argv[1]), "wsl-localize"):
+    print("held")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing tells there whether a process lives")
+def test_a_process_killed_while_it_takes_the_lock_locks_nobody_out(tmp_path):
+    ended = []
+    for number in range(1, 6):
+        command = [sys.executable, "-c", KILLED, str(tmp_path), str(number)]
+        ended.append(subprocess.run(command, check=False, capture_output=True).returncode)
+        with locked(tmp_path, "wsl-export"):
+            pass
+        assert list(tmp_path.iterdir()) == []
+    assert ended[:3] == [-9] * 3
+
+
+def test_a_file_system_without_hard_links_has_locks_too(tmp_path, monkeypatch):
+    def unable(*_):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", unable)
+    with locked(tmp_path, "wsl-export"):
+        assert json.loads((tmp_path / LOCK).read_text(encoding="utf-8"))["pid"] == os.getpid()
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_full_disk_leaves_no_lock(links, tmp_path, monkeypatch):
     def full(descriptor, mode):
         os.close(descriptor)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fdopen", full)
+    def unable(*_):
+        raise OSError(1, "Operation not permitted")
+
+    def full_file(path, data):
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    if links:
+        monkeypatch.setattr(Path, "write_bytes", full_file)
+    else:
+        monkeypatch.setattr(os, "link", unable)
+        monkeypatch.setattr(os, "fdopen", full)
     with pytest.raises(OSError, match="No space left"), locked(tmp_path / "out", "wsl-export"):
         pytest.fail("nothing was written")
     assert list(tmp_path.iterdir()) == []

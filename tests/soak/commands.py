@@ -83,7 +83,8 @@ def _report(root: Path) -> list[str]:
 FORMATS = LAYOUTS  # all that are written into a folder
 COMMANDS = {
     "train": Command("train", cli.train, _train, ("--resume",)),
-    "localize": Command("localize", cli.localize, _localize),
+    "localize": Command("localize", cli.localize, _localize, ("--overwrite",)),
+    "localize resumed": Command("localize resumed", cli.localize, _localize, ("--resume",)),
     "evaluate": Command("evaluate", cli.evaluate, _evaluate),
     "report": Command("report", cli.visualize, _report),
     **{f"export {one}": Command(f"export {one}", cli.export, _export(one), ("--overwrite",)) for one in FORMATS},

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from wsl.errors import UserError
-from wsl.files.whole import process_is_gone, remove_litter
+from wsl.files.whole import process_is_gone, remove_litter, temporary_path
 
 log = logging.getLogger("wsl")
 
@@ -119,7 +119,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _acquire(lock: Path, ours: bytes, key: str) -> None:
     try:
-        descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        _put(lock, ours)
     except FileExistsError:
         holder = _read_holder(lock)
         if not _is_stale(holder, key):
@@ -131,11 +131,34 @@ def _acquire(lock: Path, ours: bytes, key: str) -> None:
             ) from None
         log.info("%s: took over the lock of process %s, which no longer exists", lock.parent, holder["pid"])
         lock.unlink()
-        descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        _put(lock, ours)
+
+
+def _put(lock: Path, ours: bytes) -> None:
+    """Make the lock with its text in one step: whose an empty one is, after a kill or a full disk, nobody could tell.
+
+    Raises:
+        FileExistsError: there is one.
+    """
+    temporary = temporary_path(lock, f".{threading.get_ident()}")
+    try:
+        temporary.write_bytes(ours)
+        try:
+            os.link(temporary, lock)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            _put_in_two_steps(lock, ours)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _put_in_two_steps(lock: Path, ours: bytes) -> None:
+    descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(ours)
-    except BaseException:  # a full disk, Ctrl-C: an empty lock would be nobody's
+    except BaseException:
         lock.unlink()
         raise
 

@@ -43,8 +43,8 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     'whole'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last, since image writers choose their format by it, and a long name still fits.
-    temporary = path.with_name(f".{cut(path.stem, 180)}.wsl-{_host()}-{os.getpid()}{cut(path.suffix, 30)}")
+    # The suffix stays last, since image writers choose their format by it.
+    temporary = temporary_path(path, path.suffix)
     try:
         yield temporary
         _publish(temporary)
@@ -56,6 +56,15 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
             sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_path(path: Path, suffix: str) -> Path:
+    """A name beside a file for its next content, which `remove_litter` knows; a long one is cut.
+
+    >>> temporary_path(Path("a.txt"), ".txt").name.startswith(".a.wsl-")
+    True
+    """
+    return path.with_name(f".{cut(path.stem, 180)}.wsl-{_host()}-{os.getpid()}{cut(suffix, 30)}")
 
 
 @contextlib.contextmanager
