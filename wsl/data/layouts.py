@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from wsl.config import DataConfig
-from wsl.data.annotated import TOOLS, Tool, annotation_tool, read_annotated
+from wsl.data.annotated import TOOLS, Tool, read_annotated
 from wsl.data.chest_xray import chest_xray_splits, chest_xray_table, read_chest_xray
 from wsl.data.coco import instances_files, read_coco
 from wsl.data.cub import cub_splits, is_cub, read_cub
@@ -52,7 +52,7 @@ def _is_table(path: Path) -> bool:
 
 def _of_tool(tool: Tool) -> Layout:
     return Layout(
-        recognise=lambda data: annotation_tool(data) == tool,
+        recognise=TOOLS[tool].recognise,
         read=lambda wanted: read_annotated(wanted.config.data, wanted.split, tool, wanted.config.image_root),
         looked_for=_TOOL_FILES[tool],
     )
