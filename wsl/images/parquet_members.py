@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from wsl.documents.arrow import load_pyarrow
 from wsl.documents.guard import describe
 from wsl.errors import BadImageError, UserError
+from wsl.files import leads_out
 
 SUFFIX = ".parquet"
 _COLUMNS = ("image", "img", "picture", "photo", "jpg", "png")
@@ -110,7 +111,7 @@ def _indexed(file: Path, changed: int, size: int) -> Mapping[str, Place]:
             places += [Place(group, row) for row in range(rows)]
             names += _paths(opened, group, column, rows)
     given = [PurePosixPath(name.replace("\\", "/")).name for name in names]
-    if not all(given) or len(set(given)) < len(given):
+    if any(map(leads_out, given)) or len(set(given)) < len(given):
         given = [f"{number:08d}" for number in range(len(places))]
     return dict(zip(given, places, strict=True))
 

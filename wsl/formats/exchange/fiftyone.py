@@ -11,7 +11,7 @@ from wsl.errors import UserError
 from wsl.formats.exchange.labelled import Labelled
 from wsl.formats.exchange.parsing import Corners, boxes_of, files_below
 from wsl.formats.exchange.yolo import Sizes
-from wsl.images.sources import IMAGE_SUFFIXES
+from wsl.images.sources import IMAGE_SUFFIXES, inside
 from wsl.limits import stated_size
 
 _EXPECTED = "FiftyOne's samples.json (FiftyOneDataset) or labels.json (image classification or detection)"
@@ -53,7 +53,7 @@ def read_fiftyone(path: Path, sizes: Sizes) -> Iterator[Labelled]:
             tags = tuple(dict.fromkeys(_name(one) for one in labels if "bounding_box" not in one))
             drawn = [one for one in labels if "bounding_box" in one]
             if size is None:
-                size = sizes(file.parent / name)
+                size = sizes(inside(file.parent, name, str(file)))
             rows = [(_name(one), 1.0, _corners(one["bounding_box"], size)) for one in drawn]
             yield Labelled(name=name, size=size, boxes=boxes_of(rows), tags=tags, split=split)
 
