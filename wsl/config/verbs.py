@@ -32,7 +32,8 @@ class LocalizeConfig:
     """Find the things in images: class scores, boxes and heatmaps."""
 
     sources: tuple[str, ...] = ()
-    """Images, folders or globs; with --engine also lists (.txt, .csv, .parquet), tars and addresses in stores."""
+    """Images, folders, globs or archives (.tar, .zip, .parquet); with --engine also lists (.txt, .csv, .parquet) and
+    addresses in stores."""
     weights: str
     """A run folder, its model.safetensors, an ONNX file, or a classifier by name: torchvision's resnet50,
     timm/vit_base_patch16_224, hf/google/vit-base-patch16-224."""

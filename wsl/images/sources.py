@@ -82,7 +82,7 @@ def images_below(folder: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def images_in(archive: str | os.PathLike[str]) -> Iterator[str]:
-    """The paths of all images in a tar or zip file, in its order.
+    """The paths of all images in a tar, zip or Parquet file, in its order.
 
     Raises:
         UserError: it is not an archive, or cut off.
