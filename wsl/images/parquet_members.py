@@ -27,18 +27,32 @@ class Place(NamedTuple):
     row: int
 
 
+def schema_of(file: Path) -> Any:
+    """The schema of a Parquet file, read once while the file stays as it is.
+
+    Raises:
+        UserError: pyarrow is not installed, or it is not Parquet.
+    """
+    pyarrow = load_pyarrow(str(file))
+    try:
+        status = file.stat()
+        return _schema(file, status.st_mtime_ns, status.st_size)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(f"{file}: not readable as Parquet ({describe(error)})") from error
+
+
+@functools.lru_cache(maxsize=256)
+def _schema(file: Path, changed: int, size: int) -> Any:
+    return load_pyarrow(str(file)).parquet.read_schema(file)
+
+
 def image_column(file: Path) -> str:
     """The column that holds the images: of bytes, or of structs with ``bytes``.
 
     Raises:
         UserError: pyarrow is not installed; not Parquet, or no such column.
     """
-    pyarrow = load_pyarrow(str(file))
-    types = pyarrow.types
-    try:
-        schema = pyarrow.parquet.read_schema(file)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise UserError(f"{file}: not readable as Parquet ({describe(error)})") from error
+    schema, types = schema_of(file), load_pyarrow(str(file)).types
 
     def holds_bytes(kind: Any) -> bool:
         return bool(types.is_binary(kind) or types.is_large_binary(kind))
