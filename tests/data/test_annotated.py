@@ -128,7 +128,7 @@ def test_fiftyone_s_lists_of_labels(write, picture, tmp_path, value):
     [
         ({"labels": {"a": 7}, "classes": ["cat"]}, "the label 7, expected one of the 1 classes"),
         ({"labels": {"lost": 0}, "classes": ["cat"]}, "no image for 'lost' in data/"),
-        ({"labels": {"a": [{"label": "cat", "bounding_box": [0, 0, 9, 9]}]}}, "expected .* fractions of the image"),
+        ({"labels": {"a": [{"label": "cat", "bounding_box": [0, 0, 9, 9]}]}}, "expected fractions of the image"),
         ({"labels": {"a": [{"label": None, "bounding_box": [0, 0, 1, 1]}]}}, "expected the name of a class"),
         ({"labels": {"a": None}}, "no image has a tag or a box"),
         ({"other": 1}, "has neither samples nor labels"),

@@ -16,8 +16,9 @@ from wsl.formats.exchange.fiftyone import fiftyone_file, read_fiftyone
 from wsl.formats.exchange.label_studio import measured_in, read_label_studio
 from wsl.formats.exchange.labelled import Labelled
 from wsl.formats.exchange.labelme import read_labelme
+from wsl.formats.exchange.parsing import file_in
 from wsl.formats.exchange.yolo import read_yolo
-from wsl.formats.predictions.recognise import file_in, is_cvat, is_fiftyone, is_label_studio, is_labelme_place
+from wsl.formats.predictions.recognise import is_cvat, is_fiftyone, is_label_studio, is_labelme_place
 from wsl.images.archives import is_image_file
 from wsl.images.decode import image_size
 from wsl.images.sources import require_files
