@@ -100,6 +100,10 @@ class LocalizeConfig:
             "both --labels and --classes: expected one of them to say which classes are localized",
         )
         check(
+            not (self.sharding.retry_failed and self.overwrite),
+            "both --retry-failed and --overwrite: expected one of them to say what becomes of older results",
+        )
+        check(
             self.sharding.engine is None or not self.heatmaps,
             "--heatmaps with --engine: draw them of the results with wsl-visualize, expected --maps here",
         )
