@@ -124,7 +124,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
                 *BOXES,
                 *("heatmaps", "maps", "refine", "tta", "image_size", "batch_size"),
                 *("resume", "overwrite", "dry_run"),
-                *("engine", "shard_size", "shard", "manifest_only", "processes", "image_seconds"),
+                *("engine", "shard_size", "shard", "manifest_only", "processes", "retry_failed", "image_seconds"),
                 *RUNTIME,
             ],
         ),
