@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from wsl.config.checks import check, check_batch_size, check_types
+from wsl.config.raster import RasterConfig
 from wsl.config.shards import ShardConfig
 from wsl.config.shared import BoxConfig, CamConfig, DataConfig, PickConfig, Protocol, Refine, RuntimeConfig, parse_tta
 
@@ -74,6 +75,7 @@ class LocalizeConfig:
     """Replace the results that --out holds."""
     dry_run: bool = False
     """Only say which images and settings would be used; nothing is computed or written."""
+    raster: RasterConfig = field(default_factory=RasterConfig)
     sharding: ShardConfig = field(default_factory=ShardConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
@@ -111,6 +113,12 @@ class LocalizeConfig:
             self.sharding.engine != "array" or not self.overwrite or self.sharding.manifest_only,
             "--overwrite with --engine array, where each task would remove what the others did: start anew with "
             "--manifest-only --overwrite, then start the tasks without",
+        )
+        check(
+            self.raster.tile is None
+            or (bool(self.sources) and self.sharding.engine is None and not (self.maps or self.heatmaps)),
+            "--tile is for GeoTIFFs that stand without a flag, and gives no maps: expected no --data, --engine, --maps "
+            "and --heatmaps",
         )
         check_batch_size(self.batch_size)
         parse_tta(self.tta)
