@@ -88,6 +88,16 @@ def test_deeper_bands_are_shown_between_two_percentiles(write, dtype):
         assert raster.read(Window(0, 0, 4, 4)).max() == 0
 
 
+@pytest.mark.parametrize("options", [{}, {"tiled": True, "blockxsize": 128, "blockysize": 128}])
+def test_percentiles_are_of_every_nth_pixel(write, monkeypatch, options):
+    monkeypatch.setattr("wsl.images.raster._SAMPLED", 100)
+    values = np.random.default_rng(0).integers(0, 9000, (2, 530, 290), np.uint16)
+    with Raster.open(write("a.tif", values, **options), (2,)) as raster:
+        shown = raster.read(Window(0, 0, 290, 530))[..., 0]
+    low, high = np.percentile(values[1, ::6, ::6], (2, 98))
+    np.testing.assert_array_equal(shown, np.clip(np.rint((values[1] - low) * (255 / (high - low))), 0, 255))
+
+
 def test_the_best_of_overlapping_boxes_stays():
     def found(score, *corners, label="dog"):
         boxes = Boxes(xyxy=list(corners), labels=[label] * len(corners), scores=[score] * len(corners))

@@ -18,9 +18,11 @@ from wsl.limits import check_size
 Crs = Literal["wgs84", "source"]
 SUFFIXES = (".tif", ".tiff")
 _WGS84 = "EPSG:4326"
-# Pixels to a side of what percentiles are taken of.
-_SAMPLED = 1024
+# Pixels to a side of what percentiles are taken of, and rows that are read for them at a time, or a few more.
+_SAMPLED, _ROWS = 1024, 256
 _PERCENTILES = (2, 98)
+# Megabytes of decoded blocks; GDAL would keep a twentieth of the memory of the machine.
+_CACHE = 128
 
 
 class Window(NamedTuple):
@@ -81,12 +83,7 @@ class Raster:
         Raises:
             BadImageError: they cannot be read.
         """
-        from rasterio.windows import Window as Part
-
-        try:
-            values = self._dataset.read(self._bands, window=Part(*window))
-        except Exception as error:  # GDAL's and rasterio's own kinds, of damaged files
-            raise BadImageError(f"{self.path}: damaged or truncated ({describe(error)})") from error
+        values = self._read(window)
         if self._range is not None:
             low, high = (edge[:, None, None] for edge in self._range)
             scale = np.divide(255, high - low, out=np.zeros_like(high), where=high > low)
@@ -95,19 +92,37 @@ class Raster:
         return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
     def _percentiles(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        width, height = self.size
         step = max(1, *(-(-side // _SAMPLED) for side in self.size))
-        shape = (len(self._bands), -(-self.size[1] // step), -(-self.size[0] // step))
-        try:
-            sample = self._dataset.read(self._bands, out_shape=shape, masked=True)
-        except Exception as error:  # as in `read`
-            raise BadImageError(f"{self.path}: damaged or truncated ({describe(error)})") from error
-        edges = []
-        for band in sample:
-            values = band.compressed().astype(np.float64)
-            values = values[np.isfinite(values)]
-            edges.append(np.percentile(values, _PERCENTILES) if len(values) else (0.0, 0.0))
-        low, high = np.array(edges, np.float64).T
+        # Rows of whole blocks, so that each is decoded once.
+        block = self._dataset.block_shapes[0][0]
+        rows = -(-_ROWS // block) * block
+        samples = []
+        for y in range(0, height, rows):
+            values = self._read(Window(0, y, width, min(rows, height - y)))
+            samples.append(values[:, -y % step :: step, ::step].reshape(len(self._bands), -1))
+        low, high = np.array(
+            [
+                _percentiles(values, self._dataset.nodatavals[band - 1])
+                for band, values in zip(self._bands, np.concatenate(samples, axis=1), strict=True)
+            ]
+        ).T
         return low, high
+
+    def _read(self, window: Window) -> npt.NDArray[Any]:
+        from rasterio.windows import Window as Part
+
+        try:
+            return np.asarray(self._dataset.read(self._bands, window=Part(*window)))
+        except Exception as error:  # GDAL's and rasterio's own kinds, of damaged files
+            raise BadImageError(f"{self.path}: damaged or truncated ({describe(error)})") from error
+
+
+def _percentiles(values: npt.NDArray[Any], nodata: float | None) -> tuple[float, float]:
+    known = values.astype(np.float64)
+    known = known[np.isfinite(known) & (known != nodata)]
+    low, high = np.percentile(known, _PERCENTILES).tolist() if len(known) else (0.0, 0.0)
+    return low, high
 
 
 def tiles(size: tuple[int, int], tile: int, overlap: int) -> list[Window]:
@@ -179,12 +194,12 @@ def _dataset(path: Path) -> Iterator[Any]:
     rasterio = load_rasterio(str(path))
     if not path.is_file():
         raise BadImageError(f"{path}: no such file")
-    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_CACHEMAX=_CACHE):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
                 dataset = rasterio.open(path, driver="GTiff")
-        except Exception as error:  # as in `Raster.read`
+        except Exception as error:  # as in `Raster._read`
             raise BadImageError(f"{path}: not readable as GeoTIFF ({describe(error)})") from error
         with dataset:
             try:
