@@ -10,7 +10,7 @@ LOWEST := .venv-lowest/bin
 LOCKED := .venv-locked/bin
 endif
 
-.PHONY: demo test lint types imports tests long soak families lowest lock locked peers engines clean
+.PHONY: demo test lint types imports tests long soak families lowest lock locked peers engines geo clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('wsl-toolkit needs Python >= 3.11; found %d.%d. Try: make PYTHON=python3.11' % sys.version_info[:2] if sys.version_info < (3, 11) else 0)"
@@ -70,6 +70,12 @@ engines: export OMP_NUM_THREADS := 1
 engines: .venv/installed
 	$(BIN)/python -m pip install --quiet "ray[data]" "moto[server]" boto3
 	$(BIN)/pytest tests/inference/test_engines_side_by_side.py
+
+# GeoTIFFs, by GDAL, which rasterio's 36 MB bring along.
+geo: export OMP_NUM_THREADS := 1
+geo: .venv/installed
+	$(BIN)/python -m pip install --quiet "rasterio>=1.4"
+	$(BIN)/pytest tests/verbs/test_geotiff.py
 
 # The tests with the lowest versions that pyproject.toml allows, whose own warnings are no errors.
 lowest: export OMP_NUM_THREADS := 1

@@ -37,11 +37,12 @@ class Sample:
     negative). ``negatives`` are the classes that somebody verified to be absent: nobody knows of all others. None says
     that each class is absent that is neither present nor ignored. ``boxes`` serve
     evaluation only and are None where nobody annotated them; an empty ``Boxes`` says that somebody looked and found
-    none. ``size`` is (width, height) as the annotation gives it.
-    ``object_masks`` are files that are not 0 where an object of the image's one class is, ``ignore_mask`` one that is
-    not 0 where nobody is sure. ``mask`` is one file for all classes: 0 is background, i the i-th class of the set, 255
-    nobody is sure (`wsl.masks` reads them). ``outlines`` are objects one by one, in an image of known ``size``; None
-    where nobody drew any. ``number`` is the image's place by its id, where the annotation gives ids (COCO).
+    none. ``not_exhaustive`` are classes of which there may be objects without a box. ``size`` is (width, height)
+    as the annotation gives it. ``object_masks`` are files that are not 0 where an object of the image's one class is,
+    ``ignore_mask`` one that is not 0 where nobody is sure. ``mask`` is one file for all classes: 0 is background, i the
+    i-th class of the set, 255 nobody is sure (`wsl.masks` reads them). ``outlines`` are objects one by one, in an image
+    of known ``size``; None where nobody drew any. ``number`` is the image's place by its id, where the annotation gives
+    ids (COCO).
 
     >>> Sample(path="photos/a.jpg", labels=["dog"]).id
     'a'
@@ -52,6 +53,7 @@ class Sample:
     ignored: tuple[str, ...] = ()
     negatives: tuple[str, ...] | None = None
     boxes: Boxes | None = None
+    not_exhaustive: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
     object_masks: tuple[Path, ...] = ()
     ignore_mask: Path | None = None
@@ -64,6 +66,7 @@ class Sample:
         object.__setattr__(self, "path", Path(self.path))
         object.__setattr__(self, "labels", tuple(self.labels))
         object.__setattr__(self, "ignored", tuple(self.ignored))
+        object.__setattr__(self, "not_exhaustive", tuple(self.not_exhaustive))
         if self.negatives is not None:
             object.__setattr__(self, "negatives", tuple(self.negatives))
             both = sorted({*self.negatives} & {*self.labels, *self.ignored})
@@ -103,7 +106,7 @@ class SampleSet:
         if len(known) != len(self.classes):
             raise UserError("a class name is listed twice: expected distinct names")
         for sample in self.samples:
-            named = (*sample.labels, *sample.ignored, *(sample.negatives or ()))
+            named = (*sample.labels, *sample.ignored, *(sample.negatives or ()), *sample.not_exhaustive)
             if not known.issuperset(named):
                 unknown = sorted({*named} - known)
                 raise UserError(f"{sample.path}: unknown class {unknown[0]!r}; known: {', '.join(self.classes[:40])}")

@@ -303,6 +303,16 @@ def test_lvis_knows_only_what_was_verified(tmp_path):
     (sample,) = read_coco(tmp_path, "train").samples
     assert (sample.id, sample.labels, sample.negatives) == ("train2017/0001.jpg", ("dog",), ("bee",))
     assert sample.unknown(["ant", "bee", "dog"]) == {"ant"}
+    assert sample.not_exhaustive == ("dog",)
+
+
+@pytest.mark.parametrize("numbers", [[9], "3", [True], 3])
+def test_lvis_classes_that_cannot_be_lacking_boxes(tmp_path, numbers):
+    (tmp_path / "lvis_v1_train.json").write_text(json.dumps(lvis(not_exhaustive_category_ids=numbers)), "utf-8")
+    (tmp_path / "train2017").mkdir()
+    (tmp_path / "train2017" / "0001.jpg").touch()
+    with pytest.raises(UserError, match="not_exhaustive_category_ids"):
+        read_coco(tmp_path, "train")
 
 
 @pytest.mark.parametrize(

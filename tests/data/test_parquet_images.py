@@ -102,3 +102,15 @@ def test_damaged_files_and_rows(tmp_path):
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(UserError, match="not readable as Parquet"):
         read_samples(DataConfig(data=file, format="parquet"), None)
+
+
+def test_a_file_s_schema_is_read_once(tmp_path, monkeypatch):
+    file = tmp_path / "train.parquet"
+    write(file, {"image": [image(10), image(20)], "label": ["cat", "dog"]})
+    opened = []
+    original = parquet.read_schema
+    monkeypatch.setattr(parquet, "read_schema", lambda file: opened.append(file) or original(file))
+    samples = read(file)
+    for sample in samples.samples:
+        read_image(sample.path)
+    assert opened == [file]

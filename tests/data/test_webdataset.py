@@ -30,6 +30,15 @@ def write_tar(path: Path, files):
     return path
 
 
+def test_members_named_from_the_root_of_the_disk_are_read_in_the_tar(tmp_path):
+    (tmp_path / "secret.png").write_bytes(jpeg(90))
+    name = (tmp_path / "secret").as_posix()
+    tar = write_tar(tmp_path / "a.tar", {f"{name}.png": jpeg(10), f"{name}.cls": "1\n"})
+    (sample,) = read_webdataset(tar, None).samples
+    assert sample.path.is_relative_to(tar)
+    assert read_image(sample.path)[0, 0, 0] == 10
+
+
 def test_labels_of_every_kind(tmp_path):
     files = {
         "a.png": jpeg(10),

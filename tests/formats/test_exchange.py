@@ -156,7 +156,10 @@ def test_an_error_in_the_middle_leaves_the_old_file(name, tmp_path):
     assert not list(tmp_path.rglob(".*"))
 
 
-@pytest.mark.parametrize("name", ["../a.jpg", "/etc/passwd", "a/../../b.jpg", "C:\\a.jpg", "..\\a.jpg", ""])
+@pytest.mark.parametrize(
+    "name",
+    ["../a.jpg", "/etc/passwd", "//etc/passwd", "\\\\host\\a.jpg", "a/../../b.jpg", "C:\\a.jpg", "..\\a.jpg", ""],
+)
 def test_names_that_lead_out_of_the_folder_are_refused(name):
     with pytest.raises(UserError, match="leads out of its folder"):
         labelled(name)

@@ -370,7 +370,7 @@ def samples_json(**fields):
         ("fiftyone", samples_json(a={"detections": [BOX]}, b={"detections": [BOX]}), "fields a, b hold predictions"),
         ("fiftyone", samples_json(a={"detections": [{**BOX, "bounding_box": [1, 2, 30, 4]}]}), "expected fractions"),
         ("fiftyone", samples_json(a={"detections": [BOX, {**BOX, "confidence": None}]}), "has no confidence"),
-        ("fiftyone", {"classes": ["dog"], "labels": {"b": [{**BOX, "label": 1}]}}, "label 1, expected one of its 1"),
+        ("fiftyone", {"classes": ["dog"], "labels": {"b": [{**BOX, "label": 1}]}}, "label 1, expected one of the 1"),
         ("fiftyone", {"samples": [{}]}, "a sample has no filepath"),
         ("label-studio", [{"data": {}}], "a task has no data.image"),
         ("yolo", "1 0.5 0.5 0.5 0.5", "has no confidence, .*: predict with save_txt=True save_conf=True"),

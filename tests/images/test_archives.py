@@ -55,6 +55,20 @@ def test_an_archive_is_a_folder_of_images(tmp_path, suffix):
     assert not is_image_file(archive / "lost.png")
 
 
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+def test_no_member_leads_out_of_its_archive(tmp_path, suffix):
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(picture(7))
+    names = (secret.as_posix(), "../secret.png", f"C:{secret.as_posix()}", "//host/secret.png", "a.png")
+    archive = pack(tmp_path / f"photos{suffix}", {name: picture(1) for name in names})
+    for name in archive_members(archive):
+        path = archive / name
+        assert path.is_relative_to(archive)
+        assert ".." not in path.parts
+        assert read_image(path)[0, 0, 0] == 1
+    assert "a.png" in archive_members(archive)
+
+
 def test_an_archive_that_changed_is_read_again(tmp_path):
     archive = pack(tmp_path / "a.tar", {"a.png": picture(1)})
     assert archive_members(archive) == ("a.png",)

@@ -214,3 +214,25 @@ def test_boxes_of_classes_that_nobody_looked_for_count_neither_way(kind, finding
     # The box in the second image is wrong where the cat is known to be absent, and the first in the ranking.
     assert values[None] == values["cat",] == pytest.approx(0.5, abs=0.01)
     assert values["cow",] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", [VOCDetectionAP, CocoAP])
+def test_more_boxes_of_a_class_that_is_not_annotated_exhaustively_count_neither_way(kind, finding, annotated, boxes):
+    """By hand, as LVISEval ignores unmatched detections of such classes."""
+    near, far = [0, 0, 50, 50], [60, 60, 90, 90]
+    metric = {}
+    for classes in ((), ("cat",)):
+        metric[classes] = kind(["cat", "dog"])
+        first = replace(annotated(boxes(("cat", near), ("dog", near))), not_exhaustive=classes)
+        found = boxes(("cat", far, 0.9), ("cat", near, 0.8), ("cat", near, 0.7), ("dog", far, 0.9), ("dog", near, 0.8))
+        metric[classes].update(finding(boxes=found), first)
+        found = boxes(("cat", far, 0.95), ("cat", near, 0.6))
+        metric[classes].update(finding("b.jpg", boxes=found), annotated(boxes(("cat", near)), "b.jpg"))
+    per_class = {
+        classes: (one[0] if isinstance(one, tuple) else one).per_class
+        for classes, one in ((classes, one.compute()) for classes, one in metric.items())
+    }
+    # Falling scores of the cats: wrong, (wrong,) right, (wrong,) right. Of two cats both are found.
+    assert per_class[()]["cat"] == pytest.approx(2 / 5)
+    assert per_class["cat",]["cat"] == pytest.approx(2 / 3)
+    assert per_class["cat",]["dog"] == per_class[()]["dog"] == pytest.approx(1 / 2)

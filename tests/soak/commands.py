@@ -80,7 +80,7 @@ def _report(root: Path) -> list[str]:
     return ["--predictions", str(root / "found"), "--report"]
 
 
-FORMATS = LAYOUTS  # all that are written into a folder
+FORMATS = [one for one in LAYOUTS if one != "geojson"]  # all that are written into a folder, of any images
 COMMANDS = {
     "train": Command("train", cli.train, _train, ("--resume",)),
     "localize": Command("localize", cli.localize, _localize, ("--overwrite",)),

@@ -197,7 +197,7 @@ def test_what_is_done_is_not_done_again(run, folder, undisturbed, monkeypatch, c
     result = run_shards(settings(run, undisturbed))  # the images need not be named again
     assert (result.done, result.images, result.localized) == (4, 12, 0)
     assert contents(undisturbed) == before
-    assert "12 images, 2 failed  (nothing was left to do)" in str(result)
+    assert "12 images, 2 failed (--retry-failed tries them again)  (nothing was left to do)" in str(result)
 
 
 def test_other_settings_images_weights_and_versions_are_named(run, folder, photos, tmp_path, undisturbed, monkeypatch):

@@ -28,6 +28,8 @@ Examples:
   wsl-localize --data VOCdevkit/VOC2012 --split train --labels --weights runs/gap --out found
   wsl-localize photos/ --weights runs/gap --out found --resume
   wsl-localize photos/ --weights runs/gap --out found --engine local
+  wsl-localize photos/ --weights runs/gap --out found --engine local --retry-failed
+  wsl-localize scene.tif --weights runs/gap --out found --tile 512 --overlap 128 --bands 4 3 2
   wsl-localize photos/ --weights runs/gap --out found --engine array --shard 3/8
 """
 EVALUATE = """Measure localizations, score maps, boxes, or a model, against annotations.

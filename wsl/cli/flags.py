@@ -179,7 +179,8 @@ class LocalizeFlags(settings.LocalizeConfig):
     """Images stand without a flag, or are those of --data."""
 
     sources: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="[IMAGE|FOLDER|GLOB ...]")] = ()
-    """Images, folders or globs; with --engine also lists (.txt, .csv, .parquet), tars and addresses in stores."""
+    """Images, folders, globs or archives (.tar, .zip, .parquet); with --engine also lists (.txt, .csv, .parquet) and
+    addresses in stores."""
     data: LocalizedData = field(default_factory=LocalizedData)
 
     def __post_init__(self) -> None:

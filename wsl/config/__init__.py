@@ -2,6 +2,7 @@
 
 from wsl.config.compare import CompareConfig
 from wsl.config.export import ExportConfig, ExportFormat
+from wsl.config.raster import RasterConfig
 from wsl.config.serial import from_json, to_json
 from wsl.config.shards import Engine, ShardConfig
 from wsl.config.shared import (
@@ -53,6 +54,7 @@ __all__ = [
     "Preprocessing",
     "ProbeConfig",
     "Protocol",
+    "RasterConfig",
     "Refine",
     "Resize",
     "RuntimeConfig",

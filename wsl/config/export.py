@@ -11,7 +11,8 @@ from wsl.config.checks import check, check_types
 BoxFormat = Literal["wsl", "coco", "coco-results", "voc", "yolo", "labelme", "label-studio", "cvat", "csv"]
 MaskFormat = Literal["voc-masks", "coco-masks"]
 ModelFormat = Literal["onnx", "torch"]
-ExportFormat = Literal[BoxFormat, MaskFormat, ModelFormat]
+MapFormat = Literal["geojson"]
+ExportFormat = Literal[BoxFormat, MaskFormat, MapFormat, ModelFormat]
 FolderFormat = Literal["coco", "voc", "yolo", "labelme", "label-studio", "cvat", "csv", "voc-masks"]
 SourceFormat = Literal["wsl", "coco", "voc", "yolo", "labelme", "label-studio", "cvat", "csv"]
 
@@ -45,6 +46,8 @@ class ExportConfig:
     tools that look into no sub-folder, such as supervision for yolo and voc."""
     reference: Path | None = None
     """coco-results and coco-masks: annotations in COCO's format whose image and category numbers to use."""
+    crs: Literal["wgs84", "source"] = "wgs84"
+    """geojson: coordinates in longitude and latitude, as RFC 7946 has them, or those of the rasters (source)."""
     threshold: float = 0.2
     """Masks: foreground is what exceeds this fraction of the map's range."""
     image_size: int | None = None
@@ -64,3 +67,4 @@ class ExportConfig:
             self.reference is None or self.format in ("coco-results", "coco-masks"),
             f"--reference is for coco-results and coco-masks, not for {self.format}",
         )
+        check(self.crs == "wgs84" or self.format == "geojson", f"--crs is for geojson, not for {self.format}")

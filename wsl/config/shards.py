@@ -31,6 +31,9 @@ class ShardConfig:
     processes: int | None = None
     """Processes of --engine local, or actors of ray; None is one a GPU, and on the CPU one (local) or one a core
     (ray)."""
+    retry_failed: bool = False
+    """With --engine local or ray: do again the shards of which images failed, and those that are missing. Each result
+    stays until the new one takes its place, and also where more images fail than before."""
     image_seconds: float = 60.0
     """Give an image up that could not be fetched within this time."""
 
@@ -40,8 +43,13 @@ class ShardConfig:
         check(self.processes is None or self.processes >= 1, f"processes are {self.processes}, expected 1 or more")
         check(self.image_seconds > 0, f"image seconds are {self.image_seconds}, expected more than 0")
         check(
-            self.engine is not None or not (self.shard or self.manifest_only or self.processes),
-            "--shard, --manifest-only and --processes belong to a run in shards: expected --engine too",
+            self.engine is not None or not (self.shard or self.manifest_only or self.processes or self.retry_failed),
+            "--shard, --manifest-only, --processes and --retry-failed belong to a run in shards: expected --engine too",
+        )
+        check(
+            not self.retry_failed or (self.engine != "array" and not self.manifest_only),
+            "--retry-failed is for one run that knows when all is done: expected --engine local or ray, and no "
+            "--manifest-only",
         )
         check(
             self.shard is None or self.engine == "array",

@@ -27,8 +27,7 @@ class ModelConfig:
     pooling: str = "gap"
     """Spatial pooling of the class maps: gap, gmp, kmax(k=10), lse(beta=4), weldon(k_max=0.2), wildcat(alpha=0.7),
     mixed(lam=0.5), add, cat, gem(p=3, of=probabilities), softpool, stochastic(probability=softmax), median,
-    attention(hidden=128), csra(heads=4, lam=0.5), pcam, gndp, exp, linear,
-    adaptive(size=2).
+    attention(hidden=128), csra(heads=4, lam=0.5), pcam, gndp, exp, linear, adaptive(size=2).
     Or an encoder, whose maps are gradient maps: spp, netvlad(clusters=16), bilinear, compactbilinear(dim=4096)."""
     head: Head | None = None
     """On vision transformers with a class token, whose attention outlines objects: ts-cam (a 3x3 convolution of the

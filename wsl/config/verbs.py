@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from wsl.config.checks import check, check_batch_size, check_types
+from wsl.config.raster import RasterConfig
 from wsl.config.shards import ShardConfig
 from wsl.config.shared import BoxConfig, CamConfig, DataConfig, PickConfig, Protocol, Refine, RuntimeConfig, parse_tta
 
@@ -32,7 +33,8 @@ class LocalizeConfig:
     """Find the things in images: class scores, boxes and heatmaps."""
 
     sources: tuple[str, ...] = ()
-    """Images, folders or globs; with --engine also lists (.txt, .csv, .parquet), tars and addresses in stores."""
+    """Images, folders, globs or archives (.tar, .zip, .parquet); with --engine also lists (.txt, .csv, .parquet) and
+    addresses in stores."""
     weights: str
     """A run folder, its model.safetensors, an ONNX file, or a classifier by name: torchvision's resnet50,
     timm/vit_base_patch16_224, hf/google/vit-base-patch16-224."""
@@ -73,6 +75,7 @@ class LocalizeConfig:
     """Replace the results that --out holds."""
     dry_run: bool = False
     """Only say which images and settings would be used; nothing is computed or written."""
+    raster: RasterConfig = field(default_factory=RasterConfig)
     sharding: ShardConfig = field(default_factory=ShardConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
@@ -99,6 +102,10 @@ class LocalizeConfig:
             "both --labels and --classes: expected one of them to say which classes are localized",
         )
         check(
+            not (self.sharding.retry_failed and self.overwrite),
+            "both --retry-failed and --overwrite: expected one of them to say what becomes of older results",
+        )
+        check(
             self.sharding.engine is None or not self.heatmaps,
             "--heatmaps with --engine: draw them of the results with wsl-visualize, expected --maps here",
         )
@@ -106,6 +113,12 @@ class LocalizeConfig:
             self.sharding.engine != "array" or not self.overwrite or self.sharding.manifest_only,
             "--overwrite with --engine array, where each task would remove what the others did: start anew with "
             "--manifest-only --overwrite, then start the tasks without",
+        )
+        check(
+            self.raster.tile is None
+            or (bool(self.sources) and self.sharding.engine is None and not (self.maps or self.heatmaps)),
+            "--tile is for GeoTIFFs that stand without a flag, and gives no maps: expected no --data, --engine, --maps "
+            "and --heatmaps",
         )
         check_batch_size(self.batch_size)
         parse_tta(self.tta)

@@ -16,8 +16,9 @@ from wsl.formats.exchange.fiftyone import fiftyone_file, read_fiftyone
 from wsl.formats.exchange.label_studio import measured_in, read_label_studio
 from wsl.formats.exchange.labelled import Labelled
 from wsl.formats.exchange.labelme import read_labelme
+from wsl.formats.exchange.parsing import file_in
 from wsl.formats.exchange.yolo import read_yolo
-from wsl.formats.predictions.recognise import file_in, is_cvat, is_fiftyone, is_label_studio, is_labelme_place
+from wsl.formats.predictions.recognise import is_cvat, is_fiftyone, is_label_studio, is_labelme_place
 from wsl.images.archives import is_image_file
 from wsl.images.decode import image_size
 from wsl.images.sources import require_files
@@ -60,7 +61,7 @@ def read_annotated(
     """
     source = Path(source)
     root = None if image_root is None else Path(image_root)
-    export = _TOOLS[tool].export(source, root)
+    export = TOOLS[tool].export(source, root)
     found = list(export.images)
     if not found:
         raise UserError(f"{source}: no image that somebody annotated; expected at least one")
@@ -73,15 +74,6 @@ def read_annotated(
     samples = tuple(_sample(image, folder, classes, drawn=drawn) for image in chosen)
     require_files((sample.path for sample in samples), str(source))
     return SampleSet(classes=classes, samples=samples)
-
-
-def annotation_tool(source: Path) -> Tool | None:
-    """Which tool exported what is at a path; None for another data set.
-
-    >>> annotation_tool(Path("no such folder")) is None
-    True
-    """
-    return next((name for name, tool in _TOOLS.items() if tool.recognise(source)), None)
 
 
 def _sample(image: Labelled, folder: Path, classes: tuple[str, ...], *, drawn: bool) -> Sample:
@@ -162,7 +154,7 @@ class _Tool(NamedTuple):
     export: Callable[[Path, Path | None], _Export]
 
 
-_TOOLS: Mapping[Tool, _Tool] = MappingProxyType(
+TOOLS: Mapping[Tool, _Tool] = MappingProxyType(
     {
         "yolo": _Tool(_is_yolo, _yolo),
         "cvat": _Tool(is_cvat, _cvat),
@@ -171,5 +163,4 @@ _TOOLS: Mapping[Tool, _Tool] = MappingProxyType(
         "labelme": _Tool(is_labelme_place, _labelme),
     }
 )
-TOOLS = tuple(_TOOLS)
 """The tools whose exports are read, in the order in which they are looked for."""

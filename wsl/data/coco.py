@@ -14,7 +14,7 @@ import numpy as np
 
 from wsl import run_lengths
 from wsl.boxes import Boxes
-from wsl.data.lvis import FILES, lvis_split, verified_absent, with_file_names
+from wsl.data.lvis import FILES, lvis_split, not_exhaustive, verified_absent, with_file_names
 from wsl.data.splits import unknown_split
 from wsl.documents import flag, guarded, load_json
 from wsl.errors import UserError
@@ -39,7 +39,8 @@ def read_coco(source: str | Path, split: str | None, *, outlines: bool = False) 
     object's polygons or run lengths become its `wsl.samples.Outline`, in a file that has some: crowds are ignored, and
     objects without their own are so in their box.
 
-    In LVIS's files, where images have ``neg_category_ids``, only these are known to be absent (`Sample.negatives`).
+    In LVIS's files, where images have ``neg_category_ids``, only these are known to be absent (`Sample.negatives`), and
+    ``not_exhaustive_category_ids`` are classes with objects that nobody annotated (`Sample.not_exhaustive`).
 
     Args:
         source: A folder with ``annotations/instances_<split>*.json`` (or the JSON beside the images), with Roboflow's
@@ -82,9 +83,10 @@ def read_coco(source: str | Path, split: str | None, *, outlines: bool = False) 
         boxes = _boxes(objects[number], categories, size)
         dropped += len(objects[number]) - len(boxes)
         drawn = _outlines(objects[number], categories, size, path) if outlines and size is not None else None
-        absent = verified_absent(image, categories, boxes.labels, f"{path}: {image['file_name']}")
+        where = f"{path}: {image['file_name']}"
+        absent = verified_absent(image, categories, boxes.labels, where)
         sample = _sample(image["file_name"], files[number], boxes, classes, size, drawn, place[number])
-        samples.append(replace(sample, negatives=absent))
+        samples.append(replace(sample, negatives=absent, not_exhaustive=not_exhaustive(image, categories, where)))
     if dropped:
         warnings.warn(f"{path}: {dropped} boxes without extent inside their image were dropped", stacklevel=3)
     return SampleSet(classes=classes, samples=tuple(samples))

@@ -38,11 +38,11 @@ def read_folder(root: str | Path, split: str | None = None) -> SampleSet:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; expected one that holds a folder of images for each class")
     folder = root
-    if split is not None and (split != "all" or "all" in _folders(root)):
-        if split not in _folders(root):
-            raise unknown_split(split, [*_folders(root), "all"], root)
+    if split is not None and (split != "all" or "all" in folder_names(root)):
+        if split not in folder_names(root):
+            raise unknown_split(split, [*folder_names(root), "all"], root)
         folder = root / split
-    classes = _folders(folder)
+    classes = folder_names(folder)
     if not classes:
         raise UserError(f"{folder}: no folders in it; expected a folder of images for each class")
     samples = tuple(Sample(path=Path(path), labels=(name,)) for name in classes for path in images_below(folder / name))
@@ -51,7 +51,16 @@ def read_folder(root: str | Path, split: str | None = None) -> SampleSet:
     return SampleSet(classes=classes, samples=samples)
 
 
-def _folders(root: Path) -> tuple[str, ...]:
+def folder_names(root: Path) -> tuple[str, ...]:
+    """The names of the folders in a folder, sorted, without those that are hidden or that systems leave.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     for name in ("dog", "cat", ".git"):
+    ...         Path(root, name).mkdir()
+    ...     folder_names(Path(root))
+    ('cat', 'dog')
+    """
     return tuple(sorted(path.name for path in root.iterdir() if path.is_dir() and not is_left_over(path.name)))
 
 
@@ -61,7 +70,7 @@ def folder_splits(root: Path) -> tuple[str, ...]:
     >>> folder_splits(Path("no such folder"))
     ()
     """
-    names = _folders(root) if root.is_dir() else ()
+    names = folder_names(root) if root.is_dir() else ()
     direct = any(is_image_name(path.name) for name in names for path in (root / name).iterdir() if path.is_file())
     return () if direct else names
 
@@ -72,4 +81,4 @@ def is_folder_of_classes(root: Path) -> bool:
     >>> is_folder_of_classes(Path("no such folder"))
     False
     """
-    return root.is_dir() and any(next(images_below(root / name), None) for name in _folders(root))
+    return root.is_dir() and any(next(images_below(root / name), None) for name in folder_names(root))

@@ -88,8 +88,7 @@ def _builder(name: str) -> Any:
     try:
         return datasets.load_dataset_builder(name)
     except Exception as error:  # not found, offline, gated: each a kind of its own
-        reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"{PREFIX}/{name}: no such data set at Hugging Face's hub or in a folder, or the hub cannot be reached "
-            f"({type(error).__name__}: {reason})"
+            f"({describe(error)})"
         ) from error

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wsl.boxes import Boxes
+from wsl.data.folder import folder_names
 from wsl.data.splits import unknown_split
 from wsl.data.voc_xml import read_annotation
 from wsl.documents import guarded, text_lines
 from wsl.errors import UserError
-from wsl.files import is_left_over
 from wsl.images.sources import images_below
 from wsl.samples import Sample, SampleSet
 
@@ -35,7 +35,7 @@ def imagenet_splits(root: Path) -> tuple[str, ...]:
     ()
     """
     base = imagenet_root(root)
-    return () if base is None else _folders(base / "Data" / _KIND)
+    return () if base is None else folder_names(base / "Data" / _KIND)
 
 
 @guarded("ILSVRC as it is unpacked")
@@ -66,7 +66,7 @@ def read_imagenet(root: str | Path, split: str | None) -> SampleSet:
     if base is None:
         raise UserError(f"{root}: no Data/{_KIND} in it; expected ILSVRC as it is unpacked")
     images, annotations = base / "Data" / _KIND, base / "Annotations" / _KIND
-    splits = _folders(images)
+    splits = folder_names(images)
     if split not in splits:
         raise unknown_split(split, splits, images)
     classes = synset_names(base)
@@ -111,7 +111,7 @@ def synset_names(base: Path) -> dict[str, str]:
     """
     images = base / "Data" / _KIND
     listed = next((folder / _NAMES for folder in (base, base.parent) if (folder / _NAMES).is_file()), None)
-    present = _folders(images / "train") if (images / "train").is_dir() else ()
+    present = folder_names(images / "train") if (images / "train").is_dir() else ()
     if listed is None:
         if not present:
             raise UserError(f"{images / 'train'}: no folder of a synset, and no {_NAMES}; expected one of them")
@@ -124,7 +124,3 @@ def synset_names(base: Path) -> dict[str, str]:
     if missing:
         raise UserError(f"{listed}: no line for the synset {missing[0]!r} of {images / 'train'}; expected one each")
     return {synset: classes[synset] for synset in classes if not present or synset in present}
-
-
-def _folders(root: Path) -> tuple[str, ...]:
-    return tuple(sorted(path.name for path in root.iterdir() if path.is_dir() and not is_left_over(path.name)))

@@ -9,7 +9,7 @@ import numpy as np
 from wsl.boxes import Boxes
 from wsl.data.imagenet import imagenet_root, synset_names
 from wsl.documents import guarded, number
-from wsl.documents.tables import table_header, table_rows
+from wsl.documents.tables import columns_of, table_rows
 from wsl.errors import UserError
 from wsl.images.sources import require_files
 from wsl.samples import Sample, SampleSet
@@ -24,10 +24,7 @@ def is_kaggle_loc(path: Path) -> bool:
     >>> is_kaggle_loc(Path("no such file.csv"))
     False
     """
-    try:
-        return set(_COLUMNS) <= set(table_header(path, _EXPECTED))
-    except UserError:
-        return False
+    return set(_COLUMNS) <= set(columns_of(path))
 
 
 @guarded("a table as Kaggle has it")

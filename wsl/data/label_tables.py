@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from wsl.data.splits import find_split, unknown_split
 from wsl.documents import guarded
-from wsl.documents.tables import Row, table_header, table_rows
+from wsl.documents.tables import Row, columns_of, table_header, table_rows
 from wsl.errors import UserError, listed
 from wsl.images.sources import require_files
 from wsl.samples import Sample, SampleSet
@@ -91,10 +91,7 @@ def label_tables(folder: Path) -> dict[str, Path]:
 
 
 def _names_images(path: Path) -> bool:
-    try:
-        header = table_header(path, _EXPECTED)
-    except UserError:
-        return False
+    header = columns_of(path)
     return _column(header, _PATHS) is not None and len(header) > 1
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from wsl.config import DataConfig
-from wsl.data.annotated import TOOLS, Tool, annotation_tool, read_annotated
+from wsl.data.annotated import TOOLS, Tool, read_annotated
 from wsl.data.chest_xray import chest_xray_splits, chest_xray_table, read_chest_xray
 from wsl.data.coco import instances_files, read_coco
 from wsl.data.cub import cub_splits, is_cub, read_cub
@@ -50,9 +50,25 @@ def _is_table(path: Path) -> bool:
     return path.suffix.lower() in (".csv", ".tsv") or bool(label_tables(path))
 
 
+def _plain(
+    recognise: Callable[[Path], object],
+    read: Callable[[Path, str | None], SampleSet],
+    splits: Callable[[Path], Iterable[str]],
+    *,
+    looked_for: str,
+) -> Layout:
+    """A layout that is read by its place and split alone."""
+    return Layout(
+        recognise=recognise,
+        read=lambda wanted: read(wanted.config.data, wanted.split),
+        looked_for=looked_for,
+        splits=lambda config: splits(config.data),
+    )
+
+
 def _of_tool(tool: Tool) -> Layout:
     return Layout(
-        recognise=lambda data: annotation_tool(data) == tool,
+        recognise=TOOLS[tool].recognise,
         read=lambda wanted: read_annotated(wanted.config.data, wanted.split, tool, wanted.config.image_root),
         looked_for=_TOOL_FILES[tool],
     )
@@ -86,11 +102,11 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             looked_for="<split>/image_ids.txt",
             splits=lambda config: wsol_splits(config.data),
         ),
-        "openimages": Layout(
-            recognise=openimages_splits,
-            read=lambda wanted: read_openimages(wanted.config.data, wanted.split),
+        "openimages": _plain(
+            openimages_splits,
+            read_openimages,
+            openimages_splits,
             looked_for="<split>-annotations-human-imagelabels.csv",
-            splits=lambda config: openimages_splits(config.data),
         ),
         "imagenet": Layout(
             recognise=lambda data: is_kaggle_loc(data) if data.is_file() else imagenet_root(data),
@@ -102,36 +118,18 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             looked_for="Data/CLS-LOC",
             splits=lambda config: () if config.data.is_file() else imagenet_splits(config.data),
         ),
-        "cub": Layout(
-            recognise=is_cub,
-            read=lambda wanted: read_cub(wanted.config.data, wanted.split),
-            looked_for="images.txt with image_class_labels.txt",
-            splits=lambda config: cub_splits(config.data),
+        "cub": _plain(is_cub, read_cub, cub_splits, looked_for="images.txt with image_class_labels.txt"),
+        "chestxray14": _plain(chest_xray_table, read_chest_xray, chest_xray_splits, looked_for="Data_Entry_2017.csv"),
+        "imagefolder": _plain(
+            metadata_files, read_imagefolder, metadata_files, looked_for="metadata.csv or metadata.jsonl"
         ),
-        "chestxray14": Layout(
-            recognise=chest_xray_table,
-            read=lambda wanted: read_chest_xray(wanted.config.data, wanted.split),
-            looked_for="Data_Entry_2017.csv",
-            splits=lambda config: chest_xray_splits(config.data),
-        ),
-        "imagefolder": Layout(
-            recognise=metadata_files,
-            read=lambda wanted: read_imagefolder(wanted.config.data, wanted.split),
-            looked_for="metadata.csv or metadata.jsonl",
-            splits=lambda config: metadata_files(config.data),
-        ),
-        "parquet": Layout(
-            recognise=holds_images,
-            read=lambda wanted: read_parquet_images(wanted.config.data, wanted.split),
+        "parquet": _plain(
+            holds_images,
+            read_parquet_images,
+            parquet_splits,
             looked_for="<split>-00000-of-00001.parquet with a column of images",
-            splits=lambda config: parquet_splits(config.data),
         ),
-        "webdataset": Layout(
-            recognise=webdataset_splits,
-            read=lambda wanted: read_webdataset(wanted.config.data, wanted.split),
-            looked_for="*.tar",
-            splits=lambda config: webdataset_splits(config.data),
-        ),
+        "webdataset": _plain(webdataset_splits, read_webdataset, webdataset_splits, looked_for="*.tar"),
         **{tool: _of_tool(tool) for tool in TOOLS},
         "coco": Layout(
             recognise=lambda data: data.suffix.lower() == ".json" if data.is_file() else instances_files(data),
@@ -145,18 +143,8 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             looked_for="<split>.csv with columns of images and labels",
             splits=lambda config: label_tables(config.data),
         ),
-        "folder": Layout(
-            recognise=is_folder_of_classes,
-            read=lambda wanted: read_folder(wanted.config.data, wanted.split),
-            looked_for="class/image.jpg",
-            splits=lambda config: folder_splits(config.data),
-        ),
-        "hfds": Layout(
-            recognise=hub_name,
-            read=lambda wanted: read_hub(wanted.config.data, wanted.split),
-            looked_for="hfds/NAME",
-            splits=lambda config: hub_splits(config.data),
-        ),
+        "folder": _plain(is_folder_of_classes, read_folder, folder_splits, looked_for="class/image.jpg"),
+        "hfds": _plain(hub_name, read_hub, hub_splits, looked_for="hfds/NAME"),
     }
 )
 """Every layout by name."""

@@ -1,4 +1,4 @@
-"""What LVIS adds to COCO's layout: classes that are verified to be absent, and images named by their address."""
+"""What LVIS adds to COCO's layout: what was looked for in an image, and images named by their address."""
 
 from __future__ import annotations
 
@@ -50,14 +50,33 @@ def verified_absent(
     >>> verified_absent({"neg_category_ids": [2]}, {1: "cat", 2: "dog"}, ["cat"], "a.jpg")
     ('dog',)
     """
-    numbers = image.get("neg_category_ids")
-    if numbers is None:
+    if image.get("neg_category_ids") is None:
         return None
+    names = _names(image, "neg_category_ids", categories, where)
+    both = next((name for name in names if name in annotated), None)
+    if both is not None:
+        raise UserError(f"{where}: {both!r} is annotated, and among neg_category_ids: remove one")
+    return names
+
+
+def not_exhaustive(image: Mapping[str, Any], categories: Mapping[int, str], where: str) -> tuple[str, ...]:
+    """The classes of which ``not_exhaustive_category_ids`` says that not all objects of the image are annotated.
+
+    Raises:
+        UserError: an unknown category.
+
+    >>> not_exhaustive({"not_exhaustive_category_ids": [2]}, {1: "cat", 2: "dog"}, "a.jpg")
+    ('dog',)
+    """
+    return _names(image, "not_exhaustive_category_ids", categories, where)
+
+
+def _names(image: Mapping[str, Any], field: str, categories: Mapping[int, str], where: str) -> tuple[str, ...]:
+    numbers = image.get(field)
+    numbers = () if numbers is None else numbers
     if not isinstance(numbers, Sequence) or isinstance(numbers, str):
-        raise UserError(f"{where}: neg_category_ids is {numbers!r:.80}, expected a list of categories")
+        raise UserError(f"{where}: {field} is {numbers!r:.80}, expected a list of categories")
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, int) or number not in categories:
-            raise UserError(f"{where}: neg_category_ids has {number!r:.40}, which is not among the categories")
-        if categories[number] in annotated:
-            raise UserError(f"{where}: {categories[number]!r} is annotated, and among neg_category_ids: remove one")
+            raise UserError(f"{where}: {field} has {number!r:.40}, which is not among the categories")
     return tuple(dict.fromkeys(categories[number] for number in numbers))

@@ -13,7 +13,7 @@ from wsl.documents import guarded, parse_json
 from wsl.documents.arrow import load_pyarrow
 from wsl.errors import UserError
 from wsl.images.archives import archive_members
-from wsl.images.parquet_members import has_images, image_column
+from wsl.images.parquet_members import has_images, schema_of
 from wsl.samples import SampleSet
 
 _PART = re.compile(r"(.+?)-\d{5}-of-\d{5}")
@@ -123,8 +123,7 @@ def class_names(file: Path) -> dict[str, tuple[str, ...]]:
     Traceback (most recent call last):
     wsl.errors.UserError: lost.parquet: not readable as Parquet ...
     """
-    image_column(file)  # which tells what is wrong with it
-    metadata = load_pyarrow(str(file)).parquet.read_schema(file).metadata or {}
+    metadata = schema_of(file).metadata or {}
     if b"huggingface" not in metadata:
         return {}
     document = parse_json(metadata[b"huggingface"], f"{file}: its metadata", "Hugging Face's features")
@@ -152,6 +151,5 @@ def _class_label(feature: Any) -> tuple[str, ...]:
 def _listed(file: Path) -> tuple[str, ...]:
     """The classes that the metadata list for the column of labels, if it does."""
     names = class_names(file)
-    schema = load_pyarrow(str(file)).parquet.read_schema(file).names
-    column = next((name for name in (*LABELS, "objects") if name in schema), None)
+    column = next((name for name in (*LABELS, "objects") if name in schema_of(file).names), None)
     return names.get(column or "", ())

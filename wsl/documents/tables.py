@@ -37,6 +37,18 @@ def table_header(path: Path, expected: str) -> tuple[str, ...]:
     return tuple(_first(path, expected)[0])
 
 
+def columns_of(path: Path) -> tuple[str, ...]:
+    """The names of a table's columns; none where the file is no table that can be read.
+
+    >>> columns_of(Path("no such file.csv"))
+    ()
+    """
+    try:
+        return table_header(path, "a table")
+    except UserError:
+        return ()
+
+
 def table_rows(path: Path, expected: str, *required: str) -> Iterator[Row]:
     """The rows of a table with a header, one in memory at a time; empty ones are left out.
 

@@ -1,7 +1,7 @@
 """Files: their names, writing them whole, and one run at a time into a folder."""
 
 from wsl.files.locks import LOCK, check_folder, locked
-from wsl.files.names import UniqueNames, caseless, cut, is_left_over
+from wsl.files.names import UniqueNames, caseless, cut, is_left_over, leads_out
 from wsl.files.whole import remove_litter, replacing, sync, sync_folder, synced_together, write_text
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "check_folder",
     "cut",
     "is_left_over",
+    "leads_out",
     "locked",
     "remove_litter",
     "replacing",

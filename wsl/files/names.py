@@ -52,6 +52,16 @@ def is_left_over(name: str) -> bool:
     return name.startswith(".") or name in ("__MACOSX", "@eaDir")
 
 
+def leads_out(name: str) -> bool:
+    """Whether a name in a document names nothing below the folder that it is relative to, by Windows' rules too.
+
+    >>> [name for name in ("a/b.jpg", "a/../../b.jpg", "/b.jpg", "\\\\host\\b.jpg", "C:b.jpg") if not leads_out(name)]
+    ['a/b.jpg']
+    """
+    parts = re.split(r"[\\/]", name)
+    return parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", name) is not None or "\0" in name
+
+
 def caseless(name: str) -> str:
     """The key that names share if some file system takes them for one: Unicode's canonical caseless form.
 

@@ -74,7 +74,7 @@ def _localization(record: Mapping[str, Any], where: str) -> Localization:
     except UserError as error:
         raise UserError(f"{where}: {error}{_sides(record)}") from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise UserError(f"{where}: {type(error).__name__}: {error}; expected {EXPECTED}") from error
+        raise UserError(f"{where}: {describe(error)}; expected {EXPECTED}") from error
 
 
 def _sides(record: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from wsl.errors import BadImageError, UserError
-from wsl.files import is_left_over
+from wsl.files import is_left_over, leads_out
 from wsl.images import parquet_members
 
 SUFFIXES = (".tar", ".zip", parquet_members.SUFFIX)
@@ -90,6 +90,8 @@ def is_image_file(path: Path) -> bool:
 def tar_members(file: IO[bytes]) -> Iterator[tuple[str, int, int]]:
     """The name, the first byte and the size of each regular file in a tar; its headers are read and nothing else.
 
+    Names are relative, as tar unpacks them: those that are written from the root of a disk lose it.
+
     Raises:
         tarfile.TarError: not a tar, or it ends before its last file does.
     """
@@ -99,7 +101,7 @@ def tar_members(file: IO[bytes]) -> Iterator[tuple[str, int, int]]:
             tar.members = []  # type: ignore[attr-defined] # it would keep a record of each
             end = max(end, member.offset_data + member.size)
             if member.isreg() and not member.issparse():
-                yield member.name.removeprefix("./"), member.offset_data, member.size
+                yield member.name.removeprefix("./").lstrip("/"), member.offset_data, member.size
     size = file.seek(0, 2)
     if size < end:
         raise tarfile.ReadError(f"it has {size} bytes of at least {end}")
@@ -160,7 +162,11 @@ def _indexed(archive: Path, changed: int, size: int) -> Mapping[str, _Member]:
         found = dict(_of_zip(archive) if _suffix(archive) == ".zip" else _of_tar(archive))
     except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
         raise UserError(f"{archive}: not an archive, or cut off ({error}): fetch it again") from error
-    return {name: member for name, member in found.items() if not any(map(is_left_over, name.split("/")))}
+    return {
+        name: member
+        for name, member in found.items()
+        if not leads_out(name) and not any(map(is_left_over, name.split("/")))
+    }
 
 
 def _of_tar(archive: Path) -> Iterator[tuple[str, _Member]]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from wsl.documents.arrow import load_pyarrow
 from wsl.documents.guard import describe
 from wsl.errors import BadImageError, UserError
+from wsl.files import leads_out
 
 SUFFIX = ".parquet"
 _COLUMNS = ("image", "img", "picture", "photo", "jpg", "png")
@@ -26,18 +27,32 @@ class Place(NamedTuple):
     row: int
 
 
+def schema_of(file: Path) -> Any:
+    """The schema of a Parquet file, read once while the file stays as it is.
+
+    Raises:
+        UserError: pyarrow is not installed, or it is not Parquet.
+    """
+    pyarrow = load_pyarrow(str(file))
+    try:
+        status = file.stat()
+        return _schema(file, status.st_mtime_ns, status.st_size)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(f"{file}: not readable as Parquet ({describe(error)})") from error
+
+
+@functools.lru_cache(maxsize=256)
+def _schema(file: Path, changed: int, size: int) -> Any:
+    return load_pyarrow(str(file)).parquet.read_schema(file)
+
+
 def image_column(file: Path) -> str:
     """The column that holds the images: of bytes, or of structs with ``bytes``.
 
     Raises:
         UserError: pyarrow is not installed; not Parquet, or no such column.
     """
-    pyarrow = load_pyarrow(str(file))
-    types = pyarrow.types
-    try:
-        schema = pyarrow.parquet.read_schema(file)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise UserError(f"{file}: not readable as Parquet ({describe(error)})") from error
+    schema, types = schema_of(file), load_pyarrow(str(file)).types
 
     def holds_bytes(kind: Any) -> bool:
         return bool(types.is_binary(kind) or types.is_large_binary(kind))
@@ -110,7 +125,7 @@ def _indexed(file: Path, changed: int, size: int) -> Mapping[str, Place]:
             places += [Place(group, row) for row in range(rows)]
             names += _paths(opened, group, column, rows)
     given = [PurePosixPath(name.replace("\\", "/")).name for name in names]
-    if not all(given) or len(set(given)) < len(given):
+    if any(map(leads_out, given)) or len(set(given)) < len(given):
         given = [f"{number:08d}" for number in range(len(places))]
     return dict(zip(given, places, strict=True))
 

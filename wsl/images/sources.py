@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from wsl.errors import UserError
-from wsl.files import is_left_over
+from wsl.files import is_left_over, leads_out
 from wsl.images.archives import archive_members, is_archive, is_image_file
 
 IMAGE_SUFFIXES = (
@@ -83,7 +82,7 @@ def images_below(folder: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def images_in(archive: str | os.PathLike[str]) -> Iterator[str]:
-    """The paths of all images in a tar or zip file, in its order.
+    """The paths of all images in a tar, zip or Parquet file, in its order.
 
     Raises:
         UserError: it is not an archive, or cut off.
@@ -127,8 +126,7 @@ def inside(folder: Path, name: str, named_by: str) -> Path:
     Traceback (most recent call last):
     wsl.errors.UserError: train.txt names '../../secret', which is not inside images; expected a relative path
     """
-    parts = re.split(r"[\\/]", name)
-    if not name or parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", name) or "\0" in name:
+    if leads_out(name):
         raise UserError(f"{named_by} names {name!r}, which is not inside {folder.as_posix()}; expected a relative path")
     return folder / name
 

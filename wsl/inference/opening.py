@@ -118,12 +118,14 @@ class OpenedModel:
             refine=self.refine,
             tta=config.tta,
             maps=config.maps,
+            raster=config.raster,
         )
         values = json.loads(settings.to_json(resolved))
         machine = self.machine or Machine.of(config.runtime)
         return {
             **{name: values[name] for name in _DECISIVE},
             "labels": config.labels,
+            **({} if config.raster.tile is None else {"raster": values["raster"]}),
             "image_size": config.image_size or self.model.preprocessing.image_size,
             "batch_size": config.batch_size or default_batch_size(torch.device(machine.device)),
             **machine._asdict(),

@@ -93,6 +93,7 @@ def coco_ar(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes:
 class CocoStatistic(Statistic):
     """COCO's six numbers of objects, found and true, of which a subclass says how they overlap.
 
+    Detections of an image's classes that are `not_exhaustive` count where they are right only, as in LVIS's API.
     Scores that tie across images rank by the images' numbers in COCO's file, as there; where images have none, by
     their keys, so that the order in which they came has no say. Keeps 34 bytes a detection, 17 a class and image.
     """
@@ -169,6 +170,7 @@ class CocoStatistic(Statistic):
         order = np.argsort(-scores, kind="stable")
         limits = np.array(IOU_THRESHOLDS)
         found["outcomes"], found["rank"] = coco_outcomes(overlap, labels, order, crowd, limits, RECALL_DETECTIONS[-1])
+        found["outcomes"][seen.may_lack_boxes(labels)[:, None] & (found["outcomes"] == 0)] = -1
         return found[order]
 
     def expected(self, labels: Any) -> Records:

@@ -102,8 +102,9 @@ class VOCDetectionAP(RankingStatistic):
 
     ``counts`` are the annotated boxes that are not difficult; a class without any has no AP and its detections
     are not looked at. Every annotated image takes part, also those without the class, where each detection is
-    wrong. The baseline finds the same classes in the same images with one `centre_box` each, at the class's score
-    (at its best box's score where ``found.scores`` does not name it).
+    wrong; of a class that is `not_exhaustive` in an image, detections count there where they are right only. The
+    baseline finds the same classes in the same images with one `centre_box` each, at the class's score (at its best
+    box's score where ``found.scores`` does not name it).
 
     >>> from wsl import Localization, Sample
     >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
@@ -135,7 +136,8 @@ class VOCDetectionAP(RankingStatistic):
         truth, mine = seen.true_detections, seen.detections
         found = np.zeros(len(mine.labels), RANKED)
         found["label"], found["score"] = mine.labels, mine.scores
-        found["outcome"] = matched(seen.ious, mine.scores, truth.difficult, self.iou_threshold)
+        outcomes = matched(seen.ious, mine.scores, truth.difficult, self.iou_threshold)
+        found["outcome"] = np.where(seen.may_lack_boxes(mine.labels) & (outcomes == 0), -1, outcomes)
         if seen.blind:
             return Observation(records={self.name_of(seen): found})
         labels, numbers = np.unique(truth.labels[~truth.difficult], return_counts=True)

@@ -190,6 +190,14 @@ class Evidence:
 
         return self.once("detections", lambda: self._as_arrays(judged()))
 
+    def may_lack_boxes(self, labels: npt.NDArray[np.int32]) -> BoolArray:
+        """Which of some class numbers are of classes that are `Sample.not_exhaustive`.
+
+        What is found of them beyond the true boxes may be there: it is neither right nor wrong, as in LVIS's API.
+        """
+        names = [self.index[name] for name in self.sample.not_exhaustive if name in self.index]
+        return np.isin(labels, np.array(names, np.int32))
+
     @property
     def true_detections(self) -> Detections:
         """All true boxes."""

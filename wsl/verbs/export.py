@@ -22,6 +22,7 @@ from wsl.files import check_folder, locked, replacing, write_text
 from wsl.formats import LocalizationWriter, find_localizations, read_localizations
 from wsl.formats.exchange import FORMATS, LAYOUTS
 from wsl.formats.exchange.distinct import Distinct
+from wsl.formats.exchange.geojson import write_geojson
 from wsl.formats.exchange.labelled import (
     FlatNames,
     Labelled,
@@ -120,6 +121,8 @@ def _write(config: ExportConfig, source: _Source, out: Path) -> Path:
         return write_coco_masks(
             source.localized(), out, source.classes, threshold=config.threshold, reference=config.reference
         )
+    if config.format == "geojson":
+        return write_geojson(source.labelled(), out, source.classes, root=source.root, crs=config.crs)
     if config.format == "wsl":
         return _write_localizations(source, out)
     return FORMATS[config.format].write(source.labelled(), out, source.classes, **_options(config))

@@ -25,6 +25,8 @@ from wsl.formats.shards.manifest import MANIFEST
 from wsl.formats.shards.storage import is_remote
 from wsl.images import find_images, read_image
 from wsl.images.parquet_members import has_images
+from wsl.images.raster import SUFFIXES as RASTERS
+from wsl.images.raster import load_rasterio
 from wsl.inference.identity import check_identity
 from wsl.inference.shards.sources import LISTS
 from wsl.progress import loading, track
@@ -36,6 +38,7 @@ from wsl.verbs.localize_record import check_vacant, images_digest, read_record, 
 if TYPE_CHECKING:
     from wsl.inference import Source
     from wsl.inference.opening import OpenedModel
+    from wsl.inference.stream import Errors
 
 log = logging.getLogger("wsl")
 
@@ -144,11 +147,7 @@ def _localize(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> L
         heatmaps.pass_over(itertools.islice(read_localizations(partial_file(config.out), maps=False), kept.records))
     done, drawn, gone = kept.records, kept.boxes, 0
     with LocalizationWriter(config.out, kept=kept.size) as writer:
-        stream = predictor.stream(
-            itertools.islice(_sources(config, images), kept.images, None),
-            errors="raise" if config.runtime.strict else "skip",
-            workers=config.runtime.workers,
-        )
+        stream = _stream(config, images, predictor, kept.images)
         for found in track(stream, "localize", len(images.paths) - kept.images):
             # Before the line, which says that all of an image is there.
             if heatmaps is not None and not heatmaps.write(found, strict=config.runtime.strict):
@@ -167,6 +166,18 @@ def _localize(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> L
         skipped=result.skipped + stream.skipped + gone,
         seconds=time.perf_counter() - started,
     )
+
+
+def _stream(config: LocalizeConfig, images: _Images, predictor: Any, first: int) -> Any:
+    """The localizations from some image on."""
+    errors: Errors = "raise" if config.runtime.strict else "skip"
+    workers = config.runtime.workers
+    if config.raster.tile is not None:
+        from wsl.inference.tiled import tiled_stream
+
+        return tiled_stream(predictor, images.paths[first:], config.raster, errors=errors, workers=workers)
+    sources = itertools.islice(_sources(config, images), first, None)
+    return predictor.stream(sources, errors=errors, workers=workers)
 
 
 class _Images(NamedTuple):
@@ -223,7 +234,9 @@ def _check(config: LocalizeConfig) -> _Images:
     if recipe is not None:
         check_classes(config.pick.classes, recipe.classes)
     if config.data is None:
-        return _Images(find_images(config.sources), None)
+        found = find_images(config.sources)
+        _check_rasters(config, found)
+        return _Images(found, None)
     samples = read_samples(config.data, config.split)
     if config.labels and recipe is not None:
         check_labels(config, samples, recipe.classes)
@@ -241,6 +254,19 @@ def _check_plain(config: LocalizeConfig) -> None:
         named = Path(source).suffix.lower() in LISTS and not has_images(Path(source))
         there = source if named or is_remote(source) else ""
         check(not there, f"{there} names images in a list or a store: expected --engine local, which reads them")
+
+
+def _check_rasters(config: LocalizeConfig, images: Sequence[Path]) -> None:
+    """Check that images to be cut into tiles are files that can be.
+
+    Raises:
+        UserError: one is not, or rasterio is not installed.
+    """
+    if config.raster.tile is None:
+        return
+    load_rasterio("--tile")
+    other = next((path for path in images if path.suffix.lower() not in RASTERS or not path.is_file()), None)
+    check(other is None, f"{other}: --tile cuts GeoTIFFs, expected files that end in {' or '.join(RASTERS)}")
 
 
 def _open(config: LocalizeConfig, images: _Images) -> OpenedModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from wsl.config.keywords import by_keywords
 from wsl.errors import UserError
 from wsl.files import check_folder
 from wsl.formats.shards.manifest import MANIFEST
-from wsl.formats.shards.parts import Counts
+from wsl.formats.shards.parts import SUCCESS, Counts
 from wsl.formats.shards.storage import Storage
 from wsl.progress import loading, progress
 
@@ -86,6 +86,8 @@ class ShardedResult:
 
     def __str__(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""
+        if self.failed and self.done == self.shards:
+            failed += " (--retry-failed tries them again)"
         rate = f"{self.localized / self.seconds:.1f} images/s" if self.localized else "nothing was left to do"
         state = "all shards are done" if self.done == self.shards else f"{self.done} of {self.shards} shards are done"
         return f"{self.boxes} boxes in {self.images} images{failed}  ({rate})\n{self.method}\n{self.out}: {state}"
@@ -127,6 +129,8 @@ def plan_shards(config: LocalizeConfig) -> ShardedPlan:
     job = Job.of(config, dataclasses.replace(opened, machine=machine), make_manifest(config, storage))
     done = job.done()
     pace = job.pace(done)
+    if config.sharding.retry_failed:
+        done -= _with_failures(job, done)
     left = job.manifest.shards - len(done)
     seconds = None if pace is None else pace * left
     return dataclasses.replace(
@@ -139,7 +143,8 @@ def run_shards(config: LocalizeConfig) -> ShardedResult:
     """Localize the images of a run in shards: those of its shards that are not done, with the engine of the settings.
 
     Each shard becomes ``part-….parquet`` in ``config.out``, and ``_SUCCESS`` says that all are there. A run that was
-    stopped, or that others work on, goes on with the same call.
+    stopped, or that others work on, goes on with the same call. With ``retry_failed`` shards are done again that have
+    images that failed: their parts are replaced one by one, and ``_SUCCESS`` is there again when all are.
 
     Raises:
         UserError: no image, an unknown model or class, a setting out of range, or the folder holds results of other
@@ -156,12 +161,17 @@ def run_shards(config: LocalizeConfig) -> ShardedResult:
     job = Job.begin(config, opened)
     job.tidy()
     done = job.done()
-    shards = engine.share(sorted(set(range(job.manifest.shards)) - done))
-    started = time.perf_counter()
     counts: dict[int, Counts] = {}
+    again: frozenset[int] = frozenset()
+    if config.sharding.retry_failed:
+        again = _with_failures(job, done)
+        if again:
+            storage.remove(SUCCESS)  # before its totals change
+    shards = engine.share(sorted(set(range(job.manifest.shards)) - (done - again)))
+    started = time.perf_counter()
     localized = 0
     with progress("localize", _images(job, shards)) as advance:
-        for receipt in engine.run(ShardWorker(job, opened), shards):
+        for receipt in engine.run(ShardWorker(job, opened, again), shards):
             counts[receipt.shard] = Counts(receipt.images, receipt.boxes, receipt.failed)
             localized += receipt.done if receipt.seconds else 0
             advance(receipt.done, note=f"shard {len(counts)} of {len(shards)}")
@@ -209,6 +219,11 @@ def _open(config: LocalizeConfig) -> OpenedModel:
         opened = OpenedModel.open(config)
     check_classes(config.pick.classes, opened.model.classes)
     return opened
+
+
+def _with_failures(job: Job, shards: Iterable[int]) -> frozenset[int]:
+    """Those of some shards that have images that failed."""
+    return frozenset(shard for shard, counts in job.counts(shards).items() if counts.failed)
 
 
 def _images(job: Job, shards: Sequence[int]) -> int:

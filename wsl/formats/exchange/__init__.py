@@ -10,6 +10,7 @@ from types import MappingProxyType
 from wsl.formats.exchange.coco import FORMER, INSTANCES, instances_file, read_coco, write_coco
 from wsl.formats.exchange.coco_results import write_coco_results
 from wsl.formats.exchange.cvat import read_cvat, write_cvat
+from wsl.formats.exchange.geojson import NAME as GEOJSON
 from wsl.formats.exchange.label_studio import measured_in, read_label_studio, write_label_studio
 from wsl.formats.exchange.labelled import Labelled
 from wsl.formats.exchange.labelme import is_labelme, read_labelme, write_labelme
@@ -97,6 +98,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         "wsl": Layout(files=("localizations.jsonl",)),
         "voc-masks": Layout(files=("classes.txt",), folder="SegmentationClass", suffix=".png"),
         "coco-masks": _RESULTS,
+        "geojson": Layout(files=(GEOJSON,)),
     }
 )
 """The files of every format that is written into a folder, masks and localizations among them."""

@@ -9,9 +9,9 @@ from typing import Any
 from wsl.documents import guarded, load_json, located, number
 from wsl.errors import UserError
 from wsl.formats.exchange.labelled import Labelled
-from wsl.formats.exchange.parsing import Corners, boxes_of, files_below
+from wsl.formats.exchange.parsing import FARTHEST, Corners, boxes_of, file_in, files_below
 from wsl.formats.exchange.yolo import Sizes
-from wsl.images.sources import IMAGE_SUFFIXES
+from wsl.images.sources import IMAGE_SUFFIXES, inside
 from wsl.limits import stated_size
 
 _EXPECTED = "FiftyOne's samples.json (FiftyOneDataset) or labels.json (image classification or detection)"
@@ -24,8 +24,7 @@ def fiftyone_file(path: Path) -> Path:
     >>> fiftyone_file(Path("labels.json")).name
     'labels.json'
     """
-    names = ("samples.json", "labels.json")
-    return next((path / name for name in names if (path / name).is_file()), path) if path.is_dir() else path
+    return file_in(path, "samples.json", "labels.json")
 
 
 @guarded(_EXPECTED)
@@ -53,8 +52,8 @@ def read_fiftyone(path: Path, sizes: Sizes) -> Iterator[Labelled]:
             tags = tuple(dict.fromkeys(_name(one) for one in labels if "bounding_box" not in one))
             drawn = [one for one in labels if "bounding_box" in one]
             if size is None:
-                size = sizes(file.parent / name)
-            rows = [(_name(one), 1.0, _corners(one["bounding_box"], size)) for one in drawn]
+                size = sizes(inside(file.parent, name, str(file)))
+            rows = [(_name(one), 1.0, corners_of(one["bounding_box"], size, f"{file}: {name}")) for one in drawn]
             yield Labelled(name=name, size=size, boxes=boxes_of(rows), tags=tags, split=split)
 
 
@@ -96,7 +95,7 @@ def _of_labels(document: Mapping[str, Any], file: Path) -> Iterator[_Found]:
         values = value if isinstance(value, list) else [] if value is None else [value]
         labels = [one if isinstance(one, dict) else {"label": one} for one in values]
         named: list[Mapping[str, Any]] = [
-            {**one, "label": _class(one.get("label"), classes, f"{file}: {name}")} for one in labels
+            {**one, "label": class_of(one.get("label"), classes, f"{file}: {name}")} for one in labels
         ]
         yield image.relative_to(file.parent).as_posix(), named, None, None
 
@@ -108,8 +107,15 @@ def _images(file: Path) -> list[Path]:
     return files_below(folder, *IMAGE_SUFFIXES)
 
 
-def _class(label: Any, classes: Any, where: str) -> Any:
-    """The name of a class, which may be its position in the list of classes."""
+def class_of(label: Any, classes: Any, where: str) -> Any:
+    """A label, by its name where it is a position in the list of classes.
+
+    Raises:
+        UserError: the list has no such position.
+
+    >>> class_of(1, ["cat", "dog"], "labels.json: a"), class_of("cow", None, "labels.json: a")
+    ('dog', 'cow')
+    """
     if not isinstance(label, int) or isinstance(label, bool) or not isinstance(classes, list):
         return label
     if not 0 <= label < len(classes):
@@ -124,10 +130,22 @@ def _name(label: Mapping[str, Any]) -> str:
     return name
 
 
-def _corners(box: Any, size: tuple[int, int]) -> Corners:
-    if not isinstance(box, list) or len(box) != 4:
-        raise UserError(f"the bounding_box {box!r:.80}, expected [x, y, width, height] as fractions of the image")
-    x, y, width, height = (number(edge, "an edge of bounding_box") for edge in box)
-    if min(width, height) < 0 or max(abs(x), abs(y), width, height) > 2:
-        raise UserError(f"the bounding_box {box!r:.80}, expected [x, y, width, height] as fractions of the image")
+def corners_of(box: Any, size: tuple[int, int], where: str) -> Corners:
+    """The corners of a box that is written as [x, y, width, height] in fractions of an image of ``size``.
+
+    Raises:
+        UserError: it is no list of such numbers.
+
+    >>> corners_of([0.25, 0, 0.5, 1], (8, 4), "labels.json: a")
+    (2.0, 0.0, 6.0, 4.0)
+    """
+    edges = box if isinstance(box, list) and len(box) == 4 else [None] * 4
+    if not all(isinstance(edge, (int, float)) and not isinstance(edge, bool) for edge in edges) or min(edges[2:]) < 0:
+        raise UserError(f"{where} has the bounding_box {box!r:.80}, expected [x, y, width, height] as fractions")
+    x, y, width, height = (number(edge, f"{where}: an edge of bounding_box") for edge in edges)
+    if max(abs(x), abs(y), width, height) > FARTHEST:
+        raise UserError(
+            f"{where} has the bounding_box {box}, expected fractions of the image, 0 to 1: divide x and width by its "
+            "width, y and height by its height"
+        )
     return x * size[0], y * size[1], (x + width) * size[0], (y + height) * size[1]

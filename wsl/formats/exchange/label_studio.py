@@ -15,7 +15,7 @@ from wsl.documents import flag, guarded, load_json, located, number
 from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
-from wsl.formats.exchange.parsing import Corners, boxes_of, files_below, rows_of, turned, xml_bytes
+from wsl.formats.exchange.parsing import FARTHEST, Corners, boxes_of, files_below, rows_of, turned, xml_bytes
 from wsl.images.archives import is_image_file
 from wsl.images.sources import inside
 from wsl.limits import stated_size
@@ -24,7 +24,6 @@ log = logging.getLogger("wsl")
 Measure = Callable[[str], tuple[int, int] | None]
 
 _EXPECTED = "Label Studio's tasks with predictions or annotations"
-_FARTHEST = 2.0  # of fractions of the image: some boxes reach outside
 _LOCAL = "/data/local-files/?d="
 # Uploads are kept as /data/upload/<project>/<8 digits>-<name>.
 _UPLOAD = re.compile(r"/?data/upload/(?:\d+/)?(?:[0-9a-f]{8}-)?(.+)")
@@ -262,7 +261,7 @@ def _rows(
         raise UserError(f"{path}: {name} was rotated when it was annotated, expected boxes of the image as it is")
     fields = ("x", "y", "width", "height")
     x, y, width, height = (number(value.get(field), f"{path}: {field} of {name}") / 100 for field in fields)
-    if width < 0 or height < 0 or max(abs(x), abs(y), width, height) > _FARTHEST:
+    if width < 0 or height < 0 or max(abs(x), abs(y), width, height) > FARTHEST:
         raise UserError(f"{path}: {name} has the rectangle {value!r:.120}, expected percents of the image, 0 to 100")
     angle = number(value.get("rotation") or 0, f"{path}: rotation of {name}")
     corners = x * size[0], y * size[1], (x + width) * size[0], (y + height) * size[1]

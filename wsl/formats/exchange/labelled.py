@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from wsl.boxes import Boxes
 from wsl.errors import UserError
-from wsl.files import UniqueNames
+from wsl.files import UniqueNames, leads_out
 from wsl.limits import stated_size
 from wsl.results import Localization
 
@@ -42,9 +42,7 @@ class Labelled:
     split: str | None = None
 
     def __post_init__(self) -> None:
-        parts = PurePosixPath(self.name.replace("\\", "/")).parts
-        # A Windows drive (C:) leads out too, whatever system reads the file.
-        if not parts or parts[0] == "/" or ".." in parts or parts[0][1:2] == ":" or "\0" in self.name:
+        if leads_out(self.name) or not PurePosixPath(self.name).parts:
             raise UserError(
                 f"image name {self.name!r} leads out of its folder, expected a path below it such as cats/a.jpg"
             )

@@ -15,6 +15,8 @@ from wsl.errors import UserError
 from wsl.files import is_left_over
 
 Corners = tuple[float, float, float, float]
+FARTHEST = 2.0
+"""The largest fraction of an image that an edge or a side may have: some boxes reach outside."""
 
 # What XML 1.0 has no way to write, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -33,6 +35,15 @@ def files_below(folder: Path, *suffixes: str) -> list[Path]:
     paths = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
     files = (path for path in paths if path.is_file() or path.is_symlink())  # no pipes, which may have no end
     return sorted(path for path in files if not any(map(is_left_over, path.relative_to(folder).parts)))
+
+
+def file_in(place: Path, *names: str) -> Path:
+    """The file that a path names: itself, or the first of some names in a folder.
+
+    >>> file_in(Path("boxes.csv"), "other.csv").name
+    'boxes.csv'
+    """
+    return next((place / name for name in names if (place / name).is_file()), place) if place.is_dir() else place
 
 
 def xml_bytes(root: Writing.Element, *, declared: bool = True) -> bytes:

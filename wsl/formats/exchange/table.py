@@ -56,6 +56,7 @@ def read_table(path: Path) -> Iterator[Labelled]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
+            # Names are taken as `write_table` writes them, blanks at their ends included, unlike in tables of people.
             rows = csv.DictReader(file, strict=True)
             missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
             if missing:

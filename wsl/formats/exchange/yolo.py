@@ -11,12 +11,11 @@ from wsl.documents import guarded, load_yaml, located, number, read_text
 from wsl.errors import UserError
 from wsl.files import write_text
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
-from wsl.formats.exchange.parsing import Corners, boxes_of, files_below, rows_of
+from wsl.formats.exchange.parsing import FARTHEST, Corners, boxes_of, files_below, rows_of
 from wsl.formats.exchange.voc import Stems
 from wsl.images.sources import IMAGE_SUFFIXES
 
 Sizes = Callable[[Path], tuple[int, int]]
-_FARTHEST = 2.0  # of fractions of the image: some boxes reach outside
 
 
 def write_yolo(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
@@ -113,7 +112,7 @@ def from_fractions(fields: Sequence[str], size: tuple[int, int], where: str) -> 
     (0.0, 1.0, 8.0, 3.0)
     """
     x, y, width, height = (number(field, where) for field in fields)
-    if width < 0 or height < 0 or max(abs(x), abs(y), width, height) > _FARTHEST:
+    if width < 0 or height < 0 or max(abs(x), abs(y), width, height) > FARTHEST:
         raise UserError(
             f"{where}: the box {x:g} {y:g} {width:g} {height:g} is not in fractions of the image, expected 0 to 1: "
             "divide x by its width and y by its height"

@@ -12,6 +12,7 @@ from typing import Literal
 from wsl.errors import UserError
 from wsl.formats.exchange.cvat import read_cvat
 from wsl.formats.exchange.labelme import read_labelme
+from wsl.formats.exchange.parsing import file_in
 from wsl.formats.exchange.table import read_table
 from wsl.formats.localizations import FILE_NAME, find_localizations
 from wsl.formats.predictions import recognise
@@ -79,14 +80,14 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         ),
         "cvat": Reader(
             read=lambda place, split, warnings: read_labelled(
-                read_cvat(recognise.file_in(place, "annotations.xml")), place, split.samples, warnings
+                read_cvat(file_in(place, "annotations.xml")), place, split.samples, warnings
             ),
             recognise=recognise.is_cvat,
             what="CVAT's annotations.xml",
         ),
         "csv": Reader(
             read=lambda place, split, warnings: read_labelled(
-                read_table(recognise.file_in(place, "boxes.csv")), place, split.samples, warnings
+                read_table(file_in(place, "boxes.csv")), place, split.samples, warnings
             ),
             recognise=recognise.is_table,
             what="boxes.csv as wsl-export writes it",

@@ -9,13 +9,13 @@ from typing import Any
 
 from wsl.documents import guarded, load_json
 from wsl.errors import UserError, listed
+from wsl.formats.exchange.fiftyone import class_of, corners_of, fiftyone_file
 from wsl.formats.predictions.detections import Detection, Detections
 from wsl.formats.predictions.matching import Pairs, size_of
-from wsl.formats.predictions.rows import is_number, score_of
+from wsl.formats.predictions.rows import score_of
 from wsl.samples import SampleSet
 
 _EXPECTED = "FiftyOne's samples.json (FiftyOneDataset) or labels.json (FiftyOneImageDetectionDataset)"
-_FARTHEST = 2.0
 
 
 @guarded(_EXPECTED)
@@ -42,7 +42,7 @@ def read_fiftyone_results(place: Path, samples: SampleSet, warnings: Counter[str
     >>> found.boxes.xyxy.tolist()
     [[2.0, 0.0, 6.0, 8.0]]
     """
-    file = next((place / name for name in ("samples.json", "labels.json") if (place / name).is_file()), place)
+    file = fiftyone_file(place)
     document = load_json(file, _EXPECTED)
     detections = Detections(samples, warnings, file, "fractions")
     for image, found in _images(document, file):
@@ -95,21 +95,18 @@ def _field(records: Sequence[Mapping[str, Any]], file: Path) -> str:
 
 
 def _of_labels(labels: Mapping[str, Any], classes: Any, file: Path) -> Iterator[tuple[str, Sequence[Any]]]:
-    names = classes if isinstance(classes, list) else []
     for image, found in labels.items():
         if not (found is None or isinstance(found, list)):
             raise UserError(f"{file}: {image} has a {type(found).__name__}, expected a list of detections")
-        yield image, [_named(record, names, f"{file}: {image}") for record in found or []]
-
-
-def _named(record: Any, names: Sequence[Any], where: str) -> Any:
-    """A record whose label, which may be a position in the list of classes, is a name."""
-    label = record.get("label") if isinstance(record, dict) else None
-    if not isinstance(label, int) or isinstance(label, bool):
-        return record
-    if not 0 <= label < len(names):
-        raise UserError(f"{where} has the label {label}, expected one of its {len(names)} classes, counted from 0")
-    return {**record, "label": str(names[label])}
+        yield (
+            image,
+            [
+                {**record, "label": class_of(record.get("label"), classes, f"{file}: {image}")}
+                if isinstance(record, dict)
+                else record
+                for record in found or []
+            ],
+        )
 
 
 def _detection(record: Any, size: tuple[int, int], where: str) -> Detection:
@@ -117,16 +114,7 @@ def _detection(record: Any, size: tuple[int, int], where: str) -> Detection:
     box = record.get("bounding_box") if isinstance(record, dict) else None
     if not isinstance(label, str):
         raise UserError(f"{where} has the label {label!r}, expected the name of a class")
-    if not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) and min(box[2:]) >= 0):
-        raise UserError(f"{where} has the bounding_box {box!r:.80}, expected [x, y, width, height] as fractions")
-    if max(map(abs, box)) > _FARTHEST:
-        raise UserError(
-            f"{where} has the bounding_box {box}, expected fractions of the image, 0 to 1: divide x and width by its "
-            "width, y and height by its height"
-        )
+    corners = corners_of(box, size, where)
     if record.get("confidence") is None:
         raise UserError(f"{where} has no confidence, expected predictions: is it the ground truth?")
-    x, y, width, height = box
-    across, down = size
-    corners = (x * across, y * down, (x + width) * across, (y + height) * down)
     return Detection(label, score_of(record["confidence"], where), corners)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wsl.documents import guarded
 from wsl.formats.exchange.label_studio import read_label_studio
+from wsl.formats.exchange.parsing import file_in
 from wsl.formats.predictions.detections import Detections
 from wsl.formats.predictions.labelled import add_labelled
 from wsl.formats.predictions.matching import Pairs, size_of
@@ -38,7 +39,7 @@ def read_label_studio_results(place: Path, samples: SampleSet, warnings: Counter
     >>> found.boxes.xyxy.tolist(), found.boxes.scores.tolist()
     ([[2.0, 0.0, 6.0, 8.0]], [0.5])
     """
-    file = place / "tasks.json" if (place / "tasks.json").is_file() else place
+    file = file_in(place, "tasks.json")
     detections = Detections(samples, warnings, file, "fractions")
 
     def size(name: str) -> tuple[int, int] | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from wsl.formats.exchange.coco import FORMER, INSTANCES
+from wsl.formats.exchange.fiftyone import fiftyone_file
 from wsl.formats.exchange.labelme import is_labelme
-from wsl.formats.exchange.parsing import files_below
+from wsl.formats.exchange.parsing import file_in, files_below
 from wsl.formats.localizations import FILE_NAME
 from wsl.formats.predictions.parquet_results import parquet_files
 from wsl.formats.predictions.score_maps import holds_score_maps
@@ -16,15 +17,6 @@ from wsl.formats.shards.reading import holds_parts
 
 _COCO_NAMES = ("coco_instances_results.json", "predictions.json", "results.json", INSTANCES, FORMER, "labels.json")
 _START = 1 << 16
-
-
-def file_in(place: Path, *names: str) -> Path:
-    """The file that a path names: itself, or the first of some names in a folder.
-
-    >>> file_in(Path("boxes.csv"), "other.csv").name
-    'boxes.csv'
-    """
-    return next((place / name for name in names if (place / name).is_file()), place) if place.is_dir() else place
 
 
 def coco_file(place: Path) -> Path:
@@ -70,7 +62,7 @@ def is_fiftyone(place: Path) -> bool:
     >>> is_fiftyone(Path("no such place"))
     False
     """
-    start = _start(file_in(place, "samples.json", "labels.json"))
+    start = _start(fiftyone_file(place))
     return start.startswith("{") and (
         ('"samples"' in start and '"filepath"' in start) or ('"labels"' in start and '"bounding_box"' in start)
     )

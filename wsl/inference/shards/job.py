@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -104,6 +104,17 @@ class Job:
             )
         return parts.get(self.key, set())
 
+    def counts(self, shards: Iterable[int]) -> dict[int, Counts]:
+        """What the parts of some shards say of themselves.
+
+        Raises:
+            UserError: one is no part of wsl-localize.
+        """
+        numbers = sorted(shards)
+        with ThreadPoolExecutor(_READERS) as threads:
+            found = threads.map(lambda shard: part_counts(self.storage, self.name(shard)), numbers)
+            return dict(zip(numbers, found, strict=True))
+
     def tidy(self) -> None:
         """Remove what killed workers left of files that are there.
 
@@ -122,10 +133,7 @@ class Job:
         done = self.done()
         if len(done) < self.manifest.shards:
             return None
-        unread = sorted(done - known.keys())
-        with ThreadPoolExecutor(_READERS) as threads:
-            counts = threads.map(lambda shard: part_counts(self.storage, self.name(shard)), unread)
-            total = sum(counts, sum(known.values(), Counts()))
+        total = sum({**known, **self.counts(done - known.keys())}.values(), Counts())
         record = {"key": self.key, "shards": self.manifest.shards, **total._asdict()}
         with self.storage.creating(SUCCESS) as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8", newline="\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import tarfile
@@ -12,6 +11,7 @@ from typing import Any
 
 from wsl.config import LocalizeConfig
 from wsl.data import read_samples
+from wsl.documents.tables import table_header, table_rows
 from wsl.errors import UserError
 from wsl.files import is_left_over
 from wsl.formats.shards.manifest import read_rows
@@ -103,22 +103,21 @@ def _listed(file: Path, suffix: str) -> Iterator[ImageRow]:
             yield from (row._replace(path=_beside(file, row.path)) for row in read_rows(file))
     except FileNotFoundError as error:
         raise UserError(f"{file}: no such file, expected a list of images") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: cannot be read ({error}); expected a list of images in UTF-8") from error
 
 
 def _in_table(file: Path) -> Iterator[ImageRow]:
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        table = csv.DictReader(lines)
-        names = table.fieldnames or []
-        column = next((name for name in ("path", "url") if name in names), None)
-        if column is None:
-            raise UserError(f"{file}: has the columns {', '.join(names[:20])}, expected path or url")
-        for number, record in enumerate(table, 2):
-            if not record[column]:
-                raise UserError(f"{file}:{number}: has no {column}, expected one in each row")
-            row = _row(_beside(file, record[column]))
-            yield row._replace(id=record["id"]) if record.get("id") else row
+    expected = "a table of images, with a column path or url"
+    names = table_header(file, expected)
+    column = next((name for name in ("path", "url") if name in names), None)
+    if column is None:
+        raise UserError(f"{file}: has the columns {', '.join(names[:20])}, expected path or url")
+    for line, cells in table_rows(file, expected):
+        if not cells[column]:
+            raise UserError(f"{file}:{line}: has no {column}, expected one in each row")
+        row = _row(_beside(file, cells[column]))
+        yield row._replace(id=cells["id"]) if cells.get("id") else row
 
 
 def _in_tar(source: str) -> Iterator[ImageRow]:

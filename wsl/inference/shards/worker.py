@@ -32,17 +32,18 @@ class ShardWorker:
     """Localizes the images of one shard after the other: called with a shard's number, it gives the receipt.
 
     The part's bytes depend on the job alone: not on the process, the order of the shards or an earlier attempt. A part
-    that is there is left as it is. A worker can be pickled; the model is loaded where the first shard is done.
+    that is there is left as it is, unless it is among those to do ``again`` and has images that failed. A worker can be
+    pickled; the model is loaded where the first shard is done.
     """
 
-    def __init__(self, job: Job, opened: OpenedModel | None = None) -> None:
-        self.job = job
+    def __init__(self, job: Job, opened: OpenedModel | None = None, again: frozenset[int] = frozenset()) -> None:
+        self.job, self.again = job, again
         self._opened = opened
         self._predictor: Any = None
         self._fetch = Fetcher(job.config.sharding.image_seconds)
 
-    def __reduce__(self) -> tuple[type[ShardWorker], tuple[Job]]:
-        return type(self), (self.job,)
+    def __reduce__(self) -> tuple[type[ShardWorker], tuple[Job, None, frozenset[int]]]:
+        return type(self), (self.job, None, self.again)
 
     def __call__(self, shard: int) -> Receipt:
         """Do one shard, unless it is done.
@@ -51,17 +52,22 @@ class ShardWorker:
             UserError: this process has another version, model or kind of device than the job.
             BadImageError: an image cannot be read, and the job is strict.
         """
-        job, name = self.job, self.job.name(shard)
+        job, name, before = self.job, self.job.name(shard), None
         if job.storage.exists(str(name)):
-            return Receipt(shard, *part_counts(job.storage, name), seconds=0.0)
+            before = part_counts(job.storage, name)
+            if shard not in self.again or not before.failed:
+                return Receipt(shard, *before, seconds=0.0)
         started = time.perf_counter()
         predictor = self._ready()
         rows = job.manifest.shard(shard)
         try:
-            counts = self._localize(predictor, rows, name)
+            counts = self._localize(predictor, rows, name, before)
+        except _WorseError:
+            log.warning("%s: more images fail than before, and the part stays as it was", name)
+            counts = before or Counts()
         except FileNotFoundError:
             # Another worker was quicker, and has removed our temporary files beside its part.
-            if not job.storage.exists(str(name)):
+            if before is not None or not job.storage.exists(str(name)):
                 raise
             counts = part_counts(job.storage, name)
         return Receipt(shard, *counts, seconds=time.perf_counter() - started)
@@ -75,7 +81,7 @@ class ShardWorker:
             self._predictor = opened.predictor()
         return self._predictor
 
-    def _localize(self, predictor: Any, rows: Sequence[ImageRow], name: PartName) -> Counts:
+    def _localize(self, predictor: Any, rows: Sequence[ImageRow], name: PartName, before: Counts | None) -> Counts:
         job = self.job
         maps = job.storage.writing(name.maps) if job.config.maps else contextlib.nullcontext()
         with job.storage.writing(str(name)) as file, maps as maps_file:
@@ -84,6 +90,11 @@ class ShardWorker:
             if maps_file is not None and not maps_file.exists():  # no image has a map
                 maps_file.touch()
             part.close({"shard": name.shard, "key": job.key, "version": job.identity["version"]})
+            if before is not None and part.counts.failed > before.failed:
+                raise _WorseError
+            if before is not None and maps_file is not None:
+                # Of two files one comes first, and the places of an earlier part's maps are not those in new maps.
+                job.storage.remove(str(name))
         return part.counts
 
     def _fill(self, part: PartWriter, predictor: Any, rows: Sequence[ImageRow]) -> None:
@@ -124,6 +135,10 @@ class ShardWorker:
                     raise UserError(f"{row.path} has no labels in the manifest, and --labels asks for them")
                 classes = row.labels
             yield Source(data, id=row.path, classes=classes)
+
+
+class _WorseError(Exception):
+    """A part that has more failed images than the one that it would replace."""
 
 
 def _told(row: ImageRow, error: BadImageError) -> str:

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from wsl.config import LocalizeConfig, RuntimeConfig
+from wsl.documents.guard import describe
 from wsl.errors import RunError
 from wsl.inference.shards.receipt import Receipt
 
@@ -195,7 +196,7 @@ def _sendable(error: BaseException) -> BaseException:
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
+        return RuntimeError(describe(error))
     return error
 
 

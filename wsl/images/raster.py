@@ -1,0 +1,211 @@
+"""GeoTIFFs, read window by window: the door to rasterio, which the extra ``geo`` brings."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from wsl.documents.guard import describe
+from wsl.errors import BadImageError, UserError
+from wsl.limits import check_size
+
+Crs = Literal["wgs84", "source"]
+SUFFIXES = (".tif", ".tiff")
+_WGS84 = "EPSG:4326"
+# Pixels to a side of what percentiles are taken of, and rows that are read for them at a time, or a few more.
+_SAMPLED, _ROWS = 1024, 256
+_PERCENTILES = (2, 98)
+# Megabytes of decoded blocks; GDAL would keep a twentieth of the memory of the machine.
+_CACHE = 128
+
+
+class Window(NamedTuple):
+    """A part of a raster: its upper left pixel and its sides."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class Place(NamedTuple):
+    """Where the pixels of a raster lie: six numbers from (column, row) to (x, y), and the name of these coordinates."""
+
+    transform: tuple[float, float, float, float, float, float]
+    crs: str
+
+
+class Raster:
+    """An open GeoTIFF, as 8-bit RGB.
+
+    Bands of 8 bits are taken as they are. Each other band is shown from its 2nd to its 98th percentile over the whole
+    raster (of every n-th pixel, so that there are at most 1,024 to a side), no-data left out, and clipped to 0 and 255.
+    """
+
+    def __init__(self, dataset: Any, path: Path, bands: Sequence[int]) -> None:
+        self._dataset, self.path = dataset, path
+        self.size = (int(dataset.width), int(dataset.height))
+        given = tuple(bands) or ((1, 2, 3) if dataset.count >= 3 else (1,))
+        if max(given) > dataset.count:
+            raise BadImageError(f"{path}: has {dataset.count} bands, and band {max(given)} is asked for")
+        self._bands = list(given)
+        self._range: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
+        kinds = {str(dataset.dtypes[band - 1]) for band in given}
+        if any(kind.startswith("complex") for kind in kinds):
+            raise BadImageError(f"{path}: its values are complex, expected numbers that can be shown")
+        if kinds != {"uint8"}:
+            self._range = self._percentiles()
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: Path, bands: Sequence[int] = ()) -> Iterator[Raster]:
+        """A raster for as long as the block takes.
+
+        Raises:
+            UserError: rasterio is not installed.
+            BadImageError: no such file, not a GeoTIFF, a band that it lacks, more pixels than `wsl.limits` allows.
+        """
+        with _dataset(path) as dataset:
+            yield cls(dataset, path, bands)
+
+    def read(self, window: Window) -> npt.NDArray[np.uint8]:
+        """The pixels of a window.
+
+        Shape:
+            (height, width, 3).
+
+        Raises:
+            BadImageError: they cannot be read.
+        """
+        values = self._read(window)
+        if self._range is not None:
+            low, high = (edge[:, None, None] for edge in self._range)
+            scale = np.divide(255, high - low, out=np.zeros_like(high), where=high > low)
+            values = np.rint((np.nan_to_num(values.astype(np.float64)) - low) * scale).clip(0, 255)
+        pixels = np.moveaxis(values.astype(np.uint8), 0, 2)
+        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+
+    def _percentiles(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        width, height = self.size
+        step = max(1, *(-(-side // _SAMPLED) for side in self.size))
+        # Rows of whole blocks, so that each is decoded once.
+        block = self._dataset.block_shapes[0][0]
+        rows = -(-_ROWS // block) * block
+        samples = []
+        for y in range(0, height, rows):
+            values = self._read(Window(0, y, width, min(rows, height - y)))
+            samples.append(values[:, -y % step :: step, ::step].reshape(len(self._bands), -1))
+        low, high = np.array(
+            [
+                _percentiles(values, self._dataset.nodatavals[band - 1])
+                for band, values in zip(self._bands, np.concatenate(samples, axis=1), strict=True)
+            ]
+        ).T
+        return low, high
+
+    def _read(self, window: Window) -> npt.NDArray[Any]:
+        from rasterio.windows import Window as Part
+
+        try:
+            return np.asarray(self._dataset.read(self._bands, window=Part(*window)))
+        except Exception as error:  # GDAL's and rasterio's own kinds, of damaged files
+            raise BadImageError(f"{self.path}: damaged or truncated ({describe(error)})") from error
+
+
+def _percentiles(values: npt.NDArray[Any], nodata: float | None) -> tuple[float, float]:
+    known = values.astype(np.float64)
+    known = known[np.isfinite(known) & (known != nodata)]
+    low, high = np.percentile(known, _PERCENTILES).tolist() if len(known) else (0.0, 0.0)
+    return low, high
+
+
+def tiles(size: tuple[int, int], tile: int, overlap: int) -> list[Window]:
+    """The windows of an image that are ``tile`` pixels a side, row by row; the last of each are moved inside.
+
+    >>> [(window.x, window.width) for window in tiles((100, 40), 64, 16)]
+    [(0, 64), (36, 64)]
+    """
+    width, height = (min(side, tile) for side in size)
+    columns, rows = (_starts(side, tile, overlap) for side in size)
+    return [Window(x, y, width, height) for y in rows for x in columns]
+
+
+def _starts(side: int, tile: int, overlap: int) -> list[int]:
+    last = max(side - tile, 0)
+    return [*range(0, last, tile - overlap), last]
+
+
+def place_of(path: Path) -> Place:
+    """Where the pixels of a GeoTIFF lie.
+
+    Raises:
+        UserError: rasterio is not installed, or the file does not say it.
+        BadImageError: no such file, or not a GeoTIFF.
+    """
+    with _dataset(path) as dataset:
+        if dataset.crs is None:
+            raise UserError(f"{path}: has no coordinate reference system, expected a GeoTIFF that says where it lies")
+        return Place(tuple(dataset.transform)[:6], str(dataset.crs.to_string()))
+
+
+def outline(corners: Sequence[float], place: Place, crs: Crs) -> list[tuple[float, float]]:
+    """The closed ring of a box (x0, y0, x1, y1) in pixels: counterclockwise, in longitude and latitude or ``source``.
+
+    >>> outline((0, 0, 2, 1), Place((10, 0, 500, 0, -10, 900), "EPSG:32632"), "source")
+    [(500.0, 890.0), (520.0, 890.0), (520.0, 900.0), (500.0, 900.0), (500.0, 890.0)]
+    """
+    x0, y0, x1, y1 = corners
+    a, b, c, d, e, f = place.transform
+    ring = [(float(a * x + b * y + c), float(d * x + e * y + f)) for x, y in ((x0, y1), (x1, y1), (x1, y0), (x0, y0))]
+    if crs == "wgs84":
+        load_rasterio("GeoJSON")
+        from rasterio.warp import transform
+
+        longitudes, latitudes = transform(place.crs, _WGS84, *map(list, zip(*ring, strict=True)))
+        ring = list(zip(longitudes, latitudes, strict=True))
+    if a * e - b * d > 0:  # rows go north: the corners above run clockwise
+        ring.reverse()
+    return [*ring, ring[0]]
+
+
+def load_rasterio(purpose: str) -> Any:
+    """The module `rasterio`.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import rasterio
+    except ImportError as error:
+        problem = f"{purpose} needs rasterio, which is not installed"
+        raise UserError(f"{problem}: pip install 'wsl-toolkit[geo]'") from error
+    return rasterio
+
+
+@contextlib.contextmanager
+def _dataset(path: Path) -> Iterator[Any]:
+    """A GeoTIFF alone: GDAL's other drivers follow names in files, and its side files are not looked for."""
+    rasterio = load_rasterio(str(path))
+    if not path.is_file():
+        raise BadImageError(f"{path}: no such file")
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_CACHEMAX=_CACHE):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+                dataset = rasterio.open(path, driver="GTiff")
+        except Exception as error:  # as in `Raster._read`
+            raise BadImageError(f"{path}: not readable as GeoTIFF ({describe(error)})") from error
+        with dataset:
+            try:
+                check_size((dataset.width, dataset.height))
+                for height, width in dataset.block_shapes:  # one is decoded as a whole
+                    check_size((width, height), source="one of its blocks")
+            except BadImageError as error:
+                raise BadImageError(f"{path}: {error}") from None
+            yield dataset

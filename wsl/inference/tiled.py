@@ -1,0 +1,93 @@
+"""Rasters that are larger than a network's input: localized tile by tile, and told as one image."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision.ops import batched_nms
+
+from wsl.boxes import Boxes
+from wsl.config import RasterConfig
+from wsl.errors import BadImageError
+from wsl.images.raster import Raster, Window, tiles
+from wsl.inference.inputs import Source
+from wsl.inference.reading import MAX_SCORES
+from wsl.inference.stream import Errors, Stream
+from wsl.results import Localization
+
+SAME = 0.5
+"""The IoU from which on two boxes of a class are one object."""
+
+
+def tiled_stream(
+    predictor: Any, paths: Iterable[Path], config: RasterConfig, *, errors: Errors, workers: int | None
+) -> Stream[Any]:
+    """The localizations of rasters, in order, one in memory at a time."""
+
+    def found() -> Generator[Localization | BadImageError, None, None]:
+        for path in paths:
+            try:
+                yield localize_tiled(predictor, path, config, workers=workers)
+            except BadImageError as error:
+                yield error
+
+    return Stream(found(), errors)
+
+
+def localize_tiled(predictor: Any, path: Path, config: RasterConfig, *, workers: int | None = None) -> Localization:
+    """What is found in a raster: its boxes, and of each class the score and the point of the tile that it is best in.
+
+    There are no maps: those of overlapping tiles do not agree where they meet.
+
+    Raises:
+        BadImageError: the raster or one of its tiles cannot be read.
+        UserError: rasterio is not installed.
+    """
+    assert config.tile is not None
+    with Raster.open(path, config.bands) as raster:
+        windows = tiles(raster.size, config.tile, config.overlap)
+        sources = (Source(raster.read(window), id=f"{path.stem}-{window.x}-{window.y}") for window in windows)
+        parts = zip(windows, predictor.stream(sources, errors="raise", workers=workers), strict=True)
+        return merged(path, raster.size, parts)
+
+
+def merged(path: Path, size: tuple[int, int], parts: Iterable[tuple[Window, Localization]]) -> Localization:
+    """The localization of an image from those of its windows.
+
+    >>> dog = Boxes(xyxy=[[0, 0, 4, 4]], labels=["dog"], scores=[0.5])
+    >>> found = Localization(path="a", size=(8, 8), scores={"dog": 0.5}, boxes=dog, points={"dog": (1, 1)})
+    >>> whole = merged(Path("a.tif"), (12, 8), [(Window(0, 0, 8, 8), found), (Window(4, 0, 8, 8), found)])
+    >>> whole.boxes.xyxy.tolist(), whole.points
+    ([[0.0, 0.0, 4.0, 4.0], [4.0, 0.0, 8.0, 4.0]], {'dog': (1, 1)})
+    """
+    scores: dict[str, float] = {}
+    points: dict[str, tuple[float, float]] = {}
+    best: dict[str, float] = {}
+    corners: list[Any] = [np.empty((0, 4), np.float32)]
+    labels: list[str] = []
+    confidences: list[Any] = [np.empty(0, np.float32)]
+    for window, found in parts:
+        for label, score in found.scores.items():
+            scores[label] = max(score, scores.get(label, 0.0))
+        for label, (x, y) in found.points.items():
+            score = found.scores.get(label, 0.0)
+            if label not in points or score > best[label]:
+                points[label], best[label] = (x + window.x, y + window.y), score
+        corners.append(found.boxes.xyxy + np.array([window.x, window.y] * 2, np.float32))
+        confidences.append(found.boxes.scores)
+        labels += found.boxes.labels
+    boxes = Boxes(xyxy=np.concatenate(corners), labels=tuple(labels), scores=np.concatenate(confidences))
+    ranked = sorted(scores.items(), key=lambda one: -one[1])[:MAX_SCORES]
+    return Localization(path=path, size=size, scores=dict(ranked), boxes=boxes.select(_best(boxes)), points=points)
+
+
+def _best(boxes: Boxes) -> Any:
+    """The boxes that stay, by falling score."""
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(boxes.labels))}
+    classes = torch.tensor([numbers[label] for label in boxes.labels], dtype=torch.int64)
+    kept = batched_nms(torch.from_numpy(boxes.xyxy.copy()), torch.from_numpy(boxes.scores.copy()), classes, SAME)
+    return kept.numpy()
