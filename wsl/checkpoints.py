@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from wsl import config
-from wsl.config import Head, Padding, Preprocessing
+from wsl.config import Padding, Preprocessing
 from wsl.errors import UserError, nearest
 
 FILE_NAME = "model.safetensors"
@@ -45,7 +45,7 @@ class Recipe:
     norm_eps: float | None = None
     multi_label: bool = True
     decoder: tuple[str, ...] | None = None
-    head: Head | None = None
+    head: str | None = None
     probe: int | None = None
 
 

@@ -19,9 +19,9 @@ from wsl.config.shared import (
     RuntimeConfig,
 )
 from wsl.config.training import (
+    HEADS,
     DecodeConfig,
     DecoderConfig,
-    Head,
     ModelConfig,
     OptimConfig,
     Padding,
@@ -31,6 +31,7 @@ from wsl.config.training import (
 from wsl.config.verbs import EvaluateConfig, LocalizeConfig, VisualizeConfig
 
 __all__ = [
+    "HEADS",
     "BoxConfig",
     "BoxRule",
     "CamConfig",
@@ -43,7 +44,6 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "ExportFormat",
-    "Head",
     "LocalizeConfig",
     "ModelConfig",
     "OptimConfig",

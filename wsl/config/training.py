@@ -8,10 +8,10 @@ from typing import Literal
 
 from wsl.config.checks import check, check_batch_size, check_types
 from wsl.config.shared import DataConfig, Preprocessing, RuntimeConfig
-from wsl.errors import nearest
+from wsl.errors import UserError, nearest
 
-Head = Literal["ts-cam", "scm"]
 Padding = Literal["own", "tensorflow"]
+HEADS = ("ts-cam", "scm", "acol")
 # Those of accelerate, which is not loaded to read a command line.
 TRACKERS = ("wandb", "mlflow", "comet_ml", "aim", "clearml", "dvclive", "swanlab", "trackio", "tensorboard")
 
@@ -30,9 +30,10 @@ class ModelConfig:
     attention(hidden=128), csra(heads=4, lam=0.5), pcam, gndp, exp, linear,
     adaptive(size=2).
     Or an encoder, whose maps are gradient maps: spp, netvlad(clusters=16), bilinear, compactbilinear(dim=4096)."""
-    head: Head | None = None
+    head: str | None = None
     """On vision transformers with a class token, whose attention outlines objects: ts-cam (a 3x3 convolution of the
-    patches; maps times attention) or scm (the same, calibrated in training). None: a 1x1 convolution or the encoder."""
+    patches; maps times attention) or scm (the same, calibrated in training). On any backbone: acol(threshold=0.7), two
+    classifiers, the second of which learns without what the first looks at. None: a 1x1 convolution or the encoder."""
     neck: str | None = None
     """Between backbone and head: sppblock(kernels=(5, 9, 13)), YOLO's SPP, shows each location its surroundings."""
     maps_per_class: int = 1
@@ -46,8 +47,21 @@ class ModelConfig:
     """Pooling in the place of the backbone's max and average pools: softpool2d, adapool2d, stochasticpool2d,
     mixedpool2d(lam=0.3), powerpool2d(p=3), medianpool2d, maxpool2d, avgpool2d."""
 
+    @property
+    def head_name(self) -> str:
+        """The head without its arguments; empty for the default one.
+
+        >>> ModelConfig(head="acol(threshold=0.8)").head_name
+        'acol'
+        """
+        return (self.head or "").partition("(")[0].strip().replace("_", "-")
+
     def __post_init__(self) -> None:
         check_types(self)
+        if self.head is not None and self.head_name not in HEADS:
+            near = nearest(self.head_name, HEADS)
+            hint = f"did you mean {near!r}?" if near else f"expected one of {', '.join(HEADS)}"
+            raise UserError(f"unknown head {self.head_name!r}: {hint}")
         check(self.maps_per_class >= 1, f"maps per class is {self.maps_per_class}, expected 1 or more")
         check(
             self.output_stride in (None, 4, 8, 16, 32),
@@ -260,7 +274,7 @@ class TrainConfig:
         )
         check(self.save_every is None or self.save_every >= 1, f"save every is {self.save_every}, expected 1 or more")
         check(
-            not (self.optim.freeze_backbone and self.model.head == "scm"),
+            not (self.optim.freeze_backbone and self.model.head_name == "scm"),
             "head scm reads attention in training, and a frozen backbone keeps features alone: expected head ts-cam, "
             "or --backbone-lr-factor 0 in the place of --freeze-backbone",
         )
