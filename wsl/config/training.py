@@ -231,6 +231,9 @@ class TrainConfig:
     """Gigabytes that --cache may take; of more images the first are kept."""
     compile: bool = False
     """Compile the network (torch.compile), which takes a minute or more and pays off in long trainings."""
+    checkpointing: bool = False
+    """Keep only a part of what the backbone's layers compute and compute the rest again in the backward pass: the same
+    weights, for larger images or batches, at about a third more time."""
     seed: int = 0
     """Same seed, same numbers (on one kind of device, with one version of torch and as many threads)."""
     resume: bool = False
@@ -272,6 +275,16 @@ class TrainConfig:
             "--cache with --resize letterbox and --min-crop: crops of letterboxed images would have bars; expected "
             "--resize warp, or one of the others left out",
         )
+        if self.checkpointing:
+            check(
+                not self.optim.freeze_backbone and self.optim.backbone_lr_factor > 0,
+                "--checkpointing computes parts of a backbone again that learns, and this one does not: leave it out",
+            )
+            check(not self.compile, "--checkpointing with --compile, which plans memory itself: expected one of them")
+            check(
+                self.model.head_name != "scm",
+                "--checkpointing with head scm, whose attention is read in training: expected head ts-cam",
+            )
         check(self.save_every is None or self.save_every >= 1, f"save every is {self.save_every}, expected 1 or more")
         check(
             not (self.optim.freeze_backbone and self.model.head_name == "scm"),

@@ -200,7 +200,13 @@ class Learner:
                 raise UserError(f"--batch-norm sync on {device.type}: expected GPUs, or own or frozen")
             # In place, but for a layer alone.
             nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]
-        network = TrainedNetwork(model, objective, self.dtype, features=config.freeze_backbone)
+        network = TrainedNetwork(
+            model,
+            objective,
+            self.dtype,
+            features=config.freeze_backbone,
+            checkpointing=self.config.checkpointing,
+        )
         if self.config.compile:
             network.compile()
         if config.class_weights == "balanced":

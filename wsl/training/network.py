@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from heads import AdversarialClassifier, HeadOutput
 from wsl.errors import RunError, UserError
 from wsl.models import GradientHead, Localizer, autocast
+from wsl.training.checkpointing import Checkpointing
 from wsl.training.objectives import ObjectiveSum, Pass
 
 
@@ -34,12 +36,23 @@ class TrainedNetwork(nn.Module):
     Of a head of two classifiers (`heads.AdversarialClassifier`) the objective is the sum of both's. What the second one
     does not see are the classes present: those of targets above 0 that are known.
 
+    With ``checkpointing`` the backbone runs in parts that are computed again in the backward pass.
+
     Raises:
-        UserError: the objective needs what the network does not give.
+        UserError: the objective needs what the network does not give, or no parts of the backbone are found.
     """
 
-    def __init__(self, model: Localizer, objective: ObjectiveSum, dtype: torch.dtype, *, features: bool) -> None:
+    def __init__(
+        self,
+        model: Localizer,
+        objective: ObjectiveSum,
+        dtype: torch.dtype,
+        *,
+        features: bool,
+        checkpointing: bool = False,
+    ) -> None:
         super().__init__()
+        self._checkpointing = Checkpointing(model.backbone) if checkpointing else None
         self.model, self.objective = model, objective
         self._dtype, self._features = dtype, features
         self.pair_weights: Tensor | None = None
@@ -99,7 +112,9 @@ class TrainedNetwork(nn.Module):
         with autocast(inputs.device, self._dtype):
             features = inputs
             if not self._features:
-                features, attention = model.encode(inputs)
+                parts = contextlib.nullcontext() if self._checkpointing is None else self._checkpointing.applied()
+                with parts:
+                    features, attention = model.encode(inputs)
             if isinstance(model.head, AdversarialClassifier):
                 both = model.head.both(features, present)
                 return tuple(HeadOutput(output.scores.float(), output.maps) for output in both), features
