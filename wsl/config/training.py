@@ -213,7 +213,7 @@ class TrainConfig:
 
     data: DataConfig
     out: Path
-    """Run folder: config.json, metrics.jsonl, model.safetensors, classes.json, README.md, last/."""
+    """Run folder: config.json, metrics.jsonl, model.safetensors, classes.json, confusions.json, README.md, last/."""
     train_split: str = "train"
     """Split to train on: VOC's ImageSets/Main, COCO's instances_SPLIT.json, a subfolder, a CSV's column split."""
     val_split: str | None = "val"

@@ -139,7 +139,7 @@ def _parts(net: nn.Module, backbone: Backbone) -> list[fx.GraphModule]:
 
 
 def _cut_up(nodes: Sequence[fx.Node], modules: dict[str, nn.Module]) -> list[list[fx.Node]]:
-    """Nodes in the runs that need the least memory, of which each reads one tensor of the run before and nothing else."""
+    """Nodes in the runs that need the least memory, each of which reads one tensor of the run before, nothing else."""
     place = {node: number for number, node in enumerate(nodes)}
     last = {node: max((place.get(user, len(nodes)) for user in node.users), default=-1) for node in nodes}
     alive: set[fx.Node] = set()

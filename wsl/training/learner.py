@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -22,7 +24,8 @@ from wsl.training.balance import balanced_chances, balanced_weights
 from wsl.training.erasing import insert_eraser
 from wsl.training.fitting import check_head, fit_head, fit_probe, own_classifier
 from wsl.training.loop import EpochStats, Position, run_epoch
-from wsl.training.network import TrainedNetwork
+from wsl.training.lr_search import LrSearch, search_lr
+from wsl.training.network import Example, TrainedNetwork
 from wsl.training.objectives import create_objective
 from wsl.training.optimizer import create_optimizer, trains_backbone
 from wsl.training.order import Order, Shard
@@ -119,6 +122,21 @@ class Learner:
         self._processes.agree(self.model.buffers())
         return stats
 
+    def search_lr(self, steps: int, advance: Advance) -> LrSearch:
+        """Look for a learning rate, on batches of the first epochs; afterwards the state is what it was."""
+        assert self.stepper is not None
+        before = copy.deepcopy(self.state_dict())
+        self._set_modes()
+
+        def batches() -> Iterator[Example]:
+            for epoch in itertools.count(1):
+                yield from self.source.batches(epoch)
+
+        try:
+            return search_lr(self.stepper, itertools.islice(batches(), steps), steps, advance)
+        finally:
+            self.load_state_dict(before)
+
     def finish_epoch(self) -> None:
         """Begin the next epoch from its first step."""
         self._position = Position()
@@ -140,7 +158,12 @@ class Learner:
         if self._val is None:
             return None
         self.model.eval()
-        return validate(self._val.classes, self.source.localizations(), self._processes.gather)
+        return validate(
+            self._val.classes,
+            self.source.localizations(),
+            self._processes.gather,
+            multi_label=self.model.recipe.multi_label,
+        )
 
     def fit_probe(self) -> None:
         """Give the model a linear probe of the features that its head was trained on."""
