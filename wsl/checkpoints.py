@@ -29,6 +29,7 @@ class Recipe:
     With a ``layer`` the backbone is that layer of a whole classifier, and ``norm_eps`` is the epsilon of a layer norm
     behind the pooling. ``decoder`` are the layers that a map decoder reads beside the map; None without a decoder.
     ``probe`` is the number of posteriors that a linear probe reads beside pooled features; None without a probe.
+    ``reactivated`` is whether maps are those of two classifiers (ReCAM).
     """
 
     backbone: str
@@ -47,6 +48,7 @@ class Recipe:
     decoder: tuple[str, ...] | None = None
     head: str | None = None
     probe: int | None = None
+    reactivated: bool = False
 
 
 def read_recipe(path: str | Path) -> Recipe:

@@ -142,6 +142,8 @@ class Localizer(nn.Module):
             model.rectify()
         if recipe.layer:
             model.read_layer(recipe.layer, recipe.norm_eps)
+        if recipe.reactivated:
+            model.add_reactivation()
         if recipe.decoder is not None:
             model.backbone.pyramid = recipe.decoder
             model.add_decoder()
@@ -285,6 +287,21 @@ class Localizer(nn.Module):
         self.probe = probe.to(self.backbone.device)
         self.recipe = dataclasses.replace(self.recipe, probe=posteriors)
         return probe
+
+    def add_reactivation(self) -> nn.Parameter:
+        """Give the head a second classifier's weights, for its maps in evaluation (ReCAM); the weights.
+
+        Raises:
+            UserError: the head is not one 1x1 convolution of the features.
+        """
+        if type(self.head) is not MapClassifier:
+            raise UserError(f"head {self.recipe.head or self.recipe.pooling} has no maps of a 1x1 convolution")
+        try:
+            weight = self.head.add_reactivation()
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        self.recipe = dataclasses.replace(self.recipe, reactivated=True)
+        return weight
 
     def _replace_head(self, head: MapClassifier) -> None:
         head.load_state_dict(self.head.state_dict(), strict=False)

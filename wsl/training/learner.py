@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -26,7 +27,7 @@ from wsl.training.fitting import check_head, fit_head, fit_probe, own_classifier
 from wsl.training.loop import EpochStats, Position, run_epoch
 from wsl.training.lr_search import LrSearch, search_lr
 from wsl.training.network import Example, TrainedNetwork
-from wsl.training.objectives import create_objective
+from wsl.training.objectives import ObjectiveSum, ReCAM, create_objective
 from wsl.training.optimizer import create_optimizer, trains_backbone
 from wsl.training.order import Order, Shard
 from wsl.training.processes import Processes
@@ -35,6 +36,7 @@ from wsl.training.step import Stepper
 from wsl.training.validation import Scores, validate
 
 T = TypeVar("T")
+log = logging.getLogger("wsl")
 
 
 class Learner:
@@ -217,6 +219,7 @@ class Learner:
     def _create_stepper(self) -> Stepper:
         config, model, device = self.config.optim, self.model, self._accelerator.device
         objective = create_objective(config.loss, classes=len(model.classes), channels=model.backbone.out_channels)
+        self._join(objective)
         objective.to(device)
         if config.batch_norm == "sync" and self._processes.several:
             if device.type != "cuda":
@@ -236,13 +239,27 @@ class Learner:
             network.pair_weights = balanced_weights(self._samples).to(device)
         return Stepper(
             network,
-            create_optimizer(model, config, objective),
+            create_optimizer(model, config, *self._apart(objective)),
             config,
             dtype=self.dtype,
             device=device,
             processes=self._processes,
             seed=self.config.seed,
         )
+
+    def _join(self, objective: ObjectiveSum) -> None:
+        """Let the head have the second classifier of ReCAM, where it can."""
+        for term in objective.objectives:
+            if isinstance(term, ReCAM):
+                try:
+                    term.join(self.model.add_reactivation())
+                except UserError as error:
+                    log.info("recam: the maps are those of the first classifier alone (%s)", error)
+
+    def _apart(self, objective: ObjectiveSum) -> list[nn.Module]:
+        """Terms whose weights are not the model's."""
+        own = set(self.model.parameters())
+        return [term for term in objective.objectives if not own & set(term.parameters())]
 
     def _fit_head(self, advance: Advance) -> EpochStats:
         """Fit the head in the first process, and hand its weights to the others."""
