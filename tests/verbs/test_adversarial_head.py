@@ -20,7 +20,7 @@ def command(world, out, *more):
 
 
 @pytest.mark.parametrize("more", [(), ("--freeze-backbone",)], ids=["images", "features"])
-def test_it_trains_and_goes_on_after_any_step_to_the_same_bytes(world, tmp_path, monkeypatch, more):
+def test_it_trains_and_goes_on_to_the_same_bytes(world, tmp_path, monkeypatch, more):
     assert cli.train(command(world, tmp_path / "whole", *more)) == 0
     run_epoch = learner_module.run_epoch
 
