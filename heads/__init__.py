@@ -6,6 +6,7 @@
 """
 
 from heads import downsampling, encoding, pooling
+from heads.adversarial_classifier import AdversarialClassifier
 from heads.calibration import SpatialCalibration
 from heads.classifier import HeadOutput, MapClassifier
 from heads.classwise import ClasswiseMean, classwise_mean
@@ -33,6 +34,7 @@ __all__ = [
     "ENCODERS",
     "NECKS",
     "POOLINGS",
+    "AdversarialClassifier",
     "ClasswiseMean",
     "HeadOutput",
     "MapClassifier",

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 from heads._checks import check_positive_int
 from heads._necked import Necked
@@ -85,6 +87,7 @@ class MapClassifier(Necked):
             )
         side = self.kernel_size
         self.conv = UnitConv2d(channels, maps) if unit_norm else nn.Conv2d(channels, maps, side, padding=side // 2)
+        self.reactivation: nn.Parameter | None = None
         self.readout = Readout(num_classes, values) if values > 1 else None
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
@@ -111,7 +114,41 @@ class MapClassifier(Necked):
     def forward(self, features: Tensor) -> HeadOutput:
         """Features to scores and class maps."""
         features = self._enter(features)
-        return self.pool(self.class_maps(features), features)
+        output = self.pool(self.class_maps(features), features)
+        if self.reactivation is None or self.training:
+            return output
+        return output._replace(maps=self.reactivated(features))
+
+    def add_reactivation(self) -> nn.Parameter:
+        """Weights (num_classes, in_channels) of a second classifier, for the maps in evaluation: see `reactivated`.
+
+        They start at zero, so that after a few steps the maps show what was learnt and not where it started.
+
+        Raises:
+            ValueError: the maps are not those of one 1x1 convolution of the features.
+
+        >>> head = MapClassifier(8, 2)
+        >>> head.add_reactivation().shape
+        torch.Size([2, 8])
+        """
+        if type(self.conv) is not nn.Conv2d or self.kernel_size != 1 or self.neck is not None or self.rectified:
+            raise ValueError("maps of two classifiers are products of their weights: expected one 1x1 convolution")
+        maps, channels = self.conv.weight.shape[:2]
+        weight = self.conv.weight.detach().new_zeros(maps // self.classwise.maps_per_class, channels)
+        self.reactivation = nn.Parameter(weight)
+        return self.reactivation
+
+    def reactivated(self, features: Tensor) -> Tensor:
+        """Maps of the product of both classifiers' weights, without bias: (N, num_classes, h, w), signs included.
+
+        Source: Chen et al., Class Re-Activation Maps, CVPR 2022; the authors' code, which then clips them at 0.
+        """
+        assert self.reactivation is not None
+        with torch.autocast(features.device.type, enabled=False):
+            kind = self.reactivation.dtype
+            classes, channels = self.reactivation.shape
+            weight = self.conv.weight.to(kind).view(classes, -1, channels, 1, 1).mean(1)
+            return conv2d(features.to(kind), weight * self.reactivation[..., None, None])
 
     def class_maps(self, features: Tensor) -> Tensor:
         """The maps that are pooled, from features that have passed the neck.

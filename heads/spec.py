@@ -14,13 +14,14 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
+from torch import nn
+
 from heads import downsampling, encoding, pooling
-from heads._specified import Specified
 from heads.downsampling import Downsampling
 from heads.encoding import Encoder
 from heads.pooling import Pooling
 
-M = TypeVar("M", bound=Specified)
+M = TypeVar("M", bound=nn.Module)
 Value: TypeAlias = "int | float | str | bool | tuple[Value, ...] | None"
 
 POOLINGS: Mapping[str, type[Pooling]] = MappingProxyType(

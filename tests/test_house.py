@@ -105,6 +105,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
                     "cache",
                     "cache_size",
                     "compile",
+                    "checkpointing",
                     "seed",
                     "resume",
                     "overwrite",

@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from wsl import config
-from wsl.config import Head, Padding, Preprocessing
+from wsl.config import Padding, Preprocessing
 from wsl.errors import UserError, nearest
 
 FILE_NAME = "model.safetensors"
@@ -29,6 +29,7 @@ class Recipe:
     With a ``layer`` the backbone is that layer of a whole classifier, and ``norm_eps`` is the epsilon of a layer norm
     behind the pooling. ``decoder`` are the layers that a map decoder reads beside the map; None without a decoder.
     ``probe`` is the number of posteriors that a linear probe reads beside pooled features; None without a probe.
+    ``reactivated`` is whether maps are those of two classifiers (ReCAM).
     """
 
     backbone: str
@@ -45,8 +46,9 @@ class Recipe:
     norm_eps: float | None = None
     multi_label: bool = True
     decoder: tuple[str, ...] | None = None
-    head: Head | None = None
+    head: str | None = None
     probe: int | None = None
+    reactivated: bool = False
 
 
 def read_recipe(path: str | Path) -> Recipe:

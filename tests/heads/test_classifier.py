@@ -150,6 +150,7 @@ def test_the_public_face():
         "NECKS",
         "DOWNSAMPLINGS",
         "POOLINGS",
+        "AdversarialClassifier",
         "ClasswiseMean",
         "HeadOutput",
         "MapClassifier",

@@ -95,7 +95,7 @@ def test_a_gpu_that_is_too_small_says_what_would_fit(monkeypatch):
     images = torch.zeros(64, 3, 8, 8)
     example = Example(images, torch.zeros(64, 2), torch.ones(64, 2), torch.arange(64), 64)
     network = nn.Linear(1, 1)
-    assert "give a smaller --image-size" in str(too_large(network, example))
+    assert "give --checkpointing, a smaller --image-size" in str(too_large(network, example))
     monkeypatch.setattr(memory, "_peak", lambda network, example, images: 100 + 50 * images)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=1000))

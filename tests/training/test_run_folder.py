@@ -195,7 +195,7 @@ def test_a_full_disk_leaves_the_old_files_whole(run, model, monkeypatch, writer,
     assert run.last.read_bytes() == before[run.last]
     assert load(run.path)
     assert {path.name for path in run.path.rglob("*")} == {
-        "config.json", "metrics.jsonl", "model.safetensors", "classes.json", "last", "state.pt"
+        "config.json", "metrics.jsonl", "model.safetensors", "classes.json", "confusions.json", "last", "state.pt"
     }  # fmt: skip
     keep(run, model, 2)
     assert [record["epoch"] for record in run.records()] == [1, 2]

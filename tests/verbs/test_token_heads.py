@@ -149,4 +149,4 @@ def test_the_help_and_the_list_of_names_say_them(capsys):
     with pytest.raises(SystemExit):
         cli.train(["--help"])
     assert "--head" in capsys.readouterr().out
-    assert info().heads == ("ts-cam", "scm")
+    assert info().heads == ("ts-cam", "scm", "acol")

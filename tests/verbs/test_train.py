@@ -12,7 +12,9 @@ from accelerate.state import AcceleratorState, PartialState
 from torch import nn
 
 from wsl.config import DataConfig, EvaluateConfig, ModelConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
+from wsl.data import read_samples
 from wsl.errors import BadImageError, RunError, UserError
+from wsl.inference import Predictor
 from wsl.models import load
 from wsl.models.tiny import TinyNet
 from wsl.training import learner as learner_module
@@ -224,6 +226,34 @@ def test_a_run_says_what_it_is_and_how_good_class_by_class(world, tmp_path):
     readme = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     assert "On 48 images of train, validated on val. The model is that of epoch 1 of 1, the best by mAP." in readme
     assert f"| blue | 11 | {rows[0]['AP']:.3f} | {rows[0]['pointing']:.3f} |" in readme
+
+
+def test_a_run_says_what_it_takes_for_what(world, tmp_path):
+    config = settings(world, tmp_path / "run", epochs=3, lr=3e-3)
+    train(config)
+    run = tmp_path / "run"
+    rows = json.loads((run / "classes.json").read_text(encoding="utf-8"))
+    known = json.loads((run / "confusions.json").read_text(encoding="utf-8"))
+    samples, model = read_samples(config.data, "val"), load(run)
+    predictor = Predictor(model, device="cpu", precision="fp32", refine="none", max_scores=None)
+    scores = [predictor(str(sample.path)).scores for sample in samples.samples]
+    for row in rows:
+        says = [one[row["class"]] >= 0.5 for one in scores]
+        right = sum(said and row["class"] in one.labels for said, one in zip(says, samples.samples, strict=True))
+        assert row["predicted"] == sum(says)
+        assert row["recall"] == pytest.approx(right / row["images"])
+    assert known["predicted"] == "probability of 0.5 or more"
+    for pair in known["confusions"]:
+        expected = sum(
+            one[pair["predicted"]] >= 0.5
+            and pair["predicted"] not in sample.labels
+            and pair["present"] in sample.labels
+            for one, sample in zip(scores, samples.samples, strict=True)
+        )
+        assert pair["images"] == expected > 0
+    readme = (run / "README.md").read_text(encoding="utf-8")
+    assert "Precision and recall are those of classes predicted by probability of 0.5 or more." in readme
+    assert "## Confusions" in readme
 
 
 def test_patience_ends_a_run_that_gets_no_better(world, tmp_path, caplog):

@@ -94,6 +94,13 @@ def test_a_run_goes_on_from_another_with_its_settings(world, tmp_path, capsys):
         assert said in capsys.readouterr().err
 
 
+def test_checkpointing_gives_the_same_model(world, tmp_path):
+    for name, more in (("plain", ()), ("parts", ("--checkpointing",))):
+        assert cli.train(command(world, tmp_path / name, *more)) == 0
+    models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("plain", "parts")]
+    assert models[0] == models[1]
+
+
 def test_tensorboard_missing_is_told_before_anything_is_computed(world, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     assert cli.train(command(world, tmp_path / "run", "--tensorboard")) == 2

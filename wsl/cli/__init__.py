@@ -28,6 +28,8 @@ def train(args: Sequence[str] | None = None) -> int:
             decoded = decode(config)
             took = f"({decoded.seconds:.0f} s{_skipped(decoded.skipped)})"
             return Outcome(f"decoder of {decoded.rounds} rounds\n{decoded.model}  {took}", _plain(decoded))
+        if flags.find_lr:
+            return _learning_rates(config, flags.find_lr_steps)
         from wsl.verbs.train import train as verb
 
         results = [verb(one) for one in config]
@@ -41,6 +43,16 @@ def train(args: Sequence[str] | None = None) -> int:
         return Outcome("\n".join(texts), record)
 
     return run(work, TrainFlags, examples.TRAIN, args)
+
+
+def _learning_rates(configs: Sequence[settings.TrainConfig], steps: int) -> Outcome:
+    """The learning rate of each training."""
+    from wsl.verbs.train_lr import find_lr, search_table
+
+    searches = [find_lr(config, steps) for config in configs]
+    texts = [f"{search_table(found)}\n{path}" for found, path in searches]
+    records = [{**_plain(found), "plot": str(path)} for found, path in searches]
+    return Outcome("\n\n".join(texts), records[0] if len(records) == 1 else {"runs": records})
 
 
 def localize(args: Sequence[str] | None = None) -> int:

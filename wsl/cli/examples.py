@@ -13,6 +13,7 @@ Examples:
   wsl-train --data VOCdevkit/VOC2012 --out runs/gap --backbone resnet50 --resume
   wsl-train --data VOCdevkit/VOC2012 --out runs/boxes --backbone resnet50 --freeze-backbone --decode
   wsl-train --data VOCdevkit/VOC2012 --out runs/fitted --backbone resnet50 --freeze-backbone --optimizer lbfgs --probe
+  wsl-train --data VOCdevkit/VOC2012 --out runs/gap --backbone resnet50 --find-lr
   wsl-train --decoder runs/gap
 """
 LOCALIZE = """Find the things in images: class scores, boxes and heatmaps.

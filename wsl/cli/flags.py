@@ -105,11 +105,16 @@ class TrainFlags(settings.TrainConfig):
     model: ModelFlags = field(default_factory=ModelFlags)
     data: TrainedData = field(default_factory=TrainedData)
     out: Path | None = None  # type: ignore[assignment]
-    """Run folder: config.json, metrics.jsonl, model.safetensors, classes.json, README.md, last/."""
+    """Run folder: config.json, metrics.jsonl, model.safetensors, classes.json, confusions.json, README.md, last/."""
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Go on from the finished run in this folder, for other classes or with other settings: backbone, pooling and
     preprocessing are those of the run where they are not given, and so are the weights (the head's, where the classes
     are the same)."""
+    find_lr: bool = False
+    """In the place of training: take steps at growing learning rates, and print the loss at some of them and the rate
+    to take; --out gets a plot, lr_search.png."""
+    find_lr_steps: int = 100
+    """Steps that --find-lr takes at most."""
     decoder: Path | None = None
     """In the place of --out: train a map decoder for the finished run in this folder, which keeps it. Of the other
     settings only --data, --train-split, --seed, the decoder's and the machine's go with it."""

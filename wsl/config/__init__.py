@@ -20,9 +20,9 @@ from wsl.config.shared import (
     RuntimeConfig,
 )
 from wsl.config.training import (
+    HEADS,
     DecodeConfig,
     DecoderConfig,
-    Head,
     ModelConfig,
     OptimConfig,
     Padding,
@@ -32,6 +32,7 @@ from wsl.config.training import (
 from wsl.config.verbs import EvaluateConfig, LocalizeConfig, VisualizeConfig
 
 __all__ = [
+    "HEADS",
     "BoxConfig",
     "BoxRule",
     "CamConfig",
@@ -44,7 +45,6 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "ExportFormat",
-    "Head",
     "LocalizeConfig",
     "ModelConfig",
     "OptimConfig",

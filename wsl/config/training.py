@@ -8,10 +8,10 @@ from typing import Literal
 
 from wsl.config.checks import check, check_batch_size, check_types
 from wsl.config.shared import DataConfig, Preprocessing, RuntimeConfig
-from wsl.errors import nearest
+from wsl.errors import UserError, nearest
 
-Head = Literal["ts-cam", "scm"]
 Padding = Literal["own", "tensorflow"]
+HEADS = ("ts-cam", "scm", "acol")
 # Those of accelerate, which is not loaded to read a command line.
 TRACKERS = ("wandb", "mlflow", "comet_ml", "aim", "clearml", "dvclive", "swanlab", "trackio", "tensorboard")
 
@@ -29,9 +29,10 @@ class ModelConfig:
     mixed(lam=0.5), add, cat, gem(p=3, of=probabilities), softpool, stochastic(probability=softmax), median,
     attention(hidden=128), csra(heads=4, lam=0.5), pcam, gndp, exp, linear, adaptive(size=2).
     Or an encoder, whose maps are gradient maps: spp, netvlad(clusters=16), bilinear, compactbilinear(dim=4096)."""
-    head: Head | None = None
+    head: str | None = None
     """On vision transformers with a class token, whose attention outlines objects: ts-cam (a 3x3 convolution of the
-    patches; maps times attention) or scm (the same, calibrated in training). None: a 1x1 convolution or the encoder."""
+    patches; maps times attention) or scm (the same, calibrated in training). On any backbone: acol(threshold=0.7), two
+    classifiers, the second of which learns without what the first looks at. None: a 1x1 convolution or the encoder."""
     neck: str | None = None
     """Between backbone and head: sppblock(kernels=(5, 9, 13)), YOLO's SPP, shows each location its surroundings."""
     maps_per_class: int = 1
@@ -45,8 +46,21 @@ class ModelConfig:
     """Pooling in the place of the backbone's max and average pools: softpool2d, adapool2d, stochasticpool2d,
     mixedpool2d(lam=0.3), powerpool2d(p=3), medianpool2d, maxpool2d, avgpool2d."""
 
+    @property
+    def head_name(self) -> str:
+        """The head without its arguments; empty for the default one.
+
+        >>> ModelConfig(head="acol(threshold=0.8)").head_name
+        'acol'
+        """
+        return (self.head or "").partition("(")[0].strip().replace("_", "-")
+
     def __post_init__(self) -> None:
         check_types(self)
+        if self.head is not None and self.head_name not in HEADS:
+            near = nearest(self.head_name, HEADS)
+            hint = f"did you mean {near!r}?" if near else f"expected one of {', '.join(HEADS)}"
+            raise UserError(f"unknown head {self.head_name!r}: {hint}")
         check(self.maps_per_class >= 1, f"maps per class is {self.maps_per_class}, expected 1 or more")
         check(
             self.output_stride in (None, 4, 8, 16, 32),
@@ -198,7 +212,7 @@ class TrainConfig:
 
     data: DataConfig
     out: Path
-    """Run folder: config.json, metrics.jsonl, model.safetensors, classes.json, README.md, last/."""
+    """Run folder: config.json, metrics.jsonl, model.safetensors, classes.json, confusions.json, README.md, last/."""
     train_split: str = "train"
     """Split to train on: VOC's ImageSets/Main, COCO's instances_SPLIT.json, a subfolder, a CSV's column split."""
     val_split: str | None = "val"
@@ -216,6 +230,9 @@ class TrainConfig:
     """Gigabytes that --cache may take; of more images the first are kept."""
     compile: bool = False
     """Compile the network (torch.compile), which takes a minute or more and pays off in long trainings."""
+    checkpointing: bool = False
+    """Keep only a part of what the backbone's layers compute and compute the rest again in the backward pass: the same
+    weights, for larger images or batches, at about a third more time."""
     seed: int = 0
     """Same seed, same numbers (on one kind of device, with one version of torch and as many threads)."""
     resume: bool = False
@@ -257,9 +274,19 @@ class TrainConfig:
             "--cache with --resize letterbox and --min-crop: crops of letterboxed images would have bars; expected "
             "--resize warp, or one of the others left out",
         )
+        if self.checkpointing:
+            check(
+                not self.optim.freeze_backbone and self.optim.backbone_lr_factor > 0,
+                "--checkpointing computes parts of a backbone again that learns, and this one does not: leave it out",
+            )
+            check(not self.compile, "--checkpointing with --compile, which plans memory itself: expected one of them")
+            check(
+                self.model.head_name != "scm",
+                "--checkpointing with head scm, whose attention is read in training: expected head ts-cam",
+            )
         check(self.save_every is None or self.save_every >= 1, f"save every is {self.save_every}, expected 1 or more")
         check(
-            not (self.optim.freeze_backbone and self.model.head == "scm"),
+            not (self.optim.freeze_backbone and self.model.head_name == "scm"),
             "head scm reads attention in training, and a frozen backbone keeps features alone: expected head ts-cam, "
             "or --backbone-lr-factor 0 in the place of --freeze-backbone",
         )

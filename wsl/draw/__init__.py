@@ -11,7 +11,7 @@
 from wsl.draw.boxes import class_color, draw_boxes, draw_comparison
 from wsl.draw.comparison import plot_comparison
 from wsl.draw.overlays import overlay, palette
-from wsl.draw.plots import plot_classes, plot_curves, plot_groups, plot_overlaps
+from wsl.draw.plots import plot_classes, plot_curves, plot_groups, plot_over_rates, plot_overlaps
 from wsl.draw.sheets import contact_sheet, fit_into, save_image, save_sheets
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "plot_comparison",
     "plot_curves",
     "plot_groups",
+    "plot_over_rates",
     "plot_overlaps",
     "save_image",
     "save_sheets",

@@ -55,6 +55,31 @@ def plot_curves(
     _save(figure, path)
 
 
+def plot_over_rates(
+    path: Path,
+    rates: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    *,
+    x: str,
+    y: str,
+    marks: Mapping[str, float] | None = None,
+) -> None:
+    """Lines over rates on a logarithmic axis, each with its name; ``marks`` are rates with a name, as dashed lines.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     plot_over_rates(Path(folder, "a.png"), [0.01, 0.1], {"loss": [0.7, 0.6]}, x="learning rate", y="loss")
+    """
+    figure, axes = _axes("")
+    for i, (name, values) in enumerate(curves.items()):
+        axes.plot(rates, values, label=_plain(name), linewidth=1.0 + 0.8 * i, alpha=0.5 + 0.5 * (i > 0))
+    for name, rate in (marks or {}).items():
+        axes.axvline(rate, color=_GREY, linestyle="--", linewidth=1, label=_plain(name))
+    axes.set(xlabel=x, ylabel=y, xscale="log")
+    axes.legend(frameon=False, fontsize="small")
+    _save(figure, path)
+
+
 def plot_overlaps(path: Path, overlaps: Sequence[float], iou_threshold: float = 0.5, *, title: str = "") -> None:
     """How many boxes reach which overlap with their object, in twenty bins; those that count as right in colour.
 

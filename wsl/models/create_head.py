@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import get_args
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import torch
 from torch import nn
 
-from heads import MapClassifier, TokenClassifier, VectorClassifier, names_encoder
-from heads.spec import suggestion
-from wsl.config import Head
+from heads import AdversarialClassifier, MapClassifier, TokenClassifier, VectorClassifier, names_encoder
+from heads.spec import create, parse_spec
 from wsl.errors import UserError
 from wsl.models.gradient_head import GradientHead
+
+HEADS: Mapping[str, type[MapClassifier | AdversarialClassifier]] = MappingProxyType(
+    {"ts-cam": TokenClassifier, "scm": TokenClassifier, "acol": AdversarialClassifier}
+)
+"""Every head beside the default one, by name."""
 
 _LARGEST = 4 << 30  # bytes of a head's parameters
 
 
 def create_head(
     channels: int, num_classes: int, *, head: str | None, pooling: str, neck: str | None, maps_per_class: int
-) -> MapClassifier | GradientHead:
+) -> MapClassifier | AdversarialClassifier | GradientHead:
     """A head on features of so many channels; see `Localizer` for the settings.
 
     Raises:
@@ -29,8 +33,6 @@ def create_head(
     >>> create_head(192, 20, head="ts-cam", pooling="gap", neck=None, maps_per_class=1).conv.kernel_size
     (3, 3)
     """
-    if head is not None and head not in get_args(Head):
-        raise UserError(f"unknown head {head!r}: {suggestion(head, get_args(Head))}")
     build = functools.partial(_build, channels, num_classes, head, pooling, neck, maps_per_class)
     try:
         check_affordable(build, f"a head of {num_classes} classes with {pooling}")
@@ -42,7 +44,8 @@ def create_head(
     if not isinstance(module, VectorClassifier):
         return module
     if head is not None:
-        raise UserError(f"head {head!r} pools class maps, and {pooling} has none: expected a pooling such as gap")
+        name = parse_spec(head)[0].replace("_", "-")
+        raise UserError(f"head {name!r} pools class maps, and {pooling} has none: expected a pooling such as gap")
     if maps_per_class != 1:
         raise UserError(f"maps per class is {maps_per_class}, but {pooling} has no class maps: leave it at 1")
     if module.encoder.other_channels is not None:
@@ -74,9 +77,18 @@ def check_affordable(build: Callable[[], nn.Module], what: str) -> None:
 
 def _build(
     channels: int, num_classes: int, head: str | None, pooling: str, neck: str | None, maps_per_class: int
-) -> MapClassifier | VectorClassifier:
+) -> MapClassifier | AdversarialClassifier | VectorClassifier:
     if names_encoder(pooling):
         return VectorClassifier(channels, num_classes, encoder=pooling, neck=neck)
     if head is None:
         return MapClassifier(channels, num_classes, pooling, maps_per_class, neck)
-    return TokenClassifier(channels, num_classes, pooling, maps_per_class, neck, calibrate=head == "scm")
+    given = {
+        "in_channels": channels,
+        "num_classes": num_classes,
+        "pooling": pooling,
+        "maps_per_class": maps_per_class,
+        "neck": neck,
+    }
+    if HEADS.get(name := parse_spec(head)[0].replace("_", "-")) is TokenClassifier:
+        given["calibrate"] = name == "scm"
+    return create(head, HEADS, "head", given=given)

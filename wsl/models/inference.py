@@ -139,7 +139,7 @@ def linear_head(head: nn.Module) -> LinearHead | None:
     if type(head) not in (MapClassifier, NormedMapClassifier):
         return None
     assert isinstance(head, MapClassifier)
-    if type(head.pooling) is not GAP or head.neck is not None:
+    if type(head.pooling) is not GAP or head.neck is not None or head.reactivation is not None:
         return None
     maps_per_class = head.classwise.maps_per_class
     weight = head.conv.weight.float().flatten(1)

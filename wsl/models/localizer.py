@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from heads import HeadOutput, MapClassifier, TokenClassifier, replace_pooling
+from heads import AdversarialClassifier, HeadOutput, MapClassifier, TokenClassifier, replace_pooling
 from wsl.checkpoints import Recipe
-from wsl.config import Head, Padding, Preprocessing
+from wsl.config import Padding, Preprocessing
 from wsl.errors import UserError
 from wsl.models.backbone import Backbone, create_backbone
 from wsl.models.class_attention import attended, check_class_token
@@ -40,7 +40,8 @@ class Localizer(nn.Module):
     `backbone` is a torchvision name, ``timm/NAME``, ``tinynet``, or a module that gives feature maps. `pooling` is a
     spec string of `heads.list_poolings`, or of `heads.list_encoders`: then the maps are gradient maps, in evaluation,
     and empty in training. `head` is ``ts-cam`` or ``scm`` (`heads.TokenClassifier`) on a vision transformer with a
-    class token: then the maps are in evaluation those times its attention. `downsampling` is one of
+    class token: then the maps are in evaluation those times its attention; or ``acol(threshold=0.7)``
+    (`heads.AdversarialClassifier`) on any backbone. `downsampling` is one of
     `heads.list_downsamplings` and takes the place of the backbone's max and average pools (`heads.replace_pooling`);
     `neck` is one of `heads.list_necks`, between backbone and head. `weights` are the backbone's: ``DEFAULT``, a local
     file, or ``none``; `padding` "tensorflow" is for those that were trained there (`pad_as_tensorflow`). `multi_label`
@@ -64,7 +65,7 @@ class Localizer(nn.Module):
         num_classes: int | None = None,
         *,
         pooling: str = "gap",
-        head: Head | None = None,
+        head: str | None = None,
         neck: str | None = None,
         maps_per_class: int = 1,
         weights: str | None = "DEFAULT",
@@ -89,11 +90,11 @@ class Localizer(nn.Module):
         if downsampling is not None:
             backbone = _downsample(backbone, downsampling)
         self.backbone = backbone
-        self.head: MapClassifier | GradientHead = create_head(
+        self.head: MapClassifier | AdversarialClassifier | GradientHead = create_head(
             backbone.out_channels, len(classes), head=head, pooling=pooling, neck=neck, maps_per_class=maps_per_class
         ).to(backbone.device)
         self.decoder: MapDecoder | None = None
-        if head is not None:
+        if head is not None and isinstance(self.head, TokenClassifier):
             check_class_token(backbone, head)
         self.probe: LinearProbe | None = None
         self.recipe = Recipe(
@@ -141,6 +142,8 @@ class Localizer(nn.Module):
             model.rectify()
         if recipe.layer:
             model.read_layer(recipe.layer, recipe.norm_eps)
+        if recipe.reactivated:
+            model.add_reactivation()
         if recipe.decoder is not None:
             model.backbone.pyramid = recipe.decoder
             model.add_decoder()
@@ -284,6 +287,21 @@ class Localizer(nn.Module):
         self.probe = probe.to(self.backbone.device)
         self.recipe = dataclasses.replace(self.recipe, probe=posteriors)
         return probe
+
+    def add_reactivation(self) -> nn.Parameter:
+        """Give the head a second classifier's weights, for its maps in evaluation (ReCAM); the weights.
+
+        Raises:
+            UserError: the head is not one 1x1 convolution of the features.
+        """
+        if type(self.head) is not MapClassifier:
+            raise UserError(f"head {self.recipe.head or self.recipe.pooling} has no maps of a 1x1 convolution")
+        try:
+            weight = self.head.add_reactivation()
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        self.recipe = dataclasses.replace(self.recipe, reactivated=True)
+        return weight
 
     def _replace_head(self, head: MapClassifier) -> None:
         head.load_state_dict(self.head.state_dict(), strict=False)

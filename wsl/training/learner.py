@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import itertools
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -22,8 +25,9 @@ from wsl.training.balance import balanced_chances, balanced_weights
 from wsl.training.erasing import insert_eraser
 from wsl.training.fitting import check_head, fit_head, fit_probe, own_classifier
 from wsl.training.loop import EpochStats, Position, run_epoch
-from wsl.training.network import TrainedNetwork
-from wsl.training.objectives import create_objective
+from wsl.training.lr_search import LrSearch, search_lr
+from wsl.training.network import Example, TrainedNetwork
+from wsl.training.objectives import ObjectiveSum, ReCAM, create_objective
 from wsl.training.optimizer import create_optimizer, trains_backbone
 from wsl.training.order import Order, Shard
 from wsl.training.processes import Processes
@@ -32,6 +36,7 @@ from wsl.training.step import Stepper
 from wsl.training.validation import Scores, validate
 
 T = TypeVar("T")
+log = logging.getLogger("wsl")
 
 
 class Learner:
@@ -119,6 +124,21 @@ class Learner:
         self._processes.agree(self.model.buffers())
         return stats
 
+    def search_lr(self, steps: int, advance: Advance) -> LrSearch:
+        """Look for a learning rate, on batches of the first epochs; afterwards the state is what it was."""
+        assert self.stepper is not None
+        before = copy.deepcopy(self.state_dict())
+        self._set_modes()
+
+        def batches() -> Iterator[Example]:
+            for epoch in itertools.count(1):
+                yield from self.source.batches(epoch)
+
+        try:
+            return search_lr(self.stepper, itertools.islice(batches(), steps), steps, advance)
+        finally:
+            self.load_state_dict(before)
+
     def finish_epoch(self) -> None:
         """Begin the next epoch from its first step."""
         self._position = Position()
@@ -140,7 +160,12 @@ class Learner:
         if self._val is None:
             return None
         self.model.eval()
-        return validate(self._val.classes, self.source.localizations(), self._processes.gather)
+        return validate(
+            self._val.classes,
+            self.source.localizations(),
+            self._processes.gather,
+            multi_label=self.model.recipe.multi_label,
+        )
 
     def fit_probe(self) -> None:
         """Give the model a linear probe of the features that its head was trained on."""
@@ -194,26 +219,47 @@ class Learner:
     def _create_stepper(self) -> Stepper:
         config, model, device = self.config.optim, self.model, self._accelerator.device
         objective = create_objective(config.loss, classes=len(model.classes), channels=model.backbone.out_channels)
+        self._join(objective)
         objective.to(device)
         if config.batch_norm == "sync" and self._processes.several:
             if device.type != "cuda":
                 raise UserError(f"--batch-norm sync on {device.type}: expected GPUs, or own or frozen")
             # In place, but for a layer alone.
             nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]
-        network = TrainedNetwork(model, objective, self.dtype, features=config.freeze_backbone)
+        network = TrainedNetwork(
+            model,
+            objective,
+            self.dtype,
+            features=config.freeze_backbone,
+            checkpointing=self.config.checkpointing,
+        )
         if self.config.compile:
             network.compile()
         if config.class_weights == "balanced":
             network.pair_weights = balanced_weights(self._samples).to(device)
         return Stepper(
             network,
-            create_optimizer(model, config, objective),
+            create_optimizer(model, config, *self._apart(objective)),
             config,
             dtype=self.dtype,
             device=device,
             processes=self._processes,
             seed=self.config.seed,
         )
+
+    def _join(self, objective: ObjectiveSum) -> None:
+        """Let the head have the second classifier of ReCAM, where it can."""
+        for term in objective.objectives:
+            if isinstance(term, ReCAM):
+                try:
+                    term.join(self.model.add_reactivation())
+                except UserError as error:
+                    log.info("recam: the maps are those of the first classifier alone (%s)", error)
+
+    def _apart(self, objective: ObjectiveSum) -> list[nn.Module]:
+        """Terms whose weights are not the model's."""
+        own = set(self.model.parameters())
+        return [term for term in objective.objectives if not own & set(term.parameters())]
 
     def _fit_head(self, advance: Advance) -> EpochStats:
         """Fit the head in the first process, and hand its weights to the others."""

@@ -25,11 +25,11 @@ def too_large(network: TrainedNetwork, example: Example) -> RunError:
         total = torch.cuda.get_device_properties(device).total_memory
         fit = images_that_fit(lambda images: _peak(network, example, images), total)
     if fit < 1:
-        return RunError(f"{message}: give a smaller --image-size, or --freeze-backbone")
+        return RunError(f"{message}: give --checkpointing, a smaller --image-size, or --freeze-backbone")
     parts = -(-count // min(fit, count))
     return RunError(
         f"{message}, and about {fit} would fit: --accumulate {max(2, parts)} is the same step in parts; or give "
-        f"--batch-size {fit} or a smaller --image-size"
+        f"--checkpointing, --batch-size {fit} or a smaller --image-size"
     )
 
 

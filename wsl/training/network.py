@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -9,9 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from heads import HeadOutput
+from heads import AdversarialClassifier, HeadOutput
 from wsl.errors import RunError, UserError
 from wsl.models import GradientHead, Localizer, autocast
+from wsl.training.checkpointing import Checkpointing
 from wsl.training.objectives import ObjectiveSum, Pass
 
 
@@ -31,21 +33,40 @@ class Example(NamedTuple):
 class TrainedNetwork(nn.Module):
     """A localizer, or its head alone on cached features, with its objective.
 
+    Of a head of two classifiers (`heads.AdversarialClassifier`) the objective is the sum of both's. What the second one
+    does not see are the classes present: those of targets above 0 that are known.
+
+    With ``checkpointing`` the backbone runs in parts that are computed again in the backward pass.
+
     Raises:
-        UserError: the objective needs what the network does not give.
+        UserError: the objective needs what the network does not give, or no parts of the backbone are found.
     """
 
-    def __init__(self, model: Localizer, objective: ObjectiveSum, dtype: torch.dtype, *, features: bool) -> None:
+    def __init__(
+        self,
+        model: Localizer,
+        objective: ObjectiveSum,
+        dtype: torch.dtype,
+        *,
+        features: bool,
+        checkpointing: bool = False,
+    ) -> None:
         super().__init__()
+        self._checkpointing = Checkpointing(model.backbone) if checkpointing else None
         self.model, self.objective = model, objective
         self._dtype, self._features = dtype, features
         self.pair_weights: Tensor | None = None
-        self._read: Callable[[Tensor], tuple[HeadOutput, Tensor]] = self._run
+        self._read: Callable[..., tuple[tuple[HeadOutput, ...], Tensor]] = self._run
         for term in objective.objectives:
             if features and term.runs_again:
                 raise UserError(
                     f"--loss {term} shows the network changed images, and a frozen backbone keeps features: leave "
                     "--freeze-backbone out, or that term"
+                )
+            if term.reads_maps and isinstance(model.head, AdversarialClassifier):
+                raise UserError(
+                    f"--loss {term} reads the class maps of one classifier, and --head {model.recipe.head} has two: "
+                    "expected a loss of scores, such as bce, or another head"
                 )
             if term.reads_maps and isinstance(model.head, GradientHead):
                 raise UserError(
@@ -72,8 +93,9 @@ class TrainedNetwork(nn.Module):
     def forward(self, example: Example, progress: float = 0.0) -> Tensor:
         """The sum of each term of the objective, (terms,)."""
         inputs, targets, mask = example.inputs, example.targets, example.mask
+        present = (targets > 0) & (mask > 0)
         try:
-            output, features = self._read(inputs)
+            outputs, features = self._read(inputs, present)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -81,21 +103,26 @@ class TrainedNetwork(nn.Module):
                 f"batch norm needs more than one value per channel, and a batch of {len(inputs)} has maps of a single "
                 "cell: give a larger --batch-size or --image-size, or --freeze-backbone"
             ) from error
-        given = Pass(inputs, lambda images: self._run(images)[0], features, progress)
-        return self.objective.totals(output, targets, mask, given)
+        given = Pass(inputs, lambda images: self._run(images)[0][0], features, progress)
+        return torch.stack([self.objective.totals(output, targets, mask, given) for output in outputs]).sum(0)
 
-    def _run(self, inputs: Tensor) -> tuple[HeadOutput, Tensor]:
-        """The output in full precision, and the features that it was made of."""
+    def _run(self, inputs: Tensor, present: Tensor | None = None) -> tuple[tuple[HeadOutput, ...], Tensor]:
+        """The output of each classifier in full precision, and the features that it was made of."""
         model, attention = self.model, None
         with autocast(inputs.device, self._dtype):
             features = inputs
             if not self._features:
-                features, attention = model.encode(inputs)
+                parts = contextlib.nullcontext() if self._checkpointing is None else self._checkpointing.applied()
+                with parts:
+                    features, attention = model.encode(inputs)
+            if isinstance(model.head, AdversarialClassifier):
+                both = model.head.both(features, present)
+                return tuple(HeadOutput(output.scores.float(), output.maps) for output in both), features
             head = partial(model.classify, attention=attention)
             if not self.objective.reads_maps:
                 output = head(features)
-                return HeadOutput(output.scores.float(), output.maps), features
+                return (HeadOutput(output.scores.float(), output.maps),), features
         # Maps of bfloat16 have three digits, of which a difference of maps leaves none.
         with torch.autocast(inputs.device.type, enabled=False):
             output = head(features.float())
-            return HeadOutput(output.scores.float(), output.maps.float()), features.float()
+            return (HeadOutput(output.scores.float(), output.maps.float()),), features.float()

@@ -22,6 +22,7 @@ _FREE = (
     "resume",
     "overwrite",
     "compile",
+    "checkpointing",
     "patience",
     "save_every",
     "tensorboard",

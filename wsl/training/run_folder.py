@@ -19,6 +19,7 @@ from wsl.files import replacing, write_text
 from wsl.models import Localizer, load, save
 from wsl.training.run_check import CONFIG, record
 from wsl.training.run_readme import run_readme
+from wsl.training.validation import Scores
 
 
 class Resumable(Protocol):
@@ -44,21 +45,20 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.model = path / "model.safetensors"
         self.classes = path / "classes.json"
+        self.confusions = path / "confusions.json"
         self.last = path / "last" / "state.pt"
 
     def start(self, settings: TrainConfig) -> None:
         """Begin a new run here, in place of an old one."""
-        for old in (self.last, self.model, self.classes):
+        for old in (self.last, self.model, self.classes, self.confusions):
             old.unlink(missing_ok=True)
         write_text(self.metrics, "")
         write_text(self.config, config.to_json(settings) + "\n")
 
-    def keep(
-        self, model: Localizer, record: dict[str, Any], best_by: str, classes: Sequence[Mapping[str, Any]] = ()
-    ) -> None:
+    def keep(self, model: Localizer, record: dict[str, Any], best_by: str, scores: Scores | None = None) -> None:
         """Write what an epoch leaves behind, but for the state, which comes last.
 
-        The best model so far is kept, with its figures by class.
+        The best model so far is kept, with its figures by class and the classes that it confuses.
 
         A run killed before `keep_state` repeats the epoch and writes the same again.
 
@@ -69,7 +69,10 @@ class RunFolder:
         try:
             if not before or _rank(record, best_by) > max(before):
                 save(model, self.model)
-                write_text(self.classes, json.dumps(list(classes), indent=1) + "\n")
+                scores = scores or Scores(None, None)
+                write_text(self.classes, json.dumps(list(scores.classes), indent=1) + "\n")
+                confusions = {"predicted": scores.rule, "confusions": list(scores.confusions)}
+                write_text(self.confusions, json.dumps(confusions, indent=1) + "\n")
             self._log(record)
         except (SafetensorError, RuntimeError) as error:
             raise self._full(error) from error
@@ -78,7 +81,8 @@ class RunFolder:
         """Write the README.md of a finished run."""
         text = self.classes.read_text(encoding="utf-8") if self.classes.is_file() else "[]"
         rows = json.loads(text) or [{"class": name, "images": 0} for name in classes]
-        readme = run_readme(settings, self.best(settings.best_by), rows, images)
+        known = json.loads(self.confusions.read_text(encoding="utf-8")) if self.confusions.is_file() else {}
+        readme = run_readme(settings, self.best(settings.best_by), rows, images, known)
         write_text(self.path / "README.md", readme)
 
     def keep_state(self, state: Mapping[str, Any], epoch: int) -> None:

@@ -13,11 +13,19 @@ from wsl.training.optimizer import count_epochs
 
 # Where and how a run was made, not what.
 _ELSEWHERE = ("resume", "overwrite")
-_MOST_CLASSES = 200
+_MOST_CLASSES, _MOST_CONFUSIONS = 200, 20
 
 
-def run_readme(config: TrainConfig, best: Mapping[str, Any], classes: Sequence[Mapping[str, Any]], images: int) -> str:
-    """The text: ``best`` is the record of the best epoch, and ``classes`` are its figures by class.
+def run_readme(
+    config: TrainConfig,
+    best: Mapping[str, Any],
+    classes: Sequence[Mapping[str, Any]],
+    images: int,
+    confusions: Mapping[str, Any] | None = None,
+) -> str:
+    """The text: ``best`` is the record of the best epoch, ``classes`` are its figures by class.
+
+    ``confusions`` is what ``confusions.json`` holds: when a class is ``predicted``, and the ``confusions`` themselves.
 
     >>> from wsl.config import DataConfig
     >>> config = TrainConfig(data=DataConfig(data=Path("voc")), out=Path("runs/gap"))
@@ -50,7 +58,7 @@ def run_readme(config: TrainConfig, best: Mapping[str, Any], classes: Sequence[M
         "```",
     ]
     if config.val_split is not None:
-        lines += ["", "## Figures", "", *_table(best, classes)]
+        lines += ["", "## Figures", "", *_table(best, classes), *_notes(classes, confusions or {})]
     return "\n".join(lines) + "\n"
 
 
@@ -85,11 +93,33 @@ def _text(value: Any) -> str:
 
 
 def _table(best: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -> list[str]:
-    figures = [name for name in ("AP", "pointing") if any(row.get(name) is not None for row in classes)]
+    names = ("AP", "pointing", "precision", "recall")
+    figures = [name for name in names if any(row.get(name) is not None for row in classes)]
     lines = [f"| class | images | {' | '.join(figures)} |", f"| --- | ---: |{' ---: |' * len(figures)}"]
     for row in classes[:_MOST_CLASSES]:
         cells = ["" if row.get(name) is None else f"{row[name]:.3f}" for name in figures]
         lines.append(f"| {row['class']} | {row['images']} | {' | '.join(cells)} |")
     means = {"AP": best.get("mAP"), "pointing": best.get("pointing")}
-    cells = ["" if means[name] is None else f"{means[name]:.3f}" for name in figures]
+    cells = ["" if means.get(name) is None else f"{means[name]:.3f}" for name in figures]
     return [*lines, f"| mean | | {' | '.join(cells)} |"]
+
+
+def _notes(classes: Sequence[Mapping[str, Any]], confusions: Mapping[str, Any]) -> list[str]:
+    """What the table leaves out, when a class is predicted, and what is confused most often."""
+    lines = []
+    if len(classes) > _MOST_CLASSES:
+        lines += ["", f"The first {_MOST_CLASSES} of {len(classes)} classes; classes.json has all."]
+    if not confusions.get("predicted"):
+        return lines
+    lines += ["", f"Precision and recall are those of classes predicted by {confusions['predicted']}."]
+    pairs = confusions.get("confusions", [])
+    if pairs:
+        lines += ["", "## Confusions", "", "Classes predicted in images that do not show them, by what these show"]
+        more = " (confusions.json has more)" if len(pairs) > _MOST_CONFUSIONS else ""
+        lines[-1] += f"{more}:"
+        lines += ["", "| predicted | in images of | images | of |", "| --- | --- | ---: | ---: |"]
+        lines += [
+            f"| {pair['predicted']} | {pair['present']} | {pair['images']} | {pair['of']} |"
+            for pair in pairs[:_MOST_CONFUSIONS]
+        ]
+    return lines

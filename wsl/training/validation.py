@@ -17,41 +17,50 @@ from wsl.metrics import ClassificationAP, PointingGame
 from wsl.models import Localizer
 from wsl.results import Localization
 from wsl.samples import Sample
+from wsl.training.class_report import ClassReport
 
-Parts = tuple[ClassificationAP, PointingGame]
+Parts = tuple[ClassificationAP, PointingGame, ClassReport]
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
     """Validation figures in [0, 1]; None where nothing counts (no positive image, no annotated box).
 
-    ``classes`` are those of each class: ``class``, ``images`` (that show it), ``AP`` and ``pointing``.
+    ``classes`` are those of each class: ``class``, ``images`` (that show it), ``AP``, ``pointing``, and ``predicted``,
+    ``precision`` and ``recall`` of a `ClassReport`, whose ``rule`` and ``confusions`` follow.
     """
 
     mAP: float | None
     pointing: float | None
     classes: tuple[dict[str, Any], ...] = ()
+    rule: str = ""
+    confusions: tuple[dict[str, Any], ...] = ()
 
 
 def validate(
     classes: tuple[str, ...],
     found: Iterable[tuple[Localization, Sample]],
     gather: Callable[[Parts], list[Parts]] = lambda own: [own],
+    *,
+    multi_label: bool = True,
 ) -> Scores:
     """Measure localizations of the classes present in each image.
 
     A class whose objects are all difficult is left out. ``gather`` gives what all processes measured, each of its own
-    images.
+    images. ``multi_label`` is as in `ClassReport`.
     """
     classification, pointing = ClassificationAP(classes, replicates=0), PointingGame(classes, replicates=0)
+    report = ClassReport(classes, multi_label=multi_label)
     for localization, sample in found:
         classification.update(localization, sample)
+        report.update(localization.scores, sample)
         if can_point(sample):
             pointing.update(localization, sample)
-    (classification, pointing), *others = gather((classification, pointing))
-    for of_classes, of_points in others:
+    (classification, pointing, report), *others = gather((classification, pointing, report))
+    for of_classes, of_points, of_pairs in others:
         classification.merge(of_classes)
         pointing.merge(of_points)
+        report.merge(of_pairs)
     by_class, _ = pointing.compute()
     by_label = classification.compute()
     rows = (
@@ -60,10 +69,11 @@ def validate(
             "images": by_label.counts.get(name, 0),
             "AP": by_label.per_class.get(name),
             "pointing": by_class.per_class.get(name),
+            **report.figures(name),
         }
         for name in classes
     )
-    return Scores(by_label.value, by_class.value, tuple(rows))
+    return Scores(by_label.value, by_class.value, tuple(rows), report.rule, tuple(report.confusions()))
 
 
 def can_point(sample: Sample) -> bool:

@@ -23,6 +23,7 @@ from wsl.progress import progress
 from wsl.samples import SampleSet
 from wsl.training.epoch_table import EpochTable, figures
 from wsl.training.learner import Learner
+from wsl.training.lr_search import LrSearch
 from wsl.training.optimizer import count_epochs
 from wsl.training.run_folder import RunFolder
 from wsl.training.validation import Scores
@@ -53,6 +54,16 @@ class Run:
     def skipped(self) -> int:
         """Images that could not be read."""
         return self._learner.skipped
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes for all."""
+        return bool(self._accelerator.is_main_process)
+
+    def search_lr(self, steps: int) -> LrSearch:
+        """Look for a learning rate; the run is as ready to start afterwards as before."""
+        with progress("learning rate", steps) as advance:
+            return self._learner.search_lr(steps, advance)
 
     def epochs(self, started: float) -> dict[str, Any]:
         """Train all epochs that are left; the record of the best. `started` is when the clock of the run began.
@@ -100,8 +111,7 @@ class Run:
                 record["images_per_second"] = stats.images * self._accelerator.num_processes / stats.seconds
                 record["seconds"] = time.perf_counter() - started
                 if main:
-                    by_class = () if scores is None else scores.classes
-                    self.folder.keep(learner.model, record, self.config.best_by, by_class)
+                    self.folder.keep(learner.model, record, self.config.best_by, scores)
         except KeyboardInterrupt:  # the weights are those that the epoch ends with: it need not be trained again
             if main:
                 self.folder.keep_state(learner.state_dict(), epoch - 1)

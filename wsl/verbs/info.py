@@ -14,7 +14,7 @@ import torch
 import heads
 from wsl.cam import list_methods
 from wsl.checkpoints import check_weights
-from wsl.config import CamConfig, ExportFormat, Head
+from wsl.config import HEADS, CamConfig, ExportFormat
 from wsl.models import (
     CamLocalizer,
     Localizer,
@@ -78,7 +78,7 @@ def info() -> Info:
         encoders=tuple(heads.list_encoders()),
         necks=tuple(heads.list_necks()),
         downsamplings=tuple(heads.list_downsamplings()),
-        heads=get_args(Head),
+        heads=HEADS,
         cam_methods=tuple(list_methods()),
         backbones=tuple(list_backbones()),
         formats=get_args(ExportFormat),
@@ -172,6 +172,8 @@ def _made(model: Localizer | OnnxLocalizer | CamLocalizer) -> tuple[str, str, tu
     if isinstance(model, CamLocalizer):
         return model.method, model.why, model.sources
     head = model.recipe.head if isinstance(model, Localizer) else None
+    if isinstance(model, Localizer) and isinstance(model.head, heads.AdversarialClassifier):
+        return str(head), "the higher of both classifiers' maps", ("the last map",)
     if head is not None:
         return head, "class maps times the attention of the class token", ("the last tokens", "attention of all blocks")
     why = "the scores are pooled from class maps" if _posteriors(model) is None else "the head's class maps"

@@ -33,9 +33,10 @@ def selected_features(maps: Tensor, features: Tensor) -> Tensor:
 class ReCAM(Objective):
     """Softmax cross-entropy of a second classifier, for each class present: it is told apart from all other classes.
 
-    It reads the features that the class's map selects (`selected_features`). The second classifier belongs to the
-    training: it is kept for resuming, and the maps of the model are those of the first one, trained with this loss
-    beside its own. (The authors multiply both classifiers' weights for their final maps.)
+    It reads the features that the class's map selects (`selected_features`). As in the authors' code, the maps of the
+    trained model are those of the product of both classifiers' weights (`heads.MapClassifier.reactivated`), which
+    `join` makes one parameter with the model's; scores stay the first one's. Where the head is more than one 1x1
+    convolution the second classifier belongs to the training alone, and the maps are the first one's, too.
 
     Source: Chen et al., Class Re-Activation Maps for Weakly-Supervised Semantic Segmentation, CVPR 2022, equation 4.
 
@@ -56,6 +57,10 @@ class ReCAM(Objective):
         self.weight = weight
         self.classes, self.channels = check_size(classes, "classes"), check_size(channels, "channels")
         self.classifier = nn.Linear(self.channels, self.classes, bias=False)
+
+    def join(self, weight: nn.Parameter) -> None:
+        """Take the weights (classes, channels) of a model's head for the second classifier's."""
+        self.classifier.weight = weight
 
     def total(self, output: HeadOutput, targets: Tensor, mask: Tensor, given: Pass | None) -> Tensor:
         """The sum over the classes present, of all images."""

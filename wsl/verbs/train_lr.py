@@ -1,0 +1,75 @@
+"""Look for the learning rate of a training, which is not begun."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from wsl.config import TrainConfig
+from wsl.data import read_samples
+from wsl.draw import plot_over_rates
+from wsl.errors import RunError, UserError
+from wsl.files import check_folder
+from wsl.progress import loading
+from wsl.training.label_check import check_labels
+from wsl.training.lr_search import LrSearch
+
+PLOT = "lr_search.png"
+
+
+def find_lr(config: TrainConfig, steps: int = 100) -> tuple[LrSearch, Path]:
+    """Search the learning rate of a training with these settings; the result and its plot in ``config.out``.
+
+    The steps are those of the training's first epochs, with rates of their own: the same seed gives the same numbers.
+    Nothing but the plot is left behind, and a run in the folder stays as it is.
+
+    Raises:
+        UserError: a setting, the data or the weights cannot be used, or the optimizer has no learning rate.
+        RunError: the loss is not finite at the lowest rate, or no image could be read.
+    """
+    if config.optim.optimizer == "lbfgs":
+        raise UserError("--find-lr with --optimizer lbfgs, which has no learning rate: expected sgd or adamw")
+    if steps < 2:
+        raise UserError(f"find lr steps is {steps}, expected 2 or more, such as 100")
+    check_folder(config.out, "the plot")
+    plain = dataclasses.replace(
+        config, val_split=None, patience=None, track=(), tensorboard=False, resume=False, save_every=None
+    )
+    samples = read_samples(plain.data, plain.train_split)
+    check_labels(samples, None)
+    with loading(plain.model.backbone):
+        from wsl.verbs.epochs import Run
+
+        run = Run(plain, samples, None)
+    found = run.search_lr(steps)
+    if not found.rates:
+        raise RunError("the loss of the first step is not finite: look at the images, --mean and --std, and weights")
+    path = config.out / PLOT
+    curves = {"loss of a step": found.losses, "smoothed": found.smoothed}
+    marks = {} if found.suggestion is None else {f"suggested: {found.suggestion:.1e}": found.suggestion}
+    if run.first:
+        plot_over_rates(path, found.rates, curves, x="learning rate of the head", y="loss", marks=marks)
+    return found, path
+
+
+def search_table(found: LrSearch, rows: int = 10) -> str:
+    """The search as a table of some of its steps, and what it suggests.
+
+    >>> print(search_table(LrSearch(rates=(1e-3, 1e-2), losses=(0.7, 0.6), smoothed=(0.7, 0.65), suggestion=1e-3)))
+    learning rate    loss  smoothed
+          1.0e-03  0.7000    0.7000
+          1.0e-02  0.6000    0.6500
+    suggested: --lr 1e-03 (a tenth of the rate at which the smoothed loss is lowest)
+    """
+    count = len(found.rates)
+    places = sorted({round(row * (count - 1) / max(1, rows - 1)) for row in range(rows)}) if count else []
+    lines = ["learning rate    loss  smoothed"]
+    lines += [f"{found.rates[i]:>13.1e}  {found.losses[i]:6.4f}    {found.smoothed[i]:6.4f}" for i in places]
+    if found.suggestion is None:
+        return "\n".join([*lines, "no suggestion: the loss did not fall at any rate"])
+    return "\n".join(
+        [
+            *lines,
+            f"suggested: --lr {found.suggestion:.0e} (a tenth of the rate at which the smoothed loss is lowest)",
+        ]
+    )
