@@ -204,14 +204,14 @@ def written(name: str, text: str) -> str:
     found = block(name).search(text)
     if found is None:
         raise SystemExit(f"{table.page} has no place for {name}: expected <!-- {name}: … --> and <!-- /{name} -->")
-    lines = [cells(line) for line in found[2].splitlines()]
+    lines = [cells(line) for line in found[2].splitlines() if line]
     known = len(table.headers)
     behind = lines[0][known:] if lines else []
     prose = {line[0]: line[known:] for line in lines[2:]}
     rows = [[*row, *prose.get(row[0], [""] * len(behind))] for row in table.rows()]
     head = [*table.headers, *behind]
     body = [f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows]]
-    return text[: found.start(2)] + "".join(body).replace("  ", " ") + text[found.end(2) :]
+    return text[: found.start(2)] + f"\n{''.join(body)}\n".replace("  ", " ") + text[found.end(2) :]
 
 
 def main() -> None:
