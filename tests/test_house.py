@@ -24,6 +24,7 @@ def test_the_wheel_holds_wsl_and_heads_only(tmp_path):
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"wsl", "heads"}
     assert "wsl/py.typed" in zipfile.ZipFile(wheel).namelist()
+    assert not [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".md") and "dist-info" not in name]
 
 
 def test_tools_tests_and_demo_are_not_importable_from_elsewhere(tmp_path):

@@ -1,4 +1,4 @@
-"""The README's table "Evaluation": every localization metric of three heads on three data sets, one command.
+"""The table of this folder's README with every localization metric of three heads on three data sets, one command.
 
     python tests/benchmarks/localization_table.py DATA --out runs/localization
     python tests/benchmarks/localization_table.py DATA --out runs/localization --sets coco --rows gap

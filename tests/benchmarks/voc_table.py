@@ -1,4 +1,4 @@
-"""The README's tables "Reproduce on VOC": trains and evaluates every row with the commands a user would type.
+"""The tables "Reproduce on VOC" of this folder's README: every row, by the commands that a user would type.
 
     python tests/benchmarks/voc_table.py VOCdevkit/VOC2012 --local-weights mobilenet_v2.pth --out runs/voc
     python tests/benchmarks/voc_table.py VOCdevkit/VOC2012 --local-weights mobilenet_v2.pth --out runs/voc --rows gap

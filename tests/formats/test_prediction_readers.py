@@ -219,8 +219,6 @@ def test_the_command_line_offers_every_reader():
     assert get_type_hints(EvaluateConfig)["predictions_format"] == PredictionsFormat
     assert set(PredictionsFormat.__args__) == {"auto", *READERS}
     assert set(READERS) == {*WRITERS, "maps"}
-    table = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert not [name for name in READERS if f"`{name}`" not in table]
 
 
 @pytest.mark.parametrize(("kind", "write"), [(kind, write) for kind, writers in WRITERS.items() for write in writers])

@@ -24,7 +24,7 @@ class ExportConfig:
     source: Path
     """Localizations (a folder of wsl-localize, or another tool's with --source-format), or for onnx and torch a run."""
     format: ExportFormat
-    """What to write; the README's table names what reads it."""
+    """What to write: boxes or masks for other programs, or a model as one file."""
     out: Path
     """Folder for the files (for a model, the file itself)."""
     overwrite: bool = False

@@ -1,4 +1,4 @@
-"""The formats that predictions are read in, by name: the one list that the command line and the README read."""
+"""The formats that predictions are read in, by name: the one list that the command line and the documentation read."""
 
 from __future__ import annotations
 
