@@ -1,5 +1,6 @@
 """What an export replaces in its folder, and what it leaves alone."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -15,10 +16,10 @@ from wsl.boxes import Boxes
 from wsl.config import ExportConfig
 from wsl.config.export import BoxFormat, MaskFormat
 from wsl.errors import UserError
-from wsl.files import LOCK
+from wsl.files import LOCK, locked
 from wsl.formats import LocalizationWriter, MapStore
 from wsl.formats.exchange import FORMATS, LAYOUTS
-from wsl.formats.exchange.layout import STAGING
+from wsl.formats.exchange.layout import STAGING, undo_exchange
 from wsl.results import Localization
 from wsl.verbs.export import export
 
@@ -148,11 +149,70 @@ def test_an_error_while_files_are_exchanged_is_undone(name, failing, found, tmp_
     assert contents(out) == before
 
 
+EXCHANGING = """
+import os, signal, sys
+from pathlib import Path
+from wsl import cli
+number, rename, seen = int(sys.argv[1]), Path.rename, 0
+def killed(self, target):
+    global seen
+    seen += 1
+    if seen == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, target)
+Path.rename = killed
+cli.export(sys.argv[2:])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL, and leaves the lock")
+@pytest.mark.parametrize("name", ["voc", pytest.param("coco", marks=pytest.mark.long)])
+def test_a_run_that_is_killed_while_it_exchanges_files_is_undone_by_the_next(name, found, tmp_path):
+    """Before each of its renamings, with a file of somebody else in the folder of the format."""
+    first, second = found("a", "b"), found("c", "d", folder="other")
+    out, ended, number = tmp_path / "out", [], 0
+    write(name, second, tmp_path / "fresh")
+    while 0 not in ended:
+        number += 1
+        shutil.rmtree(out, ignore_errors=True)
+        write(name, first, out)
+        if LAYOUTS[name].folder:
+            (out / LAYOUTS[name].folder / "notes.md").write_text("mine", encoding="utf-8")
+        before = contents(out)
+        flags = [str(second), "--format", name, "--out", str(out), "--overwrite"]
+        ended.append(subprocess.run([sys.executable, "-c", EXCHANGING, str(number), *flags], check=False).returncode)
+        if ended[-1]:
+            with locked(out, "a test"):
+                undo_exchange(out)
+            assert contents(out) == before
+            assert cli.export(flags) == 0
+        mine = {path: text for path, text in contents(out).items() if not path.endswith("notes.md")}
+        assert mine == contents(tmp_path / "fresh")
+        assert len(contents(out)) - len(mine) == (LAYOUTS[name].folder is not None)
+    assert len(ended) > 3
+    assert set(ended[:-1]) == {-signal.SIGKILL}
+
+
+def test_what_was_done_in_a_folder_after_a_kill_is_not_undone(found, tmp_path):
+    out = tmp_path / "out"
+    (out / STAGING / "old").mkdir(parents=True)
+    for name in ("a.json", f"{STAGING}/old/a.json"):
+        (out / name).write_text("{}", encoding="utf-8")
+    steps = [["a.json", f"{STAGING}/old/a.json"], ["../gone", f"{STAGING}/old/a.json"], [1], 7]
+    (out / STAGING / "exchange.json").write_text(json.dumps(steps), encoding="utf-8")
+    with pytest.raises(
+        UserError, match=r"was killed while it replaced files, and .* has changed since: .* has the old"
+    ):
+        write("coco", found("a"), out, overwrite=True)
+    assert not (tmp_path / "gone").exists()
+    assert (out / STAGING / "old" / "a.json").exists()
+
+
 def test_a_run_that_was_killed_while_it_exchanged_files_loses_nothing(found, tmp_path):
     old = tmp_path / "out" / STAGING / "old"
     old.mkdir(parents=True)
     (old / "instances.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(UserError, match=r"was killed while it replaced files: .* has the old ones"):
+    with pytest.raises(UserError, match=r"was killed while it replaced files, .* has the old ones"):
         write("coco", found("a"), tmp_path / "out", overwrite=True)
     assert (old / "instances.json").exists()
 
@@ -209,7 +269,7 @@ def test_json_that_is_not_labelmes_stays(found, tmp_path):
     (out / "b.json").write_text("{}", encoding="utf-8")
     write("labelme", found("a"), out)
     write("labelme", found("a"), out, overwrite=True)
-    with pytest.raises(UserError, match=r"b\.json is in the way and not a file that the export owns"):
+    with pytest.raises(UserError, match=r"b\.json is in the way and is not the export's"):
         write("labelme", found("a", "b"), out, overwrite=True)
     assert sorted(contents(out)) == ["a.json", "b.json", "runs/config.json"]
     assert (out / "b.json").read_text(encoding="utf-8") == "{}"

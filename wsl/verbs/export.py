@@ -30,7 +30,7 @@ from wsl.formats.exchange.labelled import (
     from_localization,
     to_localization,
 )
-from wsl.formats.exchange.layout import Area, copies_list, read_copies, staged
+from wsl.formats.exchange.layout import Area, copies_list, read_copies, staged, undo_exchange
 from wsl.formats.exchange.masks import write_coco_masks, write_voc_masks
 from wsl.images import image_size
 from wsl.images.archives import is_image_file
@@ -76,6 +76,7 @@ def export(config: ExportConfig) -> ExportResult:
     _check_apart(config)
     layout = LAYOUTS[config.format]
     with locked(config.out, "wsl-export"):
+        undo_exchange(config.out)
         copied = read_copies(config.out, config.format) if config.copy_images else set()
         if not config.overwrite:
             layout.check_vacant(config.out, config.format, copied)

@@ -6,16 +6,18 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from wsl.documents import load_json
 from wsl.errors import UserError
-from wsl.files import is_left_over, sync_folder, synced_together
+from wsl.files import is_left_over, leads_out, sync_folder, synced_together, write_text
 from wsl.formats.exchange.parsing import files_below
 
 STAGING = ".wsl-export"
+_JOURNAL, _DONE = "exchange.json", "exchanged.json"
 
 
 class Area(NamedTuple):
@@ -120,57 +122,86 @@ def staged(out: Path, layout: Layout, replaced: Collection[str] = ()) -> Iterato
 
     ``replaced``, which may grow inside the block, are further files to be replaced. The new files are written on the
     side, so that a run that fails or is killed leaves the old ones whole. They are exchanged by renaming, folders as
-    a whole where the format has a folder of its own, and an error on the way undoes it. All other files stay.
+    a whole where the format has a folder of its own. An error on the way undoes it, and `undo_exchange` does where the
+    process was killed. All other files stay.
 
     Raises:
-        UserError: another file stands where one of the new ones belongs, or an earlier run was killed while it
-            exchanged the files.
+        UserError: another file stands where one of the new ones belongs.
     """
-    new, old = out / STAGING / "new", out / STAGING / "old"
-    if old.exists():
-        raise UserError(
-            f"an export was killed while it replaced files: {old} has the old ones, {new} and {out} the new ones; move "
-            f"back what you need and remove {out / STAGING}"
-        )
-    shutil.rmtree(out / STAGING, ignore_errors=True)  # of a run that was killed earlier
+    staging = out / STAGING
+    new = staging / "new"
     new.mkdir(parents=True)
     try:
         with synced_together(new):
             yield new
-        _exchange(out, new, old, layout, replaced)
+        _exchange(out, new, layout, replaced)
         sync_folder(out)
-        if old.exists():
-            old.rename(out / STAGING / "replaced")  # from here on it is no longer needed
+        (staging / _JOURNAL).rename(staging / _DONE)  # from here on the old files are no longer needed
     finally:
-        if not old.exists() or not any(path.is_file() for path in old.rglob("*")):
-            shutil.rmtree(out / STAGING, ignore_errors=True)
+        if not (staging / _JOURNAL).exists():
+            _remove(staging)
 
 
-def _exchange(out: Path, new: Path, old: Path, layout: Layout, replaced: Collection[str]) -> None:
+def undo_exchange(out: Path) -> None:
+    """Take back what a killed run had exchanged in a folder, and remove what it left.
+
+    Raises:
+        UserError: it cannot be taken back, since files were added or removed meanwhile.
+    """
+    staging = out / STAGING
+    journal = staging / _JOURNAL
+    if journal.is_file():
+        steps = load_json(journal, "a list of pairs of names")
+        pairs = [pair for pair in steps if isinstance(pair, list)] if isinstance(steps, list) else []
+        _undo(out, [(pair[0], pair[1]) for pair in pairs if len(pair) == 2 and all(map(_is_inside, pair))])
+    if not (staging / _DONE).is_file() and any(path.is_file() for path in (staging / "old").rglob("*")):
+        raise UserError(
+            f"an export was killed while it replaced files, and {out} has changed since: {staging / 'old'} has the old "
+            f"ones; move back what you need and remove {staging}"
+        )
+    _remove(staging)
+
+
+def _remove(staging: Path) -> None:
+    """Remove the old files first: without the rest nobody could tell that they are no longer needed."""
+    shutil.rmtree(staging / "old", ignore_errors=True)
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _is_inside(name: Any) -> bool:
+    return isinstance(name, str) and name != "" and not leads_out(name)
+
+
+def _exchange(out: Path, new: Path, layout: Layout, replaced: Collection[str]) -> None:
     foreign = layout.foreign(out)
-    done: list[tuple[Path, Path]] = []
-
-    def move(source: Path, target: Path) -> None:
-        if os.path.lexists(target):
-            raise UserError(
-                f"{target} is in the way and not a file that the export owns: move it, or choose another --out"
-            )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source.rename(target)
-        done.append((source, target))
-
+    written = (path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
+    arriving = _units(new, layout, written)
+    if foreign and layout.folder is not None and layout.folder not in arriving:
+        arriving = [layout.folder, *arriving]
+    # Other people's files join the new folder first: of each step the places alone then tell whether it was done.
+    steps = [(name, f"{STAGING}/new/{name}") for name in foreign]
+    steps += [(name, f"{STAGING}/old/{name}") for name in _units(out, layout, [*layout.own(out), *foreign, *replaced])]
+    steps += [(f"{STAGING}/new/{name}", name) for name in arriving]
+    write_text(out / STAGING / _JOURNAL, json.dumps(steps))
     try:
-        for name in _units(out, layout, [*layout.own(out), *foreign, *replaced]):
-            move(out / name, old / name)
-        written = (path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
-        for name in _units(new, layout, written):
-            move(new / name, out / name)
-        for name in foreign:
-            move(old / name, out / name)
+        for source, target in steps:
+            if os.path.lexists(out / target):
+                place = out / target
+                raise UserError(f"{place} is in the way and is not the export's: move it, or choose another --out")
+            (out / target).parent.mkdir(parents=True, exist_ok=True)
+            (out / source).rename(out / target)
     except BaseException:
-        for source, target in reversed(done):
-            target.rename(source)
+        _undo(out, steps)
+        (out / STAGING / _JOURNAL).unlink()
         raise
+
+
+def _undo(out: Path, steps: Sequence[tuple[str, str]]) -> None:
+    """Take back those of the renamings that were done: their source is gone, and their target is there."""
+    for source, target in reversed(steps):
+        if os.path.lexists(out / target) and not os.path.lexists(out / source):
+            (out / source).parent.mkdir(parents=True, exist_ok=True)
+            (out / target).rename(out / source)
 
 
 def _units(root: Path, layout: Layout, names: Collection[str] | Iterator[str]) -> list[str]:
