@@ -104,7 +104,8 @@ def test_a_download_that_fails_is_one_line(error, cache, monkeypatch):
         raise error
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
-    with pytest.raises(UserError, match=rf"^resnet18's weights IMAGENET1K_V1 could not .*\({error}\): check the conn"):
+    told = rf"^resnet18's weights IMAGENET1K_V1 \(https://.*\.pth\) could not .*\({error}\): .* --local-weights FILE"
+    with pytest.raises(UserError, match=told):
         create_classifier("resnet18")
 
 

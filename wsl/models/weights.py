@@ -71,7 +71,7 @@ def fetch(url: str, what: str) -> Path:
             file.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(file), expected or None)
         except (OSError, RuntimeError) as error:  # urllib's errors are OSErrors; a bad hash is a RuntimeError
-            raise not_fetched(what, error) from error
+            raise not_fetched(f"{what} ({url})", error) from error
     try:
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -88,8 +88,8 @@ def fetch(url: str, what: str) -> Path:
 def not_fetched(what: str, error: Exception) -> UserError:
     """The error for named weights that did not come, or not as tensors."""
     return UserError(
-        f"{what} could not be downloaded or read ({first_line(error)}): check the connection, "
-        "or give a local file with --weights"
+        f"{what} could not be downloaded or read ({first_line(error)}): check the connection, or get the file elsewhere "
+        "and give it with --local-weights FILE (wsl-train: --weights FILE)"
     )
 
 
