@@ -88,8 +88,8 @@ def fetch(url: str, what: str) -> Path:
 def not_fetched(what: str, error: Exception) -> UserError:
     """The error for named weights that did not come, or not as tensors."""
     return UserError(
-        f"{what} could not be downloaded or read ({first_line(error)}): check the connection, or get the file elsewhere "
-        "and give it with --local-weights FILE (wsl-train: --weights FILE)"
+        f"{what} could not be downloaded or read ({first_line(error)}): check the connection, or get the file "
+        "elsewhere and give it with --local-weights FILE (wsl-train: --weights FILE)"
     )
 
 
