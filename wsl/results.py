@@ -63,11 +63,11 @@ class Localization:
 
     ``path`` is the image's file, or its id where it had none; ``id`` is how data sets name the image, by default the
     file name without its suffix. ``size`` is (width, height) of the original image. ``scores`` are the class
-    probabilities, highest first (of many classes the best hundred); ``boxes`` the boxes of the classes picked;
-    ``points`` the position (x, y) of the maximum of each picked class's raw map, in original pixels. ``maps`` are the
-    picked classes' maps, (h, w) each, covering exactly the image: raw, at the network's resolution, or refined.
-    ``stored`` is where they lie on the disk, if they do. ``image`` is what was localized: a path, bytes, an array, a
-    Pillow image or a tensor.
+    probabilities, highest first, of many classes the best hundred and those picked. ``boxes`` are the boxes of the
+    classes picked; ``points`` the position (x, y) of the maximum of each picked class's raw map, in original pixels.
+    ``maps`` are the picked classes' maps, (h, w) each, covering exactly the image: raw, at the network's resolution, or
+    refined. ``stored`` is where they lie on the disk, if they do. ``image`` is what was localized: a path, bytes, an
+    array, a Pillow image or a tensor.
 
     >>> found = Localization(path="a.jpg", size=(4, 2), scores={"dog": 0.9}, boxes=Boxes.empty())
     >>> Localization.from_json(found.to_json()).scores

@@ -137,8 +137,11 @@ def test_settings_out_of_range_are_refused(tinynet, settings, message):
 
 
 @pytest.mark.parametrize("most", [1, 3, None])
-def test_only_the_best_scores_are_given(tinynet, photos, most):
-    found = of(tinynet, max_scores=most, classes=("cow",))(photos[0])
-    assert list(found.scores) == by_score(of(tinynet, max_scores=None)(photos[0]))[:most]
-    assert consistent(found) == ["cow"]
+def test_only_the_best_scores_are_given_and_those_of_the_classes_asked_for(tinynet, photos, most):
+    everything = of(tinynet, max_scores=None)(photos[0])
+    last = by_score(everything)[-1]
+    found = of(tinynet, max_scores=most, classes=(last,))(photos[0])
+    assert list(found.scores) == list(dict.fromkeys([*by_score(everything)[:most], last]))
+    assert found.scores[last] == everything.scores[last]
+    assert consistent(found) == [last]
     assert len(found.boxes.scores) == 1

@@ -49,6 +49,7 @@ class Reader:
                 labels = [self._classes[chosen[row][column]] for column in kept[row]]
                 scores = [confidences[row][column] for column in kept[row]]
                 parts[row] = _Part(
+                    scores=dict(zip(labels, scores, strict=True)),
                     boxes=scored(labels, [boxes for _, _, boxes in some], scores),
                     points={label: point for label, (point, _, _) in zip(labels, some, strict=True)},
                     maps={label: one for label, (_, one, _) in zip(labels, some, strict=True)},
@@ -60,7 +61,7 @@ class Reader:
                 id=image.id,
                 image=image.image,
                 size=image.geometry.original,
-                scores=dict(zip(map(names.__getitem__, numbers), scores, strict=True)),
+                scores=_with(dict(zip(map(names.__getitem__, numbers), scores, strict=True)), part.scores),
                 boxes=part.boxes,
                 points=part.points,
                 maps=part.maps,
@@ -103,15 +104,26 @@ class Measured(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """What the maps of one image say."""
+    """What the maps of one image say, and the probabilities of their classes."""
 
+    scores: dict[str, float]
     boxes: Boxes
     points: dict[str, tuple[float, float]]
     maps: dict[str, FloatArray]
 
     @classmethod
     def empty(cls) -> _Part:
-        return cls(Boxes.empty(), {}, {})
+        return cls({}, Boxes.empty(), {}, {})
+
+
+def _with(best: dict[str, float], picked: dict[str, float]) -> dict[str, float]:
+    """The best scores, and behind them those of picked classes that are not among them.
+
+    >>> _with({"cat": 0.9}, {"emu": 0.1, "cat": 0.9, "dog": 0.2})
+    {'cat': 0.9, 'dog': 0.2, 'emu': 0.1}
+    """
+    rest = [(name, score) for name, score in picked.items() if name not in best]
+    return {**best, **dict(sorted(rest, key=lambda one: -one[1]))} if rest else best
 
 
 def _distinct(classes: list[int]) -> list[int]:
