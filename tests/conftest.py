@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,10 @@ untimed: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthChe
 settings.register_profile("quick", max_examples=25, derandomize=True, **untimed)
 settings.register_profile("thorough", max_examples=500, **untimed)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+# Under `nohup` the signal is ignored, by the commands that the tests send it to as well.
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 QUIET = [
     "--no-sandbox",

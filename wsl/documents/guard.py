@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
-from wsl.errors import BadImageError, RunError, UserError
+from wsl.errors import BadImageError, RunError, UserError, printable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,7 +28,7 @@ def located(where: object) -> Iterator[None]:
     except BadImageError:  # names its own file
         raise
     except UserError as error:
-        if str(error).startswith(str(where)):
+        if str(error).startswith(printable(str(where))):
             raise
         raise UserError(f"{where}: {error}") from error
 
