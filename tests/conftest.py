@@ -19,9 +19,10 @@ settings.register_profile("quick", max_examples=25, derandomize=True, **untimed)
 settings.register_profile("thorough", max_examples=500, **untimed)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-# Under `nohup` the signal is ignored, by the commands that the tests send it to as well.
-if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# In the background of a script and under `nohup` these signals are ignored, by the commands under test as well.
+for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_IGN:
+        signal.signal(getattr(signal, name), usual)
 
 QUIET = [
     "--no-sandbox",

@@ -147,6 +147,7 @@ print("equal")
 """
 
 
+@pytest.mark.long
 def test_the_triton_program_resizes_as_the_host_does():
     """To the level where both sides shrink, and within one where OpenCV's bilinear weights have 11 bits."""
     pytest.importorskip("triton", reason="this build of torch comes without Triton")

@@ -147,6 +147,7 @@ def test_a_stop_between_maps_and_part_leaves_the_shard_to_be_done(run, folder, r
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.long
 def test_a_killed_process_costs_one_attempt(run, folder, repair, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "inference"))
     import shard_crashes

@@ -173,6 +173,7 @@ def test_measuring_stored_predictions_loads_no_torch(run, photos, world, tmp_pat
     assert not loaded & {"torch", "torchvision", "torchmetrics", "matplotlib", "accelerate", "jinja2"}
 
 
+@pytest.mark.long
 def test_comparing_stored_predictions_loads_no_torch(run, photos, world, tmp_path):
     for name, rule in (("a", "largest"), ("b", "all")):
         found = ["--weights", str(run), "--out", str(tmp_path / name), "--device", "cpu", "--data", str(world)]
