@@ -17,19 +17,12 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 import commands
-
-
-class Line(NamedTuple):
-    """What became of a command at one of its writes; ``wrong`` is empty where it was right."""
-
-    command: str
-    write: int
-    wrong: str
+from outcomes import Trial, report
 
 
 class _Disk:
@@ -71,7 +64,7 @@ def _counting(folder: Path, full_at: int) -> Iterator[_Disk]:
         io.open = builtins.open = plain
 
 
-def full_at_every_write(root: Path, *, most: int | None = None, only: Sequence[str] = ()) -> list[Line]:
+def full_at_every_write(root: Path, *, most: int | None = None, only: Sequence[str] = ()) -> list[Trial]:
     """Try each command at each of its writes, or at so many of them, over the results of an earlier run."""
     commands.make_world(root / "world")
     lines = []
@@ -85,7 +78,7 @@ def full_at_every_write(root: Path, *, most: int | None = None, only: Sequence[s
             _again(command, root)
         new, writes = commands.contents(root / "out"), disk.writes
         step = 1 if most is None else max(1, writes // most)
-        lines += [Line(name, at, _tried(command, root, at, new)) for at in range(1, writes + 1, step)]
+        lines += [Trial(name, f"write {at}", _tried(command, root, at, new)) for at in range(1, writes + 1, step)]
     return lines
 
 
@@ -112,25 +105,13 @@ def _tried(command: commands.Command, root: Path, at: int, new: dict[str, bytes]
     return f"afterwards unequal {unequal}" if unequal else ", ".join(commands.litter(root / "out"))
 
 
-def report(lines: Sequence[Line]) -> int:
-    """Print what became of each command; the number that ended wrongly."""
-    for name in dict.fromkeys(line.command for line in lines):
-        own = [line for line in lines if line.command == name]
-        print(f"{name:24} {len(own):5} writes {sum(bool(line.wrong) for line in own):4} wrong")
-        for line in [one for one in own if one.wrong][:3]:
-            print(f"    write {line.write}: {line.wrong[:300]}")
-    wrong = sum(bool(line.wrong) for line in lines)
-    print(f"{len(lines)} full disks, {wrong} wrong")
-    return wrong
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--most", type=int, help="writes of each command; all by default")
     parser.add_argument("--only", nargs="*", default=(), help="these commands")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        return report(full_at_every_write(Path(folder), most=given.most, only=given.only)) > 0
+        return report(full_at_every_write(Path(folder), most=given.most, only=given.only), "full disks") > 0
 
 
 if __name__ == "__main__":

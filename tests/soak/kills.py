@@ -6,31 +6,21 @@ python tests/soak/kills.py 500 --seed 0
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 import commands
+from outcomes import Child, Trial, report
 
 
-class Line(NamedTuple):
-    """What became of a command that was killed after so many seconds; ``wrong`` is empty where it was right."""
-
-    command: str
-    seconds: float
-    wrong: str
-
-
-def kills(count: int, seed: int, root: Path, *, commands_tried: Sequence[str] = ()) -> list[Line]:
+def kills(count: int, seed: int, root: Path, *, commands_tried: Sequence[str] = ()) -> list[Trial]:
     """Kill each command so many times, over nothing or over the results of an earlier run."""
     rng = random.Random(seed)
     commands.make_world(root / "world")
@@ -45,7 +35,7 @@ def kills(count: int, seed: int, root: Path, *, commands_tried: Sequence[str] = 
         expected = commands.contents(whole)
         for _ in range(count):
             moment, over = rng.uniform(0, 1.1 * length), name != "train" and rng.random() < 0.5
-            lines.append(Line(name, moment, _killed(command, root, moment, expected, over=over)))
+            lines.append(Trial(name, f"after {moment:.3f} s", _killed(command, root, moment, expected, over=over)))
     return lines
 
 
@@ -54,16 +44,9 @@ def _killed(command: commands.Command, root: Path, moment: float, expected: dict
     shutil.rmtree(out, ignore_errors=True)
     if over:
         shutil.copytree(root / "whole", out)
-    # A process of its own with all that is loaded already; no thread is running here.
-    child = os.fork()
-    if child == 0:
-        try:
-            command(root / "world", out, again=over)
-        finally:
-            os._exit(0)
+    child = Child(command, root / "world", out, again=over)
     time.sleep(moment)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    child.kill()
     torn = [name for name, data in commands.contents(out).items() if _is_result(name) and data != expected.get(name)]
     if torn and command.name != "train":  # whose model is that of the best epoch so far
         return f"torn {torn}"
@@ -80,18 +63,6 @@ def _is_result(name: str) -> bool:
     return not name.rpartition("/")[2].startswith(".") and ".wsl-export" not in name and not name.startswith("last")
 
 
-def report(lines: Sequence[Line]) -> int:
-    """Print what became of each command; the number that ended wrongly."""
-    for name in dict.fromkeys(line.command for line in lines):
-        own = [line for line in lines if line.command == name]
-        print(f"{name:24} {len(own):5} kills {sum(bool(line.wrong) for line in own):4} wrong")
-        for line in [one for one in own if one.wrong][:3]:
-            print(f"    after {line.seconds:.3f} s: {line.wrong[:300]}")
-    wrong = sum(bool(line.wrong) for line in lines)
-    print(f"{len(lines)} kills, {wrong} wrong")
-    return wrong
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kills", type=int, nargs="?", default=500, help="of all commands together")
@@ -101,7 +72,7 @@ def main() -> int:
     each = -(-given.kills // len(given.only or commands.COMMANDS))
     with tempfile.TemporaryDirectory() as folder:
         print(f"{each} kills of each command, seed {given.seed}")
-        return report(kills(each, given.seed, Path(folder), commands_tried=given.only)) > 0
+        return report(kills(each, given.seed, Path(folder), commands_tried=given.only), "kills") > 0
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ python tests/soak/surroundings.py 20 --seed 0
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import random
 import shutil
@@ -15,51 +14,17 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 import commands
+from outcomes import Child, Trial, report
 
 NOBODY = 65534
 CHANGED = ("localize", "train")  # the commands that read pictures
 
 
-class Line(NamedTuple):
-    """What became of a command in a situation; ``wrong`` is empty where it was right."""
-
-    situation: str
-    command: str
-    wrong: str
-
-
-class Child:
-    """A command in a process of its own, with all that is loaded already; no thread is running here."""
-
-    def __init__(self, command: commands.Command, root: Path, out: Path, *, user: int | None = None) -> None:
-        self._answer, answer = multiprocessing.Pipe(duplex=False)
-        self._number = os.fork()
-        if self._number:
-            answer.close()
-            return
-        try:
-            if user is not None:
-                os.setuid(user)
-            answer.send(command(root, out))
-        finally:
-            os._exit(0)
-
-    def wait(self) -> tuple[int, str]:
-        """The exit code and what was told to people; -1 where it ended with neither."""
-        try:
-            code, said = self._answer.recv()
-        except EOFError:
-            code, said = -1, "the process ended by itself"
-        os.waitpid(self._number, 0)
-        return code, said
-
-
-def tried(count: int, seed: int, root: Path, *, only: Sequence[str] = ()) -> list[Line]:
+def tried(count: int, seed: int, root: Path, *, only: Sequence[str] = ()) -> list[Trial]:
     """Each command in a folder that is not its own to write, and so many times beside another and with other images."""
     rng = random.Random(seed)
     root.chmod(0o755)
@@ -71,11 +36,11 @@ def tried(count: int, seed: int, root: Path, *, only: Sequence[str] = ()) -> lis
         started = time.perf_counter()
         assert command(root / "world", whole)[0] == 0
         length, expected = time.perf_counter() - started, commands.contents(whole)
-        lines.append(Line("read-only", name, _read_only(command, root)))
+        lines.append(Trial(name, "read-only", _read_only(command, root)))
         for _ in range(count):
-            lines.append(Line("two writers", name, _two(command, root, rng.uniform(0, 0.5 * length), expected)))
+            lines.append(Trial(name, "two writers", _two(command, root, rng.uniform(0, 0.5 * length), expected)))
             if name in CHANGED:
-                lines.append(Line("changing images", name, _changing(command, root, rng, length, expected)))
+                lines.append(Trial(name, "changing images", _changing(command, root, rng, length, expected)))
     return lines
 
 
@@ -162,18 +127,6 @@ def _unequal(out: Path, expected: dict[str, bytes]) -> str:
     return f"unequal {unequal}" if unequal else ", ".join(commands.litter(out))
 
 
-def report(lines: Sequence[Line]) -> int:
-    """Print what became of each command; the number that ended wrongly."""
-    for situation, name in dict.fromkeys(line[:2] for line in lines):
-        own = [line for line in lines if line[:2] == (situation, name)]
-        print(f"{situation:16} {name:24} {len(own):5} tried {sum(bool(line.wrong) for line in own):4} wrong")
-        for line in [one for one in own if one.wrong][:3]:
-            print(f"    {line.wrong[:400]}")
-    wrong = sum(bool(line.wrong) for line in lines)
-    print(f"{len(lines)} tried, {wrong} wrong")
-    return wrong
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("count", type=int, nargs="?", default=20, help="of each command beside another")
@@ -181,7 +134,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=(), help="these commands")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        return report(tried(given.count, given.seed, Path(folder), only=given.only)) > 0
+        return report(tried(given.count, given.seed, Path(folder), only=given.only), "tried", by_situation=True) > 0
 
 
 if __name__ == "__main__":
