@@ -34,7 +34,6 @@ from wsl.models import CamLocalizer, Localizer, OnnxLocalizer, open_model
 MAX_UPLOAD, MAX_PIXELS = "20mb", 40_000_000
 WAITING, KEPT = 16, 16  # requests in the queue, requests whose downloads are there
 CLEANED_EVERY, OLDEST = 300, 3600  # seconds, of uploads
-PATIENCE = 5.0  # seconds
 HOSTS = ("127.0.0.1", "localhost")
 OWN = "the model's own"
 PRETRAINED = ("resnet50", "mobilenet_v2", "densenet121")
@@ -237,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     prevent_thread_lock=True,  # gradio's own wait takes every signal for a good end
                 )
                 while True:
-                    time.sleep(PATIENCE)
+                    time.sleep(CLEANED_EVERY)
         except KeyboardInterrupt as stop:
             page.close()
             if blocks.server:

@@ -15,7 +15,7 @@ from wsl.config import (
     RuntimeConfig,
     TrainConfig,
 )
-from wsl.config.keywords import by_keywords, from_keywords
+from wsl.config.keywords import _fields, by_keywords, from_keywords
 from wsl.errors import UserError
 
 TWO = {"data": "photos", "out": "run"}
@@ -39,6 +39,8 @@ def test_names_find_their_groups():
 def test_a_group_can_be_given_whole():
     data = DataConfig(data=Path("photos"), format="coco")
     assert from_keywords(TrainConfig, {"data": data, "out": Path("run")}) == TrainConfig(data=data, out=Path("run"))
+    given = from_keywords(TrainConfig, {"data": data, "out": "run", "format": "voc"})
+    assert given.data == DataConfig(data=Path("photos"), format="voc")
 
 
 def test_defaults_of_a_config_outlive_a_setting_of_their_group():
@@ -67,6 +69,7 @@ def test_one_value_is_a_sequence_of_one():
     [
         ({**TWO, "poling": "gap"}, "unknown setting 'poling': did you mean 'pooling'"),
         ({**TWO, "qqqq": 1}, "unknown setting 'qqqq': expected a field of wsl.config.TrainConfig"),
+        ({**TWO, "model": "resnet50"}, r"model is 'resnet50', expected a wsl\.config\.ModelConfig, or its settings by"),
         ({"data": "photos"}, "out is missing"),
         ({"out": "run"}, "data is missing"),
         ({**TWO, "epochs": "three"}, "epochs is 'three', expected a whole number"),
@@ -95,8 +98,6 @@ def test_every_name_means_one_setting():
     """As for flags: a name of two groups could not be told apart."""
 
     def leaves(kind: type) -> list[str]:
-        from wsl.config.keywords import _fields
-
         return [name for one, group in _fields(kind) for name in ([one.name] if group is None else leaves(group))]
 
     for kind in (wsl.TrainConfig, wsl.EvaluateConfig, wsl.LocalizeConfig, wsl.ExportConfig, wsl.CompareConfig):

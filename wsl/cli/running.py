@@ -60,7 +60,7 @@ def run(work: Callable[[C], Outcome], kind: Any, description: str, args: Sequenc
         if verbose:
             traceback.print_exception(error)
         code, line = _explain(error)
-        print(printable(" ".join(line.splitlines())), file=sys.stderr)
+        print(printable(line), file=sys.stderr)
         return code
     except KeyboardInterrupt as stop:
         print("stopped: what was finished is kept", file=sys.stderr)

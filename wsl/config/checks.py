@@ -49,14 +49,20 @@ def check_types(config: Any) -> None:
     Traceback (most recent call last):
     wsl.errors.UserError: score threshold is nan, expected a finite number
     """
-    for name, kind in _kinds(type(config)).items():  # type: ignore[arg-type] # types can be hashed
+    for name, kind in kinds(type(config)).items():  # type: ignore[arg-type] # types can be hashed
         value = getattr(config, name)
         if not _fits(value, kind):
             raise UserError(f"{name.replace('_', ' ')} is {value!r:.80}, expected {_told(kind)}")
 
 
 @functools.cache
-def _kinds(config: type) -> Mapping[str, Any]:
+def kinds(config: type) -> Mapping[str, Any]:
+    """The types of the fields of a dataclass, by name.
+
+    >>> from wsl.config import PickConfig
+    >>> kinds(PickConfig)["score_threshold"]
+    <class 'float'>
+    """
     hints = typing.get_type_hints(config)
     return {name: hints[name] for name in config.__dataclass_fields__}  # type: ignore[attr-defined] # a dataclass
 

@@ -11,6 +11,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args, get_origin, overload
 
+from wsl.config.checks import kinds
 from wsl.errors import UserError, nearest
 
 C = TypeVar("C")
@@ -30,9 +31,9 @@ class Verb(Protocol[C_contra, R_co]):
 
 
 def by_keywords(kind: type[C], first: str) -> Callable[[Callable[..., R]], Verb[C, R]]:
-    """Let a function of a config take keywords too; ``first`` is the setting that is given without its name.
+    """Let a function of a config take settings by keyword, too; ``first`` is the one that is given without its name.
 
-    Keywords that the function has itself stay its own.
+    Keyword-only parameters of the function are passed on to it.
     """
 
     def decorate(function: Callable[..., R]) -> Verb[C, R]:
@@ -55,9 +56,10 @@ def by_keywords(kind: type[C], first: str) -> Callable[[Callable[..., R]], Verb[
 
 
 def from_keywords(kind: type[C], settings: Mapping[str, Any]) -> C:
-    """A config of settings by their own names, whatever group they are in; groups can be given whole, too.
+    """A config of settings by their own names, whatever group they are in.
 
-    Texts are taken for paths, and single values for sequences of one, where these are expected.
+    A group can be given as a whole, too; settings of it by their own names then replace its own. Strings are taken for
+    paths, and single values for sequences of one, where these are expected.
 
     Raises:
         UserError: a name is not known (the nearest one is suggested), a setting is missing or not of its type.
@@ -69,34 +71,33 @@ def from_keywords(kind: type[C], settings: Mapping[str, Any]) -> C:
     Traceback (most recent call last):
     wsl.errors.UserError: unknown setting 'poling': did you mean 'pooling'?
     """
-    known = _names(kind)
-    for name in settings:
-        if name not in known:
-            near = nearest(name, known)
-            raise UserError(f"unknown setting {name!r}: " + (f"did you mean {near!r}?" if near else _told(kind)))
-    config = _built(kind, settings, MISSING)
-    assert isinstance(config, kind)
-    return config
-
-
-def _told(kind: type) -> str:
-    return f"expected a field of wsl.config.{kind.__name__} or of its groups"
+    known, groups = _names(kind), {one.name: group for one, group in _fields(kind) if group is not None}
+    for name, value in settings.items():
+        if name in known or isinstance(value, groups.get(name, ())):
+            continue
+        if name in groups:
+            group = groups[name].__name__
+            raise UserError(
+                f"{name} is {value!r:.80}, expected a wsl.config.{group}, or its settings by their own names"
+            )
+        near = nearest(name, known)
+        hint = f"did you mean {near!r}?" if near else f"expected a field of wsl.config.{kind.__name__} or of its groups"
+        raise UserError(f"unknown setting {name!r}: {hint}")
+    return _made(kind, _chosen(kind, settings, None))
 
 
 def _names(kind: type) -> set[str]:
     """The names of all settings of a config, those of its groups included."""
-    names = set()
-    for one, group in _fields(kind):
-        names |= {one.name} if group is None else {one.name} | _names(group)
-    return names
+    return {name for one, group in _fields(kind) for name in (_names(group) if group else {one.name})}
 
 
 def _fields(kind: type) -> list[tuple[Field[Any], type | None]]:
     """The fields of a config, with the dataclass of those that are groups."""
-    hints = typing.get_type_hints(kind)
     found = []
     for one in fields(kind):
-        groups = [member for member in _members(hints[one.name]) if isinstance(member, type) and is_dataclass(member)]
+        groups = [
+            member for member in _members(kinds(kind)[one.name]) if isinstance(member, type) and is_dataclass(member)
+        ]
         found.append((one, groups[0] if groups else None))
     return found
 
@@ -105,33 +106,41 @@ def _members(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
 
 
-def _built(kind: type, settings: Mapping[str, Any], base: Any) -> Any:
-    """A config of the settings that are its own, on top of another one; that itself where there are none."""
-    hints, chosen = typing.get_type_hints(kind), {}
+def _chosen(kind: type, settings: Mapping[str, Any], base: Any) -> dict[str, Any]:
+    """The fields of a config that differ from ``base`` (None: from its defaults), groups as dataclasses."""
+    chosen = {}
     for one, group in _fields(kind):
-        if group is not None and not isinstance(settings.get(one.name), group):
-            default = one.default if one.default_factory is MISSING else one.default_factory()
-            inner = _built(group, settings, default if base is MISSING else getattr(base, one.name))
-            if inner is not MISSING:
-                chosen[one.name] = inner
-        elif one.name in settings:
-            chosen[one.name] = _converted(settings[one.name], _members(hints[one.name]))
-    if not chosen and base is not MISSING:
-        return base
-    if is_dataclass(base):
-        return replace(base, **chosen)  # type: ignore[type-var] # an instance, as `base` is a default
-    missing = [one.name for one, _ in _fields(kind) if _required(one) and one.name not in chosen]
-    if missing:
-        raise UserError(f"{missing[0]} is missing: expected {missing[0]}=…")
+        if group is None:
+            if one.name in settings:
+                chosen[one.name] = _converted(settings[one.name], _members(kinds(kind)[one.name]))
+        elif isinstance(settings.get(one.name), group):
+            whole: Any = settings[one.name]
+            rest = {name: value for name, value in settings.items() if name != one.name}
+            chosen[one.name] = replace(whole, **_chosen(group, rest, whole))
+        else:
+            before = _default(one) if base is None else getattr(base, one.name)
+            inner = _chosen(group, settings, before)
+            if inner:
+                chosen[one.name] = _made(group, inner) if before is None else replace(before, **inner)
+    return chosen
+
+
+def _made(kind: type[C], chosen: Mapping[str, Any]) -> C:
+    for one, _ in _fields(kind):
+        if one.default is MISSING and one.default_factory is MISSING and one.name not in chosen:
+            raise UserError(f"{one.name} is missing: expected {one.name}=…")
     return kind(**chosen)
 
 
-def _required(one: Field[Any]) -> bool:
-    return one.default is MISSING and one.default_factory is MISSING
+def _default(one: Field[Any]) -> Any:
+    """The default of a field; None where it has none."""
+    if one.default_factory is not MISSING:
+        return one.default_factory()
+    return None if one.default is MISSING else one.default
 
 
 def _converted(value: Any, members: tuple[Any, ...]) -> Any:
-    """A text as a path, and one value as a sequence of one, where nothing else is expected."""
+    """A string as a path, and one value as a sequence of one, where nothing else is expected."""
     for member in members:
         if get_origin(member) is tuple and value is not None:
             inner = _members(get_args(member)[0])

@@ -35,6 +35,8 @@ log = logging.getLogger("wsl")
 def compare(config: CompareConfig) -> Comparison:
     """The chosen metrics of several runs on one split, with the paired difference of each two.
 
+    Settings can be given by keyword: ``wsl.compare("runs/gap", "runs/gmp", data="VOC2012")``.
+
     Each run is measured once. With ``config.out`` the comparison is written as ``comparison.json``, ``.md``, ``.tex``,
     ``.csv`` and a figure, all of them when everything is measured; the folders of the runs stay as they are.
 

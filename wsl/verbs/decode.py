@@ -32,6 +32,8 @@ class DecodeResult:
 def decode(config: DecodeConfig) -> DecodeResult:
     """Train a map decoder on the images of a run's training, or others of the same classes, and keep it in the run.
 
+    Settings can be given by keyword: ``wsl.decode("runs/mine")``.
+
     The run's scores and class maps stay what they were. A training that was stopped goes on after its last finished
     round when it is started with the same settings again.
 

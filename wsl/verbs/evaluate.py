@@ -33,7 +33,7 @@ def evaluate(config: EvaluateConfig, *, side_by_side: bool = False) -> Evaluatio
     """All metrics of one split that have their inputs.
 
     They are also written to ``evaluation.json`` and ``evaluation.md`` of ``config.out``, and where the run time went to
-    ``seconds.json``.
+    ``seconds.json``. Settings can be given by keyword: ``wsl.evaluate("found", data="VOC2012", split="val")``.
 
     Where ``config.processes`` is left open and `side_by_side` set, many images are measured by a process a core.
     With ``config.select_threshold`` the boxes are drawn with the threshold and rule that are best on that split, which

@@ -53,6 +53,8 @@ class ExportResult:
 def export(config: ExportConfig) -> ExportResult:
     """Write the boxes, masks or model of ``config.source`` in another format.
 
+    Settings can be given by keyword: ``wsl.export("found", format="yolo", out="dataset")``.
+
     The format's files in ``config.out`` are replaced as a whole, once all new ones are written, and only with
     ``config.overwrite``. With ``config.copy_images`` so are the images that an earlier export copied there; no other
     file is replaced or removed.

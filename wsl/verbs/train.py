@@ -41,6 +41,8 @@ class TrainResult:
 def train(config: TrainConfig) -> TrainResult:
     """Train, validate after each epoch, and keep the best model in ``config.out``.
 
+    Settings can be given by keyword, as the flags of the command: ``wsl.train("photos/", out="runs/mine", epochs=10)``.
+
     Raises:
         UserError: a setting, the data or the weights cannot be used, or another run writes to the folder.
         RunError: the loss is no longer finite, no image could be read, or the disk is full.

@@ -54,6 +54,8 @@ class VisualizeSummary:
 def visualize(config: VisualizeConfig) -> VisualizeSummary:
     """Draw a results file of ``wsl-localize`` into ``config.out``.
 
+    Settings can be given by keyword: ``wsl.visualize("found", out="pictures")``.
+
     Writes ``images/<image>.png`` (the map of the class of highest score as a heatmap, the predicted boxes solid,
     the true ones dashed), ``sheet-001.png``, … or ``sheet.pdf`` with all of them in the order of the file, and
     ``classes/<class>-001.png``, … with the images of a class, highest score first. Each image is read once, and

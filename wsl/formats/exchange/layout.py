@@ -169,7 +169,7 @@ def _remove(staging: Path) -> None:
 
 
 def _is_inside(name: Any) -> bool:
-    return isinstance(name, str) and name != "" and not leads_out(name)
+    return isinstance(name, str) and not leads_out(name)
 
 
 def _exchange(out: Path, new: Path, layout: Layout, replaced: Collection[str]) -> None:
