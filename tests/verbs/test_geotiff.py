@@ -113,6 +113,16 @@ def test_the_best_of_overlapping_boxes_stays():
     assert whole.boxes.xyxy.tolist() == [[40, 0, 61, 20], [72, 40, 82, 50], [40, 0, 61, 20]]
     assert whole.scores == {"dog": 0.9, "cat": 0.5}
     assert whole.points["dog"] == (33, 2)
+    assert merged("a.tif", (96, 64), parts, nms_iou=1).boxes.labels == ("dog", "dog", "dog", "cat")
+
+
+def test_boxes_far_from_the_corner_are_compared_as_those_near_it():
+    """Their sums with numbers of classes, as `torchvision.ops.batched_nms` compares them, would be rounded."""
+    labels = [f"class {number}" for number in range(200)]
+    boxes = Boxes(xyxy=[[0, 0, 3, 3], [1, 1, 4, 4]] * 200, labels=[label for label in labels for _ in "ab"])
+    found = Localization(path="a", size=(64, 64), scores=dict.fromkeys(labels, 1.0), boxes=boxes)
+    whole = merged("a.tif", (300_064, 64), [(Window(300_000, 0, 64, 64), found)])
+    assert len(whole.boxes) == 400
 
 
 def test_the_command_line(run, photos, write, tmp_path, capsys):

@@ -15,8 +15,8 @@ class RasterConfig:
 
     tile: int | None = None
     """Localize GeoTIFFs in tiles of so many pixels a side, each at the network's input size (extra geo). Boxes are
-    those of the whole raster: of boxes of one class that overlap by half (IoU 0.5) the best is kept. Bands deeper than
-    8 bits are shown from the 2nd to the 98th percentile of the raster."""
+    those of the whole raster, and --nms-iou says which of two in neighbouring tiles are one. Bands deeper than 8 bits
+    are shown from the 2nd to the 98th percentile of the raster."""
     overlap: int = 64
     """Pixels that neighbouring tiles share: at least as many as an object has, which one tile then holds whole."""
     bands: tuple[int, ...] = ()
