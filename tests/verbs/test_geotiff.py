@@ -125,6 +125,14 @@ def test_boxes_far_from_the_corner_are_compared_as_those_near_it():
     assert len(whole.boxes) == 400
 
 
+def test_the_score_of_a_picked_class_stays_however_low_it_is():
+    scores = {f"class {number}": 0.9 - number / 1000 for number in range(150)} | {"emu": 0.01, "gnu": 0.02}
+    points = {"emu": (1, 2), "gnu": (3, 4), "class 0": (5, 6)}
+    found = Localization(path="a", size=(64, 64), scores=scores, boxes=Boxes.empty(), points=points)
+    whole = merged("a.tif", (64, 64), [(Window(0, 0, 64, 64), found)])
+    assert list(whole.scores) == [*list(scores)[:100], "gnu", "emu"]
+
+
 def test_the_command_line(run, photos, write, tmp_path, capsys):
     picture = read_image(photos / "val00.png")
     wide = np.concatenate([picture, picture[:, ::-1], picture], axis=1)

@@ -14,7 +14,7 @@ from wsl.errors import BadImageError
 from wsl.images.raster import Raster, Window, tiles
 from wsl.inference.inputs import Source
 from wsl.inference.predictor import Predictor
-from wsl.inference.reading import MAX_SCORES
+from wsl.inference.reading import MAX_SCORES, with_picked
 from wsl.inference.stream import Errors, Stream
 from wsl.maps import non_max_suppression
 from wsl.results import Localization
@@ -92,7 +92,7 @@ def merged(
     return Localization(
         path=path,
         size=size,
-        scores=dict(ranked),
+        scores=with_picked(dict(ranked), {label: scores[label] for label in points}),
         boxes=non_max_suppression(boxes, nms_iou),
         points=points,
     )
