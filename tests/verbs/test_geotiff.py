@@ -215,6 +215,17 @@ def test_rasters_of_two_systems_share_longitude_and_latitude_only(write, tmp_pat
     assert second["geometry"]["coordinates"][0][3] == [9, 50]
 
 
+@pytest.mark.parametrize(
+    ("crs", "left"), [('LOCAL_CS["a hall",UNIT["metre",1]]', 0.0), ("+proj=geos +h=35785831 +units=m", 6e6)]
+)
+def test_boxes_that_lie_nowhere_on_the_earth_are_refused(crs, left, write, tmp_path):
+    source = square([write("a.tif", np.zeros((1, 8, 8), np.uint8), crs=crs, left=left)], tmp_path)
+    with pytest.raises(UserError, match=r"a\.tif: longitude and latitude are not known .*, or --crs source"):
+        export(source, tmp_path / "out")
+    assert not (tmp_path / "out" / "boxes.geojson").exists()
+    assert len(export(source, tmp_path / "source", crs="source")["features"]) == 1
+
+
 def test_rows_that_go_north_give_counterclockwise_rings_too():
     for place in (Place((10, 0, 500, 0, -10, 900), ""), Place((10, 0, 500, 0, 10, 900), "")):
         ring = np.array(outline((0, 0, 2, 1), place, "source"))
