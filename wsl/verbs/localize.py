@@ -277,7 +277,6 @@ def _open(config: LocalizeConfig, images: _Images) -> OpenedModel:
         opened = OpenedModel.open(config)
     if config.labels and images.samples is not None:
         check_labels(config, images.samples, opened.model.classes)
-    check_classes(config.pick.classes, opened.model.classes)
     return opened
 
 

@@ -216,9 +216,7 @@ def _open(config: LocalizeConfig) -> OpenedModel:
     with loading(config.weights):
         from wsl.inference.opening import OpenedModel
 
-        opened = OpenedModel.open(config)
-    check_classes(config.pick.classes, opened.model.classes)
-    return opened
+        return OpenedModel.open(config)
 
 
 def _with_failures(job: Job, shards: Iterable[int]) -> frozenset[int]:
