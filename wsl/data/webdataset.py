@@ -158,7 +158,7 @@ def _labels(data: bytes, kind: str, where: str, names: Mapping[int, str]) -> set
             values = re.split(r"[;|\n]", data.decode("utf-8-sig").strip())
         except UnicodeDecodeError as error:
             raise UserError(f"{where}: not UTF-8 text; expected {_EXPECTED}") from error
-    return {_named(value, where, names) for value in values if value != ""}
+    return {_named(value, where, names) for value in values if str(value).strip()}
 
 
 def _named(value: Any, where: str, names: Mapping[int, str]) -> str:
