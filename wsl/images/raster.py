@@ -35,7 +35,7 @@ class Window(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where the pixels of a raster lie: six numbers from (column, row) to (x, y), and the name of these coordinates."""
+    """The georeference of a raster: its affine transform from (column, row) to (x, y), a to f, and its CRS."""
 
     transform: tuple[float, float, float, float, float, float]
     crs: str
@@ -44,8 +44,8 @@ class Place(NamedTuple):
 class Raster:
     """An open GeoTIFF, as 8-bit RGB.
 
-    Bands of 8 bits are taken as they are. Each other band is shown from its 2nd to its 98th percentile over the whole
-    raster (of every n-th pixel, so that there are at most 1,024 to a side), no-data left out, and clipped to 0 and 255.
+    Bands of 8 bits are taken as they are. Each other band is scaled from its 2nd and its 98th percentile to 0 and 255,
+    and clipped. The percentiles are of every n-th pixel of the raster, at most 1,024 a side, without no-data values.
     """
 
     def __init__(self, dataset: Any, path: Path, bands: Sequence[int]) -> None:
@@ -142,10 +142,10 @@ def _starts(side: int, tile: int, overlap: int) -> list[int]:
 
 
 def place_of(path: Path) -> Place:
-    """Where the pixels of a GeoTIFF lie.
+    """The georeference of a GeoTIFF.
 
     Raises:
-        UserError: rasterio is not installed, or the file does not say it.
+        UserError: rasterio is not installed, or the file has no coordinate reference system.
         BadImageError: no such file, or not a GeoTIFF.
     """
     with _dataset(path) as dataset:

@@ -1,4 +1,4 @@
-"""Rasters that are larger than a network's input: localized tile by tile, and told as one image."""
+"""Rasters that are larger than a network's input: localized tile by tile, with one localization for the whole."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def tiled_stream(
 def localize_tiled(
     predictor: Predictor, path: Path, config: RasterConfig, *, workers: int | None = None
 ) -> Localization:
-    """What is found in a raster: its boxes, and of each class the score and the point of the tile that it is best in.
+    """The localization of a raster: its boxes, each class's best score of any tile, and the point of its best map.
 
-    There are no maps: those of overlapping tiles do not agree where they meet.
+    It has no maps: those of two tiles differ where the tiles overlap.
 
     Raises:
         BadImageError: the raster or one of its tiles cannot be read.
