@@ -57,6 +57,14 @@ def test_labels_are_named_by_the_metadata(tmp_path):
         read(tmp_path, "val")
 
 
+def test_a_split_without_labels_stays_unread_where_the_metadata_list_the_classes(tmp_path):
+    write(tmp_path / "train.parquet", {"image": [image(1)], "label": [1]}, {"label": CLASSES})
+    write(tmp_path / "test.parquet", {"image": [image(2)], "label": [-1]}, {"label": CLASSES})  # as the hub has it
+    assert [sample.labels for sample in read(tmp_path, "train").samples] == [("dog",)]
+    with pytest.raises(UserError, match=r"test\.parquet: row 0: label is -1, expected one of the 2 classes"):
+        read(tmp_path, "test")
+
+
 def test_lists_of_labels_and_objects(tmp_path):
     objects = [{"bbox": [[1.0, 2.0, 3.0, 4.0]], "category": [1]}, {"bbox": [], "category": []}]
     columns = {"image": [image(1), image(2)], "objects": objects}

@@ -39,6 +39,11 @@ def test_members_named_from_the_root_of_the_disk_are_read_in_the_tar(tmp_path):
     assert read_image(sample.path)[0, 0, 0] == 10
 
 
+def test_blank_lines_between_labels_are_no_class(tmp_path):
+    shard = write_tar(tmp_path / "a.tar", {"a.png": jpeg(1), "a.txt": "dog\r\n\r\ncat; ;\r\n"})
+    assert read_webdataset(shard, None).classes == ("cat", "dog")
+
+
 def test_labels_of_every_kind(tmp_path):
     files = {
         "a.png": jpeg(10),

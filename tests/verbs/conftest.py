@@ -1,7 +1,9 @@
 """A small world to run the verbs in: coloured things on noise, labelled as wholes, and a model trained on them."""
 
+import contextlib
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from wsl.config import DataConfig, ModelConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
+from wsl.formats.shards.parts import PartWriter
 from wsl.verbs.train import train
 
 COLORS = {"blue": (40, 60, 230), "red": (230, 50, 40)}
@@ -57,6 +60,42 @@ def heed_ctrl_c() -> Callable[[], object]:
 def photos(world) -> Path:
     """The folder of its images."""
     return world / "JPEGImages"
+
+
+@pytest.fixture(scope="session")
+def copy_photos(photos) -> Callable[..., Path]:
+    """Put copies of some of its images into a folder, and beside or instead of them files with other contents."""
+
+    def copy(place: Path, names: Iterable[str], damaged: Mapping[str, bytes]) -> Path:
+        for name in names:
+            shutil.copy(photos / name, place)
+        for name, contents in damaged.items():
+            (place / name).write_bytes(contents)
+        return place
+
+    return copy
+
+
+@pytest.fixture
+def interrupted_at(monkeypatch) -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """For a block in which Ctrl-C stops a run in shards at its n-th image."""
+
+    @contextlib.contextmanager
+    def interrupted_at(image: int) -> Iterator[None]:
+        add, seen = PartWriter.add, []
+
+        def interrupted(self, row, found):
+            seen.append(row)
+            if len(seen) == image:
+                raise KeyboardInterrupt
+            add(self, row, found)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(PartWriter, "add", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return interrupted_at
 
 
 @pytest.fixture(scope="session")

@@ -113,6 +113,24 @@ def test_the_best_of_overlapping_boxes_stays():
     assert whole.boxes.xyxy.tolist() == [[40, 0, 61, 20], [72, 40, 82, 50], [40, 0, 61, 20]]
     assert whole.scores == {"dog": 0.9, "cat": 0.5}
     assert whole.points["dog"] == (33, 2)
+    assert merged("a.tif", (96, 64), parts, nms_iou=1).boxes.labels == ("dog", "dog", "dog", "cat")
+
+
+def test_boxes_far_from_the_corner_are_compared_as_those_near_it():
+    """Their sums with numbers of classes, as `torchvision.ops.batched_nms` compares them, would be rounded."""
+    labels = [f"class {number}" for number in range(200)]
+    boxes = Boxes(xyxy=[[0, 0, 3, 3], [1, 1, 4, 4]] * 200, labels=[label for label in labels for _ in "ab"])
+    found = Localization(path="a", size=(64, 64), scores=dict.fromkeys(labels, 1.0), boxes=boxes)
+    whole = merged("a.tif", (300_064, 64), [(Window(300_000, 0, 64, 64), found)])
+    assert len(whole.boxes) == 400
+
+
+def test_the_score_of_a_picked_class_stays_however_low_it_is():
+    scores = {f"class {number}": 0.9 - number / 1000 for number in range(150)} | {"emu": 0.01, "gnu": 0.02}
+    points = {"emu": (1, 2), "gnu": (3, 4), "class 0": (5, 6)}
+    found = Localization(path="a", size=(64, 64), scores=scores, boxes=Boxes.empty(), points=points)
+    whole = merged("a.tif", (64, 64), [(Window(0, 0, 64, 64), found)])
+    assert list(whole.scores) == [*list(scores)[:100], "gnu", "emu"]
 
 
 def test_the_command_line(run, photos, write, tmp_path, capsys):
@@ -195,6 +213,17 @@ def test_rasters_of_two_systems_share_longitude_and_latitude_only(write, tmp_pat
     first, second = export(source, tmp_path / "out")["features"]
     np.testing.assert_allclose(first["geometry"]["coordinates"][0][3], [9, 0], atol=1e-9)
     assert second["geometry"]["coordinates"][0][3] == [9, 50]
+
+
+@pytest.mark.parametrize(
+    ("crs", "left"), [('LOCAL_CS["a hall",UNIT["metre",1]]', 0.0), ("+proj=geos +h=35785831 +units=m", 6e6)]
+)
+def test_boxes_that_lie_nowhere_on_the_earth_are_refused(crs, left, write, tmp_path):
+    source = square([write("a.tif", np.zeros((1, 8, 8), np.uint8), crs=crs, left=left)], tmp_path)
+    with pytest.raises(UserError, match=r"a\.tif: longitude and latitude are not known .*, or --crs source"):
+        export(source, tmp_path / "out")
+    assert not (tmp_path / "out" / "boxes.geojson").exists()
+    assert len(export(source, tmp_path / "source", crs="source")["features"]) == 1
 
 
 def test_rows_that_go_north_give_counterclockwise_rings_too():

@@ -16,14 +16,10 @@ NAMES = [f"val{i:02}" for i in range(10)]
 
 
 @pytest.fixture(scope="module")
-def folder(photos, tmp_path_factory):
+def folder(copy_photos, tmp_path_factory):
     """Eleven images in batches of three, of which two cannot be read."""
-    place = tmp_path_factory.mktemp("images")
-    for name in NAMES:
-        shutil.copy(photos / f"{name}.png", place)
-    (place / "val02.png").write_text("text")
-    (place / "val10.png").touch()
-    return place
+    names = (f"{name}.png" for name in NAMES)
+    return copy_photos(tmp_path_factory.mktemp("images"), names, {"val02.png": b"text", "val10.png": b""})
 
 
 def settings(run, folder, out, **options):

@@ -31,14 +31,10 @@ NAMES = [f"val{i:02}" for i in range(14)]
 
 
 @pytest.fixture(scope="module")
-def folder(photos, tmp_path_factory):
+def folder(copy_photos, tmp_path_factory):
     """Fourteen images, four a shard, of which two cannot be read."""
-    place = tmp_path_factory.mktemp("images")
-    for name in NAMES:
-        shutil.copy(photos / f"{name}.png", place)
-    (place / "val02.png").write_text("text")
-    (place / "val09.png").write_bytes(b"")
-    return place
+    names = (f"{name}.png" for name in NAMES)
+    return copy_photos(tmp_path_factory.mktemp("images"), names, {"val02.png": b"text", "val09.png": b""})
 
 
 def settings(run, out, *sources, engine="local", **options):
@@ -54,6 +50,12 @@ def undisturbed(run, folder, tmp_path_factory):
     result = run_shards(settings(run, out, folder))
     assert (result.shards, result.done, result.images, result.failed, result.localized) == (4, 4, 12, 2, 14)
     return out
+
+
+@pytest.fixture
+def copied(undisturbed, tmp_path):
+    """A copy of that run, to be changed."""
+    return shutil.copytree(undisturbed, tmp_path / "out")
 
 
 def contents(out):
@@ -111,20 +113,10 @@ def test_images_of_a_batch_may_be_read_by_many_threads(run, folder, tmp_path, un
 
 
 @pytest.mark.parametrize("image", [1, 6, 11])
-def test_a_stop_at_any_image_leaves_whole_parts(image, run, folder, tmp_path, undisturbed, monkeypatch):
-    add, seen = PartWriter.add, []
-
-    def interrupted(self, row, found):
-        seen.append(row)
-        if len(seen) == image:
-            raise KeyboardInterrupt
-        add(self, row, found)
-
-    monkeypatch.setattr(PartWriter, "add", interrupted)
+def test_a_stop_at_any_image_leaves_whole_parts(image, run, folder, tmp_path, undisturbed, interrupted_at):
     config = settings(run, tmp_path, folder)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at(image):
         run_shards(config)
-    monkeypatch.undo()
     whole = {name: data for name, data in contents(tmp_path).items() if name.startswith(("part", "maps"))}
     assert whole.items() <= contents(undisturbed).items()
     plan = plan_shards(config)
@@ -226,15 +218,13 @@ def test_a_worker_of_another_version_refuses_the_job(run, folder, tmp_path, monk
         ShardWorker(job)(0)
 
 
-def test_parts_of_others_are_not_mixed(run, folder, tmp_path, undisturbed):
-    out = tmp_path / "out"
-    shutil.copytree(undisturbed, out)
-    key = json.loads((out / "localize.json").read_text(encoding="utf-8"))["key"]
-    shutil.copy(out / f"part-000001-{key}.parquet", out / "part-000001-0123456789ab.parquet")
+def test_parts_of_others_are_not_mixed(run, folder, copied):
+    key = json.loads((copied / "localize.json").read_text(encoding="utf-8"))["key"]
+    shutil.copy(copied / f"part-000001-{key}.parquet", copied / "part-000001-0123456789ab.parquet")
     with pytest.raises(UserError, match=rf"holds parts of another run, such as part-000001-01.*run's end in {key}"):
-        run_shards(settings(run, out, folder))
+        run_shards(settings(run, copied, folder))
     with pytest.raises(UserError, match="holds parts of 2 runs"):
-        list(read_localizations(out))
+        list(read_localizations(copied))
 
 
 def test_runs_with_and_without_an_engine_are_not_mixed(run, folder, tmp_path, undisturbed):
@@ -246,34 +236,30 @@ def test_runs_with_and_without_an_engine_are_not_mixed(run, folder, tmp_path, un
         run_shards(settings(run, tmp_path, folder))
 
 
-def test_a_record_or_manifest_that_says_nothing(run, folder, tmp_path, undisturbed):
-    out = tmp_path / "out"
-    shutil.copytree(undisturbed, out)
-    (out / "localize.json").write_text("{}")
+def test_a_record_or_manifest_that_says_nothing(run, folder, tmp_path, copied):
+    (copied / "localize.json").write_text("{}")
     with pytest.raises(UserError, match="does not say how the parts beside it were made"):
-        run_shards(settings(run, out, folder))
-    (out / "manifest.parquet").write_bytes(b"PAR1")
+        run_shards(settings(run, copied, folder))
+    (copied / "manifest.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match="is not a manifest of wsl-localize"):
-        run_shards(settings(run, out, folder))
-    part = next(out.glob("part-000000-*"))
-    shutil.copy(part, out / "manifest.parquet")
+        run_shards(settings(run, copied, folder))
+    part = next(copied.glob("part-000000-*"))
+    shutil.copy(part, copied / "manifest.parquet")
     with pytest.raises(UserError, match=r"is not a manifest of wsl-localize \(KeyError"):
-        run_shards(settings(run, out, folder))
+        run_shards(settings(run, copied, folder))
     with pytest.raises(UserError, match="no such manifest: name the images"):
         run_shards(settings(run, tmp_path / "new"))
 
 
-def test_a_broken_part_is_named(run, folder, tmp_path, undisturbed):
-    out = tmp_path / "out"
-    shutil.copytree(undisturbed, out)
-    (out / "_SUCCESS").unlink()
-    part = next(out.glob("part-000002-*"))
+def test_a_broken_part_is_named(run, folder, undisturbed, copied):
+    (copied / "_SUCCESS").unlink()
+    part = next(copied.glob("part-000002-*"))
     part.write_bytes(part.read_bytes()[:100])
     with pytest.raises(UserError, match=r"part-000002-\S+ is no part of wsl-localize .*: remove it, and it is made"):
-        run_shards(settings(run, out, folder))
+        run_shards(settings(run, copied, folder))
     part.unlink()
-    run_shards(settings(run, out, folder))
-    assert contents(out) == contents(undisturbed)
+    run_shards(settings(run, copied, folder))
+    assert contents(copied) == contents(undisturbed)
 
 
 def test_a_full_disk_in_the_middle_of_a_part(run, folder, tmp_path, undisturbed, monkeypatch, capsys):
@@ -400,23 +386,21 @@ def test_a_plan_before_there_is_anything(run, folder, tmp_path):
         plan_shards(settings(run, tmp_path / "out"))
 
 
-def test_the_time_left_is_that_of_the_gaps_between_parts(run, folder, tmp_path, undisturbed):
+def test_the_time_left_is_that_of_the_gaps_between_parts(run, folder, copied):
     import os
 
-    out = tmp_path / "out"
-    shutil.copytree(undisturbed, out)
-    (out / "_SUCCESS").unlink()
-    parts = sorted(out.glob("part-*"))
+    (copied / "_SUCCESS").unlink()
+    parts = sorted(copied.glob("part-*"))
     for part, second in zip(parts, (1000, 1010, 5000, 5020), strict=True):
         os.utime(part, (second, second))
-    assert plan_shards(settings(run, out)).seconds == 0
+    assert plan_shards(settings(run, copied)).seconds == 0
     parts[3].unlink()
-    os.utime(out / "localize.json", (900, 900))
-    plan = plan_shards(settings(run, out))
+    os.utime(copied / "localize.json", (900, 900))
+    plan = plan_shards(settings(run, copied))
     assert (plan.done, plan.seconds) == (3, 3990)
     for part in parts[1:3]:
         part.unlink()
-    plan = plan_shards(settings(run, out))
+    plan = plan_shards(settings(run, copied))
     assert (plan.done, plan.seconds) == (1, 300)
     assert "1 of them done: 5.0 min left at the pace so far" in str(plan)
 
@@ -444,18 +428,16 @@ def test_an_image_that_hangs_is_a_row(run, folder, tmp_path, monkeypatch):
     assert errors[1].endswith("val05.png: took longer than 1 s to be fetched")
 
 
-def test_a_plan_is_made_where_the_workers_device_is_missing(run, folder, tmp_path, undisturbed):
-    out = tmp_path / "out"
-    shutil.copytree(undisturbed, out)
-    record = json.loads((out / "localize.json").read_text(encoding="utf-8"))
+def test_a_plan_is_made_where_the_workers_device_is_missing(run, folder, copied):
+    record = json.loads((copied / "localize.json").read_text(encoding="utf-8"))
     elsewhere = {**record["identity"], "device": "cuda"}
-    (out / "localize.json").write_text(json.dumps({**record, "identity": elsewhere}), encoding="utf-8")
-    for path in out.glob("part-*"):
+    (copied / "localize.json").write_text(json.dumps({**record, "identity": elsewhere}), encoding="utf-8")
+    for path in copied.glob("part-*"):
         path.unlink()
     runtime = RuntimeConfig(device="cuda", precision="fp32", workers=0)
-    assert plan_shards(settings(run, out, runtime=runtime)).done == 0
+    assert plan_shards(settings(run, copied, runtime=runtime)).done == 0
     with pytest.raises(UserError, match="was begun with device cuda, and this run has cpu"):
-        run_shards(settings(run, out))
+        run_shards(settings(run, copied))
 
 
 def test_an_engine_says_what_its_machines_are_and_workers_look(run, folder, tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 """wsl-localize --retry-failed: failed images are tried again, and each part is the old one or the new one."""
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from wsl import cli
 from wsl.config import LocalizeConfig, RuntimeConfig, ShardConfig
 from wsl.errors import UserError
 from wsl.formats import read_localizations
-from wsl.formats.shards.parts import PartWriter
 from wsl.inference.opening import OpenedModel
 from wsl.inference.shards import Job, ShardWorker
 from wsl.inference.shards.engines.local import LocalEngine
@@ -23,20 +21,16 @@ BAD = ("val01.png", "val04.png")
 
 
 @pytest.fixture
-def folder(photos, tmp_path):
+def folder(copy_photos, tmp_path):
     """Six images, two a shard, of which two cannot be read yet."""
     place = tmp_path / "images"
     place.mkdir()
-    for name in NAMES:
-        shutil.copy(photos / name, place)
-    for name in BAD:
-        (place / name).write_bytes(b"")
-    return place
+    return copy_photos(place, NAMES, dict.fromkeys(BAD, b""))
 
 
 @pytest.fixture
-def repair(photos, folder):
-    return lambda: [shutil.copy(photos / name, folder) for name in BAD]
+def repair(copy_photos, folder):
+    return lambda: copy_photos(folder, BAD, {})
 
 
 def settings(run, out, folder, *, retry=False, **options):
@@ -93,25 +87,15 @@ def test_a_part_is_kept_where_more_images_fail_than_before(run, folder, tmp_path
 
 @pytest.mark.parametrize("maps", [False, True])
 @pytest.mark.parametrize("image", [1, 2, 3])
-def test_a_stop_at_any_image_leaves_old_parts_or_new_ones(image, maps, run, folder, repair, tmp_path, monkeypatch):
+def test_a_stop_at_any_image_leaves_old_parts_or_new_ones(image, maps, run, folder, repair, tmp_path, interrupted_at):
     out = tmp_path / "out"
     run_shards(settings(run, out, folder, maps=maps))
     old = contents(out)
     repair()
     run_shards(settings(run, tmp_path / "whole", folder, maps=maps))
     new = contents(tmp_path / "whole")
-    add, seen = PartWriter.add, []
-
-    def interrupted(self, row, found):
-        seen.append(row)
-        if len(seen) == image:
-            raise KeyboardInterrupt
-        add(self, row, found)
-
-    monkeypatch.setattr(PartWriter, "add", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at(image):
         run_shards(settings(run, out, folder, maps=maps, retry=True))
-    monkeypatch.undo()
     left = contents(out)
     assert "_SUCCESS" not in left
     assert left.keys() == old.keys() - {"_SUCCESS"}

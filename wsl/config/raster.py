@@ -11,14 +11,14 @@ _LEAST = 32
 
 @dataclass(frozen=True, kw_only=True)
 class RasterConfig:
-    """How GeoTIFFs are cut into tiles and shown to the network."""
+    """How GeoTIFFs are cut into tiles and scaled to 8 bits."""
 
     tile: int | None = None
     """Localize GeoTIFFs in tiles of so many pixels a side, each at the network's input size (extra geo). Boxes are
-    those of the whole raster: of boxes of one class that overlap by half (IoU 0.5) the best is kept. Bands deeper than
-    8 bits are shown from the 2nd to the 98th percentile of the raster."""
+    in pixels of the whole raster; those of overlapping tiles are merged by non-maximum suppression (--nms-iou). Bands
+    deeper than 8 bits are scaled from the 2nd to the 98th percentile of the raster."""
     overlap: int = 64
-    """Pixels that neighbouring tiles share: at least as many as an object has, which one tile then holds whole."""
+    """Pixels that neighbouring tiles share; an object of up to this size lies in one tile as a whole."""
     bands: tuple[int, ...] = ()
     """The bands that are red, green and blue, counted from 1 (4 3 2), or one for grey; the first three when empty, or
     the first one where there are fewer."""

@@ -32,8 +32,8 @@ class ShardConfig:
     """Processes of --engine local, or actors of ray; None is one a GPU, and on the CPU one (local) or one a core
     (ray)."""
     retry_failed: bool = False
-    """With --engine local or ray: do again the shards of which images failed, and those that are missing. Each result
-    stays until the new one takes its place, and also where more images fail than before."""
+    """With --engine local or ray: compute the shards with failed images again, and those that are missing. A part stays
+    until the new one replaces it, and is kept where more images fail than before."""
     image_seconds: float = 60.0
     """Give an image up that could not be fetched within this time."""
 

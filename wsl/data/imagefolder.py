@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wsl.data.records import Row, label_order, row_of, sample_of
+from wsl.data.records import Row, classes_of, row_of, sample_of
 from wsl.data.splits import find_split
 from wsl.documents import guarded, json_lines
 from wsl.documents.tables import table_rows
@@ -67,7 +67,7 @@ def read_imagefolder(root: str | Path, split: str | None) -> SampleSet:
             if len(parts) > 1:
                 rows.setdefault(parts[0], []).append(row)
     wanted = find_split(split, rows, root)
-    classes = tuple(sorted({label for some in rows.values() for row in some for label in row.labels}, key=label_order))
+    classes = classes_of(row.labels for some in rows.values() for row in some)
     if not classes:
         raise UserError(f"{next(iter(tables.values()))}: no row has a label; expected {_EXPECTED}")
     paths = [row.path for row in rows[wanted]]

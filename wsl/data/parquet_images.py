@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wsl.data.records import LABELS, Row, label_order, row_of, sample_of
+from wsl.data.records import LABELS, Row, classes_of, row_of, sample_of
 from wsl.data.splits import find_split
 from wsl.documents import guarded, parse_json
 from wsl.documents.arrow import load_pyarrow
@@ -89,13 +89,14 @@ def read_split(splits: Mapping[str, Sequence[Path]], split: str | None, source: 
     """
     root = source if source.is_dir() else source.parent
     wanted = find_split(split, splits, source)
-    rows = {name: [row for file in files for row in _rows(file)] for name, files in splits.items()}
-    classes = _listed(splits[wanted][0]) or tuple(
-        sorted({label for some in rows.values() for row in some for label in row.labels}, key=label_order)
-    )
+    rows = [row for file in splits[wanted] for row in _rows(file)]
+    classes = _listed(splits[wanted][0])
+    if not classes:  # those of all splits, so that the order of the score vector does not depend on the split
+        others = (file for name, files in splits.items() if name != wanted for file in files)
+        classes = classes_of(row.labels for some in (rows, *map(_rows, others)) for row in some)
     if not classes:
         raise UserError(f"{source}: no row has a label; expected a column label, labels or objects")
-    return SampleSet(classes=classes, samples=tuple(sample_of(row, root, classes) for row in rows[wanted]))
+    return SampleSet(classes=classes, samples=tuple(sample_of(row, root, classes) for row in rows))
 
 
 def _rows(file: Path) -> Iterator[Row]:

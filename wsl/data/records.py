@@ -68,12 +68,16 @@ def sample_of(row: Row, root: Path, classes: Iterable[str]) -> Sample:
     )
 
 
-def label_order(name: str) -> tuple[int, str]:
-    """By which classes are sorted: numbers in their order, before names.
+def classes_of(labels: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    """All classes among the labels of some images: numbers in their order, then names in theirs.
 
-    >>> sorted(["dog", "10", "9"], key=label_order)
-    ['9', '10', 'dog']
+    >>> classes_of([["dog", "10"], ["9", "dog"]])
+    ('9', '10', 'dog')
     """
+    return tuple(sorted(set().union(*labels), key=_order))
+
+
+def _order(name: str) -> tuple[int, str]:
     return (int(name), name) if name.isdecimal() and len(name) < 10 else (1 << 40, name)
 
 

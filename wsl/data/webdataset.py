@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wsl.data.records import label_order
+from wsl.data.records import classes_of
 from wsl.data.splits import find_split
 from wsl.documents import guarded, parse_json, text_lines
 from wsl.errors import UserError, listed
@@ -114,7 +114,7 @@ def _all_classes(
     """The classes of all splits, so that the order of the score vector does not depend on the split."""
     others = {path for shards in splits.values() for path in shards} - set(read)
     more = (labels for shard in sorted(others) if is_archive(shard) for _, labels in _labelled(shard, {}))
-    return tuple(sorted(set().union(*found.values(), *more), key=label_order))
+    return classes_of([*found.values(), *more])
 
 
 def _id(path: Path) -> str:
@@ -158,7 +158,7 @@ def _labels(data: bytes, kind: str, where: str, names: Mapping[int, str]) -> set
             values = re.split(r"[;|\n]", data.decode("utf-8-sig").strip())
         except UnicodeDecodeError as error:
             raise UserError(f"{where}: not UTF-8 text; expected {_EXPECTED}") from error
-    return {_named(value, where, names) for value in values if value != ""}
+    return {_named(value, where, names) for value in values if str(value).strip()}
 
 
 def _named(value: Any, where: str, names: Mapping[int, str]) -> str:

@@ -22,6 +22,10 @@ from wsl.formats.shards.storage import is_remote
 from wsl.results import Localization
 
 FILE_NAME = "localizations.jsonl"
+PARTIAL = f"{FILE_NAME}.partial"
+"""What a run has found so far, until it is finished."""
+RECORD = "localize.json"
+"""The settings of the run, beside its results."""
 _BUFFER = 1 << 20
 _EXPECTED = "localizations as wsl-localize writes them: was the file cut off?"
 
@@ -94,7 +98,7 @@ def partial_file(folder: Path) -> Path:
     >>> partial_file(Path("found")).name
     'localizations.jsonl.partial'
     """
-    return folder / f"{FILE_NAME}.partial"
+    return folder / PARTIAL
 
 
 def _is_unicode(text: str) -> bool:
@@ -118,7 +122,7 @@ def find_localizations(path: Path) -> Path:
     file = path / FILE_NAME if path.is_dir() else path
     if file.is_file():
         return file
-    partial = file.with_name(f"{FILE_NAME}.partial")
+    partial = partial_file(file.parent)
     hint = f"; an interrupted run left {partial}: name that file to use it" if partial.is_file() else ""
     raise UserError(
         f"no localizations at {path}: expected {FILE_NAME} as wsl-localize writes it{hint}, or another system's score "

@@ -35,7 +35,7 @@ class Window(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where the pixels of a raster lie: six numbers from (column, row) to (x, y), and the name of these coordinates."""
+    """The georeference of a raster: its affine transform from (column, row) to (x, y), a to f, and its CRS."""
 
     transform: tuple[float, float, float, float, float, float]
     crs: str
@@ -44,8 +44,8 @@ class Place(NamedTuple):
 class Raster:
     """An open GeoTIFF, as 8-bit RGB.
 
-    Bands of 8 bits are taken as they are. Each other band is shown from its 2nd to its 98th percentile over the whole
-    raster (of every n-th pixel, so that there are at most 1,024 to a side), no-data left out, and clipped to 0 and 255.
+    Bands of 8 bits are taken as they are. Each other band is scaled from its 2nd and its 98th percentile to 0 and 255,
+    and clipped. The percentiles are of every n-th pixel of the raster, at most 1,024 a side, without no-data values.
     """
 
     def __init__(self, dataset: Any, path: Path, bands: Sequence[int]) -> None:
@@ -142,10 +142,10 @@ def _starts(side: int, tile: int, overlap: int) -> list[int]:
 
 
 def place_of(path: Path) -> Place:
-    """Where the pixels of a GeoTIFF lie.
+    """The georeference of a GeoTIFF.
 
     Raises:
-        UserError: rasterio is not installed, or the file does not say it.
+        UserError: rasterio is not installed, or the file has no coordinate reference system.
         BadImageError: no such file, or not a GeoTIFF.
     """
     with _dataset(path) as dataset:
@@ -157,6 +157,9 @@ def place_of(path: Path) -> Place:
 def outline(corners: Sequence[float], place: Place, crs: Crs) -> list[tuple[float, float]]:
     """The closed ring of a box (x0, y0, x1, y1) in pixels: counterclockwise, in longitude and latitude or ``source``.
 
+    Raises:
+        UserError: rasterio is not installed, or a corner has no longitude and latitude.
+
     >>> outline((0, 0, 2, 1), Place((10, 0, 500, 0, -10, 900), "EPSG:32632"), "source")
     [(500.0, 890.0), (520.0, 890.0), (520.0, 900.0), (500.0, 900.0), (500.0, 890.0)]
     """
@@ -164,14 +167,22 @@ def outline(corners: Sequence[float], place: Place, crs: Crs) -> list[tuple[floa
     a, b, c, d, e, f = place.transform
     ring = [(float(a * x + b * y + c), float(d * x + e * y + f)) for x, y in ((x0, y1), (x1, y1), (x1, y0), (x0, y0))]
     if crs == "wgs84":
-        load_rasterio("GeoJSON")
-        from rasterio.warp import transform
-
-        longitudes, latitudes = transform(place.crs, _WGS84, *map(list, zip(*ring, strict=True)))
-        ring = list(zip(longitudes, latitudes, strict=True))
+        ring = _in_wgs84(ring, place.crs)
     if a * e - b * d > 0:  # rows go north: the corners above run clockwise
         ring.reverse()
     return [*ring, ring[0]]
+
+
+def _in_wgs84(points: Sequence[tuple[float, float]], crs: str) -> list[tuple[float, float]]:
+    load_rasterio("GeoJSON")
+    from rasterio.warp import transform
+
+    try:
+        longitudes, latitudes = transform(crs, _WGS84, *map(list, zip(*points, strict=True)))
+    except Exception as error:  # GDAL's own kinds, of local systems and of points in space
+        problem = f"longitude and latitude are not known ({describe(error)})"
+        raise UserError(f"{problem}: expected a box on the earth, or --crs source") from error
+    return list(zip(longitudes, latitudes, strict=True))
 
 
 def load_rasterio(purpose: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from wsl import config as settings
+from wsl.checkpoints import check_classes
 from wsl.config import BoxConfig, LocalizeConfig, Refine, RuntimeConfig
 from wsl.inference.batches import default_batch_size
 from wsl.inference.predictor import Predictor
@@ -73,10 +74,11 @@ class OpenedModel:
         """Load the model on the CPU.
 
         Raises:
-            UserError: an unknown model or method, or a refinement that the model has nothing for.
+            UserError: an unknown model, method or class, or a refinement that the model has nothing for.
         """
         cam = config.cam
         model = open_model(config.weights, config.local_weights, method=cam.cam, layers=cam.layers, model=cam.model)
+        check_classes(config.pick.classes, model.classes)
         refine = resolve_refine(config.refine, model)
         boxes, origin = resolve_boxes(config.boxes, config.weights, refine, cam.maps)
         return cls(config, model, refine, boxes, origin)
@@ -107,24 +109,10 @@ class OpenedModel:
         Batches and the device belong to it, since sums in another order are rounded otherwise. The kinds of devices
         count, and not their numbers.
         """
-        config = self.config
-        resolved = settings.LocalizeConfig(
-            sources=("",),
-            weights="",
-            out=config.out,
-            cam=config.cam,
-            pick=config.pick,
-            boxes=self.boxes,
-            refine=self.refine,
-            tta=config.tta,
-            maps=config.maps,
-            raster=config.raster,
-        )
-        values = json.loads(settings.to_json(resolved))
+        config, values = self.config, self._settings()
         machine = self.machine or Machine.of(config.runtime)
         return {
             **{name: values[name] for name in _DECISIVE},
-            "labels": config.labels,
             **({} if config.raster.tile is None else {"raster": values["raster"]}),
             "image_size": config.image_size or self.model.preprocessing.image_size,
             "batch_size": config.batch_size or default_batch_size(torch.device(machine.device)),
@@ -135,9 +123,12 @@ class OpenedModel:
 
     def record(self, **more: Any) -> dict[str, Any]:
         """All settings, with what was left open filled in, and what else is to be known of a run."""
+        return {**self._settings(), "box_origin": self.origin.origin, "identity": dict(self.identity), **more}
+
+    def _settings(self) -> dict[str, Any]:
         resolved = dataclasses.replace(self.config, boxes=self.boxes, refine=self.refine)
         values: dict[str, Any] = json.loads(settings.to_json(resolved))
-        return {**values, "box_origin": self.origin.origin, "identity": dict(self.identity), **more}
+        return values
 
     @property
     def method(self) -> str:

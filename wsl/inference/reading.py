@@ -61,7 +61,7 @@ class Reader:
                 id=image.id,
                 image=image.image,
                 size=image.geometry.original,
-                scores=_with(dict(zip(map(names.__getitem__, numbers), scores, strict=True)), part.scores),
+                scores=with_picked(dict(zip(map(names.__getitem__, numbers), scores, strict=True)), part.scores),
                 boxes=part.boxes,
                 points=part.points,
                 maps=part.maps,
@@ -116,10 +116,10 @@ class _Part(NamedTuple):
         return cls({}, Boxes.empty(), {}, {})
 
 
-def _with(best: dict[str, float], picked: dict[str, float]) -> dict[str, float]:
+def with_picked(best: dict[str, float], picked: dict[str, float]) -> dict[str, float]:
     """The best scores, and behind them those of picked classes that are not among them.
 
-    >>> _with({"cat": 0.9}, {"emu": 0.1, "cat": 0.9, "dog": 0.2})
+    >>> with_picked({"cat": 0.9}, {"emu": 0.1, "cat": 0.9, "dog": 0.2})
     {'cat': 0.9, 'dog': 0.2, 'emu': 0.1}
     """
     rest = [(name, score) for name, score in picked.items() if name not in best]

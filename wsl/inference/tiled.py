@@ -1,4 +1,4 @@
-"""Rasters that are larger than a network's input: localized tile by tile, and told as one image."""
+"""Rasters that are larger than a network's input: localized tile by tile, with one localization for the whole."""
 
 from __future__ import annotations
 
@@ -7,24 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torchvision.ops import batched_nms
 
 from wsl.boxes import Boxes
-from wsl.config import RasterConfig
+from wsl.config import BoxConfig, RasterConfig
 from wsl.errors import BadImageError
 from wsl.images.raster import Raster, Window, tiles
 from wsl.inference.inputs import Source
-from wsl.inference.reading import MAX_SCORES
+from wsl.inference.predictor import Predictor
+from wsl.inference.reading import MAX_SCORES, with_picked
 from wsl.inference.stream import Errors, Stream
+from wsl.maps import non_max_suppression
 from wsl.results import Localization
-
-SAME = 0.5
-"""The IoU from which on two boxes of a class are one object."""
 
 
 def tiled_stream(
-    predictor: Any, paths: Iterable[Path], config: RasterConfig, *, errors: Errors, workers: int | None
+    predictor: Predictor, paths: Iterable[Path], config: RasterConfig, *, errors: Errors, workers: int | None
 ) -> Stream[Any]:
     """The localizations of rasters, in order, one in memory at a time."""
 
@@ -38,10 +35,12 @@ def tiled_stream(
     return Stream(found(), errors)
 
 
-def localize_tiled(predictor: Any, path: Path, config: RasterConfig, *, workers: int | None = None) -> Localization:
-    """What is found in a raster: its boxes, and of each class the score and the point of the tile that it is best in.
+def localize_tiled(
+    predictor: Predictor, path: Path, config: RasterConfig, *, workers: int | None = None
+) -> Localization:
+    """The localization of a raster: its boxes, each class's best score of any tile, and the point of its best map.
 
-    There are no maps: those of overlapping tiles do not agree where they meet.
+    It has no maps: those of two tiles differ where the tiles overlap.
 
     Raises:
         BadImageError: the raster or one of its tiles cannot be read.
@@ -52,11 +51,19 @@ def localize_tiled(predictor: Any, path: Path, config: RasterConfig, *, workers:
         windows = tiles(raster.size, config.tile, config.overlap)
         sources = (Source(raster.read(window), id=f"{path.stem}-{window.x}-{window.y}") for window in windows)
         parts = zip(windows, predictor.stream(sources, errors="raise", workers=workers), strict=True)
-        return merged(path, raster.size, parts)
+        return merged(path, raster.size, parts, nms_iou=predictor.boxes.nms_iou)
 
 
-def merged(path: Path, size: tuple[int, int], parts: Iterable[tuple[Window, Localization]]) -> Localization:
+def merged(
+    path: Path,
+    size: tuple[int, int],
+    parts: Iterable[tuple[Window, Localization]],
+    *,
+    nms_iou: float = BoxConfig.nms_iou,
+) -> Localization:
     """The localization of an image from those of its windows.
+
+    Of two boxes of a class that overlap by more than ``nms_iou`` the one of the higher score is kept.
 
     >>> dog = Boxes(xyxy=[[0, 0, 4, 4]], labels=["dog"], scores=[0.5])
     >>> found = Localization(path="a", size=(8, 8), scores={"dog": 0.5}, boxes=dog, points={"dog": (1, 1)})
@@ -74,7 +81,7 @@ def merged(path: Path, size: tuple[int, int], parts: Iterable[tuple[Window, Loca
         for label, score in found.scores.items():
             scores[label] = max(score, scores.get(label, 0.0))
         for label, (x, y) in found.points.items():
-            score = found.scores.get(label, 0.0)
+            score = found.scores[label]
             if label not in points or score > best[label]:
                 points[label], best[label] = (x + window.x, y + window.y), score
         corners.append(found.boxes.xyxy + np.array([window.x, window.y] * 2, np.float32))
@@ -82,12 +89,10 @@ def merged(path: Path, size: tuple[int, int], parts: Iterable[tuple[Window, Loca
         labels += found.boxes.labels
     boxes = Boxes(xyxy=np.concatenate(corners), labels=tuple(labels), scores=np.concatenate(confidences))
     ranked = sorted(scores.items(), key=lambda one: -one[1])[:MAX_SCORES]
-    return Localization(path=path, size=size, scores=dict(ranked), boxes=boxes.select(_best(boxes)), points=points)
-
-
-def _best(boxes: Boxes) -> Any:
-    """The boxes that stay, by falling score."""
-    numbers = {label: number for number, label in enumerate(dict.fromkeys(boxes.labels))}
-    classes = torch.tensor([numbers[label] for label in boxes.labels], dtype=torch.int64)
-    kept = batched_nms(torch.from_numpy(boxes.xyxy.copy()), torch.from_numpy(boxes.scores.copy()), classes, SAME)
-    return kept.numpy()
+    return Localization(
+        path=path,
+        size=size,
+        scores=with_picked(dict(ranked), {label: scores[label] for label in points}),
+        boxes=non_max_suppression(boxes, nms_iou),
+        points=points,
+    )

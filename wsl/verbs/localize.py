@@ -250,7 +250,7 @@ def _check_plain(config: LocalizeConfig) -> None:
     Raises:
         UserError: it is, or the folder holds parts.
     """
-    check((config.out / MANIFEST).exists() is False, f"{config.out} holds a run in shards: expected --engine, to go on")
+    check(not (config.out / MANIFEST).exists(), f"{config.out} holds a run in shards: expected --engine, to go on")
     for source in config.sources:
         named = Path(source).suffix.lower() in LISTS and not has_images(Path(source))
         there = source if named or is_remote(source) else ""
@@ -278,7 +278,6 @@ def _open(config: LocalizeConfig, images: _Images) -> OpenedModel:
         opened = OpenedModel.open(config)
     if config.labels and images.samples is not None:
         check_labels(config, images.samples, opened.model.classes)
-    check_classes(config.pick.classes, opened.model.classes)
     return opened
 
 

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 from wsl.config import LocalizeConfig
 from wsl.errors import UserError
 from wsl.files import write_text
-from wsl.formats.localizations import FILE_NAME, partial_file
+from wsl.formats.localizations import FILE_NAME, RECORD, partial_file
 
 if TYPE_CHECKING:
     from wsl.inference.opening import OpenedModel
-
-RECORD = "localize.json"
 
 
 def check_vacant(config: LocalizeConfig) -> None:

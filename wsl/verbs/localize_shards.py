@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -130,7 +130,7 @@ def plan_shards(config: LocalizeConfig) -> ShardedPlan:
     done = job.done()
     pace = job.pace(done)
     if config.sharding.retry_failed:
-        done -= _with_failures(job, done)
+        done -= _with_failures(job.counts(done))
     left = job.manifest.shards - len(done)
     seconds = None if pace is None else pace * left
     return dataclasses.replace(
@@ -162,11 +162,10 @@ def run_shards(config: LocalizeConfig) -> ShardedResult:
     job.tidy()
     done = job.done()
     counts: dict[int, Counts] = {}
-    again: frozenset[int] = frozenset()
-    if config.sharding.retry_failed:
-        again = _with_failures(job, done)
-        if again:
-            storage.remove(SUCCESS)  # before its totals change
+    before = job.counts(done) if config.sharding.retry_failed else {}
+    again = _with_failures(before)
+    if again:
+        storage.remove(SUCCESS)  # before its totals change
     shards = engine.share(sorted(set(range(job.manifest.shards)) - (done - again)))
     started = time.perf_counter()
     localized = 0
@@ -176,7 +175,7 @@ def run_shards(config: LocalizeConfig) -> ShardedResult:
             localized += receipt.done if receipt.seconds else 0
             advance(receipt.done, note=f"shard {len(counts)} of {len(shards)}")
     seconds = time.perf_counter() - started
-    total = job.finish(counts)
+    total = job.finish({**before, **counts})
     own = sum(counts.values(), Counts())
     return ShardedResult(
         out=str(storage),
@@ -216,14 +215,12 @@ def _open(config: LocalizeConfig) -> OpenedModel:
     with loading(config.weights):
         from wsl.inference.opening import OpenedModel
 
-        opened = OpenedModel.open(config)
-    check_classes(config.pick.classes, opened.model.classes)
-    return opened
+        return OpenedModel.open(config)
 
 
-def _with_failures(job: Job, shards: Iterable[int]) -> frozenset[int]:
+def _with_failures(known: Mapping[int, Counts]) -> frozenset[int]:
     """Those of some shards that have images that failed."""
-    return frozenset(shard for shard, counts in job.counts(shards).items() if counts.failed)
+    return frozenset(shard for shard, counts in known.items() if counts.failed)
 
 
 def _images(job: Job, shards: Sequence[int]) -> int:

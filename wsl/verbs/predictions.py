@@ -14,6 +14,7 @@ from wsl.data import coco_numbers, detect_format
 from wsl.documents import load_json
 from wsl.errors import BadImageError, UserError
 from wsl.formats import READERS, Numbers, Pairs, Split, find_localizations, results_folder
+from wsl.formats.localizations import RECORD
 from wsl.inference import boxes_of_maps
 from wsl.results import BoxOrigin, Localization
 from wsl.samples import Sample, SampleSet
@@ -60,7 +61,7 @@ class Predictions:
     def origin(self) -> BoxOrigin:
         """How the boxes were drawn that come without any being asked for."""
         if self.kind == "localizations":
-            return _recorded(results_folder(find_localizations(self._place())) / "localize.json")
+            return _recorded(results_folder(find_localizations(self._place())) / RECORD)
         if self._holds in ("model", "maps"):
             boxes = BoxConfig().resolved()
             return BoxOrigin(threshold=boxes.threshold, box_rule=boxes.box_rule, origin="the default")

@@ -14,6 +14,7 @@ from wsl.data import read_samples
 from wsl.documents import load_json, located, number, reading
 from wsl.errors import BadImageError, UserError
 from wsl.formats import count_localizations, find_localizations, read_localizations, results_folder
+from wsl.formats.localizations import RECORD
 from wsl.images import read_image
 from wsl.progress import track
 from wsl.report import Head, ReportSummary, write_report
@@ -40,7 +41,7 @@ def report(config: VisualizeConfig) -> tuple[ReportSummary, int]:
     settings = _localize_settings(folder)
     evaluation = _evaluation(config, folder)
     boxes = settings.get("boxes") or {}
-    with located(folder / "localize.json"), reading(folder / "localize.json", "localize's settings"):
+    with located(folder / RECORD), reading(folder / RECORD, "localize's settings"):
         rule = BoxConfig(**{key: value for key, value in boxes.items() if key in BoxConfig.__dataclass_fields__})
     items = _Items(config, results, rule)
     head = Head(
@@ -80,7 +81,7 @@ class _Items:
 
 def _localize_settings(folder: Path) -> dict[str, Any]:
     """What ``localize.json`` says of the run; nothing where another system made the results."""
-    path = folder / "localize.json"
+    path = folder / RECORD
     return _load(path) if path.is_file() else {}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from wsl.documents import located
 from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
@@ -25,8 +26,8 @@ def write_geojson(
     are those of the rasters, which the member ``crs`` of the format's earlier version names, as QGIS and GDAL read it.
 
     Raises:
-        UserError: rasterio is not installed, a raster does not say where it lies, a class that is not listed; with
-            ``source``, rasters of two coordinate reference systems.
+        UserError: rasterio is not installed, a raster does not say where it lies, a class that is not listed, a box
+            without longitude and latitude; with ``source``, rasters of two coordinate reference systems.
         BadImageError: a raster cannot be read.
     """
     index = class_index(classes)
@@ -48,10 +49,12 @@ def write_geojson(
                 file.write('"features": [')
             for label, score, xyxy in rows_of(image.boxes):
                 number_of(label, index, image.name)
+                with located(root / image.name):
+                    ring = outline(xyxy, place, crs)
                 feature = {
                     "type": "Feature",
                     "properties": {"image": image.name, "label": label, "score": score},
-                    "geometry": {"type": "Polygon", "coordinates": [outline(xyxy, place, crs)]},
+                    "geometry": {"type": "Polygon", "coordinates": [ring]},
                 }
                 file.write(("\n" if first else ",\n") + json.dumps(feature, ensure_ascii=False, allow_nan=False))
                 first = False

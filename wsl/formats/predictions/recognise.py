@@ -8,7 +8,7 @@ from wsl.formats.exchange.coco import FORMER, INSTANCES
 from wsl.formats.exchange.fiftyone import fiftyone_file
 from wsl.formats.exchange.labelme import is_labelme
 from wsl.formats.exchange.parsing import file_in, files_below
-from wsl.formats.localizations import FILE_NAME
+from wsl.formats.localizations import FILE_NAME, PARTIAL
 from wsl.formats.predictions.parquet_results import parquet_files
 from wsl.formats.predictions.score_maps import holds_score_maps
 from wsl.formats.predictions.voc_results import result_files
@@ -35,7 +35,7 @@ def is_own(place: Path) -> bool:
     False
     """
     named = place.name.startswith(FILE_NAME) or place.suffix == ".jsonl" or holds_parts(place)
-    return named or any((place / name).is_file() for name in (FILE_NAME, f"{FILE_NAME}.partial"))
+    return named or any((place / name).is_file() for name in (FILE_NAME, PARTIAL))
 
 
 def is_parquet(place: Path) -> bool:

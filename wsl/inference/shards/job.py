@@ -13,7 +13,7 @@ from typing import Any
 
 from wsl.config import LocalizeConfig
 from wsl.errors import UserError
-from wsl.formats.localizations import FILE_NAME
+from wsl.formats.localizations import FILE_NAME, PARTIAL, RECORD
 from wsl.formats.shards.manifest import MANIFEST, Manifest, write_manifest
 from wsl.formats.shards.parts import SUCCESS, Counts, PartName, part_counts, parts_of, unfinished_files
 from wsl.formats.shards.storage import Storage
@@ -21,7 +21,6 @@ from wsl.inference.identity import check_identity
 from wsl.inference.opening import Machine, OpenedModel
 from wsl.inference.shards.sources import image_rows, made_from
 
-RECORD = "localize.json"
 _READERS = 32
 
 
@@ -175,7 +174,7 @@ def check_folder_is_ours(storage: Storage) -> None:
 
     >>> check_folder_is_ours(Storage("no such folder"))
     """
-    for name in (FILE_NAME, f"{FILE_NAME}.partial"):
+    for name in (FILE_NAME, PARTIAL):
         if storage.exists(name):
             raise UserError(
                 f"{storage}/{name} is of a run without --engine, whose results are not mixed with parts: choose "

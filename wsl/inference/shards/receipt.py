@@ -1,4 +1,4 @@
-"""What is told of a shard when it is done: all that engines carry from a worker back."""
+"""The summary of a finished shard: all that an engine carries back from a worker."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ log = logging.getLogger("wsl")
 
 _THREADS, _REMOTE_THREADS = 4, 32
 _TELLING = 8
-"""So many images that all are not there are no accident: the machine has lost its disk or its rights."""
+"""Images of a shard from which on, where not one can be fetched, the machine is at fault: its disk or its rights."""
 
 
 class ShardWorker:
@@ -115,7 +115,7 @@ class ShardWorker:
         if len(unfetched) == len(rows) >= _TELLING:
             raise RunError(
                 f"not one of the {len(rows)} images from {rows[0].path} on could be fetched, the last one because: "
-                f"{unfetched[-1]}: look whether this machine has the disk, the network and the rights to read them"
+                f"{unfetched[-1]}: check that this machine has the disk, the network and the rights to read them"
             )
 
     def _sources(self, rows: Sequence[ImageRow], errors: dict[int, BadImageError]) -> Iterator[Source]:
