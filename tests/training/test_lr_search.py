@@ -147,6 +147,15 @@ def test_mistakes_are_one_line_and_exit_code_2(samples, tmp_path, capsys):
     for more, message in (
         (["--freeze-backbone", "--optimizer", "lbfgs"], "lbfgs, which has no learning rate"),
         (["--find-lr-steps", "1"], "find lr steps is 1, expected 2 or more"),
+        (["--weights", "lost.pth"], "no weights at lost.pth: expected"),
     ):
         assert cli.train([*flags, *more]) == 2
         assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_images_that_cannot_be_read_give_no_search(samples, tmp_path, capsys):
+    for one in samples.samples:
+        one.path.write_bytes(b"no picture")
+    assert cli.train(command(samples, tmp_path / "run", "--find-lr-steps", "3")) == 1
+    assert "no image of these steps could be read" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "run" / "lr_search.png").exists()
