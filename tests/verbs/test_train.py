@@ -187,7 +187,7 @@ def test_a_run_says_what_it_is_and_how_good_class_by_class(world, tmp_path, figu
         assert sum(row[name] for row in rows) / 2 == pytest.approx(record[mean])
     readme = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     assert "On 48 images of train, validated on val. The model is that of epoch 1 of 1, the best by mAP." in readme
-    assert f"| blue | 11 | {rows[0]['AP']:.3f} | {rows[0]['pointing']:.3f} |" in readme
+    assert f"| blue  |     11 | {rows[0]['AP']:.3f} |    {rows[0]['pointing']:.3f} |" in readme
 
 
 def test_a_run_says_what_it_takes_for_what(world, tmp_path):
@@ -214,7 +214,7 @@ def test_a_run_says_what_it_takes_for_what(world, tmp_path):
         )
         assert pair["images"] == expected > 0
     readme = (run / "README.md").read_text(encoding="utf-8")
-    assert "Precision and recall are those of classes predicted by probability of 0.5 or more." in readme
+    assert "Precision and recall are of classes predicted by this criterion: probability of 0.5 or more." in readme
     assert "## Confusions" in readme
 
 
