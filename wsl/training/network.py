@@ -73,6 +73,11 @@ class TrainedNetwork(nn.Module):
                     "pooling such as gap, or a loss such as bce"
                 )
 
+    @property
+    def could_checkpoint(self) -> bool:
+        """Whether a backbone runs here that keeps all its activations."""
+        return self._checkpointing is None and not self._features
+
     def trained_parameters(self) -> list[nn.Parameter]:
         """What an optimizer changes."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
