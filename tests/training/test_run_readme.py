@@ -7,7 +7,16 @@ import pytest
 import tyro
 
 from wsl.cli.flags import TrainFlags
-from wsl.config import DataConfig, DecoderConfig, ModelConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
+from wsl.config import (
+    DataConfig,
+    DecoderConfig,
+    ModelConfig,
+    OptimConfig,
+    Preprocessing,
+    ProbeConfig,
+    RuntimeConfig,
+    TrainConfig,
+)
 from wsl.training.run_readme import command, run_readme
 
 CONFIGS = {
@@ -57,6 +66,19 @@ def test_a_table_of_classes_stays_one_whatever_their_names_and_without_a_figure(
     rows = [{"class": "a|b", "images": 1, "AP": None, "pointing": None}]
     text = run_readme(config, {"epoch": 3, "mAP": None, "pointing": None}, rows, 10)
     assert text.endswith("| class | images |\n| :---- | -----: |\n| a\\|b  |      1 |\n| mean  |        |\n")
+
+
+def test_figures_are_said_to_be_the_head_s_where_a_probe_gives_the_scores():
+    rows = [{"class": "cat", "images": 2, "AP": 0.25}]
+    for probe in (False, True):
+        config = TrainConfig(
+            data=DataConfig(data=Path("voc")),
+            out=Path("runs/a"),
+            optim=OptimConfig(freeze_backbone=True),
+            probing=ProbeConfig(probe=probe),
+        )
+        text = run_readme(config, {"epoch": 3, "mAP": 0.25}, rows, 10)
+        assert ("Figures are those of the head." in text) == probe
 
 
 def test_confusions_stand_below_the_figures_and_are_bounded():

@@ -59,7 +59,13 @@ def run_readme(
         "```",
     ]
     if config.val_split is not None:
-        lines += ["", "## Figures", "", _table(best, classes), *_notes(classes, confusions or {})]
+        lines += ["", "## Figures", "", _table(best, classes)]
+        if config.probing.probe:
+            lines += [
+                "",
+                "Figures are those of the head. The scores of the model are those of its probe, fitted later.",
+            ]
+        lines += _notes(classes, confusions or {})
     return "\n".join(lines) + "\n"
 
 
