@@ -224,8 +224,6 @@ def create(
     """
     name, arguments = parse_spec(spec)
     if name not in known:
-        name = name.replace("_", "-")
-    if name not in known:
         raise ValueError(f"unknown {kind} {name!r}: {suggestion(name, known)}")
     signature = inspect.signature(known[name]).parameters
     parameters = {argument: about for argument, about in signature.items() if argument not in (given or {})}
@@ -244,7 +242,7 @@ def create(
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
     """The name and the arguments of a spec string; whether they exist is another question.
 
-    A hyphen between letters is read as an underscore.
+    The words of a name are joined by hyphens, also where underscores are written.
 
     Raises:
         TypeError: ``spec`` is no string.
@@ -252,17 +250,19 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
 
     >>> parse_spec("weldon(k_max=0.2, k_min=all)")
     ('weldon', {'k_max': 0.2, 'k_min': 'all'})
+    >>> parse_spec("soft_margin"), parse_spec("soft-margin")
+    (('soft-margin', {}), ('soft-margin', {}))
     """
     match _parse_expression(spec):
         case ast.Name(id=name):
-            return name, {}
+            return name.replace("_", "-"), {}
         case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
             arguments: dict[str, Any] = {}
             for keyword in keywords:
                 if keyword.arg is None or keyword.arg in arguments:
                     raise _malformed(spec)
                 arguments[keyword.arg] = _value(keyword.value, spec)
-            return name, arguments
+            return name.replace("_", "-"), arguments
         case _:
             raise _malformed(spec)
 

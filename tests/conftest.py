@@ -1,10 +1,11 @@
 """Fixtures shared by all rooms."""
 
+import contextlib
 import importlib.util
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +24,39 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
     if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_IGN:
         signal.signal(getattr(signal, name), usual)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Sums in one order: torch computes on one thread while a module's tests run."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def interrupted(monkeypatch) -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """While the context of ``interrupted(epoch)`` lasts, a training is interrupted where that epoch begins."""
+    from wsl.training import learner
+
+    run_epoch = learner.run_epoch
+
+    @contextlib.contextmanager
+    def patched(last: int) -> Iterator[None]:
+        def dying(*args: Any, epoch: int, **kwargs: Any) -> Any:
+            if epoch == last:
+                raise KeyboardInterrupt
+            return run_epoch(*args, epoch=epoch, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(learner, "run_epoch", dying)
+            yield
+
+    return patched
+
 
 QUIET = [
     "--no-sandbox",

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from voc_folders import names_of, write_splits
 
 import wsl
 from wsl import cli
@@ -65,15 +66,7 @@ def main() -> None:
 
 def few(voc: Path, folder: Path, count: int) -> Path:
     """A VOC folder of the first photographs of train and of val."""
-    lists = folder / "ImageSets" / "Main"
-    lists.mkdir(parents=True, exist_ok=True)
-    for name in ("JPEGImages", "Annotations"):
-        if not (folder / name).exists():
-            (folder / name).symlink_to((voc / name).resolve(), target_is_directory=True)
-    for split in ("train", "val"):
-        names = (voc / "ImageSets" / "Main" / f"{split}.txt").read_text(encoding="utf-8").split()
-        (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names[:count]), encoding="utf-8")
-    return folder
+    return write_splits(voc, folder, {split: names_of(voc, split)[:count] for split in ("train", "val")})
 
 
 def train(head: Path, run: Path, device: str, warm: Path) -> Path:

@@ -18,13 +18,12 @@ import argparse
 import json
 import shlex
 import statistics
-import sys
 import time
 from pathlib import Path
 
-from wsl import cli
+from voc_folders import names_of, write_splits
+from voc_table import WELL_COVERED, command
 
-WELL_COVERED = ("dog", "cat", "person", "horse", "sheep", "cow")
 ROWS: dict[str, list[str]] = {
     "plain": [],
     "hide-and-seek": ["--augment", "hide-and-seek"],
@@ -46,27 +45,14 @@ COLUMNS = ("mAP-20", "pointing", "V2 raw", "V2 ref.", "CorLoc-6 raw", "ref.", "A
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
-def command(verb: str, flags: list[str]) -> None:
-    """Run one console command as if it had been typed, and stop where it fails."""
-    print(f"$ wsl-{verb} {shlex.join(flags)}", flush=True)
-    code = getattr(cli, verb)(flags)
-    if code:
-        sys.exit(code)
-
-
 def subset(voc: Path, folder: Path, images: dict[str, int]) -> Path:
     """A VOC folder of so many photographs of each split, in steps through its list."""
-    lists = folder / "ImageSets" / "Main"
-    lists.mkdir(parents=True, exist_ok=True)
-    for name in ("JPEGImages", "Annotations"):
-        if not (folder / name).exists():
-            (folder / name).symlink_to((voc / name).resolve(), target_is_directory=True)
+    splits = {}
     for split, count in images.items():
-        names = (voc / "ImageSets" / "Main" / f"{split}.txt").read_text(encoding="utf-8").split()
+        names = names_of(voc, split)
         count = min(count, len(names))
-        names = [names[place * len(names) // count] for place in range(count)]
-        (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    return folder
+        splits[split] = [names[place * len(names) // count] for place in range(count)]
+    return write_splits(voc, folder, splits)
 
 
 def train(out: Path, flags: list[str], args: argparse.Namespace) -> float:
@@ -91,12 +77,11 @@ def measure(out: Path, args: argparse.Namespace) -> list[float]:
         report = json.loads((out / reading / "evaluation.json").read_text(encoding="utf-8"))
         found[reading] = report["metrics"]
     raw, refined = found["raw"], found["refined"]
-    (v2,) = (name for name in raw if name == "MaxBoxAccV2")
     return [
         mean(raw["mAP"]["per_class"]),
         raw["pointing (pairs)"]["value"],
-        raw[v2]["value"],
-        refined[v2]["value"],
+        raw["MaxBoxAccV2"]["value"],
+        refined["MaxBoxAccV2"]["value"],
         *(mean(some[name]["per_class"], WELL_COVERED) for name in ("CorLoc", "AP50") for some in (raw, refined)),
     ]
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from voc_folders import names_of, write_splits
 
 from wsl import cli
 
@@ -101,17 +102,13 @@ def readings(name: str) -> dict[str, list[str]]:
 
 def hold_out(voc: Path, folder: Path, count: int) -> Path:
     """A VOC folder whose `val` are so many photographs of train, chosen at random, and whose `train` are the others."""
-    lists = folder / "ImageSets" / "Main"
-    lists.mkdir(parents=True, exist_ok=True)
-    for name in ("JPEGImages", "Annotations", "SegmentationClassAug"):
-        if (voc / name).is_dir() and not (folder / name).exists():
-            (folder / name).symlink_to((voc / name).resolve(), target_is_directory=True)
-    names = (voc / "ImageSets" / "Main" / "train.txt").read_text(encoding="utf-8").split()
+    names = names_of(voc, "train")
     held = set(np.random.default_rng(0).permutation(len(names))[:count].tolist())
-    for split, inside in (("train", False), ("val", True)):
-        chosen = [name for row, name in enumerate(names) if (row in held) == inside]
-        (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in chosen), encoding="utf-8")
-    return folder
+    splits = {
+        split: [name for row, name in enumerate(names) if (row in held) == inside]
+        for split, inside in (("train", False), ("val", True))
+    }
+    return write_splits(voc, folder, splits, parts=("JPEGImages", "Annotations", "SegmentationClassAug"))
 
 
 def mean(values: dict[str, float], names: tuple[str, ...] | None = None) -> float:

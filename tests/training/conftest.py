@@ -1,9 +1,10 @@
 """A few small pictures with labels."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from wsl.boxes import Boxes
 from wsl.inference.reading import Reader
@@ -11,12 +12,9 @@ from wsl.samples import Sample, SampleSet
 from wsl.training.validation import Scores, localize_present, validate
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread(one_thread):
+    """All tests here compute on one thread."""
 
 
 @pytest.fixture
@@ -31,6 +29,21 @@ def samples(tmp_path) -> SampleSet:
         ignored = ("cat",) if labels == ("cow",) else ()
         found.append(Sample(path=path, labels=labels, ignored=ignored, boxes=boxes, size=(width, height)))
     return SampleSet(classes=("cat", "dog", "cow"), samples=tuple(found))
+
+
+@pytest.fixture
+def train_flags(samples):
+    """Flags of ``wsl-train`` for the small pictures with one label each, a small network and a run folder."""
+
+    def flags(out: Path, *more: str) -> list[str]:
+        table = out.parent / "labels.csv"
+        rows = "".join(f"{one.path},train,{one.labels[0]}\n" for one in samples.samples)
+        table.write_text(f"path,split,label\n{rows}", encoding="utf-8")
+        every = ["--data", str(table), "--out", str(out), "--backbone", "tinynet", "--weights", "none"]
+        every += ["--image-size", "32", "--batch-size", "4", "--workers", "0", "--device", "cpu", "--precision", "fp32"]
+        return [*every, *more]
+
+    return flags
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
 
 from wsl.config import DataConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
 from wsl.data import targets
@@ -94,7 +93,10 @@ def test_a_gpu_that_is_too_small_says_what_would_fit(monkeypatch):
     """Memory as a GPU would count it: 100 for the weights, 50 an image."""
     images = torch.zeros(64, 3, 8, 8)
     example = Example(images, torch.zeros(64, 2), torch.ones(64, 2), torch.arange(64), 64)
-    network = nn.Linear(1, 1)
+    model, objective = Localizer("tinynet", 2, weights="none"), create_objective("bce")
+    recomputing = TrainedNetwork(model, objective, torch.float32, features=False, checkpointing=True)
+    assert ": give a smaller --image-size, or --freeze-backbone" in str(too_large(recomputing, example))
+    network = TrainedNetwork(model, objective, torch.float32, features=False)
     assert "give --checkpointing, a smaller --image-size" in str(too_large(network, example))
     monkeypatch.setattr(memory, "_peak", lambda network, example, images: 100 + 50 * images)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)

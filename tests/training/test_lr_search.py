@@ -82,32 +82,18 @@ def test_the_rule(smoothed, expected):
     assert suggest([0.01, 0.1, 1.0][: len(smoothed)], smoothed) == (pytest.approx(expected) if expected else None)
 
 
-def command(samples, out, *more):
-    labels = "".join(f"{one.path},train,{one.labels[0]}\n" for one in samples.samples)
-    table = out.parent / "labels.csv"
-    table.write_text(f"path,split,label\n{labels}", encoding="utf-8")
-    flags = [
-        "--data",
-        str(table),
-        "--out",
-        str(out),
-        "--backbone",
-        "tinynet",
-        "--weights",
-        "none",
-        "--image-size",
-        "32",
-    ]
-    return [*flags, "--batch-size", "4", "--workers", "0", "--device", "cpu", "--precision", "fp32", "--find-lr", *more]
+@pytest.fixture
+def command(train_flags):
+    return lambda out, *more: train_flags(out, "--find-lr", *more)
 
 
 @pytest.mark.parametrize("more", [(), ("--freeze-backbone", "--pooling", "gap", "gmp"), ("--ema", "0.9")], ids=str)
-def test_the_command_says_the_same_again_and_leaves_a_plot_alone(samples, tmp_path, capsys, more):
+def test_the_command_says_the_same_again_and_leaves_a_plot_alone(command, tmp_path, capsys, more):
     found = []
     for name in ("a", "b"):
         out = tmp_path / name / "run"
         out.parent.mkdir()
-        assert cli.train([*command(samples, out, *more), "--find-lr-steps", "7", "--json"]) == 0
+        assert cli.train([*command(out, *more), "--find-lr-steps", "7", "--json"]) == 0
         found.append(json.loads(capsys.readouterr().out))
         left = [path for path in out.rglob("*") if path.is_file() and path.parent.name != ".features"]
         assert {path.name for path in left} == {"lr_search.png"}
@@ -116,7 +102,7 @@ def test_the_command_says_the_same_again_and_leaves_a_plot_alone(samples, tmp_pa
     assert [run["losses"] for run in runs[0]] == [run["losses"] for run in runs[1]]
 
 
-def test_the_state_is_as_before(samples, tmp_path, monkeypatch):
+def test_the_state_is_as_before(command, tmp_path, monkeypatch):
     from wsl.training.learner import Learner
 
     states, own = [], Learner.search_lr
@@ -128,25 +114,34 @@ def test_the_state_is_as_before(samples, tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr(Learner, "search_lr", watched)
-    assert cli.train(command(samples, tmp_path / "run", "--find-lr-steps", "3")) == 0
+    assert cli.train(command(tmp_path / "run", "--find-lr-steps", "3")) == 0
     before, after = states
     assert all(torch.equal(before[name], tensor) for name, tensor in after["model"].items())
     assert not after["optimizer"]["state"]
 
 
-def test_the_table_says_what_to_take(samples, tmp_path, capsys):
-    assert cli.train(command(samples, tmp_path / "run", "--find-lr-steps", "20")) == 0
+def test_the_table_says_what_to_take(command, tmp_path, capsys):
+    assert cli.train(command(tmp_path / "run", "--find-lr-steps", "20")) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "learning rate    loss  smoothed"
     assert len(said) == 13
     assert said[-2].startswith(("suggested: --lr ", "no suggestion"))
 
 
-def test_mistakes_are_one_line_and_exit_code_2(samples, tmp_path, capsys):
-    flags = command(samples, tmp_path / "run")
+def test_mistakes_are_one_line_and_exit_code_2(command, tmp_path, capsys):
+    flags = command(tmp_path / "run")
     for more, message in (
         (["--freeze-backbone", "--optimizer", "lbfgs"], "lbfgs, which has no learning rate"),
         (["--find-lr-steps", "1"], "find lr steps is 1, expected 2 or more"),
+        (["--weights", "lost.pth"], "no weights at lost.pth: expected"),
     ):
         assert cli.train([*flags, *more]) == 2
         assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_images_that_cannot_be_read_give_no_search(samples, command, tmp_path, capsys):
+    for one in samples.samples:
+        one.path.write_bytes(b"no picture")
+    assert cli.train(command(tmp_path / "run", "--find-lr-steps", "3")) == 1
+    assert "no image of these steps could be read" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "run" / "lr_search.png").exists()

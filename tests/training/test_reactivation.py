@@ -61,42 +61,17 @@ def test_heads_of_more_than_a_convolution_are_refused(options):
         Localizer("tinynet", 2, weights="none", **options).add_reactivation()
 
 
-def command(samples, out, *more):
-    table = out.parent / "labels.csv"
-    rows = "".join(f"{one.path},train,{one.labels[0]}\n" for one in samples.samples)
-    table.write_text(f"path,split,label\n{rows}", encoding="utf-8")
-    flags = [
-        "--data",
-        str(table),
-        "--out",
-        str(out),
-        "--backbone",
-        "tinynet",
-        "--weights",
-        "none",
-        "--val-split",
-        "None",
-    ]
-    flags += ["--image-size", "32", "--batch-size", "4", "--workers", "0", "--device", "cpu", "--precision", "fp32"]
-    return [*flags, "--epochs", "2", "--loss", "bce + recam", *more]
+@pytest.fixture
+def command(train_flags):
+    return lambda out, *more: train_flags(out, "--val-split", "None", "--epochs", "2", "--loss", "bce + recam", *more)
 
 
 @pytest.mark.parametrize("more", [(), ("--freeze-backbone",), ("--ema", "0.5")], ids=str)
-def test_a_training_teaches_the_second_classifier_and_resumes_to_equal_bytes(samples, tmp_path, monkeypatch, more):
-    from wsl.training import learner
-
-    assert cli.train(command(samples, tmp_path / "whole", *more)) == 0
-    run_epoch = learner.run_epoch
-
-    def dying(*args, epoch, **kwargs):
-        if epoch == 2:
-            raise KeyboardInterrupt
-        return run_epoch(*args, epoch=epoch, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(learner, "run_epoch", dying)
-        assert cli.train(command(samples, tmp_path / "run", *more)) == 130
-    assert cli.train(command(samples, tmp_path / "run", *more, "--resume")) == 0
+def test_a_training_teaches_the_second_classifier_and_resumes_to_equal_bytes(command, tmp_path, more, interrupted):
+    assert cli.train(command(tmp_path / "whole", *more)) == 0
+    with interrupted(2):
+        assert cli.train(command(tmp_path / "run", *more)) == 130
+    assert cli.train(command(tmp_path / "run", *more, "--resume")) == 0
     models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "run")]
     assert models[0] == models[1]
     model = load(tmp_path / "run")
@@ -108,9 +83,9 @@ def test_a_training_teaches_the_second_classifier_and_resumes_to_equal_bytes(sam
         assert torch.equal(model.head.reactivation, state["model"]["head.reactivation"])
 
 
-def test_with_a_neck_the_maps_stay_the_first_one_s(samples, tmp_path, caplog):
+def test_with_a_neck_the_maps_stay_the_first_one_s(command, tmp_path, caplog):
     caplog.set_level("INFO")
-    assert cli.train(command(samples, tmp_path / "run", "--neck", "sppblock", "--epochs", "1")) == 0
+    assert cli.train(command(tmp_path / "run", "--neck", "sppblock", "--epochs", "1")) == 0
     assert not load(tmp_path / "run").recipe.reactivated
     assert "recam: the maps are those of the first classifier alone" in caplog.text
     assert json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))["optim"]["loss"] == "bce + recam"

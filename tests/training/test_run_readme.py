@@ -7,7 +7,16 @@ import pytest
 import tyro
 
 from wsl.cli.flags import TrainFlags
-from wsl.config import DataConfig, DecoderConfig, ModelConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
+from wsl.config import (
+    DataConfig,
+    DecoderConfig,
+    ModelConfig,
+    OptimConfig,
+    Preprocessing,
+    ProbeConfig,
+    RuntimeConfig,
+    TrainConfig,
+)
 from wsl.training.run_readme import command, run_readme
 
 CONFIGS = {
@@ -47,8 +56,29 @@ def test_figures_stand_class_by_class_and_their_means_below():
     rows = [{"class": "cat", "images": 2, "AP": 0.25, "pointing": None}, {"class": "dog", "images": 0, "AP": None}]
     text = run_readme(config, {"epoch": 3, "mAP": 0.25, "pointing": None}, rows, 10)
     assert text.endswith(
-        "| class | images | AP |\n| --- | ---: | ---: |\n| cat | 2 | 0.250 |\n| dog | 0 |  |\n| mean | | 0.250 |\n"
+        "| class | images |    AP |\n| :---- | -----: | ----: |\n| cat   |      2 | 0.250 |\n"
+        "| dog   |      0 |       |\n| mean  |        | 0.250 |\n"
     )
+
+
+def test_a_table_of_classes_stays_one_whatever_their_names_and_without_a_figure():
+    config = TrainConfig(data=DataConfig(data=Path("voc")), out=Path("runs/a"))
+    rows = [{"class": "a|b", "images": 1, "AP": None, "pointing": None}]
+    text = run_readme(config, {"epoch": 3, "mAP": None, "pointing": None}, rows, 10)
+    assert text.endswith("| class | images |\n| :---- | -----: |\n| a\\|b  |      1 |\n| mean  |        |\n")
+
+
+def test_figures_are_said_to_be_the_head_s_where_a_probe_gives_the_scores():
+    rows = [{"class": "cat", "images": 2, "AP": 0.25}]
+    for probe in (False, True):
+        config = TrainConfig(
+            data=DataConfig(data=Path("voc")),
+            out=Path("runs/a"),
+            optim=OptimConfig(freeze_backbone=True),
+            probing=ProbeConfig(probe=probe),
+        )
+        text = run_readme(config, {"epoch": 3, "mAP": 0.25}, rows, 10)
+        assert ("Figures are those of the head." in text) == probe
 
 
 def test_confusions_stand_below_the_figures_and_are_bounded():
@@ -57,10 +87,10 @@ def test_confusions_stand_below_the_figures_and_are_bounded():
     pairs = [{"predicted": f"c{i}", "present": "c0", "images": 3, "of": 4} for i in range(1000)]
     known = {"predicted": "the highest probability", "confusions": pairs}
     text = run_readme(config, {"epoch": 3, "mAP": 0.5}, rows, 10, known)
-    assert "| c0 | 1 | 0.500 | 0.250 |\n" in text
+    assert "| c0    |      1 | 0.500 |  0.250 |\n" in text
     assert "The first 200 of 10000 classes; classes.json has all." in text
-    assert "Precision and recall are those of classes predicted by the highest probability." in text
+    assert "Precision and recall are of classes predicted by this criterion: the highest probability." in text
     assert "(confusions.json has more):" in text
-    assert "| c19 | c0 | 3 | 4 |\n" in text
-    assert "| c20 |" not in text.partition("## Confusions")[2]
+    assert "| c19       | c0           |      3 |   4 |\n" in text
+    assert "| c20 " not in text.partition("## Confusions")[2]
     assert len(text) < 20_000

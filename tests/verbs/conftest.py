@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import json
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,11 +10,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from wsl.config import DataConfig, ModelConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
 from wsl.formats.shards.parts import PartWriter
+from wsl.models.tiny import TinyNet
 from wsl.verbs.train import train
 
+TIMING = ("seconds", "images_per_second")
 COLORS = {"blue": (40, 60, 230), "red": (230, 50, 40)}
 XML = """<annotation><filename>{name}.png</filename><size><width>{w}</width><height>{h}</height><depth>3</depth></size>
 {objects}</annotation>"""
@@ -54,6 +59,59 @@ def world(tmp_path_factory) -> Path:
 def heed_ctrl_c() -> Callable[[], object]:
     """For a process that is to be interrupted: tests started in the background hand down that SIGINT is ignored."""
     return lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class Dropping(TinyNet):
+    """The small network with something to draw at random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.append(nn.Dropout(0.3))
+
+
+@pytest.fixture(scope="session")
+def dropping() -> type[TinyNet]:
+    """A small network to take the place of `TinyNet`, with something to draw at random."""
+    return Dropping
+
+
+def epoch_figures(out: Path) -> list[dict[str, float]]:
+    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMING} for line in lines]
+
+
+def equal(a: object, b: object) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return a == b
+
+
+@pytest.fixture(scope="session")
+def figures() -> Callable[[Path], list[dict[str, float]]]:
+    """``metrics.jsonl`` of a run without what a clock decides."""
+    return epoch_figures
+
+
+@pytest.fixture(scope="session")
+def same() -> Callable[[object, object], bool]:
+    """Whether two values are equal to the last bit, tensors included."""
+    return equal
+
+
+@pytest.fixture(scope="session")
+def assert_same_run() -> Callable[[Path, Path], None]:
+    """Two runs have the same figures, state and model, to the last bit."""
+
+    def check(a: Path, b: Path) -> None:
+        assert epoch_figures(a) == epoch_figures(b)
+        assert equal(*(torch.load(out / "last" / "state.pt", weights_only=True) for out in (a, b)))
+        assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import torch
 
 from wsl import cli
 from wsl.models import OnnxLocalizer, load
-from wsl.training import learner as learner_module
 from wsl.verbs.info import model_info
 
 HEAD = "acol(threshold=0.6, hidden=8)"
@@ -20,17 +19,9 @@ def command(world, out, *more):
 
 
 @pytest.mark.parametrize("more", [(), ("--freeze-backbone",)], ids=["images", "features"])
-def test_it_trains_and_goes_on_to_the_same_bytes(world, tmp_path, monkeypatch, more):
+def test_it_trains_and_goes_on_to_the_same_bytes(world, tmp_path, more, interrupted):
     assert cli.train(command(world, tmp_path / "whole", *more)) == 0
-    run_epoch = learner_module.run_epoch
-
-    def dying(*args, epoch, **kwargs):
-        if epoch == 2:
-            raise KeyboardInterrupt
-        return run_epoch(*args, epoch=epoch, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(learner_module, "run_epoch", dying)
+    with interrupted(2):
         assert cli.train(command(world, tmp_path / "run", *more)) == 130
     assert cli.train(command(world, tmp_path / "run", *more, "--resume")) == 0
     models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "run")]

@@ -19,12 +19,7 @@ FLAGS = ["--backbone", "tinynet", "--weights", "none", "--image-size", "64", "--
 FLAGS += ["--lr", "5e-3", "--backbone-lr-factor", "1", "--device", "cpu", "--precision", "fp32", "--workers", "0"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def settings(world: Path, out: Path, *, pooling="netvlad(clusters=4)", workers=0, resume=False, **optim) -> TrainConfig:
@@ -64,26 +59,12 @@ def test_the_whole_path_from_the_command_line(world, photos, tmp_path, capsys, p
     assert repr(head.neck) == (neck[1] if neck else "None")
 
 
-def figures(out: Path) -> list[dict[str, float]]:
-    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [{k: v for k, v in json.loads(line).items() if "second" not in k} for line in lines]
-
-
 @pytest.mark.parametrize(("freeze", "workers"), [(False, 2), (True, 0)])
-def test_a_run_killed_within_an_epoch_ends_in_the_same_weights(world, tmp_path, monkeypatch, freeze, workers):
+def test_a_run_killed_within_an_epoch_ends_in_the_same_weights(world, tmp_path, freeze, workers, interrupted, figures):
     options = {"freeze_backbone": freeze, "workers": workers}
     train(settings(world, tmp_path / "whole", **options))
-    run_epoch = learner_module.run_epoch
-
-    def dying(*args, epoch, **kwargs):
-        if epoch == 2:
-            raise KeyboardInterrupt
-        return run_epoch(*args, epoch=epoch, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(learner_module, "run_epoch", dying)
-        with pytest.raises(KeyboardInterrupt):
-            train(settings(world, tmp_path / "parts", **options))
+    with interrupted(2), pytest.raises(KeyboardInterrupt):
+        train(settings(world, tmp_path / "parts", **options))
     train(settings(world, tmp_path / "parts", resume=True, **options))
     assert figures(tmp_path / "whole") == figures(tmp_path / "parts")
     models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts")]

@@ -19,12 +19,7 @@ FIT = ["--freeze-backbone", "--optimizer", "lbfgs"]
 DECODER = ["--decode", "--decoder-rounds", "1", "--decoder-epochs", "1"]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def command(world, out, *flags) -> list[str]:

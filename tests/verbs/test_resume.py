@@ -1,6 +1,5 @@
 """A training that is killed or told to end behind any step, and continued, writes the same bytes as a whole one."""
 
-import json
 import os
 import random
 import signal
@@ -8,36 +7,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from wsl import cli
 from wsl.config import DataConfig, ModelConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
 from wsl.interrupts import Stopped
-from wsl.models.tiny import TinyNet
 from wsl.training import learner as learner_module
 from wsl.verbs.train import train
 
 STEPS, EPOCHS = 5, 3  # 48 images, 10 a step: the last one is filled up
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-TIMING = ("seconds", "images_per_second")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _plain():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _plain(one_thread, dropping):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wsl.models.backbone.TinyNet", Dropping)
+        patch.setattr("wsl.models.backbone.TinyNet", dropping)
         yield
-    torch.set_num_threads(before)
-
-
-class Dropping(TinyNet):
-    """The small network with something to draw at random."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.append(nn.Dropout(0.3))
 
 
 def settings(world: Path, out: Path, freeze: bool = False, **changes) -> TrainConfig:
@@ -59,27 +44,6 @@ def settings(world: Path, out: Path, freeze: bool = False, **changes) -> TrainCo
         runtime=RuntimeConfig(device="cpu", precision="fp32", workers=0),
         **changes,
     )
-
-
-def figures(out: Path) -> list[dict[str, float]]:
-    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k not in TIMING} for line in lines]
-
-
-def same(a: object, b: object) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
-
-
-def assert_same_run(a: Path, b: Path) -> None:
-    assert figures(a) == figures(b)
-    assert same(*(torch.load(out / "last" / "state.pt", weights_only=True) for out in (a, b)))
-    assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
 
 
 def interrupt(monkeypatch, step: int, what) -> None:
@@ -117,7 +81,7 @@ MANY = [(random.Random(i).randrange(STEPS * EPOCHS), random.Random(i).randint(1,
 
 
 @pytest.mark.parametrize(("step", "every"), [*MOMENTS, *(pytest.param(*one, marks=LONG) for one in MANY)])
-def test_a_run_killed_behind_any_step(world, tmp_path, monkeypatch, whole, step, every):
+def test_a_run_killed_behind_any_step(world, tmp_path, monkeypatch, whole, step, every, assert_same_run):
     """The state is kept every so many steps: what was done since is done again."""
     expected, freeze = whole
     with monkeypatch.context() as patch:
@@ -134,7 +98,9 @@ def test_a_run_killed_behind_any_step(world, tmp_path, monkeypatch, whole, step,
 
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize(("step", "_every"), [MOMENTS[1], *(pytest.param(*one, marks=LONG) for one in MANY)])
-def test_a_run_told_to_end_keeps_the_step_that_it_is_in(world, tmp_path, monkeypatch, whole, number, step, _every):
+def test_a_run_told_to_end_keeps_the_step_that_it_is_in(
+    world, tmp_path, monkeypatch, whole, number, step, _every, assert_same_run
+):
     expected, freeze = whole
     with monkeypatch.context() as patch:
         interrupt(patch, step, lambda: signal.raise_signal(number))
@@ -147,7 +113,9 @@ def test_a_run_told_to_end_keeps_the_step_that_it_is_in(world, tmp_path, monkeyp
     assert_same_run(expected, tmp_path / "parts")
 
 
-def test_a_run_told_to_end_while_it_validates_does_not_train_the_epoch_again(world, tmp_path, monkeypatch, whole):
+def test_a_run_told_to_end_while_it_validates_does_not_train_the_epoch_again(
+    world, tmp_path, monkeypatch, whole, assert_same_run
+):
     expected, freeze = whole
 
     def stopping(self):

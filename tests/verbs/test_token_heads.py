@@ -10,7 +10,6 @@ from wsl import cli
 from wsl.config import DataConfig, ModelConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
 from wsl.inference import Predictor
 from wsl.models import Localizer, OnnxLocalizer, export_model, load
-from wsl.training import learner as learner_module
 from wsl.verbs.info import info, model_info
 from wsl.verbs.train import train
 
@@ -21,7 +20,7 @@ SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_head
 
 
 @pytest.fixture(autouse=True)
-def _small_networks(monkeypatch):
+def _small_networks(monkeypatch, one_thread):
     """timm's networks by the same name, of two blocks."""
     create = timm.create_model
 
@@ -29,10 +28,6 @@ def _small_networks(monkeypatch):
         return create(name, **SMALL, **options)
 
     monkeypatch.setattr(timm, "create_model", create_small)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def settings(world, out, head="ts-cam", *, resume=False, **optim):
@@ -48,19 +43,10 @@ def settings(world, out, head="ts-cam", *, resume=False, **optim):
 
 
 @pytest.mark.parametrize("head", ["ts-cam", "scm"])
-def test_it_trains_resumes_and_localizes(world, photos, tmp_path, monkeypatch, head):
+def test_it_trains_resumes_and_localizes(world, photos, tmp_path, head, interrupted):
     train(settings(world, tmp_path / "whole", head))
-    run_epoch = learner_module.run_epoch
-
-    def dying(*args, epoch, **kwargs):
-        if epoch == 2:
-            raise KeyboardInterrupt
-        return run_epoch(*args, epoch=epoch, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(learner_module, "run_epoch", dying)
-        with pytest.raises(KeyboardInterrupt):
-            train(settings(world, tmp_path / "run", head))
+    with interrupted(2), pytest.raises(KeyboardInterrupt):
+        train(settings(world, tmp_path / "run", head))
     train(settings(world, tmp_path / "run", head, resume=True))
     models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "run")]
     assert models[0] == models[1]

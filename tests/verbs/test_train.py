@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
-from torch import nn
 
 from wsl.config import DataConfig, EvaluateConfig, ModelConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
 from wsl.data import read_samples
@@ -22,28 +21,12 @@ from wsl.training.objectives import BCE, OBJECTIVES
 from wsl.verbs.evaluate import evaluate
 from wsl.verbs.train import train
 
-TIMING = ("seconds", "images_per_second")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-class Dropping(TinyNet):
-    """The small network with something to draw at random."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.append(nn.Dropout(0.3))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def dropout(monkeypatch) -> None:
-    monkeypatch.setattr("wsl.models.backbone.TinyNet", Dropping)
+def dropout(monkeypatch, dropping) -> None:
+    monkeypatch.setattr("wsl.models.backbone.TinyNet", dropping)
 
 
 def settings(world: Path, out: Path, *, workers: int = 0, strict: bool = False, **changes) -> TrainConfig:
@@ -59,29 +42,6 @@ def settings(world: Path, out: Path, *, workers: int = 0, strict: bool = False, 
         runtime=RuntimeConfig(device="cpu", precision="fp32", workers=workers, strict=strict),
         **changes,
     )
-
-
-def figures(out: Path) -> list[dict[str, float]]:
-    """``metrics.jsonl`` without what a clock decides."""
-    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k not in TIMING} for line in lines]
-
-
-def same(a: object, b: object) -> bool:
-    """Equal to the last bit, tensors included."""
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
-
-
-def assert_same_run(a: Path, b: Path) -> None:
-    assert figures(a) == figures(b)
-    assert same(*(torch.load(out / "last" / "state.pt", weights_only=True) for out in (a, b)))
-    assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
 
 
 def kill_in_epoch(monkeypatch, epoch: int, error: BaseException) -> None:
@@ -104,7 +64,9 @@ def kill_in_epoch(monkeypatch, epoch: int, error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("freeze", [False, True])
-def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(world, tmp_path, freeze, dropout):
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(
+    world, tmp_path, freeze, dropout, figures, assert_same_run
+):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         train(settings(world, tmp_path / name, seed=seed, freeze_backbone=freeze))
     assert_same_run(tmp_path / "a", tmp_path / "b")
@@ -121,7 +83,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(world, tmp
     ],
 )
 def test_a_run_killed_within_an_epoch_ends_in_the_same_weights(
-    world, tmp_path, dropout, monkeypatch, freeze, workers, optimizer, val
+    world, tmp_path, dropout, monkeypatch, freeze, workers, optimizer, val, figures, assert_same_run
 ):
     options = {"freeze_backbone": freeze, "workers": workers, "optimizer": optimizer, "val_split": val}
     train(settings(world, tmp_path / "whole", **options))
@@ -139,18 +101,18 @@ def test_a_run_killed_within_an_epoch_ends_in_the_same_weights(
 
 
 @pytest.fixture(scope="module")
-def whole(world, tmp_path_factory) -> Path:
+def whole(world, tmp_path_factory, dropping) -> Path:
     """A run that nobody stopped."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wsl.models.backbone.TinyNet", Dropping)
+        patch.setattr("wsl.models.backbone.TinyNet", dropping)
         train(settings(world, out))
     return out
 
 
 @pytest.mark.parametrize("file", range(1, 9))
 def test_a_run_killed_between_any_two_files_ends_in_the_same_weights(
-    world, tmp_path, dropout, monkeypatch, file, whole
+    world, tmp_path, dropout, monkeypatch, file, whole, assert_same_run
 ):
     """Each file is written with one `Path.replace`; the run dies just before the n-th of them."""
     replace, written = Path.replace, []
@@ -180,7 +142,7 @@ def test_resuming_a_finished_run_changes_nothing(world, tmp_path):
     assert (again.best_epoch, again.mAP, again.pointing) == (first.best_epoch, first.mAP, first.pointing)
 
 
-def test_a_process_may_train_on_another_device_than_before(world, tmp_path, monkeypatch):
+def test_a_process_may_train_on_another_device_than_before(world, tmp_path, monkeypatch, assert_same_run):
     """accelerate keeps the first device of a process, here one that this machine has not."""
     train(settings(world, tmp_path / "first", epochs=1))
     for state in (AcceleratorState, PartialState):
@@ -216,7 +178,7 @@ def test_a_second_head_does_not_run_the_backbone_again(world, tmp_path, monkeypa
     assert sum(seen) == looks
 
 
-def test_a_run_says_what_it_is_and_how_good_class_by_class(world, tmp_path):
+def test_a_run_says_what_it_is_and_how_good_class_by_class(world, tmp_path, figures):
     train(settings(world, tmp_path / "run", epochs=1))
     rows = json.loads((tmp_path / "run" / "classes.json").read_text(encoding="utf-8"))
     assert [(row["class"], row["images"]) for row in rows] == [("blue", 11), ("red", 10)]
@@ -225,7 +187,7 @@ def test_a_run_says_what_it_is_and_how_good_class_by_class(world, tmp_path):
         assert sum(row[name] for row in rows) / 2 == pytest.approx(record[mean])
     readme = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     assert "On 48 images of train, validated on val. The model is that of epoch 1 of 1, the best by mAP." in readme
-    assert f"| blue | 11 | {rows[0]['AP']:.3f} | {rows[0]['pointing']:.3f} |" in readme
+    assert f"| blue  |     11 | {rows[0]['AP']:.3f} |    {rows[0]['pointing']:.3f} |" in readme
 
 
 def test_a_run_says_what_it_takes_for_what(world, tmp_path):
@@ -252,11 +214,11 @@ def test_a_run_says_what_it_takes_for_what(world, tmp_path):
         )
         assert pair["images"] == expected > 0
     readme = (run / "README.md").read_text(encoding="utf-8")
-    assert "Precision and recall are those of classes predicted by probability of 0.5 or more." in readme
+    assert "Precision and recall are of classes predicted by this criterion: probability of 0.5 or more." in readme
     assert "## Confusions" in readme
 
 
-def test_patience_ends_a_run_that_gets_no_better(world, tmp_path, caplog):
+def test_patience_ends_a_run_that_gets_no_better(world, tmp_path, caplog, figures):
     caplog.set_level("INFO")
     options = {"epochs": 9, "lr": 1e-9, "patience": 2, "batch_norm": "frozen"}
     result = train(settings(world, tmp_path / "run", **options))
@@ -268,7 +230,7 @@ def test_patience_ends_a_run_that_gets_no_better(world, tmp_path, caplog):
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
 
 
-def test_the_average_is_what_is_measured_and_kept_and_training_goes_on_from_the_weights(world, tmp_path):
+def test_the_average_is_what_is_measured_and_kept_and_training_goes_on_from_the_weights(world, tmp_path, same):
     train(settings(world, tmp_path / "plain", epochs=1))
     train(settings(world, tmp_path / "averaged", epochs=1, ema=0.5))
     plain, averaged = (
@@ -280,7 +242,7 @@ def test_the_average_is_what_is_measured_and_kept_and_training_goes_on_from_the_
     assert not torch.equal(kept["head.conv.weight"], averaged["model"]["head.conv.weight"])
 
 
-def test_the_figures_reported_are_those_of_the_model_kept(world, tmp_path):
+def test_the_figures_reported_are_those_of_the_model_kept(world, tmp_path, figures):
     result = train(settings(world, tmp_path / "run", epochs=4, lr=1e-2, backbone_lr_factor=1.0))
     runtime = RuntimeConfig(device="cpu", precision="fp32", workers=0)
     found = evaluate(
@@ -308,7 +270,7 @@ def test_one_class_alone_trains(world, tmp_path, loss):
 # --- endings ----------------------------------------------------------------------------------------------------
 
 
-def test_a_loss_that_is_not_finite_keeps_the_last_good_epoch(world, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_keeps_the_last_good_epoch(world, tmp_path, monkeypatch, figures, assert_same_run):
     whole, calls = BCE.total, []
 
     def diverging(*given):
@@ -325,7 +287,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_epoch(world, tmp_path, mo
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
-def test_unreadable_images_are_counted_and_strict_stops(world, tmp_path, caplog):
+def test_unreadable_images_are_counted_and_strict_stops(world, tmp_path, caplog, figures):
     copy = tmp_path / "world"
     shutil.copytree(world, copy)
     for name in ("train03", "train20", "val02"):
@@ -358,7 +320,7 @@ def test_a_mistake_is_told_before_a_run_is_there(world, tmp_path, changes, messa
 # --- TensorBoard ------------------------------------------------------------------------------------------------
 
 
-def test_tensorboard_has_every_figure_of_every_epoch_once(world, tmp_path, monkeypatch):
+def test_tensorboard_has_every_figure_of_every_epoch_once(world, tmp_path, monkeypatch, figures):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -372,7 +334,7 @@ def test_tensorboard_has_every_figure_of_every_epoch_once(world, tmp_path, monke
         assert written == [(record["epoch"], pytest.approx(record[name])) for record in figures(out)]
 
 
-def test_trackers_of_accelerate_are_told_settings_and_figures(world, tmp_path):
+def test_trackers_of_accelerate_are_told_settings_and_figures(world, tmp_path, figures):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     train(settings(world, tmp_path / "run", epochs=2, track=("tensorboard",)))
     folder = next(path.parent for path in (tmp_path / "run" / "wsl-train").rglob("events*"))

@@ -124,7 +124,6 @@ def parse_method(spec: str) -> tuple[str, Method]:
         name, arguments = parse_spec(spec)
     except (TypeError, ValueError) as error:
         raise UserError(f"the CAM method cannot be read: {error}") from error
-    name = name.replace("_", "-")
     if name not in METHODS:
         raise UserError(f"unknown CAM method {name!r}: {suggestion(name, list_methods())}")
     method = METHODS[name]

@@ -111,10 +111,10 @@ class TrainFlags(settings.TrainConfig):
     preprocessing are those of the run where they are not given, and so are the weights (the head's, where the classes
     are the same)."""
     find_lr: bool = False
-    """In the place of training: take steps at growing learning rates, and print the loss at some of them and the rate
-    to take; --out gets a plot, lr_search.png."""
+    """In the place of training, take steps at increasing learning rates, print the loss at some of them and suggest a
+    rate; the plot is lr_search.png in --out."""
     find_lr_steps: int = 100
-    """Steps that --find-lr takes at most."""
+    """Maximum number of steps of --find-lr."""
     decoder: Path | None = None
     """In the place of --out: train a map decoder for the finished run in this folder, which keeps it. Of the other
     settings only --data, --train-split, --seed, the decoder's and the machine's go with it."""

@@ -6,12 +6,12 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from wsl.errors import UserError
+from wsl.errors import UserError, nearest
 
 _LARGEST = 2**63
 _PLAIN: Mapping[Any, str] = {
@@ -31,6 +31,28 @@ def check(condition: bool, message: str) -> None:
     """
     if not condition:
         raise UserError(message)
+
+
+def check_known(kind: str, name: str, known: Sequence[str]) -> None:
+    """Refuse a name that is not known; the message has the nearest one that is, or all of them.
+
+    >>> check_known("head", "akol", ["scm", "acol"])
+    Traceback (most recent call last):
+    wsl.errors.UserError: unknown head 'akol': did you mean 'acol'?
+    """
+    if name not in known:
+        near = nearest(name, known)
+        hint = f"did you mean {near!r}?" if near else f"expected one of {', '.join(known)}"
+        raise UserError(f"unknown {kind} {name!r}: {hint}")
+
+
+def spec_name(spec: str) -> str:
+    """The name in a spec string, its words joined by hyphens; `heads.spec.parse_spec` without loading torch.
+
+    >>> spec_name("gradient_rollout(start=1)")
+    'gradient-rollout'
+    """
+    return spec.partition("(")[0].strip().replace("_", "-")
 
 
 def check_batch_size(size: int | None) -> None:

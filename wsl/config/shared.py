@@ -8,8 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from wsl.config.checks import check, check_types
-from wsl.errors import nearest
+from wsl.config.checks import check, check_known, check_types, spec_name
 
 DataFormat = Literal[
     "auto",
@@ -162,10 +161,7 @@ class CamConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        name = self.cam.partition("(")[0].strip().replace("_", "-")
-        near = nearest(name, CAM_METHODS)
-        hint = f"did you mean {near!r}?" if near else f"expected one of {', '.join(CAM_METHODS)}"
-        check(name in CAM_METHODS, f"unknown CAM method {name!r}: {hint}")
+        check_known("CAM method", spec_name(self.cam), CAM_METHODS)
 
     @property
     def maps(self) -> str:

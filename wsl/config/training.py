@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from wsl.config.checks import check, check_batch_size, check_types
+from wsl.config.checks import check, check_batch_size, check_known, check_types, spec_name
 from wsl.config.shared import DataConfig, Preprocessing, RuntimeConfig
-from wsl.errors import UserError, nearest
 
 Padding = Literal["own", "tensorflow"]
 HEADS = ("ts-cam", "scm", "acol")
@@ -53,14 +52,12 @@ class ModelConfig:
         >>> ModelConfig(head="acol(threshold=0.8)").head_name
         'acol'
         """
-        return (self.head or "").partition("(")[0].strip().replace("_", "-")
+        return spec_name(self.head or "")
 
     def __post_init__(self) -> None:
         check_types(self)
-        if self.head is not None and self.head_name not in HEADS:
-            near = nearest(self.head_name, HEADS)
-            hint = f"did you mean {near!r}?" if near else f"expected one of {', '.join(HEADS)}"
-            raise UserError(f"unknown head {self.head_name!r}: {hint}")
+        if self.head is not None:
+            check_known("head", self.head_name, HEADS)
         check(self.maps_per_class >= 1, f"maps per class is {self.maps_per_class}, expected 1 or more")
         check(
             self.output_stride in (None, 4, 8, 16, 32),
@@ -128,8 +125,7 @@ class OptimConfig:
         >>> OptimConfig(loss="cross-entropy + equivariance").multi_label
         False
         """
-        terms = (term.partition("(")[0].strip() for term in self.loss.split("+"))
-        return not any(term.replace("_", "-") == "cross-entropy" for term in terms)
+        return "cross-entropy" not in map(spec_name, self.loss.split("+"))
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -261,9 +257,7 @@ class TrainConfig:
             "--patience waits for a better figure on the validation split: expected a --val-split with it",
         )
         for name in self.track:
-            near = nearest(name, TRACKERS)
-            hint = f"did you mean {near!r}?" if near else f"expected one of {', '.join(TRACKERS)}"
-            check(name in TRACKERS, f"unknown tracker {name!r}: {hint}")
+            check_known("tracker", name, TRACKERS)
         check(self.cache_size > 0, f"cache size is {self.cache_size}, expected gigabytes above 0")
         check(
             self.cache == "none" or not self.optim.freeze_backbone,

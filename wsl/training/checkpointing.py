@@ -43,19 +43,14 @@ class Checkpointing:
         net = backbone.net
         self._norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
         blocks = [] if isinstance(net, fx.GraphModule) else find_blocks(net)
-        self._forwards: list[tuple[nn.Module, Forward]] = [(block, self._again(block.forward)) for block in blocks]
-        if not blocks:
-            parts = _parts(net, backbone)
-            if len(parts) < 2:
-                name = backbone.name or type(net).__name__
-                raise UserError(f"--checkpointing: {name} has no parts to compute again, leave it out")
-            self._forwards = [(net, _chained([self._again(part.forward) for part in parts]))]
-
-    @property
-    def parts(self) -> int:
+        parts = blocks or _parts(net, backbone)
+        if not blocks and len(parts) < 2:
+            name = backbone.name or type(net).__name__
+            raise UserError(f"--checkpointing: {name} has no parts to compute again, leave it out")
+        self.parts = len(parts)
         """How many parts are computed again."""
-        (_, first), *others = self._forwards
-        return len(getattr(first, "parts", ())) or 1 + len(others)
+        forwards = [self._again(part.forward) for part in parts]
+        self._forwards = list(zip(blocks, forwards, strict=True)) if blocks else [(net, _chained(forwards))]
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
@@ -76,14 +71,15 @@ class Checkpointing:
         return run
 
 
-class _chained:  # a function that knows its parts
-    def __init__(self, parts: Sequence[Forward]) -> None:
-        self.parts = parts
+def _chained(forwards: Sequence[Forward]) -> Forward:
+    """The function that calls one after the other."""
 
-    def __call__(self, images: Any) -> Any:
-        for part in self.parts:
-            images = part(images)
+    def run(images: Any) -> Any:
+        for forward in forwards:
+            images = forward(images)
         return images
+
+    return run
 
 
 @contextlib.contextmanager

@@ -74,10 +74,9 @@ class ClassReport:
 
     def confusions(self) -> list[dict[str, Any]]:
         """The most frequent pairs: the class ``predicted``, the one ``present``, in ``images`` ``of`` those with it."""
-        ranked = sorted(self._pairs.items(), key=lambda item: (-item[1], item[0]))
         return [
             {"predicted": predicted, "present": present, "images": count, "of": self._present[present]}
-            for (predicted, present), count in ranked[:MOST_LISTED]
+            for (predicted, present), count in self._most_frequent(MOST_LISTED)
         ]
 
     def _counters(self) -> tuple[Counter[Any], ...]:
@@ -85,5 +84,8 @@ class ClassReport:
 
     def _forget(self) -> None:
         if len(self._pairs) > _MOST_PAIRS:
-            ranked = sorted(self._pairs.items(), key=lambda item: (-item[1], item[0]))
-            self._pairs = Counter(dict(ranked[: _MOST_PAIRS // 2]))
+            self._pairs = Counter(dict(self._most_frequent(_MOST_PAIRS // 2)))
+
+    def _most_frequent(self, count: int) -> list[tuple[tuple[str, str], int]]:
+        """So many pairs with their images; ties go by name."""
+        return sorted(self._pairs.items(), key=lambda item: (-item[1], item[0]))[:count]

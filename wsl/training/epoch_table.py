@@ -9,13 +9,17 @@ from typing import Any
 class EpochTable:
     """A line an epoch, of columns of one width; a star marks the best epoch so far.
 
+    ``begun`` is when the first epoch began, in the seconds of the records: what came before is done once only.
+
     >>> record = {"epoch": 2, "loss": 0.25, "lr": 0.001, "mAP": 0.5, "images_per_second": 120.0, "seconds": 60.0}
     >>> EpochTable(epochs=10, first=0, best_by="mAP").row(record, record)
     'epoch 2/10   loss 0.2500  lr 0.001    mAP 0.500*  120 images/s  1:00, 4:00 left'
+    >>> EpochTable(epochs=10, first=0, best_by="mAP", begun=50.0).row(record, record)[-15:]
+    '1:00, 0:40 left'
     """
 
-    def __init__(self, epochs: int, first: int, best_by: str) -> None:
-        self._epochs, self._first, self._best_by = epochs, first, best_by
+    def __init__(self, epochs: int, first: int, best_by: str, begun: float = 0.0) -> None:
+        self._epochs, self._first, self._best_by, self._begun = epochs, first, best_by, begun
 
     def row(self, record: Mapping[str, Any], best: Mapping[str, Any]) -> str:
         """The line of an epoch; ``best`` is the record of the best one so far."""
@@ -29,7 +33,7 @@ class EpochTable:
             parts.append(figure + ("*" if counts else " "))
         if not improved and best.get(self._best_by) is not None:
             parts.append(f"best {best[self._best_by]:.3f} (epoch {best['epoch']})")
-        left = (self._epochs - epoch) * seconds / (epoch - self._first)
+        left = (self._epochs - epoch) * (seconds - self._begun) / (epoch - self._first)
         parts += [f"{record['images_per_second']:.0f} images/s", f"{_clock(seconds)}, {_clock(left)} left"]
         return "  ".join(parts)
 

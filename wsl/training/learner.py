@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -21,22 +20,20 @@ from wsl.interrupts import deferred
 from wsl.models import GradientHead, Localizer, autocast, choose_dtype
 from wsl.progress import Advance, progress
 from wsl.samples import SampleSet
-from wsl.training.balance import balanced_chances, balanced_weights
+from wsl.training.balance import balanced_chances
+from wsl.training.create_stepper import create_stepper
 from wsl.training.erasing import insert_eraser
 from wsl.training.fitting import check_head, fit_head, fit_probe, own_classifier
 from wsl.training.loop import EpochStats, Position, run_epoch
 from wsl.training.lr_search import LrSearch, search_lr
-from wsl.training.network import Example, TrainedNetwork
-from wsl.training.objectives import ObjectiveSum, ReCAM, create_objective
-from wsl.training.optimizer import create_optimizer, trains_backbone
+from wsl.training.network import Example
+from wsl.training.optimizer import trains_backbone
 from wsl.training.order import Order, Shard
 from wsl.training.processes import Processes
 from wsl.training.sources import BatchSource, FeatureSource, ImageSource
-from wsl.training.step import Stepper
 from wsl.training.validation import Scores, validate
 
 T = TypeVar("T")
-log = logging.getLogger("wsl")
 
 
 class Learner:
@@ -71,7 +68,7 @@ class Learner:
         self.dtype = choose_dtype("fp32" if optim.freeze_backbone else config.runtime.precision, device)
         self.source = self._create_source(samples)
         self._initialise_encoder()  # before the processes agree on the first one's weights
-        self.stepper = None if fits else self._create_stepper()
+        self.stepper = None if fits else create_stepper(model, samples, config, self.dtype, device, self._processes)
         self._processes.agree(model.state_dict().values())
         self._position = Position()
 
@@ -215,51 +212,6 @@ class Learner:
             for module in self.model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
-
-    def _create_stepper(self) -> Stepper:
-        config, model, device = self.config.optim, self.model, self._accelerator.device
-        objective = create_objective(config.loss, classes=len(model.classes), channels=model.backbone.out_channels)
-        self._join(objective)
-        objective.to(device)
-        if config.batch_norm == "sync" and self._processes.several:
-            if device.type != "cuda":
-                raise UserError(f"--batch-norm sync on {device.type}: expected GPUs, or own or frozen")
-            # In place, but for a layer alone.
-            nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]
-        network = TrainedNetwork(
-            model,
-            objective,
-            self.dtype,
-            features=config.freeze_backbone,
-            checkpointing=self.config.checkpointing,
-        )
-        if self.config.compile:
-            network.compile()
-        if config.class_weights == "balanced":
-            network.pair_weights = balanced_weights(self._samples).to(device)
-        return Stepper(
-            network,
-            create_optimizer(model, config, *self._apart(objective)),
-            config,
-            dtype=self.dtype,
-            device=device,
-            processes=self._processes,
-            seed=self.config.seed,
-        )
-
-    def _join(self, objective: ObjectiveSum) -> None:
-        """Let the head have the second classifier of ReCAM, where it can."""
-        for term in objective.objectives:
-            if isinstance(term, ReCAM):
-                try:
-                    term.join(self.model.add_reactivation())
-                except UserError as error:
-                    log.info("recam: the maps are those of the first classifier alone (%s)", error)
-
-    def _apart(self, objective: ObjectiveSum) -> list[nn.Module]:
-        """Terms whose weights are not the model's."""
-        own = set(self.model.parameters())
-        return [term for term in objective.objectives if not own & set(term.parameters())]
 
     def _fit_head(self, advance: Advance) -> EpochStats:
         """Fit the head in the first process, and hand its weights to the others."""

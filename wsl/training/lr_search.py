@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import torch
+
+from wsl.errors import RunError
 from wsl.models import repeatable
 from wsl.progress import Advance
 from wsl.training.network import Example
@@ -35,18 +38,23 @@ class LrSearch:
 
 @repeatable()
 def search_lr(stepper: Stepper, batches: Iterable[Example], steps: int, advance: Advance) -> LrSearch:
-    """Take up to `steps` steps at rates from 1e-6 to 1, and fewer where the loss diverges: the weights are spoilt.
+    """Take `steps` steps at rates from 1e-6 to 1, fewer where the loss diverges; the weights are not put back.
 
     The backbone's rate stays the part of the head's that the settings say. A loss above four times the lowest, both
     smoothed, or one that is not finite ends the search.
 
     Source: Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017; the rule is fastai's.
+
+    Raises:
+        RunError: no image could be read.
     """
     rates: list[float] = []
     losses: list[float] = []
+    images = 0
     for number, (rate, example) in enumerate(zip(sweep(steps), batches, strict=False)):
         set_lr(stepper.optimizer, rate / stepper.config.lr)
         loss = float(stepper(example, number, 0.0)[0])
+        images += example.images
         if not math.isfinite(loss):
             break
         rates.append(rate)
@@ -55,6 +63,8 @@ def search_lr(stepper: Stepper, batches: Iterable[Example], steps: int, advance:
         means = smooth(losses)
         if means[-1] > _DIVERGED * min(means):
             break
+    if not float(stepper.processes.sum(torch.tensor(float(images), device=stepper.device))):
+        raise RunError("no image of these steps could be read: see the lines above")
     means = smooth(losses)
     return LrSearch(rates=tuple(rates), losses=tuple(losses), smoothed=tuple(means), suggestion=suggest(rates, means))
 

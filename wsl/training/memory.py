@@ -24,12 +24,13 @@ def too_large(network: TrainedNetwork, example: Example) -> RunError:
         torch.cuda.empty_cache()
         total = torch.cuda.get_device_properties(device).total_memory
         fit = images_that_fit(lambda images: _peak(network, example, images), total)
+    more = "--checkpointing, " if network.could_checkpoint else ""
     if fit < 1:
-        return RunError(f"{message}: give --checkpointing, a smaller --image-size, or --freeze-backbone")
+        return RunError(f"{message}: give {more}a smaller --image-size, or --freeze-backbone")
     parts = -(-count // min(fit, count))
     return RunError(
         f"{message}, and about {fit} would fit: --accumulate {max(2, parts)} is the same step in parts; or give "
-        f"--checkpointing, --batch-size {fit} or a smaller --image-size"
+        f"{more}--batch-size {fit} or a smaller --image-size"
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -74,6 +73,11 @@ class TrainedNetwork(nn.Module):
                     "pooling such as gap, or a loss such as bce"
                 )
 
+    @property
+    def could_checkpoint(self) -> bool:
+        """Whether a backbone runs here that keeps all its activations."""
+        return self._checkpointing is None and not self._features
+
     def trained_parameters(self) -> list[nn.Parameter]:
         """What an optimizer changes."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
@@ -108,21 +112,23 @@ class TrainedNetwork(nn.Module):
 
     def _run(self, inputs: Tensor, present: Tensor | None = None) -> tuple[tuple[HeadOutput, ...], Tensor]:
         """The output of each classifier in full precision, and the features that it was made of."""
-        model, attention = self.model, None
+        attention = None
         with autocast(inputs.device, self._dtype):
             features = inputs
             if not self._features:
                 parts = contextlib.nullcontext() if self._checkpointing is None else self._checkpointing.applied()
                 with parts:
-                    features, attention = model.encode(inputs)
-            if isinstance(model.head, AdversarialClassifier):
-                both = model.head.both(features, present)
-                return tuple(HeadOutput(output.scores.float(), output.maps) for output in both), features
-            head = partial(model.classify, attention=attention)
+                    features, attention = self.model.encode(inputs)
             if not self.objective.reads_maps:
-                output = head(features)
-                return (HeadOutput(output.scores.float(), output.maps),), features
+                outputs = self._classify(features, attention, present)
+                return tuple(HeadOutput(output.scores.float(), output.maps) for output in outputs), features
         # Maps of bfloat16 have three digits, of which a difference of maps leaves none.
         with torch.autocast(inputs.device.type, enabled=False):
-            output = head(features.float())
-            return (HeadOutput(output.scores.float(), output.maps.float()),), features.float()
+            outputs = self._classify(features.float(), attention, present)
+            return tuple(HeadOutput(output.scores.float(), output.maps.float()) for output in outputs), features.float()
+
+    def _classify(self, features: Tensor, attention: Tensor | None, present: Tensor | None) -> tuple[HeadOutput, ...]:
+        """The output of each classifier of the head."""
+        if isinstance(self.model.head, AdversarialClassifier):
+            return self.model.head.both(features, present)
+        return (self.model.classify(features, attention),)

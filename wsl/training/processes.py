@@ -33,11 +33,6 @@ class Processes:
         """Whether there are others."""
         return self.shard.processes > 1
 
-    @property
-    def main(self) -> bool:
-        """Whether this is the one that writes."""
-        return self.shard.rank == 0
-
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """The sum over all processes, which each of them has."""
         if not self.several:
@@ -62,12 +57,6 @@ class Processes:
             with _together():
                 for tensor in tensors:
                     dist.broadcast(tensor.detach(), 0)
-
-    def wait(self) -> None:
-        """Go on when all have come here."""
-        if self.several:
-            with _together():
-                dist.barrier()
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wsl.config import TrainConfig
+from wsl.tables import format_table
 from wsl.training.optimizer import count_epochs
 
 # Where and how a run was made, not what.
@@ -44,7 +45,7 @@ def run_readme(
     split = "" if config.val_split is None else f", validated on {config.val_split}"
     lines = [f"# {title}", ""]
     lines += [
-        f"A classifier that localizes, of {len(classes)} classes, trained from image-level labels by wsl-toolkit.",
+        f"A classifier of {len(classes)} classes that localizes them, trained from image-level labels by wsl-toolkit.",
         "",
     ]
     lines += ["## How it was trained", "", "```", command(config), "```", ""]
@@ -58,7 +59,13 @@ def run_readme(
         "```",
     ]
     if config.val_split is not None:
-        lines += ["", "## Figures", "", *_table(best, classes), *_notes(classes, confusions or {})]
+        lines += ["", "## Figures", "", _table(best, classes)]
+        if config.probing.probe:
+            lines += [
+                "",
+                "Figures are those of the head. The scores of the model are those of its probe, fitted later.",
+            ]
+        lines += _notes(classes, confusions or {})
     return "\n".join(lines) + "\n"
 
 
@@ -92,16 +99,17 @@ def _text(value: Any) -> str:
     return value.as_posix() if isinstance(value, Path) else str(value)
 
 
-def _table(best: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -> list[str]:
+def _table(best: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -> str:
     names = ("AP", "pointing", "precision", "recall")
     figures = [name for name in names if any(row.get(name) is not None for row in classes)]
-    lines = [f"| class | images | {' | '.join(figures)} |", f"| --- | ---: |{' ---: |' * len(figures)}"]
-    for row in classes[:_MOST_CLASSES]:
-        cells = ["" if row.get(name) is None else f"{row[name]:.3f}" for name in figures]
-        lines.append(f"| {row['class']} | {row['images']} | {' | '.join(cells)} |")
     means = {"AP": best.get("mAP"), "pointing": best.get("pointing")}
-    cells = ["" if means.get(name) is None else f"{means[name]:.3f}" for name in figures]
-    return [*lines, f"| mean | | {' | '.join(cells)} |"]
+    rows = [[row["class"], str(row["images"]), *_cells(row, figures)] for row in classes[:_MOST_CLASSES]]
+    return format_table(["class", "images", *figures], [*rows, ["mean", "", *_cells(means, figures)]], (0,), "markdown")
+
+
+def _cells(values: Mapping[str, Any], figures: Sequence[str]) -> list[str]:
+    """Figures as text, empty where there is none."""
+    return ["" if values.get(name) is None else f"{values[name]:.3f}" for name in figures]
 
 
 def _notes(classes: Sequence[Mapping[str, Any]], confusions: Mapping[str, Any]) -> list[str]:
@@ -111,15 +119,18 @@ def _notes(classes: Sequence[Mapping[str, Any]], confusions: Mapping[str, Any]) 
         lines += ["", f"The first {_MOST_CLASSES} of {len(classes)} classes; classes.json has all."]
     if not confusions.get("predicted"):
         return lines
-    lines += ["", f"Precision and recall are those of classes predicted by {confusions['predicted']}."]
+    lines += ["", f"Precision and recall are of classes predicted by this criterion: {confusions['predicted']}."]
     pairs = confusions.get("confusions", [])
     if pairs:
-        lines += ["", "## Confusions", "", "Classes predicted in images that do not show them, by what these show"]
         more = " (confusions.json has more)" if len(pairs) > _MOST_CONFUSIONS else ""
-        lines[-1] += f"{more}:"
-        lines += ["", "| predicted | in images of | images | of |", "| --- | --- | ---: | ---: |"]
         lines += [
-            f"| {pair['predicted']} | {pair['present']} | {pair['images']} | {pair['of']} |"
-            for pair in pairs[:_MOST_CONFUSIONS]
+            "",
+            "## Confusions",
+            "",
+            f"Classes predicted in images without them, by the classes present{more}:",
+            "",
         ]
+        header = ["predicted", "in images of", "images", "of"]
+        rows = [[pair["predicted"], pair["present"], str(pair["images"]), str(pair["of"])] for pair in pairs]
+        lines += [format_table(header, rows[:_MOST_CONFUSIONS], (0, 1), "markdown")]
     return lines

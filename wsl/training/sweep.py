@@ -26,10 +26,9 @@ from wsl.training.validation import localize_present, validate
 class ClassMaps:
     """The class maps of a data set's images, held in memory: all that a pooling reads, and what is true of each image.
 
-    ``maps`` are (N, K, h, w) float32, ``targets`` (N, K): 1 present, 0 absent; ``known`` (N, K): 1, or 0
-    where that is not known. ``pointing`` is
-    the pointing accuracy of the maps (None where no boxes are known), the same whatever pools them. ``skipped``
-    counts the images that could not be read.
+    ``maps`` are (N, K, h, w) float32, ``targets`` (N, K): 1 present, 0 absent; ``known`` (N, K): 1, or 0 where that is
+    not known. ``pointing`` is the pointing accuracy of the maps (None where no boxes are known), the same whatever
+    pools them. ``skipped`` counts the images that could not be read.
     """
 
     classes: tuple[str, ...]

@@ -77,7 +77,8 @@ class Run:
         main, last = self._accelerator.is_main_process, count_epochs(config.optim)
         if main and not config.resume:
             run.start(config)
-        table, patience = EpochTable(last, first, config.best_by), config.patience
+        patience = config.patience
+        table = EpochTable(last, first, config.best_by, time.perf_counter() - started)
         with _scalars(config, self._writer_class if main else None, first) as write_scalars:
             for epoch in range(first + 1, last + 1):
                 waited = run.epochs_since_best(config.best_by) if main and patience is not None else 0

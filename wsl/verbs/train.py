@@ -48,9 +48,8 @@ def train(config: TrainConfig) -> TrainResult:
         RunError: the loss is no longer finite, no image could be read, or the disk is full.
     """
     started = time.perf_counter()
-    samples, val = _check(config)
-    if _is_first():
-        check_labels(samples, val)
+    check_run(config)
+    samples, val = read_inputs(config)
     # Of the processes of one training, the first writes for all.
     with locked(config.out, "wsl-train") if _is_first() else contextlib.nullcontext():
         if _is_first():
@@ -84,16 +83,24 @@ def _is_first() -> bool:
     return next((os.environ[name] for name in names if name in os.environ), "0") == "0"
 
 
-def _check(config: TrainConfig) -> tuple[SampleSet, SampleSet | None]:
-    """Check all that needs no torch, which takes seconds to load; the samples to train and to validate on."""
-    check_run(config)
+def read_inputs(config: TrainConfig) -> tuple[SampleSet, SampleSet | None]:
+    """Check all of the weights and labels that needs no torch, which takes seconds to load.
+
+    The result is the samples to train on, and those to validate on.
+
+    Raises:
+        UserError: there are no such weights, the data cannot be read, or no training image shows any class.
+    """
     weights = Path(config.model.weights)
     if is_path(config.model.weights):
         if not weights.exists():
             raise UserError(f"no weights at {weights}: expected a .safetensors or .pth file, or a run folder")
         if weights.is_dir():
             check_weights(config.model.weights)
-    return _read(config)
+    samples, val = _read(config)
+    if _is_first():
+        check_labels(samples, val)
+    return samples, val
 
 
 def _read(config: TrainConfig) -> tuple[SampleSet, SampleSet | None]:

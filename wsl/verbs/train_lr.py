@@ -6,13 +6,12 @@ import dataclasses
 from pathlib import Path
 
 from wsl.config import TrainConfig
-from wsl.data import read_samples
 from wsl.draw import plot_over_rates
 from wsl.errors import RunError, UserError
 from wsl.files import check_folder
 from wsl.progress import loading
-from wsl.training.label_check import check_labels
 from wsl.training.lr_search import LrSearch
+from wsl.verbs.train import read_inputs
 
 PLOT = "lr_search.png"
 
@@ -35,8 +34,7 @@ def find_lr(config: TrainConfig, steps: int = 100) -> tuple[LrSearch, Path]:
     plain = dataclasses.replace(
         config, val_split=None, patience=None, track=(), tensorboard=False, resume=False, save_every=None
     )
-    samples = read_samples(plain.data, plain.train_split)
-    check_labels(samples, None)
+    samples, _ = read_inputs(plain)
     with loading(plain.model.backbone):
         from wsl.verbs.epochs import Run
 
@@ -46,7 +44,7 @@ def find_lr(config: TrainConfig, steps: int = 100) -> tuple[LrSearch, Path]:
         raise RunError("the loss of the first step is not finite: look at the images, --mean and --std, and weights")
     path = config.out / PLOT
     curves = {"loss of a step": found.losses, "smoothed": found.smoothed}
-    marks = {} if found.suggestion is None else {f"suggested: {found.suggestion:.1e}": found.suggestion}
+    marks = {} if found.suggestion is None else {f"suggested: {found.suggestion:.0e}": found.suggestion}
     if run.first:
         plot_over_rates(path, found.rates, curves, x="learning rate of the head", y="loss", marks=marks)
     return found, path

@@ -39,7 +39,6 @@ def create_augmentation(specs: Sequence[str], normalise: Normalise, seed: int, s
     for place, spec in enumerate(specs):
         try:
             name, _ = parse_spec(spec)
-            name = name.replace("_", "-")
             if name in VISION:
                 pixels[place] = VisionTransform(spec, side)
             elif name in TRANSFORMS:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from heads.spec import create
+from heads.spec import create, parse_spec
 
 _CLASSES = (
     v2.AugMix,
@@ -55,7 +55,7 @@ class VisionTransform:
     """
 
     def __init__(self, spec: str, side: int) -> None:
-        name = spec.partition("(")[0].strip()
+        name, _ = parse_spec(spec)
         sized = name in VISION and "size" in inspect.signature(VISION[name]).parameters
         self.spec = spec
         self.transform: Any = create(spec, VISION, "augmentation", defaults={"size": (side, side)} if sized else {})

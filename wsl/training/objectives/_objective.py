@@ -33,8 +33,8 @@ class Objective(Specified):
 
     The attributes say what it needs: ``reads_maps`` (class maps, which are then computed in full precision), and
     ``runs_again`` (images, which it changes and runs through the network once more). ``classifies`` is whether it can
-    be the loss of a classifier, of which a sum has exactly one; ``multi_label`` is then whether the scores are of
-    several labels an image, by a sigmoid each. With ``given`` (a `Pass`) the objective is told of the forward pass.
+    be the loss of a classifier, of which a sum has exactly one. With ``given`` (a `Pass`) the objective is told of the
+    forward pass.
 
     Shape:
         ``output.scores`` (N, K), ``output.maps`` (N, K, h, w); ``targets`` (N, K) in [0, 1]; ``mask`` (N, K), the
@@ -47,10 +47,8 @@ class Objective(Specified):
     """
 
     reads_maps: ClassVar[bool] = False
-    reads_features: ClassVar[bool] = False
     runs_again: ClassVar[bool] = False
     classifies: ClassVar[bool] = False
-    multi_label: ClassVar[bool] = True
 
     def forward(self, output: HeadOutput, targets: Tensor, mask: Tensor, given: Pass | None = None) -> Tensor:
         """The loss of a batch."""

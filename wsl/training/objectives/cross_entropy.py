@@ -21,7 +21,6 @@ class CrossEntropy(Objective):
 
     spec_name = "cross-entropy"
     classifies = True
-    multi_label = False
 
     def total(self, output: HeadOutput, targets: Tensor, mask: Tensor, given: Pass | None) -> Tensor:
         """The sum over labelled images."""

@@ -46,7 +46,6 @@ class ReCAM(Objective):
 
     unspecified = frozenset({"classes", "channels"})
     reads_maps = True
-    reads_features = True
 
     def __init__(
         self, weight: float = 1, classes: int | Literal["auto"] = "auto", channels: int | Literal["auto"] = "auto"

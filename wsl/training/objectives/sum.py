@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from heads import HeadOutput
-from wsl.training.objectives._objective import Objective, Pass, divisor
+from wsl.training.objectives._objective import Objective, Pass
 
 
 class ObjectiveSum(nn.Module):
@@ -36,11 +36,6 @@ class ObjectiveSum(nn.Module):
         """Whether a term reads class maps."""
         return any(term.reads_maps for term in self.objectives)
 
-    @property
-    def multi_label(self) -> bool:
-        """Whether the scores are of several labels an image."""
-        return all(term.multi_label for term in self.objectives)
-
     def totals(self, output: HeadOutput, targets: Tensor, mask: Tensor, given: Pass) -> Tensor:
         """The sum of each term over the batch, (terms,)."""
         return torch.stack([term.total(output, targets, mask, given) for term in self.objectives])
@@ -48,7 +43,3 @@ class ObjectiveSum(nn.Module):
     def counts(self, targets: Tensor, mask: Tensor) -> Tensor:
         """What the sums are divided by, (terms,)."""
         return torch.stack([term.count(targets, mask) for term in self.objectives])
-
-    def forward(self, output: HeadOutput, targets: Tensor, mask: Tensor, given: Pass) -> Tensor:
-        """The loss of a batch that is not divided."""
-        return (self.totals(output, targets, mask, given) / divisor(self.counts(targets, mask))).sum()
