@@ -1,8 +1,8 @@
 """A small world to run the verbs in: coloured things on noise, labelled as wholes, and a model trained on them."""
 
 import contextlib
-import shutil
 import json
+import shutil
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
