@@ -22,7 +22,7 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 import commands
-from outcomes import Trial, report
+from attempts import Trial, report
 
 
 class _Disk:

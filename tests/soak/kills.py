@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 import commands
-from outcomes import Child, Trial, report
+from attempts import Child, Trial, report
 
 
 def kills(count: int, seed: int, root: Path, *, commands_tried: Sequence[str] = ()) -> list[Trial]:

@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 import commands
-from outcomes import Child, Trial, report
+from attempts import Child, Trial, report
 
 NOBODY = 65534
 CHANGED = ("localize", "train")  # the commands that read pictures
