@@ -186,6 +186,18 @@ def demo(args: Sequence[str] | None = None) -> int:
     return run(work, DemoFlags, examples.DEMO, args)
 
 
+def label_studio(args: Sequence[str] | None = None) -> int:
+    """`wsl-label-studio`."""
+
+    def work(config: settings.LabellingConfig) -> Outcome:
+        from wsl.labelling import serve
+
+        serve(config)
+        return Outcome("", {})
+
+    return run(work, settings.LabellingConfig, examples.LABEL_STUDIO, args)
+
+
 def _in_shards(config: settings.LocalizeConfig) -> Outcome:
     from wsl.verbs.localize_shards import make_job_manifest, plan_shards, run_shards
 

@@ -93,3 +93,10 @@ Examples:
   wsl-demo runs/
   wsl-demo runs/gap runs/weldon resnet50 timm/vit_base_patch16_224
 """
+LABEL_STUDIO = """Draw boxes ahead in Label Studio, as the machine-learning backend of a project. Ctrl-C ends it.
+
+Examples:
+
+  wsl-label-studio --weights runs/gap --image-root photos/
+  wsl-label-studio --weights runs/gap --image-root photos/ --top-k None --score-threshold 0.5 --port 9091
+"""

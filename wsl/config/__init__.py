@@ -3,6 +3,7 @@
 from wsl.config.compare import CompareConfig
 from wsl.config.demo import DemoConfig
 from wsl.config.export import ExportConfig, ExportFormat
+from wsl.config.labelling import LabellingConfig
 from wsl.config.raster import RasterConfig
 from wsl.config.serial import from_json, to_json
 from wsl.config.shards import Engine, ShardConfig
@@ -47,6 +48,7 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "ExportFormat",
+    "LabellingConfig",
     "LocalizeConfig",
     "ModelConfig",
     "OptimConfig",
