@@ -81,7 +81,7 @@ def flags(kind: type, prefix: str = "") -> list[str]:
 
 
 RUNTIME = ["device", "precision", "workers", "strict"]
-DATA = ["data", "format", "image_root", "year", "download", "uncertain"]
+DATA = ["data", "format", "image_root", "year", "download", "uncertain", "val_fraction", "split_seed"]
 BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
 
 

@@ -9,7 +9,7 @@ Examples:
   wsl-train --data VOCdevkit/VOC2012 --out runs/heads --pooling gap gmp "kmax(k=0.2)" --freeze-backbone
   wsl-train --data VOCdevkit/VOC2012 --out runs/puzzle --loss "bce + puzzle(alpha=4)" --augment hide-and-seek cutmix
   wsl-train --data others/ --from runs/gap --out runs/others
-  wsl-train --data photos/ --train-split all --val-split None --out runs/mine --loss cross-entropy
+  wsl-train --data photos/ --val-split None --out runs/mine --loss cross-entropy
   wsl-train --data VOCdevkit/VOC2012 --out runs/gap --backbone resnet50 --resume
   wsl-train --data VOCdevkit/VOC2012 --out runs/boxes --backbone resnet50 --freeze-backbone --decode
   wsl-train --data VOCdevkit/VOC2012 --out runs/fitted --backbone resnet50 --freeze-backbone --optimizer lbfgs --probe

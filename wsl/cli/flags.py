@@ -35,7 +35,8 @@ class DataFlags(settings.DataConfig):
             return settings.DataConfig(**values)
         if self != type(self)():
             raise UserError(
-                "--format, --image-root, --year, --download and --uncertain describe --data: expected it too"
+                "--format, --image-root, --year, --download, --uncertain, --val-fraction and --split-seed describe "
+                "--data: expected it too"
             )
         return None
 

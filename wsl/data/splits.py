@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
+from typing import Literal
 
 from wsl.errors import UserError, nearest
 
+_TRAINING = ("train", "training", "trainval", "train_val")
 _VALIDATION = ("val", "valid", "validation", "dev")
+_WORDS = frozenset(("train", "training", "trainval", *_VALIDATION, "test", "testing", "eval", "minival"))
 
 
-def find_split(split: str | None, known: Collection[str], where: object) -> str:
+class UnknownSplit(UserError):
+    """A data set has no split of a name; ``known`` are those that it has.
+
+    ``divisible`` says that it has no splits at all, so that its images can be divided into training and validation.
+    """
+
+    known: tuple[str, ...] = ()
+    divisible: bool = False
+
+
+def find_split(split: str | None, known: Collection[str], where: object, *, divisible: bool | None = None) -> str:
     """The name under which ``where`` has a split; ``val`` also finds ``valid``, ``validation`` and ``dev``.
 
     None is ``all``, or the one split that there is.
 
     Raises:
-        UserError: it has none.
+        UnknownSplit: it has none; ``divisible`` as for `unknown_split`.
 
     >>> find_split("val", ["train", "validation"], "photos"), find_split(None, ["train"], "photos")
     ('validation', 'train')
@@ -25,12 +39,16 @@ def find_split(split: str | None, known: Collection[str], where: object) -> str:
     if found is None and split in (None, "all") and len(known) == 1:
         return str(next(iter(known)))
     if found is None:
-        raise unknown_split(split, known, where)
+        raise unknown_split(split, known, where, divisible=divisible)
     return found
 
 
-def unknown_split(split: str | None, known: Iterable[str], where: object) -> UserError:
+def unknown_split(
+    split: str | None, known: Iterable[str], where: object, *, divisible: bool | None = None
+) -> UnknownSplit:
     """What to raise when ``where`` has no such split.
+
+    ``divisible`` is whether it has no splits at all; None concludes so where no known name is one of a split.
 
     >>> str(unknown_split("vall", ["train", "val"], "VOC2012"))
     "VOC2012 has no split 'vall'; did you mean 'val'? It has: train, val"
@@ -40,7 +58,41 @@ def unknown_split(split: str | None, known: Iterable[str], where: object) -> Use
     names = sorted(known)
     listing = ", ".join(names[:40]) + (", …" if len(names) > 40 else "") or "none"
     if split is None:
-        return UserError(f"{where} needs a split; it has: {listing}")
-    close = nearest(split, names)
-    hint = f"did you mean {close!r}? It has: " if close else "it has: "
-    return UserError(f"{where} has no split {split!r}; {hint}{listing}")
+        error = UnknownSplit(f"{where} needs a split; it has: {listing}")
+    else:
+        close = nearest(split, [name for name in names if name != "all"])
+        hint = f"did you mean {close!r}? It has: " if close else "it has: "
+        error = UnknownSplit(f"{where} has no split {split!r}; {hint}{listing}")
+    error.known = tuple(names)
+    error.divisible = not any(map(names_split, names)) if divisible is None else divisible
+    return error
+
+
+def names_split(name: str) -> bool:
+    """Whether a word of a name is one that people give to splits.
+
+    >>> [names_split(name) for name in ("train", "val2017_mini", "train_val", "labels", "trains")]
+    [True, True, True, False, False]
+    """
+    return not _WORDS.isdisjoint(re.findall(r"[a-z]+", name.lower()))
+
+
+def role(split: str | None) -> Literal["train", "val"] | None:
+    """What a split is for, where a divided data set has it.
+
+    >>> role("trainval"), role("validation"), role("test")
+    ('train', 'val', None)
+    """
+    if split in _TRAINING:
+        return "train"
+    return "val" if split in _VALIDATION else None
+
+
+def training_split(known: Iterable[str]) -> str | None:
+    """The split to train on among those that there are.
+
+    >>> training_split(["test", "train_val"])
+    'train_val'
+    """
+    there = set(known)
+    return next((name for name in _TRAINING if name in there), None)
