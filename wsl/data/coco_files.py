@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from wsl.data.lvis import FILES, lvis_split
-from wsl.data.splits import UnknownSplit, role, training_split, unknown_split
+from wsl.data.splits import UnknownSplit, unknown_split
 from wsl.errors import UserError
+from wsl.split_names import role, training_split
 
 PREFIX = "instances_"
 _ROBOFLOW = "_annotations.coco.json"  # in the folder of each split, beside its images
@@ -27,7 +28,7 @@ def numbers_file(source: Path, split: str | None) -> Path:
         return instances_file(source, split)
     except UnknownSplit as error:
         named = "all" if error.divisible else training_split(error.known)
-        if role(split) is None or named is None:
+        if role(split) not in ("train", "val") or named is None:
             raise
         return instances_file(source, named)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wsl.data.splits import find_split, names_split, unknown_split
+from wsl.data.splits import find_split, unknown_split
 from wsl.documents import guarded
 from wsl.errors import UserError
 from wsl.files import is_left_over
 from wsl.images.sources import images_below, is_image_name
 from wsl.samples import Sample, SampleSet
+from wsl.split_names import names_split
 
 
 @guarded("a folder of images for each class")

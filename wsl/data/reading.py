@@ -13,11 +13,14 @@ import numpy.typing as npt
 from wsl.config import DataConfig
 from wsl.data.division import Division, divide
 from wsl.data.layouts import LAYOUTS, Wanted
-from wsl.data.splits import UnknownSplit, role, training_split
+from wsl.data.splits import UnknownSplit
 from wsl.errors import UserError, listed
 from wsl.samples import Sample, SampleSet
+from wsl.split_names import role, training_split
 
 log = logging.getLogger("wsl")
+
+_MADE = ("train", "val")
 
 
 def read_samples(
@@ -44,12 +47,12 @@ def read_samples(
     """
     wanted = Wanted(config, split, images, outlines)
     part = role(split)
-    if part is not None and config.val_fraction is not None:
+    if part in _MADE and config.val_fraction is not None:
         return _divided(wanted)[part]
     try:
         return _read(wanted)
     except UnknownSplit as error:
-        if part is None or not error.divisible or not whole:
+        if part not in _MADE or not error.divisible or not whole:
             raise
     samples = _read(wanted._replace(split="all"))
     trained = ", also those that a model may have been trained on" if part == "val" else ""
@@ -138,7 +141,7 @@ def list_splits(config: DataConfig) -> tuple[str, ...]:
     layout = detect_format(config.data) if config.format == "auto" else config.format
     names = tuple(LAYOUTS[layout].splits(config))
     if config.val_fraction is not None:
-        return ("train", "val", *(name for name in names if name != "all" and role(name) is None))
+        return ("train", "val", *(name for name in names if name != "all" and role(name) not in _MADE))
     return tuple(name for name in names if name != "all" or len(names) == 1) or ("all",)
 
 

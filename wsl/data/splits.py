@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
-from typing import Literal
 
 from wsl.errors import UserError, nearest
-
-_TRAINING = ("train", "training", "trainval", "train_val")
-_VALIDATION = ("val", "valid", "validation", "dev")
-_WORDS = frozenset(("train", "training", "trainval", *_VALIDATION, "test", "testing", "eval", "minival"))
+from wsl.split_names import VALIDATION, names_split
 
 
 class UnknownSplit(UserError):
@@ -34,7 +29,7 @@ def find_split(split: str | None, known: Collection[str], where: object, *, divi
     >>> find_split("val", ["train", "validation"], "photos"), find_split(None, ["train"], "photos")
     ('validation', 'train')
     """
-    names = (split or "all", *(_VALIDATION if split in _VALIDATION else ()))
+    names = (split or "all", *(VALIDATION if split in VALIDATION else ()))
     found: str | None = next((name for name in names if name in known), None)
     if found is None and split in (None, "all") and len(known) == 1:
         return str(next(iter(known)))
@@ -66,33 +61,3 @@ def unknown_split(
     error.known = tuple(names)
     error.divisible = not any(map(names_split, names)) if divisible is None else divisible
     return error
-
-
-def names_split(name: str) -> bool:
-    """Whether a word of a name is one that people give to splits.
-
-    >>> [names_split(name) for name in ("train", "val2017_mini", "train_val", "labels", "trains")]
-    [True, True, True, False, False]
-    """
-    return not _WORDS.isdisjoint(re.findall(r"[a-z]+", name.lower()))
-
-
-def role(split: str | None) -> Literal["train", "val"] | None:
-    """What a split is for, where a divided data set has it.
-
-    >>> role("trainval"), role("validation"), role("test")
-    ('train', 'val', None)
-    """
-    if split in _TRAINING:
-        return "train"
-    return "val" if split in _VALIDATION else None
-
-
-def training_split(known: Iterable[str]) -> str | None:
-    """The split to train on among those that there are.
-
-    >>> training_split(["test", "train_val"])
-    'train_val'
-    """
-    there = set(known)
-    return next((name for name in _TRAINING if name in there), None)

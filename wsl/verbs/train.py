@@ -13,11 +13,12 @@ from wsl.checkpoints import FILE_NAME, check_weights, is_path
 from wsl.config import DecodeConfig, TrainConfig
 from wsl.config.keywords import by_keywords
 from wsl.data import as_trained, divided_samples, read_samples
-from wsl.data.splits import UnknownSplit, role
+from wsl.data.splits import UnknownSplit
 from wsl.errors import UserError
 from wsl.files import locked
 from wsl.progress import loading
 from wsl.samples import SampleSet
+from wsl.split_names import role
 from wsl.training.label_check import check_labels
 from wsl.training.run_check import check_run
 from wsl.verbs.decode import train_decoder
