@@ -176,13 +176,15 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
             config.ExportConfig,
             [
                 *(
-                    "source",
+                    "sources",
                     "format",
                     "out",
                     "overwrite",
                     "source_format",
                     "classes",
                     "min_score",
+                    "keep_empty",
+                    "keep_unreviewed",
                     "scores",
                     "image_root",
                 ),

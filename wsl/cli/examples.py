@@ -69,7 +69,8 @@ Examples:
   wsl-export found --format coco --out annotations --overwrite
   wsl-export found --format yolo --min-score 0.5 --copy-images --out dataset
   wsl-export found --format voc --copy-images --layout flat --out dataset
-  wsl-export tasks.json --source-format label-studio --format voc --out corrected
+  wsl-export tasks.json --format voc --out corrected
+  wsl-export found corrected.xml --format yolo --copy-images --out merged
   wsl-export found --format voc-masks --out masks
   wsl-export runs/gap --format onnx --out gap.onnx
 """
