@@ -111,7 +111,7 @@ MISTAKES = [
     ([*TRAIN, "--out", "OUT", "--weights", "runs/lost"], "no weights at runs/lost"),
     ([*TRAIN, "--out", "OUT", "--weights", "EMPTY"], "expected a run folder of wsl-train"),
     ([*TRAIN, "--out", "OUT", "--epochs", "0"], "epochs is 0"),
-    (["visualize", "--predictions", "lost", "--out", "OUT", "--report"], "lost: no such file or folder; expected localizations"),
+    (["visualize", "--predictions", "lost", "--out", "OUT", "--report"], "no localizations at lost"),
     (["visualize", "--predictions", "lost", "--out", "FILE"], "is a file: expected a folder for the pictures"),
     (["export", "lost", "--format", "onnx", "--out", "OUT"], "no model at lost"),
     (["export", "lost", "--format", "coco", "--out", "OUT"], "lost: no such file or folder; expected localizations"),
