@@ -188,7 +188,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
                     "scores",
                     "image_root",
                 ),
-                *("copy_images", "layout", "reference", "crs", "threshold", "image_size"),
+                *("copy_images", "layout", "reference", "crs", *BOXES, "reviewed", "only_reviewed", "image_size"),
             ],
         ),
     ],

@@ -11,7 +11,7 @@ from PIL import Image
 
 from wsl import cli
 from wsl.boxes import Boxes
-from wsl.config import ExportConfig, LocalizeConfig, PickConfig, RuntimeConfig, from_json, to_json
+from wsl.config import BoxConfig, ExportConfig, LocalizeConfig, PickConfig, RuntimeConfig, from_json, to_json
 from wsl.config.export import BoxFormat, FolderFormat
 from wsl.errors import UserError
 from wsl.formats import LocalizationWriter, read_localizations
@@ -157,7 +157,7 @@ def test_boxes_below_a_score_stay_behind(found, tmp_path):
 
 @pytest.mark.parametrize("name", ["voc-masks", "coco-masks"])
 def test_maps_go_out_as_masks(name, found, tmp_path):
-    result = export(ExportConfig(sources=(found,), format=name, out=tmp_path, threshold=0.5))
+    result = export(ExportConfig(sources=(found,), format=name, out=tmp_path, boxes=BoxConfig(threshold=0.5)))
     assert result.images == 16
     assert result.path.exists()
 

@@ -71,6 +71,8 @@ Examples:
   wsl-export found --format voc --copy-images --layout flat --out dataset
   wsl-export tasks.json --format voc --out corrected
   wsl-export found corrected.xml --format yolo --copy-images --out merged
+  wsl-export found --threshold 0.35 --box-rule all --format coco --out annotations
+  wsl-export found --reviewed reviewed.json --format yolo --copy-images --out dataset
   wsl-export found --format voc-masks --out masks
   wsl-export runs/gap --format onnx --out gap.onnx
 """

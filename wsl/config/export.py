@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 from wsl.config.checks import check, check_types
+from wsl.config.shared import BoxConfig
 
 BoxFormat = Literal["wsl", "coco", "coco-results", "voc", "yolo", "labelme", "label-studio", "cvat", "csv"]
 MaskFormat = Literal["voc-masks", "coco-masks"]
@@ -54,8 +55,12 @@ class ExportConfig:
     """coco-results and coco-masks: annotations in COCO's format whose image and category numbers to use."""
     crs: Literal["wgs84", "source"] = "wgs84"
     """geojson: coordinates in longitude and latitude, as RFC 7946 has them, or those of the rasters (source)."""
-    threshold: float = 0.2
-    """Masks: foreground is what exceeds this fraction of the map's range."""
+    boxes: BoxConfig = field(default_factory=BoxConfig)
+    reviewed: Path | None = None
+    """The marks that somebody made in a report (reviewed.json): rejected boxes are left out, and boxes are those at the
+    threshold of the report's slider."""
+    only_reviewed: bool = False
+    """With --reviewed: keep what was accepted, and leave out what nobody marked."""
     image_size: int | None = None
     """Models: side of the example input; None takes the one of the training. Other sizes work too."""
 
@@ -67,7 +72,10 @@ class ExportConfig:
             f"{len(self.sources)} sources for {self.format}: expected one run",
         )
         check(0 <= self.min_score <= 1, f"min score is {self.min_score}, expected a probability in [0, 1]")
-        check(0 <= self.threshold < 1, f"threshold is {self.threshold}, expected a fraction of the range in [0, 1)")
+        check(
+            self.reviewed is not None or not self.only_reviewed,
+            "--only-reviewed keeps what was accepted: expected --reviewed and the file of the marks with it",
+        )
         check(len(set(self.classes)) == len(self.classes), "classes: expected each name once")
         check(
             self.layout == "nested" or (self.copy_images and self.format in get_args(FolderFormat)),

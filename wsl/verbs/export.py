@@ -11,6 +11,7 @@ from wsl.checkpoints import read_recipe
 from wsl.config import ExportConfig
 from wsl.config.export import ModelFormat
 from wsl.config.keywords import by_keywords
+from wsl.config.shared import BOX_DEFAULTS
 from wsl.errors import UserError
 from wsl.files import check_folder, locked
 from wsl.formats import LocalizationWriter
@@ -131,12 +132,12 @@ class _Writing:
     def write(self, out: Path) -> Path:
         """Write the files of the format."""
         config, classes = self._config, self._sources.classes
+        threshold = config.boxes.threshold
+        threshold = BOX_DEFAULTS["none"].threshold if threshold is None else threshold
         if config.format == "voc-masks":
-            return write_voc_masks(self._localized(), out, classes, threshold=config.threshold)
+            return write_voc_masks(self._localized(), out, classes, threshold=threshold)
         if config.format == "coco-masks":
-            return write_coco_masks(
-                self._localized(), out, classes, threshold=config.threshold, reference=config.reference
-            )
+            return write_coco_masks(self._localized(), out, classes, threshold=threshold, reference=config.reference)
         if config.format == "geojson":
             return write_geojson(self._labelled(), out, classes, root=self._sources.root, crs=config.crs)
         if config.format == "wsl":

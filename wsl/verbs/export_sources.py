@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wsl.boxes import Boxes
-from wsl.config import ExportConfig
+from wsl.config import BoxConfig, ExportConfig
 from wsl.errors import UserError
-from wsl.formats import read_localizations
+from wsl.formats import find_localizations, read_localizations
 from wsl.formats.exchange.distinct import Distinct, Repeated
 from wsl.formats.exchange.labelled import Labelled, common_root, image_name, to_localization
 from wsl.formats.exchange.yolo import first_folder
 from wsl.formats.sources import SOURCES, SourceKind, detect_source
 from wsl.images import image_size
 from wsl.results import Localization
+from wsl.verbs.export_boxes import BoxChoice
 
 _LEARNT = ("yolo", "voc", "coco")  # trainers take an image without a box for background
 
@@ -39,20 +40,27 @@ class Item:
 class Source:
     """One source: localizations, or the files of another tool."""
 
-    def __init__(self, place: Path, config: ExportConfig) -> None:
-        self.place, self._config = place, config
+    def __init__(self, place: Path, config: ExportConfig, choice: BoxChoice) -> None:
+        self.place, self._config, self._choice = place, config, choice
         self.kind: SourceKind = SOURCES[
             detect_source(place) if config.source_format == "auto" else config.source_format
         ]
         self.root = None if self.kind.read is None else config.image_root or self._folder()
+        self._drawing = None
+        if self.kind.read is None:
+            self._drawing = choice.drawing(find_localizations(place))
+        elif config.boxes != BoxConfig():
+            raise UserError(
+                f"{place} has boxes and no maps to draw others from: leave out --threshold, --box-rule, --min-area and "
+                "--nms-iou"
+            )
 
     def items(self, *, maps: bool) -> Iterator[Item]:
         """Its images, with ``maps`` where localizations have some."""
-        for path, labelled, found in self._read(maps=maps):
-            boxes = labelled.boxes.select(labelled.boxes.scores >= self._config.min_score)
-            emptied = not len(boxes) and (len(labelled.boxes) > 0 or self.root is None)
-            chosen = replace(labelled, boxes=boxes)
-            yield Item(path=path, labelled=chosen, found=replace(found, boxes=boxes), emptied=emptied)
+        for path, labelled, found in self._read(maps=maps or self._drawing is not None):
+            chosen = self._choice(found, self._drawing)
+            emptied = not len(chosen.boxes) and (len(labelled.boxes) > 0 or self.root is None)
+            yield Item(path=path, labelled=replace(labelled, boxes=chosen.boxes), found=chosen, emptied=emptied)
 
     def _read(self, *, maps: bool) -> Iterator[tuple[Path, Labelled, Localization]]:
         if self.kind.read is None or self.root is None:
@@ -84,7 +92,8 @@ class Sources:
 
     def __init__(self, config: ExportConfig) -> None:
         self._config = config
-        self.parts = [Source(place, config) for place in config.sources]
+        self._choice = BoxChoice(config)
+        self.parts = [Source(place, config, self._choice) for place in config.sources]
         self.root, self.classes = Path(), tuple[str, ...]()
         self.count = self.left_out = 0
         self.folders, self.splits = set[str](), set[str | None]()
@@ -106,6 +115,7 @@ class Sources:
                 parents.add(os.path.dirname(name))  # noqa: PTH120 # of each image
                 if part.root is None:
                     localized.add(os.path.dirname(name))  # noqa: PTH120
+        self._choice.check()
         self.count, self._repeated = len(names), names.repeated()
         self.root = self._config.image_root or self._common_root(localized)
         self.classes = self._config.classes or tuple(sorted(labels))
