@@ -1,6 +1,7 @@
 """Exports of several sources, of data with splits, and of images in which nothing is left."""
 
 import json
+import urllib.parse
 from pathlib import Path
 
 import numpy as np
@@ -138,9 +139,9 @@ def test_what_was_exported_is_recognised_and_measured(name, localize, tmp_path):
     assert detect_source(out) == name
     if path.is_file():
         assert detect_source(path) == name
-    back = export(out, format="wsl", out=tmp_path / "back").path
+    back = export(out, format="wsl", out=tmp_path / "back", keep_unreviewed=True).path
     assert [len(one.boxes) for one in read_localizations(back)] == [1, 1]
-    if name not in ("wsl", "csv"):  # which are no data sets
+    if name not in ("wsl", "csv", "label-studio"):  # which are no data sets, or of tasks that nobody reviewed
         flags = ["--predictions", str(found), "--data", str(out), "--out", str(tmp_path / "result")]
         assert cli.evaluate(flags) == 0
         assert json.loads((tmp_path / "result" / "evaluation.json").read_text(encoding="utf-8"))["images"] == 2
@@ -161,3 +162,47 @@ def test_nothing_recognised_says_what_was_looked_for(tmp_path):
     (tmp_path / "notes.txt").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match=r"no boxes recognised; expected localizations\.jsonl or its folder, YOLO's"):
         detect_source(tmp_path)
+
+
+def annotated(file: Path, *names: str) -> None:
+    """Review some of the tasks of a file: take their predictions for right."""
+    tasks = json.loads(file.read_text(encoding="utf-8"))
+    for task in tasks:
+        if task["meta"]["name"] in names:
+            task["annotations"] = [{"result": task["predictions"][0]["result"]}]
+    file.write_text(json.dumps(tasks), encoding="utf-8")
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_label_studio_is_told_where_the_pictures_lie(copy, localize, tmp_path, capsys):
+    found = localize("found", {"x/a b.png": 0.9, "y/c.png": 0.9})
+    flags = ["--format", "label-studio", "--out", str(tmp_path / "out"), *(["--copy-images"] if copy else [])]
+    assert cli.export([str(found), *flags]) == 0
+    told = capsys.readouterr().out.splitlines()
+    (root,) = (line.rpartition("=")[2] for line in told if "LOCAL_FILES_DOCUMENT_ROOT" in line)
+    assert "  LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true" in told
+    storage = Path(told[told.index(next(line for line in told if "source storage" in line)) + 1].strip())
+    assert storage == (tmp_path / "out" / "images" if copy else tmp_path / "photos")
+    tasks = json.loads((tmp_path / "out" / "tasks.json").read_text(encoding="utf-8"))
+    for task in tasks:  # as Label Studio's server joins them
+        url = urllib.parse.urlsplit(task["data"]["image"])
+        file = Path(root) / urllib.parse.parse_qs(url.query)["d"][0]
+        assert file.is_file()
+        assert file.is_relative_to(storage)
+        assert storage.parent == Path(root)
+
+
+def test_tasks_that_nobody_reviewed_are_left_out(localize, tmp_path, capsys, caplog):
+    found = localize("found", {"x/a.png": 0.9, "y/b.png": 0.8, "y/c.png": 0.7})
+    out = tmp_path / "out"
+    file = export(found, format="label-studio", out=out, copy_images=True).path
+    with pytest.raises(UserError, match="nobody has reviewed any of the 3 tasks: --keep-unreviewed exports their"):
+        export(file, format="yolo", out=tmp_path / "yolo")
+    annotated(file, "x/a.png", "y/c.png")
+    assert cli.export([str(file), "--format", "yolo", "--copy-images", "--out", str(tmp_path / "yolo")]) == 0
+    assert "2 boxes in 2 images; 1 that nobody has reviewed left out (--keep-unreviewed" in capsys.readouterr().out
+    assert files(tmp_path / "yolo" / "labels") == ["x/a.txt", "y/c.txt"]
+    assert export(out, format="csv", out=tmp_path / "csv", keep_unreviewed=True).images == 3
+    assert cli.evaluate(["--predictions", str(found), "--data", str(out), "--out", str(tmp_path / "result")]) == 0
+    assert json.loads((tmp_path / "result" / "evaluation.json").read_text(encoding="utf-8"))["images"] == 2
+    assert "left out 1 tasks that nobody has reviewed" in caplog.text

@@ -149,6 +149,8 @@ def export(args: Sequence[str] | None = None) -> int:
         what = f"{result.boxes} boxes in {result.images} images"
         if result.left_out:
             what += f"; {result.left_out} images without a box left out (--keep-empty keeps them)"
+        if result.unreviewed:
+            what += f"; {result.unreviewed} that nobody has reviewed left out (--keep-unreviewed keeps them)"
         if result.note:
             what += f"\n{result.note}"
         if result.max_difference is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +25,8 @@ from wsl.images.decode import image_size
 from wsl.images.sources import require_files
 from wsl.samples import Sample, SampleSet
 
+log = logging.getLogger("wsl")
+
 Tool = Literal["label-studio", "cvat", "fiftyone", "yolo", "labelme"]
 
 
@@ -41,8 +44,8 @@ def read_annotated(
     """The images, labels and boxes of a data set as a tool exports it.
 
     An image's labels are its tags (Label Studio's choices, CVAT's tags, FiftyOne's classifications) and the classes of
-    its boxes. Where no image of the export has a box, nobody drew any; else the boxes are the ground truth. The classes
-    are all labels of the export, sorted.
+    its boxes; tasks that nobody reviewed are left out. Where no image of the export has a box, nobody drew any; else
+    the boxes are the ground truth. The classes are all labels of the export, sorted.
 
     Args:
         source: The tool's file, or its folder.
@@ -62,7 +65,10 @@ def read_annotated(
     source = Path(source)
     root = None if image_root is None else Path(image_root)
     export = TOOLS[tool].export(source, root)
-    found = list(export.images)
+    every = list(export.images)
+    found = [image for image in every if image.reviewed]
+    if len(found) < len(every):
+        log.warning("%s: left out %d tasks that nobody has reviewed", source, len(every) - len(found))
     if not found:
         raise UserError(f"{source}: no image that somebody annotated; expected at least one")
     classes = tuple(sorted({label for image in found for label in (*image.tags, *image.boxes.labels)}))

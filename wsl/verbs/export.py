@@ -31,13 +31,15 @@ from wsl.verbs.export_sources import Sources
 class ExportResult:
     """What was written: its place and how much of it; for a model, how far its outputs are from PyTorch's.
 
-    ``left_out`` images have no box that is exported. ``note`` says what else is to be known before the files are used.
+    ``left_out`` images have no box that is exported, and ``unreviewed`` ones nobody has looked at. ``note`` says what
+    else is to be known before the files are used.
     """
 
     path: Path
     images: int = 0
     boxes: int = 0
     left_out: int = 0
+    unreviewed: int = 0
     note: str = ""
     max_difference: float | None = None
 
@@ -82,6 +84,7 @@ def export(config: ExportConfig) -> ExportResult:
         images=writing.images,
         boxes=writing.boxes,
         left_out=sources.left_out,
+        unreviewed=sources.unreviewed,
         note=writing.note,
     )
 
@@ -127,7 +130,7 @@ class _Writing:
         self.copies: Copies | None = None
         self._config, self._sources = config, sources
         self._place = self._placing()
-        self.note = self._about_splits()
+        self.note = {"yolo": self._about_splits, "label-studio": self._about_serving}.get(config.format, str)()
 
     def write(self, out: Path) -> Path:
         """Write the files of the format."""
@@ -142,7 +145,7 @@ class _Writing:
             return write_geojson(self._labelled(), out, classes, root=self._sources.root, crs=config.crs)
         if config.format == "wsl":
             return self._write_localizations(out)
-        return FORMATS[config.format].write(self._labelled(), out, classes, **_options(config))
+        return FORMATS[config.format].write(self._labelled(), out, classes, **self._options())
 
     def _labelled(self) -> Iterator[Labelled]:
         """Each image and its boxes."""
@@ -177,8 +180,6 @@ class _Writing:
 
     def _about_splits(self) -> str:
         """What to know of the splits of YOLO, whose trainers always validate."""
-        if self._config.format != "yolo":
-            return ""
         splits = SplitFolders(self._sources.folders, {None}, flat=False).splits
         if splits or (isinstance(self._place, SplitFolders) and self._place.splits):
             return ""
@@ -190,9 +191,25 @@ class _Writing:
                 writer.write(to_localization(image, self._sources.root))
         return writer.path
 
+    def _about_serving(self) -> str:
+        """What to do for Label Studio to show the images."""
+        images = self._images()
+        return (
+            "Label Studio shows the images when it is started with\n"
+            "  LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true\n"
+            f"  LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={images.parent}\n"
+            f"and the project has this folder as a source storage of local files (added, not synced):\n  {images}"
+        )
 
-def _options(config: ExportConfig) -> dict[str, Any]:
-    """What the format's writer is told beside the boxes."""
-    if config.format == "coco-results":
-        return {"reference": config.reference}
-    return {} if config.scores is None else {"scores": config.scores}
+    def _images(self) -> Path:
+        """The folder of the images, as Label Studio is told of it."""
+        folder = self._config.out / "images" if self._config.copy_images else self._sources.root
+        return folder.absolute()
+
+    def _options(self) -> dict[str, Any]:
+        """What the format's writer is told beside the boxes."""
+        config = self._config
+        if config.format == "coco-results":
+            return {"reference": config.reference}
+        options: dict[str, Any] = {} if config.scores is None else {"scores": config.scores}
+        return {**options, "folder": self._images().name} if config.format == "label-studio" else options

@@ -42,6 +42,7 @@ class Source:
 
     def __init__(self, place: Path, config: ExportConfig, choice: BoxChoice) -> None:
         self.place, self._config, self._choice = place, config, choice
+        self.unreviewed = 0
         self.kind: SourceKind = SOURCES[
             detect_source(place) if config.source_format == "auto" else config.source_format
         ]
@@ -67,8 +68,11 @@ class Source:
             for found in read_localizations(self.place, maps=maps):
                 yield found.path, Labelled(name=found.path.name, size=found.size, boxes=found.boxes), found
             return
+        self.unreviewed = 0
         for image in self.kind.read(self.place, image_size):
-            if image.reviewed or self._config.keep_unreviewed:
+            if not image.reviewed and not self._config.keep_unreviewed:
+                self.unreviewed += 1
+            else:
                 yield self.root / image.name, image, to_localization(image, self.root)
 
     def _folder(self) -> Path:
@@ -99,6 +103,11 @@ class Sources:
         self.folders, self.splits = set[str](), set[str | None]()
         self._repeated = Repeated(set())
 
+    @property
+    def unreviewed(self) -> int:
+        """The images that nobody has reviewed, and that are left out."""
+        return sum(part.unreviewed for part in self.parts)
+
     def survey(self) -> None:
         """Look through all sources.
 
@@ -116,6 +125,10 @@ class Sources:
                 if part.root is None:
                     localized.add(os.path.dirname(name))  # noqa: PTH120
         self._choice.check()
+        if self.unreviewed and not len(names):
+            raise UserError(
+                f"nobody has reviewed any of the {self.unreviewed} tasks: --keep-unreviewed exports their predictions"
+            )
         self.count, self._repeated = len(names), names.repeated()
         self.root = self._config.image_root or self._common_root(localized)
         self.classes = self._config.classes or tuple(sorted(labels))
