@@ -12,7 +12,7 @@ from rich.markdown import Markdown
 
 from wsl import config as settings
 from wsl.cli import examples
-from wsl.cli.flags import CompareFlags, ExportFlags, InfoFlags, LocalizeFlags, TrainFlags, VisualizeFlags
+from wsl.cli.flags import CompareFlags, DemoFlags, ExportFlags, InfoFlags, LocalizeFlags, TrainFlags, VisualizeFlags
 from wsl.cli.running import Outcome, run
 from wsl.progress import loading
 
@@ -178,6 +178,18 @@ def info(args: Sequence[str] | None = None) -> int:
         return Outcome(str(result), _plain(result))
 
     return run(work, InfoFlags, examples.INFO, args)
+
+
+def demo(args: Sequence[str] | None = None) -> int:
+    """`wsl-demo`."""
+
+    def work(config: DemoFlags) -> Outcome:
+        with loading("the page"):
+            from wsl.page import serve
+        serve(config)
+        return Outcome("", {})
+
+    return run(work, DemoFlags, examples.DEMO, args)
 
 
 def _in_shards(config: settings.LocalizeConfig) -> Outcome:

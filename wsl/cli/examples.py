@@ -88,3 +88,11 @@ Examples:
   wsl-info vgg16 --cam gradcam --layers features.22
   wsl-info --data photos
 """
+DEMO = """Open a web page on this machine to try models, maps and thresholds on images of one's own. Ctrl-C ends it.
+
+Examples:
+
+  wsl-demo
+  wsl-demo runs/
+  wsl-demo runs/gap runs/weldon resnet50 timm/vit_base_patch16_224
+"""
