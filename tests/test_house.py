@@ -81,7 +81,7 @@ def flags(kind: type, prefix: str = "") -> list[str]:
 
 
 RUNTIME = ["device", "precision", "workers", "strict"]
-DATA = ["data", "format", "image_root", "year", "download", "uncertain"]
+DATA = ["data", "format", "image_root", "year", "download", "uncertain", "val_fraction", "split_seed"]
 BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
 
 
@@ -176,17 +176,19 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
             config.ExportConfig,
             [
                 *(
-                    "source",
+                    "sources",
                     "format",
                     "out",
                     "overwrite",
                     "source_format",
                     "classes",
                     "min_score",
+                    "keep_empty",
+                    "keep_unreviewed",
                     "scores",
                     "image_root",
                 ),
-                *("copy_images", "layout", "reference", "crs", "threshold", "image_size"),
+                *("copy_images", "layout", "reference", "crs", *BOXES, "reviewed", "only_reviewed", "image_size"),
             ],
         ),
     ],

@@ -38,7 +38,7 @@ REQUIRED = {
     "runs": ("a", "b"),
     "run": "x",
     "predictions": "x",
-    "source": "x",
+    "sources": ("x",),
     "format": "coco",
 }
 

@@ -147,6 +147,12 @@ def export(args: Sequence[str] | None = None) -> int:
 
         result = verb(config)
         what = f"{result.boxes} boxes in {result.images} images"
+        if result.left_out:
+            what += f"; {result.left_out} images without a box left out (--keep-empty keeps them)"
+        if result.unreviewed:
+            what += f"; {result.unreviewed} that nobody has reviewed left out (--keep-unreviewed keeps them)"
+        if result.note:
+            what += f"\n{result.note}"
         if result.max_difference is not None:
             what = f"outputs within {result.max_difference:.2g} of PyTorch's"
         return Outcome(f"{what}\n{result.path}", _plain(result))
