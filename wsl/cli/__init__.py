@@ -12,7 +12,7 @@ from rich.markdown import Markdown
 
 from wsl import config as settings
 from wsl.cli import examples
-from wsl.cli.flags import CompareFlags, ExportFlags, InfoFlags, LocalizeFlags, TrainFlags, VisualizeFlags
+from wsl.cli.flags import CompareFlags, DoctorFlags, ExportFlags, InfoFlags, LocalizeFlags, TrainFlags, VisualizeFlags
 from wsl.cli.running import Outcome, run
 from wsl.progress import loading
 
@@ -172,6 +172,18 @@ def info(args: Sequence[str] | None = None) -> int:
         return Outcome(str(result), _plain(result))
 
     return run(work, InfoFlags, examples.INFO, args)
+
+
+def doctor(args: Sequence[str] | None = None) -> int:
+    """`wsl-doctor`."""
+
+    def work(config: DoctorFlags) -> Outcome:
+        from wsl.verbs.doctor import doctor as verb
+
+        diagnosis = verb(config)
+        return Outcome(str(diagnosis), diagnosis.to_json())
+
+    return run(work, DoctorFlags, examples.DOCTOR, args)
 
 
 def _in_shards(config: settings.LocalizeConfig) -> Outcome:

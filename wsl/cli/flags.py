@@ -232,6 +232,14 @@ class ExportFlags(settings.ExportConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DoctorFlags(settings.DoctorConfig):
+    """The image stands without a flag."""
+
+    image: Annotated[Positional[Path], tyro.conf.arg(metavar="IMAGE")]
+    """The image whose result looks wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DescribedData(DataFlags):
     """A data set to describe."""
 

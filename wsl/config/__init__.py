@@ -1,6 +1,7 @@
 """Every setting of every command: frozen dataclasses, one field a setting, its help under the field."""
 
 from wsl.config.compare import CompareConfig
+from wsl.config.doctor import DoctorConfig
 from wsl.config.export import ExportConfig, ExportFormat
 from wsl.config.raster import RasterConfig
 from wsl.config.serial import from_json, to_json
@@ -41,6 +42,7 @@ __all__ = [
     "DataFormat",
     "DecodeConfig",
     "DecoderConfig",
+    "DoctorConfig",
     "Engine",
     "EvaluateConfig",
     "ExportConfig",
