@@ -28,6 +28,7 @@ _THRESHOLDS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)
 def described(evidence: Evidence) -> str:
     """What each step made of the image.
 
+    >>> from pathlib import Path
     >>> described(Evidence(image=Path("a.jpg"), scores={"cat": 0.7, "dog": 0.3}))
     'classes     cat 0.700, dog 0.300'
     """
