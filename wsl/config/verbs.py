@@ -36,8 +36,9 @@ class LocalizeConfig:
     """Images, folders, globs or archives (.tar, .zip, .parquet); with --engine also lists (.txt, .csv, .parquet) and
     addresses in stores."""
     weights: str
-    """A run folder, its model.safetensors, an ONNX file, or a classifier by name: torchvision's resnet50,
-    timm/vit_base_patch16_224, hf/google/vit-base-patch16-224."""
+    """A run folder, its model.safetensors, an ONNX file, a run on the Hugging Face hub (hf://user/model, or
+    hf://user/model@revision), or a classifier by name: torchvision's resnet50, timm/vit_base_patch16_224,
+    hf/google/vit-base-patch16-224."""
     out: Path
     """Results folder: localizations.jsonl, and heatmaps/ and maps/ when asked for. With --engine also an address in an
     object store, s3://bucket/found."""
@@ -141,7 +142,7 @@ class EvaluateConfig:
     predictions_format: PredictionsFormat = "auto"
     """What --predictions holds; auto looks at what is there."""
     weights: str | None = None
-    """Instead of --predictions: run this model on the split (a run folder or a classifier's name)."""
+    """Instead of --predictions: run this model on the split (a run folder, hf://user/model or a classifier's name)."""
     local_weights: Path | None = None
     """With a model name: its weights from this file instead of the download."""
     cam: CamConfig = field(default_factory=CamConfig)

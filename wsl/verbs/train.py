@@ -14,6 +14,7 @@ from wsl.config.keywords import by_keywords
 from wsl.data import read_samples
 from wsl.errors import UserError
 from wsl.files import locked
+from wsl.hub import hub_address
 from wsl.progress import loading
 from wsl.samples import SampleSet
 from wsl.training.label_check import check_labels
@@ -92,7 +93,9 @@ def read_inputs(config: TrainConfig) -> tuple[SampleSet, SampleSet | None]:
         UserError: there are no such weights, the data cannot be read, or no training image shows any class.
     """
     weights = Path(config.model.weights)
-    if is_path(config.model.weights):
+    if hub_address(config.model.weights) is not None:
+        check_weights(config.model.weights)
+    elif is_path(config.model.weights):
         if not weights.exists():
             raise UserError(f"no weights at {weights}: expected a .safetensors or .pth file, or a run folder")
         if weights.is_dir():
