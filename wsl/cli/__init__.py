@@ -12,7 +12,16 @@ from rich.markdown import Markdown
 
 from wsl import config as settings
 from wsl.cli import examples
-from wsl.cli.flags import CompareFlags, DoctorFlags, ExportFlags, InfoFlags, LocalizeFlags, TrainFlags, VisualizeFlags
+from wsl.cli.flags import (
+    CompareFlags,
+    DemoFlags,
+    DoctorFlags,
+    ExportFlags,
+    InfoFlags,
+    LocalizeFlags,
+    TrainFlags,
+    VisualizeFlags,
+)
 from wsl.cli.running import Outcome, run
 from wsl.progress import loading
 
@@ -184,6 +193,18 @@ def doctor(args: Sequence[str] | None = None) -> int:
         return Outcome(str(diagnosis), diagnosis.to_json())
 
     return run(work, DoctorFlags, examples.DOCTOR, args)
+
+
+def demo(args: Sequence[str] | None = None) -> int:
+    """`wsl-demo`."""
+
+    def work(config: DemoFlags) -> Outcome:
+        with loading("the page"):
+            from wsl.page import serve
+        serve(config)
+        return Outcome("", {})
+
+    return run(work, DemoFlags, examples.DEMO, args)
 
 
 def _in_shards(config: settings.LocalizeConfig) -> Outcome:

@@ -93,3 +93,11 @@ Examples:
   wsl-doctor photo.jpg --weights runs/gap --label dog --out look
   wsl-doctor photo.jpg --weights runs/gap --refine none --threshold 0.5 --out look
 """
+DEMO = """Open a web page on this machine to try models, maps and thresholds on images of one's own. Ctrl-C ends it.
+
+Examples:
+
+  wsl-demo
+  wsl-demo runs/
+  wsl-demo runs/gap runs/weldon resnet50 timm/vit_base_patch16_224
+"""

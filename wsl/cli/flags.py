@@ -240,6 +240,15 @@ class DoctorFlags(settings.DoctorConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DemoFlags(settings.DemoConfig):
+    """The models stand without a flag."""
+
+    models: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="[MODEL ...]")] = ()
+    """Run folders, folders with runs below them, and classifiers by name (resnet50, timm/NAME); by default
+    mobilenet_v2, resnet50 and densenet121, downloaded when they are chosen."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DescribedData(DataFlags):
     """A data set to describe."""
 

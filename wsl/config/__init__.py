@@ -1,6 +1,7 @@
 """Every setting of every command: frozen dataclasses, one field a setting, its help under the field."""
 
 from wsl.config.compare import CompareConfig
+from wsl.config.demo import DemoConfig
 from wsl.config.doctor import DoctorConfig
 from wsl.config.export import ExportConfig, ExportFormat
 from wsl.config.raster import RasterConfig
@@ -42,6 +43,7 @@ __all__ = [
     "DataFormat",
     "DecodeConfig",
     "DecoderConfig",
+    "DemoConfig",
     "DoctorConfig",
     "Engine",
     "EvaluateConfig",
