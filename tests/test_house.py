@@ -63,7 +63,9 @@ def test_help_does_not_wait_for_torch():
     assert "torch" not in loaded_by("import wsl, wsl.cli")
 
 
-def test_every_promised_name_is_there():
+def test_the_face_is_small_and_every_name_of_it_is_there():
+    assert len(wsl.__all__) <= 25
+    assert dir(wsl) == sorted(wsl.__all__)
     for name in wsl.__all__:
         assert getattr(wsl, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -39,6 +39,7 @@ REQUIRED = {
     "run": "x",
     "predictions": "x",
     "source": "x",
+    "image": "x",
     "format": "coco",
 }
 

@@ -14,9 +14,9 @@ from torch import nn
 from wsl import cli
 from wsl.boxes import Boxes
 from wsl.config import BoxConfig, DoctorConfig, LocalizeConfig, Preprocessing, RuntimeConfig
-from wsl.doctor import CHECKS, Evidence, findings
-from wsl.doctor.examine import decode, examine
-from wsl.doctor.failures import short_of_memory
+from wsl.diagnosis import CHECKS, Evidence, findings
+from wsl.diagnosis.examine import decode, examine
+from wsl.diagnosis.failures import short_of_memory
 from wsl.errors import DownloadError, UserError
 from wsl.inference.opening import OpenedModel
 from wsl.models import Localizer
@@ -287,7 +287,7 @@ def test_files_that_cannot_be_read_or_fetched_are_findings(run, tmp_path, monkey
 
 def test_every_symptom_has_its_section_on_the_page():
     headings = re.findall(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    room = Path(PAGE.parent, "doctor")
+    room = Path(PAGE.parent, "diagnosis")
     named = {
         name
         for file in room.glob("*.py")

@@ -11,10 +11,10 @@ from typing import Any
 from wsl.checkpoints import check_classes, check_weights
 from wsl.config import DoctorConfig, LocalizeConfig, RuntimeConfig
 from wsl.config.keywords import by_keywords
-from wsl.doctor.checks import findings
-from wsl.doctor.evidence import Evidence
-from wsl.doctor.finding import Finding
-from wsl.doctor.text import advice, described
+from wsl.diagnosis.checks import findings
+from wsl.diagnosis.evidence import Evidence
+from wsl.diagnosis.finding import Finding
+from wsl.diagnosis.text import advice, described
 from wsl.errors import BadImageError, DownloadError
 from wsl.files import check_folder
 from wsl.progress import loading
@@ -75,7 +75,7 @@ def doctor(config: DoctorConfig) -> Diagnosis:
 def _evidence(config: DoctorConfig) -> Evidence:
     nothing = Evidence(image=config.image)
     with loading(config.weights):
-        from wsl.doctor.examine import decode, examine
+        from wsl.diagnosis.examine import decode, examine
         from wsl.inference.opening import OpenedModel
     try:
         decoded = decode(config.image)
@@ -107,7 +107,7 @@ def _localizing(config: DoctorConfig) -> LocalizeConfig:
 
 def _pictures(evidence: Evidence, out: Path) -> tuple[Path, ...]:
     """Write the pictures that there are."""
-    from wsl.doctor.pictures import threshold_picture
+    from wsl.diagnosis.pictures import threshold_picture
     from wsl.draw import save_image  # matplotlib
 
     seen = None if evidence.seen is None else evidence.seen.pixels

@@ -111,7 +111,7 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
     """Localize images and write ``localizations.jsonl`` (and heatmaps and maps when asked) into ``config.out``.
 
     With ``config.resume`` a run that was stopped goes on, to the bytes that it would have written without the stop.
-    Settings can be given by keyword: ``wsl.run_localize("photos/", weights="resnet50", out="found")``.
+    Settings can be given by keyword: ``run_localize("photos/", weights="resnet50", out="found")``.
 
     Raises:
         UserError: no image, an unknown model or class, a setting out of range, results that are in the way or of

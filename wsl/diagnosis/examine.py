@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from wsl.boxes import FloatArray
-from wsl.doctor.evidence import Decoded, Evidence, Hidden, Seen
-from wsl.doctor.failures import short_of_memory
+from wsl.diagnosis.evidence import Decoded, Evidence, Hidden, Seen
+from wsl.diagnosis.failures import short_of_memory
 from wsl.images import Geometry, to_rgb
 from wsl.images.facts import image_facts
 from wsl.inference import Predictor, Source

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wsl.doctor.evidence import Evidence
-from wsl.doctor.finding import Finding
+from wsl.diagnosis.evidence import Evidence
+from wsl.diagnosis.finding import Finding
 from wsl.errors import BadImageError, DownloadError, OutOfMemoryError
 
 

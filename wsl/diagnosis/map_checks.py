@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from wsl.boxes import Boxes
-from wsl.doctor.evidence import Evidence
-from wsl.doctor.finding import Finding
+from wsl.diagnosis.evidence import Evidence
+from wsl.diagnosis.finding import Finding
 
 # Shares of the image.
 _RED, _SMALL = 0.75, 0.02

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsl.doctor.evidence import Evidence, UInt8Array
+from wsl.diagnosis.evidence import Evidence, UInt8Array
 from wsl.draw import contact_sheet, draw_boxes, fit_into, overlay
 
 _SIDE = 320

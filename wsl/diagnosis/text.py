@@ -9,8 +9,8 @@ from dataclasses import fields, is_dataclass
 import numpy as np
 
 from wsl.config import DoctorConfig
-from wsl.doctor.evidence import Decoded, Evidence, Seen
-from wsl.doctor.finding import Finding
+from wsl.diagnosis.evidence import Decoded, Evidence, Seen
+from wsl.diagnosis.finding import Finding
 
 _ORIENTATIONS = {
     2: "mirrored",

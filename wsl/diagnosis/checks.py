@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from wsl.doctor.evidence import Evidence
-from wsl.doctor.failures import download_failed, out_of_memory, unreadable
-from wsl.doctor.finding import Finding
-from wsl.doctor.map_checks import blank, everything_red, inverted, several_in_one, too_small
+from wsl.diagnosis.evidence import Evidence
+from wsl.diagnosis.failures import download_failed, out_of_memory, unreadable
+from wsl.diagnosis.finding import Finding
+from wsl.diagnosis.map_checks import blank, everything_red, inverted, several_in_one, too_small
 
 Check = Callable[[Evidence], Finding | None]
 
