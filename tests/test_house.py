@@ -126,7 +126,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
                 *("sources", "weights", "out", *DATA, "split", "labels"),
                 *("local_weights", "cam", "layers", "model", "top_k", "score_threshold", "classes"),
                 *BOXES,
-                *("heatmaps", "maps", "refine", "tta", "image_size", "batch_size"),
+                *("heatmaps", "heatmap_layout", "maps", "refine", "tta", "image_size", "batch_size"),
                 *("resume", "overwrite", "dry_run"),
                 *("tile", "overlap", "bands"),
                 *("engine", "shard_size", "shard", "manifest_only", "processes", "retry_failed", "image_seconds"),

@@ -28,6 +28,9 @@ PredictionsFormat = Literal[
 ]
 
 
+HeatmapLayout = Literal["together", "each"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class LocalizeConfig:
     """Find the things in images: class scores, boxes and heatmaps."""
@@ -54,7 +57,10 @@ class LocalizeConfig:
     pick: PickConfig = field(default_factory=PickConfig)
     boxes: BoxConfig = field(default_factory=BoxConfig)
     heatmaps: bool = False
-    """Also write a PNG overlay of each map."""
+    """Also write a picture of each image with the heatmaps of its classes, heatmaps/<image>.png."""
+    heatmap_layout: HeatmapLayout = "together"
+    """together draws all classes of an image on one picture, with their names; each writes one picture a class, in the
+    size of the image and without letters (heatmaps/<image>-<class>.png)."""
     maps: bool = False
     """Also write the raw maps: maps/shard-0000.npy, …, float16, at the network's resolution."""
     refine: Refine = "auto"
@@ -120,6 +126,10 @@ class LocalizeConfig:
             or (bool(self.sources) and self.sharding.engine is None and not (self.maps or self.heatmaps)),
             "--tile is for GeoTIFFs that stand without a flag, and gives no maps: expected no --data, --engine, --maps "
             "and --heatmaps",
+        )
+        check(
+            self.heatmaps or self.heatmap_layout == "together",
+            "--heatmap-layout without --heatmaps: expected both",
         )
         check_batch_size(self.batch_size)
         parse_tta(self.tta)
