@@ -12,7 +12,16 @@ from rich.markdown import Markdown
 
 from wsl import config as settings
 from wsl.cli import examples
-from wsl.cli.flags import CompareFlags, DemoFlags, ExportFlags, InfoFlags, LocalizeFlags, TrainFlags, VisualizeFlags
+from wsl.cli.flags import (
+    CompareFlags,
+    DemoFlags,
+    DoctorFlags,
+    ExportFlags,
+    InfoFlags,
+    LocalizeFlags,
+    TrainFlags,
+    VisualizeFlags,
+)
 from wsl.cli.running import Outcome, run
 from wsl.progress import loading
 
@@ -178,6 +187,18 @@ def info(args: Sequence[str] | None = None) -> int:
         return Outcome(str(result), _plain(result))
 
     return run(work, InfoFlags, examples.INFO, args)
+
+
+def doctor(args: Sequence[str] | None = None) -> int:
+    """`wsl-doctor`."""
+
+    def work(config: DoctorFlags) -> Outcome:
+        from wsl.verbs.doctor import doctor as verb
+
+        diagnosis = verb(config)
+        return Outcome(str(diagnosis), diagnosis.to_json())
+
+    return run(work, DoctorFlags, examples.DOCTOR, args)
 
 
 def demo(args: Sequence[str] | None = None) -> int:

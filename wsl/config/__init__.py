@@ -2,6 +2,7 @@
 
 from wsl.config.compare import CompareConfig
 from wsl.config.demo import DemoConfig
+from wsl.config.doctor import DoctorConfig
 from wsl.config.export import ExportConfig, ExportFormat
 from wsl.config.labelling import LabellingConfig
 from wsl.config.raster import RasterConfig
@@ -44,6 +45,7 @@ __all__ = [
     "DecodeConfig",
     "DecoderConfig",
     "DemoConfig",
+    "DoctorConfig",
     "Engine",
     "EvaluateConfig",
     "ExportConfig",
