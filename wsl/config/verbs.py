@@ -36,8 +36,8 @@ class LocalizeConfig:
     """Images, folders, globs or archives (.tar, .zip, .parquet); with --engine also lists (.txt, .csv, .parquet) and
     addresses in stores."""
     weights: str
-    """A run folder, its model.safetensors, an ONNX file, or a classifier by name: torchvision's resnet50,
-    timm/vit_base_patch16_224, hf/google/vit-base-patch16-224."""
+    """A run folder, its model.safetensors, an ONNX file, a classifier by name (torchvision's resnet50,
+    timm/vit_base_patch16_224, hf/google/vit-base-patch16-224), or the .pth of such a classifier."""
     out: Path
     """Results folder: localizations.jsonl, and heatmaps/ and maps/ when asked for. With --engine also an address in an
     object store, s3://bucket/found."""
