@@ -39,6 +39,8 @@ REQUIRED = {
     "run": "x",
     "predictions": "x",
     "sources": ("x",),
+    "image": "x",
+    "image_root": "x",
     "format": "coco",
 }
 

@@ -18,7 +18,7 @@ from wsl.formats import LocalizationWriter
 TOOLS = Path(__file__).parents[2] / "tools"
 
 
-@pytest.mark.parametrize("verb", ["train", "localize", "evaluate", "compare", "visualize", "export", "info"])
+@pytest.mark.parametrize("verb", ["train", "localize", "evaluate", "compare", "visualize", "export", "info", "doctor"])
 def test_tools_show_examples_first(verb):
     command = [sys.executable, str(TOOLS / f"{verb}.py"), "--help"]
     text = subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8").stdout

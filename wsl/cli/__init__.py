@@ -12,7 +12,16 @@ from rich.markdown import Markdown
 
 from wsl import config as settings
 from wsl.cli import examples
-from wsl.cli.flags import CompareFlags, DemoFlags, ExportFlags, InfoFlags, LocalizeFlags, TrainFlags, VisualizeFlags
+from wsl.cli.flags import (
+    CompareFlags,
+    DemoFlags,
+    DoctorFlags,
+    ExportFlags,
+    InfoFlags,
+    LocalizeFlags,
+    TrainFlags,
+    VisualizeFlags,
+)
 from wsl.cli.running import Outcome, run
 from wsl.progress import loading
 
@@ -180,6 +189,18 @@ def info(args: Sequence[str] | None = None) -> int:
     return run(work, InfoFlags, examples.INFO, args)
 
 
+def doctor(args: Sequence[str] | None = None) -> int:
+    """`wsl-doctor`."""
+
+    def work(config: DoctorFlags) -> Outcome:
+        from wsl.verbs.doctor import doctor as verb
+
+        diagnosis = verb(config)
+        return Outcome(str(diagnosis), diagnosis.to_json())
+
+    return run(work, DoctorFlags, examples.DOCTOR, args)
+
+
 def demo(args: Sequence[str] | None = None) -> int:
     """`wsl-demo`."""
 
@@ -190,6 +211,18 @@ def demo(args: Sequence[str] | None = None) -> int:
         return Outcome("", {})
 
     return run(work, DemoFlags, examples.DEMO, args)
+
+
+def label_studio(args: Sequence[str] | None = None) -> int:
+    """`wsl-label-studio`."""
+
+    def work(config: settings.LabellingConfig) -> Outcome:
+        from wsl.labelling import serve
+
+        serve(config)
+        return Outcome("", {})
+
+    return run(work, settings.LabellingConfig, examples.LABEL_STUDIO, args)
 
 
 def _in_shards(config: settings.LocalizeConfig) -> Outcome:

@@ -88,6 +88,14 @@ Examples:
   wsl-info vgg16 --cam gradcam --layers features.22
   wsl-info --data photos
 """
+DOCTOR = """Follow one image from its file to its boxes, and say what looks wrong first.
+
+Examples:
+
+  wsl-doctor photo.jpg --weights resnet50
+  wsl-doctor photo.jpg --weights runs/gap --label dog --out look
+  wsl-doctor photo.jpg --weights runs/gap --refine none --threshold 0.5 --out look
+"""
 DEMO = """Open a web page on this machine to try models, maps and thresholds on images of one's own. Ctrl-C ends it.
 
 Examples:
@@ -95,4 +103,11 @@ Examples:
   wsl-demo
   wsl-demo runs/
   wsl-demo runs/gap runs/weldon resnet50 timm/vit_base_patch16_224
+"""
+LABEL_STUDIO = """Draw boxes ahead in Label Studio, as the machine-learning backend of a project. Ctrl-C ends it.
+
+Examples:
+
+  wsl-label-studio --weights runs/gap --image-root photos/
+  wsl-label-studio --weights runs/gap --image-root photos/ --top-k None --score-threshold 0.5 --port 9091
 """

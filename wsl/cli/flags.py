@@ -234,6 +234,14 @@ class ExportFlags(settings.ExportConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DoctorFlags(settings.DoctorConfig):
+    """The image stands without a flag."""
+
+    image: Annotated[Positional[Path], tyro.conf.arg(metavar="IMAGE")]
+    """The image whose result looks wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoFlags(settings.DemoConfig):
     """The models stand without a flag."""
 

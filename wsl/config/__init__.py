@@ -2,7 +2,9 @@
 
 from wsl.config.compare import CompareConfig
 from wsl.config.demo import DemoConfig
+from wsl.config.doctor import DoctorConfig
 from wsl.config.export import ExportConfig, ExportFormat
+from wsl.config.labelling import LabellingConfig
 from wsl.config.raster import RasterConfig
 from wsl.config.serial import from_json, to_json
 from wsl.config.shards import Engine, ShardConfig
@@ -43,10 +45,12 @@ __all__ = [
     "DecodeConfig",
     "DecoderConfig",
     "DemoConfig",
+    "DoctorConfig",
     "Engine",
     "EvaluateConfig",
     "ExportConfig",
     "ExportFormat",
+    "LabellingConfig",
     "LocalizeConfig",
     "ModelConfig",
     "OptimConfig",

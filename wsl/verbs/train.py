@@ -16,6 +16,7 @@ from wsl.data import as_trained, divided_samples, read_samples
 from wsl.data.splits import UnknownSplit
 from wsl.errors import UserError
 from wsl.files import locked
+from wsl.hub import hub_address
 from wsl.progress import loading
 from wsl.samples import SampleSet
 from wsl.split_names import role
@@ -100,7 +101,9 @@ def read_inputs(config: TrainConfig) -> tuple[TrainConfig, SampleSet, SampleSet 
         UserError: there are no such weights, the data cannot be read, or no training image shows any class.
     """
     weights = Path(config.model.weights)
-    if is_path(config.model.weights):
+    if hub_address(config.model.weights) is not None:
+        check_weights(config.model.weights)
+    elif is_path(config.model.weights):
         if not weights.exists():
             raise UserError(f"no weights at {weights}: expected a .safetensors or .pth file, or a run folder")
         if weights.is_dir():

@@ -81,7 +81,7 @@ def write_label_studio(
             results = []
             for number_in_image, (label, score, xyxy) in enumerate(rows_of(image.boxes)):
                 number_of(label, index, image.name)
-                results.append(_result(image, f"{i}-{number_in_image}", label, score if scores else None, xyxy))
+                results.append(rectangle(image.size, f"{i}-{number_in_image}", label, score if scores else None, xyxy))
             prediction = {"model_version": "wsl-toolkit", "result": results}
             if scores and results:
                 prediction["score"] = max(image.boxes.scores.tolist())
@@ -115,7 +115,7 @@ def read_label_studio(path: Path, *, predictions: bool = False, sizes: Measure |
         url = data.get("image") if isinstance(data, dict) else None
         if not isinstance(url, str):
             raise UserError(f"{path}: a task has no data.image; expected {_EXPECTED}")
-        name = _own_name(task, _image_name(url))
+        name = _own_name(task, image_name(url))
         results, reviewed = _results(task, path, name, predictions=predictions)
         size = None if results is None else _size(task, results, sizes, path, name)
         if results is None or size is None:
@@ -153,10 +153,10 @@ def _tasks(path: Path) -> Iterator[dict[str, Any]]:
             yield {**inner, "annotations": [task]} if isinstance(inner, dict) and "result" in task else task
 
 
-def _image_name(url: str) -> str:
+def image_name(url: str) -> str:
     """The path of an image, by the address that Label Studio knows it by.
 
-    >>> [_image_name(url) for url in (_LOCAL + "a/b%20c.jpg", "/data/upload/3/0a1b2c3d-b.jpg", "s3://photos/a/b.jpg")]
+    >>> [image_name(url) for url in (_LOCAL + "a/b%20c.jpg", "/data/upload/3/0a1b2c3d-b.jpg", "s3://photos/a/b.jpg")]
     ['a/b c.jpg', 'b.jpg', 'a/b.jpg']
     """
     if url.startswith(_LOCAL):
@@ -177,8 +177,13 @@ def _own_name(task: Mapping[str, Any], name: str) -> str:
     return own if isinstance(own, str) and f"/{name}".endswith(f"/{own}") else name
 
 
-def _result(image: Labelled, key: str, label: str, score: float | None, xyxy: Corners) -> dict[str, Any]:
-    width, height = image.size
+def rectangle(size: tuple[int, int], key: str, label: str, score: float | None, xyxy: Corners) -> dict[str, Any]:
+    """The result of one box in an image of a size.
+
+    >>> rectangle((8, 4), "0", "dog", None, (2, 1, 4, 2))["value"]["width"]
+    25.0
+    """
+    width, height = size
     x0, y0, x1, y1 = xyxy
     result = {
         "id": key,
