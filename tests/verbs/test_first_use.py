@@ -115,6 +115,18 @@ def test_a_run_is_resumed_by_its_folder_alone_and_may_be_extended(world, tmp_pat
     assert "no run to resume in" in capsys.readouterr().err
 
 
+def test_runs_of_several_poolings_are_resumed_together(world, tmp_path):
+    out = tmp_path / "runs"
+    assert cli.train(flags(world, out, "--epochs", "1", "--freeze-backbone", "--pooling", "gap", "kmax(k=0.2)")) == 0
+    (out / "mine").mkdir()  # of another command
+    (out / "mine" / "config.json").write_bytes((out / "gap" / "config.json").read_bytes())
+    found = train_defaults(["--resume", "--out", str(out)])
+    assert found is not None
+    assert found.model.pooling == ("gap", "kmax(k=0.2)")
+    assert cli.train(["--resume", "--out", str(out), "--epochs", "2"]) == 0
+    assert [recorded(out / name, "").optim.epochs for name in ("gap", "kmax(k=0.2)", "mine")] == [2, 2, 1]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

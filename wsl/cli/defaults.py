@@ -14,6 +14,7 @@ from wsl.config.checks import kinds
 from wsl.config.keywords import groups_of
 from wsl.documents import load_json
 from wsl.errors import UserError, nearest
+from wsl.files import UniqueNames
 
 _RUN = "config.json"
 # What is done to a run once belongs to no other.
@@ -33,9 +34,21 @@ def train_defaults(args: Sequence[str]) -> TrainFlags | None:
     if given is not None:
         return _from_file(Path(given))
     out = _value(args, "--out")
-    if "--resume" not in args or out is None or not (Path(out) / _RUN).is_file():
+    if "--resume" not in args or out is None:
         return None
-    return dataclasses.replace(_from_file(Path(out) / _RUN), out=Path(out))
+    runs = [_from_file(file) for file in _runs(Path(out))]
+    if not runs:
+        return None
+    poolings = tuple(run.model.pooling[0] for run in runs)
+    return dataclasses.replace(runs[0], out=Path(out), model=dataclasses.replace(runs[0].model, pooling=poolings))
+
+
+def _runs(out: Path) -> list[Path]:
+    """The settings of the run in a folder, or of those that one command began for several poolings."""
+    if (out / _RUN).is_file():
+        return [out / _RUN]
+    files = sorted(out.glob(f"*/{_RUN}"))
+    return [file for file in files if UniqueNames()(_from_file(file).model.pooling[0]) == file.parent.name]
 
 
 def _value(args: Sequence[str], flag: str) -> str | None:
