@@ -86,13 +86,19 @@ def flags(world, out, *more):
 
 def test_settings_come_from_a_file_and_flags_before_them(world, tmp_path, capsys):
     first = tmp_path / "first"
-    assert cli.train(flags(world, first, "--epochs", "1", "--pooling", "lse(beta=2)", "--lr", "0.002")) == 0
+    assert (
+        cli.train(
+            flags(world, first, "--epochs", "1", "--pooling", "lse(beta=2)", "--lr", "0.002", "--freeze-backbone")
+        )
+        == 0
+    )
     assert "best epoch 1: mAP" in capsys.readouterr().out
     other = ["--config", str(first / "config.json"), "--out", str(tmp_path / "second"), "--lr", "0.003"]
-    assert cli.train([*other, "--val-split", "None"]) == 0
+    assert cli.train([*other, "--val-split", "None", "--no-freeze-backbone"]) == 0
     assert capsys.readouterr().out.startswith("trained, not validated\n")
     one, two = recorded(first, ""), recorded(tmp_path / "second", "")
     assert (two.model, two.data, two.preprocessing) == (one.model, one.data, one.preprocessing)
+    assert (one.optim.freeze_backbone, two.optim.freeze_backbone) == (True, False)
     assert (two.optim.lr, two.optim.epochs, two.val_split) == (0.003, 1, None)
     assert cli.train(["--config", str(first / "config.json")]) == 2
     assert "holds a run" in capsys.readouterr().err

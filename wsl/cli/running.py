@@ -74,9 +74,11 @@ def run(
     verbose = False
     try:
         check_flags(args, kind)
-        style = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
         known = defaults(args)
-        given: dict[str, Any] = {} if known is None else {"default": Command(settings=known)}
+        style: tuple[Any, ...] = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+        given: dict[str, Any] = {}
+        if known is not None:  # a flag may say what the file says already, or take it back
+            style, given = style[:1], {"default": Command(settings=known)}
         command = tyro.cli(Command[kind], description=description, args=args, config=style, **given)
         verbose = command.verbose
         with stoppable(), allowing(command.max_pixels):
