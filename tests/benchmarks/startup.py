@@ -2,8 +2,8 @@
 
     python tests/benchmarks/startup.py --runs 5
 
-Each run is a process of its own. What a command that worked writes to the standard error stream is a library's warning in
-the user's face, and is printed.
+Each run is a process of its own. What a command that worked writes to the standard error stream is a library's warning
+in the user's face, and is printed.
 """
 
 from __future__ import annotations
