@@ -33,7 +33,7 @@ def test_tools_tests_and_demo_are_not_importable_from_elsewhere(tmp_path):
         assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
 
 
-OPTIONAL = ["timm", "transformers", "tensorboard", "shards", "demo"]
+OPTIONAL = ["timm", "transformers", "tensorboard", "shards", "label-studio", "demo"]
 
 
 def test_the_lowest_versions_are_those_that_are_allowed():
@@ -83,7 +83,7 @@ def flags(kind: type, prefix: str = "") -> list[str]:
 
 
 RUNTIME = ["device", "precision", "workers", "strict"]
-DATA = ["data", "format", "image_root", "year", "download", "uncertain"]
+DATA = ["data", "format", "image_root", "year", "download", "uncertain", "val_fraction", "split_seed"]
 BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
 
 
@@ -178,17 +178,19 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
             config.ExportConfig,
             [
                 *(
-                    "source",
+                    "sources",
                     "format",
                     "out",
                     "overwrite",
                     "source_format",
                     "classes",
                     "min_score",
+                    "keep_empty",
+                    "keep_unreviewed",
                     "scores",
                     "image_root",
                 ),
-                *("copy_images", "layout", "reference", "crs", "threshold", "image_size"),
+                *("copy_images", "layout", "reference", "crs", *BOXES, "reviewed", "only_reviewed", "image_size"),
             ],
         ),
     ],

@@ -153,6 +153,12 @@ def export(args: Sequence[str] | None = None) -> int:
 
         result = verb(config)
         what = f"{result.boxes} boxes in {result.images} images"
+        if result.left_out:
+            what += f"; {result.left_out} images without a box left out (--keep-empty keeps them)"
+        if result.unreviewed:
+            what += f"; {result.unreviewed} that nobody has reviewed left out (--keep-unreviewed keeps them)"
+        if result.note:
+            what += f"\n{result.note}"
         if result.max_difference is not None:
             what = f"outputs within {result.max_difference:.2g} of PyTorch's"
         return Outcome(f"{what}\n{result.path}", _plain(result))
@@ -202,6 +208,18 @@ def demo(args: Sequence[str] | None = None) -> int:
         return Outcome("", {})
 
     return run(work, DemoFlags, examples.DEMO, args)
+
+
+def label_studio(args: Sequence[str] | None = None) -> int:
+    """`wsl-label-studio`."""
+
+    def work(config: settings.LabellingConfig) -> Outcome:
+        from wsl.labelling import serve
+
+        serve(config)
+        return Outcome("", {})
+
+    return run(work, settings.LabellingConfig, examples.LABEL_STUDIO, args)
 
 
 def _in_shards(config: settings.LocalizeConfig) -> Outcome:

@@ -4,6 +4,7 @@ from wsl.config.compare import CompareConfig
 from wsl.config.demo import DemoConfig
 from wsl.config.doctor import DoctorConfig
 from wsl.config.export import ExportConfig, ExportFormat
+from wsl.config.labelling import LabellingConfig
 from wsl.config.raster import RasterConfig
 from wsl.config.serial import from_json, to_json
 from wsl.config.shards import Engine, ShardConfig
@@ -49,6 +50,7 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "ExportFormat",
+    "LabellingConfig",
     "LocalizeConfig",
     "ModelConfig",
     "OptimConfig",

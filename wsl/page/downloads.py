@@ -16,7 +16,8 @@ from wsl.boxes import Boxes
 from wsl.draw import save_image
 from wsl.files import UniqueNames
 from wsl.formats.exchange import FORMATS
-from wsl.formats.exchange.labelled import FlatNames, Labelled
+from wsl.formats.exchange.labelled import Labelled
+from wsl.formats.exchange.placing import FlatNames
 
 _WRITTEN = ("coco", "voc", "yolo")
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import tempfile
 import time
 from pathlib import Path
 
 from wsl.config import DemoConfig
-from wsl.errors import RunError, UserError
+from wsl.errors import UserError
 from wsl.page.controls import Controls
 from wsl.page.shelf import Shelf
+from wsl.ports import listen
 
 log = logging.getLogger("wsl")
 
@@ -32,7 +32,7 @@ def serve(config: DemoConfig) -> None:
         RunError: the port cannot be used.
         KeyboardInterrupt: it was stopped.
     """
-    _check_free(config.port)
+    listen(_HOSTS[0], config.port).close()  # an error before seconds are spent on loading
     shelf = Shelf(config.models, config.local_weights)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before the import, which reads it
     with tempfile.TemporaryDirectory(prefix="wsl-page-") as folder:
@@ -69,17 +69,3 @@ def serve(config: DemoConfig) -> None:
             controls.close()
             if (server := getattr(blocks, "server", None)) is not None:  # it is not there before it runs
                 server.close()
-
-
-def _check_free(port: int) -> None:
-    """Check that nobody else listens, before seconds are spent on loading.
-
-    Raises:
-        RunError: somebody does, or the port is not for everybody.
-    """
-    try:
-        with socket.create_server((_HOSTS[0], port)):
-            pass
-    except OSError as error:
-        reason = error.strerror or error
-        raise RunError(f"port {port} of {_HOSTS[0]} cannot be used ({reason}): choose another --port") from error

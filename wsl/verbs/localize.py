@@ -15,7 +15,7 @@ from wsl.checkpoints import check_classes, check_weights
 from wsl.config import LocalizeConfig
 from wsl.config.checks import check
 from wsl.config.keywords import by_keywords
-from wsl.data import read_samples
+from wsl.data import as_trained, read_samples
 from wsl.errors import RunError
 from wsl.files import check_folder, locked
 from wsl.formats import LocalizationWriter, MapStore, read_localizations
@@ -90,6 +90,7 @@ def plan_localize(config: LocalizeConfig) -> LocalizePlan:
     Raises:
         UserError: no image, an unknown model or class, a setting out of range, or results that are in the way.
     """
+    config = with_split_of_run(config)
     images = _check(config)
     opened = _open(config, images)
     predictor = opened.predictor()
@@ -118,6 +119,7 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
             another run, or another run writes to the folder.
         RunError: not one image could be read.
     """
+    config = with_split_of_run(config)
     images = _check(config)
     with locked(config.out, "wsl-localize"):
         return _localize(config, images, _open(config, images))
@@ -225,6 +227,11 @@ def _start(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> _Sta
         kept = kept_results(partial, names, opened.identity["batch_size"])
         return _Start(known, kept, record.get("first_map_shard"))
     return _Start(known, kept_results(whole, names, 1)._replace(images=len(images.paths)), finished=True)
+
+
+def with_split_of_run(config: LocalizeConfig) -> LocalizeConfig:
+    """The settings with the data set divided as in the training of the run that gives the weights."""
+    return config if config.data is None else dataclasses.replace(config, data=as_trained(config.data, config.weights))
 
 
 def _check(config: LocalizeConfig) -> _Images:
