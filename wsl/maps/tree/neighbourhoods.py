@@ -131,7 +131,7 @@ def _shapes_component(neighbours: int, outer: int) -> bool:
 
 
 def _shapes_hole(neighbours: int) -> bool:
-    """Whether a pixel may start a hole, join others or widen a box, which needs exactly one of its sides in the hole."""
+    """Whether a pixel may start a hole, join others or widen a box, which it does if one side alone is the hole's."""
     return _of_hole(neighbours)[0] != GROWS or (~neighbours & SIDES).bit_count() == 1
 
 
