@@ -181,10 +181,11 @@ def test_comparing_stored_predictions_loads_no_torch(run, photos, world, tmp_pat
     assert not loaded & {"torch", "torchvision", "torchmetrics", "matplotlib", "accelerate", "jinja2"}
 
 
-@pytest.mark.parametrize("verb", ["localize", "evaluate", "compare", "train", "visualize", "export", "info"])
+@pytest.mark.parametrize("verb", ["localize", "evaluate", "compare", "train", "visualize", "export", "info", "doctor"])
 def test_help_loads_no_torch(verb):
     code = f"from wsl import cli\ntry: cli.{verb}(['--help'])\nexcept SystemExit: pass"
-    assert not loaded_by(code) & {"torch", "torchvision", "numpy", "cv2", "matplotlib"}
+    heavy = {"torch", "torchvision", "numpy", "cv2", "matplotlib", "cattrs", "yaml", "markdown_it"}
+    assert not loaded_by(code) & heavy
 
 
 def test_the_package_alone_loads_nothing():

@@ -7,9 +7,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.markdown import Markdown
-
 from wsl import config as settings
 from wsl.cli import examples
 from wsl.cli.defaults import train_defaults
@@ -240,6 +237,9 @@ def _rendered(table: str) -> str:
     """Markdown as it is, or for a terminal laid out."""
     if not sys.stdout.isatty():
         return table
+    from rich.console import Console  # `--help` need not wait for a parser of Markdown
+    from rich.markdown import Markdown
+
     console = Console()
     with console.capture() as capture:
         console.print(Markdown(table))
