@@ -90,6 +90,24 @@ def _timm() -> Any:
         raise UserError("timm backbones need the timm extra: pip install 'wsl-toolkit[timm]'") from error
 
 
+def timm_data() -> Any:
+    """timm's module of data: preprocessing, and what it knows of ImageNet.
+
+    Raises:
+        UserError: timm is not installed.
+    """
+    _timm()
+    return importlib.import_module("timm.data")
+
+
+def timm_names() -> list[str]:
+    """The architectures of timm; none where it is not installed."""
+    try:
+        return list(_timm().list_models())
+    except UserError:
+        return []
+
+
 def create_timm(name: str, weights: str, **options: Any) -> nn.Module:
     """A network of timm by its name there, with pretrained weights, those of a local file, or none."""
     timm = _timm()
