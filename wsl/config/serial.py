@@ -32,7 +32,7 @@ def from_json(text: str, kind: type[C]) -> C:
     """The inverse of `to_json`.
 
     Raises:
-        UserError: not JSON, an unknown or missing setting, or a value out of range.
+        UserError: the text is not JSON, a setting is unknown or missing, or a value is out of range.
 
     >>> from wsl.config import PickConfig
     >>> from_json('{"top_k": 3}', PickConfig).top_k
@@ -51,7 +51,7 @@ def from_json(text: str, kind: type[C]) -> C:
     except cattrs.BaseValidationError as error:
         told = "; ".join(cattrs.transform_error(error, format_exception=_explain))
         raise UserError(" ".join(told.split())) from error
-    except (AttributeError, TypeError, ValueError) as error:  # a number in the place of names with values
+    except (AttributeError, TypeError, ValueError) as error:  # such as a number instead of names with values
         raise UserError(f"malformed settings ({describe(error)}), expected names with values") from error
 
 
@@ -80,7 +80,7 @@ def _converter() -> cattrs.Converter:
 
 
 def _plain(value: Any, kind: type) -> Any:
-    """A value that JSON has as that kind; other libraries make a number of every text, and 1 of true."""
+    """A value that has exactly that type in JSON; cattrs would convert text to a number, and true to 1."""
     if type(value) is not kind:
         raise ValueError(f"invalid value {value!r:.40}")
     return value

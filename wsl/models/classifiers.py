@@ -1,4 +1,4 @@
-"""Classifiers by name, as torchvision and timm build them, with pretrained, local or no weights."""
+"""Classifiers of torchvision, timm and transformers by name, with pretrained, local or no weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TINY = "tinynet"
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A whole classifier as its library builds it, with what its weights say of images and classes.
+    """A whole classifier as built by its library, with the preprocessing and classes of its weights.
 
     ``forward`` calls a network that takes more than images.
     """
@@ -42,10 +42,10 @@ class Classifier:
 def create_classifier(name: str, weights: str = "DEFAULT", *, num_classes: int | None = None) -> Classifier:
     """A classifier of torchvision (or ``timm/NAME``, ``hf/NAME``) by name, with pretrained, local or no weights.
 
-    A local file decides the number of classes itself; `num_classes` is that of a network without weights.
+    A local file determines the number of classes; `num_classes` is for a network without weights.
 
     Raises:
-        UserError: unknown name or weights; a download that failed; a file that does not fit.
+        UserError: the name or weights are unknown, a download failed, or a file does not fit.
     """
     if name.startswith(TIMM):
         return _timm_classifier(name, weights, num_classes)
@@ -69,7 +69,7 @@ def create_classifier(name: str, weights: str = "DEFAULT", *, num_classes: int |
     if weights == "none":
         options = {} if num_classes is None else {"num_classes": num_classes}
         net = untrained(builder, **options)
-        # A vision transformer is built for one size, which need not be that of its default weights.
+        # A vision transformer is built for one size, which may differ from that of its default weights.
         side = getattr(net, "image_size", preprocessing.image_size)
         return Classifier(net, name, replace(preprocessing, image_size=side))
     path = weights_path(weights, name, ["DEFAULT", *kinds.__members__])
@@ -90,16 +90,16 @@ def untrained(builder: Callable[..., nn.Module], **options: Any) -> nn.Module:
     'SqueezeNet'
     """
     with warnings.catch_warnings():
-        # GoogLeNet and Inception announce a change of their initialisation.
+        # GoogLeNet and Inception warn of a coming change of their initialisation.
         warnings.simplefilter("ignore", FutureWarning)
         return builder(weights=None, **options)
 
 
 def _pretrained(builder: Callable[..., nn.Module], entry: Any, name: str) -> nn.Module:
-    """What ``builder(weights=entry)`` gives, from a file that is checked and never unpickled.
+    """The result of ``builder(weights=entry)``, from a file that is checked and never unpickled.
 
-    The builders know more than a state dict says: options that belong to the weights, and old names of parameters.
-    They get an entry like theirs that hands out tensors which are already there.
+    The builders know options that belong to the weights and old names of parameters, which a state dict does not tell.
+    They get a substitute entry that returns the tensors already loaded.
     """
     file = fetch(entry.url, f"{name}'s weights {entry.name}")
     state = read_raw(file)
@@ -112,7 +112,7 @@ def _pretrained(builder: Callable[..., nn.Module], entry: Any, name: str) -> nn.
 
 
 def _count_classes(state: StateDict, net: nn.Module, path: Path, name: str) -> int:
-    """Outputs of the classifier's last layer: models list their layers from input to output, files need not."""
+    """The number of outputs of the last layer. Models list their layers from input to output, files may not."""
     last = [key for key, tensor in net.state_dict().items() if tensor.ndim >= 2 and not _is_auxiliary(key)][-1]
     if last not in state:
         raise UserError(f"{path} does not fit {name}: {last} is missing (was it saved from another model?)")
@@ -124,7 +124,7 @@ def _is_auxiliary(key: str) -> bool:
 
 
 def _without_auxiliary(state: StateDict, net: nn.Module) -> StateDict:
-    """GoogLeNet's and Inception's files may lack the auxiliary classifiers; they serve training only."""
+    """The state with missing auxiliary classifiers filled in, and superfluous ones removed; files may lack them."""
     own = {key: value for key, value in net.state_dict().items() if _is_auxiliary(key)}
     return {**own, **{k: v for k, v in state.items() if not (_is_auxiliary(k) and k not in own)}} if own else state
 
