@@ -161,7 +161,10 @@ def _data_set(layout: str) -> Target:
             (folder / name).write_text(text, encoding="utf-8")
         if layout in FORMATS:
             _exchange(layout).make(folder)
-        elif layout == "parquet":
+        if layout == "label-studio":  # as if somebody had looked at them
+            tasks = (folder / "tasks.json").read_text(encoding="utf-8")
+            (folder / "tasks.json").write_text(tasks.replace('"predictions"', '"annotations"'), encoding="utf-8")
+        if layout == "parquet":
             _parquet(folder / "val.parquet")
         elif layout == "webdataset":
             _tar(folder / "val-0.tar")
