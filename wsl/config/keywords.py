@@ -102,6 +102,16 @@ def _fields(kind: type) -> list[tuple[Field[Any], type | None]]:
     return found
 
 
+def groups_of(kind: type) -> dict[str, type]:
+    """The dataclasses among the fields of a config, by name.
+
+    >>> from wsl.config import CompareConfig
+    >>> sorted(groups_of(CompareConfig))
+    ['boxes', 'data', 'runtime']
+    """
+    return {one.name: group for one, group in _fields(kind) if group is not None}
+
+
 def _members(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
 

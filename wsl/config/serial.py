@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
-import cattrs
-import cattrs.v
-
-from wsl.documents import parse_json
-from wsl.documents.guard import describe
 from wsl.errors import UserError
+
+if TYPE_CHECKING:  # otherwise loaded on first use: `--help` of a command reads and writes no settings
+    import cattrs
 
 C = TypeVar("C")
 
@@ -40,6 +38,11 @@ def from_json(text: str, kind: type[C]) -> C:
     >>> from_json('{"top_k": 3}', PickConfig).top_k
     3
     """
+    import cattrs
+
+    from wsl.documents import parse_json
+    from wsl.documents.guard import describe
+
     values = parse_json(text, "settings", "names with values")
     if not isinstance(values, dict):
         raise UserError(f"settings are {type(values).__name__}, expected names with values")
@@ -53,10 +56,14 @@ def from_json(text: str, kind: type[C]) -> C:
 
 
 def _explain(error: BaseException, kind: type | None) -> str:
+    import cattrs.v
+
     return str(error) if isinstance(error, UserError) else str(cattrs.v.format_exception(error, kind))
 
 
 def _converter() -> cattrs.Converter:
+    import cattrs
+
     converter = cattrs.Converter(forbid_extra_keys=True)
     converter.register_unstructure_hook(Path, lambda path: path.as_posix())
     converter.register_structure_hook(Path, lambda value, _: Path(_plain(value, str)))

@@ -40,8 +40,8 @@ class LocalizeConfig:
     addresses in object stores."""
     weights: str
     """A run folder, its model.safetensors, an ONNX file, a run on the Hugging Face hub (hf://user/model, or
-    hf://user/model@revision), or a classifier by name: torchvision's resnet50, timm/vit_base_patch16_224,
-    hf/google/vit-base-patch16-224."""
+    hf://user/model@revision), a classifier by name (torchvision's resnet50, timm/vit_base_patch16_224,
+    hf/google/vit-base-patch16-224), or the .pth of such a classifier."""
     out: Path
     """Results folder: localizations.jsonl, and heatmaps/ and maps/ if requested. With --engine also an address in an
     object store, such as s3://bucket/found."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from wsl.checkpoints import (
     Recipe,
     check_weights,
     checkpoint_file,
+    holds_tensors_alone,
     no_model,
     read_description,
     read_recipe,
@@ -32,6 +34,7 @@ from wsl.documents import located, reading
 from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.hub import hub_address
+from wsl.models.architecture import find_architecture
 from wsl.models.backbone import list_backbones
 from wsl.models.cam_localizer import CamLocalizer
 from wsl.models.classifiers import TINY
@@ -42,6 +45,8 @@ from wsl.models.protocol import Model
 from wsl.models.state_dicts import load_strictly
 from wsl.models.timm_models import TIMM, names_place, refuse_place
 from wsl.models.weights import read_state_dict
+
+log = logging.getLogger("wsl")
 
 
 def save(model: Localizer, path: Path) -> None:
@@ -198,6 +203,8 @@ def open_model(
 ) -> Localizer | OnnxLocalizer | CamLocalizer:
     """The model that ``--weights`` names: a run folder, a checkpoint, an ONNX model, or a classifier by name.
 
+    If it is a file of plain tensors, the model is the torchvision or timm classifier that they fit.
+
     `local_weights` is a file for a classifier's name, or a folder for ``hf/NAME``. With `model`, a function in the
     user's code that builds a classifier (``package.module:build``), `weights` is the file of its tensors; the code is
     imported. `method` is a CAM method to use instead of the model's own class maps, and `layers` the layers it reads.
@@ -219,6 +226,8 @@ def open_model(
             if method not in (AUTO, IN_GRAPH) or layers:
                 raise UserError(f"{weights} has its class maps alone, and CAM methods read layers: take the run itself")
             return OnnxLocalizer(Path(weights))
+        if holds_tensors_alone(weights):
+            return _of_architecture(Path(weights), method, layers)
         run = load(weights)
         return run if method in (AUTO, IN_GRAPH) and not layers else CamLocalizer.of(run, method=method, layers=layers)
     if weights == TINY or not (weights in list_backbones() or weights.startswith((TIMM, HF))):
@@ -227,3 +236,19 @@ def open_model(
         weights, str(local_weights) if local_weights else "DEFAULT", method=method, layers=layers
     )
     return opened.eval()
+
+
+def _of_architecture(path: Path, method: str, layers: Sequence[str]) -> Localizer | CamLocalizer:
+    """The classifier that a file of tensors belongs to.
+
+    Raises:
+        UserError: none is known that it does.
+    """
+    name = find_architecture(path)
+    if name is None:
+        raise UserError(
+            f"{path} holds the tensors of a network that is not recognised: give its name, --weights NAME "
+            f"--local-weights {path}, or the code that builds it, --weights {path} --model package.module:build"
+        )
+    log.info("%s has the tensors of %s: as --weights %s --local-weights %s", path, name, name, path)
+    return Localizer.from_classifier(name, str(path), method=method, layers=layers).eval()

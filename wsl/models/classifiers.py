@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,8 +15,9 @@ from torchvision import models as torchvision_models
 from wsl.checkpoints import HF
 from wsl.config import Preprocessing
 from wsl.errors import UserError, nearest
+from wsl.models.known_classes import known_classes
 from wsl.models.state_dicts import fit_names, load_strictly
-from wsl.models.timm_models import TIMM, create_resizable
+from wsl.models.timm_models import TIMM, create_resizable, timm_data
 from wsl.models.transformers_models import open_transformers
 from wsl.models.weights import StateDict, fetch, read_raw, read_state_dict, weights_path
 
@@ -68,22 +68,27 @@ def create_classifier(name: str, weights: str = "DEFAULT", *, num_classes: int |
         return Classifier(_pretrained(builder, entry, name), name, preprocessing, categories)
     if weights == "none":
         options = {} if num_classes is None else {"num_classes": num_classes}
-        net = _untrained(builder, **options)
+        net = untrained(builder, **options)
         # A vision transformer is built for one size, which may differ from that of its default weights.
         side = getattr(net, "image_size", preprocessing.image_size)
         return Classifier(net, name, replace(preprocessing, image_size=side))
     path = weights_path(weights, name, ["DEFAULT", *kinds.__members__])
     state = read_state_dict(path)
-    net = _untrained(builder)
+    net = untrained(builder)
     state = fit_names(state, net.state_dict(), path, name)
     default, count = (_count_classes(one, net, path, name) for one in (net.state_dict(), state))
     if count != default:
-        net = _untrained(builder, num_classes=count)
+        net = untrained(builder, num_classes=count)
     load_strictly(net, _without_auxiliary(state, net), path, name)
     return Classifier(net, name, preprocessing, categories if count == len(categories) else ())
 
 
-def _untrained(builder: Callable[..., nn.Module], **options: Any) -> nn.Module:
+def untrained(builder: Callable[..., nn.Module], **options: Any) -> nn.Module:
+    """A network of torchvision with random weights.
+
+    >>> type(untrained(torchvision_models.get_model_builder("squeezenet1_1"))).__name__
+    'SqueezeNet'
+    """
     with warnings.catch_warnings():
         # GoogLeNet and Inception warn of a coming change of their initialisation.
         warnings.simplefilter("ignore", FutureWarning)
@@ -133,9 +138,6 @@ def _timm_classifier(name: str, weights: str, num_classes: int | None) -> Classi
             f"{name} has no classifier, its weights give features: train a head on labelled images with wsl-train "
             f"--data DATA --out RUN --backbone {name} --freeze-backbone{head}, then take --weights RUN"
         )
-    data = importlib.import_module("timm.data").resolve_model_data_config(net)
+    data = timm_data().resolve_model_data_config(net)
     preprocessing = Preprocessing(image_size=data["input_size"][-1], mean=tuple(data["mean"]), std=tuple(data["std"]))
-    categories: tuple[str, ...] = ()
-    if getattr(net, "num_classes", 0) == 1000:
-        categories = tuple(torchvision_models.ResNet50_Weights.DEFAULT.meta["categories"])
-    return Classifier(net, name, preprocessing, categories)
+    return Classifier(net, name, preprocessing, known_classes(net))

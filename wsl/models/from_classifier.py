@@ -19,6 +19,7 @@ from wsl.models.cam_localizer import CamLocalizer
 from wsl.models.classifier_heads import NormedMapClassifier
 from wsl.models.classifiers import create_classifier
 from wsl.models.graph import Chain, ConvClassifier, conv_classifier, find_chain
+from wsl.models.known_classes import known_classes
 from wsl.models.layer_output import LayerOutput
 from wsl.models.linear_form import LinearForm, find_linear_form
 from wsl.models.localizer import Localizer
@@ -115,7 +116,8 @@ def _given(
         )
     # A copy, so that the caller's module is not changed by dilation or training.
     net = own_copy(unwrapped(classifier))
-    return _Given(net, "", tuple(classes), preprocessing or Preprocessing(), output, forward)
+    known = tuple(classes) or (known_classes(net) if output is None and forward is None else ())
+    return _Given(net, "", known, preprocessing or Preprocessing(), output, forward)
 
 
 def _exact(given: _Given, output_stride: int | None) -> Localizer:

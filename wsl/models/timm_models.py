@@ -14,6 +14,7 @@ from torch import nn
 
 from wsl.checkpoints import HF
 from wsl.errors import UserError, nearest
+from wsl.hub import hub_client, quiet
 from wsl.models.state_dicts import fit_names, load_strictly
 from wsl.models.weights import (
     fetch,
@@ -24,6 +25,7 @@ from wsl.models.weights import (
     tensors_only,
     weights_path,
 )
+from wsl.progress import quiet_import
 
 TIMM = "timm/"
 
@@ -82,9 +84,28 @@ class UnknownOption(UserError):
 
 def _timm() -> Any:
     try:
-        return importlib.import_module("timm")
+        with quiet_import():
+            return importlib.import_module("timm")
     except ImportError as error:
         raise UserError("timm backbones need the timm extra: pip install 'wsl-toolkit[timm]'") from error
+
+
+def timm_data() -> Any:
+    """timm's module of data: preprocessing, and what it knows of ImageNet.
+
+    Raises:
+        UserError: timm is not installed.
+    """
+    _timm()
+    return importlib.import_module("timm.data")
+
+
+def timm_names() -> list[str]:
+    """The architectures of timm; none where it is not installed."""
+    try:
+        return list(_timm().list_models())
+    except UserError:
+        return []
 
 
 def create_timm(name: str, weights: str, **options: Any) -> nn.Module:
@@ -96,7 +117,7 @@ def create_timm(name: str, weights: str, **options: Any) -> nn.Module:
         overlay = _timm_overlay(timm, name, what) if pretrained else {}
         # From the Hugging Face hub timm loads safetensors if there are any, else pickled files: as tensors only, but
         # not in every release, and without that restriction after a TypeError.
-        with tensors_only():
+        with tensors_only(), quiet(hub_client()):
             net: nn.Module = timm.create_model(name, pretrained=pretrained, **overlay, **options)
     except UserError:
         raise

@@ -21,6 +21,7 @@ from wsl.documents import load_json
 from wsl.errors import DownloadError, UserError
 from wsl.models.image_processor import read_processor
 from wsl.models.weights import first_line, read_state_dict
+from wsl.progress import quiet_import
 
 log = logging.getLogger("wsl")
 
@@ -91,7 +92,8 @@ def call_flipped(net: Any, images: torch.Tensor) -> Any:
 
 def _library(name: str) -> Any:
     try:
-        return importlib.import_module(name)
+        with quiet_import():
+            return importlib.import_module(name)
     except ImportError as error:
         raise UserError(f"{HF} models need the transformers extra: pip install 'wsl-toolkit[transformers]'") from error
 
