@@ -203,7 +203,7 @@ def open_model(
 ) -> Localizer | OnnxLocalizer | CamLocalizer:
     """The model that ``--weights`` names: a run folder, a checkpoint, an ONNX model, or a classifier by name.
 
-    If it is a file of plain tensors, the model is the torchvision or timm classifier that they fit.
+    A file of tensors alone is matched with the classifier of torchvision or timm whose parameters it holds.
 
     `local_weights` is a file for a classifier's name, or a folder for ``hf/NAME``. With `model`, a function in the
     user's code that builds a classifier (``package.module:build``), `weights` is the file of its tensors; the code is
