@@ -1,7 +1,7 @@
 """Weakly-supervised localization: from image-level labels to class activation maps and boxes.
 
-These names are what most scripts need. Settings are `wsl.config.TrainConfig` and so on, and whatever else there is
-lies in its room: `wsl.metrics`, `wsl.models`, `wsl.training.sweep`.
+These names are what most scripts need. Settings are `wsl.config.TrainConfig` and so on; everything else is in a
+subpackage: `wsl.metrics`, `wsl.models`, `wsl.training.sweep`.
 
 >>> import wsl
 >>> wsl.Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"]).area.tolist()
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from wsl.verbs.train import train
     from wsl.verbs.visualize import visualize
 
-# Loaded on first use, so that `--help` of a command need not wait for torch.
+# Loaded on first use, so that `--help` of a command does not wait for torch.
 _WHERE = {
     "BadImageError": "wsl.errors",
     "Boxes": "wsl.boxes",
@@ -80,7 +80,7 @@ __all__ = [
 ]
 
 
-# A type checker sees the imports above; a __getattr__ would tell it that any name exists.
+# A type checker uses the imports above; with a __getattr__ it would accept any name.
 if not TYPE_CHECKING:
 
     def __getattr__(name):

@@ -1,7 +1,7 @@
-"""Labelled boxes, and the box convention stated once.
+"""Labelled boxes, and the box convention.
 
-Boxes are float ``xyxy``, half-open, in pixels of the original image after its EXIF orientation was applied. A box
-that covers exactly the pixel in the top left corner is ``(0, 0, 1, 1)``.
+Boxes are float ``xyxy``, half-open, in pixels of the original image with its EXIF orientation applied. A box that
+covers exactly the top left pixel is ``(0, 0, 1, 1)``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Boxes:
     """Labelled boxes of one image, predicted or annotated.
 
     Shape:
-        ``xyxy`` is (n, 4) float32, ``labels`` n class names, ``scores`` (n,) float32 (ones when not given),
-        ``difficult`` (n,) bool (all False when not given).
+        ``xyxy`` is (n, 4) float32, ``labels`` n class names, ``scores`` (n,) float32 (by default ones), ``difficult``
+        (n,) bool (by default all False).
 
     Raises:
         UserError: lengths differ, a coordinate or score is not finite, or a box is inverted.
@@ -64,7 +64,7 @@ class Boxes:
 
     @classmethod
     def of_valid(cls, xyxy: FloatArray, labels: tuple[str, ...], scores: FloatArray) -> Boxes:
-        """Boxes of float32 arrays that are known to be valid, without looking at them again.
+        """Boxes from float32 arrays that are known to be valid, without validation.
 
         >>> Boxes.of_valid(np.zeros((1, 4), np.float32), ("dog",), np.ones(1, np.float32)).labels
         ('dog',)
@@ -78,7 +78,7 @@ class Boxes:
 
     @classmethod
     def empty(cls) -> Boxes:
-        """No box at all.
+        """An empty set of boxes.
 
         >>> len(Boxes.empty())
         0
@@ -112,14 +112,14 @@ class Boxes:
         return np.asarray(sides[:, 0] * sides[:, 1], np.float32)
 
     def select(self, index: npt.NDArray[Any] | Sequence[int]) -> Boxes:
-        """The boxes at ``index`` (integers in the order wanted, or a boolean mask).
+        """The boxes at ``index`` (integers in the desired order, or a boolean mask).
 
         >>> Boxes(xyxy=[[0, 0, 1, 1], [0, 0, 2, 2]], labels=["cat", "dog"]).select([1]).labels
         ('dog',)
         """
         index = np.asarray(index)
         chosen = np.flatnonzero(index) if index.dtype == np.bool_ else index.astype(np.intp)
-        # Not through the constructor: what was validated once stays valid.
+        # Not through the constructor, because validated boxes stay valid.
         taken = object.__new__(Boxes)
         object.__setattr__(taken, "xyxy", self.xyxy[chosen])
         object.__setattr__(taken, "labels", tuple(self.labels[i] for i in chosen.tolist()))
@@ -128,7 +128,7 @@ class Boxes:
         return taken
 
     def scaled(self, size: Sequence[int], to: Sequence[int]) -> Boxes:
-        """The boxes of an image of ``size`` (width, height) in pixels of a copy of it of size ``to``.
+        """The boxes of an image of ``size`` (width, height) in pixels of a copy resized to ``to``.
 
         >>> Boxes(xyxy=[[0, 0, 4, 2]], labels=["dog"]).scaled((4, 2), to=(40, 20)).xyxy.tolist()
         [[0.0, 0.0, 40.0, 20.0]]
@@ -145,7 +145,7 @@ class Boxes:
         return self.select([i for i, name in enumerate(self.labels) if name == label])
 
     def best(self, label: str) -> FloatArray | None:
-        """The box of a class that scores highest (ties go to the first), (4,); None where the class has no box.
+        """The highest-scored box of a class (ties go to the first), (4,); None if the class has no box.
 
         >>> boxes = Boxes(xyxy=[[0, 0, 1, 1], [0, 0, 2, 2]], labels=["cat", "cat"], scores=[0.3, 0.6])
         >>> boxes.best("cat").tolist(), boxes.best("dog")

@@ -22,7 +22,7 @@ def centre_box(size: tuple[int, int], fraction: float = 0.7) -> DoubleArray:
         ``size`` is (width, height) in pixels; the result is (4,), xyxy.
 
     Raises:
-        UserError: the fraction is not in (0, 1] or the size not positive.
+        UserError: the fraction is not in (0, 1], or the size is not positive.
 
     >>> centre_box((100, 50), fraction=0.5).tolist()
     [25.0, 12.5, 75.0, 37.5]
@@ -47,7 +47,7 @@ def whole_box(size: tuple[int, int]) -> DoubleArray:
 
 @functools.lru_cache(maxsize=16)
 def centre_gaussian(size: tuple[int, int], sigma: float = 0.25) -> FloatArray:
-    """A Gaussian in the middle of the image, ``sigma`` of each side wide, normalised to [0, 1]; not to be written to.
+    """A read-only Gaussian at the image's centre, with a standard deviation of ``sigma`` times each side, in [0, 1].
 
     Shape:
         ``size`` is (width, height); the result is (height, width).

@@ -1,4 +1,4 @@
-"""Runs and checkpoints as files: where they lie and what they say of their model, read without loading torch."""
+"""Runs and checkpoints as files: their paths and the recipe of their model, read without loading torch."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ HF = "hf/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What is needed to build the same model again, before its weights are loaded.
+    """The settings from which a model is built again, before its weights are loaded.
 
-    With a ``layer`` the backbone is that layer of a whole classifier, and ``norm_eps`` is the epsilon of a layer norm
-    behind the pooling. ``decoder`` are the layers that a map decoder reads beside the map; None without a decoder.
-    ``probe`` is the number of posteriors that a linear probe reads beside pooled features; None without a probe.
-    ``reactivated`` is whether maps are those of two classifiers (ReCAM).
+    With a ``layer``, the backbone is that layer of a whole classifier, and ``norm_eps`` is the epsilon of a layer norm
+    after the pooling. ``decoder`` are the layers that a map decoder reads in addition to the map; None without a
+    decoder. ``probe`` is the number of posteriors that a linear probe reads in addition to pooled features; None
+    without a probe. ``reactivated`` says whether maps are those of two classifiers (ReCAM).
     """
 
     backbone: str
@@ -99,7 +99,7 @@ def read_description(file: Path) -> str | None:
 
 
 def checkpoint_file(path: str | Path) -> Path:
-    """The checkpoint of a run folder or of an address of the hub (then fetched), or the file itself.
+    """The checkpoint of a run folder or of an address on the hub (which is downloaded), or the file itself.
 
     A file need not exist.
 
@@ -133,14 +133,14 @@ def model_digest(folder: Path) -> str:
 
 
 def check_weights(weights: str, local_weights: Path | None = None, model: str | None = None) -> Recipe | None:
-    """Check what can be known of ``--weights`` without loading torch; gives the recipe of a run or checkpoint.
+    """Check ``--weights`` as far as possible without loading torch; returns the recipe of a run or checkpoint.
 
-    The names of classifiers, and what an ONNX file holds, are known to their libraries only. With a `model`, the
-    function of one's own code that builds it, `weights` is the file of its tensors.
+    The names of classifiers and the contents of ONNX files can only be checked by their libraries. With a `model`, a
+    function in the user's code that builds the network, `weights` is the file of its tensors.
 
     Raises:
-        UserError: a path at which there is no model, a checkpoint that ``wsl-train`` did not write, or a file that does
-            not go with the model.
+        UserError: there is no model at a path, a checkpoint was not written by ``wsl-train``, or a file does not fit
+            the model.
 
     >>> check_weights("resnet50") is None
     True
@@ -160,7 +160,7 @@ def check_weights(weights: str, local_weights: Path | None = None, model: str | 
         return read_recipe(weights)
     if is_path(weights) and not Path(weights).exists():
         raise no_model(weights)
-    # With weights of its own, a bare name may be a classifier's although a folder is called so, too.
+    # With local weights, a bare name is that of a classifier even if a folder has the same name.
     if Path(weights).exists() and (local_weights is None or is_path(weights)) and not weights.endswith(ONNX):
         return None if local_weights is None and holds_tensors_alone(weights) else read_recipe(weights)
     return None
@@ -203,7 +203,7 @@ def is_path(weights: str) -> bool:
 
 
 def no_model(weights: str, known: Iterable[str] = ()) -> UserError:
-    """The error for ``--weights`` that name nothing; says which of the `known` names is near.
+    """The error for ``--weights`` without a model; it suggests the nearest of the `known` names.
 
     >>> str(no_model("resnet5O", ["resnet50"])).partition(":")[0]
     "no model 'resnet5O' (did you mean 'resnet50'?)"
@@ -218,10 +218,10 @@ def no_model(weights: str, known: Iterable[str] = ()) -> UserError:
 
 
 def check_classes(names: Iterable[str], known: Collection[str], who: str = "the model") -> None:
-    """Check that a model knows some classes.
+    """Check that a model has some classes.
 
     Raises:
-        UserError: it does not know one; names the nearest of those it knows.
+        UserError: it lacks one; the message suggests the nearest of its classes.
 
     >>> check_classes(["dgo"], ["cat", "dog"])
     Traceback (most recent call last):

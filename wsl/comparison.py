@@ -1,4 +1,4 @@
-"""What comes out of a comparison: runs side by side, and how far apart they are."""
+"""Results of a comparison: the runs, and their differences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wsl.results import Metric
 class Difference:
     """How much higher a metric is for one run than for another.
 
-    ``interval`` holds 95 % of the differences on resampled data sets, each of the same images for both runs; None where
+    ``interval`` holds 95 % of the differences on resampled data sets, which have the same images for both runs; None if
     the metric is not resampled.
 
     >>> Difference(run="lse", against="gap", metric="mAP", value=0.1, interval=(0.02, 0.17)).beyond_noise
@@ -32,7 +32,7 @@ class Difference:
         return self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
 
     def reversed(self) -> Difference:
-        """The same difference seen from the other run."""
+        """The same difference with the runs exchanged."""
         interval = None if self.interval is None else (0.0 - self.interval[1], 0.0 - self.interval[0])
         return replace(self, run=self.against, against=self.run, value=0.0 - self.value, interval=interval)
 
@@ -50,7 +50,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How alike two runs localize the labelled classes, whatever is true: 1 is the same.
+    """The agreement of two runs on the labelled classes, independent of the ground truth: 1 means identical.
 
     ``iou`` is the mean overlap of their best boxes over ``boxes`` (image, class) pairs for which either has a box,
     ``correlation`` the mean Pearson correlation of their maps over ``maps`` pairs for which both have one.
@@ -75,7 +75,7 @@ class Agreement:
 class ComparedRun:
     """One run of a comparison: its name in tables, what was measured, how its boxes were drawn, and its metrics.
 
-    ``warnings`` counts what was tolerated in reading, by its kind.
+    ``warnings`` counts what was tolerated in reading, by kind.
 
     >>> ComparedRun(name="gap", source="runs/gap", metrics={"mAP": Metric(name="mAP", value=0.5)}).value("mAP")
     0.5
@@ -88,7 +88,7 @@ class ComparedRun:
     warnings: Mapping[str, int] = field(default_factory=dict)
 
     def value(self, metric: str) -> float | None:
-        """The value of a metric; None where it could not be measured."""
+        """The value of a metric; None if it could not be measured."""
         found = self.metrics.get(metric)
         return None if found is None else found.value
 
@@ -110,10 +110,10 @@ class ComparedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Runs that were measured on the same images, and the difference of each two by each metric.
+    """Runs that were measured on the same images, and the differences of each pair of runs by each metric.
 
-    ``differences`` has each pair of runs once; `difference` answers for either direction. ``baseline`` is the name of
-    the run that tables compare the others with.
+    ``differences`` has each pair of runs once; `difference` works in either direction. ``baseline`` is the name of the
+    run with which tables compare the others.
 
     >>> runs = [ComparedRun(name=name, source=name, metrics={}) for name in ("gap", "lse")]
     >>> apart = Difference(run="lse", against="gap", metric="mAP", value=0.25)
@@ -136,7 +136,7 @@ class Comparison:
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def difference(self, run: str, against: str, metric: str) -> Difference | None:
-        """How much higher a metric is for one run than for another; None where it was not measured for both."""
+        """How much higher a metric is for one run than for another; None if it was not measured for both."""
         for one in self.differences:
             if one.metric == metric and (one.run, one.against) == (run, against):
                 return one
@@ -145,7 +145,7 @@ class Comparison:
         return None
 
     def best(self, metric: str) -> str | None:
-        """The run with the best value of a metric, if its difference to the second is more than noise."""
+        """The run with the best value of a metric, if its difference from the second is beyond noise."""
         sign = 1 if any(run.metrics[metric].lower_is_better for run in self.runs if metric in run.metrics) else -1
         known = [(value, run.name) for run in self.runs if (value := run.value(metric)) is not None]
         ranked = [name for _, name in sorted(known, key=lambda one: sign * one[0])]
@@ -155,7 +155,7 @@ class Comparison:
         return ranked[0] if lead is not None and lead.beyond_noise else None
 
     def centre(self, metric: str) -> tuple[float, float] | None:
-        """The lowest and highest baseline of the runs: boxes at the centre have the scores of the run's own."""
+        """The lowest and highest baseline; it differs by run, because boxes at the centre have the run's own scores."""
         known = [run.metrics[metric].baseline for run in self.runs if metric in run.metrics]
         values = [value for value in known if value is not None]
         return (min(values), max(values)) if values else None

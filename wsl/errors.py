@@ -1,15 +1,15 @@
-"""The two ways a command can fail, told apart by their exit codes."""
+"""The exceptions with which a command fails, which determine its exit code."""
 
 import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-# What ends a line or what a terminal obeys. Tabs are harmless.
+# Line breaks and control characters of terminals. Tabs are harmless.
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def printable(text: str) -> str:
-    r"""A text on one line, without what a terminal obeys: names in files may hold line breaks and escape codes.
+    r"""A text on one line, with control characters escaped: names in files may contain line breaks and escape codes.
 
     >>> print(printable("a\x1b[2J\nb"))
     a\x1b[2J\nb
@@ -18,14 +18,14 @@ def printable(text: str) -> str:
 
 
 class _OneLine(Exception):
-    """An error whose text is one line, whatever the files say that it tells of."""
+    """An error whose text is one line, even if it quotes the contents of files."""
 
     def __str__(self) -> str:
         return printable(super().__str__())
 
 
 class UserError(_OneLine, ValueError):
-    """What the user gave cannot be used: one line that says what was given, what was expected, what to do.
+    """Invalid user input: one line that says what was given, what was expected and what to do.
 
     Commands end with exit code 2.
 
@@ -39,19 +39,19 @@ class RunError(_OneLine, RuntimeError):
 
 
 class OutOfMemoryError(RunError):
-    """The memory of the device does not hold one image's pass through the network."""
+    """The device has too little memory for a forward pass of a single image."""
 
 
 class BadImageError(UserError):
-    """One file is not a readable image; streams report it, count it and go on unless told to be strict."""
+    """One file is not a readable image; streams report it, count it and continue unless they are strict."""
 
 
 class DownloadError(UserError):
-    """What was named could not be fetched from the network, or came damaged."""
+    """A download failed, or the downloaded file is damaged."""
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
-    """Names for a message, of many only the first.
+    """Names for a message; if there are many, only the first.
 
     >>> listed(["cat", "dog", "cow"], most=2)
     'cat, dog and 1 more'
@@ -60,7 +60,7 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like another one; None where none is near.
+    """The known name that is most similar to another one; None if none is similar.
 
     >>> nearest("dgo", ["cat", "dog"]), nearest("7", ["cat", "dog"])
     ('dog', None)

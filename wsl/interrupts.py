@@ -1,4 +1,4 @@
-"""Signals that end a process, as exceptions that let it tidy up."""
+"""Signals that end a process, as exceptions that allow cleaning up."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import NoReturn
 
 
 class Stopped(KeyboardInterrupt):
-    """The process was asked to end, by Slurm, a container or a closed terminal; treated as Ctrl-C is.
+    """The process was asked to end by Slurm, a container or a closed terminal; treated like Ctrl-C.
 
-    ``exit_code`` is what a shell reports for the signal.
+    ``exit_code`` is the code that a shell reports for the signal.
 
     >>> Stopped(signal.SIGTERM).exit_code
     143
@@ -25,7 +25,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class Pending:
-    """Whether a signal came that waits for a good moment; `end` is to be called there.
+    """Whether a signal was received and deferred; call `end` at a suitable moment.
 
     >>> Pending().requested
     False
@@ -40,7 +40,7 @@ class Pending:
         return self.number is not None
 
     def end(self) -> NoReturn:
-        """End as the signal asks.
+        """End the process as the signal requested.
 
         Raises:
             KeyboardInterrupt: always; `Stopped` for signals other than Ctrl-C's.
@@ -51,10 +51,10 @@ class Pending:
 
 @contextlib.contextmanager
 def deferred(patience: float = 8.0) -> Iterator[Pending]:
-    """Let Ctrl-C, SIGTERM and SIGHUP wait, for the length of the block, until `Pending.end` is called.
+    """Defer Ctrl-C, SIGTERM and SIGHUP inside the block until `Pending.end` is called.
 
-    A second signal is raised at once, and so is the first after ``patience`` seconds: what does not come to a good
-    moment by then ends without one. In another thread, where no handler can be set, nothing is deferred.
+    A second signal is raised immediately, and so is the first one after ``patience`` seconds if `Pending.end` was not
+    called by then. In other threads, where no handler can be set, nothing is deferred.
 
     >>> with contextlib.suppress(Stopped), deferred() as pending:
     ...     signal.raise_signal(signal.SIGTERM)
@@ -80,7 +80,7 @@ def deferred(patience: float = 8.0) -> Iterator[Pending]:
     before = {number: signal.getsignal(number) for number in numbers}
     try:
         for number in numbers:
-            # Signals that are ignored (`nohup`), or that somebody else takes care of, stay as they are.
+            # Signals that are ignored (`nohup`) or have another handler are left unchanged.
             if before[number] in (signal.SIG_DFL, signal.default_int_handler, _stop):
                 signal.signal(number, note)
         yield pending
@@ -96,10 +96,9 @@ def deferred(patience: float = 8.0) -> Iterator[Pending]:
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Raise `Stopped` in the main thread when SIGTERM or SIGHUP comes, for the length of the block.
+    """Raise `Stopped` in the main thread on SIGTERM or SIGHUP inside the block.
 
-    A signal that the process was told to ignore (`nohup`) stays ignored, and in another thread, where no handler can
-    be set, nothing changes.
+    Ignored signals (`nohup`) stay ignored, and in other threads, where no handler can be set, nothing changes.
 
     >>> with contextlib.suppress(Stopped), stoppable():
     ...     signal.raise_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""How much a file may claim: the pixels of an image, and with them the bytes of everything that is as large as one."""
+"""Limits on sizes stated in files: the pixels of an image, and thereby the memory of everything of its size."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from wsl.errors import BadImageError, UserError
 
 MAX_PIXELS = 200_000_000
-"""Pixels of the largest image where nobody allows more: 0.6 GB as 8-bit RGB."""
-# However few pixels a row has, Pillow keeps an address for it.
+"""Default maximum number of pixels of an image: 0.6 GB as 8-bit RGB."""
+# Pillow stores a pointer for each row, however short the row is.
 MAX_SIDE = 1_000_000
 
 _allowed = contextvars.ContextVar("max_pixels", default=MAX_PIXELS)
 
 
 def allow(pixels: int) -> None:
-    """Let images have so many pixels from here on, in a thread or a process that was made for one task.
+    """Set the maximum number of pixels of an image, in a thread or process that was started for one task.
 
     >>> allow(MAX_PIXELS)
     """
@@ -25,7 +25,7 @@ def allow(pixels: int) -> None:
 
 
 def max_pixels() -> int:
-    """The pixels of the largest image that is read here.
+    """The maximum number of pixels of an image in this thread.
 
     >>> max_pixels()
     200000000
@@ -35,7 +35,7 @@ def max_pixels() -> int:
 
 @contextlib.contextmanager
 def allowing(pixels: int | None) -> Iterator[None]:
-    """Let images have so many pixels inside the block, in this thread; None leaves the limit as it is.
+    """Set the maximum number of pixels of an image inside the block, in this thread; None leaves it unchanged.
 
     Raises:
         UserError: the number is not positive.
@@ -54,12 +54,12 @@ def allowing(pixels: int | None) -> Iterator[None]:
 
 
 def check_size(size: tuple[int, int], most: int | None = None, source: str = "its header") -> None:
-    """Check that a (width, height) is one that an image may have; `source` says who claims it.
+    """Check that a (width, height) is within the limits; `source` says where it is stated.
 
-    ``most`` are the pixels of the largest image; None takes `max_pixels`.
+    ``most`` is the maximum number of pixels; None takes `max_pixels`.
 
     Raises:
-        BadImageError: no pixel, more pixels in all, or to a side.
+        BadImageError: there are no pixels, too many in total, or too many along a side.
 
     >>> check_size((1, 300_000_000))
     Traceback (most recent call last):
@@ -81,10 +81,10 @@ def _told(side: int) -> str:
 
 
 def stated_size(width: object, height: object, where: str) -> tuple[int, int]:
-    """The (width, height) that a file states, as whole numbers or texts of some.
+    """The (width, height) stated in a file, as integers or texts of integers.
 
     Raises:
-        UserError: one of them is not a positive whole number, or they are beyond `check_size`.
+        UserError: one of them is not a positive integer, or they exceed the limits of `check_size`.
 
     >>> stated_size("640", 480.0, "a.xml")
     (640, 480)
@@ -103,7 +103,7 @@ def stated_size(width: object, height: object, where: str) -> tuple[int, int]:
 
 
 def _whole(value: object) -> int | None:
-    """A whole number, however it is written; None where it is something else."""
+    """An integer in any notation; None if the value is something else."""
     if isinstance(value, str):
         text = value.strip()
         number = float(text) if len(text) <= 20 and text.isascii() and text.replace(".", "", 1).isdigit() else 0.5

@@ -1,4 +1,4 @@
-"""Annotated masks: which class each pixel of an image belongs to."""
+"""Annotated masks: the class of each pixel of an image."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from wsl.images.decode import read_numbers
 UInt8Array = npt.NDArray[np.uint8]
 
 IGNORED = 255
-"""The number of a pixel that counts for nothing: VOC's contours, objects that nobody outlined."""
+"""The number of ignored pixels: VOC's contours, objects without an outline."""
 
 
 def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> UInt8Array:
-    """The numbers of a mask file: 0 is background, i the i-th class, 255 counts for nothing.
+    """The numbers of a mask file: 0 is background, i the i-th class, 255 ignored.
 
-    A palette image gives its indices, as VOC stores them; a grey one its values.
+    They are the indices of a palette image, as in VOC, or the values of a grey image.
 
     Shape:
         (H, W) uint8.
 
     Raises:
-        UserError: no such file, not a picture of one 8-bit channel, or another ``size`` (width, height) than the image.
+        UserError: the file does not exist, is not a picture of one 8-bit channel, or does not have the ``size`` (width,
+            height).
 
     >>> import tempfile
     >>> from PIL import Image
@@ -47,17 +48,17 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> UInt8Arr
 
 
 def object_mask(paths: Sequence[str | Path], ignore: str | Path | None, size: tuple[int, int]) -> UInt8Array:
-    """The mask of an image of one class from a file an object, as the WSOL benchmark keeps OpenImages.
+    """The mask of an image of one class from one file per object, as in the WSOL benchmark's OpenImages.
 
-    A pixel belongs to the class (1) where a file is not 0. It counts for nothing (255) where ``ignore`` is not 0,
-    unless it belongs to an object. Files may have a resolution of their own, as those of OpenImages: the nearest of
-    their pixels counts.
+    A pixel belongs to the class (1) where a file is not 0. It is ignored (255) where ``ignore`` is not 0, unless it
+    belongs to an object. Files may have another resolution than the image, as in OpenImages; the nearest pixel is
+    taken.
 
     Shape:
         ``size`` is (width, height); the result is (height, width) uint8.
 
     Raises:
-        UserError: no path, or a file cannot be read.
+        UserError: no path is given, or a file cannot be read.
 
     >>> object_mask([], None, (2, 2))
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""Where images lie, by the text of their paths, to tell a data set that was moved from another one."""
+"""Locations of images by the text of their paths, to distinguish a moved data set from a different one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SYNONYMS = {"valid": "val", "validation": "val", "training": "train", "testing"
 
 
 class Place(NamedTuple):
-    """The folders of an image from the top of the file system down, as `fold` spells them.
+    """The folders of an image from the root of the file system down, normalised by `fold`.
 
     The last ``shown`` of them are written in the path; those above come from the working directory.
 
@@ -35,7 +35,7 @@ class Place(NamedTuple):
         return cls(_folders(absolute(folder)), _shown(folder))
 
     def last(self, count: int) -> tuple[str, ...]:
-        """The last folders, as many as there are up to ``count``."""
+        """The last folders, at most ``count``."""
         return self.folders[max(len(self.folders) - count, 0) :]
 
     def common(self, other: Place) -> int:
@@ -48,9 +48,9 @@ class Place(NamedTuple):
         return next((i for i in range(shortest) if self.folders[-1 - i] != other.folders[-1 - i]), shortest)
 
     def contradicts(self, sample: Place, depth: int) -> bool:
-        """Whether an image here cannot be the sample of the same file name that lies at ``sample``.
+        """Whether an image here cannot be the sample with the same file name at ``sample``.
 
-        ``depth`` of the sample's folders belong to its name. `wsl.samples.SampleIndex` states and justifies the rules.
+        ``depth`` of the sample's folders belong to its name. `wsl.samples.SampleIndex` explains the rules.
 
         >>> val, train, moved = (Place.of(Path(f"/{name}/a.jpg")) for name in ("c/val", "c/train", "d/images"))
         >>> train.contradicts(val, 0), moved.contradicts(val, 0)
@@ -81,9 +81,9 @@ def _shown(folder: str) -> int:
 
 
 def fold(part: str) -> str:
-    """A part of a path as it is compared: in Unicode's composed form, its suffix in lower case.
+    """A part of a path normalised for comparison: in Unicode's composed form, with its suffix in lower case.
 
-    Where `os.path.normcase` folds case, all of it is in lower case.
+    If `os.path.normcase` folds case, all of it is in lower case.
 
     >>> fold("IMG.JPG"), fold("cafe\u0301")
     ('IMG.jpg', 'café')
@@ -103,7 +103,7 @@ def same_name(one: str, other: str) -> bool:
 
 
 def without_suffix(name: str) -> str:
-    """A name without what may be the suffix of an image; the id ``2008.1`` has none.
+    """A name without a possible image suffix; the id ``2008.1`` has none.
 
     >>> without_suffix("val/a.jpeg"), without_suffix("2008.1")
     ('val/a', '2008.1')
@@ -113,12 +113,12 @@ def without_suffix(name: str) -> str:
 
 
 def absolute(path: str | Path) -> str:
-    """The absolute path of a file, to be compared, by its text alone."""
+    """The absolute path of a file for comparison, from its text alone."""
     return os.path.normcase(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve reads the disk
 
 
 def real(path: Path) -> str | None:
-    """The absolute path of a file, to be compared, with all links followed; None where there is no such file."""
+    """The absolute path of a file for comparison, with all links resolved; None if there is no such file."""
     try:
         return os.path.normcase(os.path.realpath(path, strict=True))
     except (OSError, ValueError):  # a name that is too long, or holds a null
@@ -126,7 +126,7 @@ def real(path: Path) -> str | None:
 
 
 def _in_one_place(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Whether two folders are siblings, or one lies below the other, by their names."""
+    """Whether two folders are siblings or one lies below the other, judging by their names."""
     one, other = one[1:], other[1:]  # without the top of the file system, which all paths share
     if not one or not other:
         return False
@@ -134,7 +134,7 @@ def _in_one_place(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 
 def _branches_differ(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Whether the last folders that name a split, or a year of VOC, name different ones."""
+    """Whether the last folders that name a split, or a year of VOC, differ."""
     ours, theirs = _branches(one), _branches(other)
     for kind in ours.keys() & theirs.keys():
         (word, number), (other_word, other_number) = ours[kind], theirs[kind]

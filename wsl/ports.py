@@ -1,4 +1,4 @@
-"""Ports of this machine to listen on."""
+"""Ports on which this machine listens."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from wsl.errors import RunError
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there.
+    """A socket that listens on an address and port.
 
     Raises:
-        RunError: another process does, or the address is not this machine's.
+        RunError: the port is in use, or the address is not one of this machine.
 
     >>> with listen("127.0.0.1", 0) as first:
     ...     listen("127.0.0.1", first.getsockname()[1])

@@ -1,4 +1,4 @@
-"""A progress bar on the standard error stream; silent when that is not a terminal."""
+"""A progress bar on standard error; silent if that is not a terminal."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Advance = Callable[..., None]
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        """Units a second, once they are known."""
+        """Units per second, once known."""
         speed = task.finished_speed or task.speed
         return Text(f"{speed:.1f} {task.fields['unit']}/s" if speed else "", style="progress.data.speed")
 
 
 @contextlib.contextmanager
 def progress(description: str, total: int | None, unit: str = "images") -> Iterator[Advance]:
-    """A bar for the length of the block; call what it gives with the units done and, if you like, a note.
+    """Show a progress bar during the block; call the yielded function with the units done and optionally a note.
 
     >>> with progress("counting", total=2) as advance:
     ...     advance(1, note="loss 0.1")
     """
     if not sys.stderr.isatty():
-        # A disabled bar of rich before 14.3 ends in an empty line.
+        # In rich before 14.3, a disabled bar prints an empty line at its end.
         yield _silent
         return
     columns: list[ProgressColumn | str] = [
@@ -54,12 +54,12 @@ def progress(description: str, total: int | None, unit: str = "images") -> Itera
 
 
 def _silent(count: int = 1, *, note: str | None = None) -> None:
-    """Counts nothing."""
+    """Do nothing."""
 
 
 @contextlib.contextmanager
 def loading(what: str) -> Iterator[None]:
-    """Say on a terminal what is being loaded; the line is erased at the end of the block.
+    """Print on a terminal what is being loaded; the line is erased at the end of the block.
 
     >>> with loading("resnet50"):
     ...     import math
@@ -69,7 +69,7 @@ def loading(what: str) -> Iterator[None]:
             yield
         return
     console = Console(stderr=True)
-    # A plain line that anything may overwrite: a spinner would hold back the progress bar of a download.
+    # A plain line, which other output may overwrite: a spinner would block the progress bar of a download.
     console.print(Text(f"loading {what} …"), end="\r", no_wrap=True, overflow="ellipsis")
     try:
         with quiet_import():
@@ -91,7 +91,7 @@ def quiet_import() -> Iterator[None]:
 
 
 def track(items: Iterable[T], description: str, total: int | None, unit: str = "images") -> Iterator[T]:
-    """The items of an iterable, counted in a bar as they are taken.
+    """The items of an iterable, with a progress bar that counts them as they are consumed.
 
     >>> list(track([1, 2], "counting", total=2))
     [1, 2]

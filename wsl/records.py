@@ -17,7 +17,7 @@ from wsl.stored_maps import StoredMaps, text_of
 
 
 def to_record(found: Localization, *, scores: bool = True) -> dict[str, Any]:
-    """Plain values, without the `scores` where they are not wanted; maps stay in their own file.
+    """A localization as plain values, optionally without its `scores`; maps are stored in their own file.
 
     >>> to_record(Localization(path="a.jpg", size=(4, 2), scores={"dog": 0.5}, boxes=Boxes.empty()))["scores"]
     {'dog': 0.5}
@@ -44,7 +44,7 @@ def from_record(record: Mapping[str, Any]) -> Localization:
     """The inverse of `to_record`.
 
     Raises:
-        UserError: a field is missing or of another kind.
+        UserError: a field is missing or has another type.
 
     >>> from_record({"image": "a.jpg", "size": [4, 2], "scores": {}, "boxes": []}).id
     'a'

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Matrix:
-    """A resampling matrix (new, old): float64 on the host, and float32 on the devices that asked for it."""
+    """A resampling matrix (new, old): float64 on the CPU, and float32 copies on devices on request."""
 
     def __init__(self, weights: npt.NDArray[np.float64]) -> None:
         self.weights = weights
@@ -52,7 +52,7 @@ def interpolate(old: int, start: float, stop: float, new: int) -> Matrix:
 
 @functools.lru_cache(maxsize=512)
 def average(old: int, new: int) -> Matrix:
-    """Averages over `new` equal parts of a row of `old` cells, cells counted by the share that lies in the part.
+    """Averages over `new` equal parts of a row of `old` cells, weighted by the share of each cell in the part.
 
     >>> average(3, 2).weights.round(3).tolist()
     [[0.667, 0.333, 0.0], [0.0, 0.333, 0.667]]
@@ -64,7 +64,7 @@ def average(old: int, new: int) -> Matrix:
 
 @functools.lru_cache(maxsize=512)
 def window(cells: int, radius: int) -> Matrix:
-    """Means over the windows of `2 radius + 1` cells around each cell of a row, less what lies beyond its ends.
+    """Means over windows of `2 radius + 1` cells around each cell of a row, cut off at its ends.
 
     >>> window(3, 1).weights.round(3).tolist()
     [[0.5, 0.5, 0.0], [0.333, 0.333, 0.333], [0.0, 0.5, 0.5]]
@@ -76,12 +76,12 @@ def window(cells: int, radius: int) -> Matrix:
 
 @functools.lru_cache(maxsize=512)
 def after(first: Matrix, then: Matrix) -> Matrix:
-    """One matrix for two resamplings, one after the other."""
+    """One matrix for two successive resamplings."""
     return Matrix(then.weights @ first.weights)
 
 
 def shrunk(height: int, width: int, cells: int) -> tuple[int, int]:
-    """A size (height, width) of the same shape with at most `cells` on the longer side.
+    """A size (height, width) of the same aspect ratio with at most `cells` on the longer side.
 
     >>> shrunk(30, 60, 24), shrunk(3, 6, 24)
     ((12, 24), (3, 6))

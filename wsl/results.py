@@ -1,4 +1,4 @@
-"""What comes out: localizations, metrics and evaluation reports."""
+"""Results: localizations, metrics and evaluation reports."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from wsl.stored_maps import StoredMaps
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Localization:
-    """What a model found in one image.
+    """A model's results for one image.
 
-    ``path`` is the image's file, or its id where it had none; ``id`` is how data sets name the image, by default the
-    file name without its suffix. ``size`` is (width, height) of the original image. ``scores`` are the class
-    probabilities, highest first, of many classes the best hundred and those picked. ``boxes`` are the boxes of the
-    classes picked; ``points`` the position (x, y) of the maximum of each picked class's raw map, in original pixels.
-    ``maps`` are the picked classes' maps, (h, w) each, covering exactly the image: raw, at the network's resolution, or
-    refined. ``stored`` is where they lie on the disk, if they do. ``image`` is what was localized: a path, bytes, an
-    array, a Pillow image or a tensor.
+    ``path`` is the image's file, or its id if it had none; ``id`` is the image's name in data sets, by default the file
+    name without its suffix. ``size`` is (width, height) of the original image. ``scores`` are the class probabilities,
+    highest first; of many classes, only the best hundred and the localized ones. ``boxes`` are the boxes of the
+    localized classes; ``points`` the position (x, y) of the maximum of each localized class's raw map, in original
+    pixels. ``maps`` are the maps of the localized classes, (h, w) each, covering exactly the image: raw, at the
+    network's resolution, or refined. ``stored`` says where they are on disk, if they are. ``image`` is the input: a
+    path, bytes, an array, a Pillow image or a tensor.
 
     >>> found = Localization(path="a.jpg", size=(4, 2), scores={"dog": 0.9}, boxes=Boxes.empty())
     >>> Localization.from_json(found.to_json()).scores
@@ -50,9 +50,9 @@ class Localization:
             object.__setattr__(self, "image", self.path)
 
     def heatmap(self, label: str | None = None) -> FloatArray:
-        """The map of a localized class as it is thresholded: resized to the image and normalised to [0, 1].
+        """The heatmap of a localized class: its map resized to the image and normalised to [0, 1].
 
-        Without `label` it is that of the localized class of highest probability.
+        Without `label`, it is that of the localized class with the highest probability.
 
         Shape:
             (H, W) float32 for an image of ``size`` (W, H).
@@ -73,15 +73,15 @@ class Localization:
     ) -> npt.NDArray[np.uint8]:
         """The heatmap of a localized class and its boxes over the image, which is read again from ``image``.
 
-        Without `label` the heatmap is that of the localized class of highest probability, and the boxes are those of
-        all classes. `image` takes the place of the localization's own, and may be a resized copy.
+        Without `label`, the heatmap is that of the localized class with the highest probability, and the boxes are
+        those of all classes. `image` replaces the localization's own, and may be a resized copy.
 
         Shape:
             (H, W, 3) uint8 RGB, the size of the image.
 
         Raises:
             BadImageError: the image cannot be read again.
-            UserError: the class was not localized, the localization has no maps, or the image is another.
+            UserError: the class was not localized, the localization has no maps, or the image is a different one.
         """
         from wsl.draw.localizations import localization_overlay
 
@@ -102,9 +102,9 @@ class Localization:
         return localization_html(self)
 
     def to_json(self, *, scores: bool = True) -> dict[str, Any]:
-        """Plain values for one line of ``localizations.jsonl``, without the `scores` where they are not wanted.
+        """Plain values for one line of ``localizations.jsonl``, optionally without `scores`.
 
-        Maps stay in their own file.
+        Maps are stored in their own file.
         """
         from wsl.records import to_record
 
@@ -115,7 +115,7 @@ class Localization:
         """The inverse of `to_json`.
 
         Raises:
-            UserError: a field is missing or of another kind.
+            UserError: a field is missing or has another type.
         """
         from wsl.records import from_record
 
@@ -157,15 +157,14 @@ class Localization:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One number of an evaluation, per class and as a mean over the classes that have images behind them.
+    """One number of an evaluation, per class and as a mean over the classes that were measured.
 
-    ``value`` is in [0, 1]; None where no image counts. ``per_class`` holds only classes with a count; ``counts``
-    are the images (or boxes, see the metric) behind each. ``interval`` is where 95 % of the values of resampled data
-    sets lie (a bootstrap over images), None where nobody resampled. ``baseline`` is what the image's centre reaches (a
-    box, a point, a map; chance for classification), ``whole_image`` what the whole image as one box or mask does.
-    ``lower_is_better`` is True of errors. ``images`` is how many images stand behind it (0 where nobody counted),
-    ``replicates`` the values of the resampled data sets, from which runs on the same images are compared
-    (`wsl.compare`).
+    ``value`` is in [0, 1]; None if no image counts. ``per_class`` holds only classes with a count; ``counts`` are the
+    numbers of images (or boxes, see the metric) of each. ``interval`` holds 95 % of the values of resampled data sets
+    (a bootstrap over images); None without resampling. ``baseline`` is the value of the image's centre (a box, a point,
+    a map; chance for classification), ``whole_image`` that of the whole image as one box or mask. ``lower_is_better``
+    is True for errors. ``images`` is the number of images measured (0 if not counted), ``replicates`` are the values of
+    the resampled data sets, with which runs on the same images are compared (`wsl.compare`).
 
     >>> Metric(name="CorLoc", value=0.5, per_class={"dog": 0.5}, counts={"dog": 4}).count
     4
@@ -185,17 +184,17 @@ class Metric:
 
     @property
     def count(self) -> int:
-        """All images behind the number."""
+        """The sum of all counts."""
         return sum(self.counts.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxOrigin:
-    """How the boxes of an evaluation were drawn, and who said so.
+    """How the boxes of an evaluation were drawn, and where these settings come from.
 
-    ``origin`` is "given", "the default", "selected on SPLIT", or what else the boxes come from; ``threshold`` and
-    ``box_rule`` are None where another system drew the boxes. ``by_metric`` are thresholds that were selected for one
-    metric, one an IoU level.
+    ``origin`` is "given", "the default", "selected on SPLIT", or another source of the boxes; ``threshold`` and
+    ``box_rule`` are None if another system drew the boxes. ``by_metric`` are thresholds that were selected for one
+    metric, one per IoU level.
 
     >>> str(BoxOrigin(threshold=0.3, box_rule="largest", origin="selected on train"))
     'threshold 0.3 (largest component), selected on train'
@@ -223,9 +222,9 @@ class BoxOrigin:
 class EvaluationReport:
     """All metrics of one evaluation and what they were computed from.
 
-    ``warnings`` counts what was tolerated in reading, by its kind, ``failures`` the (image, class) pairs not found, by
-    the reason; ``drawn`` says how maps were put on the image where that differs; ``seconds`` is the run time by stage.
-    ``computed_by`` gives of a metric's name the one by which ``--metrics`` asks for it.
+    ``warnings`` counts what was tolerated in reading, by kind, ``failures`` the (image, class) pairs that were not
+    localized, by reason; ``drawn`` says how maps were placed on the image if not by default; ``seconds`` is the run
+    time by stage. ``computed_by`` maps a metric's name to its name in ``--metrics``.
 
     >>> EvaluationReport(metrics=(), images=0, source="x.jsonl").to_json()["images"]
     0
@@ -244,7 +243,7 @@ class EvaluationReport:
     computed_by: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for ``evaluation.json``: all but the run time, so that two runs write the same file."""
+        """Plain values for ``evaluation.json``, without the run time, so that two runs write the same file."""
         return {
             "source": self.source,
             "images": self.images,

@@ -1,4 +1,4 @@
-"""Masks as the run lengths of COCO, and what COCO's files say of an object's pixels."""
+"""Masks as COCO run lengths, and the segmentations in COCO's files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 def encode(mask: npt.ArrayLike) -> bytes:
-    """The run lengths of a mask (H, W), as pycocotools compresses them.
+    """The run lengths of a mask (H, W), in the compressed form of pycocotools.
 
     >>> encode([[True, True, False]])
     b'021'
@@ -28,19 +28,19 @@ def decode(counts: bytes, size: tuple[int, int]) -> Mask:
     """The mask (height, width) of compressed run lengths; ``size`` is (width, height).
 
     Raises:
-        UserError: they are damaged, or of another size.
+        UserError: they are damaged, or belong to another size.
 
     >>> decode(encode([[True, True, False]]), (3, 1)).tolist()
     [[True, True, False]]
     """
     width, height = size
-    # Not by pycocotools, which writes as many pixels as the runs say.
+    # Not by pycocotools, which writes as many pixels as the runs claim.
     runs = _checked(_decompressed(counts), [height, width], size)
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 
 def to_annotation(counts: bytes, size: tuple[int, int]) -> dict[str, Any]:
-    """The same as an annotation of COCO holds it, with area and box; ``size`` is (width, height).
+    """Run lengths as part of a COCO annotation, with area and box; ``size`` is (width, height).
 
     >>> to_annotation(b"021", (3, 1))
     {'segmentation': {'size': [1, 3], 'counts': b'021'}, 'area': 2, 'bbox': [0.0, 0.0, 2.0, 1.0]}
@@ -66,13 +66,13 @@ def from_rectangle(xyxy: Sequence[float], size: tuple[int, int]) -> bytes:
 
 
 def from_segmentation(segmentation: Any, size: tuple[int, int]) -> bytes | None:
-    """The run lengths of what an annotation in COCO's format has under ``segmentation``; None where it has nothing.
+    """The run lengths of the ``segmentation`` of an annotation in COCO's format; None if it is empty.
 
-    That is a list of polygons, filled as pycocotools fills them, or run lengths, compressed or not. Polygons of one or
-    two points, which annotation tools leave behind, hold no pixel and are left out.
+    It is a list of polygons, filled as by pycocotools, or run lengths, compressed or not. Polygons of one or two
+    points, which annotation tools sometimes write, hold no pixels and are ignored.
 
     Raises:
-        UserError: it is something else, lies far outside the image, or its runs are not of the image's size.
+        UserError: it is something else, lies far outside the image, or its runs do not fit the image's size.
 
     >>> decode(from_segmentation([[0, 0, 2, 0, 2, 2, 0, 2]], (4, 2)), (4, 2)).tolist()
     [[True, True, False, False], [True, True, False, False]]
@@ -102,12 +102,12 @@ def _is_polygon(polygon: Any, size: tuple[int, int]) -> bool:
         return False
     if not all(isinstance(number, (int, float)) and not isinstance(number, bool) for number in polygon):
         return False
-    # Polygons are filled by walking along their edges, so that a far corner would take forever.
+    # Polygons are filled by walking along their edges, so a distant corner would take forever.
     return all(all(-side <= number <= 2 * side for number in polygon[axis::2]) for axis, side in enumerate(size))
 
 
 def _checked(runs: Any, stated: Any, size: tuple[int, int]) -> list[int]:
-    """The runs, which must fill the image: whoever fills it from them writes no further."""
+    """The runs, after checking that they fill the image exactly, so that decoding stays within it."""
     width, height = size
     numbers = isinstance(runs, list) and all(type(number) is int and number >= 0 for number in runs)
     if stated != [height, width] or not numbers or sum(runs) != width * height:
@@ -119,9 +119,9 @@ def _checked(runs: Any, stated: Any, size: tuple[int, int]) -> list[int]:
 
 
 def _decompressed(text: bytes) -> list[int] | None:
-    """The numbers in compressed run lengths: five bits a character, then the difference to the last but one.
+    """The numbers in compressed run lengths: five bits per character, as differences from the last but one.
 
-    None where the characters are no such numbers.
+    None if the characters are not such numbers.
     """
     numbers: list[int] = []
     number = shift = 0

@@ -1,4 +1,4 @@
-"""Images with what is known of them: the labels, and the boxes where somebody drew them."""
+"""Images with their annotations: labels, and boxes, masks and outlines if there are any."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wsl.places import Place, absolute, fold, real, same_name, without_suffix
 class Outline:
     """The pixels of one object: ``runs`` are run lengths (`wsl.run_lengths`) for the size of its image.
 
-    ``ignored`` are crowds, and boxes of objects that nobody outlined: their pixels count neither way.
+    ``ignored`` marks crowds, and boxes of objects without an outline: their pixels are neither right nor wrong.
 
     >>> Outline(label="dog", runs=b"021").ignored
     False
@@ -31,18 +31,17 @@ class Outline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One image with its labels; boxes are known only where an annotation gives them.
+    """One image with its annotations.
 
     ``labels`` are the classes present, ``ignored`` those whose objects are all difficult (neither positive nor
-    negative). ``negatives`` are the classes that somebody verified to be absent: nobody knows of all others. None says
-    that each class is absent that is neither present nor ignored. ``boxes`` serve
-    evaluation only and are None where nobody annotated them; an empty ``Boxes`` says that somebody looked and found
-    none. ``not_exhaustive`` are classes of which there may be objects without a box. ``size`` is (width, height)
-    as the annotation gives it. ``object_masks`` are files that are not 0 where an object of the image's one class is,
-    ``ignore_mask`` one that is not 0 where nobody is sure. ``mask`` is one file for all classes: 0 is background, i the
-    i-th class of the set, 255 nobody is sure (`wsl.masks` reads them). ``outlines`` are objects one by one, in an image
-    of known ``size``; None where nobody drew any. ``number`` is the image's place by its id, where the annotation gives
-    ids (COCO).
+    negative). ``negatives`` are the classes verified to be absent, with all others unknown; None means that every class
+    that is neither present nor ignored is absent. ``boxes`` are used only for evaluation, and None if they are not
+    annotated; an empty ``Boxes`` means that the image was annotated and has none. ``not_exhaustive`` are classes that
+    may have objects without a box. ``size`` is the (width, height) in the annotation. ``object_masks`` are files that
+    are not 0 on an object of the image's only class, ``ignore_mask`` is a file that is not 0 on ignored pixels.
+    ``mask`` is one file for all classes: 0 is background, i the i-th class of the set, 255 ignored (`wsl.masks` reads
+    them). ``outlines`` are single objects in an image of known ``size``; None if there are none. ``number`` is the
+    image's position in the order of ids, if the annotation has ids (COCO).
 
     >>> Sample(path="photos/a.jpg", labels=["dog"]).id
     'a'
@@ -76,7 +75,7 @@ class Sample:
             object.__setattr__(self, "id", self.path.stem)
 
     def unknown(self, classes: Iterable[str]) -> frozenset[str]:
-        """The classes of which nobody knows whether the image shows them; they count neither way.
+        """The classes of which it is unknown whether the image shows them; they are neither positive nor negative.
 
         >>> sorted(Sample(path="a.jpg", labels=["dog"], ignored=["cow"]).unknown(["cat", "cow", "dog"]))
         ['cow']
@@ -90,7 +89,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleSet:
-    """Samples and the class names, in the order of the score vector.
+    """Samples, and the class names in the order of the score vector.
 
     >>> SampleSet(classes=["cat", "dog"], samples=[Sample(path="a.jpg", labels=["dog"])]).classes
     ('cat', 'dog')
@@ -116,31 +115,31 @@ class SampleSet:
 
 
 class SampleIndex:
-    """The samples of a set by the paths of their images: the one way from an image to its annotation.
+    """The samples of a set by the paths of their images, for finding the annotation of an image.
 
     `match` applies three rules, in this order:
 
-    1. **The same file**: equal absolute paths, or, where the file exists, equal paths with all links followed.
+    1. **The same file**: equal absolute paths, or, if the file exists, equal paths with all links resolved.
     2. **The id**: the path is the id of exactly one sample (``2007_000033``, ``val/0.jpeg``); the suffix may be missing
        on either side.
     3. **The same name**: the path ends in the name of the sample, which is its path below the deepest folder that holds
        all images of the set, or its id if that has more folders: ``camA/0000.png``. The suffix may be missing or differ
-       in case; it may be another one where the sample's id has none. Folders that the path does not show, as in a bare
-       ``0000.png``, are not compared. Of several samples, the one that shares most trailing parts with the path is
-       taken, and of these the one of exactly the same file name.
+       in case; it may be a different one if the sample's id has none. Folders that the path does not contain, as in a
+       bare ``0000.png``, are not compared. Of several samples, the one that shares the most trailing parts with the
+       path is taken, and of these the one with exactly the same file name.
 
-    The folders above the name are the root, and a root differs when a data set has been moved or copied. It also
-    differs between two splits that use the same file names. A missing annotation is reported and a wrong one is not, so
-    rule 3 does not apply
+    The folders above the name are the root, which differs if a data set has been moved or copied. It also differs
+    between two splits that use the same file names. A missing annotation is reported but a wrong one would not be
+    noticed, so rule 3 does not apply
 
-    * if the folder right above the name differs and is a sibling of the other by name (``coco/camA/1.png`` and
-      ``coco/camB/1.png``) or lies above or below it (``coco/1.png`` and ``coco/night/1.png``): these are two folders of
-      one place, where ``old/photos/1.png`` and ``new/images/1.png`` are one folder in two places;
-    * if folders that differ name different splits (``train/images`` and ``valid/images``) or years (``VOC2007`` and
-      ``VOC2012``), however far up.
+    * if the folder directly above the name differs and is a sibling of the other (``coco/camA/1.png`` and
+      ``coco/camB/1.png``) or lies above or below it (``coco/1.png`` and ``coco/night/1.png``): these are two folders in
+      one place, while ``old/photos/1.png`` and ``new/images/1.png`` may be one folder in two places;
+    * if differing folders name different splits (``train/images`` and ``valid/images``) or years (``VOC2007`` and
+      ``VOC2012``), at any level.
 
-    Names are compared in Unicode's composed form, and without case where `os.path.normcase` does so. The disk is read
-    for existing files that the text of their path does not identify, and then once for all samples.
+    Names are compared in Unicode's composed form, and without case if `os.path.normcase` folds it. The disk is only
+    read for existing files that the text of their path does not identify, and then once for all samples.
 
     Raises:
         UserError: two samples have the same image.
@@ -158,7 +157,7 @@ class SampleIndex:
         self._by_file: dict[str, Sample] = {}
         self._by_id: defaultdict[str, list[Sample]] = defaultdict(list)
         self._by_bare_id: defaultdict[str, list[Sample]] = defaultdict(list)
-        # By the file name, and by it with the folders of the sample's name: frames of many videos share the former.
+        # By file name, and by file name with the folders of the sample's name: frames of many videos share file names.
         self._by_file_name: defaultdict[str, list[_Entry]] = defaultdict(list)
         self._by_name: defaultdict[tuple[str, ...], list[_Entry]] = defaultdict(list)
         root = _common_depth(samples)
@@ -203,7 +202,7 @@ class SampleIndex:
 
     @functools.cached_property
     def _by_real_file(self) -> dict[str, Sample]:
-        """The samples by their path with links followed, without those that are links to one file."""
+        """The samples by path with links resolved, without those that are links to the same file."""
         files: defaultdict[str | None, list[Sample]] = defaultdict(list)
         for sample in self._samples:
             files[real(sample.path)].append(sample)
@@ -214,7 +213,7 @@ class SampleIndex:
         return next((samples[0] for samples in ways if samples is not None and len(samples) == 1), None)
 
     def _candidates(self, path: Path) -> Iterator[tuple[int, int, Sample]]:
-        """The number of trailing parts in common and the closeness of the file names, of each sample that fits."""
+        """For each sample that fits: the number of common trailing parts, the closeness of file names, the sample."""
         place = Place.of(path)
         entries: list[_Entry] = []
         for name in (fold(path.name), fold(without_suffix(path.name))):
@@ -230,7 +229,7 @@ class SampleIndex:
 
 
 class _Entry(NamedTuple):
-    """A sample, where it lies, how many of its folders belong to its name, and the last part of its id."""
+    """A sample, its place, the number of its folders that belong to its name, and the last part of its id."""
 
     sample: Sample
     place: Place
@@ -247,14 +246,14 @@ def _entry(sample: Sample, root: int) -> _Entry:
 
 
 def _common_depth(samples: SampleSet) -> int:
-    """The number of folders, from the top down, that all images of a set have in common."""
+    """The number of folders, from the root down, that all images of a set have in common."""
     paths = [Place.of(folder / "image").folders for folder in {sample.path.parent for sample in samples.samples}]
     shortest = min(map(len, paths), default=0)
     return next((i for i in range(shortest) if len({path[i] for path in paths}) > 1), shortest)
 
 
 def _closeness(path: Path, entry: _Entry) -> int | None:
-    """2 for the same file name, 1 for another spelling, 0 without or with another suffix, None for another name."""
+    """2 for the same file name, 1 for another spelling, 0 for a missing or different suffix, None for another name."""
     names = (entry.sample.path.name, entry.last)
     if path.name in names:
         return 2

@@ -1,4 +1,4 @@
-"""The names that people give to splits of a data set."""
+"""Common names of the splits of a data set."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Literal
 
 _TRAINING = ("train", "training", "trainval", "train_val")
 VALIDATION = ("val", "valid", "validation", "dev")
-"""Names of the split to validate on, the usual one first."""
+"""Names of the validation split, the most common first."""
 _TEST = ("test", "testing")
 _WORDS = frozenset((*_TRAINING, *VALIDATION, *_TEST, "eval", "minival"))
 
 
 def names_split(name: str) -> bool:
-    """Whether a word of a name is one that people give to splits.
+    """Whether a word in a name is a common name of a split.
 
     >>> [names_split(name) for name in ("train", "val2017_mini", "train_val", "labels", "trains")]
     [True, True, True, False, False]
@@ -23,7 +23,7 @@ def names_split(name: str) -> bool:
 
 
 def role(split: str | None) -> Literal["train", "val", "test"] | None:
-    """What a split is for; None where its name does not say it.
+    """The purpose of a split; None if its name does not say it.
 
     >>> role("trainval"), role("validation"), role("dogs")
     ('train', 'val', None)
@@ -36,7 +36,7 @@ def role(split: str | None) -> Literal["train", "val", "test"] | None:
 
 
 def training_split(known: Iterable[str]) -> str | None:
-    """The split to train on among those that there are.
+    """The split to train on, out of the existing ones.
 
     >>> training_split(["test", "train_val"])
     'train_val'

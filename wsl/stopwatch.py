@@ -1,4 +1,4 @@
-"""Where the time of a run goes: each moment belongs to the innermost stage that is open."""
+"""Run time by stage: each moment is counted for the innermost active stage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Stopwatch:
-    """Seconds by stage. While one is ``running``, every `stage` of its thread is added to it.
+    """Seconds by stage. While a stopwatch is ``running``, every `stage` of its thread is added to it.
 
     >>> watch = Stopwatch()
     >>> with watch.running(), stage("outer"), stage("inner"):
@@ -28,7 +28,7 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Stopwatch]:
-        """Listen to the stages of this thread for the length of the block."""
+        """Measure the stages of this thread during the block."""
         token = _LISTENER.set(self)
         try:
             yield self
@@ -36,13 +36,13 @@ class Stopwatch:
             _LISTENER.reset(token)
 
     def enter(self, name: str) -> None:
-        """Stop the clock of the stage that is open, and start this one's."""
+        """Stop the clock of the active stage, and start that of this one."""
         self._turn()
         self.seconds.setdefault(name, 0.0)
         self._open.append(name)
 
     def leave(self) -> None:
-        """Back to the stage before."""
+        """Return to the previous stage."""
         self._turn()
         self._open.pop()
 
@@ -53,13 +53,13 @@ class Stopwatch:
         self._since = now
 
 
-# Not the state of a run but the way to it, as for logging: whoever measures sets it, and nobody passes it down.
+# As for logging, a context variable rather than an argument that every function would have to pass on.
 _LISTENER: ContextVar[Stopwatch | None] = ContextVar("stopwatch", default=None)
 
 
 @contextlib.contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Count the time of a block as that of a stage, if somebody measures; usable as a decorator.
+    """Count the time of a block for a stage, if a stopwatch is running; can be used as a decorator.
 
     >>> @stage("work")
     ... def work():
@@ -81,7 +81,7 @@ def stage(name: str) -> Iterator[None]:
 
 
 def timed(items: Iterable[T], name: str) -> Iterator[T]:
-    """The items of an iterable; the time to get each is that of a stage, not the time it is used.
+    """The items of an iterable; the time to get each item, but not that of its use, is counted for a stage.
 
     >>> list(timed([1, 2], "reading"))
     [1, 2]

@@ -1,4 +1,4 @@
-"""Where the maps of an image lie on the disk."""
+"""Location of the maps of an image on disk."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from wsl.limits import stated_size
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMaps:
-    """Where the maps of one image lie: those of ``labels``, (h, w) each, one behind another in a file of many.
+    """The location of the maps of one image: those of ``labels``, (h, w) each, concatenated in a file of many.
 
-    ``file`` is relative to the results file, ``offset`` counts values from the file's first. Without a ``shape`` the
-    file holds the maps of this image only.
+    ``file`` is relative to the results file, and ``offset`` is in values from the start of the file. Without a
+    ``shape``, the file holds only the maps of this image.
 
     >>> StoredMaps.from_json({"file": "maps/shard-0000.npy", "labels": ["dog"], "offset": 49, "shape": [7, 7]}).shape
     (7, 7)
@@ -50,7 +50,7 @@ class StoredMaps:
 
 
 def text_of(value: Any) -> str:
-    """A value of a record that must be a text, without the character that ends paths.
+    """A value of a record that must be a text, without the null character.
 
     >>> text_of("dog")
     'dog'

@@ -33,7 +33,7 @@ def test_llms_txt_lists_pages_and_modules():
     pages = reference.guide_pages()
     text = reference.llms_txt(modules, pages)
     assert text.startswith("# wsl-toolkit\n\n> Weakly-supervised localization")
-    assert "- [wsl.boxes](wsl/boxes.html): Labelled boxes, and the box convention stated once." in text
+    assert "- [wsl.boxes](wsl/boxes.html): Labelled boxes, and the box convention." in text
     assert "- [Troubleshooting](wsl/TROUBLESHOOTING.md)" in text
     listed = re.findall(r"\]\((\S+\.md)\)", text)
     assert listed[0] == "README.md"

@@ -96,7 +96,7 @@ def test_tars_are_indexed_by_their_headers(folder, tmp_path):
         ("list.csv", "path,id\n,x\n", r"list\.csv:2: has no path"),
         ("list.txt", b"\xff\xfe", r"list\.txt: cannot be read"),
         ("list.parquet", "text", r"list\.parquet: not readable as Parquet"),
-        ("x.tar", "text" * 300, r"x\.tar: ends early, or is no tar"),
+        ("x.tar", "text" * 300, r"x\.tar: ends early, or is not a tar"),
         ("empty", None, "empty: no image in it"),
     ],
 )
@@ -137,7 +137,7 @@ def test_a_manifest_is_made_once(folder, tmp_path):
     (folder / "later.jpg").touch()
     assert make_manifest(config(folder), storage).rows == 4
     assert make_manifest(config(), storage).rows == 4
-    with pytest.raises(UserError, match=r"is of other images: made from .*photos.*, and this run names .*other"):
+    with pytest.raises(UserError, match=r"lists other images: made from .*photos.*, and this run names .*other"):
         make_manifest(config("other"), storage)
     with pytest.raises(UserError, match="no such manifest"):
         make_manifest(config(), Storage(tmp_path / "new"))

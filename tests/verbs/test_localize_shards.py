@@ -198,7 +198,7 @@ def test_other_settings_images_weights_and_versions_are_named(run, folder, photo
         run_shards(settings(run, undisturbed, folder, pick=PickConfig(top_k=1)))
     with pytest.raises(UserError, match="was begun with maps true, and this run has false"):
         run_shards(settings(run, undisturbed, folder, maps=False))
-    with pytest.raises(UserError, match=r"manifest.parquet is of other images: made from .*, and this run names"):
+    with pytest.raises(UserError, match=r"manifest.parquet lists other images: made from .*, and this run names"):
         run_shards(settings(run, undisturbed, photos))
     other = wsl.Localizer("tinynet", classes=["blue", "red"], weights="none")
     save(other, tmp_path / "other" / "model.safetensors")
@@ -348,7 +348,7 @@ def test_a_tar_that_ends_early(run, folder, tmp_path):
 
     (error,) = pq.read_table(next((tmp_path / "out").glob("part-000001*")))["error"].to_pylist()[1:2]
     assert "images.tar ends early, expected" in error
-    with pytest.raises(UserError, match=r"images\.tar: ends early, or is no tar"):
+    with pytest.raises(UserError, match=r"images\.tar: ends early, or is not a tar"):
         run_shards(settings(run, tmp_path / "new", tar))
     assert not (tmp_path / "new" / "manifest.parquet").exists()
 

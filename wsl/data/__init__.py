@@ -1,4 +1,4 @@
-"""Data sets: images with what is known of them, read from the layouts that people have."""
+"""Data sets: images with their annotations, read from common layouts."""
 
 from wsl.data.chest_xray import read_chest_xray
 from wsl.data.coco import coco_numbers, read_coco

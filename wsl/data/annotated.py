@@ -1,4 +1,4 @@
-"""Data sets as annotation tools export them: tags become weak labels, boxes the ground truth."""
+"""Data sets exported by annotation tools: tags become weak labels, boxes the ground truth."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Tool = Literal["label-studio", "cvat", "fiftyone", "yolo", "labelme"]
 
 
 class _Export(NamedTuple):
-    """What is in the files of a tool, and the folders that its images may lie in."""
+    """The contents of a tool's files, and the folders in which its images may lie."""
 
     images: Iterator[Labelled]
     folders: tuple[Path, ...]
@@ -41,22 +41,22 @@ class _Export(NamedTuple):
 def read_annotated(
     source: str | Path, split: str | None, tool: Tool, image_root: str | Path | None = None
 ) -> SampleSet:
-    """The images, labels and boxes of a data set as a tool exports it.
+    """The images, labels and boxes of a data set exported by a tool.
 
     An image's labels are its tags (Label Studio's choices, CVAT's tags, FiftyOne's classifications) and the classes of
-    its boxes; tasks that nobody reviewed are left out. Where no image of the export has a box, nobody drew any; else
-    the boxes are the ground truth. The classes are all labels of the export, sorted.
+    its boxes; tasks that were not reviewed are left out. If no image of the export has a box, boxes are treated as not
+    annotated; else they are the ground truth. The classes are all labels of the export, sorted.
 
     Args:
         source: The tool's file, or its folder.
-        split: The split that the tool gives an image (CVAT's subsets, FiftyOne's tags), or the folder that its name
-            starts with; None or ``all`` takes every image.
-        tool: Which tool it is.
-        image_root: The folder that the names of images are relative to. None looks in ``images``, ``data`` and the
+        split: The split of an image in the tool (CVAT's subsets, FiftyOne's tags), or the folder with which its name
+            starts; None or ``all`` takes every image.
+        tool: The name of the tool.
+        image_root: The folder to which the names of images are relative. None looks in ``images``, ``data`` and the
             folder of the file.
 
     Raises:
-        UserError: what the tool's reader finds; no such split; an image is missing, or has no label and no box.
+        UserError: as for the tool's reader; there is no such split; an image is missing, or has no label and no box.
 
     >>> read_annotated("lost.json", None, "label-studio")
     Traceback (most recent call last):
@@ -95,7 +95,7 @@ def _sample(image: Labelled, folder: Path, classes: tuple[str, ...], *, drawn: b
 
 
 def _of_split(found: list[Labelled], split: str | None, source: Path) -> list[Labelled]:
-    """The images that the tool puts into a split, or whose name starts with its folder."""
+    """The images that the tool assigns to a split, or whose names start with its folder."""
     parts: dict[str, list[Labelled]] = {"all": found}
     for image in found:
         folders = image.name.split("/")[:-1]
@@ -139,7 +139,7 @@ def _yolo(source: Path, root: Path | None) -> _Export:
 
 
 class _Tool(NamedTuple):
-    """How the export of a tool is recognised and read; the folder of the images is given where the user names one."""
+    """How the export of a tool is recognised and read; the folder of the images is None unless the user names one."""
 
     recognise: Callable[[Path], bool]
     export: Callable[[Path, Path | None], _Export]
@@ -154,4 +154,4 @@ TOOLS: Mapping[Tool, _Tool] = MappingProxyType(
         "labelme": _Tool(is_labelme_place, _labelme),
     }
 )
-"""The tools whose exports are read, in the order in which they are looked for."""
+"""The supported tools, in the order in which their exports are looked for."""

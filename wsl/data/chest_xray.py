@@ -1,4 +1,4 @@
-"""NIH ChestX-ray14: findings of each image in one table, boxes of some in another."""
+"""NIH ChestX-ray14: the findings of each image in one table, boxes of some images in another."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BOXES = "BBox_List_2017.csv"
 _SPLITS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 _COLUMNS = ("Image Index", "Finding Labels")
 _EXPECTED = "a table of ChestX-ray14 with the columns Image Index and Finding Labels"
-# The table of boxes has another name for it.
+# Findings with another name in the table of boxes.
 _NAMES = {"Infiltrate": "Infiltration"}
 
 
@@ -47,17 +47,18 @@ def chest_xray_splits(root: Path) -> tuple[str, ...]:
 def read_chest_xray(root: str | Path, split: str | None) -> SampleSet:
     """The images, findings and boxes of one split of ChestX-ray14.
 
-    ``Data_Entry_2017*.csv`` gives each image's findings, separated by ``|``; ``No Finding`` is none. The classes are
-    all findings in it, sorted. ``BBox_List_2017.csv`` has boxes (x, y, width, height in pixels) of some findings of
-    some images; nothing is known of where the others are. Images may lie in any folders below.
+    ``Data_Entry_2017*.csv`` lists each image's findings, separated by ``|``, or ``No Finding``. The classes are all
+    findings in it, sorted. ``BBox_List_2017.csv`` has boxes (x, y, width, height in pixels) of some findings of some
+    images; the others have no known location. Images may lie in any folders below.
 
     Args:
         root: The folder of the tables.
-        split: ``train_val`` or ``test``, the images that ``<split>_list.txt`` names; ``boxes``, those that have boxes;
-            None or ``all`` takes every image of the table that is there.
+        split: ``train_val`` or ``test``, the images listed in ``<split>_list.txt``; ``boxes``, the images with boxes;
+            None or ``all`` takes every existing image of the table.
 
     Raises:
-        UserError: no table, or a malformed one, with its line; no such split; an image of the split is missing.
+        UserError: a table is missing or malformed (the message names the line); there is no such split; an image of
+            the split is missing.
 
     >>> read_chest_xray("lost", "test")
     Traceback (most recent call last):
@@ -112,7 +113,7 @@ def _of_split(
 
 
 def _boxes(table: Path, classes: tuple[str, ...]) -> dict[str, Boxes]:
-    """The boxes, by the name of the image. The header's names say less than the order of its columns."""
+    """The boxes by image name. Columns are read by position, because the header's names are unreliable."""
     if not table.is_file():
         return {}
     rows: defaultdict[str, list[tuple[str, list[float]]]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Data sets in the layout of MS COCO: one instances JSON a split, images in folders beside it."""
+"""Data sets in the layout of MS COCO: one instances JSON per split, with images in folders beside it."""
 
 from __future__ import annotations
 
@@ -30,26 +30,27 @@ _LARGEST = 1e9
 def read_coco(source: str | Path, split: str | None, *, outlines: bool = False) -> SampleSet:
     """The images, labels and boxes of one split of a data set in COCO's layout.
 
-    Classes are the categories in order of their id. Crowds are difficult boxes: a class with crowds only is ignored.
+    Classes are the categories in order of their id. Crowds are difficult boxes: a class with only crowds is ignored.
     Boxes are clipped to their image; those without extent are dropped, with one warning for the split. Images without
-    an annotation are kept: somebody looked, and found nothing. A sample's id is its file_name. With ``outlines`` each
-    object's polygons or run lengths become its `wsl.samples.Outline`, in a file that has some: crowds are ignored, and
-    objects without their own are so in their box.
+    an annotation are kept, as images without objects. A sample's id is its file_name. With ``outlines``, each object's
+    polygons or run lengths become a `wsl.samples.Outline`, if the file has any: the pixels of crowds are ignored, and
+    for objects without an outline those of their box.
 
-    In LVIS's files, where images have ``neg_category_ids``, only these are known to be absent (`Sample.negatives`), and
-    ``not_exhaustive_category_ids`` are classes with objects that nobody annotated (`Sample.not_exhaustive`).
+    In LVIS's files, in which images have ``neg_category_ids``, only these classes are known to be absent
+    (`Sample.negatives`), and ``not_exhaustive_category_ids`` are classes with objects that may not be annotated
+    (`Sample.not_exhaustive`).
 
     Args:
         source: A folder with ``annotations/instances_<split>*.json`` (or the JSON beside the images), with Roboflow's
             ``<split>/_annotations.coco.json``, or one JSON file. Images lie in ``<split>/``, ``images/<split>/``,
             ``images/`` or beside.
-        split: ``val2017``, or ``val`` where one file only starts so. A JSON file is the split that its name says;
+        split: ``val2017``, or ``val`` if only one file starts with it. The split of a JSON file is given by its name;
             None or ``all`` takes it whatever its name.
 
     Raises:
-        UserError: no such file or split; malformed JSON, a missing or impossible value, two images of one id or file,
-            an unknown category, an annotation without its image, an outline that does not fit its image; images
-            missing or outside the folder.
+        UserError: there is no such file or split; the JSON is malformed; a value is missing or impossible; two images
+            have the same id or file; a category is unknown; an annotation has no image; an outline does not fit its
+            image; images are missing or outside the folder.
 
     >>> import json, tempfile
     >>> dog = {"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}
@@ -91,10 +92,10 @@ def read_coco(source: str | Path, split: str | None, *, outlines: bool = False) 
 
 @guarded("COCO annotations")
 def coco_numbers(source: str | Path, split: str | None) -> tuple[dict[int | str, str], dict[int, str]]:
-    """The samples' ids by COCO's number of the image, and the class names by the number of the category.
+    """The samples' ids by COCO's image id, and the class names by category id.
 
     Raises:
-        UserError: as `read_coco`.
+        UserError: as for `read_coco`.
     """
     path = numbers_file(Path(source), split)
     document = _load(path)
@@ -135,7 +136,7 @@ def _categories(document: Record, path: Path) -> dict[int, str]:
 
 
 def _without_project(document: Record, records: list[Record]) -> list[Record]:
-    """The categories without the one that Roboflow puts first: the name of the project, above all others."""
+    """The categories without the one that Roboflow puts first: the name of the project, as a supercategory."""
     parents = {str(record.get("supercategory")) for record in records}
     owned = {str(one.get("category_id")) for one in document.get("annotations") or () if isinstance(one, dict)}
     return [
@@ -146,7 +147,7 @@ def _without_project(document: Record, records: list[Record]) -> list[Record]:
 
 
 def _records(document: Record, kind: str, keys: Mapping[str, Any], path: Path) -> list[Record]:
-    """The list ``document[kind]``, every record of which has ``keys`` of the types given."""
+    """The list ``document[kind]``, checked that every record has ``keys`` of the given types."""
     records = document.get(kind)
     if not isinstance(records, list):
         raise UserError(f"{path}: no list of {kind}; expected images, annotations and categories")
@@ -181,7 +182,7 @@ def _objects_by_image(
 
 
 def _image_folder(path: Path, split: str | None, first: str) -> Path:
-    """The folder in which the first image lies; the JSON's own when it lies nowhere."""
+    """The folder that contains the first image; the folder of the JSON if none does."""
     root = path.parent.parent if path.parent.name == "annotations" else path.parent
     name = split_of(path)
     parts = list(dict.fromkeys([name, split or name, name.split("_")[0], ""]))  # val2017_mini: val2017_mini, val2017

@@ -1,4 +1,4 @@
-"""Which files hold COCO's annotations of a split."""
+"""The files with COCO annotations of a split."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _ROBOFLOW = "_annotations.coco.json"  # in the folder of each split, beside its 
 
 
 def numbers_file(source: Path, split: str | None) -> Path:
-    """The annotations whose numbers a split has: its own, or those of the images that were divided into splits.
+    """The annotations that number the images of a split: its own, or those of the data set that was divided.
 
     Raises:
-        UserError: as `instances_file`.
+        UserError: as for `instances_file`.
 
     >>> numbers_file(Path("lost"), "val")
     Traceback (most recent call last):
@@ -47,7 +47,7 @@ def instances_files(folder: Path) -> dict[str, Path]:
 
 
 def split_of(path: Path) -> str:
-    """The split that the name of a file says.
+    """The split in the name of a file.
 
     >>> split_of(Path("annotations/instances_val2017.json")), split_of(Path("valid/_annotations.coco.json"))
     ('val2017', 'valid')
@@ -58,11 +58,11 @@ def split_of(path: Path) -> str:
 
 
 def instances_file(source: Path, split: str | None) -> Path:
-    """The annotations of a split in a folder, or the file itself where it is of that split.
+    """The annotations of a split in a folder, or the file itself if it is of that split.
 
     Raises:
-        UnknownSplit: there are only those of others.
-        UserError: there are none.
+        UnknownSplit: there are only annotations of other splits.
+        UserError: there are no annotations.
 
     >>> instances_file(Path("lost"), "val")
     Traceback (most recent call last):

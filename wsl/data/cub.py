@@ -32,7 +32,7 @@ def is_cub(root: Path) -> bool:
 
 
 def cub_splits(root: Path) -> tuple[str, ...]:
-    """``train`` and ``test``, where a list says which image is in which.
+    """``train`` and ``test``, if there is a list of splits.
 
     >>> cub_splits(Path("no such folder"))
     ()
@@ -42,20 +42,21 @@ def cub_splits(root: Path) -> tuple[str, ...]:
 
 @guarded("a data set as CUB-200-2011")
 def read_cub(root: str | Path, split: str | None) -> SampleSet:
-    """The images, labels and boxes of one split of CUB-200-2011, or of a data set in its form.
+    """The images, labels and boxes of one split of CUB-200-2011, or of a data set in its layout.
 
-    Each list has a line an image, which starts with the image's number: ``images.txt`` (a path below ``images``),
-    ``image_class_labels.txt`` (the number of a class of ``classes.txt``), and, where they are there,
-    ``train_test_split.txt`` (1 is train) and ``bounding_boxes.txt`` (``x y width height`` in pixels, which may be
-    fractions). The numbers in front of class names (``001.Black_footed_Albatross``) are left out where the names differ
-    without them. An image's id is its path.
+    Each list has one line per image, which starts with the image's number: ``images.txt`` (a path below ``images``),
+    ``image_class_labels.txt`` (the number of a class in ``classes.txt``), and optionally ``train_test_split.txt`` (1 is
+    train) and ``bounding_boxes.txt`` (``x y width height`` in pixels, which may be fractional). The numbers before
+    class names (``001.Black_footed_Albatross``) are removed if the names differ without them. An image's id is its
+    path.
 
     Args:
         root: The folder of the lists.
         split: ``train`` or ``test``; None or ``all`` takes every image.
 
     Raises:
-        UserError: a list is missing or malformed, with its line; no such split; an image is missing.
+        UserError: a list is missing or malformed (the message names the line); there is no such split; an image is
+            missing.
 
     >>> read_cub("lost", "train")
     Traceback (most recent call last):
@@ -98,7 +99,7 @@ def _of_split(root: Path, names: Mapping[str, str], split: str | None) -> list[s
 
 
 def _read(path: Path) -> dict[str, str]:
-    """What stands behind the number of each line."""
+    """The text after the number of each line, by number."""
     found: dict[str, str] = {}
     for line, text in text_lines(path, _EXPECTED):
         key, _, value = text.strip().partition(" ")
@@ -113,7 +114,7 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _class_names(listed: Mapping[str, str]) -> dict[str, str]:
-    """The classes by their number, in the order of the list."""
+    """The class names by number, in the order of the list."""
     bare = {key: re.sub(r"^\d+\.", "", name) for key, name in listed.items()}
     return bare if len(set(bare.values())) == len(bare) else dict(listed)
 

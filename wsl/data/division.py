@@ -1,4 +1,4 @@
-"""Training and validation images of a data set that has no splits."""
+"""Division of a data set without splits into training and validation images."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from wsl.samples import Sample, SampleSet
 
 
 class Division(NamedTuple):
-    """The images to train on and those to validate on, each in the order of the data set."""
+    """The images to train on and those to validate on, both in the order of the data set."""
 
     train: SampleSet
     val: SampleSet
 
     @property
     def unvalidated(self) -> tuple[str, ...]:
-        """The classes that training images show and no validation image does."""
+        """The classes that appear in training images but in no validation image."""
         shown = {label for sample in self.val.samples for label in sample.labels}
         trained = {label for sample in self.train.samples for label in sample.labels}
         return tuple(name for name in self.train.classes if name in trained - shown)
 
 
 def divide(samples: SampleSet, fraction: float, seed: int, root: Path) -> Division:
-    """Keep a fraction of the images of each class for validation, and at least one of each class for training.
+    """Hold out a fraction of the images of each class for validation, leaving at least one per class for training.
 
-    An image belongs to the rarest of its classes. Of each class, the images with the lowest hashes are kept: of the
-    seed and the path below ``root``. The order of the images and the place of the folder do not matter, and an image
-    that is added moves at most one other of its class from one side to the other (or a few, where it changes which of
-    two classes is the rarer one).
+    An image belongs to the rarest of its classes. Of each class, the images with the lowest hashes of the seed and the
+    path below ``root`` are held out. The result does not depend on the order of the images or the location of the
+    folder, and an added image moves at most one other image of its class to the other side (or a few, if it changes
+    which of two classes is rarer).
 
     >>> samples = [Sample(path=f"photos/{i}.jpg", labels=[name]) for i, name in enumerate(["cat", "dog"] * 5 + ["cow"])]
     >>> parts = divide(SampleSet(classes=["cat", "cow", "dog"], samples=samples), 0.2, 0, Path("photos"))
@@ -46,7 +46,7 @@ def divide(samples: SampleSet, fraction: float, seed: int, root: Path) -> Divisi
         groups[_rarest(sample, counts)].append(i)
     kept: set[int] = set()
     for members in groups.values():
-        # Rounded half up: Python's own rounding to even numbers would make one image more move where one is added.
+        # Rounded half up: with Python's rounding to even, adding one image could move one more.
         wanted = min(max(1, int(len(members) * fraction + 0.5)), len(members) - 1)
         kept.update(sorted(members, key=keys.__getitem__)[:wanted])
     _give_back(samples.samples, keys, kept, counts)
@@ -60,7 +60,7 @@ def divide(samples: SampleSet, fraction: float, seed: int, root: Path) -> Divisi
 def _key(sample: Sample, seed: int, root: Path) -> bytes:
     below = sample.path.is_relative_to(root)
     name = sample.path.relative_to(root).as_posix() if below else sample.id
-    # Systems store one name in different compositions.
+    # File systems store the same name in different Unicode compositions.
     text = f"{seed}\0{unicodedata.normalize('NFC', name)}"
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
@@ -70,7 +70,7 @@ def _rarest(sample: Sample, counts: Mapping[str, int]) -> str | None:
 
 
 def _give_back(samples: Sequence[Sample], keys: Sequence[bytes], kept: set[int], counts: Mapping[str, int]) -> None:
-    """Return an image to training of each class that would have none: all of its images belong to rarer ones."""
+    """Return one image to training for each class that would have none, because its images belong to rarer classes."""
     trained = {label for i, sample in enumerate(samples) if i not in kept for label in sample.labels}
     for label in sorted(set(counts) - trained):
         if label not in trained:

@@ -1,4 +1,4 @@
-"""Data sets as folders of images, one folder a class."""
+"""Data sets as folders of images, one folder per class."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from wsl.split_names import names_split
 def read_folder(root: str | Path, split: str | None = None) -> SampleSet:
     """Images labelled by their folder: ``root/class/image.jpg``, or ``root/split/class/image.jpg`` with a split.
 
-    A class is every folder that is not hidden, in alphabetical order; its images may lie in subfolders. Classes
-    are those of the split's own folder. Nobody annotated boxes. What macOS and NAS systems leave between the images
-    (``__MACOSX``, ``@eaDir``) is passed over.
+    Every folder that is not hidden is a class, in alphabetical order; its images may lie in subfolders. The classes are
+    those of the split's own folder. Boxes are not annotated. Metadata of macOS and NAS systems (``__MACOSX``,
+    ``@eaDir``) is ignored.
 
     Args:
         root: The folder.
@@ -27,7 +27,7 @@ def read_folder(root: str | Path, split: str | None = None) -> SampleSet:
             None or ``all`` if ``root`` itself does.
 
     Raises:
-        UserError: no such folder or split, no class folders, or no image in any of them.
+        UserError: there is no such folder or split, no class folder, or no image in any of them.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as root:
@@ -55,7 +55,7 @@ def read_folder(root: str | Path, split: str | None = None) -> SampleSet:
 
 
 def folder_names(root: Path) -> tuple[str, ...]:
-    """The names of the folders in a folder, sorted, without those that are hidden or that systems leave.
+    """The names of the folders in a folder, sorted, without hidden folders and those of operating systems.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as root:
@@ -68,9 +68,9 @@ def folder_names(root: Path) -> tuple[str, ...]:
 
 
 def folder_splits(root: Path) -> tuple[str, ...]:
-    """The folders of splits, which hold a folder for each class; none where the folders of ``root`` are the classes.
+    """The folders of splits, which hold a folder for each class; none if the folders of ``root`` are the classes.
 
-    They are where one of them holds images and no folder. Where all hold folders, they are splits if one has the name
+    They are classes if one of them holds images and no folder. If all hold folders, they are splits if one has the name
     of a split, or if two of them hold folders of the same name.
 
     >>> folder_splits(Path("no such folder"))

@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face's hub by name, ``hfds/NAME``, prepared once as Parquet (extra ``datasets``)."""
+"""Data sets on the Hugging Face hub by name, ``hfds/NAME``, prepared once as Parquet (extra ``datasets``)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PREFIX = "hfds"
 
 
 def hub_name(data: Path) -> str | None:
-    """The name of a data set at the hub; None for another path.
+    """The name of a data set on the hub; None for any other path.
 
     >>> hub_name(Path("hfds/user/beans")), hub_name(Path("photos/beans"))
     ('user/beans', None)
@@ -27,17 +27,17 @@ def hub_name(data: Path) -> str | None:
 
 @guarded("Parquet with columns of images and labels")
 def read_hub(data: Path, split: str | None) -> SampleSet:
-    """The images, labels and boxes of one split of a data set at Hugging Face's hub, or in a folder of its form.
+    """The images, labels and boxes of one split of a data set on the Hugging Face hub, or in a folder of its form.
 
-    It is downloaded and prepared as Parquet in the cache of the library ``datasets``, once, and then read as by
+    It is downloaded and prepared once as Parquet in the cache of the library ``datasets``, and then read as by
     `wsl.data.read_parquet_images`.
 
     Args:
         data: ``hfds/NAME``, where the name may be that of a folder.
-        split: As the data set calls it; ``val`` also finds ``validation``.
+        split: The name of the split in the data set; ``val`` also finds ``validation``.
 
     Raises:
-        UserError: the library is not installed; no such data set or split; no column of images or of labels.
+        UserError: the library is not installed; there is no such data set or split, or no column of images or labels.
         RunError: it cannot be downloaded or prepared.
 
     >>> read_hub(Path("photos"), "train")
@@ -49,19 +49,19 @@ def read_hub(data: Path, split: str | None) -> SampleSet:
 
 
 def hub_splits(data: Path) -> tuple[str, ...]:
-    """The splits of a data set, which is prepared where it is not yet.
+    """The splits of a data set, which is prepared if necessary.
 
     Raises:
-        UserError, RunError: as `read_hub`.
+        UserError, RunError: as for `read_hub`.
     """
     return tuple(_prepared(data)[1])
 
 
 def _prepared(data: Path) -> tuple[Path, dict[str, list[Path]]]:
-    """The folder that a data set is prepared in, and its files by split.
+    """The folder of a prepared data set, and its files by split.
 
     Raises:
-        UserError, RunError: as `read_hub`.
+        UserError, RunError: as for `read_hub`.
     """
     name = hub_name(data)
     if name is None:
@@ -72,7 +72,7 @@ def _prepared(data: Path) -> tuple[Path, dict[str, list[Path]]]:
         if not (folder / "dataset_info.json").is_file():  # which is written last
             try:
                 builder.download_and_prepare(str(folder), file_format="parquet")
-            except Exception as error:  # of networks, disks and damaged files, the library's own kinds
+            except Exception as error:  # various exceptions for networks, disks and damaged files
                 raise RunError(f"{data} cannot be prepared ({describe(error)})") from error
     prefix = f"{builder.dataset_name}-"  # of the files' names
     return folder, {split.removeprefix(prefix): files for split, files in parquet_splits(folder).items()}
@@ -87,7 +87,7 @@ def _builder(name: str) -> Any:
         ) from error
     try:
         return datasets.load_dataset_builder(name)
-    except Exception as error:  # not found, offline, gated: each a kind of its own
+    except Exception as error:  # not found, offline, gated: each raises another type
         raise UserError(
             f"{PREFIX}/{name}: no such data set at Hugging Face's hub or in a folder, or the hub cannot be reached "
             f"({describe(error)})"

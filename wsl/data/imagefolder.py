@@ -1,4 +1,4 @@
-"""Data sets in the form of Hugging Face's imagefolder: images beside a table of metadata."""
+"""Data sets in Hugging Face's imagefolder layout: images beside a table of metadata."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EXPECTED = "a row for each image, with file_name and label, labels or objects"
 
 
 def metadata_files(root: Path) -> dict[str, Path]:
-    """The tables of metadata in a folder and in those below it, by split; the folder's own is ``all``.
+    """The tables of metadata in a folder and in its subfolders, by split; the folder's own is ``all``.
 
     >>> metadata_files(Path("no such folder"))
     {}
@@ -40,17 +40,18 @@ def read_imagefolder(root: str | Path, split: str | None) -> SampleSet:
     """The images, labels and boxes of one split of an imagefolder with ``metadata.csv`` or ``metadata.jsonl``.
 
     ``file_name`` is an image's path below the table's folder. ``label`` (or ``class``) is its class, ``labels`` (or
-    ``tags``, ``classes``) a list of them, in CSV separated by ``;`` or ``|``; numbers are names, too. ``objects`` has
-    boxes, ``{"bbox": [[x, y, width, height], …], "categories": [class, …]}``, whose classes are labels where no column
-    gives any. The classes are all names in the tables of all splits, sorted.
+    ``tags``, ``classes``) a list of classes, in CSV separated by ``;`` or ``|``; numbers count as names. ``objects``
+    has boxes, ``{"bbox": [[x, y, width, height], …], "categories": [class, …]}``, whose classes are the labels if no
+    column gives any. The classes are all names in the tables of all splits, sorted.
 
     Args:
         root: The folder.
-        split: A folder with a table (``train``; ``val`` also finds ``validation``), or, where one table is for all, the
-            folder that ``file_name`` starts with; None or ``all`` takes the table in ``root``.
+        split: A folder with a table (``train``; ``val`` also finds ``validation``), or, if there is one table for all,
+            the folder with which ``file_name`` starts; None or ``all`` takes the table in ``root``.
 
     Raises:
-        UserError: no table, or a malformed one, with its line; no such split; an image is missing or listed twice.
+        UserError: a table is missing or malformed (the message names the line); there is no such split; an image is
+            missing or listed twice.
 
     >>> read_imagefolder("lost", "train")
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""ImageNet's localization data: ILSVRC's folders CLS-LOC, with synset numbers for classes."""
+"""ImageNet's localization data: ILSVRC's folders CLS-LOC, with synset ids as classes."""
 
 from __future__ import annotations
 
@@ -42,21 +42,22 @@ def imagenet_splits(root: Path) -> tuple[str, ...]:
 def read_imagenet(root: str | Path, split: str | None) -> SampleSet:
     """The images, labels and boxes of a split of ILSVRC's localization task, as it is unpacked.
 
-    Images lie in ``Data/CLS-LOC/<split>``, those of train in a folder a synset; boxes in XML files under
+    Images lie in ``Data/CLS-LOC/<split>``, those of train in one folder per synset; boxes are in XML files under
     ``Annotations/CLS-LOC/<split>``, which most images of train lack. The classes are the lines of
-    ``LOC_synset_mapping.txt`` (``n01440764 tench, Tinca tinca``), by their first name, or the synsets where two have
-    the same; without the file the synsets of train's folders. Where only some of them are there, they are the classes.
+    ``LOC_synset_mapping.txt`` (``n01440764 tench, Tinca tinca``), by their first name, or by synset if two have the
+    same name; without the file, the synsets of train's folders. If train has folders for only some, these are the
+    classes.
 
-    ImageNet counts pixels from 0 and includes both corners, unlike VOC, whose form the files have: (xmin, ymin, xmax,
-    ymax) becomes (xmin, ymin, xmax + 1, ymax + 1), clipped to the image.
+    The files are in VOC's format, but unlike VOC, ImageNet counts pixels from 0 and includes both corners: (xmin, ymin,
+    xmax, ymax) becomes (xmin, ymin, xmax + 1, ymax + 1), clipped to the image.
 
     Args:
         root: ``ILSVRC``, or the folder that holds it.
         split: A folder of ``Data/CLS-LOC``: ``train``, ``val``.
 
     Raises:
-        UserError: no such split; no synset folder; an image of val without an annotation; malformed XML; a synset that
-            the mapping lacks.
+        UserError: there is no such split or no synset folder; an image of val has no annotation; XML is malformed; the
+            mapping lacks a synset.
 
     >>> read_imagenet("lost", "val")
     Traceback (most recent call last):
@@ -82,7 +83,7 @@ def read_imagenet(root: str | Path, split: str | None) -> SampleSet:
 
 
 def _sample(path: Path, id: str, source: Path | None, folder: str | None, classes: Mapping[str, str]) -> Sample:
-    """An image labelled by its folder (train), or by what is annotated in it (val)."""
+    """An image labelled by its folder (train), or by its annotated objects (val)."""
     if source is None and folder is None:
         raise UserError(f"{path}: no annotation, and no folder that names its synset; expected one of them")
     boxes, size = (None, None) if source is None else _boxes(source, classes)
@@ -104,10 +105,10 @@ def _boxes(source: Path, classes: Mapping[str, str]) -> tuple[Boxes, tuple[int, 
 
 
 def synset_names(base: Path) -> dict[str, str]:
-    """The class names by synset, in the order of the mapping: of the synsets that have a folder in train.
+    """The class names by synset, in the order of the mapping, for the synsets with a folder in train.
 
     Raises:
-        UserError: neither a mapping nor a folder, or a folder that the mapping lacks.
+        UserError: there is neither a mapping nor a folder, or the mapping lacks a folder.
     """
     images = base / "Data" / _KIND
     listed = next((folder / _NAMES for folder in (base, base.parent) if (folder / _NAMES).is_file()), None)

@@ -1,4 +1,4 @@
-"""ImageNet's localization data by Kaggle's tables: ``LOC_train_solution.csv``."""
+"""ImageNet's localization data in Kaggle's tables: ``LOC_train_solution.csv``."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def is_kaggle_loc(path: Path) -> bool:
 
 @guarded("a table as Kaggle has it")
 def read_kaggle_loc(path: str | Path, split: str | None = None) -> SampleSet:
-    """The images, labels and boxes of a table of the ImageNet localization challenge at Kaggle.
+    """The images, labels and boxes of a table of the ImageNet localization challenge on Kaggle.
 
     ``ImageId`` is an image's name, and ``PredictionString`` its objects, five values each: synset, and xmin, ymin,
     xmax, ymax, which count pixels from 0 and include both corners. Images lie in ``ILSVRC/Data/CLS-LOC`` beside the
-    table, in ``train/<synset>`` or ``val``; those that are not there are an error. Classes are named as by
-    `wsl.data.read_imagenet`. A table is the split that its name says (``train``, ``val``); None or ``all`` takes it
+    table, in ``train/<synset>`` or ``val``; a missing image is an error. Classes are named as by
+    `wsl.data.read_imagenet`. The split of a table is given by its name (``train``, ``val``); None or ``all`` takes it
     whatever its name.
 
     Raises:
-        UserError: another split; a malformed row, with its line; an unknown synset; the images are not beside the
-            table.
+        UserError: the split is another one; a row is malformed (the message names the line); a synset is unknown; the
+            images are not beside the table.
 
     >>> read_kaggle_loc("lost.csv")
     Traceback (most recent call last):

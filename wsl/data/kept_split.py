@@ -1,4 +1,4 @@
-"""Which images a run kept for validation, where its data set has no split for that."""
+"""The validation images that a run held out of a data set without a validation split."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _EXPECTED = "the settings of wsl-train or wsl-localize"
 
 
 def as_trained(data: DataConfig, weights: str | Path) -> DataConfig:
-    """The data set divided as in the training of a run, unless its settings say how.
+    """The settings of a data set, divided as in the training of a run unless they already say how.
 
-    ``weights`` that are no run, and runs that kept no images, change nothing.
+    They are unchanged if ``weights`` is not a run, or the run held out no images.
 
     Raises:
         UserError: the settings of the run cannot be read.
@@ -30,7 +30,7 @@ def as_trained(data: DataConfig, weights: str | Path) -> DataConfig:
 
 
 def as_localized(data: DataConfig, results: Path) -> DataConfig:
-    """The same for localizations in a folder, or a file of it, which were made with the images of a run."""
+    """The settings of a data set, divided as for the localizations in a folder, or in the folder of a file."""
     folder = results if results.is_dir() else results.parent
     return _with_record(data, folder / RECORD)
 

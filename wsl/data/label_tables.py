@@ -1,4 +1,4 @@
-"""Multi-label data sets as tables (CSV): one row an image."""
+"""Multi-label data sets as tables (CSV): one row per image."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ log = logging.getLogger("wsl")
 
 Uncertain = Literal["ignore", "absent", "present"]
 
-# By lower case, the more telling first.
+# In lower case, the most specific first.
 _PATHS = ("path", "file_name", "filename", "filepath", "file", "image_path", "image", "image index", "img")
 _NAMES = ("labels", "finding labels", "label", "classes", "tags", "class", "category", "tag")
 _EXPECTED = "path,labels or path,<class>,<class>,…"
 _NOTHING = "no finding"
-# CheXpert's columns beside the classes; what it leaves empty, nobody mentioned.
+# CheXpert's columns besides the classes; empty cells are findings that the report did not mention.
 _ABOUT_PATIENTS = ("Sex", "Age", "Frontal/Lateral", "AP/PA")
 _PRESENT, _ABSENT, _UNCERTAIN = ("1", "1.0"), ("0", "0.0"), ("-1", "-1.0")
 
@@ -38,22 +38,22 @@ def read_csv(source: str | Path, split: str | None = None, *, uncertain: Uncerta
 
     * A column ``labels`` (``label``, ``class``, ``tags``, …) has an image's classes, separated by ``;`` or ``|``. The
       classes are all names in the file (of every split), sorted. Other columns are not read.
-    * Each other column is a class: 1 present, 0 absent, -1 uncertain; nothing is ignored. In CheXpert's tables, which
-      are known by their columns ``Sex``, ``Age``, ``Frontal/Lateral`` and ``AP/PA``, nothing is absent: the report did
-      not mention it.
+    * Each other column is a class: 1 present, 0 absent, -1 uncertain; an empty cell is ignored. In CheXpert's tables,
+      which are recognised by their columns ``Sex``, ``Age``, ``Frontal/Lateral`` and ``AP/PA``, an empty cell is
+      absent, because the report did not mention the finding.
 
-    ``No Finding`` is no class in either. A column ``split`` may stand in both. Paths are relative to the file's
+    ``No Finding`` is not a class in either form. Both may have a column ``split``. Paths are relative to the file's
     folder or the one above, or absolute; the file is the user's own, so it may point anywhere.
 
     Args:
-        source: The file; or a folder with one for each split, ``<split>.csv`` or ``<split>/_classes.csv``, of which all
-            name classes.
+        source: The file; or a folder with one file per split, ``<split>.csv`` or ``<split>/_classes.csv``, all of which
+            contribute classes.
         split: A value of the column ``split``, or a file of the folder; None or ``all`` takes every row of a file.
-        uncertain: What -1 means: ``ignore`` leaves the class out for that image, neither present nor absent.
+        uncertain: What -1 means: ``ignore`` makes the class neither present nor absent in that image.
 
     Raises:
-        UserError: no such file or split, not UTF-8, no column of images, a malformed row, an image that is missing or
-            listed twice. Rows are named by their line.
+        UserError: there is no such file or split; the file is not UTF-8, has no column of images, or has a malformed
+            row; an image is missing or listed twice. Messages name the line of a row.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +105,7 @@ def _tables(source: Path, split: str | None) -> tuple[Path, str | None, list[Pat
 
 
 class _Table(NamedTuple):
-    """A table's rows, the column of its images, its classes, and of each line those present and those ignored."""
+    """A table's rows, the column of its images, its classes, and the present and ignored classes by line."""
 
     rows: Sequence[Row]
     images: str
@@ -114,7 +114,7 @@ class _Table(NamedTuple):
 
 
 def _labelled(path: Path, others: Iterable[Path], uncertain: Uncertain) -> _Table:
-    """What a table says; where labels are names, the classes are those of the other tables, too."""
+    """The labels of a table; if they are names, the classes include those of the other tables."""
     header = table_header(path, _EXPECTED)
     images, names = _column(header, _PATHS), _column(header, _NAMES)
     if images is None:
@@ -135,7 +135,7 @@ def _labelled(path: Path, others: Iterable[Path], uncertain: Uncertain) -> _Tabl
 
 
 def _column(header: Sequence[str], known: Iterable[str]) -> str | None:
-    """The column that has one of the known names, in whatever case."""
+    """The column with one of the known names, in any case."""
     by_name = {name.lower(): name for name in reversed(header)}
     return next((by_name[name] for name in known if name in by_name), None)
 
@@ -152,7 +152,7 @@ def _of_split(path: Path, rows: Sequence[Row], split: str | None) -> Sequence[Ro
 
 
 def _file(path: Path, row: Row, column: str) -> Path:
-    """The image of a row, beside the table or, as CheXpert has it, below the folder above."""
+    """The image of a row, relative to the table's folder or, as in CheXpert, to the folder above."""
     name = row.cells[column]
     if not name or "\0" in name:
         raise UserError(f"{path}: line {row.line} names no image in the column {column}; expected a file")
@@ -161,7 +161,7 @@ def _file(path: Path, row: Row, column: str) -> Path:
 
 
 def _of_names(path: Path, rows: Sequence[Row], images: str, column: str, more: Collection[str]) -> _Table:
-    """The labels of each row from their names in one column; ``more`` are classes of other tables."""
+    """The labels of each row from the names in one column; ``more`` are classes of other tables."""
     found = {row.line: _split_labels(row.cells[column]) for row in rows}
     classes = set(more).union(*found.values())
     if not classes:

@@ -1,4 +1,4 @@
-"""The layouts of data sets by name: how each is recognised and read, in the order in which they are looked for."""
+"""The layouts of data sets by name: how each is recognised and read, in the order in which they are tried."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from wsl.samples import SampleSet
 
 
 class Wanted(NamedTuple):
-    """What is to be read: of which settings, which split, and whether image files and outlines are needed."""
+    """A request to read: the settings, the split, and whether image files and outlines are needed."""
 
     config: DataConfig
     split: str | None
@@ -39,7 +39,7 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """One layout: ``looked_for`` says by what it is recognised, ``splits`` lists those that can be listed."""
+    """One layout: ``looked_for`` says how it is recognised, ``splits`` lists its splits if possible."""
 
     recognise: Callable[[Path], object]
     read: Callable[[Wanted], SampleSet]
@@ -58,7 +58,7 @@ def _plain(
     *,
     looked_for: str,
 ) -> Layout:
-    """A layout that is read by its place and split alone."""
+    """A layout that is read from its path and split alone."""
     return Layout(
         recognise=recognise,
         read=lambda wanted: read(wanted.config.data, wanted.split),

@@ -1,4 +1,4 @@
-"""What LVIS adds to COCO's layout: what was looked for in an image, and images named by their address."""
+"""LVIS's additions to COCO's layout: which classes were verified in an image, and images named by their URL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAME = re.compile(r"lvis_v\d+(?:\.\d+)?_(.+)")
 
 
 def lvis_split(stem: str) -> str | None:
-    """The split of a file's name; None where it is not named as LVIS names its own.
+    """The split in a file's name; None if it is not named as in LVIS.
 
     >>> lvis_split("lvis_v1_train"), lvis_split("instances_train")
     ('train', None)
@@ -24,7 +24,7 @@ def lvis_split(stem: str) -> str | None:
 
 
 def with_file_names(images: Any) -> Any:
-    """Image records with a ``file_name``: where there is none, the folder and file of ``coco_url``.
+    """Image records with a ``file_name``; if it is missing, the folder and file of ``coco_url``.
 
     >>> with_file_names([{"coco_url": "http://images.cocodataset.org/val2017/000000397133.jpg"}])[0]["file_name"]
     'val2017/000000397133.jpg'
@@ -42,10 +42,10 @@ def with_file_names(images: Any) -> Any:
 def verified_absent(
     image: Mapping[str, Any], categories: Mapping[int, str], annotated: Collection[str], where: str
 ) -> tuple[str, ...] | None:
-    """The classes of which ``neg_category_ids`` says that the image does not show them; None in other files.
+    """The classes that are absent from the image according to ``neg_category_ids``; None in other files.
 
     Raises:
-        UserError: an unknown category, or one that is annotated in the image.
+        UserError: a category is unknown, or is annotated in the image.
 
     >>> verified_absent({"neg_category_ids": [2]}, {1: "cat", 2: "dog"}, ["cat"], "a.jpg")
     ('dog',)
@@ -60,10 +60,10 @@ def verified_absent(
 
 
 def not_exhaustive(image: Mapping[str, Any], categories: Mapping[int, str], where: str) -> tuple[str, ...]:
-    """The classes of which ``not_exhaustive_category_ids`` says that not all objects of the image are annotated.
+    """The classes whose objects are not all annotated according to ``not_exhaustive_category_ids``.
 
     Raises:
-        UserError: an unknown category.
+        UserError: a category is unknown.
 
     >>> not_exhaustive({"not_exhaustive_category_ids": [2]}, {1: "cat", 2: "dog"}, "a.jpg")
     ('dog',)

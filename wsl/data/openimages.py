@@ -1,4 +1,4 @@
-"""OpenImages: image labels that people verified, present as well as absent, and boxes."""
+"""OpenImages: human-verified image labels, present and absent, and boxes."""
 
 from __future__ import annotations
 
@@ -48,19 +48,20 @@ def openimages_splits(root: Path) -> dict[str, Path]:
 
 @guarded("tables as OpenImages publishes them")
 def read_openimages(root: str | Path, split: str | None) -> SampleSet:
-    """The images that are there, with their verified labels and boxes, of one split of OpenImages.
+    """The existing images of one split of OpenImages, with their verified labels and boxes.
 
-    ``<split>-annotations-human-imagelabels*.csv`` says of an image and a class that it is present (confidence 1) or
-    *verified to be absent* (0): these are `Sample.negatives`, and nothing is known of all other classes. A class of
-    which both is said is unknown. ``<split>-annotations-bbox.csv`` gives boxes, of which groups are difficult; where
-    an image has none, nothing is known of its boxes. ``class-descriptions*.csv`` names the classes.
+    ``<split>-annotations-human-imagelabels*.csv`` marks a class in an image as present (confidence 1) or *verified to
+    be absent* (0). The latter are `Sample.negatives`; all other classes are unknown, as is a class marked as both.
+    ``<split>-annotations-bbox.csv`` gives boxes, of which groups are difficult; an image without any has no known
+    boxes. ``class-descriptions*.csv`` names the classes.
 
-    The tables list millions of images, of which most people have some: those that are found below ``<split>``,
-    ``images/<split>``, ``images``, ``data`` or the folder itself are taken, and the others counted in a line. The
-    classes are all of the descriptions; without them, all that the tables of any split name.
+    The tables list millions of images, of which usually only some are downloaded: those found below ``<split>``,
+    ``images/<split>``, ``images``, ``data`` or the folder itself are used, and the number of others is logged. The
+    classes are all of the descriptions; without them, all in the tables of any split.
 
     Raises:
-        UserError: no such split; a malformed table, with its line; a class without a name; no image is there.
+        UserError: there is no such split; a table is malformed (the message names the line); a class has no name; no
+            image exists.
 
     >>> read_openimages("lost", "train")
     Traceback (most recent call last):
@@ -90,7 +91,7 @@ def _sample(path: Path, verified: Mapping[str, bool], drawn: Sequence[_Box], ord
     if drawn:
         try:
             size = image_size(path)
-        except BadImageError:  # told when it is read
+        except BadImageError:  # reported when it is read
             log.debug("%s: its size cannot be read, and its boxes are left out", path)
         else:
             boxes = Boxes(
@@ -108,14 +109,14 @@ def _sample(path: Path, verified: Mapping[str, bool], drawn: Sequence[_Box], ord
 
 
 def _images(root: Path, split: str) -> dict[str, Path]:
-    """The images that are there, by their id, which is their name."""
+    """The existing images by id, which is their file name."""
     folders = (root / split, root / "images" / split, root / "images", root / "data", root)
     folder = next((folder for folder in folders if folder.is_dir() and next(images_below(folder), None)), root)
     return {path.stem: path for path in map(Path, images_below(folder))}
 
 
 def _class_names(root: Path, splits: Mapping[str, Path]) -> dict[str, str]:
-    """The classes' names by their codes (``/m/0bt9lr``); of classes that have the same name, the codes."""
+    """The class names by code (``/m/0bt9lr``); for classes with the same name, the codes."""
     tables = sorted(root.glob(f"*{_NAMES}"), key=lambda path: ("boxable" not in path.name, path.name))
     if not tables:
         codes = {row["LabelName"] for path in splits.values() for _, row in table_rows(path, _EXPECTED, "LabelName")}
@@ -129,7 +130,7 @@ def _class_names(root: Path, splits: Mapping[str, Path]) -> dict[str, str]:
 def _verified(
     table: Path, files: Mapping[str, Path], names: Mapping[str, str]
 ) -> tuple[dict[str, dict[str, bool]], int]:
-    """Which classes are present or absent, by image that is there; and how many images are not."""
+    """Which classes are present or absent in each existing image, and the number of missing images."""
     found: defaultdict[str, dict[str, bool]] = defaultdict(dict)
     lost: set[str] = set()
     contradicted: set[tuple[str, str]] = set()
@@ -148,7 +149,7 @@ def _verified(
 
 
 def _boxes(root: Path, split: str, files: Mapping[str, Path], names: Mapping[str, str]) -> dict[str, list[_Box]]:
-    """The boxes, by image that is there and has some."""
+    """The boxes of each existing image that has any."""
     found: defaultdict[str, list[_Box]] = defaultdict(list)
     for table in sorted(root.glob(f"*{split}-annotations-bbox.csv"))[:1]:
         for line, row in table_rows(table, _EXPECTED, "ImageID", "LabelName", *_EDGES):

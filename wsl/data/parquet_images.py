@@ -1,4 +1,4 @@
-"""Data sets as Hugging Face keeps them: Parquet files with a column of images and one of labels."""
+"""Data sets as stored by Hugging Face: Parquet files with a column of images and one of labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PART = re.compile(r"(.+?)-\d{5}-of-\d{5}")
 
 
 def parquet_splits(source: Path) -> dict[str, list[Path]]:
-    """The Parquet files that a path names, by split: ``train-00000-of-00002.parquet``, also in ``data`` or ``train``.
+    """The Parquet files at a path, by split: ``train-00000-of-00002.parquet``, also in ``data`` or ``train``.
 
     >>> parquet_splits(Path("no such folder"))
     {}
@@ -53,22 +53,21 @@ def holds_images(source: Path) -> bool:
 
 @guarded("Parquet with columns of images and labels")
 def read_parquet_images(source: str | Path, split: str | None) -> SampleSet:
-    """The images, labels and boxes of one split of a data set in Parquet, such as Hugging Face's hub serves it.
+    """The images, labels and boxes of one split of a data set in Parquet, as served by the Hugging Face hub.
 
     A column ``image`` has structs of ``bytes`` and ``path``, or bytes. ``label`` is the number or name of a class,
-    ``labels`` a list of them, ``objects`` boxes with their classes, as `wsl.data.read_imagefolder` takes them; the
-    names of numbers stand in the file's own metadata (``ClassLabel``). Images stay where they are:
-    ``train.parquet/a.jpg`` is the path of one, which commands open as any other. The classes are those of the metadata,
-    else all of every split, sorted.
+    ``labels`` a list of them, ``objects`` boxes with their classes, as for `wsl.data.read_imagefolder`; numbers are
+    named by the file's own metadata (``ClassLabel``). Images are not extracted: a path such as ``train.parquet/a.jpg``
+    can be opened like any other. The classes are those of the metadata, else all of every split, sorted.
 
     Args:
-        source: A file, or a folder with ``<split>-00000-of-00001.parquet``, with ``data/`` of such, or with
+        source: A file, or a folder with ``<split>-00000-of-00001.parquet``, with such files in ``data/``, or with
             ``<split>/*.parquet``.
         split: The split; None takes the only one.
 
     Raises:
-        UserError: pyarrow is not installed; no such file or split; no column of images or of labels; a row of another
-            form, which is named.
+        UserError: pyarrow is not installed; there is no such file or split, or no column of images or labels; a row has
+            another form (the message names it).
 
     >>> read_parquet_images("lost.parquet", None)
     Traceback (most recent call last):
@@ -82,10 +81,10 @@ def read_parquet_images(source: str | Path, split: str | None) -> SampleSet:
 
 
 def read_split(splits: Mapping[str, Sequence[Path]], split: str | None, source: Path) -> SampleSet:
-    """One of several splits, each of which is given by its files.
+    """One of several splits, each given by its files.
 
     Raises:
-        UserError: as `read_parquet_images`.
+        UserError: as for `read_parquet_images`.
     """
     root = source if source.is_dir() else source.parent
     wanted = find_split(split, splits, source)
@@ -100,7 +99,7 @@ def read_split(splits: Mapping[str, Sequence[Path]], split: str | None, source: 
 
 
 def _rows(file: Path) -> Iterator[Row]:
-    """The rows of a file in their order, whose images are its members."""
+    """The rows of a file in order; their images are members of the file."""
     pyarrow = load_pyarrow(str(file))
     names, paths = class_names(file), (file / name for name in archive_members(file))
     with pyarrow.parquet.ParquetFile(file) as opened:
@@ -118,7 +117,7 @@ def _rows(file: Path) -> Iterator[Row]:
 
 
 def class_names(file: Path) -> dict[str, tuple[str, ...]]:
-    """The names of classes that a file's metadata give, by column; of ``objects``, those of its classes.
+    """The class names in a file's metadata, by column; for ``objects``, those of its classes.
 
     >>> class_names(Path("lost.parquet"))
     Traceback (most recent call last):
@@ -137,7 +136,7 @@ def class_names(file: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _class_label(feature: Any) -> tuple[str, ...]:
-    """The names of the first ClassLabel in a feature, however deep it is in lists and structs."""
+    """The names of the first ClassLabel in a feature, at any depth of lists and structs."""
     if isinstance(feature, list):
         feature = {"feature": feature[0]} if feature else {}
     if not isinstance(feature, dict):
@@ -150,7 +149,7 @@ def _class_label(feature: Any) -> tuple[str, ...]:
 
 
 def _listed(file: Path) -> tuple[str, ...]:
-    """The classes that the metadata list for the column of labels, if it does."""
+    """The classes in the metadata for the column of labels, if there are any."""
     names = class_names(file)
     column = next((name for name in (*LABELS, "objects") if name in schema_of(file).names), None)
     return names.get(column or "", ())

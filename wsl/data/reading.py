@@ -1,4 +1,4 @@
-"""One door to every layout of data sets, and labels as numbers."""
+"""Reading of data sets in any layout, and labels as numbers."""
 
 from __future__ import annotations
 
@@ -28,14 +28,13 @@ def read_samples(
 ) -> SampleSet:
     """The samples of one split of the data set that a configuration names.
 
-    Where the ``images`` themselves are not needed, metadata lists do without them; where ``outlines`` are, COCO's
-    polygons are read too. With ``config.val_fraction`` the splits ``train`` and ``val`` are those of
-    `divided_samples`. Without it, all images of a data set that has no splits are taken for either, which is logged,
-    unless ``whole`` is off.
+    If ``images`` is false, metadata lists are read without the image files; with ``outlines``, COCO's polygons are also
+    read. With ``config.val_fraction``, the splits ``train`` and ``val`` are those of `divided_samples`. Without it, all
+    images of a data set without splits are used for either, which is logged, unless ``whole`` is false.
 
     Raises:
         UnknownSplit: the data set has no such split.
-        UserError: no such file or folder, a layout that is not recognised, or what the layout's reader finds.
+        UserError: there is no such file or folder, the layout is not recognised, or the layout's reader raises it.
         RunError: a download failed.
 
     >>> import tempfile
@@ -61,13 +60,13 @@ def read_samples(
 
 
 def divided_samples(config: DataConfig) -> Mapping[str, SampleSet]:
-    """The training images of a data set by two names: ``val``, those kept for validation, and ``train``, the others.
+    """The training images of a data set in two parts: ``val``, held out for validation, and ``train``, the others.
 
-    The images are those of the training split, or all where the data set has no splits. What is kept follows from
+    The images are those of the training split, or all if the data set has no splits. They are divided by
     ``val_fraction`` and ``split_seed`` of the configuration (`wsl.data.division.divide`), which is logged.
 
     Raises:
-        UserError: as `read_samples`; no class has two images.
+        UserError: as for `read_samples`; no class has two images.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as root:
@@ -130,7 +129,7 @@ def _read(wanted: Wanted) -> SampleSet:
 
 
 def list_splits(config: DataConfig) -> tuple[str, ...]:
-    """The splits of a data set; ``all`` alone where its layout cannot list them.
+    """The splits of a data set; only ``all`` if its layout cannot list them.
 
     Raises:
         UserError: no data set is recognised.
@@ -146,10 +145,10 @@ def list_splits(config: DataConfig) -> tuple[str, ...]:
 
 
 def detect_format(data: Path) -> str:
-    """The layout of a data set, by what is there.
+    """The layout of a data set, recognised from its files.
 
     Raises:
-        UserError: nothing is there, or nothing that is known; names what was looked for.
+        UserError: the path does not exist, or no layout is recognised; the message names what was looked for.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as root:
@@ -172,7 +171,7 @@ def detect_format(data: Path) -> str:
 
 
 class Targets(NamedTuple):
-    """What is to be learnt of an image: the share of each class in it, and which of them are known.
+    """The training targets of an image: the value of each class, and which of them are known.
 
     Shape:
         ``values`` (K,) float32 in [0, 1]: 1 present, 0 absent; ``known`` (K,) float32: 1 known, 0 to be left out.
@@ -183,10 +182,9 @@ class Targets(NamedTuple):
 
 
 def targets(sample: Sample, classes: Sequence[str] | Mapping[str, int]) -> Targets:
-    """A sample's labels as numbers, in the order of ``classes``, or at the places that they are mapped to.
+    """A sample's labels as numbers, in the order of ``classes``, or at the positions to which these are mapped.
 
-    Known are the classes present, and of the others those of which it is certain that they are absent
-    (`Sample.unknown`).
+    The known classes are the present ones and those that are certainly absent (see `Sample.unknown`).
 
     Raises:
         UserError: the sample has a class that is not among ``classes``.
@@ -214,7 +212,7 @@ def targets(sample: Sample, classes: Sequence[str] | Mapping[str, int]) -> Targe
 
 
 def stacked_targets(samples: SampleSet) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """The `targets` of all samples of a set, and which of them are known.
+    """The `targets` of all samples of a set: values, and which of them are known.
 
     Shape:
         (N, K) each.

@@ -1,4 +1,4 @@
-"""Labels and boxes in records, as Hugging Face's data sets have them, with names and numbers of classes."""
+"""Labels and boxes in records, as in Hugging Face data sets, with names or numbers of classes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from wsl.errors import UserError
 from wsl.samples import Sample
 
 LABELS = ("labels", "label", "tags", "classes", "class", "fine_label")
-"""The columns of labels, the more telling first."""
+"""The columns of labels, the most specific first."""
 CATEGORIES = ("categories", "category", "labels", "label")
 """The fields of ``objects`` that hold the classes of its boxes."""
 
 
 class Row(NamedTuple):
-    """An image, its labels, and its boxes where it has any, each with its class."""
+    """An image, its labels, and its boxes if it has any, each with its class."""
 
     path: Path
     labels: frozenset[str]
@@ -29,10 +29,10 @@ class Row(NamedTuple):
 
 
 def row_of(record: Mapping[str, Any], path: Path, where: str, names: Mapping[str, Sequence[str]] | None = None) -> Row:
-    """The labels and boxes of a record; ``names`` are those of numbers, by column.
+    """The labels and boxes of a record; ``names`` are the names of numbered classes, by column.
 
     Raises:
-        UserError: a value of another form, with ``where`` in front.
+        UserError: a value has another form; the message starts with ``where``.
 
     >>> row_of({"label": 1}, Path("a.jpg"), "row 0", {"label": ["cat", "dog"]}).labels
     frozenset({'dog'})
@@ -49,7 +49,7 @@ def row_of(record: Mapping[str, Any], path: Path, where: str, names: Mapping[str
 
 
 def sample_of(row: Row, root: Path, classes: Iterable[str]) -> Sample:
-    """The sample of a row, whose id is its path below a folder.
+    """The sample of a row; its id is its path below ``root``.
 
     >>> sample_of(Row(Path("photos/a.jpg"), frozenset(["dog"]), None), Path("photos"), ["cat", "dog"]).id
     'a.jpg'
@@ -69,7 +69,7 @@ def sample_of(row: Row, root: Path, classes: Iterable[str]) -> Sample:
 
 
 def classes_of(labels: Iterable[Iterable[str]]) -> tuple[str, ...]:
-    """All classes among the labels of some images: numbers in their order, then names in theirs.
+    """All classes among the labels of some images: numbers in numerical order, then names in alphabetical order.
 
     >>> classes_of([["dog", "10"], ["9", "dog"]])
     ('9', '10', 'dog')

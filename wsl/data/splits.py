@@ -1,4 +1,4 @@
-"""Splits by their names, and the error for one that is not there, which says which ones are."""
+"""Splits by name, and the error for an unknown split, which lists the known ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wsl.split_names import VALIDATION, names_split
 
 
 class UnknownSplit(UserError):
-    """A data set has no split of a name; ``known`` are those that it has.
+    """A data set has no split of this name; ``known`` are the splits that it has.
 
     ``divisible`` says that it has no splits at all, so that its images can be divided into training and validation.
     """
@@ -21,10 +21,10 @@ class UnknownSplit(UserError):
 def find_split(split: str | None, known: Collection[str], where: object, *, divisible: bool | None = None) -> str:
     """The name under which ``where`` has a split; ``val`` also finds ``valid``, ``validation`` and ``dev``.
 
-    None is ``all``, or the one split that there is.
+    None is ``all``, or the only split.
 
     Raises:
-        UnknownSplit: it has none; ``divisible`` as for `unknown_split`.
+        UnknownSplit: there is no such split; ``divisible`` as for `unknown_split`.
 
     >>> find_split("val", ["train", "validation"], "photos"), find_split(None, ["train"], "photos")
     ('validation', 'train')
@@ -41,9 +41,9 @@ def find_split(split: str | None, known: Collection[str], where: object, *, divi
 def unknown_split(
     split: str | None, known: Iterable[str], where: object, *, divisible: bool | None = None
 ) -> UnknownSplit:
-    """What to raise when ``where`` has no such split.
+    """The error to raise if ``where`` has no such split.
 
-    ``divisible`` is whether it has no splits at all; None concludes so where no known name is one of a split.
+    ``divisible`` says whether it has no splits at all; None assumes this if no known name is one of a split.
 
     >>> str(unknown_split("vall", ["train", "val"], "VOC2012"))
     "VOC2012 has no split 'vall'; did you mean 'val'? It has: train, val"

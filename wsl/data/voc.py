@@ -34,27 +34,27 @@ def read_voc(
 ) -> SampleSet:
     """The images, labels and boxes of one split of a data set in VOC's layout.
 
-    An image's labels are the classes with an object that is not difficult; classes with difficult objects only
-    are ignored. Images without an annotation file (the test sets) take theirs from the lists
-    ``<class>_<split>.txt`` and have no boxes.
+    An image's labels are the classes with an object that is not difficult; classes with only difficult objects are
+    ignored. The labels of images without an annotation file (the test sets) come from the lists
+    ``<class>_<split>.txt``, and they have no boxes.
 
     The classes are the first of: ``classes``; ``labels.txt`` or ``classes.txt`` beside ``Annotations`` (or in
-    ``root``); VOC's 20 where no object has another name; the names in *all* annotations, sorted, so that every
-    split of a data set agrees.
+    ``root``); VOC's 20 if no object has another name; the names in *all* annotations, sorted, so that they agree for
+    every split of a data set.
 
-    Boxes that reach outside their image are clipped, with one warning for the split. Where the classes are VOC's 20, an
-    image has its mask from ``SegmentationClass`` or ``SegmentationClassAug``.
+    Boxes that extend outside their image are clipped, with one warning for the split. If the classes are VOC's 20, the
+    mask of an image is taken from ``SegmentationClass`` or ``SegmentationClassAug``.
 
     Args:
-        root: VOCdevkit, a folder that holds it, or one year's folder.
+        root: VOCdevkit, a folder that contains it, or the folder of one year.
         split: The name of a list in ImageSets/Main, without ``.txt``.
-        year: Which of several years (``2012`` or ``VOC2012``).
-        download: Fetch VOC 2007 or 2012 into ``root`` first, unless it is there.
+        year: The year, if there are several (``2012`` or ``VOC2012``).
+        download: First download VOC 2007 or 2012 into ``root``, unless it exists.
         classes: The class names and their order.
 
     Raises:
-        UserError: no such folder, year or split; an image or annotation is missing or malformed; an object of an
-            unknown class; an image id that leaves the folder.
+        UserError: there is no such folder, year or split; an image or annotation is missing or malformed; an object has
+            an unknown class; an image id leads outside the folder.
         RunError: the download failed.
 
     >>> read_voc("lost", "val")
@@ -95,7 +95,7 @@ def find_voc(root: Path, year: str | None = None) -> Path:
     """The folder of one year (the one that holds ImageSets and JPEGImages) in or under ``root``.
 
     Raises:
-        UserError: there is none, not that year, or several and no year is given.
+        UserError: there is no such folder, or there are several and no year is given.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; expected a data set in VOC layout (VOCdevkit or VOCdevkit/VOC2012)")
@@ -127,10 +127,10 @@ def voc_folders(root: Path) -> list[Path]:
 
 
 def voc_splits(root: Path, year: str | None = None) -> tuple[str, ...]:
-    """The names of the lists in ImageSets/Main that are of no single class.
+    """The names of the lists in ImageSets/Main, without those of single classes.
 
     Raises:
-        UserError: as `find_voc`.
+        UserError: as for `find_voc`.
     """
     names = (path.stem for path in _lists(find_voc(root, year)))
     return tuple(name for name in names if name.rpartition("_")[0] not in VOC_CLASSES)
@@ -165,7 +165,7 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _image_paths(folder: Path, ids: Iterable[str], list_file: str) -> list[Path]:
-    """Each id's file; ``.jpg`` as VOC has it, or whatever image suffix a custom data set uses."""
+    """The file of each id: ``.jpg`` as in VOC, or any other image suffix of a custom data set."""
     images = folder / "JPEGImages"
     paths = [inside(images, f"{name}.jpg", list_file) for name in ids]
     if all(path.is_file() for path in paths):
@@ -186,7 +186,7 @@ def _warn_adjusted(annotations: Sequence[Annotation | None], folder: Path) -> No
 
 
 def _class_lists(folder: Path, split: str) -> dict[str, dict[str, int]]:
-    """``<class>_<split>.txt`` by class: image id to 1, 0 (difficult only) or -1. Other lists are passed over."""
+    """``<class>_<split>.txt`` by class: image id to 1, 0 (only difficult) or -1. Other lists are ignored."""
     lists: dict[str, dict[str, int]] = {}
     for path in _lists(folder):
         name = path.stem.removesuffix(f"_{split}")
@@ -219,7 +219,7 @@ def _class_names(root: Path, folder: Path, split: str, found: set[str]) -> tuple
     main = folder / "ImageSets" / "Main"
     official = all((main / f"{name}_{split}.txt").is_file() for name in VOC_CLASSES)
     if not (official and found.issubset(VOC_CLASSES)):
-        # Another split may hold other classes, and the order of the score vector must not depend on the split.
+        # Another split may have other classes, and the order of the score vector must not depend on the split.
         for path in sorted((folder / "Annotations").glob("**/*.xml")):
             if not any(map(is_left_over, path.relative_to(folder).parts)):
                 found = found | object_names(path)

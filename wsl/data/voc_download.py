@@ -1,4 +1,4 @@
-"""Fetching Pascal VOC with torchvision's code (its addresses and checksums)."""
+"""Download of Pascal VOC with torchvision (its URLs and checksums)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _PAGE = "http://host.robots.ox.ac.uk/pascal/VOC/voc{year}/"
 
 
 def download_voc(root: Path, year: str | None, split: str | None) -> None:
-    """Fetch and unpack VOC so that ``root`` (or ``root/VOCdevkit``) holds that year; nothing if it is there.
+    """Download and unpack one year of VOC into ``root`` (or ``root/VOCdevkit``), unless it exists.
 
-    VOC 2012 is fetched when no year is given. The splits of 2007's test set come in an archive of their own.
+    The year is 2012 by default. The splits of 2007's test set come in a separate archive.
 
     Raises:
-        UserError: a year other than 2007 and 2012.
+        UserError: the year is neither 2007 nor 2012.
         RunError: the download or the archive failed.
     """
     year = (year or "2012").removeprefix("VOC")
@@ -27,7 +27,7 @@ def download_voc(root: Path, year: str | None, split: str | None) -> None:
     folders = (root, root / f"VOC{year}", root / "VOCdevkit" / f"VOC{year}")
     if any((folder / list_file).is_file() for folder in folders):
         return
-    from torchvision.datasets import VOCDetection  # slow to import, and seldom needed
+    from torchvision.datasets import VOCDetection  # slow to import and rarely needed
 
     target = root.parent if root.name == "VOCdevkit" else root
     try:

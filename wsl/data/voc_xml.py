@@ -1,4 +1,4 @@
-"""One Pascal VOC annotation file to boxes."""
+"""Boxes from a Pascal VOC annotation file."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """What one annotation file says: the image's (width, height), its boxes, and how many had to be adjusted.
+    """The contents of one annotation file: the image's (width, height), its boxes, and how many were adjusted.
 
-    ``size`` is None where the file gives none (some tools write 0); boxes are then left as they are.
+    ``size`` is None if the file has none (some tools write 0); boxes are then not adjusted.
     """
 
     size: tuple[int, int] | None
@@ -34,13 +34,13 @@ def read_annotation(path: Path, *, first: int = 1) -> Annotation:
     """The boxes of one VOC XML file, half-open.
 
     VOC counts pixels from 1 and includes both corners: (xmin, ymin, xmax, ymax) becomes
-    (xmin - 1, ymin - 1, xmax, ymax); other data sets in its form count from ``first``. A box that reaches outside the
-    image is clipped, one that lies outside dropped, and both are counted in ``adjusted``. Parts of objects (the person
-    layout task) are left out.
+    (xmin - 1, ymin - 1, xmax, ymax); other data sets in the same format count from ``first``. A box that extends
+    outside the image is clipped, one that lies outside is dropped, and both are counted in ``adjusted``. Parts of
+    objects (the person layout task) are left out.
 
     Raises:
-        UserError: no such file, not well-formed XML or XML with entities, a size beyond any image's, an object
-            without its name or box, a coordinate that is not a number, or an inverted box.
+        UserError: the file does not exist, is not well-formed XML or declares entities; the size is impossible; an
+            object has no name or box, a coordinate is not a number, or a box is inverted.
 
     >>> import tempfile
     >>> box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>2</ymax></bndbox>"
@@ -76,10 +76,10 @@ def read_annotation(path: Path, *, first: int = 1) -> Annotation:
 
 
 def object_names(path: Path) -> set[str]:
-    """The class names in one annotation file; the rest of it is not looked at.
+    """The class names in one annotation file; the rest of it is not checked.
 
     Raises:
-        UserError: no such file, or not well-formed XML.
+        UserError: the file does not exist, or is not well-formed XML.
     """
     root = load_xml(path, _EXPECTED, "annotation")
     return {(element.findtext("name") or "").strip() for element in root.iterfind("object")} - {""}

@@ -1,4 +1,4 @@
-"""Data sets in webdataset's form: tars of images, each with its label in a file of the same name."""
+"""Data sets in WebDataset format: tars of images, each with its label in a file of the same name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _EXPECTED = "the labels of an image"
 
 
 def webdataset_splits(source: Path) -> dict[str, list[Path]]:
-    """The tars that a path names, by split: a tar, ``{000..123}.tar``, a folder of tars, or one of folders of tars.
+    """The tars at a path, by split: a tar, ``{000..123}.tar``, a folder of tars, or a folder of such folders.
 
     >>> webdataset_splits(Path("no such folder"))
     {}
@@ -46,7 +46,7 @@ def webdataset_splits(source: Path) -> dict[str, list[Path]]:
 
 
 def expand_range(source: Path) -> Iterator[Path]:
-    """The paths that ``{000..123}`` in a file name stands for.
+    """The paths given by ``{000..123}`` in a file name.
 
     >>> [path.name for path in expand_range(Path("a-{08..10}.tar"))]
     ['a-08.tar', 'a-09.tar', 'a-10.tar']
@@ -65,24 +65,24 @@ def expand_range(source: Path) -> Iterator[Path]:
 
 @guarded("tars in webdataset's form")
 def read_webdataset(source: str | Path, split: str | None) -> SampleSet:
-    """The images and labels of one split of a data set in webdataset's form.
+    """The images and labels of one split of a data set in WebDataset format.
 
-    Files of the same name up to the first dot belong together: ``000123.jpg`` (or another image) and its label, which
-    is the first of ``000123.cls`` (the number of a class, or its name), ``000123.json`` (an object with ``label``,
+    Files with the same name up to the first dot belong together: ``000123.jpg`` (or another image) and its label, which
+    is the first of ``000123.cls`` (the number or name of a class), ``000123.json`` (an object with ``label``,
     ``labels``, ``class``, ``tags`` or the like: a number, a name, or a list of them) and ``000123.txt`` (names,
-    separated by lines, ``;`` or ``|``). Numbers are named by the lines of ``classes.txt`` or ``labels.txt`` beside the
-    tars or above. The classes are those of that file, else all that the tars of any split name, sorted.
+    separated by lines, ``;`` or ``|``). Numbers are named by the lines of ``classes.txt`` or ``labels.txt`` in the
+    folder of the tars or above. The classes are those of that file, else all in the tars of any split, sorted.
 
-    Images stay in their tar: ``shard-000.tar/000123.jpg`` is the path of one, which commands open as any other. Its
-    id is the same without the suffixes.
+    Images are not extracted: a path such as ``shard-000.tar/000123.jpg`` can be opened like any other. Its id is the
+    path without the suffixes.
 
     Args:
         source: A tar, a name with a range (``shard-{000..123}.tar``), a folder of tars, or a folder of such folders.
-        split: A folder's name, or the tars' name without its number; None or ``all`` takes all tars named.
+        split: The name of a folder, or that of the tars without their number; None or ``all`` takes all tars given.
 
     Raises:
-        UserError: no such split; a shard of a range is missing or not a tar; a label that cannot be read, or of a class
-            that ``classes.txt`` lacks; no image with a label.
+        UserError: there is no such split; a shard of a range is missing or not a tar; a label cannot be read, or is of
+            a class that ``classes.txt`` lacks; no image has a label.
 
     >>> read_webdataset("lost.tar", None)
     Traceback (most recent call last):
@@ -118,14 +118,14 @@ def _all_classes(
 
 
 def _id(path: Path) -> str:
-    """The name of the tar without its suffix, and the key of the image in it."""
+    """An image's id: the name of the tar without its suffix, and the key of the image in it."""
     archive = next(parent for parent in path.parents if parent.suffix.lower() == ".tar")
     inside = path.relative_to(archive)
     return (archive.with_suffix("").name / inside.with_name(inside.name.partition(".")[0])).as_posix()
 
 
 def _labelled(shard: Path, names: Mapping[int, str]) -> Iterator[tuple[Path, set[str]]]:
-    """The images of a tar that have a label, with it."""
+    """The images of a tar that have labels, with their labels."""
     images: dict[str, str] = {}
     labels: dict[str, dict[str, str]] = {}
     for name in archive_members(shard):
@@ -162,7 +162,7 @@ def _labels(data: bytes, kind: str, where: str, names: Mapping[int, str]) -> set
 
 
 def _named(value: Any, where: str, names: Mapping[int, str]) -> str:
-    """The name of a class that a file names by its number or its name."""
+    """The name of a class given by number or name."""
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise UserError(f"{where}: the label {value!r:.80}, expected a number or a name")
     text = str(value).strip()

@@ -1,4 +1,4 @@
-"""Data sets as the metadata lists of the WSOL benchmark: CUB, ILSVRC, OpenImages and whatever is listed like them."""
+"""Data sets as metadata lists of the WSOL benchmark: CUB, ILSVRC, OpenImages and others in the same form."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Line = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """What ``localization.txt`` says, by image id: boxes, or masks and the mask of the pixels to ignore."""
+    """The contents of ``localization.txt`` by image id: boxes, or masks and the mask of pixels to ignore."""
 
     boxes: Mapping[str, Sequence[Box]]
     masks: Mapping[str, Sequence[str]]
@@ -38,24 +38,25 @@ def read_wsol(
 ) -> SampleSet:
     """The images, labels, boxes and masks of one split of a data set given by the benchmark's metadata lists.
 
-    A split is a folder with ``image_ids.txt`` (an image's path a line, which is its id), ``class_labels.txt``
-    (``path,number``), and where they are known ``image_sizes.txt`` (``path,width,height``) and ``localization.txt``:
-    ``path,x0,y0,x1,y1`` in pixels, a line a box; or ``path,mask path,ignore path``, a line a mask, whose ignore path
-    may be empty. Classes are named by their numbers, or by the lines of ``classes.txt`` or ``labels.txt`` in the root.
+    A split is a folder with ``image_ids.txt`` (one image path per line, which is its id), ``class_labels.txt``
+    (``path,number``), and optionally ``image_sizes.txt`` (``path,width,height``) and ``localization.txt``:
+    ``path,x0,y0,x1,y1`` in pixels, one line per box; or ``path,mask path,ignore path``, one line per mask, whose ignore
+    path may be empty. Classes are named by their numbers, or by the lines of ``classes.txt`` or ``labels.txt`` in the
+    root.
 
-    The benchmark compares corners as they stand, as pixels from 0 that belong to the box: half-open, the far ones are 1
-    more. It does not clip them, and nor does this.
+    The benchmark uses corners as written, as pixels counted from 0 that belong to the box, so the far corners of
+    half-open boxes are 1 larger. Boxes are not clipped, as in the benchmark.
 
     Args:
-        root: The folder of the splits' folders, or one split's own.
-        split: Its name; None or ``all`` where root is one split's own.
-        image_root: The folder that the paths are relative to. None looks beside the lists, in ``images`` there and
-            in ``dataset/<name>`` two folders up, where the benchmark keeps them.
-        images: Whether the image files are needed; without, none has to be there.
+        root: The folder that contains the folders of the splits, or the folder of one split.
+        split: The name of the split; None or ``all`` if root is the folder of a split.
+        image_root: The folder to which the paths are relative. None looks beside the lists, in ``images`` there and in
+            ``dataset/<name>`` two folders up, where the benchmark keeps them.
+        images: Whether the image files must exist.
 
     Raises:
-        UserError: no such folder or split; a malformed line, named by its number; an image listed twice, without a
-            label, or named by another list only; a path that leaves its folder; images missing.
+        UserError: there is no such folder or split; a line is malformed (the message names it); an image is listed
+            twice, has no label, or is only in another list; a path leads outside its folder; images are missing.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +95,7 @@ def read_wsol(
 
 
 def is_wsol(root: Path) -> bool:
-    """Whether a folder has the lists of splits, or of one.
+    """Whether a folder has the lists of one split or of several.
 
     >>> is_wsol(Path("no such folder"))
     False
@@ -125,7 +126,7 @@ def _split_folder(root: Path, split: str | None) -> Path:
 
 
 def _lines(path: Path) -> list[Line]:
-    """Numbered lines that are not empty; none where the file is missing."""
+    """Numbered lines that are not empty; none if the file is missing."""
     try:
         text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""
     except (OSError, UnicodeDecodeError) as error:
@@ -145,7 +146,7 @@ def _read_ids(path: Path) -> list[str]:
 
 
 def _rows(path: Path, known: Sequence[str], form: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Each line's place, its image and its other cells, as many as the ``form`` has; paths may hold commas."""
+    """Each line's location, image and other cells, as many as in ``form``; paths may contain commas."""
     ids, cells = frozenset(known), form.count(",")
     for number, line in _lines(path):
         name, *values = line.rsplit(",", cells)
@@ -230,7 +231,7 @@ def _numbers(cells: Sequence[str]) -> Box | None:
 
 
 def _find_images(root: Path, first: str) -> Path:
-    """The folder in which the first image lies; the lists' own when it lies nowhere."""
+    """The folder that contains the first image; the folder of the lists if none does."""
     whole = root.resolve()
     # metadata/CUB/test/image_ids.txt goes with dataset/CUB in the benchmark's own repository.
     beside = [up.parent.parent / "dataset" / up.name for up in (whole, whole.parent)]
@@ -239,7 +240,7 @@ def _find_images(root: Path, first: str) -> Path:
 
 
 def _class_names(root: Path, labels: Mapping[str, int]) -> dict[int, str]:
-    """The name of each class by its number, in the order of the numbers."""
+    """The class names by number, in the order of the numbers."""
     for path in (root / name for name in ("classes.txt", "labels.txt")):
         if path.is_file():
             names = dict(enumerate(line for _, line in _lines(path)))
@@ -249,7 +250,7 @@ def _class_names(root: Path, labels: Mapping[str, int]) -> dict[int, str]:
                 )
             return names
     numbers = set(labels.values())
-    # Those of all splits, so that the order of the score vector does not depend on the split.
+    # The classes of all splits, so that the order of the score vector does not depend on the split.
     for path in root.glob(f"*/{LABELS}"):
         cells = (line.rsplit(",", 1)[-1].strip() for _, line in _lines(path))
         numbers |= {int(cell) for cell in cells if _is_number(cell)}

@@ -1,4 +1,4 @@
-"""The one door for text, JSON, YAML and XML that strangers wrote: limits, and one clear line for every surprise."""
+"""Reading of untrusted text, JSON, YAML, XML and CSV, with limits and one clear line for every error."""
 
 from wsl.documents.guard import guarded, located, reading
 from wsl.documents.json_files import json_lines, load_json, parse_json

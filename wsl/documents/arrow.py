@@ -1,4 +1,4 @@
-"""The door to pyarrow, which the extra `shards` brings."""
+"""Loading of pyarrow, which the extra `shards` installs."""
 
 from __future__ import annotations
 

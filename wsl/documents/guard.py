@@ -1,4 +1,4 @@
-"""What goes wrong inside a reader of untrusted files, as one line that says where."""
+"""Errors inside readers of untrusted files as one line that says where."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST = 200
 
 @contextlib.contextmanager
 def located(where: object) -> Iterator[None]:
-    """Let errors of the block say where: a message that does not start with ``where`` already gets it in front.
+    """Prefix the errors of a block with ``where``, unless their messages already start with it.
 
     >>> with located("a.csv:3"):
     ...     raise UserError("width is 'x', expected a number")
@@ -35,10 +35,10 @@ def located(where: object) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(where: object, expected: str) -> Iterator[None]:
-    """Turn whatever a damaged or hostile file causes in the block into one line; the cause stays attached.
+    """Turn any error that a damaged or hostile file causes in the block into one line, with its cause attached.
 
-    Readers check what they can say something about. This is for the rest: lists where texts are meant, numbers beyond
-    all types, what a library raises. ``expected`` says what should have been in the file.
+    Readers check for errors that they can explain. This handles the rest: lists instead of texts, numbers beyond every
+    type, exceptions of libraries. ``expected`` says what the file should contain.
 
     >>> with reading("a.json", "a list of records"):
     ...     [][0]
@@ -61,7 +61,7 @@ def reading(where: object, expected: str) -> Iterator[None]:
 
 
 def guarded(expected: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Put `reading` around a reader whose first argument is a path, and around the items that it gives as they come.
+    """Wrap a reader whose first argument is a path in `reading`, including the items of an iterator that it returns.
 
     >>> @guarded("numbers")
     ... def numbers(path):
@@ -91,7 +91,7 @@ def _each(items: Iterator[Any], path: object, expected: str) -> Iterator[Any]:
 
 
 def describe(error: BaseException) -> str:
-    """An error's kind and the start of its text, on one line.
+    """An error's type and the start of its text, on one line.
 
     >>> describe(ValueError("first\\nsecond"))
     'ValueError: first second'

@@ -14,15 +14,15 @@ from wsl.documents.text import LARGEST, read_text, text_lines
 from wsl.errors import UserError
 
 DEEPEST = 64
-"""Levels of lists and objects within each other."""
+"""Maximum depth of nested lists and objects."""
 _DIGITS = 20  # of the largest whole number of 64 bits
-# Numbers that may not be finite or fit into 64 bits. Where no text looks like one, json's own parsers are several times
-# quicker than ours.
+# Numbers that may not be finite or fit into 64 bits. If the text has none, json's own parsers of numbers are used; they
+# are several times faster.
 _UNUSUAL = re.compile(r"[0-9]{20}|[eE]\+?[0-9]{3}")
 
 
 def load_json(path: Path, expected: str, largest: int = LARGEST) -> Any:
-    """A JSON document, which is held.
+    """A JSON document, read into memory.
 
     Raises:
         UserError: it cannot be read, is larger than ``largest`` bytes, or is not JSON as `parse_json` takes it.
@@ -31,7 +31,7 @@ def load_json(path: Path, expected: str, largest: int = LARGEST) -> Any:
 
 
 def parse_json(text: str | bytes, where: object, expected: str) -> Any:
-    """A JSON document from its text; ``where`` opens the messages.
+    """A JSON document from its text; messages start with ``where``.
 
     Raises:
         UserError: it is not JSON, is nested more than 64 levels deep, has a whole number of more than 20 digits, or one
@@ -51,16 +51,16 @@ def parse_json(text: str | bytes, where: object, expected: str) -> Any:
             raise RecursionError
     except RecursionError as error:
         raise UserError(f"{where}: not JSON (nested more than {DEEPEST} levels deep); expected {expected}") from error
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are such
+    except ValueError as error:  # includes JSONDecodeError and UnicodeDecodeError
         raise UserError(f"{where}: not JSON ({error}); expected {expected}") from error
     return document
 
 
 def json_lines(path: Path, expected: str) -> Iterator[tuple[int, Any]]:
-    """The documents of a file that has one a line, with the numbers of their lines; one is in memory at a time.
+    """The documents of a file with one per line, with their line numbers; one is in memory at a time.
 
     Raises:
-        UserError: as `load_json`, for a line; names it.
+        UserError: as for `load_json`; the message names the line.
     """
     for number, line in text_lines(path, expected):
         with reading(f"{path}:{number}", expected):
@@ -81,7 +81,7 @@ def _finite(text: str) -> float:
 
 
 def _deeper(document: Any, levels: int) -> bool:
-    """Whether lists and objects are nested more than so many levels deep."""
+    """Whether lists and objects are nested more than ``levels`` deep."""
     level = [document]
     for _ in range(levels + 1):
         inner: list[Any] = []

@@ -1,4 +1,4 @@
-"""Tables of delimited text (CSV): commas, semicolons or tabs, as spreadsheets write them."""
+"""Tables of delimited text (CSV): commas, semicolons or tabs, as written by spreadsheets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DELIMITERS = ",;\t"
 
 
 class Row(NamedTuple):
-    """A row of a table: the number of its line, and its cells by column, without blanks around them."""
+    """A row of a table: its line number, and its cells by column, without surrounding blanks."""
 
     line: int
     cells: dict[str, str]
@@ -38,7 +38,7 @@ def table_header(path: Path, expected: str) -> tuple[str, ...]:
 
 
 def columns_of(path: Path) -> tuple[str, ...]:
-    """The names of a table's columns; none where the file is no table that can be read.
+    """The names of a table's columns; none if the file is not a readable table.
 
     >>> columns_of(Path("no such file.csv"))
     ()
@@ -52,12 +52,12 @@ def columns_of(path: Path) -> tuple[str, ...]:
 def table_rows(path: Path, expected: str, *required: str) -> Iterator[Row]:
     """The rows of a table with a header, one in memory at a time; empty ones are left out.
 
-    The delimiter is the one that gives the header most columns. Columns at the end that have no name are left out when
+    The delimiter is the one that gives the header the most columns. Trailing columns without a name are left out if
     they are empty.
 
     Raises:
-        UserError: the file cannot be read, is not UTF-8; a required column is missing, one is named twice, a row has
-            another number of cells than the header, a quote is not closed. Rows are named by their line.
+        UserError: the file cannot be read or is not UTF-8; a required column is missing, or a column is named twice; a
+            row has another number of cells than the header, or a quote is not closed. Messages name the line of a row.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +74,7 @@ def table_rows(path: Path, expected: str, *required: str) -> Iterator[Row]:
 
 
 def table_cells(path: Path, expected: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """The cells of each row that is not empty, with the number of its last line; a header is a row like others.
+    """The cells of each row that is not empty, with the number of its last line; a header is treated as a row.
 
     Raises:
         UserError: the file cannot be read, is not UTF-8, or a quote is not closed.

@@ -9,7 +9,7 @@ from wsl.documents.guard import reading
 from wsl.errors import UserError
 
 LARGEST = 2 << 30
-"""Bytes of the largest file that is read as a whole."""
+"""Maximum size in bytes of a file that is read as a whole."""
 _LONGEST_LINE = 64 << 20
 
 
@@ -35,7 +35,7 @@ def read_whole(path: Path, expected: str, largest: int = LARGEST) -> bytes:
         UserError: it cannot be read, or is larger than ``largest`` bytes.
     """
     with reading(path, expected), path.open("rb") as file:
-        # A pipe or a device has no size of its own, and may have no end.
+        # A pipe or a device has no size, and may be endless.
         data = file.read(min(path.stat().st_size, largest) + 1)
         if len(data) <= largest and (more := file.read(largest + 1 - len(data))):
             data += more
@@ -45,10 +45,10 @@ def read_whole(path: Path, expected: str, largest: int = LARGEST) -> bytes:
 
 
 def text_lines(path: Path, expected: str) -> Iterator[tuple[int, str]]:
-    """The lines of a text file in UTF-8 with their numbers from 1, one in memory at a time; without blank ones.
+    """The lines of a text file in UTF-8, except blank ones, with their numbers from 1; one is in memory at a time.
 
     Raises:
-        UserError: the file cannot be read, is not UTF-8, or has a line of more than 64 MiB; names the line.
+        UserError: the file cannot be read, is not UTF-8, or has a line of more than 64 MiB; the message names the line.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

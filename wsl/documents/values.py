@@ -1,4 +1,4 @@
-"""Values that files write in many ways: numbers and flags."""
+"""Values that are written in many ways in files: numbers and flags."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 from wsl.errors import UserError
 
-_LARGEST = 1e18  # of coordinates and scores, which single precision holds with all that they are multiplied by
+_LARGEST = 1e18  # bound of coordinates and scores, so that their products stay within single precision
 _YES = ("1", "1.0", "true", "yes")
 _NO = ("0", "0.0", "false", "no", "", "none", "unspecified")
 
 
 def number(value: Any, what: str) -> float:
-    """A finite number, as coordinates and scores are.
+    """A finite number, such as a coordinate or a score.
 
     Raises:
-        UserError: it is none, or beyond all sizes of images.
+        UserError: the value is not a number, or is larger than any image.
 
     >>> number("1.5", "x")
     1.5
@@ -25,19 +25,19 @@ def number(value: Any, what: str) -> float:
         result = float(value)
     except (TypeError, ValueError, OverflowError):
         result = math.nan
-    # Python's own reading of texts takes 1_0 for ten.
+    # float() reads "1_0" as ten.
     if isinstance(value, bool) or not abs(result) < _LARGEST or (isinstance(value, str) and "_" in value):
         raise UserError(f"{what} is {value!r:.80}, expected a number")
     return result
 
 
 def flag(value: Any, what: str) -> bool:
-    """Whether a mark such as COCO's ``iscrowd`` or VOC's ``difficult`` is set, in whatever way it is written.
+    """Whether a flag such as COCO's ``iscrowd`` or VOC's ``difficult`` is set, in any notation.
 
-    A mark that is missing, or ``Unspecified`` as some tools have it, is not set.
+    A missing flag, or ``Unspecified`` as written by some tools, is not set.
 
     Raises:
-        UserError: it is neither a yes nor a no.
+        UserError: the value is neither true nor false.
 
     >>> [flag(value, "iscrowd") for value in (1, "1", True, 0, "0", None, "Unspecified")]
     [True, True, True, False, False, False, False]

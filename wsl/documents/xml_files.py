@@ -1,4 +1,4 @@
-"""XML of bounded size and depth, in which nothing is expanded."""
+"""XML of bounded size and depth, without expansion of entities."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from wsl.documents.text import read_whole
 from wsl.errors import UserError
 
 LARGEST_XML = 256 << 20
-"""Bytes of the largest document; its elements take some fifty times as much."""
+"""Maximum size of a document in bytes; its elements take about fifty times as much memory."""
 DEEPEST = 64
-"""Elements within each other."""
+"""Maximum depth of nested elements."""
 
 
 def load_xml(path: Path, expected: str, *roots: str) -> Any:
-    """The root of an XML document without entities, which must be one of ``roots`` where some are named.
+    """The root of an XML document without entities, which must be one of ``roots`` if any are given.
 
     Raises:
-        UserError: it cannot be read, is larger than 256 MiB, not well-formed, nested more than 64 elements deep or of
-            another root, or declares entities.
+        UserError: the document cannot be read, is larger than 256 MiB, is not well-formed, is nested more than 64
+            elements deep, has another root, or declares entities.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -35,10 +35,10 @@ def load_xml(path: Path, expected: str, *roots: str) -> Any:
 
 
 def parse_xml(text: str | bytes, where: object, expected: str, *roots: str) -> Any:
-    """The root of an XML document from its text; ``where`` opens the messages.
+    """The root of an XML document from its text; messages start with ``where``.
 
     Raises:
-        UserError: as `load_xml`.
+        UserError: as for `load_xml`.
 
     >>> parse_xml("<dog age='3'/>", "the form", "a dog").get("age")
     '3'
@@ -60,7 +60,7 @@ def parse_xml(text: str | bytes, where: object, expected: str, *roots: str) -> A
 
 
 class _Bounded(TreeBuilder):
-    """Builds the tree, and stops where it becomes too deep for whoever walks through it."""
+    """Builds the tree, and stops if it becomes too deep."""
 
     def __init__(self) -> None:
         super().__init__()

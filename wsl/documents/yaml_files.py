@@ -1,4 +1,4 @@
-"""YAML of bounded size, without aliases and tags: what lists and names need."""
+"""YAML of bounded size, without aliases and tags."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from wsl.documents.text import read_text
 from wsl.errors import UserError
 
 LARGEST_YAML = 1 << 20
-"""Bytes of the largest document: its parser needs a second for some hundred thousand."""
+"""Maximum size of a document in bytes; the parser needs a second for some hundred thousand."""
 
 
 class _Plain(yaml.SafeLoader):  # type: ignore[misc] # the library has no types
-    """Refuses aliases, by which a short text stands for one of any size."""
+    """Refuses aliases, with which a short text can expand to any size."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -28,7 +28,7 @@ def load_yaml(path: Path, expected: str) -> Any:
     """A YAML document of plain values.
 
     Raises:
-        UserError: it cannot be read, is larger than 1 MiB, not YAML, or has aliases or tags.
+        UserError: the document cannot be read, is larger than 1 MiB, is not YAML, or has aliases or tags.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -42,6 +42,6 @@ def load_yaml(path: Path, expected: str) -> Any:
         return yaml.load(text, Loader=_Plain)
     except RecursionError as error:
         raise UserError(f"{path}: not YAML (nested too deeply); expected {expected}") from error
-    except Exception as error:  # dates that are none, numbers of thousands of digits: the parser raises many kinds
+    except Exception as error:  # invalid dates, numbers of thousands of digits: the parser raises many types
         reason = str(error).splitlines()[0][:200] if isinstance(error, yaml.YAMLError) else describe(error)
         raise UserError(f"{path}: not YAML ({reason}); expected {expected}") from error

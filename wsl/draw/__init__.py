@@ -1,4 +1,4 @@
-"""Pictures of localizations: image in, new image out; nothing draws into the caller's array.
+"""Drawing of localizations: functions from images to new images, which never modify the caller's array.
 
 >>> import numpy as np
 >>> from wsl import Boxes, draw

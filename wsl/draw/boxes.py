@@ -1,4 +1,4 @@
-"""Labelled boxes on a picture: predicted ones solid in their class's colour, true ones dashed in black and white."""
+"""Labelled boxes on an image: predictions solid in their class's colour, ground truth dashed in black and white."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from wsl.draw.text import BLACK, WHITE, Color, Font, contrasting, load_font, sho
 
 Rectangle = tuple[int, int, int, int]
 
-# On a picture of few pixels a label hides what it names: it is left out where it would take more than this part of it.
+# On a small picture a label hides the object: it is left out if it would cover more than this fraction of the picture.
 _LARGEST_LABEL = 0.2
 
 
 def class_color(label: str) -> Color:
-    """The colour of a class: bright, and the same in every run, on every machine and beside any other classes.
+    """The colour of a class: bright, and the same in every run, on every machine and for any set of classes.
 
     >>> class_color("dog") == class_color("dog") != class_color("cat")
     True
@@ -40,26 +40,26 @@ def draw_boxes(
     labels: bool = True,
     scores: bool = True,
 ) -> UInt8Array:
-    """Draw boxes with their names and scores; lines and letters grow with the image.
+    """Draw boxes with their names and scores; lines and text scale with the image.
 
     Labels that would hide much of a very small image are left out.
 
-    Solid boxes are meant for predictions: the class's own colour, name and score above. Dashed ones are meant for
-    annotations: black and white, name below, difficult ones said to be so; no colour vision is needed to tell the
-    two apart.
+    Solid boxes are for predictions: in the colour of the class, with name and score above. Dashed boxes are for
+    annotations: in black and white, with the name below, and difficult ones marked as such. The two can be told apart
+    without colour vision.
 
     Shape:
-        ``image`` is (H, W, 3) uint8 RGB and stays untouched; ``boxes`` are in its pixels, what lies outside is cut
-        off. The result is like the image.
+        ``image`` is (H, W, 3) uint8 RGB and is not modified; ``boxes`` are in its pixels, and clipped to it. The result
+        has the shape of the image.
 
     Args:
-        color: of lines and labels, instead of each class's own (solid) or white on black (dashed).
-        dashed: broken lines, without scores.
-        labels: write the names.
-        scores: write the scores of solid boxes behind the names.
+        color: Colour of lines and labels, instead of each class's own (solid) or white on black (dashed).
+        dashed: Draw dashed lines, without scores.
+        labels: Write the names.
+        scores: Write the scores of solid boxes after the names.
 
     Raises:
-        UserError: another kind of image.
+        UserError: the image is not (H, W, 3) uint8.
 
     >>> import numpy as np
     >>> black = np.zeros((100, 100, 3), np.uint8)
@@ -71,13 +71,13 @@ def draw_boxes(
 
 
 def draw_comparison(image: UInt8Array, predicted: Boxes, true: Boxes) -> UInt8Array:
-    """Draw predicted boxes over true ones, no line through a label and, where there is room, no label over another.
+    """Draw predicted boxes over ground truth, with no line through a label and, if possible, no overlapping labels.
 
     Shape:
-        As for `draw_boxes`, which says how the two look.
+        As for `draw_boxes`, which describes how the two look.
 
     Raises:
-        UserError: another kind of image.
+        UserError: the image is not (H, W, 3) uint8.
 
     >>> import numpy as np
     >>> dog = Boxes(xyxy=[[20, 30, 80, 90]], labels=["dog"])
@@ -106,14 +106,14 @@ class _Layer(NamedTuple):
         return f" {self.boxes.scores[index]:.2f}" if self.scores else ""
 
     def visible(self, size: tuple[int, int]) -> list[tuple[int, Rectangle]]:
-        """Boxes that touch the picture, as the inclusive pixels they cover; the largest first, below the others."""
+        """The inclusive pixels of boxes that touch the picture; the largest first, so that it is below the others."""
         order = np.argsort(-self.boxes.area, kind="stable")
         covered = [(int(i), _covered(self.boxes.xyxy[i].tolist(), size)) for i in order]
         return [(i, pixels) for i, pixels in covered if pixels is not None]
 
 
 class _Style(NamedTuple):
-    """What grows with the picture, in pixels."""
+    """Sizes in pixels that scale with the picture."""
 
     size: tuple[int, int]
     line: int
@@ -132,7 +132,7 @@ def _draw(image: UInt8Array, layers: list[_Layer]) -> UInt8Array:
         for i, pixels in layer.visible(style.size):
             _outline(canvas, pixels, style.line, layer.color_of(i), layer.dashed)
     taken: list[Rectangle] = []
-    for layer in reversed(layers):  # the uppermost layer has the first choice of places
+    for layer in reversed(layers):  # labels of the top layer are placed first
         for i, pixels in layer.visible(style.size) if layer.labels else []:
             plate = _label(canvas, style, layer, i, pixels, taken) if layer.boxes.labels[i] else None
             if plate is not None:
@@ -149,7 +149,7 @@ def _covered(xyxy: list[float], size: tuple[int, int]) -> Rectangle | None:
 def _outline(canvas: ImageDraw.ImageDraw, box: Rectangle, line: int, color: Color, dashed: bool) -> None:
     x0, y0, x1, y1 = box
     line = max(1, min(line, (x1 - x0 + 1) // 2, (y1 - y0 + 1) // 2))
-    # A thin dark rim keeps a line visible on a background of its own colour.
+    # A thin dark outline keeps a line visible on a background of the same colour.
     canvas.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=BLACK, width=1)
     if not dashed:
         canvas.rectangle(box, outline=color, width=line)
@@ -169,10 +169,10 @@ def _outline(canvas: ImageDraw.ImageDraw, box: Rectangle, line: int, color: Colo
 def _label(
     canvas: ImageDraw.ImageDraw, style: _Style, layer: _Layer, index: int, box: Rectangle, taken: list[Rectangle]
 ) -> Rectangle | None:
-    """Write name and score on a filled plate beside the box; returns the plate, or None where it would be too large."""
+    """Write name and score on a filled plate beside the box; return the plate, or None if it would be too large."""
     font, pad, color = style.font, max(2, style.line), layer.color_of(index)
     suffix = layer.suffix(index)
-    # A name may be as long as its box, and always half as long as the picture; scores are never cut.
+    # A name may be as wide as its box, or half the picture if that is more; scores are never shortened.
     room = min(style.size[0], max(box[2] - box[0] + 1, style.size[0] // 2)) - 2 * pad
     text = shorten(layer.boxes.labels[index], font, room - font.getlength(suffix)) + suffix
     extent = round(font.getlength(text)) + 2 * pad, sum(font.getmetrics()) + pad
@@ -188,7 +188,7 @@ def _label(
 def _place(
     extent: tuple[int, int], box: Rectangle, size: tuple[int, int], dashed: bool, taken: list[Rectangle]
 ) -> Rectangle:
-    """Where a plate goes: at the box (solid: above, dashed: below), inside the picture, clear of others if it can."""
+    """The position of a plate: above a solid or below a dashed box, in the picture, clear of others if possible."""
     (width, height), (x0, y0, x1, y1) = extent, box
     above, top, bottom, below = y0 - height, y0, y1 - height + 1, y1 + 1
     rows = (below, bottom, top, above) if dashed else (above, top, bottom, below)

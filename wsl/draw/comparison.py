@@ -1,4 +1,4 @@
-"""The figure of a comparison: a panel a metric, a run a line, for the column of a paper."""
+"""The figure of a comparison, for one column of a paper: one panel per metric, one line per run."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from wsl.comparison import Comparison
 from wsl.files import replacing
 
 WIDTH = 3.3
-"""Inches: the column of a page of two."""
+"""Width in inches: one column of a two-column page."""
 
 _LETTERS, _TITLE = 18, 22
 _COLOR, _GREY = "#1864ab", "#868e96"
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 7,
-    "pdf.fonttype": 42,  # TrueType, which publishers ask for
+    "pdf.fonttype": 42,  # TrueType, which publishers require
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "wsl-compare",
-    "text.parse_math": False,  # names may hold dollar signs
+    "text.parse_math": False,  # names may contain dollar signs
 }
 
 
 def plot_comparison(path: Path, comparison: Comparison, file_format: Literal["pdf", "svg", "png"] = "pdf") -> None:
-    """A panel a metric: a dot for each run with its 95 % interval, and the centre (for classes, chance) dashed.
+    """Plot one panel per metric: a dot for each run with its 95 % interval, and the centre baseline dashed.
 
-    The axis of a panel spans what the runs have; a baseline far from them is named at the edge that it lies beyond.
+    For metrics of classes the baseline is chance. The axis of a panel spans the values of the runs; a baseline far
+    outside is named at the edge beyond which it lies.
 
     >>> import tempfile
     >>> from wsl.comparison import ComparedRun
@@ -60,7 +61,7 @@ def plot_comparison(path: Path, comparison: Comparison, file_format: Literal["pd
             _draw(axes, comparison, metric)
             shown = ["\n".join(name) for name in names] if i % columns == 0 else [""] * len(names)
             axes.set_yticks(range(len(names)), shown)
-        # Panels side by side share the names of the rows.
+        # Neighbouring panels share the names of the rows.
         bottom = max(axes.get_ylim()[0] for axes in figure.axes)
         for axes in figure.axes:
             axes.set_ylim(bottom, -0.6)
@@ -69,7 +70,7 @@ def plot_comparison(path: Path, comparison: Comparison, file_format: Literal["pd
         )
         figure.legend(handles=[dashed], loc="outside lower center", frameon=False, fontsize=6)
         with replacing(path, durable=False) as temporary:
-            # Without dates and versions, which are all that would tell two files of one figure apart.
+            # Without dates and versions, so that files of the same figure are identical.
             unsaid = {"pdf": ("Creator", "Producer", "CreationDate"), "svg": ("Creator", "Date"), "png": ("Software",)}
             metadata = dict.fromkeys(unsaid[file_format])
             figure.savefig(temporary, format=file_format, metadata=metadata, dpi=300)
@@ -117,5 +118,5 @@ def _name_far(axes: Axes, centre: tuple[float, float], *, below: bool) -> None:
 
 
 def _folded(name: str) -> list[str]:
-    """A name in as many lines as it takes, so that none is cut and the panels keep their room."""
+    """A name split into as many lines as necessary, so that it is not cut off and the panels keep their width."""
     return textwrap.wrap(name, _LETTERS) or [""]

@@ -14,7 +14,7 @@ from wsl.results import Localization
 
 
 def localization_heatmap(found: Localization, label: str | None = None) -> FloatArray:
-    """A localized class's map as it is thresholded: resized to the image and normalised to [0, 1].
+    """The heatmap of a localized class: its map resized to the image and normalised to [0, 1].
 
     Shape:
         (H, W) float32 for an image of ``size`` (W, H).
@@ -40,16 +40,16 @@ def localization_overlay(
 ) -> UInt8Array:
     """The heatmap of a localized class and the boxes of the class over the image.
 
-    Without `label` the heatmap is that of the localized class of highest probability and the boxes are those of all
-    classes. An image in which nothing was localized stays as it is. `image` takes the place of ``found.image`` and
-    may be a smaller or larger copy of it, to which the boxes are scaled.
+    Without `label`, the heatmap is that of the localized class with the highest probability, and the boxes are those of
+    all classes. An image in which nothing was localized is returned unchanged. `image` replaces ``found.image`` and may
+    be a resized copy of it, to which the boxes are scaled.
 
     Shape:
         (H, W, 3) uint8 RGB, the size of the image.
 
     Raises:
         BadImageError: the image cannot be read (any more).
-        UserError: another image's size, an opacity outside [0, 1], or as for `class_map`.
+        UserError: the image has another aspect ratio, the opacity is outside [0, 1], or as for `class_map`.
 
     >>> import numpy as np
     >>> from wsl.boxes import Boxes
@@ -68,7 +68,7 @@ def localization_overlay(
 
 
 def class_map(found: Localization, label: str | None = None) -> FloatArray:
-    """The map of a localized class, by default of the one of highest probability.
+    """The map of a localized class, by default the one with the highest probability.
 
     Raises:
         UserError: the localization has no maps, or none of this class.
@@ -99,14 +99,14 @@ def class_map(found: Localization, label: str | None = None) -> FloatArray:
 
 
 def photo_of(found: Localization, image: Any = None) -> UInt8Array:
-    """The image of a localization, read again, or `image` in its place.
+    """The image of a localization, read again, or `image` instead.
 
     Shape:
         (H, W, 3) uint8 RGB, of the localization's aspect ratio.
 
     Raises:
         BadImageError: the image cannot be read (any more).
-        UserError: its aspect ratio is another.
+        UserError: its aspect ratio differs from that of the localization.
 
     >>> from wsl.boxes import Boxes
     >>> dog = Localization(path="gone.jpg", size=(4, 2), scores={}, boxes=Boxes.empty())
@@ -125,7 +125,7 @@ def photo_of(found: Localization, image: Any = None) -> UInt8Array:
 
 
 def _check_size(found: Localization, photo: UInt8Array) -> None:
-    """Refuse an image whose aspect ratio is not that of the localization, up to the rounding of a resizing."""
+    """Refuse an image whose aspect ratio is not that of the localization, up to the rounding of a resize."""
     (width, height), (rows, columns) = found.size, photo.shape[:2]
     if (columns - 1) / width >= (rows + 1) / height or (rows - 1) / height >= (columns + 1) / width:
         raise UserError(

@@ -17,7 +17,7 @@ from wsl.draw.sheets import fit_into
 from wsl.errors import UserError
 from wsl.results import Localization
 
-# Long side of the picture in pixels; a smaller image is enlarged so that the labels on it can be read.
+# Long side of the picture in pixels; a smaller image is enlarged so that its labels are legible.
 _SMALLEST, _LARGEST = 320, 640
 _MOST_CLASSES, _MOST_BOXES = 5, 10
 
@@ -25,7 +25,7 @@ _MOST_CLASSES, _MOST_BOXES = 5, 10
 def localization_html(found: Localization) -> str:
     """The image with heatmap and boxes, its classes with their probabilities, and its boxes, as one HTML element.
 
-    The picture is embedded. It is left out where the image cannot be read (any more).
+    The picture is embedded, and left out if the image cannot be read (any more).
 
     >>> from wsl.boxes import Boxes
     >>> gone = Localization(path="gone.jpg", size=(4, 2), scores={"<dog>": 0.9}, boxes=Boxes.empty())
@@ -52,7 +52,7 @@ def localization_html(found: Localization) -> str:
 def _picture(found: Localization) -> str:
     try:
         picture = _drawn(found)
-    except UserError:  # the image has gone or changed: the numbers stand without it
+    except UserError:  # the image is gone or has changed: show only the numbers
         return ""
     height, width = picture.shape[:2]
     kind = "WEBP" if features.check("webp") else "PNG"
@@ -75,7 +75,7 @@ def _drawn(found: Localization) -> UInt8Array:
 
 
 def _swatch(found: Localization, name: str) -> str:
-    """The name of a class, with the colour of its boxes where it has some."""
+    """The name of a class, with the colour of its boxes if it has any."""
     if name not in found.boxes.labels:
         return _text(name)
     red, green, blue = class_color(name)
@@ -89,5 +89,5 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _text(value: Any) -> str:
-    """Escaped; what no encoding knows (file names of other encodings) is replaced."""
+    """The value as escaped text; characters that cannot be encoded (file names of other encodings) are replaced."""
     return escape(str(value).encode("utf-8", "replace").decode())

@@ -1,4 +1,4 @@
-"""A class map over its photograph, in colour."""
+"""Overlays of class maps on images."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ UInt8Array = npt.NDArray[np.uint8]
 def overlay(
     image: UInt8Array, score_map: npt.ArrayLike, *, color_map: str = "turbo", opacity: float = 0.5
 ) -> UInt8Array:
-    """Lay a class map over an image: the hotter, the more colour; where the map is cold the photograph shows.
+    """Overlay a class map on an image: the higher the value, the more opaque the colour.
 
-    The map is resized to the image (bicubic: bilinear shows its cells as stars) and normalised to [0, 1]. Its
-    maximum gets the last colour of the colour map at ``opacity``, lower values v their colour at
-    ``opacity * sqrt(v)``, so nothing at the minimum. A map without contrast leaves the image as it is.
+    The map is resized to the image (bicubically, because bilinear resizing shows cells as stars) and normalised to
+    [0, 1]. A value v gets its colour in the colour map with opacity ``opacity * sqrt(v)``, so the minimum is
+    transparent. A map without contrast leaves the image unchanged.
 
     Shape:
-        ``image`` is (H, W, 3) uint8 RGB and stays untouched, ``score_map`` (h, w) over the whole image; the result
-        is like the image.
+        ``image`` is (H, W, 3) uint8 RGB and is not modified, ``score_map`` (h, w) covers the whole image; the result
+        has the shape of the image.
 
     Raises:
-        UserError: another kind of image or map, an unknown colour map, or an opacity outside [0, 1].
+        UserError: the image or map has another type or shape, the colour map is unknown, or the opacity is outside
+            [0, 1].
 
     >>> import numpy as np
     >>> grey = np.full((1, 3, 3), 128, np.uint8)
@@ -42,14 +43,14 @@ def overlay(
     if not heat.any():
         return photo.copy()
     strength = opacity * np.sqrt(heat)[..., None]
-    # In float: in uint8 the differences below zero would wrap around to bright ones.
+    # In float, because negative differences would wrap around in uint8.
     below = photo.astype(np.float32)
     colour = colours[np.rint(heat * 255).astype(np.intp)]
     return np.asarray(np.rint(below + strength * (colour - below)), np.uint8)
 
 
 def as_image(image: UInt8Array) -> UInt8Array:
-    """The image itself, when it is one.
+    """The array itself, if it is an image.
 
     Raises:
         UserError: it is not (H, W, 3) uint8.
@@ -64,10 +65,10 @@ def as_image(image: UInt8Array) -> UInt8Array:
 
 
 def palette(name: str) -> npt.NDArray[np.float32]:
-    """A colour map of matplotlib as 256 RGB colours in 0 to 255, coldest first, (256, 3).
+    """A colour map of matplotlib as 256 RGB colours from 0 to 255, lowest value first, (256, 3).
 
     Raises:
-        UserError: it has no such colour map.
+        UserError: matplotlib has no such colour map.
 
     >>> palette("turbo")[-1].round().tolist()
     [122.0, 4.0, 3.0]

@@ -29,12 +29,12 @@ def plot_curves(
     diagonal: str = "",
     title: str = "",
 ) -> None:
-    """Lines over one axis, each with its name; ``marks`` are places on the axis with a name, as dashed lines.
+    """Plot named curves over one axis; ``marks`` are named positions on the axis, drawn as dashed lines.
 
-    ``diagonal`` names the line of equal positions and values, drawn where it has a name.
+    ``diagonal`` is the name of the diagonal, which is drawn if the name is not empty.
 
     Shape:
-        each curve is two arrays of one length, its positions and its values in [0, 1].
+        Each curve is two arrays of the same length, its positions and its values in [0, 1].
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +64,7 @@ def plot_over_rates(
     y: str,
     marks: Mapping[str, float] | None = None,
 ) -> None:
-    """Lines over rates on a logarithmic axis, each with its name; ``marks`` are rates with a name, as dashed lines.
+    """Plot named curves over rates on a logarithmic axis; ``marks`` are named rates, drawn as dashed lines.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +81,7 @@ def plot_over_rates(
 
 
 def plot_overlaps(path: Path, overlaps: Sequence[float], iou_threshold: float = 0.5, *, title: str = "") -> None:
-    """How many boxes reach which overlap with their object, in twenty bins; those that count as right in colour.
+    """Plot a histogram of the boxes' overlaps with their objects, in twenty bins, with correct boxes in colour.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +110,7 @@ def plot_groups(
     y: str,
     title: str = "",
 ) -> None:
-    """Bars in groups that are named below, with what stands behind each; several values a group stand side by side.
+    """Plot bars in named groups, with the count of each group; several values of a group are drawn side by side.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +132,9 @@ def plot_groups(
 
 
 def plot_classes(path: Path, metrics: Sequence[Metric], *, title: str = "") -> None:
-    """One panel a metric, a bar a class, best first; the mean as a line. Metrics without classes are left out.
+    """Plot one panel per metric, with one bar per class, best first, and the mean as a line.
+
+    Metrics without classes are left out.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -144,7 +146,7 @@ def plot_classes(path: Path, metrics: Sequence[Metric], *, title: str = "") -> N
     rows = max(len(metric.per_class) for metric in shown)
     columns = min(3, len(shown))
     lines = math.ceil(len(shown) / columns)
-    # A thousand classes would give a figure nobody can open; the table by class has them all.
+    # A figure of a thousand classes would be too large to open; the table by class has them all.
     height = min(40.0, 0.9 + 0.22 * min(rows, 60))
     figure = Figure(figsize=(4.2 * columns, height * lines), dpi=_DPI, layout="constrained")
     for i, metric in enumerate(shown):
@@ -177,11 +179,11 @@ def _tidy(axes: Axes) -> None:
 
 
 def _plain(text: str) -> str:
-    """Names are text: matplotlib would set what stands between dollar signs as mathematics."""
+    """Text with dollar signs escaped, because matplotlib would typeset what is between them as mathematics."""
     return text.replace("$", r"\$")
 
 
 def _save(figure: Figure, path: Path) -> None:
     with replacing(path, durable=False) as temporary:
-        # Without the version of matplotlib, which is all that would tell two files of one figure apart.
+        # Without the version of matplotlib, so that files of the same figure are identical.
         figure.savefig(temporary, format="png", metadata={"Software": None})

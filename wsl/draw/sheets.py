@@ -1,4 +1,4 @@
-"""Many pictures on a page: contact sheets, and the files that pictures and sheets go to."""
+"""Contact sheets of many pictures, and saving of pictures and sheets."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ def contact_sheet(
     heading: str = "",
     cell: tuple[int, int] = CELL,
 ) -> UInt8Array:
-    """Arrange pictures in rows on a white page, each scaled into its cell, with a title below.
+    """Arrange pictures in rows on a white page, each scaled to fit its cell, with a title below.
 
     Shape:
         ``pictures`` are (H, W, 3) uint8 RGB of any sizes, ``cell`` is (width, height) in pixels. The result is one
         image, as wide as ``columns`` cells.
 
     Raises:
-        UserError: no picture, another kind of image, not as many titles as pictures, or no column.
+        UserError: there is no picture or no column, a picture is not (H, W, 3) uint8, or the number of titles is not
+            that of the pictures.
 
     >>> import numpy as np
     >>> contact_sheet([np.zeros((10, 20, 3), np.uint8)] * 3, columns=2, cell=(100, 80)).shape
@@ -80,11 +81,11 @@ def save_sheets(
 ) -> list[Path]:
     """Lay out a stream of titled pictures on pages and save them, holding one page at a time.
 
-    PNG pages are ``<stem>-001.png``, ``<stem>-002.png``, …; a PDF is one file ``<stem>.pdf`` of all pages. No
-    picture gives no file.
+    PNG pages are ``<stem>-001.png``, ``<stem>-002.png``, …; a PDF is one file ``<stem>.pdf`` with all pages. Without
+    pictures no file is written.
 
     Raises:
-        UserError: another kind of image, fewer than one column or row, or an unknown format.
+        UserError: a picture is not (H, W, 3) uint8, columns or rows are below 1, or the format is unknown.
 
     >>> import tempfile
     >>> grey = np.full((10, 20, 3), 128, np.uint8)
@@ -108,10 +109,10 @@ def save_sheets(
 
 
 def save_image(path: Path, image: UInt8Array) -> None:
-    """Write a whole PNG file, replacing an old one in a single step.
+    """Write a PNG file atomically, replacing an existing one.
 
     Raises:
-        UserError: another kind of image.
+        UserError: the image is not (H, W, 3) uint8.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -127,7 +128,7 @@ def save_image(path: Path, image: UInt8Array) -> None:
 
 
 def fit_into(picture: UInt8Array, cell: tuple[int, int]) -> UInt8Array:
-    """Scale a picture so that it just fits into ``cell`` (width, height), its aspect kept.
+    """Scale a picture so that it just fits into ``cell`` (width, height), keeping its aspect ratio.
 
     >>> fit_into(np.zeros((10, 40, 3), np.uint8), (100, 100)).shape
     (25, 100, 3)
@@ -135,7 +136,7 @@ def fit_into(picture: UInt8Array, cell: tuple[int, int]) -> UInt8Array:
     height, width = as_image(picture).shape[:2]
     scale = min(cell[0] / width, cell[1] / height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    # Averaging keeps thin lines when shrinking; it would show blocks when growing.
+    # Area averaging keeps thin lines when shrinking, but would show blocks when enlarging.
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(picture, size, interpolation=method), np.uint8)
 
@@ -143,7 +144,7 @@ def fit_into(picture: UInt8Array, cell: tuple[int, int]) -> UInt8Array:
 def _pages(
     pictures: Iterable[tuple[str, UInt8Array]], columns: int, per_page: int, title: str, cell: tuple[int, int]
 ) -> Iterator[UInt8Array]:
-    # Shrunk on arrival, so that a page of large photographs is held as a page of thumbnails.
+    # Resized as they are read, so that only thumbnails are in memory.
     small = ((name, fit_into(picture, cell)) for name, picture in pictures)
     for number in itertools.count(1):
         batch = list(itertools.islice(small, per_page))

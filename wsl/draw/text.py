@@ -1,4 +1,4 @@
-"""Text in pictures: one font that every installation has and that knows accents, Greek and Cyrillic."""
+"""Text in pictures, with a font that every installation has and that covers accents, Greek and Cyrillic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WHITE: Color = (255, 255, 255)
 
 
 def load_font(size: int, *, bold: bool = False) -> Font:
-    """DejaVu Sans, which matplotlib brings along, ``size`` pixels high.
+    """DejaVu Sans, which is part of matplotlib, ``size`` pixels high.
 
     >>> load_font(12).getlength("Füchse") > load_font(12).getlength("F")
     True
@@ -25,12 +25,12 @@ def load_font(size: int, *, bold: bool = False) -> Font:
 
 
 def shorten(text: str, font: Font, width: float) -> str:
-    """The text, or as much of its beginning as fits into ``width`` pixels with an ellipsis.
+    """The text, shortened with an ellipsis if it is wider than ``width`` pixels.
 
     >>> shorten("pottedplant", load_font(10), 1000), shorten("pottedplant", load_font(10), 30)
     ('pottedplant', 'pot…')
     """
-    # File names of other encodings hold lone surrogates, which no font can draw.
+    # File names of other encodings contain lone surrogates, which no font can draw.
     text = " ".join(text.encode("utf-8", "replace").decode().split())
     if font.getlength(text) <= width:
         return text

@@ -1,4 +1,4 @@
-"""Files: their names, writing them whole, and one run at a time into a folder."""
+"""Files: portable names, atomic writing, and locks on folders."""
 
 from wsl.files.locks import LOCK, check_folder, locked
 from wsl.files.names import UniqueNames, caseless, cut, is_left_over, leads_out

@@ -1,4 +1,4 @@
-"""One run at a time into a folder, which is told who else writes there."""
+"""Locks that allow one run at a time in a folder, with a message about who holds them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from wsl.files.whole import process_is_gone, remove_litter, temporary_path
 log = logging.getLogger("wsl")
 
 LOCK = ".wsl-lock"
-# The folders that this process has locked, by real path, and the thread of each. The lock file alone cannot tell a
-# nested use from a process of the same number that was killed, which is common in containers.
+# The folders that this process has locked, by real path, and the thread of each. The lock file alone cannot distinguish
+# nested use from a killed process with the same id, which is common in containers.
 _HELD: dict[str, int] = {}
 
 
 def check_folder(out: Path, purpose: str) -> None:
-    """Check that a folder can be made where results are to be written.
+    """Check that a folder for results can be created.
 
     Raises:
-        UserError: a file is in its place.
+        UserError: a file is in the way.
 
     >>> check_folder(Path("found"), "the results")
     """
@@ -43,12 +43,12 @@ def check_folder(out: Path, purpose: str) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path, command: str) -> Iterator[None]:
-    """Let no other run write into a folder for the length of the block; the folder is made where it is missing.
+    """Prevent other runs from writing to a folder for the duration of the block; the folder is created if missing.
 
-    The lock is the file ``.wsl-lock`` with who holds it, since when, and the host and number of the process. One that
-    a killed process of this host left behind is taken over, except on Windows, where nothing tells whether a process
-    still lives. A thread may lock the same folder again inside the block. A folder that was made for the lock and is
-    empty at the end is removed again. What a killed process left half-written in it and its folders is removed first.
+    The lock is the file ``.wsl-lock`` with its holder, the time, the host and the process id. A lock left by a killed
+    process of this host is taken over, except on Windows, where it is not known whether a process still exists. A
+    thread may lock the same folder again inside the block. A folder that was created for the lock and is empty at the
+    end is removed. Unfinished files of killed processes in it and its subfolders are removed first.
 
     Raises:
         UserError: another run holds the lock.
@@ -74,7 +74,7 @@ def locked(folder: Path, command: str) -> Iterator[None]:
     finally:
         if _HELD.get(key) == threading.get_ident():
             del _HELD[key]
-        # An error or Ctrl-C may have come between any two lines above; another run's lock has another text.
+        # An error or Ctrl-C may have occurred between any two lines above; the lock of another run has other contents.
         with contextlib.suppress(OSError):
             if lock.read_bytes() == ours:
                 lock.unlink()
@@ -86,22 +86,22 @@ def locked(folder: Path, command: str) -> Iterator[None]:
 def _holder(command: str) -> dict[str, Any]:
     try:
         user = getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a number without a name, in containers
+    except (KeyError, OSError, ImportError):  # in containers, a user id without a name
         user = "unknown"
     return {
         "who": f"{user} ({command})",
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
         "host": platform.node(),
         "pid": os.getpid(),
-        "thread": threading.get_ident(),  # two threads that try within a second have different texts
+        "thread": threading.get_ident(),  # so that two threads within the same second have different contents
     }
 
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Let no other process of this host look at the lock meanwhile: two could take over one stale lock.
+    """Prevent other processes of this host from reading the lock: two could take over the same stale lock.
 
-    Windows needs none of this, since stale locks are not taken over there.
+    Windows does not need this, because stale locks are not taken over there.
     """
     if sys.platform == "win32":
         yield
@@ -135,10 +135,10 @@ def _acquire(lock: Path, ours: bytes, key: str) -> None:
 
 
 def _put(lock: Path, ours: bytes) -> None:
-    """Make the lock with its text in one step: whose an empty one is, after a kill or a full disk, nobody could tell.
+    """Create the lock with its contents atomically: an empty one, after a kill or on a full disk, would have no holder.
 
     Raises:
-        FileExistsError: there is one.
+        FileExistsError: there already is a lock.
     """
     temporary = temporary_path(lock, f".{threading.get_ident()}")
     try:
@@ -166,16 +166,16 @@ def _put_in_two_steps(lock: Path, ours: bytes) -> None:
 def _read_holder(lock: Path) -> Mapping[str, Any]:
     try:
         holder = json.loads(lock.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):  # it is being written, or somebody else's
+    except (OSError, ValueError, RecursionError):  # it is being written, or was not written by this function
         return {}
     return holder if isinstance(holder, dict) else {}
 
 
 def _is_stale(holder: Mapping[str, Any], key: str) -> bool:
-    """Whether the process of a lock is known to be gone."""
+    """Whether the process of a lock is known to have ended."""
     pid = holder.get("pid")
     if sys.platform == "win32" or holder.get("host") != platform.node() or type(pid) is not int or pid < 1:
         return False
     if pid == os.getpid():
-        return key not in _HELD  # else another thread of this process holds it
+        return key not in _HELD  # otherwise another thread of this process holds it
     return process_is_gone(pid)

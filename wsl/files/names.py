@@ -1,22 +1,22 @@
-"""Names of files that every system takes, and those that systems leave between others."""
+"""File names that are valid on every system, and names of files created by operating systems."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# What Windows refuses in a file name, the path separators of every system, and what UTF-8 cannot write.
+# Characters that Windows refuses in file names, path separators of all systems, and what UTF-8 cannot encode.
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
 
 
 class UniqueNames:
-    """File names for arbitrary texts: legal on every system, and no two that a file system takes for one.
+    """File names for arbitrary texts: valid on every system, and distinct on every file system.
 
-    Characters that Windows refuses and lone surrogates become ``_``, dots and blanks at the end are dropped, and device
-    names such as ``NUL`` get ``_`` in front. A name that differs from an earlier one only by case or composition, or
-    not at all, gets a number: ``a~2``. It has at most ``max_bytes`` bytes in UTF-8, which leaves room for a suffix in
-    the 255 bytes of common file systems. The same texts in the same order give the same names.
+    Characters that Windows refuses and lone surrogates become ``_``, trailing dots and blanks are removed, and device
+    names such as ``NUL`` are prefixed with ``_``. A name that equals an earlier one, or differs only by case or Unicode
+    composition, gets a number: ``a~2``. Names have at most ``max_bytes`` bytes in UTF-8, which leaves room for a suffix
+    in the 255 bytes of common file systems. The same texts in the same order give the same names.
 
     >>> names = UniqueNames()
     >>> [names(text) for text in ("cat/dog: the *best*", "..", "NUL", "Cat", "cat")]
@@ -44,7 +44,7 @@ class UniqueNames:
 
 
 def is_left_over(name: str) -> bool:
-    """Whether a file or folder is hidden, or one of those that macOS and NAS systems leave between others.
+    """Whether a file or folder is hidden, or a metadata file of macOS or a NAS system.
 
     >>> [name for name in ("._a.xml", "__MACOSX", "@eaDir", "a.xml") if is_left_over(name)]
     ['._a.xml', '__MACOSX', '@eaDir']
@@ -53,7 +53,7 @@ def is_left_over(name: str) -> bool:
 
 
 def leads_out(name: str) -> bool:
-    """Whether a name in a document names nothing below the folder that it is relative to, by Windows' rules too.
+    """Whether a relative name in a document leads outside its folder, by POSIX or Windows rules.
 
     >>> [name for name in ("a/b.jpg", "a/../../b.jpg", "/b.jpg", "\\\\host\\b.jpg", "C:b.jpg") if not leads_out(name)]
     ['a/b.jpg']
@@ -63,7 +63,7 @@ def leads_out(name: str) -> bool:
 
 
 def caseless(name: str) -> str:
-    """The key that names share if some file system takes them for one: Unicode's canonical caseless form.
+    """A key that is equal for names that some file systems treat as the same: Unicode's canonical caseless form.
 
     >>> caseless("CAFE\u0301") == caseless("café")
     True
@@ -72,7 +72,7 @@ def caseless(name: str) -> str:
 
 
 def cut(text: str, max_bytes: int) -> str:
-    """As many characters from the start of a text as fit into a number of bytes in UTF-8.
+    """The longest beginning of a text that fits into ``max_bytes`` bytes of UTF-8.
 
     >>> cut("犬犬", 5)
     '犬'

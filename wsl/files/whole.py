@@ -1,4 +1,4 @@
-"""Writing files whole: after a kill or a power cut there is the old one or the new one."""
+"""Atomic writing of files: after a kill or a power cut, either the old or the new file exists."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from pathlib import Path
 from wsl.files.names import cut
 
 _LITTER = re.compile(r"\..*\.wsl-([0-9a-f]{8})-([0-9]{1,10})(\.|$)", re.DOTALL)
-# Of other hosts, where nothing tells whether a process still lives.
+# Age in seconds for files of other hosts, where it is not known whether a process still exists.
 _OLD = 7 * 24 * 3600.0
-# From so many files on, one sync of all that the system has not written yet is quicker than one a file.
+# From this number of files on, syncing everything that the system has not yet written is faster than syncing each file.
 _MANY = 100
 _deferred = contextvars.ContextVar("deferred", default=False)
-# What file systems say that cannot sync a file or a folder: those of networks, mounts of other systems.
+# Errors of file systems that cannot sync a file or a folder, such as network file systems and foreign mounts.
 _UNABLE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM, errno.EBADF)
 
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Give a temporary path beside `path`; it takes the place of `path` when the block ends without an error.
+    """Yield a temporary path beside `path`, which replaces `path` if the block ends without an error.
 
-    With ``durable`` the file is on the disk before it gets its name, so that a power cut leaves the old or the new one;
-    without, it may leave an empty one. The file has the permissions that the umask gives to new files, whatever its
-    writer left.
+    With ``durable`` the file is synced to disk before it gets its name, so that a power cut leaves the old or the new
+    one; without it, an empty file may be left. The file gets the permissions of a new file under the umask, whatever
+    its writer set.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -43,7 +43,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     'whole'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last, since image writers choose their format by it.
+    # The suffix stays at the end, because image writers choose their format by it.
     temporary = temporary_path(path, path.suffix)
     try:
         yield temporary
@@ -59,7 +59,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def temporary_path(path: Path, suffix: str) -> Path:
-    """A name beside a file for its next content, which `remove_litter` knows; a long one is cut.
+    """A temporary path beside a file, recognised by `remove_litter`; a long name is shortened.
 
     >>> temporary_path(Path("a.txt"), ".txt").name.startswith(".a.wsl-")
     True
@@ -69,7 +69,7 @@ def temporary_path(path: Path, suffix: str) -> Path:
 
 @contextlib.contextmanager
 def synced_together(folder: Path) -> Iterator[None]:
-    """Let the files that are written in the block below a folder be on the disk at its end, rather than each by itself.
+    """Sync the files written below a folder once, at the end of the block, instead of each separately.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as name, synced_together(Path(name)):
@@ -89,7 +89,7 @@ def synced_together(folder: Path) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file is on the disk.
+    """Wait until a file is written to disk.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile() as file:
@@ -99,7 +99,7 @@ def sync(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk; Windows and some file systems cannot.
+    """Wait until the entries of a folder are written to disk; Windows and some file systems cannot do this.
 
     >>> sync_folder(Path())
     """
@@ -120,9 +120,9 @@ def _sync(path: Path, flags: int) -> None:
 
 
 def _publish(path: Path) -> None:
-    """Give a private file, such as safetensors writes, the permissions that its folder and the umask give to new files.
+    """Give a private file, as written by safetensors, the permissions of a new file in its folder.
 
-    They are read off a new file: the umask itself can only be read by changing it, for all threads.
+    They are read from a newly created file, because the umask can only be read by changing it for all threads.
     """
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         return
@@ -136,15 +136,15 @@ def _publish(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, replacing an old one in a single step."""
+    """Write a text file atomically, replacing an existing one."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def remove_litter(folder: Path) -> None:
-    """Remove the temporary files that killed processes of this host left in a folder and the folders in it.
+    """Remove the temporary files that killed processes of this host left in a folder and its subfolders.
 
-    Those of other hosts go when they are a week old.
+    Those of other hosts are removed when they are a week old.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as root:
@@ -172,18 +172,18 @@ def _is_litter(entry: os.DirEntry[str]) -> bool:
 
 
 def process_is_gone(pid: int) -> bool:
-    """Whether no process of this host has that number; False where that is not known, as on Windows.
+    """Whether no process of this host has this id; False if that is not known, as on Windows.
 
     >>> process_is_gone(os.getpid())
     False
     """
-    if sys.platform == "win32":  # where the signal would end the process
+    if sys.platform == "win32":  # on Windows the signal would end the process
         return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except (OSError, OverflowError):  # somebody else's process, or no number of one
+    except (OSError, OverflowError):  # a process of another user, or not a process id
         return False
     return False
 

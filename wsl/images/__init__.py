@@ -1,4 +1,4 @@
-"""Images: which files are meant, their pixels, and their way onto the network's input and back.
+"""Images: finding files, decoding pixels, and mapping to the network's input and back.
 
 >>> from wsl.images import Geometry, find_images, read_image
 """

@@ -1,4 +1,4 @@
-"""Images inside tar, zip and Parquet files, under paths that go on behind the file's: ``shard-000.tar/dogs/a.jpg``."""
+"""Images inside tar, zip and Parquet files, with paths that extend the file's: ``shard-000.tar/dogs/a.jpg``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from wsl.images import parquet_members
 
 SUFFIXES = (".tar", ".zip", parquet_members.SUFFIX)
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-# Archives whose members' places are kept in memory.
+# Number of archives whose index is kept in memory.
 _INDEXED = 256
 
 
 class _Member(NamedTuple):
-    """Where a file's bytes are in a tar; of a zip, whose library finds them, only the size counts."""
+    """The position of a file's bytes in a tar; for a zip, whose library finds them, only the size is used."""
 
     start: int
     size: int
@@ -30,10 +30,10 @@ _Places = Mapping[str, _Member | parquet_members.Place]
 
 
 def is_archive(path: str | Path) -> bool:
-    """Whether a path is a file that holds others.
+    """Whether a path is a file that contains other files.
 
     Raises:
-        UserError: a compressed tar, of which no member can be read without those before it.
+        UserError: the file is a compressed tar, whose members cannot be read independently.
 
     >>> is_archive("photos"), is_archive("no such file.tar")
     (False, False)
@@ -45,16 +45,16 @@ def is_archive(path: str | Path) -> bool:
 
 
 def archive_members(archive: Path) -> tuple[str, ...]:
-    """The names of the files in an archive, in its order, without those that macOS and NAS systems leave.
+    """The names of the files in an archive, in its order, without metadata files of macOS and NAS systems.
 
     Raises:
-        UserError: not an archive, or cut off.
+        UserError: the file is not an archive, or truncated.
     """
     return tuple(_index(archive))
 
 
 def archived(path: Path) -> tuple[Path, str] | None:
-    """The archive that a path leads into, and the name in it; None where no part of the path is an archive.
+    """The archive in a path, and the name inside it; None if no part of the path is an archive.
 
     >>> archived(Path("photos/a.jpg")) is None
     True
@@ -66,7 +66,7 @@ def archived(path: Path) -> tuple[Path, str] | None:
 
 
 def holding_file(path: Path) -> Path:
-    """The file on the disk that an image is in: the image's own, or its archive.
+    """The file on disk that contains an image: its own file, or its archive.
 
     >>> holding_file(Path("photos/a.jpg")).name
     'a.jpg'
@@ -76,7 +76,7 @@ def holding_file(path: Path) -> Path:
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether a file is there, on the disk or in an archive.
+    """Whether a file exists, on disk or in an archive.
 
     >>> is_image_file(Path("no such file.jpg"))
     False
@@ -91,17 +91,17 @@ def is_image_file(path: Path) -> bool:
 
 
 def tar_members(file: IO[bytes]) -> Iterator[tuple[str, int, int]]:
-    """The name, the first byte and the size of each regular file in a tar; its headers are read and nothing else.
+    """The name, the offset and the size of each regular file in a tar; only its headers are read.
 
-    Names are relative, as tar unpacks them: those that are written from the root of a disk lose it.
+    Names are relative, as when tar unpacks them: absolute names lose their root.
 
     Raises:
-        tarfile.TarError: not a tar, or it ends before its last file does.
+        tarfile.TarError: the file is not a tar, or ends before its last member does.
     """
     end = 0
     with tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
-            tar.members = []  # type: ignore[attr-defined] # it would keep a record of each
+            tar.members = []  # type: ignore[attr-defined] # tarfile would keep a record of each
             end = max(end, member.offset_data + member.size)
             if member.isreg() and not member.issparse():
                 yield member.name.removeprefix("./").lstrip("/"), member.offset_data, member.size
@@ -114,8 +114,8 @@ def read_member(archive: Path, name: str) -> bytes:
     """The bytes of a file in an archive.
 
     Raises:
-        BadImageError: no such file in it, or the archive ends before it does.
-        UserError: not an archive.
+        BadImageError: the archive has no such file, or ends before it does.
+        UserError: the file is not an archive.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +132,7 @@ def read_member(archive: Path, name: str) -> bytes:
     try:
         if _suffix(archive) == ".zip":
             with zipfile.ZipFile(archive) as file, file.open(name) as opened:
-                data = opened.read(member.size + 1)  # of a header that lies, no more
+                data = opened.read(member.size + 1)  # limited, because the header may be wrong
         else:
             with archive.open("rb") as raw:
                 raw.seek(member.start)
@@ -160,7 +160,7 @@ def _index(archive: Path) -> _Places:
 
 @functools.lru_cache(maxsize=_INDEXED)
 def _indexed(archive: Path, changed: int, size: int) -> Mapping[str, _Member]:
-    """Where each file of an archive is; read again when the archive has changed."""
+    """The positions of an archive's files; read again if the archive has changed."""
     try:
         found = dict(_of_zip(archive) if _suffix(archive) == ".zip" else _of_tar(archive))
     except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:

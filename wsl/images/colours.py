@@ -1,4 +1,4 @@
-"""Pictures of any kind of pixels as 8-bit RGB."""
+"""Conversion of pictures with any kind of pixels to 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wsl.errors import BadImageError
 
 UInt8Array = npt.NDArray[np.uint8]
 
-# Pixels that are converted at a time: some kinds take several copies on their way.
+# Pixels converted at a time, because some conversions make several copies.
 _STRIP = 1 << 24
 
 
@@ -18,9 +18,9 @@ def to_rgb8(image: Image.Image) -> UInt8Array:
     """A Pillow image of any mode as 8-bit RGB.
 
     Raises:
-        BadImageError: 32-bit integer or float samples.
+        BadImageError: the image has 32-bit integer or float samples.
     """
-    # Pillow scales 16-bit colour by itself, clips 16-bit grey, and stores 16-bit PGM in 32 bits.
+    # Pillow scales 16-bit colour itself, clips 16-bit grey, and stores 16-bit PGM in 32 bits.
     deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
     if image.mode in ("I", "F") and not deep:
         kind = "integer" if image.mode == "I" else "float"

@@ -14,7 +14,7 @@ from wsl.images.tensors import Normalise
 
 
 class Encoded(Protocol):
-    """A JPEG and where it lies on the network's input."""
+    """A JPEG and its geometry on the network's input."""
 
     @property
     def jpeg(self) -> bytes | None:
@@ -22,7 +22,7 @@ class Encoded(Protocol):
 
     @property
     def geometry(self) -> Geometry:
-        """The size by the header."""
+        """The geometry, with the size from the header."""
 
 
 @functools.cache
@@ -34,7 +34,7 @@ def decodes_jpeg(device: torch.device) -> bool:
     """
     if device.type != "cuda":
         return False
-    # A build without nvJPEG has the function, too, and raises in it.
+    # Builds without nvJPEG also have the function, but it raises an error.
     from torchvision.io import decode_jpeg, encode_jpeg
 
     try:
@@ -45,13 +45,13 @@ def decodes_jpeg(device: torch.device) -> bool:
 
 
 class UndecodedError(RuntimeError):
-    """The device refused a file of the batch: decode the batch on the host, which says what is wrong or reads it."""
+    """The device refused a file of the batch: decode the batch on the CPU, which reads it or explains the error."""
 
 
 class Planes(NamedTuple):
-    """Decoded images, (3, H, W) uint8 RGB each, and the event after which they are there.
+    """Decoded images, (3, H, W) uint8 RGB each, and the event after which they are available.
 
-    They must stay in memory until the device has done its work on them.
+    They must stay in memory until the device has finished using them.
     """
 
     images: Sequence[torch.Tensor]
@@ -66,10 +66,10 @@ def decode_planes(images: Sequence[Encoded], device: torch.device) -> Planes:
     """
     from torchvision.io import ImageReadMode, decode_jpeg
 
-    # torch.frombuffer wants memory that may be written to.
+    # torch.frombuffer requires writable memory.
     data = [torch.frombuffer(bytearray(one.jpeg or b""), dtype=torch.uint8) for one in images]
-    # The decoder works on a stream of its own, and does not wait for what is still queued on the one that its output is
-    # allocated on: it would write into memory that a queued kernel has yet to read. So the output has its own, too.
+    # The decoder runs on its own stream, and does not wait for work queued on the stream on which its output is
+    # allocated: it could overwrite memory that a queued kernel has yet to read. So the output also gets its own stream.
     decoding = _decoding_stream(device)
     try:
         with torch.cuda.stream(decoding):
@@ -87,7 +87,7 @@ _own = threading.local()
 
 
 def _decoding_stream(device: torch.device) -> torch.cuda.Stream:
-    """The queue that this thread decodes on."""
+    """The CUDA stream on which this thread decodes."""
     streams: dict[torch.device, torch.cuda.Stream] = _own.__dict__.setdefault("streams", {})
     if device not in streams:
         streams[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -97,7 +97,7 @@ def _decoding_stream(device: torch.device) -> torch.cuda.Stream:
 def fit_planes(planes: Planes, side: int, normalise: Normalise) -> torch.Tensor:
     """Decoded images as normalised network input, (N, 3, side, side), resized as `wsl.images.fit` does (``warp``).
 
-    A Triton kernel does it in one launch where Triton is installed.
+    If Triton is installed, a Triton kernel does it in one launch.
     """
     if planes.ready is not None:
         torch.cuda.current_stream(normalise.device).wait_event(planes.ready)
@@ -117,12 +117,12 @@ def _triton_resize() -> Callable[..., torch.Tensor] | None:
 
 
 def resize_planes(planes: Sequence[torch.Tensor], side: int) -> torch.Tensor:
-    """Images of different sizes on one square: averaged over areas along sides that shrink, else bilinear.
+    """Resize images of different sizes to the same square: area averages along sides that shrink, else bilinear.
 
-    The result is that of `wsl.images.fit` up to the rounding of its last digit (one level of 255).
+    The result is that of `wsl.images.fit` up to rounding (one level of 255).
 
     Shape:
-        (3, H, W) uint8 each to (N, 3, side, side) float32, whole numbers from 0 to 255.
+        (3, H, W) uint8 each to (N, 3, side, side) float32, integers from 0 to 255.
 
     >>> resize_planes([torch.full((3, 8, 4), 7, dtype=torch.uint8)], 2).unique().tolist()
     [7.0]
@@ -139,7 +139,7 @@ def resize_planes(planes: Sequence[torch.Tensor], side: int) -> torch.Tensor:
 
 
 def _weights(sizes: Sequence[int], side: int, device: torch.device) -> torch.Tensor:
-    """What each pixel of a row counts in each pixel of the resized row, (N, side, longest)."""
+    """The weight of each pixel of a row in each pixel of the resized row, (N, side, longest)."""
     table = torch.tensor(sizes, dtype=torch.float64)
     if device.type == "cuda":
         table = table.pin_memory()

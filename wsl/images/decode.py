@@ -1,8 +1,8 @@
-"""Image files to arrays: quick for ordinary photographs, right for everything else, clear about bad files.
+"""Decoding of image files: fast for ordinary photographs, correct for everything else, with clear errors for bad files.
 
-This is the one door for picture files, photographs and masks alike: a few formats, and a limit that the header must
-keep before anything is decoded. OpenCV decodes ordinary JPEGs; Pillow reads every header and decodes what OpenCV would
-get wrong. Both release the GIL while they decode.
+All picture files, photographs and masks alike, are read here: a few formats, with a limit on the size in the header
+that is checked before decoding. OpenCV decodes ordinary JPEGs; Pillow reads every header and decodes what OpenCV would
+decode incorrectly. Both release the GIL while they decode.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from wsl.limits import check_size
 
 T = TypeVar("T")
 
-# Pillow knows more, but some of the rest start other programs (EPS) or are not pictures.
+# Pillow supports more formats, but some of them start other programs (EPS) or are not pictures.
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
 
 _END_OF_JPEG = b"\xff\xd9"
@@ -41,7 +41,7 @@ _PNG_WITHOUT_PIXELS = bytes.fromhex("00000000 49444154 35af061e 00000000 49454e4
 # The Pillow modes of one channel of at most 8 bits: palette indices, grey, black and white.
 _NUMBERS = ("P", "L", "1")
 
-# EXIF orientation -> what shows the picture upright; 1 (and any value that EXIF does not define) changes nothing.
+# EXIF orientation -> the operation that turns the picture upright; 1 and undefined values change nothing.
 _UPRIGHT: dict[int, Callable[[UInt8Array], cv2.typing.MatLike]] = {
     2: lambda image: cv2.flip(image, 1),
     3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
@@ -56,16 +56,16 @@ _UPRIGHT: dict[int, Callable[[UInt8Array], cv2.typing.MatLike]] = {
 def read_image(path: str | os.PathLike[str], max_pixels: int | None = None) -> UInt8Array:
     """The picture in a file, upright, as 8-bit RGB.
 
-    The EXIF orientation is applied. 16-bit channels are scaled to 8 bits, palettes looked up, CMYK converted
-    without its colour profile, and transparent pixels composited over white. Of several frames or pages the
-    first is read. A file is complete or refused: JPEGs that end early are never filled with grey.
+    The EXIF orientation is applied. 16-bit channels are scaled to 8 bits, palettes looked up, CMYK converted without
+    its colour profile, and transparent pixels composited over white. The first of several frames or pages is read. An
+    incomplete file is refused: JPEGs that end early are never filled with grey.
 
     Shape:
         (H, W, 3) uint8.
 
     Raises:
-        BadImageError: no such file, not a picture, damaged or truncated, 32-bit integer or float samples
-            (they have no range that is white), or more than ``max_pixels`` by its header; None takes the limit of
+        BadImageError: the file does not exist, is not a picture, is damaged or truncated, has 32-bit integer or float
+            samples (whose range is undefined), or more than ``max_pixels`` by its header; None takes the limit of
             `wsl.limits`.
 
     >>> import tempfile
@@ -79,10 +79,10 @@ def read_image(path: str | os.PathLike[str], max_pixels: int | None = None) -> U
 
 
 def image_size(path: str | os.PathLike[str], max_pixels: int | None = None) -> tuple[int, int]:
-    """The (width, height) of the picture in a file, upright, by its header alone.
+    """The (width, height) of the upright picture in a file, from its header alone.
 
     Raises:
-        BadImageError: no such file, not a picture, or more than ``max_pixels``.
+        BadImageError: the file does not exist, is not a picture, or has more than ``max_pixels``.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -106,15 +106,16 @@ def image_size(path: str | os.PathLike[str], max_pixels: int | None = None) -> t
 def read_numbers(
     path: str | os.PathLike[str], size: tuple[int, int] | None = None, max_pixels: int | None = None
 ) -> UInt8Array:
-    """The numbers in a picture of one 8-bit channel, as they are stored: a palette's indices, or grey values.
+    """The numbers stored in a picture of one 8-bit channel: palette indices, or grey values.
 
-    ``size`` is the (width, height) that it must have.
+    ``size`` is the required (width, height).
 
     Shape:
         (H, W) uint8.
 
     Raises:
-        BadImageError: as for `read_image`, several channels, deeper ones, or another size by its header.
+        BadImageError: as for `read_image`, or the picture has several or deeper channels, or another size by its
+            header.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -136,7 +137,7 @@ def read_numbers(
 
 
 def decode_image(data: bytes, max_pixels: int | None = None, name: str = "image") -> UInt8Array:
-    """The picture that the bytes of an image file hold, as `read_image` reads it; `name` opens the error messages.
+    """The picture in the bytes of an image file, as read by `read_image`; error messages start with `name`.
 
     Shape:
         (H, W, 3) uint8.
@@ -159,7 +160,7 @@ def _decoding(name: object, data: bytes, decode: Callable[[bytes], T]) -> T:
     except BadImageError as error:
         raise BadImageError(f"{name}: {error}") from None
     except Exception as error:
-        # On damaged files Pillow's readers raise a dozen kinds: SyntaxError, struct.error, IndexError, …
+        # For damaged files Pillow's readers raise a dozen types: SyntaxError, struct.error, IndexError, …
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BadImageError(f"{name}: damaged or truncated image ({reason}); fetch it again or leave it out") from error
 
@@ -171,8 +172,8 @@ def read_bytes(path: Path) -> bytes:
         BadImageError: there is no such file, or it cannot be read.
     """
     try:
-        # Four calls into the system instead of nine: between any two, another thread may take the interpreter. A pipe
-        # or a device, which could be read for ever, is opened without waiting, and refused.
+        # Four system calls instead of nine, because another thread may take the interpreter between any two. A pipe or
+        # a device, which could block for ever, is opened without waiting, and refused.
         file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
         try:
             status = os.fstat(file)
@@ -188,7 +189,7 @@ def read_bytes(path: Path) -> bytes:
             raise BadImageError(f"{path}: no such file") from None
         data = read_member(*place)
     except (OSError, ValueError) as error:
-        if path.is_dir():  # which Windows does not open
+        if path.is_dir():  # Windows does not open folders
             raise BadImageError(f"{path}: is a folder, expected an image file") from None
         reason = getattr(error, "strerror", None) or str(error)
         raise BadImageError(f"{path}: cannot be read ({reason})") from error
@@ -198,7 +199,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _read_whole(file: int, size: int) -> bytes:
-    """The bytes of an open file, of `size` bytes unless it grows."""
+    """The bytes of an open file, which has `size` bytes unless it grows."""
     data = os.read(file, size + 1)
     if len(data) == size:
         return data
@@ -218,8 +219,8 @@ def _decode(data: bytes, max_pixels: int | None) -> UInt8Array:
     header = open_header(data, max_pixels)
     width, height = header.size
     if header.format in ("JPEG", "MPO") and header.mode in ("L", "RGB") and data.endswith(_END_OF_JPEG):
-        # OpenCV fills what a truncated JPEG lacks with grey. One that does not end with the end marker
-        # (truncated, or followed by a camera's own data) goes to Pillow, which can tell.
+        # OpenCV fills the missing part of a truncated JPEG with grey. One that does not end with the end marker
+        # (truncated, or followed by a camera's own data) goes to Pillow, which detects truncation.
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         if pixels is not None and pixels.shape == (height, width, 3):
@@ -237,14 +238,14 @@ def _check_whole(data: bytes, pixels: UInt8Array) -> None:
 
 
 def open_header(data: bytes, max_pixels: int | None) -> ImageFile.ImageFile:
-    """A picture with its header read and no pixels, no larger than that."""
+    """A picture with only its header read, of at most ``max_pixels``."""
     header = _open(data)
     check_size(header.size, max_pixels)
     return header
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
-    """`PIL.Image.open` for our formats and without its limit on pixels, a global that is not ours to set."""
+    """`PIL.Image.open` for the supported formats, without its limit on pixels, which is a global setting."""
     file = io.BytesIO(data)
     for prepare in (Image.preinit, Image.init):  # the common formats load quickly, the others when needed
         prepare()
@@ -258,7 +259,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
 
 
 def texts_first(data: bytes) -> bytes:
-    """A PNG with the texts that may follow its pixels before them, and no pixels: to ask for the orientation."""
+    """A PNG without pixels, with text chunks that may follow them moved to the front, for reading the orientation."""
     if not data.startswith(_PNG):
         return data
     chunks, start, pixels = [_PNG], len(_PNG), False
@@ -275,18 +276,18 @@ def texts_first(data: bytes) -> bytes:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation, 1 where there is none.
+    """The EXIF orientation, 1 if there is none.
 
-    Nothing is decoded: a PNG may say it after its pixels, and gives it once it is loaded.
+    Nothing is decoded: a PNG that stores it after the pixels gives it only once it is loaded.
     """
     try:
         return int(Image.Image.getexif(image).get(_ORIENTATION_TAG, 1))
-    except Exception:  # damaged metadata of any kind leaves a good picture good
+    except Exception:  # damaged metadata does not invalidate the picture
         return 1
 
 
 def _is_turned(header: ImageFile.ImageFile) -> bool:
-    """Whether a TIFF, which Pillow turns upright when it decodes it, gives its size as it will be then."""
+    """Whether the size of a TIFF's header, which Pillow turns upright on decoding, is already that after turning."""
     if not isinstance(header, TiffImagePlugin.TiffImageFile):
         return False
     width, height = header.tag_v2.get(_WIDTH_TAG), header.tag_v2.get(_HEIGHT_TAG)
@@ -294,6 +295,6 @@ def _is_turned(header: ImageFile.ImageFile) -> bool:
 
 
 def upright(image: UInt8Array, orientation: int) -> UInt8Array:
-    """The picture turned and mirrored as its EXIF orientation says."""
+    """The picture turned and mirrored according to its EXIF orientation."""
     turn = _UPRIGHT.get(orientation)
     return image if turn is None else np.asarray(turn(image), np.uint8)

@@ -1,4 +1,4 @@
-"""X-rays and other pictures in DICOM files, as a viewer shows them: by the extra ``dicom``."""
+"""X-rays and other pictures in DICOM files, as shown by a viewer; needs the extra ``dicom``."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def is_dicom(data: bytes) -> bool:
 
 
 def dicom_size(data: bytes, max_pixels: int | None) -> tuple[int, int]:
-    """The (width, height) of the picture, by its header alone.
+    """The (width, height) of the picture, from its header alone.
 
     Raises:
-        BadImageError: no picture, more than one, or more than ``max_pixels``; pydicom is not installed.
+        BadImageError: there is no picture, more than one, or one of more than ``max_pixels``; pydicom is not installed.
     """
     return _size(_read(data, pixels=False), max_pixels)
 
@@ -36,16 +36,16 @@ def dicom_size(data: bytes, max_pixels: int | None) -> tuple[int, int]:
 def decode_dicom(data: bytes, max_pixels: int | None) -> npt.NDArray[np.uint8]:
     """The picture of a DICOM file as 8-bit RGB.
 
-    Grey values are rescaled as the file says and shown through its first window, or from their smallest to their
-    largest where it has none; MONOCHROME1, of which small values are white, is inverted. A file of several frames is
-    refused: which of them is meant is not for us to say.
+    Grey values are rescaled as the file says and mapped through its first window, or from their minimum to their
+    maximum if it has none; MONOCHROME1, in which small values are white, is inverted. A file of several frames is
+    refused, because it does not say which of them to use.
 
     Shape:
         (H, W, 3).
 
     Raises:
-        BadImageError: no picture, more than one, more than ``max_pixels``, or a compression without a decoder; pydicom
-            is not installed.
+        BadImageError: there is no picture, more than one, or one of more than ``max_pixels``; there is no decoder for
+            its compression; pydicom is not installed.
     """
     dataset = _read(data, pixels=True)
     _size(dataset, max_pixels)
@@ -53,7 +53,7 @@ def decode_dicom(data: bytes, max_pixels: int | None) -> npt.NDArray[np.uint8]:
 
     try:
         stored = dataset.pixel_array
-    except RuntimeError as error:  # what pydicom raises where no decoder is installed
+    except RuntimeError as error:  # raised by pydicom if no decoder is installed
         raise BadImageError(f"its compression cannot be decoded here ({describe(error)}); convert it first") from error
     interpretation = str(dataset.PhotometricInterpretation)
     if stored.ndim == 3:

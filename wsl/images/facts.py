@@ -1,4 +1,4 @@
-"""What the header of an image file says of its picture, for whoever asks why a result looks wrong."""
+"""Facts from the header of an image file, for finding out why a result looks wrong."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from wsl.images.dicom import dicom_size, is_dicom
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFacts:
-    """A file's format, the (width, height) of its header, Pillow's mode of its pixels, and its EXIF orientation.
+    """A file's format, the (width, height) in its header, Pillow's mode of its pixels, and its EXIF orientation.
 
-    ``orientation`` is 1 where the file says nothing; 5 to 8 turn the picture by a right angle. ``frames`` are the
+    ``orientation`` is 1 if the file has none; 5 to 8 turn the picture by a right angle. ``frames`` is the number of
     pictures in the file, of which the first is read.
     """
 
@@ -27,10 +27,10 @@ class ImageFacts:
 
 
 def image_facts(path: str | os.PathLike[str], max_pixels: int | None = None) -> ImageFacts:
-    """What is known of an image file before its pixels are decoded.
+    """The facts of an image file that are known before its pixels are decoded.
 
     Raises:
-        BadImageError: no such file, not a picture, or more than ``max_pixels``.
+        BadImageError: the file does not exist, is not a picture, or has more than ``max_pixels``.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -53,5 +53,5 @@ def image_facts(path: str | os.PathLike[str], max_pixels: int | None = None) -> 
         )
     except BadImageError as error:
         raise BadImageError(f"{path}: {error}") from None
-    except Exception as error:  # of damaged files Pillow raises a dozen kinds
+    except Exception as error:  # for damaged files Pillow raises a dozen types
         raise BadImageError(f"{path}: damaged or truncated image ({error}); fetch it again or leave it out") from error

@@ -1,4 +1,4 @@
-"""How an image got into the network's input, and the way back for boxes, points and maps."""
+"""The geometry of an image on the network's input, and the inverse mapping of boxes, points and maps."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ FloatArray = npt.NDArray[np.float32]
 class Geometry:
     """Where an image lies on the network's input: ``network = original * scale + offset``.
 
-    ``original`` and ``canvas`` are (width, height) in pixels. Coordinates are continuous and run along pixel
-    edges: a pixel column j covers [j, j + 1), so that resizing needs no half-pixel correction.
+    ``original`` and ``canvas`` are (width, height) in pixels. Coordinates are continuous and refer to pixel edges:
+    pixel column j covers [j, j + 1), so resizing needs no half-pixel correction.
 
     Raises:
         UserError: a side or scale is not positive, or the image does not lie on the canvas.
@@ -55,11 +55,11 @@ class Geometry:
         """The part of the canvas that the image covers, xyxy."""
         width, height = self.original
         x1, y1 = self.offset_x + width * self.scale_x, self.offset_y + height * self.scale_y
-        # The product of a side and its scale misses a whole pixel by a rounding error that differs from size to size.
+        # The product of a side and its scale differs from a whole pixel by a rounding error that depends on the size.
         return self.offset_x, self.offset_y, round(x1, 9), round(y1, 9)
 
     def boxes_to_network(self, xyxy: npt.ArrayLike) -> FloatArray:
-        """Boxes of the original image, in pixels of the network's input.
+        """Boxes of the original image in pixels of the network's input.
 
         Shape:
             (..., 4) to (..., 4) float32.
@@ -67,7 +67,7 @@ class Geometry:
         return (_last(xyxy, 4, "boxes") * self._scale(2) + self._offset(2)).astype(np.float32)
 
     def boxes_to_original(self, xyxy: npt.ArrayLike) -> FloatArray:
-        """Boxes on the network's input, in pixels of the original image and clipped to it.
+        """Boxes on the network's input in pixels of the original image, clipped to it.
 
         Shape:
             (..., 4) to (..., 4) float32.
@@ -76,9 +76,9 @@ class Geometry:
         return np.clip(boxes, 0, np.tile(self.original, 2)).astype(np.float32)
 
     def points_to_original(self, points: npt.ArrayLike) -> FloatArray:
-        """Points (x, y) on the network's input, in pixels of the original image.
+        """Points (x, y) on the network's input in pixels of the original image.
 
-        Clipped so that their floor is always the index of a pixel.
+        They are clipped so that their floor is always the index of a pixel.
 
         Shape:
             (..., 2) to (..., 2) float32.
@@ -94,16 +94,16 @@ class Geometry:
     def crop_map(self, map: npt.NDArray[Any], grid: tuple[float, float] | None = None) -> npt.NDArray[Any]:
         """The part of a map of the whole canvas that covers exactly the image.
 
-        ``grid`` says where the cells look: the distance of their centres and the centre of the first, in pixels of
-        the canvas; None takes them for equal parts of it. The map itself comes back where its cells fill the image.
-        Otherwise they are resampled bilinearly: at about their own size for a letterboxed image, at half of it where
-        they look elsewhere than their place in the map says, so that no peak is lost between two of them.
+        ``grid`` holds the positions of the cells: the distance of their centres and the centre of the first, in pixels
+        of the canvas; None treats them as equal parts of it. If the cells fill the image exactly, the map itself is
+        returned. Otherwise it is resampled bilinearly: at about the cells' own size for a letterboxed image, at half of
+        it if the grid differs from equal parts, so that no peak is lost between two cells.
 
         Shape:
             (..., h, w) to (..., h', w'), of the same floating type.
 
         Raises:
-            UserError: fewer than two axes, an empty map, or not a floating type.
+            UserError: the map has fewer than two axes, is empty, or is not of a floating type.
 
         >>> half = Geometry(original=(200, 100), canvas=(100, 100), scale_x=0.5, scale_y=0.5, offset_y=25)
         >>> half.crop_map(np.arange(8, dtype=np.float32).reshape(4, 2)).tolist()
@@ -126,7 +126,7 @@ class Geometry:
     ) -> torch.Tensor:
         """As `crop_map`, for float32 tensors on their device.
 
-        With `cells`, a result with more than that many cells on its longer side is averaged to so many.
+        With `cells`, a result with more than that many cells on its longer side is averaged down to it.
 
         Shape:
             (..., h, w) to (..., h', w').
@@ -156,7 +156,7 @@ class Geometry:
     def _resampling(
         self, shape: Sequence[int], grid: tuple[float, float] | None
     ) -> tuple[Matrix | None, Matrix | None]:
-        """The matrices that resample the rows and the columns of a map of that shape; None for the identity."""
+        """The matrices that resample the rows and the columns of a map of this shape; None for the identity."""
         x0, y0, x1, y1 = self.content
         height, width = shape
         rows = _resampling(height, *_cells((y0, y1), self.canvas[1], height, grid))
@@ -186,7 +186,7 @@ def _averaged(matrix: Matrix | None, cells: int, fewer: int) -> Matrix:
 def _cells(
     content: tuple[float, float], canvas: int, cells: int, grid: tuple[float, float] | None
 ) -> tuple[float, float, int]:
-    """The content's ends in cells, cell i covering [i, i + 1), and how finely to resample."""
+    """The ends of the content in cells, where cell i covers [i, i + 1), and the factor of resolution for resampling."""
     stride, first = grid or (canvas / cells, canvas / cells / 2)
     start, stop = ((edge - first) / stride + 0.5 for edge in content)
     in_place = abs(first - stride / 2) < 1e-3 * stride
@@ -194,7 +194,7 @@ def _cells(
 
 
 def _resampling(cells: int, start: float, stop: float, fineness: int = 1) -> Matrix | None:
-    """What resamples [start, stop) of a row of cells; None when that is the whole row."""
+    """The matrix that resamples [start, stop) of a row of cells; None if that is the whole row."""
     if abs(start) < 1e-4 and abs(stop - cells) < 1e-4:
         return None
     return interpolate(cells, start, stop, max(1, round(fineness * (stop - start))))

@@ -1,4 +1,4 @@
-"""The header of an ordinary JPEG, read without a library: whether a device may decode it, and to what size."""
+"""The header of an ordinary JPEG, read without a library: whether a device can decode it, and its size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 _BASELINE, _EXTENDED, _PROGRESSIVE, _SCAN, _EXIF, _ADOBE = 0xC0, 0xC1, 0xC2, 0xDA, 0xE1, 0xEE
 STANDALONE = {0x01, *range(0xD0, 0xD9)}
-"""Markers without a length behind them."""
+"""Markers without a length after them."""
 
 
 class JpegHeader(NamedTuple):
@@ -19,9 +19,9 @@ class JpegHeader(NamedTuple):
 
 
 def ordinary_jpeg(data: bytes) -> JpegHeader | None:
-    """The header of a JPEG that every decoder reads alike; None for anything else, damaged files included.
+    """The header of a JPEG that all decoders read the same way; None for anything else, including damaged files.
 
-    Alike means: whole (it ends with the end marker), three channels of 8 bits, no colour transform of Adobe's own
+    Such a JPEG is complete (it ends with the end marker), has three channels of 8 bits, no Adobe colour transform
     (CMYK, RGB), and no EXIF data, which may turn the picture.
 
     >>> ordinary_jpeg(b"GIF89a") is None
@@ -50,7 +50,7 @@ def ordinary_jpeg(data: bytes) -> JpegHeader | None:
             bits, height, width, channels = struct.unpack_from(">BHHB", data, place + 4)
             if bits != 8 or channels != 3 or not (height and width):
                 return None
-            if data[place + 10 : place + 19 : 3] == b"RGB":  # the channels' names; libjpeg takes them at their word
+            if data[place + 10 : place + 19 : 3] == b"RGB":  # names of the channels, which libjpeg respects
                 return None
             header = JpegHeader(width, height)
         elif 0xC3 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):

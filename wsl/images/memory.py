@@ -1,4 +1,4 @@
-"""Any image that a program holds, as 8-bit RGB: a path, the bytes of a file, an array, a Pillow image, a tensor."""
+"""Conversion of images of any kind to 8-bit RGB: a path, the bytes of a file, an array, a Pillow image, a tensor."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ ImageLike: TypeAlias = (
 
 
 def to_rgb(image: ImageLike, max_pixels: int | None = None, name: str = "image") -> UInt8Array:
-    """An image as an upright (H, W, 3) uint8 RGB array; an array of that kind comes back as it is.
+    """An image as an upright (H, W, 3) uint8 RGB array; such an array is returned unchanged.
 
     `image` is a path, the bytes of an image file or an open binary file, an (H, W, 3) uint8 RGB array, a Pillow image,
-    or a (3, H, W) RGB tensor: uint8, or floating with values in [0, 1]. `name` opens the error messages.
+    or a (3, H, W) RGB tensor: uint8, or floating with values in [0, 1]. Error messages start with `name`.
 
     Raises:
-        BadImageError: an image of another kind, shape or range, or one that cannot be read.
+        BadImageError: the image has another type, shape or range, or cannot be read.
 
     >>> to_rgb(Image.new("L", (3, 2), color=7)).tolist()[0]
     [[7, 7, 7], [7, 7, 7], [7, 7, 7]]
@@ -44,7 +44,7 @@ def to_rgb(image: ImageLike, max_pixels: int | None = None, name: str = "image")
         return _from_array(image, name)
     if isinstance(image, Image.Image):
         return _from_pillow(image, max_pixels, name)
-    torch = sys.modules.get("torch")  # whoever holds a tensor has imported it
+    torch = sys.modules.get("torch")  # a caller with a tensor has imported it
     if torch is not None and isinstance(image, torch.Tensor):
         return _from_tensor(image, name)
     if hasattr(image, "read"):
@@ -84,7 +84,7 @@ def _from_pillow(image: Image.Image, max_pixels: int | None, name: str) -> UInt8
         return upright(to_rgb8(image), orientation)
     except BadImageError as error:
         raise BadImageError(f"{name}: {error}") from None
-    except Exception as error:  # a lazily opened file is read here, and may be damaged or closed by now
+    except Exception as error:  # a lazily opened file is read here, and may be damaged or closed
         raise BadImageError(f"{name}: the Pillow image cannot be read ({error})") from error
 
 
@@ -99,7 +99,7 @@ def _from_tensor(image: torch.Tensor, name: str) -> UInt8Array:
             raise BadImageError(f"{name}: a tensor of {values.dtype}, expected uint8, or floating values in [0, 1]")
         values = values.float()
         low, high = (float(edge) for edge in values.aminmax())
-        if not (low >= 0 and high <= 1):  # NaN fails this, too
+        if not (low >= 0 and high <= 1):  # also true for NaN
             raise BadImageError(
                 f"{name}: tensor values from {low:g} to {high:g}, expected floating values in [0, 1] before any "
                 "normalisation, or uint8"

@@ -1,4 +1,4 @@
-"""Images in the rows of Parquet files, as Hugging Face's data sets have them: a column of structs (bytes, path)."""
+"""Images in the rows of Parquet files, as in Hugging Face data sets: a column of structs (bytes, path)."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from wsl.files import leads_out
 
 SUFFIX = ".parquet"
 _COLUMNS = ("image", "img", "picture", "photo", "jpg", "png")
-# Row groups that are kept by all threads: images are mostly read in their order.
+# Number of row groups kept for all threads; images are mostly read in order.
 _KEPT = 2
 _reading = threading.Lock()
 
 
 class Place(NamedTuple):
-    """Where an image is: the row group, and the row in it."""
+    """The position of an image: the row group, and the row in it."""
 
     group: int
     row: int
 
 
 def schema_of(file: Path) -> Any:
-    """The schema of a Parquet file, read once while the file stays as it is.
+    """The schema of a Parquet file, cached until the file changes.
 
     Raises:
-        UserError: pyarrow is not installed, or it is not Parquet.
+        UserError: pyarrow is not installed, or the file is not Parquet.
     """
     pyarrow = load_pyarrow(str(file))
     try:
@@ -47,10 +47,10 @@ def _schema(file: Path, changed: int, size: int) -> Any:
 
 
 def image_column(file: Path) -> str:
-    """The column that holds the images: of bytes, or of structs with ``bytes``.
+    """The column of images: bytes, or structs with ``bytes``.
 
     Raises:
-        UserError: pyarrow is not installed; not Parquet, or no such column.
+        UserError: pyarrow is not installed, or the file is not Parquet or has no such column.
     """
     schema, types = schema_of(file), load_pyarrow(str(file)).types
 
@@ -85,10 +85,10 @@ def has_images(file: Path) -> bool:
 
 
 def members(file: Path) -> dict[str, Place]:
-    """The places of a file's images by name: that of their ``path``, where it tells them apart, or the row's number.
+    """The positions of a file's images by name: their ``path`` if these are distinct, else the row number.
 
     Raises:
-        UserError: as `image_column`.
+        UserError: as for `image_column`.
     """
     status = file.stat()
     return dict(_indexed(file, status.st_mtime_ns, status.st_size))
@@ -98,11 +98,11 @@ def read_image_bytes(file: Path, name: str, place: Place) -> bytes:
     """The bytes of one image.
 
     Raises:
-        BadImageError: the row holds none, or the file cannot be read.
+        BadImageError: the row holds no image, or the file cannot be read.
     """
     status = file.stat()
     try:
-        with _reading:  # one thread decodes a row group, and the others find it
+        with _reading:  # one thread decodes a row group, and the others find it in the cache
             images = _group(file, place.group, status.st_mtime_ns, status.st_size)
     except OSError as error:
         raise BadImageError(f"{file / name}: cannot be read ({describe(error)})") from error
@@ -131,7 +131,7 @@ def _indexed(file: Path, changed: int, size: int) -> Mapping[str, Place]:
 
 
 def _paths(opened: Any, group: int, column: str, rows: int) -> Iterator[str]:
-    """What a row group says of where its images came from."""
+    """The paths of the images in a row group."""
     pyarrow = load_pyarrow("Parquet")
     kind = opened.schema_arrow.field(column).type
     if not pyarrow.types.is_struct(kind) or "path" not in [one.name for one in kind]:

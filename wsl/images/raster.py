@@ -1,4 +1,4 @@
-"""GeoTIFFs, read window by window: the door to rasterio, which the extra ``geo`` brings."""
+"""GeoTIFFs, read window by window with rasterio, which the extra ``geo`` installs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from wsl.limits import check_size
 Crs = Literal["wgs84", "source"]
 SUFFIXES = (".tif", ".tiff")
 _WGS84 = "EPSG:4326"
-# Pixels to a side of what percentiles are taken of, and rows that are read for them at a time, or a few more.
+# Pixels per side of the sample for percentiles, and rows read for it at a time (rounded up to whole blocks).
 _SAMPLED, _ROWS = 1024, 256
 _PERCENTILES = (2, 98)
-# Megabytes of decoded blocks; GDAL would keep a twentieth of the memory of the machine.
+# Megabytes of cached blocks; by default GDAL keeps a twentieth of the machine's memory.
 _CACHE = 128
 
 
 class Window(NamedTuple):
-    """A part of a raster: its upper left pixel and its sides."""
+    """A part of a raster: its upper left pixel, width and height."""
 
     x: int
     y: int
@@ -44,8 +44,9 @@ class Place(NamedTuple):
 class Raster:
     """An open GeoTIFF, as 8-bit RGB.
 
-    Bands of 8 bits are taken as they are. Each other band is scaled from its 2nd and its 98th percentile to 0 and 255,
-    and clipped. The percentiles are of every n-th pixel of the raster, at most 1,024 a side, without no-data values.
+    Bands of 8 bits are unchanged. Each other band is scaled so that its 2nd and 98th percentiles become 0 and 255, and
+    clipped. Percentiles are computed from every n-th pixel of the raster, at most 1,024 per side, without no-data
+    values.
     """
 
     def __init__(self, dataset: Any, path: Path, bands: Sequence[int]) -> None:
@@ -65,11 +66,12 @@ class Raster:
     @classmethod
     @contextlib.contextmanager
     def open(cls, path: Path, bands: Sequence[int] = ()) -> Iterator[Raster]:
-        """A raster for as long as the block takes.
+        """Open a raster for the duration of a block.
 
         Raises:
             UserError: rasterio is not installed.
-            BadImageError: no such file, not a GeoTIFF, a band that it lacks, more pixels than `wsl.limits` allows.
+            BadImageError: the file does not exist, is not a GeoTIFF, lacks a band, or has more pixels than `wsl.limits`
+                allows.
         """
         with _dataset(path) as dataset:
             yield cls(dataset, path, bands)
@@ -94,7 +96,7 @@ class Raster:
     def _percentiles(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         width, height = self.size
         step = max(1, *(-(-side // _SAMPLED) for side in self.size))
-        # Rows of whole blocks, so that each is decoded once.
+        # Rows of whole blocks, so that each block is decoded once.
         block = self._dataset.block_shapes[0][0]
         rows = -(-_ROWS // block) * block
         samples = []
@@ -114,7 +116,7 @@ class Raster:
 
         try:
             return np.asarray(self._dataset.read(self._bands, window=Part(*window)))
-        except Exception as error:  # GDAL's and rasterio's own kinds, of damaged files
+        except Exception as error:  # various exceptions of GDAL and rasterio for damaged files
             raise BadImageError(f"{self.path}: damaged or truncated ({describe(error)})") from error
 
 
@@ -126,7 +128,7 @@ def _percentiles(values: npt.NDArray[Any], nodata: float | None) -> tuple[float,
 
 
 def tiles(size: tuple[int, int], tile: int, overlap: int) -> list[Window]:
-    """The windows of an image that are ``tile`` pixels a side, row by row; the last of each are moved inside.
+    """The windows of an image, square with side ``tile``, row by row; the last in each direction is moved inside.
 
     >>> [(window.x, window.width) for window in tiles((100, 40), 64, 16)]
     [(0, 64), (36, 64)]
@@ -146,7 +148,7 @@ def place_of(path: Path) -> Place:
 
     Raises:
         UserError: rasterio is not installed, or the file has no coordinate reference system.
-        BadImageError: no such file, or not a GeoTIFF.
+        BadImageError: the file does not exist, or is not a GeoTIFF.
     """
     with _dataset(path) as dataset:
         if dataset.crs is None:
@@ -155,7 +157,7 @@ def place_of(path: Path) -> Place:
 
 
 def outline(corners: Sequence[float], place: Place, crs: Crs) -> list[tuple[float, float]]:
-    """The closed ring of a box (x0, y0, x1, y1) in pixels: counterclockwise, in longitude and latitude or ``source``.
+    """The closed ring of a box (x0, y0, x1, y1) in pixels: counterclockwise, in WGS 84 or the CRS of the raster.
 
     Raises:
         UserError: rasterio is not installed, or a corner has no longitude and latitude.
@@ -168,7 +170,7 @@ def outline(corners: Sequence[float], place: Place, crs: Crs) -> list[tuple[floa
     ring = [(float(a * x + b * y + c), float(d * x + e * y + f)) for x, y in ((x0, y1), (x1, y1), (x1, y0), (x0, y0))]
     if crs == "wgs84":
         ring = _in_wgs84(ring, place.crs)
-    if a * e - b * d > 0:  # rows go north: the corners above run clockwise
+    if a * e - b * d > 0:  # rows go north, so the corners above are clockwise
         ring.reverse()
     return [*ring, ring[0]]
 
@@ -179,7 +181,7 @@ def _in_wgs84(points: Sequence[tuple[float, float]], crs: str) -> list[tuple[flo
 
     try:
         longitudes, latitudes = transform(crs, _WGS84, *map(list, zip(*points, strict=True)))
-    except Exception as error:  # GDAL's own kinds, of local systems and of points in space
+    except Exception as error:  # various exceptions of GDAL, for local systems and points outside the projection
         problem = f"longitude and latitude are not known ({describe(error)})"
         raise UserError(f"{problem}: expected a box on the earth, or --crs source") from error
     return list(zip(longitudes, latitudes, strict=True))
@@ -201,7 +203,7 @@ def load_rasterio(purpose: str) -> Any:
 
 @contextlib.contextmanager
 def _dataset(path: Path) -> Iterator[Any]:
-    """A GeoTIFF alone: GDAL's other drivers follow names in files, and its side files are not looked for."""
+    """Open only GeoTIFFs, without side files, because other GDAL drivers follow file names inside files."""
     rasterio = load_rasterio(str(path))
     if not path.is_file():
         raise BadImageError(f"{path}: no such file")
@@ -215,7 +217,7 @@ def _dataset(path: Path) -> Iterator[Any]:
         with dataset:
             try:
                 check_size((dataset.width, dataset.height))
-                for height, width in dataset.block_shapes:  # one is decoded as a whole
+                for height, width in dataset.block_shapes:  # a block is decoded as a whole
                     check_size((width, height), source="one of its blocks")
             except BadImageError as error:
                 raise BadImageError(f"{path}: {error}") from None

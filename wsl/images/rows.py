@@ -1,4 +1,4 @@
-"""Where the images of a large run lie, one row an image."""
+"""Locations of the images of a large run, one row per image."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 
 class ImageRow(NamedTuple):
-    """One image: its path or address, how results name it, and its labels where they are known.
+    """One image: its path or address, its id in results, and its labels if known.
 
-    ``file`` is what holds the image where that is not ``path`` itself: a tar, of which the image are ``size`` bytes
-    from ``offset`` on.
+    ``file`` is the file that contains the image if that is not ``path`` itself: a tar, in which the image is ``size``
+    bytes from ``offset``.
 
     >>> ImageRow("shard.tar/a.jpg", "a", file="shard.tar", offset=512, size=9000).labels is None
     True

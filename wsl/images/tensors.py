@@ -15,7 +15,7 @@ UInt8Array = npt.NDArray[np.uint8]
 class Normalise:
     """Images to normalised network input, ``(x / 255 - mean) / std`` in float32 on the device.
 
-    The bytes travel, a quarter of the floats.
+    Bytes are transferred to the device, a quarter of the size of floats.
 
     >>> normalise = Normalise(Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)))
     >>> x = normalise(np.full((2, 32, 32, 3), 255, np.uint8))
@@ -29,13 +29,13 @@ class Normalise:
         self.std = torch.tensor(preprocessing.std, dtype=torch.float32).mul(255).to(self.device)
 
     def __call__(self, batch: torch.Tensor | UInt8Array) -> torch.Tensor:
-        """A batch of images from the host.
+        """Normalise a batch of images from the CPU.
 
         Shape:
             (N, H, W, 3) uint8 to (N, 3, H, W) float32 in the channels-last memory format.
 
         Raises:
-            UserError: not (N, H, W, 3) uint8.
+            UserError: the batch is not (N, H, W, 3) uint8.
         """
         if batch.ndim != 4 or batch.shape[-1] != 3 or batch.dtype not in (torch.uint8, np.uint8):
             raise UserError(f"a batch of shape {tuple(batch.shape)}, {batch.dtype}: expected (N, H, W, 3) uint8")
@@ -47,10 +47,10 @@ class Normalise:
         if self.device.type == "cuda" and pixels.device.type == "cpu":
             pixels = pixels.pin_memory()
         x = pixels.contiguous().to(self.device, non_blocking=True).to(torch.float32)
-        return x.sub_(self.mean).div_(self.std).permute(0, 3, 1, 2)  # channels-last without moving a byte
+        return x.sub_(self.mean).div_(self.std).permute(0, 3, 1, 2)  # channels-last without a copy
 
     def _on_host(self, batch: UInt8Array) -> torch.Tensor:
-        """The same, image by image in the cache: four times as fast as three passes over the batch."""
+        """The same on the CPU, image by image within the cache: four times as fast as three passes over the batch."""
         count, height, width, _ = batch.shape
         x = np.empty((count, height, width * 3), np.float32)
         mean, std = (np.tile(values.numpy(), width) for values in (self.mean, self.std))
@@ -65,10 +65,10 @@ class Normalise:
         return images.mul(self.std.view(shape) / 255).add_(self.mean.view(shape) / 255)
 
     def planes(self, batch: torch.Tensor) -> torch.Tensor:
-        """A batch that is on the device already, one plane a channel.
+        """Normalise a batch that is already on the device, with one plane per channel.
 
         Shape:
-            (N, 3, H, W) float32 of values 0 to 255 to the same, normalised and in the channels-last memory format.
+            (N, 3, H, W) float32 with values 0 to 255 to the same shape, in the channels-last memory format.
         """
         x = batch.permute(0, 2, 3, 1).contiguous()
         return x.sub_(self.mean).div_(self.std).permute(0, 3, 1, 2)

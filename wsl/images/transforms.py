@@ -1,4 +1,4 @@
-"""Images to the network's square input: fit, crop and mirror."""
+"""Transforms of images to the network's square input: fit, crop and mirror."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from wsl.images.geometry import Geometry
 
 UInt8Array = npt.NDArray[np.uint8]
 
-# How far a random crop's aspect ratio departs from the image's own, at most (Szegedy et al. 2015 use 3/4 to 4/3).
+# The largest change of aspect ratio by a random crop (Szegedy et al. 2015 use 3/4 to 4/3).
 _MAX_ASPECT = 4 / 3
 
 
 def fit(image: UInt8Array, preprocessing: Preprocessing) -> tuple[UInt8Array, Geometry]:
-    """An image on the network's square input, and the way back.
+    """Fit an image to the network's square input, and return the geometry for mapping back.
 
-    ``warp`` stretches it to the square; ``letterbox`` keeps its aspect ratio (to the pixel) and pads it on both
-    sides with the mean colour. Sides that shrink are averaged over areas, sides that grow interpolated linearly.
+    ``warp`` stretches it to the square; ``letterbox`` keeps its aspect ratio (to the pixel) and pads it on both sides
+    with the mean colour. Sides that shrink are averaged over areas; sides that grow are interpolated linearly.
 
     Shape:
         (H, W, 3) uint8 to (S, S, 3) uint8.
 
     Raises:
-        UserError: not a non-empty (H, W, 3) uint8 image.
+        UserError: the image is not a non-empty (H, W, 3) uint8 array.
 
     >>> pixels, geometry = fit(np.zeros((50, 100, 3), np.uint8), Preprocessing(image_size=64, resize="letterbox"))
     >>> pixels.shape, geometry.content
@@ -50,7 +50,7 @@ def fit(image: UInt8Array, preprocessing: Preprocessing) -> tuple[UInt8Array, Ge
 
 @functools.lru_cache(maxsize=1024)
 def place(size: tuple[int, int], preprocessing: Preprocessing) -> Geometry:
-    """Where an image of that (width, height) lies on the network's square input.
+    """The geometry of an image of this (width, height) on the network's square input.
 
     >>> place((100, 50), Preprocessing(image_size=64, resize="letterbox")).content
     (0.0, 16.0, 64.0, 48.0)
@@ -72,7 +72,7 @@ def place(size: tuple[int, int], preprocessing: Preprocessing) -> Geometry:
 
 
 def _resize(image: UInt8Array, width: int, height: int) -> UInt8Array:
-    # In two steps, because INTER_AREA averages only when both sides shrink.
+    # In two steps, because INTER_AREA averages only if both sides shrink.
     smaller = (min(width, image.shape[1]), min(height, image.shape[0]))
     if smaller != (image.shape[1], image.shape[0]):
         image = np.asarray(cv2.resize(image, smaller, interpolation=cv2.INTER_AREA), np.uint8)
@@ -82,16 +82,16 @@ def _resize(image: UInt8Array, width: int, height: int) -> UInt8Array:
 
 
 def augment(image: UInt8Array, rng: np.random.Generator, min_crop: float = 1.0, flip: bool = False) -> UInt8Array:
-    """A random part of an image, mirrored in half of the cases.
+    """A random crop of an image, with ``flip`` mirrored with probability 1/2.
 
-    The part keeps a fraction of the area drawn from [``min_crop``, 1], and its aspect ratio is that of the image
-    within a factor of 4/3.
+    The crop keeps a fraction of the area drawn from [``min_crop``, 1], and its aspect ratio is that of the image within
+    a factor of 4/3.
 
     Shape:
-        (H, W, 3) uint8 to (h, w, 3) uint8, a view of the image where nothing had to move.
+        (H, W, 3) uint8 to (h, w, 3) uint8, a view of the image if possible.
 
     Raises:
-        UserError: not a non-empty (H, W, 3) uint8 image, or ``min_crop`` outside (0, 1].
+        UserError: the image is not a non-empty (H, W, 3) uint8 array, or ``min_crop`` is outside (0, 1].
 
     >>> image = np.zeros((40, 30, 3), np.uint8)
     >>> augment(image, np.random.default_rng(0), min_crop=1.0, flip=False) is image
@@ -103,7 +103,7 @@ def augment(image: UInt8Array, rng: np.random.Generator, min_crop: float = 1.0, 
     if min_crop < 1:
         height, width = image.shape[:2]
         area = rng.uniform(min_crop, 1)
-        limit = math.log(min(_MAX_ASPECT, 1 / area))  # beyond 1/area the part would be longer than the image
+        limit = math.log(min(_MAX_ASPECT, 1 / area))  # beyond 1/area the crop would be longer than the image
         aspect = math.exp(rng.uniform(-limit, limit))
         crop_w = max(1, round(width * math.sqrt(area * aspect)))
         crop_h = max(1, round(height * math.sqrt(area / aspect)))
@@ -116,10 +116,10 @@ def augment(image: UInt8Array, rng: np.random.Generator, min_crop: float = 1.0, 
 
 
 def require_image(image: UInt8Array) -> None:
-    """Refuse what is not a non-empty (H, W, 3) uint8 array.
+    """Refuse an image that is not a non-empty (H, W, 3) uint8 array.
 
     Raises:
-        UserError: it is not.
+        UserError: it is not one.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.size == 0 or image.dtype != np.uint8:
         raise UserError(f"an image of shape {image.shape}, {image.dtype}: expected (H, W, 3) uint8, not empty")

@@ -1,6 +1,6 @@
-"""Images of different sizes resized and normalised by one Triton program for each block of output pixels."""
+"""Resizing and normalisation of images of different sizes, by one Triton program per block of output pixels."""
 
-# Triton knows no annotations.
+# Triton does not support annotations.
 # mypy: disable-error-code="no-untyped-def,untyped-decorator,no-untyped-call,import-untyped,import-not-found"
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _BLOCK = 256
 
 @triton.jit
 def _weight(place, pixel, ratio, size):
-    """What an input pixel counts in an output pixel: its share of the area, or bilinearly where the side grows."""
+    """The weight of an input pixel in an output pixel: its share of the area, or bilinear if the side grows."""
     covered = tl.minimum(pixel + 1.0, (place + 1.0) * ratio) - tl.maximum(pixel * 1.0, place * ratio)
     centre = tl.minimum(tl.maximum((place + 0.5) * ratio - 0.5, 0.0), size - 1.0)
     weight = tl.where(ratio >= 1.0, covered / ratio, 1.0 - tl.abs(centre - pixel))
@@ -25,7 +25,7 @@ def _weight(place, pixel, ratio, size):
 
 @triton.jit
 def _first(place, ratio, size):
-    """The first input pixel that counts in an output pixel."""
+    """The first input pixel with a weight in an output pixel."""
     centre = tl.minimum(tl.maximum((place + 0.5) * ratio - 0.5, 0.0), size - 1.0)
     return tl.where(ratio >= 1.0, place * ratio, centre).to(tl.int32)
 
@@ -59,7 +59,7 @@ def _resize(addresses, sizes, mean, std, out, side, SIDE_BLOCK: tl.constexpr):
             green += weight * tl.load(pixels + plane + offset, mask=there, other=0).to(tl.float32)
             blue += weight * tl.load(pixels + 2 * plane + offset, mask=there, other=0).to(tl.float32)
     target = out + (image.to(tl.int64) * side * side + places) * 3
-    # To whole levels, as an image of bytes has them.
+    # Rounded to integer levels, as in an 8-bit image.
     tl.store(target, (tl.floor(red + 0.5) - tl.load(mean)) / tl.load(std), mask=inside)
     tl.store(target + 1, (tl.floor(green + 0.5) - tl.load(mean + 1)) / tl.load(std + 1), mask=inside)
     tl.store(target + 2, (tl.floor(blue + 0.5) - tl.load(mean + 2)) / tl.load(std + 2), mask=inside)
@@ -68,15 +68,15 @@ def _resize(addresses, sizes, mean, std, out, side, SIDE_BLOCK: tl.constexpr):
 def resize_and_normalise(
     planes: Sequence[torch.Tensor], side: int, mean: torch.Tensor, std: torch.Tensor
 ) -> torch.Tensor:
-    """As `wsl.images.cuda.resize_planes` followed by normalisation; `mean` and `std` (3,) count in levels of 255.
+    """As `wsl.images.cuda.resize_planes` followed by normalisation; `mean` and `std` (3,) are in levels of 255.
 
-    The planes must stay in memory until the device has done its work.
+    The planes must stay in memory until the device has finished.
 
     Shape:
         (3, H, W) uint8 each to (N, 3, side, side) float32 in the channels-last memory format.
     """
     device = planes[0].device
-    # One transfer for addresses and sizes, from memory that the device reads by itself.
+    # One transfer for addresses and sizes, from pinned memory.
     places = [p.data_ptr() for p in planes], [p.shape[1] | (p.shape[2] << 32) for p in planes]
     table = torch.tensor(places, dtype=torch.int64)
     if device.type == "cuda":

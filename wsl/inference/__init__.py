@@ -1,4 +1,4 @@
-"""From an image to a `Localization`, in memory: the one way that everything takes."""
+"""From an image to a `Localization`, in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wsl.inference.short_form import localize
     from wsl.inference.stream import Errors, Stream
 
-# These load torch, which takes seconds; boxes of stored maps are drawn without it.
+# These load torch, which takes seconds and is not needed to draw boxes of stored maps.
 _LAZY = {
     "Errors": "wsl.inference.stream",
     "Input": "wsl.inference.inputs",

@@ -1,4 +1,4 @@
-"""The steps of a batch through a predictor: to the device, through the network, its maps measured, described."""
+"""The steps of a batch in a predictor: load it on the device, run the network, measure maps, make localizations."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ Piece = TypeVar("Piece")
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[Piece]):
-    """A batch on its way, and what there is so far of those of its images that could be read."""
+    """A batch in progress, with the intermediate results of its readable images."""
 
     images: Sequence[Input | BadImageError]
     pieces: list[Piece]
 
 
 class Batches:
-    """What a predictor does with a batch, step by step, each of them for a stage of `wsl.inference.stream.pipeline`.
+    """The steps of a predictor for a batch, one for each stage of `wsl.inference.stream.pipeline`.
 
-    A batch that is too large for the device's memory is halved; smaller ones are made of those after it.
+    A batch that is too large for the device's memory is halved, and so are all later ones.
     """
 
     def __init__(self, network: Network, reader: Reader, max_pixels: int) -> None:
@@ -46,7 +46,7 @@ class Batches:
         self._fitting: int | None = None
 
     def load(self, batch: Sequence[Input | BadImageError]) -> Batch[Loaded]:
-        """Bring a batch to the device."""
+        """Load a batch on the device."""
         if os.getpid() != self._process:
             raise RunError(
                 "this predictor was made before the process was forked, and neither its threads nor a GPU survive "
@@ -59,7 +59,7 @@ class Batches:
             return self.load([self._decoded(one) for one in batch])
 
     def launch(self, batch: Batch[Loaded]) -> Batch[Output]:
-        """Queue a batch on the device, in as many pieces as its memory asks for."""
+        """Queue a batch on the device, in as many pieces as its memory requires."""
         return Batch(batch.images, [output for loaded in batch.pieces for output in self._launch_piece(loaded)])
 
     def _launch_piece(self, loaded: Loaded) -> list[Output]:
@@ -81,7 +81,7 @@ class Batches:
             raise OutOfMemoryError(f"{problem}: take a smaller image size") from None
 
     def _halve(self, images: int) -> None:
-        """Take batches of half as many from now on. Called when the error, which holds memory, is gone."""
+        """Halve the batch size from now on. Called after the error, which holds memory, is released."""
         self._fitting = (images + 1) // 2
         log.warning("a batch of %d is too large for the memory of %s: halved", images, self._network.device)
         torch.cuda.empty_cache()
@@ -93,12 +93,12 @@ class Batches:
         return Batch(batch.images, [self._reader.measure(some, output) for some, output in taken])
 
     def describe(self, batch: Batch[Measured]) -> list[Localization | BadImageError]:
-        """The localizations of a batch, with the errors of images that cannot be read in their places."""
+        """The localizations of a batch, with the error in place of an image that cannot be read."""
         found = iter([one for measured in batch.pieces for one in self._reader.describe(measured)])
         return [image if isinstance(image, BadImageError) else next(found) for image in batch.images]
 
     def _decoded(self, image: Input | BadImageError) -> Input | BadImageError:
-        """The same with pixels decoded on the host."""
+        """The input with its pixels decoded on the CPU."""
         if isinstance(image, BadImageError) or image.jpeg is None:
             return image
         try:
@@ -119,12 +119,12 @@ class Batches:
         (loaded,) = batch.pieces
         images = self._network.images(loaded)
         if images.device.type == "cuda":
-            # Decoded JPEGs go when this returns, and the device may still be reading them.
+            # Decoded JPEGs are freed when this returns, while the device may still be reading them.
             torch.cuda.current_stream(images.device).synchronize()
         return images
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
-        """The probabilities of normalised images, in as many pieces as the device's memory asks for."""
+        """The probabilities of normalised images, in as many pieces as the device's memory requires."""
         pieces = torch.split(images, self._fitting or len(images))
         try:
             return torch.cat([self._network.probabilities(piece) for piece in pieces])
@@ -134,16 +134,16 @@ class Batches:
         return self.probabilities(images)
 
     def class_maps(self, batch: Batch[Loaded]) -> list[torch.Tensor | BadImageError]:
-        """The raw maps of all classes of each image, with the errors of images that cannot be read in their places."""
+        """The raw maps of all classes of each image, with the error in place of an image that cannot be read."""
         maps = iter([one for loaded in batch.pieces for one in self._network.all_maps(loaded)])
         return [image if isinstance(image, BadImageError) else next(maps) for image in batch.images]
 
 
 def default_batch_size(device: torch.device) -> int:
-    """The images of a batch where nobody says how many.
+    """The default batch size on a device.
 
     >>> default_batch_size(torch.device("cpu"))
     8
     """
-    # Larger batches on the CPU leave its caches, and their blocks go back to the system after each layer.
+    # On the CPU larger batches do not fit into its caches, and their memory is returned to the system after each layer.
     return 128 if device.type == "cuda" else 8

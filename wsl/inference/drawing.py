@@ -1,4 +1,4 @@
-"""From class maps to boxes by the settings of a run, without a network."""
+"""Boxes from class maps by the settings of a run, without a network."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def boxes_of_maps(
     """
     rule, labels = settings.resolved(), list(maps)
     arrays = [as_map(score_map) for score_map in maps.values()]
-    # Maps of one shape, as those of one network, are one call.
+    # Maps of the same shape, such as those of one network, are processed in one call.
     calls = [np.stack(arrays)] if len({array.shape for array in arrays}) == 1 else [array[None] for array in arrays]
     parts = [part for call in calls for part in extract(call, [as_size(size)] * len(call), rule)]
     return scored(labels, parts, [scores.get(label, 1.0) for label in labels])
 
 
 def redrawn(found: Localization, settings: BoxConfig) -> Boxes:
-    """The boxes of a stored localization, drawn anew from its maps.
+    """The boxes of a stored localization, drawn again from its maps.
 
     Raises:
-        UserError: it has boxes and no maps.
+        UserError: it has boxes but no maps.
 
     >>> found = Localization(path="a.jpg", size=(8, 8), scores={}, boxes=Boxes.empty(), maps={"dog": np.eye(2)})
     >>> len(redrawn(found, BoxConfig(box_rule="all")))
@@ -56,13 +56,13 @@ def redrawn(found: Localization, settings: BoxConfig) -> Boxes:
     if len(found.boxes) and not found.maps:
         raise UserError(
             f"{found.path} has boxes and no maps to draw others from: run wsl-localize with --maps, or leave out "
-            "threshold, box rule and what else asks for other boxes"
+            "threshold, box rule and other settings of boxes"
         )
     return boxes_of_maps(found.maps or {}, found.scores, found.size, settings)
 
 
 def extract(maps: FloatArray, sizes: Sequence[tuple[int, int]], rule: BoxConfig) -> list[ExtractedBoxes]:
-    """The boxes of each of some maps (n, h, w) by resolved settings, in pixels of images of these sizes."""
+    """The boxes of each of the maps (n, h, w) by resolved settings, in pixels of images of these sizes."""
     assert rule.threshold is not None
     assert rule.box_rule is not None
     assert rule.min_area is not None

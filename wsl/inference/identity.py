@@ -1,4 +1,4 @@
-"""What decides the results of a run, compared with what decided those that are there already."""
+"""The settings that determine the results of a run, compared with those of existing results."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from wsl.errors import UserError
 
 
 def check_identity(earlier: Mapping[str, Any], ours: Mapping[str, Any], place: str) -> None:
-    """Check that results are continued by the settings that they were begun with.
+    """Check that a run is continued with the settings with which it was begun.
 
     Raises:
-        UserError: naming the first setting that differs.
+        UserError: a setting differs; the message names the first one.
 
     >>> check_identity({"pick": {"top_k": 1}}, {"pick": {"top_k": 2}}, "found")
     Traceback (most recent call last):

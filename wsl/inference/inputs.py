@@ -1,4 +1,4 @@
-"""One image on its way into the network."""
+"""Images as inputs of the predictor and of the network."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from wsl.images.sources import is_image_name
 
 
 class Source(NamedTuple):
-    """An image with what the caller knows of it.
+    """An image with an id and classes from the caller.
 
-    `id` names an image that has no file, or renames one that has. `classes` are localized in this image in the place
-    of those that the predictor picks; None leaves the choice to the predictor.
+    `id` names an image without a file, or renames one with a file. `classes` are localized in this image instead of
+    those chosen by the predictor; None leaves the choice to the predictor.
 
     >>> Source("photos/a.jpg", classes=("dog",)).id
     ''
@@ -36,11 +36,11 @@ Sources: TypeAlias = "str | os.PathLike[str] | Iterable[ImageLike | Source]"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Input:
-    """An image as the network takes it, and the way back to the original's pixels.
+    """An image prepared for the network, with its geometry for mapping results to the original's pixels.
 
-    `Predictor.prepare` makes it, and it can be sent to another process. ``pixels`` (S, S, 3) uint8 are the network's
+    It is made by `Predictor.prepare` and can be sent to another process. ``pixels`` (S, S, 3) uint8 are the network's
     square input; a predictor on CUDA leaves an ordinary JPEG to the device and keeps its bytes in ``jpeg`` instead.
-    ``image`` is what the caller gave.
+    ``image`` is the image as given by the caller.
     """
 
     path: Path
@@ -55,8 +55,8 @@ class Input:
 def as_source(item: ImageLike | Source, number: int) -> Source:
     """An item of a stream as a `Source`; an image without file and id gets its number as id.
 
-    An open file is read here: whoever gave it may close it before a thread comes to decode it, it cannot be sent to
-    another process, and its image is read a second time when it is shown.
+    An open file is read here, because the caller may close it before a thread decodes it, because it cannot be sent to
+    another process, and because its image is read a second time for display.
 
     >>> as_source(b"...", 7).id
     '7'
@@ -70,7 +70,7 @@ def as_source(item: ImageLike | Source, number: int) -> Source:
 
 
 def _contents(file: Any) -> Any:
-    """The bytes of an open file, or the file itself where it has none to give: `to_rgb` says why."""
+    """The bytes of an open file, or the file itself if it cannot be read, for which `to_rgb` raises the error."""
     try:
         data = file.read()
     except (OSError, ValueError):
@@ -79,7 +79,7 @@ def _contents(file: Any) -> Any:
 
 
 def expand(sources: Any) -> Iterable[ImageLike | Source]:
-    """The images of some sources, one after the other: folders and globs become the files that they mean.
+    """The images of some sources, one after another, with folders and globs expanded to their files.
 
     Raises:
         UserError: a file, folder or glob holds no image.
@@ -89,9 +89,9 @@ def expand(sources: Any) -> Iterable[ImageLike | Source]:
     """
     given: Any = sources
     if isinstance(given, (str, os.PathLike)):
-        # Looked for now, so that a wrong name is an error before anything runs.
+        # Expanded now, so that a wrong name is an error before anything runs.
         return find_images([os.fspath(given)])
-    # One image, though it could be iterated, too.
+    # These are single images, although they can be iterated.
     single = isinstance(given, (bytes, bytearray, memoryview, Source)) or hasattr(given, "read")
     if single or getattr(given, "ndim", 4) == 3 or not isinstance(given, Iterable):
         return [given]
@@ -102,7 +102,7 @@ def _expand(sources: Iterable[Any]) -> Iterator[Any]:
     for source in sources:
         if isinstance(source, (str, os.PathLike)):
             name = os.fspath(source)
-            # A name that looks like an image's is not asked what it is, which would take as long as opening it.
+            # Names with an image suffix are not checked on disk, which would take as long as opening them.
             folder = not is_image_name(name) and os.path.isdir(name)  # noqa: PTH112
             if folder or (glob.has_magic(name) and not os.path.isfile(name)):  # noqa: PTH113
                 yield from find_images([name])

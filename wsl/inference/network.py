@@ -1,4 +1,4 @@
-"""A batch through the network: images in, probabilities and the chosen classes' maps out, with one wait a batch."""
+"""A batch in the network: from images to probabilities and maps of the chosen classes, with one wait per batch."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from wsl.models import Features, Model
 
 
 class Group(NamedTuple):
-    """Maps of images of a batch that lie alike on the network's input.
+    """Maps of the images of a batch that have the same geometry on the network's input.
 
     Shape:
         ``raw`` (n, J, h, w) float32, each covering exactly its image, for the n ``rows`` of the batch; ``maps`` are the
-        refined ones, of another resolution, None where nothing refines.
+        refined maps, at another resolution, or None without refinement.
     """
 
     rows: list[int]
@@ -34,12 +34,12 @@ class Group(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What the network says of a batch.
+    """The network's results for a batch.
 
     Shape:
         ``best`` (N, S) are class indices and ``probabilities`` (N, S) float64 theirs, highest first; ``chosen`` (N, J)
-        the classes localized, -1 for none, and ``confidences`` (N, J) float64 theirs. ``planes`` are what the device
-        works on until the event is done.
+        are the classes to localize, -1 for none, and ``confidences`` (N, J) float64 theirs. ``planes`` are inputs that
+        the device reads until the event is done.
     """
 
     best: torch.Tensor
@@ -59,7 +59,7 @@ class Loaded(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """Which classes of an image are localized: exactly ``classes`` (indices), or those of highest probability."""
+    """Which classes of an image to localize: exactly ``classes`` (indices), or those with the highest probabilities."""
 
     classes: tuple[int, ...]
     top_k: int | None
@@ -67,7 +67,7 @@ class Choice(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What one view of a batch gives: the maps of the chosen classes, and where in the view their cells lie."""
+    """The results of one view of a batch: the maps of the chosen classes, and the positions of their cells."""
 
     view: View
     maps: Features
@@ -77,7 +77,7 @@ class Network:
     """A model on its device. The scores and maps of several views of an image are averaged.
 
     Raises:
-        UserError: the refinement needs intermediate features that the model does not show.
+        UserError: the refinement needs intermediate features that the model does not have.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Network:
         self._normalise = Normalise(preprocessing, device)
 
     def load(self, inputs: Sequence[Input]) -> Loaded:
-        """A batch's JPEGs decoded on the device; other images wait on the host.
+        """Decode a batch's JPEGs on the device; other images stay on the CPU.
 
         Raises:
             UndecodedError: the device refuses a file.
@@ -122,8 +122,8 @@ class Network:
 
     @torch.inference_mode()
     def launch(self, loaded: Loaded) -> Output:
-        """Queue a batch. On CUDA nothing here waits for the device, unless every class above a score is wanted: the
-        results are there when the output's event is done."""
+        """Queue a batch. On CUDA nothing here waits for the device, unless every class above a score is requested: the
+        results are available when the output's event is done."""
         inputs = loaded.inputs
         images = self.images(loaded)
         # Refinements read the features of the first view.
@@ -141,7 +141,7 @@ class Network:
                 Shown(view, Features(one.of(wanted).float(), one.grid if self._aligned else None))
                 for view, one in zip(self._views, lazy, strict=True)
             ]
-            # Products of channels-last tensors would be taken channel by channel.
+            # bmm of channels-last tensors would run channel by channel.
             layers = [
                 Features(
                     layer.to(torch.float32, memory_format=torch.contiguous_format), grid if self._aligned else None
@@ -163,14 +163,14 @@ class Network:
 
     @torch.inference_mode()
     def all_maps(self, loaded: Loaded) -> torch.Tensor:
-        """The maps of all classes, (N, K, h, w) float32 on the CPU, of the network's whole input."""
+        """The maps of all classes, (N, K, h, w) float32 on the CPU, covering the network's whole input."""
         output = self._run(self._views[0].of(self.images(loaded)))
         classes = torch.arange(output.scores.shape[1], device=self.device).expand(len(loaded.inputs), -1)
         return output.maps_of(classes).float().cpu()
 
     @torch.inference_mode()
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
-        """The probabilities of all classes, (N, K) float64, of normalised images (N, 3, S, S) on the device."""
+        """The probabilities of all classes, (N, K) float64, for normalised images (N, 3, S, S) on the device."""
         return self._run.probabilities(_mean([self._run(view.of(images)).scores for view in self._views]))
 
     def images(self, loaded: Loaded) -> torch.Tensor:
@@ -226,7 +226,7 @@ class Network:
         layers: Sequence[Features],
         geometry: Geometry,
     ) -> Group:
-        """Crop the maps of images that lie alike to the images, refine them, and send them to the host."""
+        """Crop the maps of images with the same geometry to the images, refine them, and send them to the CPU."""
         if len(rows) != len(images):
             images, layers = images[rows], [Features(one.values[rows], one.grid) for one in layers]
             shown = [Shown(view, Features(maps.values[rows], maps.grid)) for view, maps in shown]
@@ -240,7 +240,7 @@ class Network:
 
 
 def _alike(inputs: Sequence[Input]) -> list[list[int]]:
-    """Rows of a batch by where the images lie on the network's input."""
+    """The rows of a batch grouped by the geometry of the images on the network's input."""
     groups: dict[tuple[float, ...], list[int]] = defaultdict(list)
     for row, one in enumerate(inputs):
         groups[one.geometry.content].append(row)
@@ -248,7 +248,7 @@ def _alike(inputs: Sequence[Input]) -> list[list[int]]:
 
 
 def _mean(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The mean of tensors; of maps (…, h, w) of several resolutions at that of the first."""
+    """The mean of tensors; for maps (…, h, w) of several resolutions, at that of the first."""
     first, *others = tensors
     for other in others:
         first = first + (other if other.shape == first.shape else resized(other, first.shape[-2:]))
@@ -256,7 +256,7 @@ def _mean(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 def _to_host(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor on the CPU; from CUDA a copy that is under way, into memory that the device can write by itself."""
+    """The tensor on the CPU; from CUDA an asynchronous copy into pinned memory."""
     if tensor.device.type != "cuda":
         return tensor.cpu()
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)

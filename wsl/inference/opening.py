@@ -1,4 +1,4 @@
-"""The model that the settings of `wsl-localize` name, and what tells its results from those of other settings."""
+"""The model named in the settings of `wsl-localize`, and the identity of its results."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from wsl.results import BoxOrigin
 from wsl.thresholds.stored import resolve_boxes
 from wsl.version import __version__
 
-# What decides results beside the model, the images and the machine.
+# The settings that determine results, besides the model, the images and the machine.
 _DECISIVE = ("cam", "pick", "boxes", "refine", "tta", "labels", "maps")
 
 
 class Machine(NamedTuple):
-    """What of a machine decides the last bits of a result: the kind of its device, and the network's arithmetic there.
+    """The properties of a machine that affect the last bits of a result: the kind of device and the precision.
 
     >>> Machine.of(RuntimeConfig(device="cpu", precision="fp32"))
     Machine(device='cpu', precision='float32')
@@ -38,10 +38,10 @@ class Machine(NamedTuple):
 
     @classmethod
     def of(cls, runtime: RuntimeConfig) -> Machine:
-        """This machine, by these settings.
+        """This machine with these settings.
 
         Raises:
-            UserError: the device is not available here.
+            UserError: the device is not available.
         """
         device = choose_device(runtime.device)
         return cls(device.type, str(choose_dtype(runtime.precision, device)).removeprefix("torch."))
@@ -49,9 +49,9 @@ class Machine(NamedTuple):
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A model with the settings that it runs with, what was left open filled in.
+    """A model with its resolved settings.
 
-    ``machine`` is the one that it will run on, None for this one.
+    ``machine`` is the one on which it will run, None for this one.
 
     >>> from pathlib import Path
     >>> from wsl.models import Localizer
@@ -74,7 +74,7 @@ class OpenedModel:
         """Load the model on the CPU.
 
         Raises:
-            UserError: an unknown model, method or class, or a refinement that the model has nothing for.
+            UserError: the model, method or a class is unknown, or the model lacks what the refinement reads.
         """
         cam = config.cam
         model = open_model(config.weights, config.local_weights, method=cam.cam, layers=cam.layers, model=cam.model)
@@ -84,12 +84,12 @@ class OpenedModel:
         return cls(config, model, refine, boxes, origin)
 
     def predictor(self, device: str | None = None, **others: Any) -> Predictor:
-        """What localizes, on the device of the settings or another one.
+        """A predictor on the device of the settings or another one.
 
-        `others` are keyword arguments of `Predictor` in the place of the settings.
+        `others` are keyword arguments of `Predictor` that override the settings.
 
         Raises:
-            UserError: an unknown class or device, or a setting out of range.
+            UserError: a class or device is unknown, or a setting is out of range.
         """
         config = self.config
         runtime = config.runtime if device is None else dataclasses.replace(config.runtime, device=device)
@@ -109,10 +109,10 @@ class OpenedModel:
 
     @functools.cached_property
     def identity(self) -> Mapping[str, Any]:
-        """All that decides what is found in an image: two runs of one identity give the same bytes.
+        """Everything that determines the results for an image: runs with the same identity give the same bytes.
 
-        Batches and the device belong to it, since sums in another order are rounded otherwise. The kinds of devices
-        count, and not their numbers.
+        The batch size and the device are part of it, because sums in another order round differently. Only the kind of
+        device counts, not its number.
         """
         config, values = self.config, self._settings()
         machine = self.machine or Machine.of(config.runtime)
@@ -127,7 +127,7 @@ class OpenedModel:
         }
 
     def record(self, **more: Any) -> dict[str, Any]:
-        """All settings, with what was left open filled in, and what else is to be known of a run."""
+        """All settings, resolved, and further facts of a run."""
         return {**self._settings(), "box_origin": self.origin.origin, "identity": dict(self.identity), **more}
 
     def _settings(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class OpenedModel:
 
     @property
     def method(self) -> str:
-        """How boxes and maps are made, in words."""
+        """A description of how boxes and maps are made."""
         described = {"none": "not refined", "decoder": "of the run's decoder"}
         maps = described.get(self.refine, f"refined by {self.refine}")
         made = made_by(self.model)

@@ -1,4 +1,4 @@
-"""Any image in, a `Localization` out: the one way that commands, training, notebooks and services take."""
+"""The predictor: from any image to a `Localization`, for commands, training, notebooks and services alike."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ class Predictor:
     """Localizes classes in images with a model.
 
     `model` is a `Localizer`, an ONNX model, or anything else with the interface of `wsl.models.Model`. Its weights are
-    copied for inference, so the caller's module keeps its mode, gradients and hooks, and later training of it does not
-    change the predictor. No global setting is touched: predictors work side by side in threads, and they can be
-    pickled. A model that has a name to build it by travels as that name and its weights.
+    copied for inference, so the caller's module keeps its mode, gradients and hooks, and training it later does not
+    change the predictor. Global settings are not changed: predictors can run in parallel threads, and they can be
+    pickled. A model that can be rebuilt from a name is pickled as that name and its weights.
 
-    The classes localized are the `top_k` of highest probability, all with None, if it is at least `score_threshold`;
-    or exactly `classes`. A box surrounds what exceeds `threshold` times the range of a class's map: the largest
-    component, all of them, or that of the map's maximum, as `box_rule` says. `refine` "affinity" first spreads the map
-    over what the backbone sees alike, and "decoder" takes the maps of the model's decoder in its place; "auto" is
-    decoder where the model has one, else affinity where the backbone has two levels of intermediate features. Maps of
-    any model can follow the colours of the image: "pamr", "crf", "guided", "grabcut". A `Refinement` of one's own is
-    taken as it is. The default threshold is the refinement's own, 0.2 for maps that are not refined. `image_size` is
-    the network's input side, by default that of the model. `tta` averages the scores and maps of several views: "flip"
-    adds the mirrored image, and numbers are input sides in the place of `image_size`. `precision` "auto" takes bfloat16
-    where the device computes it natively.
+    The `top_k` classes with the highest probabilities are localized (all with None) if their probability is at least
+    `score_threshold`; or exactly `classes`. A box surrounds a component of a class's map above `threshold` of its
+    range: the largest component, all of them, or that of the map's maximum, by `box_rule`. `refine` "affinity" first
+    spreads the map over regions with similar backbone features, and "decoder" takes the maps of the model's decoder
+    instead; "auto" is decoder if the model has one, else affinity if the backbone has two levels of intermediate
+    features. For any model, maps can follow the colours of the image: "pamr", "crf", "guided", "grabcut". A custom
+    `Refinement` may also be given. The default threshold depends on the refinement, and is 0.2 for unrefined maps.
+    `image_size` is the side of the network's input, by default that of the model. `tta` averages the scores and maps of
+    several views: "flip" adds the mirrored image, and numbers are input sides that replace `image_size`. `precision`
+    "auto" takes bfloat16 if the device computes it natively.
 
     Raises:
-        UserError: an unknown class, a device that is not available, a setting out of range.
+        UserError: a class is unknown, the device is not available, or a setting is out of range.
 
     >>> import numpy as np
     >>> from wsl.models import Localizer
@@ -83,7 +83,7 @@ class Predictor:
         max_scores: int | None = MAX_SCORES,
         max_pixels: int | None = None,
     ) -> None:
-        # Which check them.
+        # Created only to validate the settings.
         PickConfig(top_k=top_k, score_threshold=score_threshold)
         RuntimeConfig(precision=precision)
         check_batch_size(batch_size)
@@ -137,7 +137,7 @@ class Predictor:
         )
 
     def _start(self, model: Model) -> None:
-        """Make what does not travel to another process."""
+        """Create what is not pickled."""
         settings = self._settings
         self._model = model
         self.device = choose_device(settings["device"])
@@ -180,11 +180,11 @@ class Predictor:
     def __call__(self, image: ImageLike | Source) -> Localization: ...
 
     def __call__(self, image: Any, *, errors: Errors = "raise") -> Any:
-        """Localize an image, or a list of images in its order.
+        """Localize an image, or a list of images in order.
 
         An image is a path, the bytes of an image file, an (H, W, 3) uint8 RGB array, a Pillow image, a (3, H, W)
-        tensor (uint8, or floating in [0, 1]), or a `Source` that adds an id or classes. An image of a list that cannot
-        be read raises its error, is left out ("skip"), or has the error in its place ("return").
+        tensor (uint8, or floating in [0, 1]), or a `Source` that adds an id or classes. For an image in a list that
+        cannot be read, the error is raised, the image is left out ("skip"), or the error takes its place ("return").
 
         Raises:
             BadImageError: an image cannot be read.
@@ -196,14 +196,13 @@ class Predictor:
     def prepare(
         self, image: ImageLike | Source, *, id: str | None = None, classes: Sequence[str] | None = None
     ) -> Input:
-        """An image as the network takes it: read, decoded and resized. It needs no device and can be sent elsewhere.
+        """An image read, decoded and resized for the network. It needs no device and can be sent to another process.
 
-        `id` names an image that has no file; `classes` are localized in the place of those that are picked by
-        probability.
+        `id` names an image without a file; `classes` are localized instead of those chosen by probability.
 
         Raises:
             BadImageError: the image cannot be read.
-            UserError: a class that the model does not know.
+            UserError: a class is not one of the model's.
         """
         source = as_source(image, 0)
         image, id = source.image, source.id if id is None else id
@@ -222,11 +221,11 @@ class Predictor:
         return Input(path=path, id=id, image=image, geometry=geometry, pixels=pixels, classes=wanted)
 
     def predict(self, inputs: Sequence[Input]) -> list[Localization]:
-        """Localize prepared images as one batch; one that is too large for a GPU's memory is halved, and so on.
+        """Localize prepared images as one batch, which is halved repeatedly if it is too large for a GPU's memory.
 
         Raises:
-            BadImageError: a file that the device was to decode is damaged.
-            RunError: the predictor was made before this process was forked.
+            BadImageError: a file to be decoded on the device is damaged.
+            RunError: the predictor was created before this process was forked.
         """
         steps = self._batches
         results = steps.describe(steps.measure(steps.launch(steps.load(inputs)))) if inputs else []
@@ -247,23 +246,23 @@ class Predictor:
     def stream(self, sources: Sources, *, errors: Errors = "skip", workers: int | None = None) -> Stream[Any]:
         """Localize any number of images, in order, in constant memory, on all cores: an iterator of `Localization`.
 
-        `sources` is a file, folder or glob, or an iterable of those and of images as `__call__` takes them. `workers`
-        threads read images ahead, for slow disks; None is the quickest for files at hand, 0 starts no thread. With
-        `errors` "skip" an image that cannot be read is logged, counted in the stream's ``skipped`` and left out.
+        `sources` is a file, folder or glob, or an iterable of these and of images as for `__call__`. `workers` threads
+        read images in advance, for slow disks; None is the fastest for local files, 0 starts no thread. With `errors`
+        "skip", an image that cannot be read is logged, counted in the stream's ``skipped`` and left out.
 
         Raises:
-            UserError: no image is there.
+            UserError: there is no image.
         """
         return Stream(self._localized(expand(sources), workers), errors)
 
     def class_maps(
         self, sources: Iterable[ImageLike | Source], *, workers: int | None = None
     ) -> Iterator[torch.Tensor | BadImageError]:
-        """The raw maps of all classes of each image, for whoever pools or compares them.
+        """The raw maps of all classes of each image, for pooling or comparison.
 
         Shape:
-            (K, h, w) float32 each, of the network's whole input and at its resolution; the error of an image that
-            cannot be read stands in its place.
+            (K, h, w) float32 each, covering the network's whole input, at the resolution of the maps; the error takes
+            the place of an image that cannot be read.
         """
         for maps in pipeline(
             (as_source(item, number) for number, item in enumerate(sources)),
@@ -278,16 +277,16 @@ class Predictor:
             yield from maps
 
     def images(self, inputs: Sequence[Input]) -> torch.Tensor:
-        """Prepared images as the network sees them: normalised, on the predictor's device.
+        """Prepared images as the network's input: normalised, on the predictor's device.
 
-        Where in them the image lies, and where padding, is what each input's ``geometry`` says.
+        Each input's ``geometry`` says where the image lies in it, and where padding.
 
         Shape:
             (N, 3, S, S) float32.
 
         Raises:
-            BadImageError: a file that the device was to decode is damaged.
-            RunError: the predictor was made before this process was forked.
+            BadImageError: a file to be decoded on the device is damaged.
+            RunError: the predictor was created before this process was forked.
         """
         side = self.preprocessing.image_size
         if not inputs:
@@ -295,13 +294,13 @@ class Predictor:
         return self._batches.images(self._batches.load(inputs))
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
-        """The probabilities of all classes, for images as `images` gives them: to change pixels and ask again.
+        """The probabilities of all classes for images from `images`, for example after changing pixels.
 
         Shape:
-            (N, 3, S, S) to (N, K) float64, in the order of ``classes``, on the device where that has doubles.
+            (N, 3, S, S) to (N, K) float64, in the order of ``classes``, on the device if it supports doubles.
 
         Raises:
-            UserError: images of another shape.
+            UserError: the images have another shape.
 
         >>> import numpy as np
         >>> from wsl.models import Localizer

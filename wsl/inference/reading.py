@@ -1,4 +1,4 @@
-"""From the network's output of a batch to a `Localization` of each image: scores, boxes, points."""
+"""From the network's output for a batch to a `Localization` of each image: scores, boxes, points."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from wsl.inference.network import Group, Output
 from wsl.maps import ExtractedBoxes, peaks
 from wsl.results import Localization
 
-# Of a thousand classes nobody reads the last nine hundred, and writing them would take longer than finding them.
+# Of a thousand classes the lowest nine hundred are of little use, and writing them takes longer than computing them.
 MAX_SCORES = 100
 
 
 class Reader:
-    """Reads the localizations of a batch off a network's output; `boxes` is None where nobody asks for any."""
+    """Converts a network's output to localizations; `boxes` is None if no boxes are requested."""
 
     def __init__(self, classes: Sequence[str], boxes: BoxConfig | None) -> None:
         self._classes, self._boxes = tuple(classes), None if boxes is None else boxes.resolved()
 
     def read(self, inputs: Sequence[Input], output: Output) -> list[Localization]:
-        """The localizations of a batch, in its order."""
+        """The localizations of a batch, in order."""
         return self.describe(self.measure(inputs, output))
 
     def measure(self, inputs: Sequence[Input], output: Output) -> Measured:
-        """Wait for a batch and measure its maps. Nearly all of it lets other threads run."""
+        """Wait for a batch and measure its maps, mostly without holding the interpreter's lock."""
         if output.done is not None:
             output.done.synchronize()
         kept = [_distinct(classes) for classes in output.chosen.tolist()]
@@ -74,9 +74,9 @@ class Reader:
         flat = [(place, column) for place, row in enumerate(group.rows) for column in kept[row]]
         where = tuple(np.array(flat, np.intp).reshape(-1, 2).T)
         sizes = [inputs[group.rows[place]].geometry.original for place, _ in flat]
-        raw = group.raw.numpy()[where]  # a copy: the batch's own memory can go
+        raw = group.raw.numpy()[where]  # a copy, so that the batch's own memory can be freed
         maps = raw if group.maps is None else group.maps.numpy()[where]
-        # A refined map is about extent: its maximum moves to wherever most looks alike.
+        # The peak is that of the raw map: in a refined map the maximum moves to the largest area of similar features.
         return _MeasuredGroup(group.rows, peaks(raw, sizes), maps, self._extract(maps, sizes))
 
     def _extract(self, maps: FloatArray, sizes: Sequence[tuple[int, int]]) -> list[ExtractedBoxes]:
@@ -86,7 +86,7 @@ class Reader:
 
 
 class _MeasuredGroup(NamedTuple):
-    """Points, maps and boxes of the chosen classes of a group's images, one behind another."""
+    """Points, maps and boxes of the chosen classes of a group's images, concatenated."""
 
     rows: list[int]
     points: list[tuple[float, float]]
@@ -95,7 +95,7 @@ class _MeasuredGroup(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A batch with its maps measured, and the places of the classes that are kept of each image's choice."""
+    """A batch with its maps measured, and the positions of the classes kept from each image's choice."""
 
     inputs: Sequence[Input]
     output: Output
@@ -104,7 +104,7 @@ class Measured(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """What the maps of one image say, and the probabilities of their classes."""
+    """The results from the maps of one image, and the probabilities of their classes."""
 
     scores: dict[str, float]
     boxes: Boxes
@@ -117,7 +117,7 @@ class _Part(NamedTuple):
 
 
 def with_picked(best: dict[str, float], picked: dict[str, float]) -> dict[str, float]:
-    """The best scores, and behind them those of picked classes that are not among them.
+    """The best scores, followed by those of picked classes that are not among them.
 
     >>> with_picked({"cat": 0.9}, {"emu": 0.1, "cat": 0.9, "dog": 0.2})
     {'cat': 0.9, 'dog': 0.2, 'emu': 0.1}
@@ -127,7 +127,7 @@ def with_picked(best: dict[str, float], picked: dict[str, float]) -> dict[str, f
 
 
 def _distinct(classes: list[int]) -> list[int]:
-    """Places of the first of each class, without -1.
+    """Positions of the first occurrence of each class, without -1.
 
     >>> _distinct([3, -1, 3, 5])
     [0, 3]

@@ -1,4 +1,4 @@
-"""The short form: a model and images in, localizations out."""
+"""Localization in one call: from a model and images to localizations."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class PredictorSettings(TypedDict, total=False):
 def localize(
     model: Model, sources: Sources, *, strict: bool = False, **settings: Unpack[PredictorSettings]
 ) -> Stream[Localization]:
-    """Localize classes in images: an iterator over `Localization`, one an image, in constant memory.
+    """Localize classes in images: an iterator over `Localization`, one per image, in constant memory.
 
     `sources` is a file, folder or glob, or an iterable of images: paths, bytes, arrays, Pillow images, tensors.
     `settings` are those of `Predictor`: ``top_k``, ``classes``, ``score_threshold``, ``threshold``, ``box_rule``,
@@ -45,7 +45,7 @@ def localize(
     logged and left out unless `strict`.
 
     Raises:
-        UserError: a source without images, an unknown class, a setting out of range.
+        UserError: a source has no images, a class is unknown, or a setting is out of range.
 
     >>> import tempfile, cv2, numpy as np
     >>> from wsl.models import Localizer

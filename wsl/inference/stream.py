@@ -1,4 +1,4 @@
-"""Work on a stream of items: stages side by side, results in order, memory constant."""
+"""Pipelines for streams of items: concurrent stages, ordered results, constant memory."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ U = TypeVar("U")
 V = TypeVar("V")
 W = TypeVar("W")
 
-# Images that a thread reads at a time where a GPU decodes them.
+# Images that a thread reads at a time if a GPU decodes them.
 _CHUNK = 32
 
 
 def ordered(executor: Executor | None, work: Callable[[S], T], items: Iterable[S], depth: int) -> Iterator[T]:
-    """`work` of each item in order, up to `depth` of them under way before they are asked for.
+    """`work` of each item in order, with up to `depth` of them started in advance.
 
-    Without an executor each is done when it is asked for.
+    Without an executor each is done when it is requested.
 
     >>> with ThreadPoolExecutor(2) as threads:
     ...     list(ordered(threads, str.upper, "abc", depth=2))
@@ -55,7 +55,7 @@ def ordered(executor: Executor | None, work: Callable[[S], T], items: Iterable[S
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items, the last one maybe shorter.
+    """Lists of `size` items; the last one may be shorter.
 
     >>> list(batched("abcde", 2))
     [['a', 'b'], ['c', 'd'], ['e']]
@@ -76,17 +76,17 @@ def pipeline(
     device: torch.device,
     workers: int | None = None,
 ) -> Iterator[W]:
-    """Batches of prepared items through a network: reading, computing and what follows overlap, in order.
+    """Batches of prepared items through a network, in order, with reading, computing and postprocessing overlapped.
 
-    `load` brings a batch to the device, `run` computes there, `finish` waits for the results. `workers` threads
-    `prepare` items ahead; with 0 everything is done in the caller's thread. None is the quickest for files that are at
-    hand: on the CPU each core prepares its own batches, on a GPU two threads read ahead.
+    `load` transfers a batch to the device, `run` computes there, `finish` waits for the results. `workers` threads
+    `prepare` items in advance; with 0 everything runs in the caller's thread. None is the fastest for local files: on
+    the CPU each core prepares its own batches, on a GPU two threads read ahead.
     """
     if device.type == "cuda":
         yield from _on_gpu(items, prepare, load, run, finish, batch_size, 2 if workers is None else workers)
         return
-    # On the CPU each core runs batches of its own: threads that share a batch would wait for each other, and for the
-    # reading that takes a core away.
+    # On the CPU each core runs its own batches: threads that share a batch would wait for each other, and for the
+    # reading that occupies a core.
     on_cpu = device.type == "cpu"
     runners = 0 if workers == 0 else torch.get_num_threads() if on_cpu else 1
     with _threads(workers or 0) as readers, _threads(runners, one_core_each=on_cpu) as networks:
@@ -109,10 +109,10 @@ def _on_gpu(
     batch_size: int,
     workers: int,
 ) -> Iterator[W]:
-    """The network is launched in the caller's thread, and few others want the interpreter beside it.
+    """The pipeline for a GPU: the network is launched in the caller's thread, with few other busy threads.
 
-    A batch is hundreds of calls that each let go of the interpreter's lock. Among busy threads each call then waits to
-    get it back, which took five times as long as the work.
+    A batch is hundreds of calls that each release the interpreter's lock. With other busy threads, each call waits to
+    get it back, which took five times as long as the work itself.
     """
     with _threads(min(workers, 2)) as readers, _threads(min(workers, 2)) as loaders, _threads(workers and 1) as last:
         chunks = ordered(readers, lambda some: [prepare(one) for one in some], batched(items, _CHUNK), 8)
@@ -123,9 +123,9 @@ def _on_gpu(
 
 @contextmanager
 def _threads(count: int, *, one_core_each: bool = False) -> Iterator[Executor | None]:
-    """A pool of so many threads; None for 0. With `one_core_each` torch uses no further cores in them.
+    """A pool of ``count`` threads; None for 0. With `one_core_each`, torch uses only one core in each of them.
 
-    At the end what is under way is waited for, and what has not begun is left.
+    At the end, running work is awaited, and work that has not started is dropped.
     """
     if not count:
         yield None
@@ -138,33 +138,33 @@ def _threads(count: int, *, one_core_each: bool = False) -> Iterator[Executor | 
 
 
 def _use_one_core() -> None:
-    # torch.set_num_threads would also decide for threads that others start meanwhile. OpenMP's own setting is the
-    # thread's; torch overwrites it when a thread first asks, so it has to ask before.
+    # torch.set_num_threads would also affect threads started elsewhere in the meantime. OpenMP's own setting is per
+    # thread; torch overwrites it when a thread first queries it, so it is queried before.
     torch.get_num_threads()
     threadpoolctl.threadpool_limits(1, user_api="openmp")
 
 
 class Stream(Iterator[Item]):
-    """What is found in a stream of images, in order; ``skipped`` counts those that could not be read.
+    """The results for a stream of images, in order; ``skipped`` counts images that could not be read.
 
-    `errors` says what becomes of the error of an image: it is raised, skipped with a line in the log, or returned in
-    the image's place.
+    `errors` says what happens to the error of an image: it is raised, skipped with a line in the log, or returned in
+    place of the image.
 
     Raises:
-        UserError: another word for `errors`.
+        UserError: `errors` is unknown.
     """
 
     def __init__(self, found: Generator[Any], errors: Errors) -> None:
         if errors not in get_args(Errors):
             raise UserError(f"errors is {errors!r}, expected raise, skip or return")
         self.skipped = 0
-        # A generator that held this stream would keep a forgotten one, and its threads, alive.
+        # The generator must not hold this stream, or an abandoned stream and its threads would stay alive.
         self._found, self._errors = found, errors
 
     def __next__(self) -> Item:
         for found in self._found:
             if not isinstance(found, BadImageError) or self._errors == "return":
-                return found  # type: ignore[no-any-return] # what an item is depends on the errors
+                return found  # type: ignore[no-any-return] # the type of an item depends on `errors`
             if self._errors == "raise":
                 self.close()
                 raise found
@@ -173,5 +173,5 @@ class Stream(Iterator[Item]):
         raise StopIteration
 
     def close(self) -> None:
-        """Stop reading ahead, and let the threads go."""
+        """Stop reading ahead, and release the threads."""
         self._found.close()

@@ -1,4 +1,4 @@
-"""Rasters that are larger than a network's input: localized tile by tile, with one localization for the whole."""
+"""Rasters larger than a network's input: localized tile by tile and merged to one localization."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wsl.results import Localization
 def tiled_stream(
     predictor: Predictor, paths: Iterable[Path], config: RasterConfig, *, errors: Errors, workers: int | None
 ) -> Stream[Any]:
-    """The localizations of rasters, in order, one in memory at a time."""
+    """The localizations of rasters, in order, with one raster in memory at a time."""
 
     def found() -> Generator[Localization | BadImageError, None, None]:
         for path in paths:
@@ -38,7 +38,7 @@ def tiled_stream(
 def localize_tiled(
     predictor: Predictor, path: Path, config: RasterConfig, *, workers: int | None = None
 ) -> Localization:
-    """The localization of a raster: its boxes, each class's best score of any tile, and the point of its best map.
+    """The localization of a raster: its boxes, each class's best score over all tiles, and the point of its best map.
 
     It has no maps: those of two tiles differ where the tiles overlap.
 
@@ -63,7 +63,7 @@ def merged(
 ) -> Localization:
     """The localization of an image from those of its windows.
 
-    Of two boxes of a class that overlap by more than ``nms_iou`` the one of the higher score is kept.
+    Of two boxes of a class whose IoU is above ``nms_iou``, the higher-scored one is kept.
 
     >>> dog = Boxes(xyxy=[[0, 0, 4, 4]], labels=["dog"], scores=[0.5])
     >>> found = Localization(path="a", size=(8, 8), scores={"dog": 0.5}, boxes=dog, points={"dog": (1, 1)})

@@ -1,4 +1,4 @@
-"""Views of an image, mirrored or of other sizes, whose scores and maps are averaged."""
+"""Views of an image for test-time augmentation, mirrored or of other sizes, whose scores and maps are averaged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wsl.models import Features
 
 
 class View(NamedTuple):
-    """An image as the network sees it: at its own side or another, mirrored or not.
+    """A view of the network's input: at its own or another side, mirrored or not.
 
     >>> View(None, mirrored=True).of(torch.tensor([[[[1.0, 2.0]]]])).tolist()
     [[[[2.0, 1.0]]]]
@@ -34,7 +34,7 @@ class View(NamedTuple):
         return images.flip(3) if self.mirrored else images
 
     def geometry(self, image: Geometry) -> Geometry:
-        """Where the image lies in the view, mirrored as a whole, when it lies so in the input."""
+        """The geometry of the image in the view, given its geometry in the input."""
         if self.mirrored:
             _, _, right, _ = image.content
             image = dataclasses.replace(image, offset_x=image.canvas[0] - right)
@@ -51,13 +51,13 @@ class View(NamedTuple):
         )
 
     def cropped(self, image: Geometry, maps: Features) -> torch.Tensor:
-        """The maps of the view, as those of the image: (N, J, h, w) of exactly its content."""
+        """The maps of the view as maps of the image, (N, J, h, w), covering exactly its content."""
         cropped = self.geometry(image).crop_tensor(*maps)
         return cropped.flip(3) if self.mirrored else cropped
 
 
 def views(tta: Sequence[str | int]) -> tuple[View, ...]:
-    """The views that test-time augmentation asks for: each side as it is, then each mirrored.
+    """The views for test-time augmentation: each side unmirrored, then each mirrored.
 
     >>> views(["flip"])
     (View(side=None, mirrored=False), View(side=None, mirrored=True))

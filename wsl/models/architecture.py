@@ -1,4 +1,4 @@
-"""Which classifier a file of tensors belongs to, by the names and shapes of its tensors."""
+"""The classifier to which a file of tensors belongs, by the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _COUNTER = "num_batches_tracked"
 
 
 def find_architecture(path: Path) -> str | None:
-    """The classifier whose tensors a file holds, whatever its number of classes; None where none is known.
+    """The classifier whose tensors a file holds, with any number of classes; None if it is not known.
 
-    Tried are the classifiers of torchvision and timm that the file's name starts with (``resnet50-0676ba61.pth``), and
-    then all others of torchvision that can be described without memory for their weights.
+    The classifiers of torchvision and timm with whose names the file's name starts (``resnet50-0676ba61.pth``) are
+    tried first, then all others of torchvision that can be built without memory for their weights.
 
     Raises:
         UserError: the file cannot be read.
@@ -48,7 +48,7 @@ def _candidates(path: Path) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _fits(state: StateDict, net: nn.Module, path: Path, name: str) -> bool:
-    """Whether the tensors are those of a network, but for the number of classes."""
+    """Whether the tensors are those of a network, except for the number of classes."""
     own = {key: tensor for key, tensor in net.state_dict().items() if not key.startswith(("aux", "AuxLogits"))}
     try:
         state = fit_names(state, own, path, name)

@@ -1,4 +1,4 @@
-"""Names of the classes of networks that torchvision and timm know: those of ImageNet and its parts."""
+"""Class names of the networks of torchvision and timm: those of ImageNet and its subsets."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _IMAGENET = 1000
 
 
 def known_classes(net: nn.Module) -> tuple[str, ...]:
-    """The names of a network's classes, where its library knows them; none for a network of somebody else.
+    """The names of a network's classes if its library knows them; none for any other network.
 
-    A network of torchvision with 1000 classes has those of ImageNet. One of timm has the names that its weights come
-    with, or those of the part of ImageNet-21k that has as many classes.
+    A torchvision network with 1000 classes has those of ImageNet. A timm network has the names of its weights, or those
+    of the subset of ImageNet-21k with the same number of classes.
 
     >>> known_classes(torchvision_models.squeezenet1_1(weights=None))[281], known_classes(nn.Linear(2, 1000))
     ('tabby', ())
@@ -59,7 +59,7 @@ def _of_timm(net: Any) -> tuple[str, ...]:
 
 
 def _distinct(names: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
-    """Names of which no two are the same: those that are get their key behind them.
+    """The names made distinct: equal names are followed by their keys.
 
     >>> _distinct(["crane", "crane", "dog"], ["n1", "n2", "n3"])
     ('crane (n1)', 'crane (n2)', 'dog')

@@ -349,7 +349,7 @@ class Localizer(nn.Module):
 
 def _downsample(backbone: Backbone, downsampling: str) -> Backbone:
     """The same backbone with other poolings inside."""
-    net = copy.deepcopy(backbone.net)  # the caller's stays as it is
+    net = copy.deepcopy(backbone.net)  # a copy, so that the caller's network is not changed
     try:
         replaced = replace_pooling(net, downsampling)
         downsampled = Backbone(net, backbone.name, backbone.dilated)

@@ -27,7 +27,7 @@ def pad_as_tensorflow(backbone: Backbone) -> Backbone:
     >>> pad_as_tensorflow(create_backbone("mobilenet_v2", "none")).grids((64, 64)).map
     Grid(stride=32.0, start=31.5)
     """
-    net = copy.deepcopy(backbone.net)  # the caller's stays as it is
+    net = copy.deepcopy(backbone.net)  # a copy, so that the caller's network is not changed
     layers = [(name, module) for name, module in net.named_modules() if _pads_otherwise(module)]
     if not layers:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Reports of evaluations as tables, to be read on a screen, pasted into a text, or put into a paper."""
+"""Reports of evaluations as tables, for reading on a screen and pasting into a text or a paper."""
 
 from wsl.tables.comparison import comparison_table
 from wsl.tables.report import key_metrics, report_table

@@ -1,4 +1,4 @@
-"""A comparison as tables: the runs side by side, and what the others differ by from one of them."""
+"""Tables of a comparison: the runs side by side, and their differences from one of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _CSV_HEADER = (
 
 
 def comparison_table(comparison: Comparison, style: TableStyle = "markdown") -> str:
-    """The runs by the chosen metrics, a second table with the differences to one run, and what both mean.
+    """A table of the runs by the chosen metrics, a second one of the differences from one run, and an explanation.
 
-    Values stand with their 95 % interval. In LaTeX the sentences around the tables are comments; CSV is one table with
-    a row for each run and metric, and numbers alone in its cells.
+    Values are given with their 95 % interval. In LaTeX the sentences around the tables are comments; CSV is one table
+    with a row for each run and metric, and only numbers in its cells.
 
     >>> from wsl.results import Metric
     >>> def of(name, value):
@@ -91,7 +91,7 @@ def _sources(comparison: Comparison) -> str:
 
 
 def _values(comparison: Comparison, style: TableStyle) -> str:
-    """A row a run, a column a metric, the baseline last."""
+    """One row per run, one column per metric, with the baseline last."""
     rows, bold = [], set()
     best = [comparison.best(metric) for metric in comparison.metrics]
     for i, run in enumerate(comparison.runs):
@@ -165,7 +165,7 @@ def _meaning(comparison: Comparison) -> str:
 
 
 def _agreement(comparison: Comparison, style: TableStyle) -> str:
-    """A matrix: the overlap of boxes and the correlation of maps in the cell of each two runs."""
+    """A matrix with the overlap of boxes and the correlation of maps for each pair of runs."""
     known = {(one.run, one.against): one for one in comparison.agreement}
     known |= {(against, run): one for (run, against), one in known.items()}
     names = [run.name for run in comparison.runs]

@@ -1,4 +1,4 @@
-"""An evaluation as tables: Markdown that also reads well as plain text, or what a paper or a spreadsheet takes."""
+"""Tables of an evaluation: Markdown that is readable as plain text, LaTeX for papers, CSV for spreadsheets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from wsl.results import EvaluationReport, Metric
 from wsl.tables.styles import TableStyle, format_table
 
 FEW = 30
-"""A metric with fewer images behind it is marked."""
+"""Metrics measured on fewer images are marked."""
 
 _KEY = {
     "default": ("mAP", "pointing", "CorLoc", "AP50", "mIoU", "PxAP", "MaxBoxAccV2", "top-1", "COCO AP", "point AP"),
@@ -25,21 +25,20 @@ _KEY = {
     ),
 }
 
-# Measured only where somebody asks for them.
+# Measured only on request.
 _ASKED = ("insertion", "deletion", "average drop", "increase in confidence", "flip correlation", "flip box IoU")
 
 
 def report_table(
     report: EvaluationReport, style: TableStyle = "markdown", *, every: bool = True, per_class: bool = True
 ) -> str:
-    """All metrics in one table, each class in a second one, columns aligned, numbers to 3 decimals.
+    """A table of all metrics, and a second one by class, with aligned columns and numbers to 3 decimals.
 
-    Without ``every`` the five that matter for the data at hand (`key_metrics`), without ``per_class`` no classes. Where
-    a metric has an interval, 95 % of the values of resampled data sets lie in it. The baseline is what knows nothing
-    about the image: chance for classification, the image's centre for points, boxes and maps; another one is the whole
-    image as one box or mask. ``count`` is what the number was measured on, in the unit that the note starts with; †
-    stands where fewer than `FEW` images are behind it. In LaTeX the sentences above the tables are comments, in CSV
-    they are left out.
+    Without ``every``, only the five that matter most for the data (`key_metrics`) are listed; without ``per_class``,
+    no classes. An interval holds 95 % of the values of resampled data sets. The baseline uses no information about the
+    image: chance for classification, the image's centre for points, boxes and maps; a second one is the whole image as
+    one box or mask. ``count`` is the number of trials, in the unit with which the note starts; † marks numbers measured
+    on fewer than `FEW` images. In LaTeX the sentences above the tables are comments; in CSV they are left out.
 
     >>> classes = {"per_class": {"dog": 0.75}, "counts": {"dog": 40}}
     >>> pointing = Metric(name="pointing", value=0.75, baseline=0.5, note="pairs", images=40, **classes)
@@ -70,9 +69,9 @@ def report_table(
 
 
 def key_metrics(report: EvaluationReport) -> tuple[Metric, ...]:
-    """The five metrics that matter for the data at hand: of classes, points, boxes and masks, those that were measured.
+    """The five metrics that matter most for the data, of classes, points, boxes and masks, if they were measured.
 
-    What is measured on demand only, as faithfulness, is among them where it was.
+    Metrics that are measured only on request, such as faithfulness, are included if they were measured.
 
     >>> metrics = [Metric(name=name, value=0.5) for name in ("mAP", "top-1", "CorLoc", "AP50", "COCO AP75")]
     >>> [metric.name for metric in key_metrics(EvaluationReport(metrics=metrics, images=9, source="x"))]
@@ -85,7 +84,7 @@ def key_metrics(report: EvaluationReport) -> tuple[Metric, ...]:
 
 
 def _summary(metrics: Sequence[Metric], style: TableStyle) -> str:
-    """A row a metric, with the columns that some metric has something in."""
+    """One row per metric, with the columns that are not empty for all metrics."""
     plain = style == "csv"
     columns = [
         ["value", *(_number(metric.value) + (" †" if _few(metric) and not plain else "") for metric in metrics)],
@@ -107,7 +106,7 @@ def _few(metric: Metric) -> bool:
 
 
 def _facts(report: EvaluationReport) -> list[str]:
-    """Where the boxes come from, what was tolerated in reading, and where the time went."""
+    """The origin of the boxes, what was tolerated in reading, and the run time."""
     facts = (
         [] if report.boxes is None else [f"Boxes: {report.boxes}. Protocol of maps: {report.protocol}{report.drawn}."]
     )
@@ -120,7 +119,7 @@ def _facts(report: EvaluationReport) -> list[str]:
 
 
 def _class_tables(metrics: Sequence[Metric], style: TableStyle) -> list[str]:
-    """One table for the metrics that were measured on the same counts, so that one count column serves them all."""
+    """One table for all metrics with the same counts, which share one column of counts."""
     groups: dict[tuple[tuple[str, int], ...], list[int]] = {}
     for i, metric in enumerate(metrics):
         if metric.per_class:

@@ -1,4 +1,4 @@
-"""One table in the styles that people paste: Markdown, LaTeX, CSV."""
+"""Tables as Markdown, LaTeX or CSV."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def format_table(
     *,
     bold: Collection[tuple[int, int]] = (),
 ) -> str:
-    """A table as text; the columns whose numbers are in ``left`` are left-aligned, the others right-aligned.
+    """A table as text; the columns whose indices are in ``left`` are left-aligned, the others right-aligned.
 
     LaTeX is a ``tabular`` with the rules of the booktabs package. The cells of ``rows`` whose (row, column) are in
-    ``bold`` are set so, where the style has such.
+    ``bold`` are bold if the style supports it.
 
     >>> print(format_table(["metric", "value"], [["mAP", "0.9"]], (0,), "markdown"))
     | metric | value |

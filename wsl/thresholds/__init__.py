@@ -1,4 +1,4 @@
-"""Thresholds and box rules: which one a run draws its boxes with (`stored`), and which is best on a split (`select`).
+"""Thresholds and box rules: those with which a run draws its boxes (`stored`), and the best ones on a split (`select`).
 
-`stored` is read whenever images are localized and loads no metrics; `select` is evaluation.
+`stored` is used whenever images are localized and loads no metrics; `select` is part of evaluation.
 """

@@ -1,4 +1,4 @@
-"""The threshold and rule that are best on a split: evaluation, for use on another split."""
+"""Selection of the threshold and box rule on one split, for use on another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wsl.stopwatch import stage
 
 
 class Selection(NamedTuple):
-    """The threshold and rule of most right boxes at an IoU, and the best thresholds of each MaxBoxAcc's levels."""
+    """The threshold and rule with the most correct boxes at an IoU, and the best thresholds for MaxBoxAcc by level."""
 
     best: Choice
     iou: float
@@ -29,7 +29,7 @@ def select_boxes(
     num_thresholds: int | None = None,
     processes: int = 1,
 ) -> Selection:
-    """Select on the localizations of a split, whose maps must be there; images without annotated boxes are passed over.
+    """Select on the localizations of a split, which must have maps; images without annotated boxes are ignored.
 
     Raises:
         UserError: no annotated class has a map.

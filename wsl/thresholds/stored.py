@@ -1,4 +1,4 @@
-"""Which threshold and rule boxes are drawn with: given, kept with the run, or the default."""
+"""The threshold and rule for drawing boxes: given, stored with the run, or the default."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ FILE_NAME = "boxes.json"
 
 @dataclass(frozen=True, kw_only=True)
 class SelectedBoxes:
-    """What ``wsl-evaluate --select-threshold`` found to be best, and what that is worth.
+    """The settings selected by ``wsl-evaluate --select-threshold``, and their accuracy.
 
     ``accuracy`` is the fraction of the split's (image, class) pairs whose box has IoU >= ``iou`` with an instance.
-    It holds for the checkpoint whose SHA-256 is ``model``, for maps made as ``cam`` and refined as ``refine`` say.
+    It holds for the checkpoint with the SHA-256 ``model``, and for maps made by ``cam`` and refined by ``refine``.
     """
 
     threshold: float
@@ -41,22 +41,22 @@ class SelectedBoxes:
 
     @property
     def defaults(self) -> BoxDefaults:
-        """What takes the place of the defaults."""
+        """The settings to use instead of the defaults."""
         return BOX_DEFAULTS[self.refine]._replace(threshold=self.threshold, box_rule=self.box_rule)
 
 
 def save_selected(selected: SelectedBoxes, folder: Path) -> Path:
-    """Write ``boxes.json`` into a run or results folder, replacing an old one in a single step."""
+    """Write ``boxes.json`` into a run or results folder atomically, replacing an existing one."""
     path = folder / FILE_NAME
     write_text(path, config.to_json(selected) + "\n")
     return path
 
 
 def load_selected(weights: str | Path, refine: str = "none", cam: str = "auto") -> SelectedBoxes | None:
-    """What was selected for a run (its folder, or the checkpoint in it); None when nothing was.
+    """The settings selected for a run (its folder, or the checkpoint in it); None if there are none.
 
-    A selection holds for one state of the run, one way to make maps and one refinement: training it again gives another
-    model, and maps that are made or refined otherwise have other values.
+    A selection is valid for one checkpoint, one method of making maps and one refinement: training again gives another
+    model, and maps that are made or refined differently have other values.
 
     Raises:
         UserError: the file is malformed.
@@ -87,7 +87,7 @@ def load_selected(weights: str | Path, refine: str = "none", cam: str = "auto") 
 def resolve_boxes(
     boxes: BoxConfig, weights: str, refine: str = "none", cam: str = "auto"
 ) -> tuple[BoxConfig, BoxOrigin]:
-    """The settings with what was left open filled in, and where threshold and rule come from.
+    """The resolved settings, and the origin of threshold and rule.
 
     >>> resolve_boxes(BoxConfig(threshold=0.4), "resnet50")[1].origin
     'given'

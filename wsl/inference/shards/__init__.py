@@ -1,4 +1,4 @@
-"""Localizing in shards: a job that any number of processes work on, each of whose parts is there as a whole or not."""
+"""Localizing in shards: a job for any number of processes, each of whose parts is either complete or absent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetching ahead, in threads, what may hang: a disk, a store, a server."""
+"""Prefetching in threads from sources that may hang: a disk, a store, a server."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from wsl.formats.shards.fetch import UnfetchedError
 S = TypeVar("S")
 T = TypeVar("T")
 
-_AHEAD = 4  # items a thread
+_AHEAD = 4  # items per thread
 
 
 def fetched(
     items: Iterable[S], fetch: Callable[[S], T], *, threads: int, seconds: float
 ) -> Iterator[T | BadImageError]:
-    """`fetch` of each item in order, by threads that run ahead; the error of an image stands in its place.
+    """`fetch` of each item in order, by threads that run ahead; the error takes the place of an image.
 
-    An item that takes longer than `seconds` is given up. Its thread is left behind and another takes its place, since
-    nothing ends a thread that hangs in the system; it does not keep the process from ending.
+    An item that takes longer than `seconds` is given up. Its thread is abandoned and replaced, because a thread that
+    hangs in a system call cannot be ended; it does not keep the process from exiting.
 
     >>> list(fetched("ab", str.upper, threads=2, seconds=10))
     ['A', 'B']
@@ -55,7 +55,7 @@ def fetched(
 
 
 class _Task(Generic[S, T]):
-    """An item on its way."""
+    """An item that is being fetched."""
 
     def __init__(self, item: S) -> None:
         self.item = item
@@ -68,12 +68,12 @@ class _Task(Generic[S, T]):
         self._began = time.monotonic()
         try:
             self._result = fetch(self.item)
-        except BaseException as error:  # raised where the item is asked for
+        except BaseException as error:  # raised where the item is requested
             self._result = error
         self._done.set()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it is done within so many seconds from its start."""
+        """Whether it is done within ``seconds`` of its start."""
         while not self._done.wait(self._left(seconds)):
             if self._began is not None and self._left(seconds) <= 0:
                 self.given_up = True
@@ -96,7 +96,7 @@ def _start(tasks: queue.SimpleQueue[_Task[S, T] | None], fetch: Callable[[S], T]
         while (task := tasks.get()) is not None:
             if not task.given_up:
                 task.run(fetch)
-            if task.given_up:  # its place was taken
+            if task.given_up:  # this thread was replaced
                 return
 
     threading.Thread(target=work, name="wsl-fetch", daemon=True).start()

@@ -1,4 +1,4 @@
-"""What all workers on one folder agree on: the images, the settings, and which shards are done."""
+"""The common state of all workers on a folder: the images, the settings, and which shards are done."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _READERS = 32
 
 
 def make_manifest(config: LocalizeConfig, storage: Storage) -> Manifest:
-    """The manifest in a folder; one is made where there is none.
+    """The manifest in a folder, created if there is none.
 
     Raises:
-        UserError: it was made of other images than the settings name, or there is no image.
+        UserError: it was made from other images than those in the settings, or there is no image.
     """
     named = config.data is not None or bool(config.sources)
     if not storage.exists(MANIFEST) and named:
@@ -38,7 +38,7 @@ def make_manifest(config: LocalizeConfig, storage: Storage) -> Manifest:
     manifest = Manifest.read(storage)
     if named and manifest.made_from != made_from(config):
         raise UserError(
-            f"{storage}/{MANIFEST} is of other images: made from {_shown(manifest.made_from)}, and this run names "
+            f"{storage}/{MANIFEST} lists other images: made from {_shown(manifest.made_from)}, and this run names "
             f"{_shown(made_from(config))}: choose another --out, or start anew with --overwrite"
         )
     return manifest
@@ -46,9 +46,9 @@ def make_manifest(config: LocalizeConfig, storage: Storage) -> Manifest:
 
 @dataclass(frozen=True)
 class Job:
-    """A run in shards: its ``manifest``, its settings, and the folder ``storage`` in which its parts appear.
+    """A run in shards: its ``manifest``, its settings, and the folder ``storage`` for its parts.
 
-    ``identity`` is all that decides the parts' bytes, and ``key`` what stands of it in their names. A job can be
+    ``identity`` is everything that determines the bytes of the parts, and ``key`` its hash in their names. A job can be
     pickled and sent to workers.
     """
 
@@ -60,7 +60,7 @@ class Job:
 
     @classmethod
     def begin(cls, config: LocalizeConfig, opened: OpenedModel) -> Job:
-        """Begin a run in ``config.out``, or join the one that is there.
+        """Begin a run in ``config.out``, or join an existing one.
 
         Raises:
             UserError: the folder holds another run, or one that is not in shards; there is no image.
@@ -88,10 +88,10 @@ class Job:
         return PartName(shard, self.key)
 
     def done(self) -> set[int]:
-        """The shards that are there: one listing of the folder.
+        """The shards that are done, by one listing of the folder.
 
         Raises:
-            UserError: there are parts of other settings or images, too.
+            UserError: the folder also holds parts of other settings or images.
         """
         parts = parts_of(self.storage)
         others = sorted(set(parts) - {self.key})
@@ -104,10 +104,10 @@ class Job:
         return parts.get(self.key, set())
 
     def counts(self, shards: Iterable[int]) -> dict[int, Counts]:
-        """What the parts of some shards say of themselves.
+        """The counts stored in the parts of some shards.
 
         Raises:
-            UserError: one is no part of wsl-localize.
+            UserError: a file is not a part written by wsl-localize.
         """
         numbers = sorted(shards)
         with ThreadPoolExecutor(_READERS) as threads:
@@ -115,19 +115,19 @@ class Job:
             return dict(zip(numbers, found, strict=True))
 
     def tidy(self) -> None:
-        """Remove what killed workers left of files that are there.
+        """Remove temporary files of killed workers for parts that are complete.
 
-        A worker that still writes such a file, of which another was quicker, finds it there and leaves it.
+        A worker that is still writing such a file, because another was faster, finds the part and leaves it.
         """
         for name, final in unfinished_files(self.storage):
             if self.storage.exists(final):
                 self.storage.remove(name)
 
     def finish(self, known: Mapping[int, Counts]) -> Counts | None:
-        """Write ``_SUCCESS`` with the totals when all parts are there, and give them; None while some are missing.
+        """Write ``_SUCCESS`` with the totals if all parts exist, and return the totals; None if some are missing.
 
-        `known` are counts of parts that need not be read again. Of two workers that end at the same time both write
-        the same.
+        `known` are counts of parts that need not be read again. Two workers that finish at the same time write the
+        same totals.
         """
         done = self.done()
         if len(done) < self.manifest.shards:
@@ -140,10 +140,10 @@ class Job:
         return total
 
     def pace(self, done: set[int]) -> float | None:
-        """Seconds between one shard and the next, of all workers together; None before the first one.
+        """Seconds between one shard and the next, over all workers; None before the first one.
 
-        They are measured by the clock of the disk or store, on which the parts were written. The median leaves out the
-        time in which nobody worked.
+        They are measured by the clock of the disk or store on which the parts were written. The median excludes times
+        without any worker.
         """
         some = sorted(done)[-1000:]
         times = sorted(self.storage.modified(str(self.name(shard))) for shard in some)
@@ -155,7 +155,7 @@ class Job:
 
 def start_anew(storage: Storage) -> None:
     """Remove a run in shards: its parts, maps, manifest and record."""
-    storage.remove(SUCCESS)  # first, since it says that all others are there
+    storage.remove(SUCCESS)  # first, because it says that all parts exist
     for name in sorted(storage.names()):
         part = PartName.of(name.replace("maps-", "part-", 1).replace(".npy", ".parquet"))
         if part is not None:
@@ -183,10 +183,10 @@ def check_folder_is_ours(storage: Storage) -> None:
 
 
 def recorded_machine(storage: Storage) -> Machine | None:
-    """The kind of machine that a run was begun for, None where none was: what is planned here may run elsewhere.
+    """The kind of machine for which a run was begun, which need not be this one; None if there is no run.
 
     Raises:
-        UserError: the record says nothing of it.
+        UserError: the record does not contain it.
     """
     if not storage.exists(RECORD):
         return None

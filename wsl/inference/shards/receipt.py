@@ -1,4 +1,4 @@
-"""The summary of a finished shard: all that an engine carries back from a worker."""
+"""The summary of a finished shard, which is all that an engine returns from a worker."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 
 class Receipt(NamedTuple):
-    """Of one shard the images that were localized, their boxes, and the images that failed.
+    """The numbers of localized images, boxes and failed images of one shard.
 
-    ``seconds`` are those that it took, 0 for one that was there already.
+    ``seconds`` is the time it took, 0 for a shard that was already done.
 
     >>> Receipt(shard=7, images=2048, boxes=3000, failed=0, seconds=11.5).done
     2048
@@ -22,5 +22,5 @@ class Receipt(NamedTuple):
 
     @property
     def done(self) -> int:
-        """The images that nobody needs to look at again, failed ones among them."""
+        """The number of processed images, including failed ones."""
         return self.images + self.failed

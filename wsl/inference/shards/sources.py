@@ -1,4 +1,4 @@
-"""The rows of a manifest, from whatever names images: files, folders, globs, stores, lists, tables, tars, data sets."""
+"""The rows of a manifest, from files, folders, globs, stores, lists, tables, tars and data sets."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from wsl.images.rows import ImageRow
 from wsl.images.sources import is_image_name, stream_images
 
 LISTS = (".txt", ".csv", ".parquet")
-"""Suffixes of files that name images; Parquet may also hold them."""
+"""Suffixes of files that list images; Parquet may also contain them."""
 
 
 def image_rows(config: LocalizeConfig) -> Iterator[ImageRow]:
-    """The images of a configuration, as they are found. Of several sources an image that is named twice comes once.
+    """The images of a configuration, as they are found. An image named by several sources is listed once.
 
     Raises:
-        UserError: a source that is not there, holds no image, or cannot be read.
+        UserError: a source does not exist, holds no image, or cannot be read.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +54,7 @@ def image_rows(config: LocalizeConfig) -> Iterator[ImageRow]:
 
 
 def made_from(config: LocalizeConfig) -> Mapping[str, Any]:
-    """How the images were named, to be told apart from other ones.
+    """How the images were named, to distinguish them from others.
 
     >>> made_from(LocalizeConfig(sources=("photos",), weights="resnet50", out=Path("found")))
     {'sources': ['photos']}
@@ -62,7 +62,7 @@ def made_from(config: LocalizeConfig) -> Mapping[str, Any]:
     if config.data is not None:
         kept = {} if config.data.val_fraction is None else {"kept": [config.data.val_fraction, config.data.split_seed]}
         return {"data": config.data.data.as_posix(), "split": config.split, **kept}
-    # The options of a store say how it is reached, and may hold what is nobody's business.
+    # The options of a store say how to reach it, and may contain credentials.
     return {"sources": [one.partition("?")[0] if is_remote(one) else one for one in config.sources]}
 
 
@@ -79,7 +79,7 @@ def _rows_of(source: str) -> Iterator[ImageRow]:
 
 
 def _remote(source: str) -> Iterator[ImageRow]:
-    """An image in a store, or those of a folder; options of the store stand in ``file`` and not in the path."""
+    """An image in a store, or those of a folder; the options of the store are kept in ``file``, not in the path."""
     address, question, options = address_of(source).partition("?")
     if is_image_name(address.rpartition("/")[2]):
         names = [address]
@@ -122,7 +122,7 @@ def _in_table(file: Path) -> Iterator[ImageRow]:
 
 
 def _in_tar(source: str) -> Iterator[ImageRow]:
-    """The images in a tar, each with the bytes that it takes there; the tar's headers are read and no image."""
+    """The images in a tar, each with its byte range; only the tar's headers are read."""
     address = address_of(source)
     name = address.partition("?")[0]
     try:
@@ -136,7 +136,7 @@ def _in_tar(source: str) -> Iterator[ImageRow]:
     except FileNotFoundError as error:
         raise UserError(f"{name}: no such file, expected a tar of images") from error
     except (tarfile.TarError, OSError) as error:
-        raise UserError(f"{name}: ends early, or is no tar ({error}): fetch it again") from error
+        raise UserError(f"{name}: ends early, or is not a tar ({error}): fetch it again") from error
     if empty:
         raise UserError(f"{name}: no image in it")
 

@@ -1,4 +1,4 @@
-"""One shard, from the manifest's rows to its part: what every engine runs."""
+"""The worker that every engine runs: one shard, from the manifest's rows to its part."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ log = logging.getLogger("wsl")
 
 _THREADS, _REMOTE_THREADS = 4, 32
 _TELLING = 8
-"""Images of a shard from which on, where not one can be fetched, the machine is at fault: its disk or its rights."""
+"""If none of at least this many images can be fetched, the machine (its disk or rights) is assumed to be at fault."""
 
 
 class ShardWorker:
-    """Localizes the images of one shard after the other: called with a shard's number, it gives the receipt.
+    """Localizes the images of one shard after another: called with a shard's number, it returns the receipt.
 
-    The part's bytes depend on the job alone: not on the process, the order of the shards or an earlier attempt. A part
-    that is there is left as it is, unless it is among those to do ``again`` and has images that failed. A worker can be
-    pickled; the model is loaded where the first shard is done.
+    The part's bytes depend only on the job: not on the process, the order of the shards or an earlier attempt. An
+    existing part is left unchanged, unless it is among those to do ``again`` and has failed images. A worker can be
+    pickled; the model is loaded for the first shard.
     """
 
     def __init__(self, job: Job, opened: OpenedModel | None = None, again: frozenset[int] = frozenset()) -> None:
@@ -66,7 +66,7 @@ class ShardWorker:
             log.warning("%s: more images fail than before, and the part stays as it was", name)
             counts = before or Counts()
         except FileNotFoundError:
-            # Another worker was quicker, and has removed our temporary files beside its part.
+            # Another worker was faster, and has removed our temporary files beside its part.
             if before is not None or not job.storage.exists(str(name)):
                 raise
             counts = part_counts(job.storage, name)
@@ -93,7 +93,7 @@ class ShardWorker:
             if before is not None and part.counts.failed > before.failed:
                 raise _WorseError
             if before is not None and maps_file is not None:
-                # Of two files one comes first, and the places of an earlier part's maps are not those in new maps.
+                # One of the two files is written first, and an earlier part would point to wrong places in new maps.
                 job.storage.remove(str(name))
         return part.counts
 
@@ -119,7 +119,7 @@ class ShardWorker:
             )
 
     def _sources(self, rows: Sequence[ImageRow], errors: dict[int, BadImageError]) -> Iterator[Source]:
-        """The bytes of the images; one that cannot be fetched is an empty one, which keeps the others' batches."""
+        """The bytes of the images; one that cannot be fetched is empty, so that the others' batches do not change."""
         remote = any(is_remote(row.file or row.path) for row in rows)
         seconds = self.job.config.sharding.image_seconds
         threads = _REMOTE_THREADS if remote else _THREADS
@@ -138,7 +138,7 @@ class ShardWorker:
 
 
 class _WorseError(Exception):
-    """A part that has more failed images than the one that it would replace."""
+    """Raised for a part with more failed images than the one it would replace."""
 
 
 def _told(row: ImageRow, error: BadImageError) -> str:

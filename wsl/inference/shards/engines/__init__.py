@@ -1,4 +1,4 @@
-"""Who runs the shards of a job: a registry of engines with one protocol."""
+"""Engines, which run the shards of a job: a registry with one protocol."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Engine(Protocol):
     """Runs shards somewhere, in any order."""
 
     def machine(self, runtime: RuntimeConfig) -> Machine | None:
-        """What the machines of the workers are; None for this one."""
+        """The kind of the workers' machines; None for this one."""
 
     def share(self, shards: Sequence[int]) -> Sequence[int]:
-        """Those of the shards that `run` would do."""
+        """The shards that `run` would do."""
 
     def run(self, process_shard: ProcessShard, shards: Sequence[int]) -> Iterator[Receipt]:
         """The receipts of shards as they are done; `process_shard` can be pickled, and called again for a shard."""
@@ -46,7 +46,7 @@ def create_engine(config: LocalizeConfig) -> Engine:
     """The engine that the settings name.
 
     Raises:
-        UserError: they name none, or it cannot run here.
+        UserError: no engine is named, or it cannot run here.
     """
     name = str(config.sharding.engine)
     if name not in ENGINES:

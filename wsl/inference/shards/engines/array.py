@@ -1,4 +1,4 @@
-"""One task of many that know of each other by their number alone, as a Slurm array starts them."""
+"""One of many independent tasks that know only their number, as in a Slurm array."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from wsl.inference.shards.receipt import Receipt
 
 @dataclass(frozen=True)
 class ArrayEngine:
-    """Does in this process the shards whose number, divided by `count`, leaves `index`.
+    """Runs, in this process, the shards whose number modulo `count` is `index`.
 
-    Which those are does not depend on what is done, so that tasks may start at any time.
+    The share does not depend on which shards are done, so tasks may start at any time.
 
     >>> engine = ArrayEngine(index=1, count=3)
     >>> [receipt.shard for receipt in engine.run(lambda shard: Receipt(shard, 1, 1, 0, 1.0), range(8))]
@@ -27,10 +27,10 @@ class ArrayEngine:
 
     @classmethod
     def from_config(cls, config: LocalizeConfig) -> ArrayEngine:
-        """The share that ``--shard`` or Slurm's variables say.
+        """The share given by ``--shard`` or Slurm's variables.
 
         Raises:
-            UserError: neither says one.
+            UserError: neither is given.
         """
         return cls(*(config.sharding.share or slurm_share(os.environ)))
 
@@ -47,10 +47,10 @@ class ArrayEngine:
 
 
 def slurm_share(variables: Mapping[str, str]) -> tuple[int, int]:
-    """Which share of how many a task of a Slurm array does, counted from 0, whatever numbers the array has.
+    """The index of a Slurm array task's share, counted from 0, and the number of shares, for any range of task numbers.
 
     Raises:
-        UserError: this is no such task, or its array has gaps.
+        UserError: this is not a task of a Slurm array, or the array has gaps.
 
     >>> slurm_share({"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_COUNT": "8"})
     (2, 8)

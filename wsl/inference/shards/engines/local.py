@@ -1,4 +1,4 @@
-"""All of one machine: a process a GPU, or some on the CPU, each replaced when it dies."""
+"""All of one machine: one process per GPU, or several on the CPU, each replaced if it dies."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """Runs shards in so many processes as there are `environments`: variables that each process is started with.
+    """Runs shards in one process for each of the `environments`, the variables with which the process is started.
 
-    With one that is empty everything is done in this process. A process that dies costs the shard that it was at,
-    which is tried again by a new one.
+    With a single empty environment everything runs in this process. If a process dies, its current shard is tried again
+    by a new one.
 
     >>> [one.shard for one in LocalEngine().run(lambda shard: Receipt(shard, 1, 1, 0, 1.0), [3, 4])]
     [3, 4]
@@ -38,7 +38,7 @@ class LocalEngine:
 
     @classmethod
     def from_config(cls, config: LocalizeConfig) -> LocalEngine:
-        """A process a GPU where the device leaves the choice, else as many as the settings say."""
+        """One process per GPU if the device leaves the choice, else the number in the settings."""
         wanted = config.sharding.processes
         gpus = _gpus() if config.runtime.device in ("auto", "cuda") else []
         if gpus:
@@ -60,7 +60,7 @@ class LocalEngine:
         """The receipts of all shards as they are done.
 
         Raises:
-            RunError: a shard ended three processes; the others are done first.
+            RunError: a shard ended three processes; raised after the other shards are done.
         """
         if list(self.environments) == [{}]:
             yield from map(process_shard, shards)
@@ -79,7 +79,7 @@ class LocalEngine:
 
 
 class _Board:
-    """The shards to do and what became of them, shared by the threads that each look after a process."""
+    """The shards to do and their results, shared by the threads that each supervise a process."""
 
     def __init__(self, shards: Sequence[int]) -> None:
         self._shards: queue.SimpleQueue[int | None] = queue.SimpleQueue()
@@ -106,7 +106,7 @@ class _Board:
         lost: list[RunError] = []
         while self._open:
             try:
-                result = self._results.get(timeout=1)  # Windows hears Ctrl-C between waits alone
+                result = self._results.get(timeout=1)  # on Windows, Ctrl-C is only handled between waits
             except queue.Empty:
                 continue
             self._open -= 1
@@ -128,7 +128,7 @@ class _Board:
 
 
 class _Process:
-    """One process, and the thread that gives it shards and starts another when it dies."""
+    """One process, and the thread that gives it shards and restarts it if it dies."""
 
     def __init__(self, work: bytes, environment: Mapping[str, str], board: _Board) -> None:
         self._work, self._environment, self._board = work, environment, board
@@ -142,7 +142,7 @@ class _Process:
     def end(self) -> None:
         self._ending = True
         if self._process is not None:
-            self._process.kill()  # what it has not finished leaves no trace but a temporary file
+            self._process.kill()  # an unfinished shard leaves only a temporary file
         self._thread.join()
 
     def _look_after(self) -> None:
@@ -159,7 +159,7 @@ class _Process:
                     connection = None
                     self._process.join()
                     self._board.died(shard, self._process.exitcode)
-        except BaseException as error:  # told to whoever waits for receipts
+        except BaseException as error:  # raised where receipts are read
             self._board.put(error)
         finally:
             if connection is not None:
@@ -177,9 +177,9 @@ class _Process:
 
 
 def _serve(connection: Connection, work: bytes, environment: dict[str, str]) -> None:
-    """Do shards as they are asked for; the first thing that a new process runs."""
+    """Process shards on request; the entry point of a new process."""
     os.environ.update(environment)  # before torch is loaded, with the work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the main process
     process_shard = pickle.loads(work)  # noqa: S301 - of our own first process
     with contextlib.suppress(EOFError, OSError):  # it has gone
         while True:
@@ -201,7 +201,7 @@ def _sendable(error: BaseException) -> BaseException:
 
 
 def _gpus() -> list[str]:
-    """The GPUs that this process may use, as the variable CUDA_VISIBLE_DEVICES names them."""
+    """The GPUs that this process may use, as named in the variable CUDA_VISIBLE_DEVICES."""
     import torch
 
     named = os.environ.get("CUDA_VISIBLE_DEVICES")

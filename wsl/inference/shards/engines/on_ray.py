@@ -1,4 +1,4 @@
-"""A Ray cluster: actors that each hold a predictor, and nothing but receipts on the way back."""
+"""A Ray cluster: actors that each hold a predictor and return only receipts."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _SHARDS_A_TASK = 16
 class RayEngine:
     """Runs shards in an actor pool of Ray Data, of `actors` actors (None: as many as the cluster has room for).
 
-    An actor gets shards' numbers, and reads images and writes parts itself: what passes Ray's object store are
-    receipts. The task of a dead actor, a few shards, is given to another one, for which those that are done are there:
-    one shard is lost. Ray's own checkpoints of rows are not used, since parts are theirs.
+    An actor gets the numbers of shards, and reads images and writes parts itself; only receipts pass through Ray's
+    object store. The task of a dead actor, a few shards, is given to another actor, which finds the finished ones and
+    repeats at most one shard. Ray's own checkpoints of rows are not used, because parts serve that purpose.
     """
 
     actors: int | None
@@ -34,7 +34,7 @@ class RayEngine:
 
     @classmethod
     def from_config(cls, config: LocalizeConfig) -> RayEngine:
-        """An actor a GPU, unless the device is another.
+        """One actor per GPU, unless the device is another one.
 
         Raises:
             UserError: Ray is not installed.
@@ -48,7 +48,7 @@ class RayEngine:
         return shards
 
     def machine(self, runtime: RuntimeConfig) -> Machine:
-        """That of an actor: the one that starts the run may have no GPU."""
+        """The machine of an actor, because the machine that starts the run may have no GPU."""
         ray = _load_ray()
         machine: Machine = ray.get(ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(_machine).remote(runtime))
         return machine
@@ -63,7 +63,7 @@ class RayEngine:
         tasks = max(actors, len(shards) // _SHARDS_A_TASK)
         numbers = [{"shard": shard} for shard in shards]
         context = ray.data.DataContext.get_current()
-        shown, context.enable_progress_bars = context.enable_progress_bars, False  # there is one of our own
+        shown, context.enable_progress_bars = context.enable_progress_bars, False  # wsl-localize shows its own
         dataset = ray.data.from_items(numbers, override_num_blocks=tasks).map_batches(
             _Actor,
             fn_constructor_args=(process_shard,),
@@ -85,7 +85,7 @@ def _machine(runtime: RuntimeConfig) -> Machine:
 
 
 class _Actor:
-    """What an actor of Ray's runs."""
+    """The class that a Ray actor runs."""
 
     def __init__(self, process_shard: Callable[[int], Receipt]) -> None:
         self._process_shard = process_shard
