@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+# A child has none of its parent's threads, and would wait for them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import commands
 
 
