@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from wsl.config import (
         CompareConfig,
         DecodeConfig,
+        DetectConfig,
         EvaluateConfig,
         ExportConfig,
         LocalizeConfig,
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from wsl.samples import Sample, SampleSet
     from wsl.training.sweep import class_maps, sweep_poolings
     from wsl.verbs.compare import compare
-    from wsl.verbs.decode import decode
     from wsl.verbs.evaluate import evaluate
     from wsl.verbs.export import export
+    from wsl.verbs.finished import decode, detect
     from wsl.verbs.localize import run_localize
     from wsl.verbs.localize_shards import run_shards
     from wsl.verbs.train import train
@@ -48,6 +49,7 @@ _WHERE = {
     "CompareConfig": "wsl.config",
     "Comparison": "wsl.comparison",
     "DecodeConfig": "wsl.config",
+    "DetectConfig": "wsl.config",
     "EvaluateConfig": "wsl.config",
     "EvaluationReport": "wsl.results",
     "ExportConfig": "wsl.config",
@@ -66,7 +68,8 @@ _WHERE = {
     "VisualizeConfig": "wsl.config",
     "class_maps": "wsl.training.sweep",
     "compare": "wsl.verbs.compare",
-    "decode": "wsl.verbs.decode",
+    "decode": "wsl.verbs.finished",
+    "detect": "wsl.verbs.finished",
     "evaluate": "wsl.verbs.evaluate",
     "export": "wsl.verbs.export",
     "load": "wsl.models",
@@ -86,6 +89,7 @@ __all__ = [
     "CompareConfig",
     "Comparison",
     "DecodeConfig",
+    "DetectConfig",
     "EvaluateConfig",
     "EvaluationReport",
     "ExportConfig",
@@ -108,6 +112,7 @@ __all__ = [
     "config",
     "data",
     "decode",
+    "detect",
     "draw",
     "evaluate",
     "export",

@@ -29,7 +29,8 @@ class Recipe:
     With a ``layer`` the backbone is that layer of a whole classifier, and ``norm_eps`` is the epsilon of a layer norm
     behind the pooling. ``decoder`` are the layers that a map decoder reads beside the map; None without a decoder.
     ``probe`` is the number of posteriors that a linear probe reads beside pooled features; None without a probe.
-    ``reactivated`` is whether maps are those of two classifiers (ReCAM).
+    ``reactivated`` is whether maps are those of two classifiers (ReCAM). ``detector`` is whether there is a box
+    detector, which reads the layers that the map decoder reads.
     """
 
     backbone: str
@@ -49,6 +50,7 @@ class Recipe:
     head: str | None = None
     probe: int | None = None
     reactivated: bool = False
+    detector: bool = False
 
 
 def read_recipe(path: str | Path) -> Recipe:

@@ -10,30 +10,21 @@ from wsl import Predictor, UserError, cli
 from wsl.config import DataConfig, DecodeConfig, DecoderConfig, Preprocessing, RuntimeConfig
 from wsl.files import replacing
 from wsl.models import Localizer, load, save
-from wsl.training import decoder_rounds
-from wsl.verbs.decode import decode
+from wsl.training import decoder_rounds, kept_rounds
+from wsl.verbs.finished import decode
 
-SETTINGS = DecoderConfig(decode=True, decoder_rounds=2, decoder_epochs=6, decoder_batch_size=8)
 RUNTIME = RuntimeConfig(device="cpu", precision="fp32", workers=0)
+DECODING = DecoderConfig(decode=True, decoder_rounds=2, decoder_epochs=6, decoder_batch_size=8)
 
 
 def config(run, **settings) -> DecodeConfig:
-    return DecodeConfig(**{"run": run, "decoding": SETTINGS, "runtime": RUNTIME, **settings})
+    return DecodeConfig(**{"run": run, "decoding": DECODING, "runtime": RUNTIME, **settings})
 
 
 @pytest.fixture
 def copied(run, tmp_path):
     """The run, to be changed."""
     return shutil.copytree(run, tmp_path / "run")
-
-
-@pytest.fixture(scope="session")
-def decoded(run, tmp_path_factory):
-    """The run with a decoder."""
-    out = shutil.copytree(run, tmp_path_factory.mktemp("decoded") / "run")
-    result = decode(config(out))
-    assert (result.model, result.rounds, result.skipped) == (out / "model.safetensors", 2, 0)
-    return out
 
 
 def test_boxes_are_nearer_to_the_things(run, decoded, world, tmp_path):
@@ -125,7 +116,7 @@ def test_a_run_has_no_decoder_before_it_is_whole(copied, monkeypatch):
         return replacing(path)
 
     before = (copied / "model.safetensors").read_bytes()
-    monkeypatch.setattr(decoder_rounds, "replacing", full)
+    monkeypatch.setattr(kept_rounds, "replacing", full)
     with pytest.raises(OSError, match="No space"):
         decode(config(copied))
     assert (copied / "model.safetensors").read_bytes() == before

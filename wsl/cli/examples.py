@@ -15,6 +15,7 @@ Examples:
   wsl-train --data VOCdevkit/VOC2012 --out runs/fitted --backbone resnet50 --freeze-backbone --optimizer lbfgs --probe
   wsl-train --data VOCdevkit/VOC2012 --out runs/gap --backbone resnet50 --find-lr
   wsl-train --decoder runs/gap
+  wsl-train --detector runs/boxes
 """
 LOCALIZE = """Find the things in images: class scores, boxes and heatmaps.
 

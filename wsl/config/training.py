@@ -203,6 +203,41 @@ class DecoderConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """The box detector: a small network from intermediate features to boxes, beside those of the decoder's maps."""
+
+    detect: bool = False
+    """After --decode, train a box detector on the boxes of the decoder's maps and on what the labels rule out: boxes of
+    objects one by one, scored by how sure it is of each. The backbone and the maps stay as they are."""
+    detector_rounds: int = 2
+    """Rounds of training, from scratch each: the first learns the decoder's boxes, each further one those boxes fused
+    with the detector's own."""
+    detector_epochs: int = 3
+    """Passes over the training images and mosaics a round."""
+    detector_batch_size: int = 16
+    """Images and mosaics a step of the detector's training."""
+    detector_lr: float = 2e-3
+    """Learning rate of the detector at its peak."""
+    detector_weight_decay: float = 0.05
+    """Decay of the detector's weights."""
+    detector_mosaics: float = 0.75
+    """Mosaics of four photographs of one class each, for each training image; 0 for none."""
+    detector_cache: float = 20.0
+    """Gigabytes that the cached features of images and mosaics may take beside the run; of more images a random part is
+    trained on."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for name in ("rounds", "epochs"):
+            value = getattr(self, f"detector_{name}")
+            check(value >= 1, f"detector {name} is {value}, expected 1 or more")
+        check_batch_size(self.detector_batch_size)
+        check(self.detector_lr > 0, f"detector lr is {self.detector_lr}, expected a positive number such as 2e-3")
+        check(self.detector_mosaics >= 0, f"detector mosaics is {self.detector_mosaics}, expected 0 or more an image")
+        check(self.detector_cache > 0, f"detector cache is {self.detector_cache}, expected gigabytes above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Train a classifier with a spatial pooling from image-level labels."""
 
@@ -218,6 +253,7 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     probing: ProbeConfig = field(default_factory=ProbeConfig)
     decoding: DecoderConfig = field(default_factory=DecoderConfig)
+    detecting: DetectorConfig = field(default_factory=DetectorConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     cache: Literal["none", "ram", "disk"] = "none"
     """Keep decoded and resized images for later epochs, in memory or on the disk beside the run; crops are then cut
@@ -294,19 +330,23 @@ class TrainConfig:
                 optim.multi_label,
                 "--probe gives each class a probability of its own: expected --loss bce or soft-margin with it",
             )
+        check(
+            self.decoding.decode or not self.detecting.detect,
+            "--detect learns from the boxes of a map decoder: expected --decode with it, or --detector and the folder "
+            "of a run that has one",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodeConfig:
-    """Train a map decoder for a run that is finished."""
+class FinishedConfig:
+    """Train a further part for a run that is finished."""
 
     run: Path
-    """Run folder of wsl-train; its model.safetensors gets the decoder."""
+    """Run folder of wsl-train; its model.safetensors gets the part."""
     data: DataConfig | None = None
     """The images to train on; None takes those of the run's training."""
     train_split: str | None = None
     """Split to train on; None takes the one of the run's training."""
-    decoding: DecoderConfig = field(default_factory=DecoderConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     seed: int = 0
     """Same seed, same numbers (on one kind of device, with one version of torch and as many threads)."""
@@ -314,3 +354,17 @@ class DecodeConfig:
     def __post_init__(self) -> None:
         check_types(self)
         check(self.seed >= 0, f"seed is {self.seed}, expected 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeConfig(FinishedConfig):
+    """Train a map decoder for a run that is finished."""
+
+    decoding: DecoderConfig = field(default_factory=DecoderConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectConfig(FinishedConfig):
+    """Train a box detector for a run that is finished and has a map decoder."""
+
+    detecting: DetectorConfig = field(default_factory=DetectorConfig)

@@ -45,7 +45,8 @@ class Predictor:
     over what the backbone sees alike, and "decoder" takes the maps of the model's decoder in its place; "auto" is
     decoder where the model has one, else affinity where the backbone has two levels of intermediate features. Maps of
     any model can follow the colours of the image: "pamr", "crf", "guided", "grabcut". A `Refinement` of one's own is
-    taken as it is. The default threshold is the refinement's own, 0.2 for maps that are not refined. `image_size` is
+    taken as it is. Of a model with a detector its boxes are fused with those of the decoder's maps, unless `detector`
+    is False. The default threshold is the refinement's own, 0.2 for maps that are not refined. `image_size` is
     the network's input side, by default that of the model. `tta` averages the scores and maps of several views: "flip"
     adds the mirrored image, and numbers are input sides in the place of `image_size`. `precision` "auto" takes bfloat16
     where the device computes it natively.
@@ -73,6 +74,7 @@ class Predictor:
         box_rule: BoxRule | None = None,
         min_area: float | None = None,
         nms_iou: float = 0.5,
+        detector: bool = True,
         refine: Refine | Refinement = "auto",
         tta: Sequence[str | int] = (),
         aligned: bool = True,
@@ -88,9 +90,8 @@ class Predictor:
         RuntimeConfig(precision=precision)
         check_batch_size(batch_size)
         self.refine: str = "own" if isinstance(refine, Refinement) else resolve_refine(refine, model)
-        self.boxes = BoxConfig(threshold=threshold, box_rule=box_rule, min_area=min_area, nms_iou=nms_iou).resolved(
-            BOX_DEFAULTS["affinity" if self.refine == "own" else self.refine]
-        )
+        boxes = BoxConfig(threshold=threshold, box_rule=box_rule, min_area=min_area, nms_iou=nms_iou, detector=detector)
+        self.boxes = boxes.resolved(BOX_DEFAULTS["affinity" if self.refine == "own" else self.refine])
         self.classes = model.classes
         sides, _ = parse_tta(tta)
         self.preprocessing = _resized(model.preprocessing, max(sides, default=image_size))
@@ -131,6 +132,7 @@ class Predictor:
             box_rule=boxes.box_rule,
             min_area=boxes.min_area,
             nms_iou=boxes.nms_iou,
+            detector=boxes.detector,
             device=runtime.device,
             precision=runtime.precision,
             **settings,
@@ -153,6 +155,7 @@ class Predictor:
             settings["max_scores"],
             settings["views"],
             settings["aligned"],
+            self.boxes.detector,
         )
         self._batches = Batches(self._network, Reader(self.classes, self.boxes), self.max_pixels)
         self._decodes_jpeg = self.preprocessing.resize == "warp" and decodes_jpeg(self.device)

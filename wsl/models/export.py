@@ -29,7 +29,7 @@ from wsl.models.taps import TapReader
 log = logging.getLogger("wsl")
 
 METADATA_KEY = "wsl-toolkit"
-INPUT, OUTPUTS, DECODED = "images", ("scores", "maps"), "decoded"
+INPUT, OUTPUTS, DECODED, DETECTED = "images", ("scores", "maps"), "decoded", ("boxes", "box_scores")
 # The newest that onnxruntime 1.20 reads, and every network here can be written in.
 _OPSET = 20
 # Of logits around ten; a fused batch norm and another order of sums stay well below it.
@@ -45,8 +45,9 @@ def export_model(
     """Write a model as ONNX or as torch.export's program, and say how far its outputs are from the model's.
 
     The input ``images`` is (N, 3, H, W), normalised with the mean and standard deviation in the metadata; the outputs
-    are ``scores`` (N, K), ``maps`` (N, K, h, w) and, of a model with a map decoder, ``decoded`` (N, K, h', w'), its
-    probabilities. N, H and W are left open; H and W are `image_size` (by default the
+    are ``scores`` (N, K), ``maps`` (N, K, h, w), of a model with a map decoder ``decoded`` (N, K, h', w'), its
+    probabilities, and of one with a detector ``boxes`` (N, L, 4) and ``box_scores`` (N, L, K), what it says at each of
+    its places (before `wsl.maps.nms`). N, H and W are left open; H and W are `image_size` (by default the
     model's own) where the sizes inside the network are no simple expressions of them, as where windows are padded:
     Swin, networks of TensorFlow's padding, and vision transformers. The metadata (`METADATA_KEY`) is JSON:
     classes, preprocessing, whether scores are for a sigmoid or a softmax, and where the cells of a map look: at any
@@ -82,7 +83,7 @@ def export_model(
             temporary.write_bytes(buffer.getbuffer())
             found = torch.export.load(temporary).module()(other)
         else:
-            _save_onnx(program, temporary, description, (*OUTPUTS, DECODED)[: len(expected)])
+            _save_onnx(program, temporary, description, (*OUTPUTS, DECODED, *DETECTED)[: len(expected)])
             outputs = session(temporary.read_bytes(), path).run(None, {INPUT: other.numpy()})
             found = tuple(torch.from_numpy(np.asarray(output)) for output in outputs)
         difference = max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
@@ -170,8 +171,12 @@ class _Outputs(nn.Module):
             return tuple(self.model(images))
         with self._taps.reading() as read:
             scores, maps = self.model(images)
-        logits = decoder(levels(backbone, read, self._grids), (images.shape[-2], images.shape[-1]))
-        return scores, maps, logits.sigmoid()
+        shown, size = levels(backbone, read, self._grids), (images.shape[-2], images.shape[-1])
+        decoded = decoder(shown, size).sigmoid()
+        if self.model.detector is None:
+            return scores, maps, decoded
+        found = self.model.detector(shown, size)
+        return scores, maps, decoded, found.xyxy, found.scores
 
 
 def _trace(net: nn.Module, example: torch.Tensor, model: Localizer) -> tuple[torch.export.ExportedProgram, bool]:
