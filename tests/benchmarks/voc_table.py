@@ -6,9 +6,9 @@
         --rows decoder decoder-tensorflow --seeds 0 1 2
 
 Each row is one `wsl-train` on the split train, the last epoch kept, and a `wsl-evaluate` on val for each reading of its
-maps: as they are, refined and, of rows with a decoder, decoded from one view and from two, with a detector and without. The commands are printed as
-they run. Rows that were trained before are evaluated again, not trained again. With several seeds figures are means,
-and half the distance of the lowest and the highest stands behind them.
+maps: as they are, refined and, of rows with a decoder, decoded from one view and from two, with a detector and without.
+The commands are printed as they run. Rows that were trained before are evaluated again, not trained again. With several
+seeds figures are means, and half the distance of the lowest and the highest stands behind them.
 """
 
 from __future__ import annotations

@@ -68,21 +68,24 @@ def test_a_decoder_is_used_where_there_is_one(run, decoded, photos, tmp_path, ca
 
 
 def test_training_ends_with_it(world, tmp_path):
-    """`--decode` gives what `--decoder` gives afterwards, and resuming a finished run trains it, too."""
+    """`--decode` gives what `--decoder` gives afterwards, and resuming a finished run trains it; detectors likewise."""
     small = ["--data", str(world), "--backbone", "tinynet", "--weights", "none", "--image-size", "32", "--epochs", "1"]
     small += ["--batch-size", "16", "--workers", "0", "--device", "cpu", "--precision", "fp32", "--val-split", "None"]
     decoder = ["--decoder-rounds", "1", "--decoder-epochs", "1"]
+    detector = ["--detector-rounds", "1", "--detector-epochs", "1"]
     machine = ["--workers", "0", "--device", "cpu", "--precision", "fp32"]
     outs = [tmp_path / name for name in ("at once", "afterwards", "resumed")]
-    assert cli.train([*small, "--out", str(outs[0]), "--decode", *decoder]) == 0
+    assert cli.train([*small, "--out", str(outs[0]), "--decode", *decoder, "--detect", *detector]) == 0
     for out in outs[1:]:
         assert cli.train([*small, "--out", str(out)]) == 0
         assert not load(out).decodes
     assert cli.train(["--decoder", str(outs[1]), *decoder, *machine]) == 0
-    assert cli.train([*small, "--out", str(outs[2]), "--resume", "--decode", *decoder]) == 0
+    assert not load(outs[1]).detects
+    assert cli.train(["--detector", str(outs[1]), *detector, *machine]) == 0
+    assert cli.train([*small, "--out", str(outs[2]), "--resume", "--decode", *decoder, "--detect", *detector]) == 0
     files = [(out / "model.safetensors").read_bytes() for out in outs]
     assert files[0] == files[1] == files[2]
-    assert load(outs[0]).decodes
+    assert load(outs[0]).detects
 
 
 @pytest.mark.parametrize(("seed", "rounds"), [(0, 1), (1, 2)])
