@@ -4,13 +4,15 @@ ifeq ($(OS),Windows_NT)
 BIN := .venv/Scripts
 LOWEST := .venv-lowest/Scripts
 LOCKED := .venv-locked/Scripts
+STUDIO := .venv-label-studio/Scripts
 else
 BIN := .venv/bin
 LOWEST := .venv-lowest/bin
 LOCKED := .venv-locked/bin
+STUDIO := .venv-label-studio/bin
 endif
 
-.PHONY: demo test lint types imports tests long soak families lowest lock locked peers engines geo clean
+.PHONY: demo test lint types imports tests long soak families lowest lock locked peers engines geo label-studio clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('wsl-toolkit needs Python >= 3.11; found %d.%d. Try: make PYTHON=python3.11' % sys.version_info[:2] if sys.version_info < (3, 11) else 0)"
@@ -77,6 +79,13 @@ geo: .venv/installed
 	$(BIN)/python -m pip install --quiet "rasterio>=1.4"
 	$(BIN)/pytest tests/verbs/test_geotiff.py
 
+# Predictions, a correction and its export with a real Label Studio, in an environment of its own.
+label-studio: export OMP_NUM_THREADS := 1
+label-studio: .venv/installed
+	$(PYTHON) -m venv .venv-label-studio
+	$(STUDIO)/python -m pip install --quiet label-studio
+	WSL_LABEL_STUDIO=$(STUDIO)/label-studio $(BIN)/pytest tests/labelling/test_loop.py
+
 # The tests with the lowest versions that pyproject.toml allows, whose own warnings are no errors.
 lowest: export OMP_NUM_THREADS := 1
 lowest:
@@ -98,4 +107,4 @@ locked:
 	$(LOCKED)/pytest -n auto
 
 clean:
-	$(PYTHON) -c "import shutil; [shutil.rmtree(p, ignore_errors=True) for p in ('.venv', '.venv-lowest', '.venv-locked', 'build', 'dist', 'demo/out')]"
+	$(PYTHON) -c "import shutil; [shutil.rmtree(p, ignore_errors=True) for p in ('.venv', '.venv-lowest', '.venv-locked', '.venv-label-studio', 'build', 'dist', 'demo/out')]"

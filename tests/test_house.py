@@ -33,7 +33,7 @@ def test_tools_tests_and_demo_are_not_importable_from_elsewhere(tmp_path):
         assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
 
 
-OPTIONAL = ["timm", "transformers", "tensorboard", "shards", "demo"]
+OPTIONAL = ["timm", "transformers", "tensorboard", "shards", "label-studio", "demo"]
 
 
 def test_the_lowest_versions_are_those_that_are_allowed():
@@ -63,7 +63,9 @@ def test_help_does_not_wait_for_torch():
     assert "torch" not in loaded_by("import wsl, wsl.cli")
 
 
-def test_every_promised_name_is_there():
+def test_the_face_is_small_and_every_name_of_it_is_there():
+    assert len(wsl.__all__) <= 25
+    assert dir(wsl) == sorted(wsl.__all__)
     for name in wsl.__all__:
         assert getattr(wsl, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
@@ -81,7 +83,7 @@ def flags(kind: type, prefix: str = "") -> list[str]:
 
 
 RUNTIME = ["device", "precision", "workers", "strict"]
-DATA = ["data", "format", "image_root", "year", "download", "uncertain"]
+DATA = ["data", "format", "image_root", "year", "download", "uncertain", "val_fraction", "split_seed"]
 BOXES = ["threshold", "box_rule", "min_area", "nms_iou", "detector"]
 
 
@@ -126,7 +128,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou", "detector"]
                 *("sources", "weights", "out", *DATA, "split", "labels"),
                 *("local_weights", "cam", "layers", "model", "top_k", "score_threshold", "classes"),
                 *BOXES,
-                *("heatmaps", "maps", "refine", "tta", "image_size", "batch_size"),
+                *("heatmaps", "heatmap_layout", "maps", "refine", "tta", "image_size", "batch_size"),
                 *("resume", "overwrite", "dry_run"),
                 *("tile", "overlap", "bands"),
                 *("engine", "shard_size", "shard", "manifest_only", "processes", "retry_failed", "image_seconds"),
@@ -178,17 +180,19 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou", "detector"]
             config.ExportConfig,
             [
                 *(
-                    "source",
+                    "sources",
                     "format",
                     "out",
                     "overwrite",
                     "source_format",
                     "classes",
                     "min_score",
+                    "keep_empty",
+                    "keep_unreviewed",
                     "scores",
                     "image_root",
                 ),
-                *("copy_images", "layout", "reference", "crs", "threshold", "image_size"),
+                *("copy_images", "layout", "reference", "crs", *BOXES, "reviewed", "only_reviewed", "image_size"),
             ],
         ),
     ],

@@ -6,7 +6,7 @@ that covers exactly the pixel in the top left corner is ``(0, 0, 1, 1)``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,3 +153,53 @@ class Boxes:
         """
         own = [i for i, name in enumerate(self.labels) if name == label]
         return self.xyxy[own[int(self.scores[own].argmax())]] if own else None
+
+    def to_torch(self, classes: Sequence[str] | None = None) -> dict[str, Any]:
+        """The boxes as torchvision's detectors give them: tensors ``boxes``, ``labels``, ``scores``.
+
+        Labels are positions in `classes` counted from 1, since 0 is the background; without `classes`, in the sorted
+        names of the boxes' own classes.
+
+        Raises:
+            UserError: a box of a class that is not in `classes`.
+
+        >>> Boxes(xyxy=[[0, 0, 1, 1]], labels=["dog"]).to_torch(["cat", "dog"])["labels"].tolist()
+        [2]
+        """
+        from wsl.bridges import to_torch
+
+        return to_torch(self, classes)
+
+    @classmethod
+    def from_torch(cls, detections: Mapping[str, Any], classes: Sequence[str]) -> Boxes:
+        """The boxes of a detector's output or target: tensors ``boxes``, ``labels`` counted from 1, and ``scores``.
+
+        Raises:
+            UserError: a label outside 1 to the number of classes, or lengths that differ.
+        """
+        from wsl.bridges import from_torch
+
+        return from_torch(detections, classes)
+
+    def to_supervision(self, classes: Sequence[str] | None = None) -> Any:
+        """The boxes as ``supervision.Detections``, to draw, track or count them.
+
+        ``class_id`` is the position in `classes`; without `classes`, in the sorted names of the boxes' own classes.
+
+        Raises:
+            UserError: supervision is not installed, or a box of a class that is not in `classes`.
+        """
+        from wsl.bridges import to_supervision
+
+        return to_supervision(self, classes)
+
+    @classmethod
+    def from_supervision(cls, detections: Any, classes: Sequence[str] | None = None) -> Boxes:
+        """The boxes of ``supervision.Detections``, named by `classes` or by their ``data["class_name"]``.
+
+        Raises:
+            UserError: neither names nor `classes`, or a number that is not in them.
+        """
+        from wsl.bridges import from_supervision
+
+        return from_supervision(detections, classes)

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from wsl import config
 from wsl.config import Padding, Preprocessing
 from wsl.errors import UserError, nearest
+from wsl.hub import fetch_run, hub_address
 
 FILE_NAME = "model.safetensors"
 METADATA_KEY = "wsl-toolkit"
@@ -65,6 +66,11 @@ def read_recipe(path: str | Path) -> Recipe:
     """
     file = checkpoint_file(path)
     if not file.is_file():
+        if hub_address(path) is not None:
+            raise UserError(
+                f"{path} has no {FILE_NAME}: expected a model that push_to_hub uploaded; classifiers of "
+                f"transformers are named {HF}user/model"
+            )
         raise UserError(f"no model at {path}: expected a run folder of wsl-train with {FILE_NAME}, or that file")
     if file.suffix != ".safetensors":
         raise UserError(
@@ -95,11 +101,16 @@ def read_description(file: Path) -> str | None:
 
 
 def checkpoint_file(path: str | Path) -> Path:
-    """The checkpoint of a run folder, or the file itself; it need not exist.
+    """The checkpoint of a run folder or of an address of the hub (then fetched), or the file itself.
+
+    A file need not exist.
 
     >>> checkpoint_file("gap.onnx").as_posix()
     'gap.onnx'
     """
+    address = hub_address(path)
+    if address is not None:
+        return fetch_run(address) / FILE_NAME
     path = Path(path)
     return path / FILE_NAME if path.is_dir() else path
 
@@ -147,6 +158,8 @@ def check_weights(weights: str, local_weights: Path | None = None, model: str | 
             raise UserError(f"{local_weights} has no config.json: expected a folder that save_pretrained wrote")
     elif local_weights is not None and not local_weights.is_file():
         raise UserError(f"no weights file at {local_weights}: expected a .safetensors or .pth file")
+    if hub_address(weights) is not None:
+        return read_recipe(weights)
     if is_path(weights) and not Path(weights).exists():
         raise no_model(weights)
     # With weights of its own, a bare name may be a classifier's although a folder is called so, too.
@@ -168,7 +181,7 @@ def _check_own(weights: str, local_weights: Path | None, model: str) -> None:
 
 
 def is_path(weights: str) -> bool:
-    """Whether `weights` has the form of a path rather than of a classifier's name.
+    """Whether `weights` has the form of a path or an address rather than of a classifier's name.
 
     >>> is_path("runs/gap"), is_path("gap.onnx"), is_path("resnet50"), is_path("timm/resnet50.a1_in1k")
     (True, True, False, False)
@@ -186,7 +199,8 @@ def no_model(weights: str, known: Iterable[str] = ()) -> UserError:
     hint = " (a path, but nothing is there)" if is_path(weights) else f" (did you mean {near!r}?)" if near else ""
     return UserError(
         f"no model {weights!r}{hint}: expected a run folder of wsl-train, its {FILE_NAME}, or a classifier's name "
-        "such as resnet50, timm/resnet50.a1_in1k or hf/google/vit-base-patch16-224"
+        "such as resnet50, timm/resnet50.a1_in1k or hf/google/vit-base-patch16-224, or hf://user/model for a run on "
+        "the Hugging Face hub"
     )
 
 

@@ -38,8 +38,16 @@ class RunError(_OneLine, RuntimeError):
     """A run that was started correctly could not be finished (NaN loss, full disk); exit code 1."""
 
 
+class OutOfMemoryError(RunError):
+    """The memory of the device does not hold one image's pass through the network."""
+
+
 class BadImageError(UserError):
     """One file is not a readable image; streams report it, count it and go on unless told to be strict."""
+
+
+class DownloadError(UserError):
+    """What was named could not be fetched from the network, or came damaged."""
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

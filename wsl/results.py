@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,48 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.boxes import Boxes, FloatArray
-from wsl.errors import UserError
-from wsl.limits import stated_size
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredMaps:
-    """Where the maps of one image lie: those of ``labels``, (h, w) each, one behind another in a file of many.
-
-    ``file`` is relative to the results file, ``offset`` counts values from the file's first. Without a ``shape`` the
-    file holds the maps of this image only.
-
-    >>> StoredMaps.from_json({"file": "maps/shard-0000.npy", "labels": ["dog"], "offset": 49, "shape": [7, 7]}).shape
-    (7, 7)
-    """
-
-    file: str
-    labels: tuple[str, ...]
-    offset: int = 0
-    shape: tuple[int, int] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for the record of the image."""
-        place: dict[str, Any] = {"file": self.file, "labels": list(self.labels)}
-        return place if self.shape is None else {**place, "offset": self.offset, "shape": list(self.shape)}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> StoredMaps:
-        """The inverse of `to_json`.
-
-        Raises:
-            ValueError: a number is out of range.
-        """
-        shape = record.get("shape")
-        if shape is not None:
-            height, width = shape
-            width, height = stated_size(width, height, "maps")
-            shape = (height, width)
-        offset = record.get("offset", 0)
-        if type(offset) is not int or not 0 <= offset < 1 << 62:
-            raise ValueError(f"maps at offset {offset!r:.40}")
-        labels = tuple(_text(label) for label in record["labels"])
-        return cls(file=_text(record["file"]), labels=labels, offset=offset, shape=shape)
+from wsl.stored_maps import StoredMaps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -148,22 +106,9 @@ class Localization:
 
         Maps stay in their own file.
         """
-        boxes = self.boxes
-        record: dict[str, Any] = {
-            "image": self.path.as_posix(),
-            "size": list(self.size),
-            "scores": {name: float(f"{score:.9g}") for name, score in self.scores.items()} if scores else {},
-            "boxes": [
-                {"label": label, "score": float(f"{score:.9g}"), "xyxy": [round(edge, 2) for edge in xyxy]}
-                for label, score, xyxy in zip(boxes.labels, boxes.scores.tolist(), boxes.xyxy.tolist(), strict=True)
-            ],
-            "points": {name: [round(float(x), 2), round(float(y), 2)] for name, (x, y) in self.points.items()},
-        }
-        if self.id != self.path.stem:
-            record["id"] = self.id
-        if self.stored is not None:
-            record["maps"] = self.stored.to_json()
-        return record
+        from wsl.records import to_record
+
+        return to_record(self, scores=scores)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Localization:
@@ -172,41 +117,42 @@ class Localization:
         Raises:
             UserError: a field is missing or of another kind.
         """
-        try:
-            boxes = record["boxes"]
-            width, height = record["size"]
-            return cls(
-                path=Path(_text(record["image"])),
-                id=_text(record.get("id", "")),
-                size=stated_size(width, height, "size"),
-                scores={str(name): _finite(score) for name, score in record["scores"].items()},
-                boxes=Boxes(
-                    xyxy=np.array([box["xyxy"] for box in boxes], np.float32).reshape(-1, 4),
-                    labels=tuple(_text(box["label"]) for box in boxes),
-                    scores=np.array([box["score"] for box in boxes], np.float32),
-                ),
-                points={str(name): (_finite(x), _finite(y)) for name, (x, y) in record.get("points", {}).items()},
-                stored=StoredMaps.from_json(record["maps"]) if record.get("maps") else None,
-            )
-        except UserError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise UserError(
-                f"not a localization record ({type(error).__name__}: {error}): expected image, size, scores and "
-                "boxes, as wsl-localize writes them"
-            ) from error
+        from wsl.records import from_record
 
+        return from_record(record)
 
-def _finite(value: Any) -> float:
-    if isinstance(value, (str, bool)) or not math.isfinite(number := float(value)):
-        raise ValueError(f"{value!r:.40} is not a finite number")
-    return number
+    def to_supervision(self, classes: Sequence[str] | None = None) -> Any:
+        """The boxes as ``supervision.Detections``, as `Boxes.to_supervision` gives them."""
+        return self.boxes.to_supervision(classes)
 
+    def to_fiftyone(self) -> Any:
+        """The boxes as ``fiftyone.Detections``: a sample's field of predictions.
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or "\0" in value:
-        raise TypeError(f"{value!r:.40} is not a text")
-    return value
+        Raises:
+            UserError: fiftyone is not installed.
+        """
+        from wsl.bridges import to_fiftyone
+
+        return to_fiftyone(self)
+
+    def to_coco(
+        self, classes: Sequence[str] | None = None, *, image_id: int | str | None = None
+    ) -> list[dict[str, Any]]:
+        """The boxes as annotations of COCO's results format, which ``pycocotools`` and ``torchmetrics`` read.
+
+        ``category_id`` is the position of the class in `classes`, counted from 1; without `classes`, in the sorted
+        names of the boxes' own classes. `image_id` is the localization's ``id`` by default.
+
+        Raises:
+            UserError: a box of a class that is not in `classes`.
+
+        >>> dog = Boxes(xyxy=[[1, 2, 4, 6]], labels=["dog"], scores=[0.5])
+        >>> Localization(path="a.jpg", size=(8, 8), scores={}, boxes=dog).to_coco(["cat", "dog"], image_id=7)
+        [{'image_id': 7, 'category_id': 2, 'bbox': [1.0, 2.0, 3.0, 4.0], 'area': 12.0, 'iscrowd': 0, 'score': 0.5}]
+        """
+        from wsl.bridges import to_coco
+
+        return to_coco(self, classes, image_id=image_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

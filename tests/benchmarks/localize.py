@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
@@ -45,7 +45,7 @@ from wsl.inference.stream import batched, pipeline
 from wsl.models import Localizer
 
 
-def plain_loop(net: Localizer, paths: list[Path], predictor: Predictor, out: Path) -> None:
+def plain_loop(net: Localizer, paths: Sequence[Path], predictor: Predictor, out: Path) -> None:
     """One image at a time, as a script would do it."""
     device = predictor.device
     to_input = transforms.Compose(
@@ -69,14 +69,14 @@ def plain_loop(net: Localizer, paths: list[Path], predictor: Predictor, out: Pat
             lines.write(json.dumps({**record, "xyxy": [x, y, x + w, y + h]}) + "\n")
 
 
-def ours(predictor: Predictor, paths: list[Path], folder: Path) -> None:
+def ours(predictor: Predictor, paths: Sequence[Path], folder: Path) -> None:
     """What `wsl-localize` does."""
     with LocalizationWriter(folder) as writer:
         for found in predictor.stream(paths):
             writer.write(found)
 
 
-def decoding(predictor: Predictor, paths: list[Path]) -> None:
+def decoding(predictor: Predictor, paths: Sequence[Path]) -> None:
     """Photographs to network input, and nothing else."""
     normalise = Normalise(predictor.preprocessing, predictor.device)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
@@ -87,7 +87,7 @@ def decoding(predictor: Predictor, paths: list[Path]) -> None:
     _wait(predictor.device)
 
 
-def network(predictor: Predictor, paths: list[Path]) -> None:
+def network(predictor: Predictor, paths: Sequence[Path]) -> None:
     """Batches of as many images as there are photographs through the network alone."""
     run, size = predictor._network._run, predictor.preprocessing.image_size
     shape = (predictor.batch_size, 3, size, size)

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -38,7 +38,7 @@ TOOL = Path(__file__).parents[2] / "tools" / "localize.py"
 BILLION = 10**9
 
 
-def repeated(photos: list[Path], images: int) -> Iterator[ImageRow]:
+def repeated(photos: Sequence[Path], images: int) -> Iterator[ImageRow]:
     """So many rows of few photographs."""
     for number, path in zip(range(images), itertools.cycle(photos), strict=False):
         yield ImageRow(path.as_posix(), f"{number:010}")

@@ -12,6 +12,7 @@ from pathlib import Path
 import wsl
 from wsl.config import DataConfig
 from wsl.data import read_samples
+from wsl.training.sweep import class_maps, sweep_poolings
 
 SETTINGS = [
     *("gap", "gmp", "add", "median", "softpool", "pcam", "exp(of=probabilities)", "linear"),
@@ -35,10 +36,10 @@ def main() -> None:
     args = parser.parse_args()
     samples = read_samples(DataConfig(data=args.data), args.split)
     started = time.perf_counter()
-    maps = wsl.class_maps(wsl.load(args.run), samples)
+    maps = class_maps(wsl.load(args.run), samples)
     network = time.perf_counter() - started
     started = time.perf_counter()
-    figures = wsl.sweep_poolings(maps, SETTINGS)
+    figures = sweep_poolings(maps, SETTINGS)
     sweep = time.perf_counter() - started
     print("| pooling | mAP | pointing |\n| --- | ---: | ---: |")
     for row in sorted(figures, key=lambda row: -(row.mAP or 0)):

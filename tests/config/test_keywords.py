@@ -100,5 +100,12 @@ def test_every_name_means_one_setting():
     def leaves(kind: type) -> list[str]:
         return [name for one, group in _fields(kind) for name in ([one.name] if group is None else leaves(group))]
 
-    for kind in (wsl.TrainConfig, wsl.EvaluateConfig, wsl.LocalizeConfig, wsl.ExportConfig, wsl.CompareConfig):
+    for kind in (
+        wsl.config.TrainConfig,
+        wsl.config.EvaluateConfig,
+        wsl.config.LocalizeConfig,
+        wsl.config.ExportConfig,
+        wsl.config.CompareConfig,
+        wsl.config.DoctorConfig,
+    ):
         assert len(leaves(kind)) == len(set(leaves(kind))), kind

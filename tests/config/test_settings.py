@@ -38,7 +38,9 @@ REQUIRED = {
     "runs": ("a", "b"),
     "run": "x",
     "predictions": "x",
-    "source": "x",
+    "sources": ("x",),
+    "image": "x",
+    "image_root": "x",
     "format": "coco",
 }
 

@@ -70,7 +70,7 @@ def test_the_json_itself_is_the_split_of_its_name(make, split):
     root = make(document())
     file = root / "annotations" / "instances_val2017.json"
     assert len(read_coco(str(file), split)) == len(read_coco(root, split)) == 2
-    with pytest.raises(UserError, match=r"is the split 'val2017', not 'train'; give its folder, or the split 'all'"):
+    with pytest.raises(UserError, match=r"has no split 'train'; it has: all, val2017"):
         read_coco(file, "train")
 
 

@@ -80,7 +80,7 @@ def test_lists_of_labels_and_objects(tmp_path):
 
 def test_rows_are_images_for_every_command(tmp_path):
     file = write(tmp_path / "a.parquet", {"image": [image(i) for i in range(5)]})
-    found = find_images([str(file)])
+    found = list(find_images([str(file)]))
     assert [path.name for path in found] == [f"{i:08d}" for i in range(5)]
     assert [read_image(path)[0, 0, 0] for path in reversed(found)] == [4, 3, 2, 1, 0]
 

@@ -101,7 +101,7 @@ def test_the_layout_is_recognised(tmp_path):
         read_samples(DataConfig(data=tmp_path), "val")
     with pytest.raises(UserError, match="did you mean 'val'"):
         read_wsol(tmp_path, "vall")
-    with pytest.raises(UserError, match="is the split 'val', not 'test'"):
+    with pytest.raises(UserError, match="has no split 'test'; it has: all, val"):
         read_wsol(tmp_path / "val", "test")
 
 

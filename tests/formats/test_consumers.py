@@ -89,7 +89,7 @@ def test_supervision_loads_images_of_several_folders_laid_flat(name, tmp_path):
             Image.new("RGB", (64, 48)).save(path)
             boxes = Boxes(xyxy=np.array(BOXES), labels=CLASSES, scores=[0.75, 0.5])
             writer.write(Localization(path=path, size=(64, 48), scores={}, boxes=boxes))
-    settings = {"source": tmp_path / "found", "format": name, "copy_images": True}
+    settings = {"sources": (tmp_path / "found",), "format": name, "copy_images": True}
     places = {"yolo": ("images", "labels", "data.yaml"), "voc": ("JPEGImages", "Annotations")}[name]
     load = getattr(supervision.DetectionDataset, {"yolo": "from_yolo", "voc": "from_pascal_voc"}[name])
     for layout, number in (("nested", 0), ("flat", 2)):  # supervision looks into no sub-folder

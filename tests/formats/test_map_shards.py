@@ -13,7 +13,8 @@ from wsl.boxes import Boxes
 from wsl.errors import UserError
 from wsl.formats import LocalizationWriter, MapStore, read_localizations
 from wsl.formats.map_shards import MapShelf
-from wsl.results import Localization, StoredMaps
+from wsl.results import Localization
+from wsl.stored_maps import StoredMaps
 
 
 def found_with_maps(name="a.jpg", side=3):

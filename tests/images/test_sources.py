@@ -1,5 +1,7 @@
 """Which files a command line means, and which paths an annotation may name."""
 
+import sys
+import tracemalloc
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
@@ -47,6 +49,19 @@ def test_a_file_whose_name_looks_like_a_glob_is_that_file(tree):
 
 def test_each_image_comes_once_and_in_order(tree):
     assert names(tree, "deep", "a.png", "", "deep/../a.png") == names(tree, "")
+
+
+def test_a_long_list_takes_little_more_memory_than_the_text_of_its_paths(tmp_path):
+    for number in range(2_000):
+        (tmp_path / f"{number:06d}.jpg").touch()
+    find_images([str(tmp_path)])
+    tracemalloc.start()
+    found = find_images([str(tmp_path)])
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == 2_000
+    assert grown / 2_000 < sys.getsizeof(str(found[0])) + 16
+    assert [path.name for path in found[1:3]] == ["000001.jpg", "000002.jpg"]
 
 
 @pytest.mark.parametrize(

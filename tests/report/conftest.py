@@ -52,7 +52,10 @@ def page(world, tmp_path_factory):
     items = ((gallery_item(found, sample, BoxConfig()), encode_picture(grey, 400, 60)) for found, sample in world)
     metric = {"value": 0.5, "interval": [0.25, 0.75], "baseline": None, "count": 6, "note": "pairs <b>"}
     head = Head(
-        title="Six <images>", threshold=THRESHOLD, facts={"model": "</script><gap>"}, metrics={"CorLoc": metric}
+        title="Six <images>",
+        boxes=BoxConfig(threshold=THRESHOLD).resolved(),
+        facts={"model": "</script><gap>"},
+        metrics={"CorLoc": metric},
     )
     return write_report(items, head, out).pages[0]
 

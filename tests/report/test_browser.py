@@ -1,8 +1,17 @@
 """The report in a real browser: what slider, filters and keys do, and that nothing leaves the page."""
 
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from wsl.config import BoxConfig
+from wsl.formats.review import read_review
 from wsl.maps import boxes_from_map
+from wsl.report import Head, write_report
+from wsl.report.items import encode_picture, gallery_item
 
 
 @pytest.fixture
@@ -137,3 +146,52 @@ def test_pictures_out_of_sight_are_let_go(view):
     view.wait_for_selector(".card img", state="detached")
     view.evaluate("window.scrollTo(0, 0)")
     view.wait_for_selector(".card img")
+
+
+def saved(view, folder: Path) -> Path:
+    with view.expect_download() as download:
+        view.click("#save")
+    assert download.value.suggested_filename == "reviewed.json"
+    file = folder / "reviewed.json"
+    download.value.save_as(file)
+    return file
+
+
+def test_marks_are_saved_with_the_boxes_that_were_looked_at(view, world, tmp_path):
+    assert view.is_disabled("#save")
+    cards = "#gallery .card:nth-child"
+    view.click(f"{cards}(1) .mark.accept")
+    view.focus(f"{cards}(2)")
+    for key in "rca":  # reject the best class, accept the other one
+        view.keyboard.press(key)
+    view.focus(f"{cards}(3)")
+    for key in "aa":  # taken back
+        view.keyboard.press(key)
+    assert view.inner_text("#save") == "Save 3 marks"
+    review = read_review(saved(view, tmp_path))
+    first, second = world[0][0], world[1][0]
+    assert (dict(review.of(first.path)), dict(review.of(second.path))) == ({"dog": True}, {"dog": False, "cat": True})
+    assert review.of(world[2][0].path) == {}
+    assert review.boxes == BoxConfig(threshold=0.3).resolved()
+    slide(view, 45)
+    assert read_review(saved(view, tmp_path)).boxes == BoxConfig(threshold=0.45).resolved()
+    view.select_option("#marked", "reject")
+    assert names(view) == [second.path.name]
+    view.reload()
+    assert view.inner_text("#save") == "Save 3 marks"  # the browser keeps them
+    view.keyboard.press("?")
+    assert "wsl-export --reviewed" in view.inner_text("#keys")
+
+
+def test_marks_without_maps_say_nothing_of_boxes(chromium, world, tmp_path):
+    found = dataclasses.replace(world[0][0], maps=None)
+    item = gallery_item(found, None, BoxConfig())
+    head = Head(title="boxes", boxes=BoxConfig().resolved())
+    path = write_report([(item, encode_picture(np.zeros((4, 4, 3), np.uint8), 4, 70))], head, tmp_path).pages[0]
+    tab = chromium.new_page()
+    tab.goto(path.as_uri())
+    tab.click(".card .mark.reject")
+    document = json.loads(saved(tab, tmp_path).read_text(encoding="utf-8"))
+    tab.close()
+    assert document["boxes"] == {}
+    assert [mark["mark"] for mark in document["marks"]] == ["reject"]

@@ -11,7 +11,7 @@ from wsl.report import Head, write_report
 from wsl.report.items import gallery_item
 from wsl.report.steps import STEPS, boxes_by_step
 
-HEAD = Head(title="t", threshold=0.2)
+HEAD = Head(title="t", boxes=BoxConfig().resolved())
 
 
 def items_of(page):

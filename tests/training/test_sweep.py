@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-import wsl
 from heads import HeadOutput
 from wsl.config import Preprocessing, RuntimeConfig
 from wsl.errors import RunError, UserError
@@ -97,8 +96,3 @@ def test_other_classes_than_the_models_are_refused(samples):
     others = SampleSet(classes=("a", "b"), samples=[Sample(path="a.jpg", labels=["a"])])
     with pytest.raises(UserError, match=r"classes \(2\) are not the model's \(3\)"):
         class_maps(model(samples), others, runtime=RUNTIME)
-
-
-def test_the_public_names():
-    assert wsl.sweep_poolings is sweep_poolings
-    assert wsl.class_maps is class_maps

@@ -18,7 +18,7 @@ from wsl.formats import LocalizationWriter
 TOOLS = Path(__file__).parents[2] / "tools"
 
 
-@pytest.mark.parametrize("verb", ["train", "localize", "evaluate", "compare", "visualize", "export", "info"])
+@pytest.mark.parametrize("verb", ["train", "localize", "evaluate", "compare", "visualize", "export", "info", "doctor"])
 def test_tools_show_examples_first(verb):
     command = [sys.executable, str(TOOLS / f"{verb}.py"), "--help"]
     text = subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8").stdout
@@ -64,7 +64,7 @@ def test_annotations_to_draw_are_described_as_those_to_evaluate(world, run, phot
     assert cli.visualize(flags) == 0
     capsys.readouterr()
     assert cli.visualize([*flags, "--format", "voc"]) == 2
-    assert "--uncertain describe --data: expected it too" in capsys.readouterr().err
+    assert "--split-seed describe --data: expected it too" in capsys.readouterr().err
     assert cli.visualize([*flags, "--data", str(world), "--format", "coco"]) == 2
     assert "no COCO annotations" in capsys.readouterr().err
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from wsl import cli
 from wsl.boxes import Boxes
-from wsl.config import ExportConfig, LocalizeConfig, PickConfig, RuntimeConfig, from_json, to_json
+from wsl.config import BoxConfig, ExportConfig, LocalizeConfig, PickConfig, RuntimeConfig, from_json, to_json
 from wsl.config.export import BoxFormat, FolderFormat
 from wsl.errors import UserError
 from wsl.formats import LocalizationWriter, read_localizations
@@ -60,7 +60,8 @@ def test_boxes_go_out_and_come_back(name, found, photos, tmp_path, capsys):
         "csv": "boxes.csv",
     }
     source = str(out / files.get(name, "."))
-    assert cli.export([source, "--source-format", name, "--format", "wsl", "--out", str(back)]) == 0
+    reviewed = ["--keep-unreviewed"] if name == "label-studio" else []
+    assert cli.export([source, "--source-format", name, "--format", "wsl", "--out", str(back), *reviewed]) == 0
     for (image, labels, before), (other, same, after) in zip(boxes(found), boxes(back), strict=True):
         assert (image, labels) == (other, same)
         np.testing.assert_allclose(after, before, atol=0.51 if name == "voc" else 1e-2)
@@ -86,7 +87,7 @@ FLAT = ["b.png", "x_a.png", "x_a~2.jpg", "x_a~3.png", "y_a.png"]
 @pytest.mark.parametrize("name", [name for name in get_args(FolderFormat) if name != "voc-masks"])
 def test_images_of_several_folders_are_laid_flat(name, album, tmp_path):
     out = tmp_path / "out"
-    settings = {"source": album, "format": name, "out": out, "copy_images": True, "layout": "flat"}
+    settings = {"sources": (album,), "format": name, "out": out, "copy_images": True, "layout": "flat"}
     path = export(ExportConfig(**settings)).path
     folder = out / FORMATS[name].images
     assert sorted(path.name for path in folder.iterdir() if path.suffix in (".png", ".jpg")) == FLAT
@@ -101,28 +102,28 @@ def test_images_of_several_folders_are_laid_flat(name, album, tmp_path):
 
 
 def test_the_nested_layout_keeps_the_folders(album, tmp_path):
-    export(ExportConfig(source=album, format="coco", out=tmp_path / "out", copy_images=True))
+    export(ExportConfig(sources=(album,), format="coco", out=tmp_path / "out", copy_images=True))
     assert (tmp_path / "out" / "images" / "x" / "a.jpg").is_file()
 
 
 @pytest.mark.parametrize(("name", "copied"), [("yolo", False), ("coco-results", True), ("wsl", True), ("onnx", True)])
 def test_images_that_are_not_copied_keep_their_names(name, copied):
     with pytest.raises(UserError, match="--layout flat gives images new names"):
-        ExportConfig(source="found", format=name, out="out", copy_images=copied, layout="flat")
+        ExportConfig(sources=("found",), format=name, out="out", copy_images=copied, layout="flat")
 
 
 @pytest.mark.parametrize("layout", ["nested", "flat"])
 @pytest.mark.parametrize("name", ["coco", "voc"])
 def test_an_export_is_a_data_set_to_evaluate_on(name, layout, album, tmp_path, capsys):
     """Both sides are exports: the annotations are taken for the truth, and for predictions where they have scores."""
-    settings = {"source": album, "format": name, "copy_images": True, "layout": layout}
+    settings = {"sources": (album,), "format": name, "copy_images": True, "layout": layout}
     if name == "voc":  # whose names of files have no suffix: two images of a folder cannot share theirs
         lines = (album / "localizations.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
         (album / "localizations.jsonl").write_text("".join(x for x in lines if "a.jpg" not in x), encoding="utf-8")
     out = tmp_path / "out"
     export(ExportConfig(**settings, out=out))
     predictions = tmp_path / "predictions"
-    export(ExportConfig(source=out, source_format=name, format="wsl", out=predictions))
+    export(ExportConfig(sources=(out,), source_format=name, format="wsl", out=predictions))
     flags = ["--predictions", str(predictions), "--data", str(out), "--split", "all", "--out", str(tmp_path / "found")]
     assert cli.evaluate(flags) == 0
     report = json.loads((tmp_path / "found" / "evaluation.json").read_text(encoding="utf-8"))
@@ -131,8 +132,8 @@ def test_an_export_is_a_data_set_to_evaluate_on(name, layout, album, tmp_path, c
 
 def test_coco_s_folder_with_scores_is_a_folder_of_predictions(album, tmp_path):
     data = tmp_path / "data"
-    export(ExportConfig(source=album, format="coco", out=data, copy_images=True))
-    export(ExportConfig(source=album, format="coco", out=tmp_path / "scored", scores=True))
+    export(ExportConfig(sources=(album,), format="coco", out=data, copy_images=True))
+    export(ExportConfig(sources=(album,), format="coco", out=tmp_path / "scored", scores=True))
     flags = ["--data", str(data), "--split", "all", "--out", str(tmp_path / "found")]
     assert cli.evaluate(["--predictions", str(tmp_path / "scored"), *flags]) == 0
 
@@ -141,15 +142,15 @@ def test_an_earlier_export_of_coco_is_replaced(album, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "instances.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match=r"holds 1 file of coco \(instances\.json first\)"):
-        export(ExportConfig(source=album, format="coco", out=tmp_path / "out"))
-    export(ExportConfig(source=album, format="coco", out=tmp_path / "out", overwrite=True))
+        export(ExportConfig(sources=(album,), format="coco", out=tmp_path / "out"))
+    export(ExportConfig(sources=(album,), format="coco", out=tmp_path / "out", overwrite=True))
     assert [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.json")] == [
         "annotations/instances_all.json"
     ]
 
 
 def test_boxes_below_a_score_stay_behind(found, tmp_path):
-    some = export(ExportConfig(source=found, format="csv", out=tmp_path, min_score=0.9))
+    some = export(ExportConfig(sources=(found,), format="csv", out=tmp_path, min_score=0.9))
     scores = [score for each in read_localizations(found) for score in each.boxes.scores]
     assert some.boxes == sum(score >= 0.9 for score in scores)
     assert 0 < some.boxes < len(scores)
@@ -157,7 +158,7 @@ def test_boxes_below_a_score_stay_behind(found, tmp_path):
 
 @pytest.mark.parametrize("name", ["voc-masks", "coco-masks"])
 def test_maps_go_out_as_masks(name, found, tmp_path):
-    result = export(ExportConfig(source=found, format=name, out=tmp_path, threshold=0.5))
+    result = export(ExportConfig(sources=(found,), format=name, out=tmp_path, boxes=BoxConfig(threshold=0.5)))
     assert result.images == 16
     assert result.path.exists()
 
@@ -165,7 +166,7 @@ def test_maps_go_out_as_masks(name, found, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["NOWHERE", "--format", "coco"], "^error: no localizations at"),
+        (["NOWHERE", "--format", "coco"], "^error: .*nowhere: no such file or folder; expected localizations"),
         (["FOUND", "--format", "coco", "--classes", "green"], "class 'red' is not among those to export|class 'blue'"),
         (["FOUND", "--format", "csv", "--image-root", "NOWHERE"], "does not lie below"),
         (["FOUND", "--format", "voc-masks", "--source-format", "csv"], "cannot be read|masks are made of maps"),
@@ -189,20 +190,21 @@ def test_a_mistake_is_one_line(flags, message, found, run, tmp_path, capsys):
 )
 def test_unfit_names_are_refused_before_anything_is_written(paths, message, tmp_path):
     with LocalizationWriter(tmp_path / "found") as writer:
-        for path in paths:
-            writer.write(Localization(path=path, size=(4, 2), scores={}, boxes=Boxes(xyxy=[[0, 0, 1, 1]], labels="a")))
+        for i, path in enumerate(paths):
+            box = Boxes(xyxy=[[0, 0, 1 + i, 1]], labels="a")
+            writer.write(Localization(path=path, size=(4, 2), scores={}, boxes=box))
     with pytest.raises(UserError, match=message):
-        export(ExportConfig(source=tmp_path / "found", format="voc", out=tmp_path / "out"))
+        export(ExportConfig(sources=(tmp_path / "found",), format="voc", out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_reference_is_for_results_only(found):
     with pytest.raises(UserError, match="--reference is for coco-results and coco-masks, not for voc"):
-        ExportConfig(source=found, format="voc", out=found, reference=found)
+        ExportConfig(sources=(found,), format="voc", out=found, reference=found)
 
 
 def test_the_configuration_survives_json(found):
-    config = ExportConfig(source=found, format="coco", out=found, classes=("a", "b"), scores=True)
+    config = ExportConfig(sources=(found,), format="coco", out=found, classes=("a", "b"), scores=True)
     assert from_json(to_json(config), ExportConfig) == config
 
 

@@ -52,7 +52,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def write(name: str, source: Path, out: Path, **settings) -> Path:
-    return export(ExportConfig(source=source, format=name, out=out, **settings)).path
+    return export(ExportConfig(sources=(source,), format=name, out=out, **settings)).path
 
 
 def test_every_format_has_a_layout():
@@ -101,14 +101,14 @@ def test_an_export_that_fails_leaves_the_old_one(name, found, tmp_path):
 KILLED = """
 import os, signal, sys
 from wsl import cli
-from wsl.verbs.export import _Source
-counted = _Source._counted
+from wsl.verbs.export import _Writing
+counted = _Writing._counted
 def killed(self, *, maps):
     for count, pair in enumerate(counted(self, maps=maps)):
         if count:
             os.kill(os.getpid(), signal.SIGKILL)
         yield pair
-_Source._counted = killed
+_Writing._counted = killed
 cli.export(sys.argv[1:])
 """
 

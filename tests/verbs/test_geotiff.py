@@ -190,7 +190,7 @@ def square(path, tmp_path, name="found"):
 
 
 def export(source, out, **options):
-    verb.export(ExportConfig(source=source, format="geojson", out=out, **options))
+    verb.export(ExportConfig(sources=(source,), format="geojson", out=out, **options))
     return json.loads((out / "boxes.geojson").read_text(encoding="utf-8"))
 
 
@@ -298,4 +298,4 @@ def test_tiles_have_no_maps_and_no_shards(more, tmp_path):
 
 def test_coordinates_are_chosen_for_maps_only(tmp_path):
     with pytest.raises(UserError, match="--crs is for geojson, not for coco"):
-        ExportConfig(source=tmp_path, format="coco", out=tmp_path, crs="source")
+        ExportConfig(sources=(tmp_path,), format="coco", out=tmp_path, crs="source")

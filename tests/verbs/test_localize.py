@@ -36,8 +36,9 @@ def test_the_whole_folder_in_order(run, photos, tmp_path):
         assert set(one.maps) == set(one.points) == {"blue", "red"}
         assert (one.boxes.xyxy >= 0).all()
         assert (one.boxes.xyxy[:, 2:] <= np.array(one.size)).all()
-    heat = cv2.imread(str(tmp_path / "heatmaps" / "val00-blue.png"))
-    assert heat.shape[:2] == (64, 80)
+    heat = cv2.imread(str(tmp_path / "heatmaps" / "val00.png"))
+    assert heat.shape[1] > 2 * 320
+    assert len(list((tmp_path / "heatmaps").iterdir())) == 64
     assert json.loads((tmp_path / "localize.json").read_text())["weights"] == str(run)
 
 
@@ -51,6 +52,16 @@ def test_things_are_found_where_they_are(run, world, photos, tmp_path):
             x0, y0, x1, y1 = truth[found.id].boxes.of(label).xyxy[0]
             hits.append(x0 - 4 <= x <= x1 + 4 and y0 - 4 <= y <= y1 + 4)
     assert np.mean(hits) > 0.9
+
+
+def test_heatmaps_of_each_class_have_the_size_of_the_image(run, photos, tmp_path):
+    options = {"heatmaps": True, "heatmap_layout": "each", "pick": PickConfig(top_k=2)}
+    localize(run, tmp_path, photos / "val0[01].png", **options)
+    names = sorted(path.name for path in (tmp_path / "heatmaps").iterdir())
+    assert names == ["val00-blue.png", "val00-red.png", "val01-blue.png", "val01-red.png"]
+    assert cv2.imread(str(tmp_path / "heatmaps" / "val00-blue.png")).shape[:2] == (64, 80)
+    with pytest.raises(UserError, match="--heatmap-layout without --heatmaps"):
+        localize(run, tmp_path / "out", photos, heatmap_layout="each")
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])

@@ -79,7 +79,7 @@ def test_images_of_one_stem_and_images_without_labels(run, coco, tmp_path):
     assert [set(one.points) for one in found] == [{"red", "blue"}, set(), set(), {"red"}]
     assert [set(one.boxes.labels) for one in found] == [{"red", "blue"}, set(), set(), {"red"}]
     names = {path.name for path in (out / "heatmaps").iterdir()}
-    assert names == {"night_0.png-red.png", "night_0.png-blue.png", "day_2.png-red.png"}
+    assert names == {"night_0.png.png", "day_2.png.png"}
     data = DataConfig(data=coco)
     report = evaluate(EvaluateConfig(data=data, predictions=out, out=tmp_path / "evaluation"))
     assert (report.images, report.missing) == (4, 0)

@@ -50,7 +50,7 @@ def stopped(undisturbed, out, keep):
     partial.write_bytes(b"".join(lines[: int(keep)]) + lines[int(keep)][: int(keep % 1 * 100)])
     readable = [name for name in NAMES if name != "val02"]
     for name in readable[int(keep) :]:
-        for picture in (out / "heatmaps").glob(f"{name}-*"):
+        for picture in (out / "heatmaps").glob(f"{name}.png"):
             picture.unlink()
 
 
@@ -124,6 +124,7 @@ def test_nothing_to_go_on_with_is_a_new_run(run, folder, tmp_path, undisturbed):
         ({"pick": PickConfig(top_k=1)}, "was begun with pick.top_k 2, and this run has 1: give the same settings"),
         ({"maps": False}, "with maps true, and this run has false"),
         ({"heatmaps": False}, "with heatmaps true, and this run has false"),
+        ({"heatmap_layout": "each"}, "with heatmap_layout together, and this run has each"),
         ({"batch_size": 4}, "with batch_size 3, and this run has 4"),
         ({"image_size": 32}, "with image_size 64, and this run has 32"),
         ({"tta": ("flip",)}, r'with tta \[\], and this run has \["flip"\]'),

@@ -136,7 +136,7 @@ def test_pictures_show_each_image_its_own_boxes(cameras):
 def test_the_numbers_of_a_reference_are_those_of_the_same_folder(cameras):
     found = localizations(Path("localizations.jsonl"), {f"c/val/{name}": box for name, box in BOXES.items()})
     reference = cameras / "annotations" / "instances_val.json"
-    settings = {"source": found, "format": "coco-results", "classes": ("blue", "red"), "reference": reference}
+    settings = {"sources": (found,), "format": "coco-results", "classes": ("blue", "red"), "reference": reference}
     result = export(ExportConfig(out=Path("out"), **settings))
     assert [row["image_id"] for row in json.loads(result.path.read_text(encoding="utf-8"))] == [1, 2]
     document = json.loads(reference.read_text(encoding="utf-8"))
@@ -154,7 +154,7 @@ def test_ids_that_coco_uses_twice_are_refused(cameras, kind, field):
     path.write_text(json.dumps(document), encoding="utf-8")
     first, second = (row[field] for row in document[kind])
     with pytest.raises(UserError, match=f"{kind} '{first}' and '{second}' have the same id 1; expected an id of its"):
-        export(ExportConfig(source=path, source_format="coco", format="yolo", out=Path("out")))
+        export(ExportConfig(sources=(path,), source_format="coco", format="yolo", out=Path("out")))
 
 
 def test_a_file_that_coco_lists_twice_is_refused(cameras):

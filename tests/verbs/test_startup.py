@@ -56,7 +56,7 @@ MISTAKES = [
     ([*LOCALIZE, "--weights", "RUN", "--batch-size", "0"], "batch size is 0"),
     ([*LOCALIZE, "--weights", "RUN", *VOC], "both images (PHOTOS) and --data: expected one of them"),
     ([*LOCALIZE, "--weights", "RUN", "--labels"], "--labels and --split describe the images of --data"),
-    ([*LOCALIZE, "--weights", "RUN", "--format", "voc"], "--uncertain describe --data: expected it too"),
+    ([*LOCALIZE, "--weights", "RUN", "--format", "voc"], "--split-seed describe --data: expected it too"),
     ([*LABELLED, "--data", "lost"], "lost: no such file or folder; expected a data set"),
     ([*LABELLED, *VOC, "--split", "vall"], "has no split 'vall'; did you mean 'val'?"),
     ([*LABELLED, *VOC, "--format", "coco"], "no COCO annotations"),
@@ -114,7 +114,7 @@ MISTAKES = [
     (["visualize", "--predictions", "lost", "--out", "OUT", "--report"], "no localizations at lost"),
     (["visualize", "--predictions", "lost", "--out", "FILE"], "is a file: expected a folder for the pictures"),
     (["export", "lost", "--format", "onnx", "--out", "OUT"], "no model at lost"),
-    (["export", "lost", "--format", "coco", "--out", "OUT"], "no localizations at lost"),
+    (["export", "lost", "--format", "coco", "--out", "OUT"], "lost: no such file or folder; expected localizations"),
 ]
 
 

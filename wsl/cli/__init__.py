@@ -12,7 +12,16 @@ from rich.markdown import Markdown
 
 from wsl import config as settings
 from wsl.cli import examples
-from wsl.cli.flags import CompareFlags, ExportFlags, InfoFlags, LocalizeFlags, TrainFlags, VisualizeFlags
+from wsl.cli.flags import (
+    CompareFlags,
+    DemoFlags,
+    DoctorFlags,
+    ExportFlags,
+    InfoFlags,
+    LocalizeFlags,
+    TrainFlags,
+    VisualizeFlags,
+)
 from wsl.cli.running import Outcome, run
 from wsl.progress import loading
 
@@ -156,6 +165,12 @@ def export(args: Sequence[str] | None = None) -> int:
 
         result = verb(config)
         what = f"{result.boxes} boxes in {result.images} images"
+        if result.left_out:
+            what += f"; {result.left_out} images without a box left out (--keep-empty keeps them)"
+        if result.unreviewed:
+            what += f"; {result.unreviewed} that nobody has reviewed left out (--keep-unreviewed keeps them)"
+        if result.note:
+            what += f"\n{result.note}"
         if result.max_difference is not None:
             what = f"outputs within {result.max_difference:.2g} of PyTorch's"
         return Outcome(f"{what}\n{result.path}", _plain(result))
@@ -181,6 +196,42 @@ def info(args: Sequence[str] | None = None) -> int:
         return Outcome(str(result), _plain(result))
 
     return run(work, InfoFlags, examples.INFO, args)
+
+
+def doctor(args: Sequence[str] | None = None) -> int:
+    """`wsl-doctor`."""
+
+    def work(config: DoctorFlags) -> Outcome:
+        from wsl.verbs.doctor import doctor as verb
+
+        diagnosis = verb(config)
+        return Outcome(str(diagnosis), diagnosis.to_json())
+
+    return run(work, DoctorFlags, examples.DOCTOR, args)
+
+
+def demo(args: Sequence[str] | None = None) -> int:
+    """`wsl-demo`."""
+
+    def work(config: DemoFlags) -> Outcome:
+        with loading("the page"):
+            from wsl.page import serve
+        serve(config)
+        return Outcome("", {})
+
+    return run(work, DemoFlags, examples.DEMO, args)
+
+
+def label_studio(args: Sequence[str] | None = None) -> int:
+    """`wsl-label-studio`."""
+
+    def work(config: settings.LabellingConfig) -> Outcome:
+        from wsl.labelling import serve
+
+        serve(config)
+        return Outcome("", {})
+
+    return run(work, settings.LabellingConfig, examples.LABEL_STUDIO, args)
 
 
 def _in_shards(config: settings.LocalizeConfig) -> Outcome:

@@ -9,7 +9,7 @@ Examples:
   wsl-train --data VOCdevkit/VOC2012 --out runs/heads --pooling gap gmp "kmax(k=0.2)" --freeze-backbone
   wsl-train --data VOCdevkit/VOC2012 --out runs/puzzle --loss "bce + puzzle(alpha=4)" --augment hide-and-seek cutmix
   wsl-train --data others/ --from runs/gap --out runs/others
-  wsl-train --data photos/ --train-split all --val-split None --out runs/mine --loss cross-entropy
+  wsl-train --data photos/ --val-split None --out runs/mine --loss cross-entropy
   wsl-train --data VOCdevkit/VOC2012 --out runs/gap --backbone resnet50 --resume
   wsl-train --data VOCdevkit/VOC2012 --out runs/boxes --backbone resnet50 --freeze-backbone --decode
   wsl-train --data VOCdevkit/VOC2012 --out runs/fitted --backbone resnet50 --freeze-backbone --optimizer lbfgs --probe
@@ -70,7 +70,10 @@ Examples:
   wsl-export found --format coco --out annotations --overwrite
   wsl-export found --format yolo --min-score 0.5 --copy-images --out dataset
   wsl-export found --format voc --copy-images --layout flat --out dataset
-  wsl-export tasks.json --source-format label-studio --format voc --out corrected
+  wsl-export tasks.json --format voc --out corrected
+  wsl-export found corrected.xml --format yolo --copy-images --out merged
+  wsl-export found --threshold 0.35 --box-rule all --format coco --out annotations
+  wsl-export found --reviewed reviewed.json --format yolo --copy-images --out dataset
   wsl-export found --format voc-masks --out masks
   wsl-export runs/gap --format onnx --out gap.onnx
 """
@@ -85,4 +88,27 @@ Examples:
   wsl-info timm/vit_small_patch16_224
   wsl-info vgg16 --cam gradcam --layers features.22
   wsl-info --data photos
+"""
+DOCTOR = """Follow one image from its file to its boxes, and say what looks wrong first.
+
+Examples:
+
+  wsl-doctor photo.jpg --weights resnet50
+  wsl-doctor photo.jpg --weights runs/gap --label dog --out look
+  wsl-doctor photo.jpg --weights runs/gap --refine none --threshold 0.5 --out look
+"""
+DEMO = """Open a web page on this machine to try models, maps and thresholds on images of one's own. Ctrl-C ends it.
+
+Examples:
+
+  wsl-demo
+  wsl-demo runs/
+  wsl-demo runs/gap runs/weldon resnet50 timm/vit_base_patch16_224
+"""
+LABEL_STUDIO = """Draw boxes ahead in Label Studio, as the machine-learning backend of a project. Ctrl-C ends it.
+
+Examples:
+
+  wsl-label-studio --weights runs/gap --image-root photos/
+  wsl-label-studio --weights runs/gap --image-root photos/ --top-k None --score-threshold 0.5 --port 9091
 """

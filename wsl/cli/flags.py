@@ -35,7 +35,8 @@ class DataFlags(settings.DataConfig):
             return settings.DataConfig(**values)
         if self != type(self)():
             raise UserError(
-                "--format, --image-root, --year, --download and --uncertain describe --data: expected it too"
+                "--format, --image-root, --year, --download, --uncertain, --val-fraction and --split-seed describe "
+                "--data: expected it too"
             )
         return None
 
@@ -222,10 +223,28 @@ class VisualizeFlags(settings.VisualizeConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ExportFlags(settings.ExportConfig):
-    """The source stands without a flag."""
+    """The sources stand without a flag."""
 
-    source: Annotated[Positional[Path], tyro.conf.arg(metavar="SOURCE")]
-    """Localizations (a folder of wsl-localize, or another tool's with --source-format), or for onnx and torch a run."""
+    sources: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SOURCE [SOURCE ...]")]
+    """Localizations (a folder of wsl-localize) or what another tool wrote: files or folders, several of which become
+    one export; for onnx and torch a run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorFlags(settings.DoctorConfig):
+    """The image stands without a flag."""
+
+    image: Annotated[Positional[Path], tyro.conf.arg(metavar="IMAGE")]
+    """The image whose result looks wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoFlags(settings.DemoConfig):
+    """The models stand without a flag."""
+
+    models: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="[MODEL ...]")] = ()
+    """Run folders, folders with runs below them, and classifiers by name (resnet50, timm/NAME); by default
+    mobilenet_v2, resnet50 and densenet121, downloaded when they are chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)

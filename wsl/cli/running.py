@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -60,12 +61,18 @@ def run(work: Callable[[C], Outcome], kind: Any, description: str, args: Sequenc
         if verbose:
             traceback.print_exception(error)
         code, line = _explain(error)
-        print(printable(line), file=sys.stderr)
+        _tell(line)
         return code
     except KeyboardInterrupt as stop:
-        print("stopped: what was finished is kept", file=sys.stderr)
+        _tell("stopped: what was finished is kept")
         return stop.exit_code if isinstance(stop, Stopped) else 130
     return 0
+
+
+def _tell(line: str) -> None:
+    """Print a line for people; the exit code says the same where nobody reads any more."""
+    with contextlib.suppress(BrokenPipeError):
+        print(printable(line), file=sys.stderr, flush=True)
 
 
 def _explain(error: Exception) -> tuple[int, str]:

@@ -1,7 +1,10 @@
 """Every setting of every command: frozen dataclasses, one field a setting, its help under the field."""
 
 from wsl.config.compare import CompareConfig
+from wsl.config.demo import DemoConfig
+from wsl.config.doctor import DoctorConfig
 from wsl.config.export import ExportConfig, ExportFormat
+from wsl.config.labelling import LabellingConfig
 from wsl.config.raster import RasterConfig
 from wsl.config.serial import from_json, to_json
 from wsl.config.shards import Engine, ShardConfig
@@ -43,12 +46,15 @@ __all__ = [
     "DataFormat",
     "DecodeConfig",
     "DecoderConfig",
+    "DemoConfig",
     "DetectConfig",
     "DetectorConfig",
+    "DoctorConfig",
     "Engine",
     "EvaluateConfig",
     "ExportConfig",
     "ExportFormat",
+    "LabellingConfig",
     "LocalizeConfig",
     "ModelConfig",
     "OptimConfig",

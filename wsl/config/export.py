@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 from wsl.config.checks import check, check_types
+from wsl.config.shared import BoxConfig
 
 BoxFormat = Literal["wsl", "coco", "coco-results", "voc", "yolo", "labelme", "label-studio", "cvat", "csv"]
 MaskFormat = Literal["voc-masks", "coco-masks"]
@@ -14,27 +15,33 @@ ModelFormat = Literal["onnx", "torch"]
 MapFormat = Literal["geojson"]
 ExportFormat = Literal[BoxFormat, MaskFormat, MapFormat, ModelFormat]
 FolderFormat = Literal["coco", "voc", "yolo", "labelme", "label-studio", "cvat", "csv", "voc-masks"]
-SourceFormat = Literal["wsl", "coco", "voc", "yolo", "labelme", "label-studio", "cvat", "csv"]
+SourceFormat = Literal["auto", "wsl", "coco", "voc", "yolo", "labelme", "label-studio", "fiftyone", "cvat", "csv"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
     """Hand boxes, masks or a model on to another tool."""
 
-    source: Path
-    """Localizations (a folder of wsl-localize, or another tool's with --source-format), or for onnx and torch a run."""
+    sources: tuple[Path, ...]
+    """Localizations (a folder of wsl-localize) or what another tool wrote: files or folders, several of which become
+    one export; for onnx and torch a run."""
     format: ExportFormat
     """What to write: boxes or masks for other programs, or a model as one file."""
     out: Path
     """Folder for the files (for a model, the file itself)."""
     overwrite: bool = False
     """Replace an earlier export, or other files of the format, in that folder; files of other kinds stay."""
-    source_format: SourceFormat = "wsl"
-    """What the source is: wsl, or a format that another tool wrote, to bring corrected boxes back."""
+    source_format: SourceFormat = "auto"
+    """What the sources are: auto looks at what is there; wsl for localizations, or the tool that wrote them."""
     classes: tuple[str, ...] = ()
     """Class names in the order of their numbers; those localized, by name, when empty."""
     min_score: float = 0.0
     """Leave out boxes of a lower score."""
+    keep_empty: bool = False
+    """yolo, voc, coco: keep images in which nothing was found, or of which no box is left. They are left out, since
+    detectors that are trained on them would learn their objects as background."""
+    keep_unreviewed: bool = False
+    """Keep images of Label Studio's tasks that have predictions and no annotation, with these predictions."""
     scores: bool | None = None
     """Write scores too; None does where the format always has them (coco-results, label-studio, csv)."""
     image_root: Path | None = None
@@ -48,15 +55,27 @@ class ExportConfig:
     """coco-results and coco-masks: annotations in COCO's format whose image and category numbers to use."""
     crs: Literal["wgs84", "source"] = "wgs84"
     """geojson: coordinates in longitude and latitude, as RFC 7946 has them, or those of the rasters (source)."""
-    threshold: float = 0.2
-    """Masks: foreground is what exceeds this fraction of the map's range."""
+    boxes: BoxConfig = field(default_factory=BoxConfig)
+    reviewed: Path | None = None
+    """The marks that somebody made in a report (reviewed.json): rejected boxes are left out, and boxes are those at the
+    threshold of the report's slider."""
+    only_reviewed: bool = False
+    """With --reviewed: keep what was accepted, and leave out what nobody marked."""
     image_size: int | None = None
     """Models: side of the example input; None takes the one of the training. Other sizes work too."""
 
     def __post_init__(self) -> None:
         check_types(self)
+        check(len(self.sources) > 0, "no source given: expected a folder of wsl-localize, or what another tool wrote")
+        check(
+            len(self.sources) == 1 or self.format not in get_args(ModelFormat),
+            f"{len(self.sources)} sources for {self.format}: expected one run",
+        )
         check(0 <= self.min_score <= 1, f"min score is {self.min_score}, expected a probability in [0, 1]")
-        check(0 <= self.threshold < 1, f"threshold is {self.threshold}, expected a fraction of the range in [0, 1)")
+        check(
+            self.reviewed is not None or not self.only_reviewed,
+            "--only-reviewed keeps what was accepted: expected --reviewed and the file of the marks with it",
+        )
         check(len(set(self.classes)) == len(self.classes), "classes: expected each name once")
         check(
             self.layout == "nested" or (self.copy_images and self.format in get_args(FolderFormat)),

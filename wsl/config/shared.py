@@ -121,9 +121,19 @@ class DataConfig:
     """Fetch VOC of that year into --data first, with torchvision's code (2007 or 2012)."""
     uncertain: Literal["ignore", "absent", "present"] = "ignore"
     """What -1 in a table of labels (CheXpert's uncertain findings) means for that image and class."""
+    val_fraction: float | None = None
+    """Keep this fraction of each class's training images as the split val. None does so, with 0.2, where wsl-train
+    finds no split to validate on; other commands then keep the same images as the run that they are given."""
+    split_seed: int = 0
+    """Another seed keeps other images for --val-fraction."""
 
     def __post_init__(self) -> None:
         check_types(self)
+        check(
+            self.val_fraction is None or 0 < self.val_fraction < 1,
+            f"val fraction is {self.val_fraction}, expected a fraction of the images in (0, 1)",
+        )
+        check(self.split_seed >= 0, f"split seed is {self.split_seed}, expected 0 or more")
 
 
 def parse_tta(tta: Sequence[str | int]) -> tuple[tuple[int, ...], bool]:

@@ -247,7 +247,8 @@ class TrainConfig:
     train_split: str = "train"
     """Split to train on: VOC's ImageSets/Main, COCO's instances_SPLIT.json, a subfolder, a CSV's column split."""
     val_split: str | None = "val"
-    """Split to validate on after each epoch; None validates nothing and keeps the last epoch."""
+    """Split to validate on after each epoch, kept from the training images where there is none (--val-fraction); None
+    validates nothing and keeps the last epoch."""
     model: ModelConfig = field(default_factory=ModelConfig)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     optim: OptimConfig = field(default_factory=OptimConfig)

@@ -28,6 +28,9 @@ PredictionsFormat = Literal[
 ]
 
 
+HeatmapLayout = Literal["together", "each"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class LocalizeConfig:
     """Find the things in images: class scores, boxes and heatmaps."""
@@ -36,8 +39,9 @@ class LocalizeConfig:
     """Images, folders, globs or archives (.tar, .zip, .parquet); with --engine also lists (.txt, .csv, .parquet) and
     addresses in stores."""
     weights: str
-    """A run folder, its model.safetensors, an ONNX file, or a classifier by name: torchvision's resnet50,
-    timm/vit_base_patch16_224, hf/google/vit-base-patch16-224."""
+    """A run folder, its model.safetensors, an ONNX file, a run on the Hugging Face hub (hf://user/model, or
+    hf://user/model@revision), or a classifier by name: torchvision's resnet50, timm/vit_base_patch16_224,
+    hf/google/vit-base-patch16-224."""
     out: Path
     """Results folder: localizations.jsonl, and heatmaps/ and maps/ when asked for. With --engine also an address in an
     object store, s3://bucket/found."""
@@ -53,7 +57,10 @@ class LocalizeConfig:
     pick: PickConfig = field(default_factory=PickConfig)
     boxes: BoxConfig = field(default_factory=BoxConfig)
     heatmaps: bool = False
-    """Also write a PNG overlay of each map."""
+    """Also write a picture of each image with the heatmaps of its classes, heatmaps/<image>.png."""
+    heatmap_layout: HeatmapLayout = "together"
+    """together draws all classes of an image on one picture, with their names; each writes one picture a class, in the
+    size of the image and without letters (heatmaps/<image>-<class>.png)."""
     maps: bool = False
     """Also write the raw maps: maps/shard-0000.npy, …, float16, at the network's resolution."""
     refine: Refine = "auto"
@@ -120,6 +127,10 @@ class LocalizeConfig:
             "--tile is for GeoTIFFs that stand without a flag, and gives no maps: expected no --data, --engine, --maps "
             "and --heatmaps",
         )
+        check(
+            self.heatmaps or self.heatmap_layout == "together",
+            "--heatmap-layout without --heatmaps: expected both",
+        )
         check_batch_size(self.batch_size)
         parse_tta(self.tta)
 
@@ -141,7 +152,7 @@ class EvaluateConfig:
     predictions_format: PredictionsFormat = "auto"
     """What --predictions holds; auto looks at what is there."""
     weights: str | None = None
-    """Instead of --predictions: run this model on the split (a run folder or a classifier's name)."""
+    """Instead of --predictions: run this model on the split (a run folder, hf://user/model or a classifier's name)."""
     local_weights: Path | None = None
     """With a model name: its weights from this file instead of the download."""
     cam: CamConfig = field(default_factory=CamConfig)

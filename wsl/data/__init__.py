@@ -8,18 +8,22 @@ from wsl.data.huggingface import read_hub
 from wsl.data.imagefolder import read_imagefolder
 from wsl.data.imagenet import read_imagenet
 from wsl.data.kaggle_loc import read_kaggle_loc
+from wsl.data.kept_split import as_localized, as_trained
 from wsl.data.label_tables import read_csv
 from wsl.data.openimages import read_openimages
 from wsl.data.parquet_images import read_parquet_images
-from wsl.data.reading import detect_format, list_splits, read_samples, stacked_targets, targets
+from wsl.data.reading import detect_format, divided_samples, list_splits, read_samples, stacked_targets, targets
 from wsl.data.voc import VOC_CLASSES, read_voc
 from wsl.data.webdataset import read_webdataset
 from wsl.data.wsol_lists import read_wsol
 
 __all__ = [
     "VOC_CLASSES",
+    "as_localized",
+    "as_trained",
     "coco_numbers",
     "detect_format",
+    "divided_samples",
     "list_splits",
     "read_chest_xray",
     "read_coco",

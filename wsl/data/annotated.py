@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -18,11 +19,13 @@ from wsl.formats.exchange.labelled import Labelled
 from wsl.formats.exchange.labelme import read_labelme
 from wsl.formats.exchange.parsing import file_in
 from wsl.formats.exchange.yolo import read_yolo
-from wsl.formats.predictions.recognise import is_cvat, is_fiftyone, is_label_studio, is_labelme_place
+from wsl.formats.predictions.recognise import is_cvat, is_fiftyone, is_label_studio, is_labelme_place, is_yolo_set
 from wsl.images.archives import is_image_file
 from wsl.images.decode import image_size
 from wsl.images.sources import require_files
 from wsl.samples import Sample, SampleSet
+
+log = logging.getLogger("wsl")
 
 Tool = Literal["label-studio", "cvat", "fiftyone", "yolo", "labelme"]
 
@@ -41,8 +44,8 @@ def read_annotated(
     """The images, labels and boxes of a data set as a tool exports it.
 
     An image's labels are its tags (Label Studio's choices, CVAT's tags, FiftyOne's classifications) and the classes of
-    its boxes. Where no image of the export has a box, nobody drew any; else the boxes are the ground truth. The classes
-    are all labels of the export, sorted.
+    its boxes; tasks that nobody reviewed are left out. Where no image of the export has a box, nobody drew any; else
+    the boxes are the ground truth. The classes are all labels of the export, sorted.
 
     Args:
         source: The tool's file, or its folder.
@@ -62,7 +65,10 @@ def read_annotated(
     source = Path(source)
     root = None if image_root is None else Path(image_root)
     export = TOOLS[tool].export(source, root)
-    found = list(export.images)
+    every = list(export.images)
+    found = [image for image in every if image.reviewed]
+    if len(found) < len(every):
+        log.warning("%s: left out %d tasks that nobody has reviewed", source, len(every) - len(found))
     if not found:
         raise UserError(f"{source}: no image that somebody annotated; expected at least one")
     classes = tuple(sorted({label for image in found for label in (*image.tags, *image.boxes.labels)}))
@@ -127,24 +133,9 @@ def _labelme(source: Path, root: Path | None) -> _Export:
 
 
 def _yolo(source: Path, root: Path | None) -> _Export:
-    """The folder with ``images`` and ``labels``, or Roboflow's, with both in the folder of each split."""
-    names = source if source.is_file() else source / "data.yaml"
-    base = names.parent
-    splits = {path.parent.name: path.parent for path in sorted(base.glob("*/images"))}
-    if (base / "images").is_dir() or not splits:
-        return _Export(read_yolo(source, image_size), (base / "images",))
-
-    def images() -> Iterator[Labelled]:
-        for name, folder in splits.items():
-            for image in read_yolo(folder, image_size, names):
-                yield Labelled(name=f"{name}/images/{image.name}", size=image.size, boxes=image.boxes, split=name)
-
-    return _Export(images(), (base,))
-
-
-def _is_yolo(source: Path) -> bool:
-    file = source / "data.yaml" if source.is_dir() else source
-    return file.is_file() and file.suffix.lower() in (".yaml", ".yml")
+    base = source.parent if source.is_file() else source
+    # Roboflow has images/ and labels/ in the folder of each split.
+    return _Export(read_yolo(source, image_size), (base / "images", base))
 
 
 class _Tool(NamedTuple):
@@ -156,7 +147,7 @@ class _Tool(NamedTuple):
 
 TOOLS: Mapping[Tool, _Tool] = MappingProxyType(
     {
-        "yolo": _Tool(_is_yolo, _yolo),
+        "yolo": _Tool(is_yolo_set, _yolo),
         "cvat": _Tool(is_cvat, _cvat),
         "fiftyone": _Tool(is_fiftyone, _fiftyone),
         "label-studio": _Tool(is_label_studio, _label_studio),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,8 @@ import numpy as np
 
 from wsl import run_lengths
 from wsl.boxes import Boxes
-from wsl.data.lvis import FILES, lvis_split, not_exhaustive, verified_absent, with_file_names
-from wsl.data.splits import unknown_split
+from wsl.data.coco_files import instances_file, numbers_file, split_of
+from wsl.data.lvis import not_exhaustive, verified_absent, with_file_names
 from wsl.documents import flag, guarded, load_json
 from wsl.errors import UserError
 from wsl.images.sources import inside, require_files
@@ -24,8 +23,6 @@ from wsl.samples import Outline, Sample, SampleSet
 
 Record = Mapping[str, Any]
 
-_PREFIX = "instances_"
-_ROBOFLOW = "_annotations.coco.json"  # in the folder of each split, beside its images
 _LARGEST = 1e9
 
 
@@ -64,7 +61,7 @@ def read_coco(source: str | Path, split: str | None, *, outlines: bool = False) 
     ...     read_coco(folder, "val").samples[0].boxes.xyxy.tolist()
     [[1.0, 2.0, 4.0, 6.0]]
     """
-    path = _instances_file(Path(source), split)
+    path = instances_file(Path(source), split)
     document = _load(path)
     images = _images(document, path)
     categories = _categories(document, path)
@@ -99,49 +96,10 @@ def coco_numbers(source: str | Path, split: str | None) -> tuple[dict[int | str,
     Raises:
         UserError: as `read_coco`.
     """
-    path = _instances_file(Path(source), split)
+    path = numbers_file(Path(source), split)
     document = _load(path)
     images = {number: image["file_name"] for number, image in _images(document, path).items()}
     return images, _categories(document, path)
-
-
-def instances_files(folder: Path) -> dict[str, Path]:
-    """The instances files in a folder or its ``annotations``, by split: ``instances_val2017.json`` is val2017.
-
-    Roboflow's ``valid/_annotations.coco.json`` is valid, LVIS's ``lvis_v1_val.json`` val.
-
-    >>> instances_files(Path("no such folder"))
-    {}
-    """
-    names = (f"{_PREFIX}*.json", FILES)
-    paths = [path for place in ("", "annotations/") for name in names for path in folder.glob(place + name)]
-    return {_split_of(path): path for path in sorted([*paths, *folder.glob(f"*/{_ROBOFLOW}")])}
-
-
-def _split_of(path: Path) -> str:
-    if path.name == _ROBOFLOW:
-        return path.parent.name
-    return lvis_split(path.stem) or path.stem.removeprefix(_PREFIX)
-
-
-def _instances_file(source: Path, split: str | None) -> Path:
-    if source.is_file():
-        name = _split_of(source)
-        words = re.split(r"[^a-zA-Z0-9]+", name)
-        if split in (None, "all", name) or any(re.fullmatch(rf"{re.escape(str(split))}\d*", word) for word in words):
-            return source
-        raise UserError(f"{source} is the split {name!r}, not {split!r}; give its folder, or the split 'all'")
-    if not source.is_dir():
-        raise UserError(f"{source}: no such file or folder; expected a COCO folder or an instances JSON")
-    files = instances_files(source)
-    if not files:
-        raise UserError(f"{source}: no COCO annotations; expected annotations/{_PREFIX}<split>.json in it")
-    if split in files:
-        return files[split]
-    matches = [name for name in files if split in (None, "all") or name.startswith(str(split))]
-    if len(matches) == 1:
-        return files[matches[0]]
-    raise unknown_split(split if split and not matches else None, matches or files, source)
 
 
 def _load(path: Path) -> Record:
@@ -225,7 +183,7 @@ def _objects_by_image(
 def _image_folder(path: Path, split: str | None, first: str) -> Path:
     """The folder in which the first image lies; the JSON's own when it lies nowhere."""
     root = path.parent.parent if path.parent.name == "annotations" else path.parent
-    name = _split_of(path)
+    name = split_of(path)
     parts = list(dict.fromkeys([name, split or name, name.split("_")[0], ""]))  # val2017_mini: val2017_mini, val2017
     folders = [root / top / part for part in parts for top in ("", "images")]
     return next((folder for folder in folders if inside(folder, first, path.name).is_file()), root)

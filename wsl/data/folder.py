@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wsl.data.splits import unknown_split
+from wsl.data.splits import find_split, unknown_split
 from wsl.documents import guarded
 from wsl.errors import UserError
 from wsl.files import is_left_over
 from wsl.images.sources import images_below, is_image_name
 from wsl.samples import Sample, SampleSet
+from wsl.split_names import names_split
 
 
 @guarded("a folder of images for each class")
@@ -22,7 +23,8 @@ def read_folder(root: str | Path, split: str | None = None) -> SampleSet:
 
     Args:
         root: The folder.
-        split: A folder of ``root`` that holds the classes; None or ``all`` if ``root`` itself does.
+        split: A folder of ``root`` that holds the classes (``val`` also finds ``valid``, ``validation`` and ``dev``);
+            None or ``all`` if ``root`` itself does.
 
     Raises:
         UserError: no such folder or split, no class folders, or no image in any of them.
@@ -37,11 +39,12 @@ def read_folder(root: str | Path, split: str | None = None) -> SampleSet:
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; expected one that holds a folder of images for each class")
-    folder = root
-    if split is not None and (split != "all" or "all" in folder_names(root)):
-        if split not in folder_names(root):
-            raise unknown_split(split, [*folder_names(root), "all"], root)
-        folder = root / split
+    folder, splits = root, folder_splits(root)
+    if split is not None and (split != "all" or "all" in splits):
+        if not splits:
+            raise unknown_split(split, ["all"], root)
+        name = find_split(split, [*splits, "all"], root, divisible=False)
+        folder = root / name
     classes = folder_names(folder)
     if not classes:
         raise UserError(f"{folder}: no folders in it; expected a folder of images for each class")
@@ -65,14 +68,25 @@ def folder_names(root: Path) -> tuple[str, ...]:
 
 
 def folder_splits(root: Path) -> tuple[str, ...]:
-    """The folders of splits; none where the folders hold images themselves, and are classes.
+    """The folders of splits, which hold a folder for each class; none where the folders of ``root`` are the classes.
+
+    They are where one of them holds images and no folder. Where all hold folders, they are splits if one has the name
+    of a split, or if two of them hold folders of the same name.
 
     >>> folder_splits(Path("no such folder"))
     ()
     """
     names = folder_names(root) if root.is_dir() else ()
-    direct = any(is_image_name(path.name) for name in names for path in (root / name).iterdir() if path.is_file())
-    return () if direct else names
+    inner = {name: folder_names(root / name) for name in names}
+    if any(not inner[name] and _holds_images(root / name) for name in names):
+        return ()
+    below = [name for one in inner.values() for name in one]
+    alike = len(set(below)) < len(below)
+    return names if len(names) == 1 or alike or any(map(names_split, names)) else ()
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(is_image_name(path.name) for path in folder.iterdir() if path.is_file())
 
 
 def is_folder_of_classes(root: Path) -> bool:

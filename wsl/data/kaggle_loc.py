@@ -8,6 +8,7 @@ import numpy as np
 
 from wsl.boxes import Boxes
 from wsl.data.imagenet import imagenet_root, synset_names
+from wsl.data.splits import unknown_split
 from wsl.documents import guarded, number
 from wsl.documents.tables import columns_of, table_rows
 from wsl.errors import UserError
@@ -28,22 +29,27 @@ def is_kaggle_loc(path: Path) -> bool:
 
 
 @guarded("a table as Kaggle has it")
-def read_kaggle_loc(path: str | Path) -> SampleSet:
+def read_kaggle_loc(path: str | Path, split: str | None = None) -> SampleSet:
     """The images, labels and boxes of a table of the ImageNet localization challenge at Kaggle.
 
     ``ImageId`` is an image's name, and ``PredictionString`` its objects, five values each: synset, and xmin, ymin,
     xmax, ymax, which count pixels from 0 and include both corners. Images lie in ``ILSVRC/Data/CLS-LOC`` beside the
     table, in ``train/<synset>`` or ``val``; those that are not there are an error. Classes are named as by
-    `wsl.data.read_imagenet`.
+    `wsl.data.read_imagenet`. A table is the split that its name says (``train``, ``val``); None or ``all`` takes it
+    whatever its name.
 
     Raises:
-        UserError: a malformed row, with its line; an unknown synset; the images are not beside the table.
+        UserError: another split; a malformed row, with its line; an unknown synset; the images are not beside the
+            table.
 
     >>> read_kaggle_loc("lost.csv")
     Traceback (most recent call last):
     wsl.errors.UserError: lost.csv: no ILSVRC/Data/CLS-LOC beside it; expected the images there
     """
     path = Path(path)
+    named = [name for name in ("train", "val") if name in path.stem.lower()]
+    if split not in (None, "all", *named):
+        raise unknown_split(split, [*named, "all"], path)
     base = imagenet_root(path.parent)
     if base is None:
         raise UserError(f"{path}: no ILSVRC/Data/CLS-LOC beside it; expected the images there")

@@ -148,7 +148,7 @@ def _of_split(path: Path, rows: Sequence[Row], split: str | None) -> Sequence[Ro
         return [row for row in rows if row.cells["split"] == split]
     if split == "all":
         return rows
-    raise unknown_split(split, [*splits, "all"], path)
+    raise unknown_split(split, [*splits, "all"], path, divisible=not splits)
 
 
 def _file(path: Path, row: Row, column: str) -> Path:

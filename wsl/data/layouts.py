@@ -11,7 +11,8 @@ from typing import NamedTuple
 from wsl.config import DataConfig
 from wsl.data.annotated import TOOLS, Tool, read_annotated
 from wsl.data.chest_xray import chest_xray_splits, chest_xray_table, read_chest_xray
-from wsl.data.coco import instances_files, read_coco
+from wsl.data.coco import read_coco
+from wsl.data.coco_files import instances_files
 from wsl.data.cub import cub_splits, is_cub, read_cub
 from wsl.data.folder import folder_splits, is_folder_of_classes, read_folder
 from wsl.data.huggingface import hub_name, hub_splits, read_hub
@@ -111,7 +112,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         "imagenet": Layout(
             recognise=lambda data: is_kaggle_loc(data) if data.is_file() else imagenet_root(data),
             read=lambda wanted: (
-                read_kaggle_loc(wanted.config.data)
+                read_kaggle_loc(wanted.config.data, wanted.split)
                 if wanted.config.data.is_file()
                 else read_imagenet(wanted.config.data, wanted.split)
             ),

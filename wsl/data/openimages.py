@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wsl.boxes import Boxes
-from wsl.data.splits import unknown_split
+from wsl.data.splits import find_split
 from wsl.documents import flag, guarded, number
 from wsl.documents.tables import table_cells, table_rows
 from wsl.errors import BadImageError, UserError
@@ -64,12 +64,11 @@ def read_openimages(root: str | Path, split: str | None) -> SampleSet:
 
     >>> read_openimages("lost", "train")
     Traceback (most recent call last):
-    wsl.errors.UserError: lost has no split 'train'; it has: none
+    wsl.data.splits.UnknownSplit: lost has no split 'train'; it has: none
     """
     root = Path(root)
     splits = openimages_splits(root)
-    if split not in splits:
-        raise unknown_split(split, splits, root)
+    split = find_split(split, splits, root)
     files, names = _images(root, split), _class_names(root, splits)
     verified, lost = _verified(splits[split], files, names)
     if not verified:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,18 +11,30 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.config import DataConfig
+from wsl.data.division import Division, divide
 from wsl.data.layouts import LAYOUTS, Wanted
-from wsl.errors import UserError
+from wsl.data.splits import UnknownSplit
+from wsl.errors import UserError, listed
 from wsl.samples import Sample, SampleSet
+from wsl.split_names import role, training_split
+
+log = logging.getLogger("wsl")
+
+_MADE = ("train", "val")
 
 
-def read_samples(config: DataConfig, split: str | None, *, images: bool = True, outlines: bool = False) -> SampleSet:
+def read_samples(
+    config: DataConfig, split: str | None, *, images: bool = True, outlines: bool = False, whole: bool = True
+) -> SampleSet:
     """The samples of one split of the data set that a configuration names.
 
     Where the ``images`` themselves are not needed, metadata lists do without them; where ``outlines`` are, COCO's
-    polygons are read too.
+    polygons are read too. With ``config.val_fraction`` the splits ``train`` and ``val`` are those of
+    `divided_samples`. Without it, all images of a data set that has no splits are taken for either, which is logged,
+    unless ``whole`` is off.
 
     Raises:
+        UnknownSplit: the data set has no such split.
         UserError: no such file or folder, a layout that is not recognised, or what the layout's reader finds.
         RunError: a download failed.
 
@@ -32,12 +45,88 @@ def read_samples(config: DataConfig, split: str | None, *, images: bool = True, 
     ...     read_samples(DataConfig(data=Path(root)), "train").classes
     ('dog',)
     """
+    wanted = Wanted(config, split, images, outlines)
+    part = role(split)
+    if part in _MADE and config.val_fraction is not None:
+        return _divided(wanted)[part]
+    try:
+        return _read(wanted)
+    except UnknownSplit as error:
+        if part not in _MADE or not error.divisible or not whole:
+            raise
+    samples = _read(wanted._replace(split="all"))
+    trained = ", also those that a model may have been trained on" if part == "val" else ""
+    log.info("%s has no splits: all its %d images are taken for %s%s", config.data, len(samples), split, trained)
+    return samples
+
+
+def divided_samples(config: DataConfig) -> Mapping[str, SampleSet]:
+    """The training images of a data set by two names: ``val``, those kept for validation, and ``train``, the others.
+
+    The images are those of the training split, or all where the data set has no splits. What is kept follows from
+    ``val_fraction`` and ``split_seed`` of the configuration (`wsl.data.division.divide`), which is logged.
+
+    Raises:
+        UserError: as `read_samples`; no class has two images.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     for name in ("cat/a.jpg", "cat/b.jpg", "dog/c.jpg", "dog/d.jpg"):
+    ...         Path(root, name).parent.mkdir(exist_ok=True)
+    ...         Path(root, name).touch()
+    ...     parts = divided_samples(DataConfig(data=Path(root), val_fraction=0.5))
+    >>> {name: len(part) for name, part in parts.items()}
+    {'train': 2, 'val': 2}
+    """
+    return _divided(Wanted(config, "val"))
+
+
+def _divided(wanted: Wanted) -> Mapping[str, SampleSet]:
+    config = wanted.config
+    assert config.val_fraction is not None
+    try:
+        samples, source = _read(wanted._replace(split="train")), "train"
+    except UnknownSplit as error:
+        named = training_split(error.known)
+        if named is None and not error.divisible:
+            raise
+        source = named or "all"
+        samples = _read(wanted._replace(split=source))
+    root = config.data if config.data.is_dir() else config.data.parent
+    parts = divide(samples, config.val_fraction, config.split_seed, root)
+    if not len(parts.val):
+        raise UserError(
+            f"{config.data}: no class has two images, one to train on and one to validate on: expected more images, or "
+            "--val-split None to train on all"
+        )
+    _tell(config, source, parts)
+    return {"train": parts.train, "val": parts.val}
+
+
+def _tell(config: DataConfig, source: str, parts: Division) -> None:
+    of = "" if source == "all" else f" of {source}"
+    lost = parts.unvalidated
+    alone = f"; in train alone: {listed(lost)}" if lost else ""
+    log.info(
+        "%s: split into %d images to train on and %d to validate on (%g of each class%s, split seed %d)%s",
+        config.data,
+        len(parts.train),
+        len(parts.val),
+        config.val_fraction,
+        of,
+        config.split_seed,
+        alone,
+    )
+
+
+def _read(wanted: Wanted) -> SampleSet:
+    config = wanted.config
     layout: str = config.format
     if config.download and layout not in ("auto", "voc"):
         raise UserError(f"the format {layout} cannot be downloaded, expected voc: leave the download out")
     if layout == "auto":
         layout = "voc" if config.download else detect_format(config.data)
-    return LAYOUTS[layout].read(Wanted(config, split, images, outlines))
+    return LAYOUTS[layout].read(wanted)
 
 
 def list_splits(config: DataConfig) -> tuple[str, ...]:
@@ -51,6 +140,8 @@ def list_splits(config: DataConfig) -> tuple[str, ...]:
     """
     layout = detect_format(config.data) if config.format == "auto" else config.format
     names = tuple(LAYOUTS[layout].splits(config))
+    if config.val_fraction is not None:
+        return ("train", "val", *(name for name in names if name != "all" and role(name) not in _MADE))
     return tuple(name for name in names if name != "all" or len(names) == 1) or ("all",)
 
 

@@ -117,7 +117,7 @@ def _split_folder(root: Path, split: str | None) -> Path:
     if (root / IDS).is_file():
         if split in (None, "all", root.resolve().name):
             return root
-        raise UserError(f"{root} is the split {root.resolve().name!r}, not {split!r}; give the folder of its splits")
+        raise unknown_split(split, [root.resolve().name, "all"], root)
     splits = wsol_splits(root)
     if split not in splits:
         raise unknown_split(split, splits, root)

@@ -4,7 +4,7 @@ from wsl.documents.guard import guarded, located, reading
 from wsl.documents.json_files import json_lines, load_json, parse_json
 from wsl.documents.text import read_text, text_lines
 from wsl.documents.values import flag, number
-from wsl.documents.xml_files import load_xml
+from wsl.documents.xml_files import load_xml, parse_xml
 from wsl.documents.yaml_files import load_yaml
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "located",
     "number",
     "parse_json",
+    "parse_xml",
     "read_text",
     "reading",
     "text_lines",

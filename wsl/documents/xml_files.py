@@ -31,19 +31,31 @@ def load_xml(path: Path, expected: str, *roots: str) -> Any:
     ...     load_xml(file, "a dog", "dog").get("age")
     '3'
     """
+    return parse_xml(read_whole(path, expected, LARGEST_XML), path, expected, *roots)
+
+
+def parse_xml(text: str | bytes, where: object, expected: str, *roots: str) -> Any:
+    """The root of an XML document from its text; ``where`` opens the messages.
+
+    Raises:
+        UserError: as `load_xml`.
+
+    >>> parse_xml("<dog age='3'/>", "the form", "a dog").get("age")
+    '3'
+    """
     try:
         parser = ElementTree.XMLParser(target=_Bounded())
-        parser.feed(read_whole(path, expected, LARGEST_XML))
+        parser.feed(text)
         root: Any = parser.close()
     except DefusedXmlException as error:
-        raise UserError(f"{path}: refused, it declares XML entities; expected {expected}") from error
+        raise UserError(f"{where}: refused, it declares XML entities; expected {expected}") from error
     except (ParseError, ValueError, LookupError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{path}: not well-formed XML ({error}); expected {expected}") from error
+        raise UserError(f"{where}: not well-formed XML ({error}); expected {expected}") from error
     if roots and root.tag not in roots:
         named = f"<{str(root.tag)[:80]}>"
-        raise UserError(f"{path}: its root is {named}, expected <{'> or <'.join(roots)}> of {expected}")
+        raise UserError(f"{where}: its root is {named}, expected <{'> or <'.join(roots)}> of {expected}")
     return root
 
 

@@ -10,6 +10,7 @@
 
 from wsl.draw.boxes import class_color, draw_boxes, draw_comparison
 from wsl.draw.comparison import plot_comparison
+from wsl.draw.heatmaps import draw_heatmaps
 from wsl.draw.overlays import overlay, palette
 from wsl.draw.plots import plot_classes, plot_curves, plot_groups, plot_over_rates, plot_overlaps
 from wsl.draw.sheets import contact_sheet, fit_into, save_image, save_sheets
@@ -19,6 +20,7 @@ __all__ = [
     "contact_sheet",
     "draw_boxes",
     "draw_comparison",
+    "draw_heatmaps",
     "fit_into",
     "overlay",
     "palette",

@@ -109,12 +109,13 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def find_localizations(path: Path) -> Path:
+def find_localizations(path: str | Path) -> Path:
     """The results that `path` names: a file of lines or a part, the file of lines in a folder, or a folder of parts.
 
     Raises:
         UserError: there are none, or both kinds.
     """
+    path = Path(path)
     if holds_parts(path):
         if not is_remote(path) and (path / FILE_NAME).is_file():
             raise UserError(f"{path} holds {FILE_NAME} and parts: name that file, or a folder of parts alone")
@@ -182,7 +183,7 @@ class _Templates(dict[str, str]):
 
 
 def read_localizations(
-    path: Path, *, maps: bool = True, warnings: Counter[str] | None = None
+    path: str | Path, *, maps: bool = True, warnings: Counter[str] | None = None
 ) -> Iterator[Localization]:
     """Stream localizations from a results file, its folder or a folder of parts, with their maps if those were stored.
 

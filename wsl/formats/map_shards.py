@@ -14,7 +14,8 @@ import numpy.typing as npt
 from wsl.boxes import FloatArray
 from wsl.documents.guard import describe
 from wsl.errors import UserError
-from wsl.results import Localization, StoredMaps
+from wsl.results import Localization
+from wsl.stored_maps import StoredMaps
 
 FOLDER = "maps"
 _SHARD = re.compile(r"shard-(\d{4,})\.npy")

@@ -15,7 +15,8 @@ from wsl.documents.arrow import load_pyarrow
 from wsl.documents.guard import describe
 from wsl.errors import UserError
 from wsl.limits import stated_size
-from wsl.results import Localization, StoredMaps
+from wsl.results import Localization
+from wsl.stored_maps import StoredMaps
 
 _ROWS = 1024
 _SCORES = ("scores", "probabilities")

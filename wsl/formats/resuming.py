@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsl.errors import UserError
-from wsl.results import Localization, StoredMaps
+from wsl.results import Localization
+from wsl.stored_maps import StoredMaps
 
 
 class Kept(NamedTuple):

@@ -95,7 +95,7 @@ def image_size(path: str | os.PathLike[str], max_pixels: int | None = None) -> t
     def measure(data: bytes) -> tuple[int, int]:
         if is_dicom(data):
             return dicom_size(data, max_pixels)
-        header = _open_within(_texts_first(data), max_pixels)
+        header = open_header(texts_first(data), max_pixels)
         width, height = header.size
         turned = 5 <= orientation_of(header) <= 8 and not _is_turned(header)
         return (height, width) if turned else (width, height)
@@ -125,7 +125,7 @@ def read_numbers(
     """
 
     def decode(data: bytes) -> UInt8Array:
-        picture = _open_within(data, max_pixels)
+        picture = open_header(data, max_pixels)
         if picture.mode not in _NUMBERS:
             raise BadImageError(f"colour mode {picture.mode}, expected numbers in one 8-bit channel")
         if size is not None and picture.size != tuple(size):
@@ -215,7 +215,7 @@ def _kind(path: Path) -> str:
 def _decode(data: bytes, max_pixels: int | None) -> UInt8Array:
     if is_dicom(data):
         return decode_dicom(data, max_pixels)
-    header = _open_within(data, max_pixels)
+    header = open_header(data, max_pixels)
     width, height = header.size
     if header.format in ("JPEG", "MPO") and header.mode in ("L", "RGB") and data.endswith(_END_OF_JPEG):
         # OpenCV fills what a truncated JPEG lacks with grey. One that does not end with the end marker
@@ -236,8 +236,8 @@ def _check_whole(data: bytes, pixels: UInt8Array) -> None:
         raise BadImageError("truncated image, whose missing part would be filled; fetch it again or leave it out")
 
 
-def _open_within(data: bytes, max_pixels: int | None) -> ImageFile.ImageFile:
-    """A picture that is no larger than that by its header."""
+def open_header(data: bytes, max_pixels: int | None) -> ImageFile.ImageFile:
+    """A picture with its header read and no pixels, no larger than that."""
     header = _open(data)
     check_size(header.size, max_pixels)
     return header
@@ -257,7 +257,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     raise BadImageError(f"not a picture in a known format: it starts with {start!r}, expected {', '.join(_FORMATS)}")
 
 
-def _texts_first(data: bytes) -> bytes:
+def texts_first(data: bytes) -> bytes:
     """A PNG with the texts that may follow its pixels before them, and no pixels: to ask for the orientation."""
     if not data.startswith(_PNG):
         return data

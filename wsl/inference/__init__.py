@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from wsl.inference.drawing import boxes_of_class, boxes_of_maps
+from wsl.inference.drawing import boxes_of_class, boxes_of_maps, redrawn
 
 if TYPE_CHECKING:
     from wsl.inference.inputs import Input, Source
@@ -23,7 +23,7 @@ _LAZY = {
     "localize": "wsl.inference.short_form",
 }
 
-__all__ = ["Errors", "Input", "Predictor", "Source", "Stream", "boxes_of_class", "boxes_of_maps", "localize"]
+__all__ = ["Errors", "Input", "Predictor", "Source", "Stream", "boxes_of_class", "boxes_of_maps", "localize", "redrawn"]
 
 
 def __getattr__(name: str) -> Any:

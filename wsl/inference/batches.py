@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from wsl.errors import BadImageError, RunError
+from wsl.errors import BadImageError, OutOfMemoryError, RunError
 from wsl.images import fit
 from wsl.images.cuda import UndecodedError
 from wsl.images.decode import decode_image
@@ -78,7 +78,7 @@ class Batches:
         if images == 1:
             side = self._network.preprocessing.image_size
             problem = f"{self._network.device} has too little memory for one image of {side} px"
-            raise RunError(f"{problem}: take a smaller image size") from None
+            raise OutOfMemoryError(f"{problem}: take a smaller image size") from None
 
     def _halve(self, images: int) -> None:
         """Take batches of half as many from now on. Called when the error, which holds memory, is gone."""

@@ -8,9 +8,11 @@ import numpy as np
 
 from wsl.boxes import Boxes, FloatArray
 from wsl.config import BoxConfig
+from wsl.errors import UserError
 from wsl.images.geometry import Geometry
 from wsl.maps import ExtractedBoxes, extract_many, fuse_many
 from wsl.maps.scale import as_map, as_size
+from wsl.results import Localization
 
 
 def boxes_of_class(
@@ -40,6 +42,24 @@ def boxes_of_maps(
     calls = [np.stack(arrays)] if len({array.shape for array in arrays}) == 1 else [array[None] for array in arrays]
     parts = [part for call in calls for part in extract(call, [as_size(size)] * len(call), rule)]
     return scored(labels, parts, [scores.get(label, 1.0) for label in labels])
+
+
+def redrawn(found: Localization, settings: BoxConfig) -> Boxes:
+    """The boxes of a stored localization, drawn anew from its maps.
+
+    Raises:
+        UserError: it has boxes and no maps.
+
+    >>> found = Localization(path="a.jpg", size=(8, 8), scores={}, boxes=Boxes.empty(), maps={"dog": np.eye(2)})
+    >>> len(redrawn(found, BoxConfig(box_rule="all")))
+    1
+    """
+    if len(found.boxes) and not found.maps:
+        raise UserError(
+            f"{found.path} has boxes and no maps to draw others from: run wsl-localize with --maps, or leave out "
+            "threshold, box rule and what else asks for other boxes"
+        )
+    return boxes_of_maps(found.maps or {}, found.scores, found.size, settings)
 
 
 def extract(maps: FloatArray, sizes: Sequence[tuple[int, int]], rule: BoxConfig) -> list[ExtractedBoxes]:

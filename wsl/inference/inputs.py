@@ -90,7 +90,7 @@ def expand(sources: Any) -> Iterable[ImageLike | Source]:
     given: Any = sources
     if isinstance(given, (str, os.PathLike)):
         # Looked for now, so that a wrong name is an error before anything runs.
-        return list(find_images([os.fspath(given)]))
+        return find_images([os.fspath(given)])
     # One image, though it could be iterated, too.
     single = isinstance(given, (bytes, bytearray, memoryview, Source)) or hasattr(given, "read")
     if single or getattr(given, "ndim", 4) == 3 or not isinstance(given, Iterable):

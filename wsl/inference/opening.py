@@ -83,8 +83,10 @@ class OpenedModel:
         boxes, origin = resolve_boxes(config.boxes, config.weights, refine, cam.maps)
         return cls(config, model, refine, boxes, origin)
 
-    def predictor(self, device: str | None = None) -> Predictor:
+    def predictor(self, device: str | None = None, **others: Any) -> Predictor:
         """What localizes, on the device of the settings or another one.
+
+        `others` are keyword arguments of `Predictor` in the place of the settings.
 
         Raises:
             UserError: an unknown class or device, or a setting out of range.
@@ -96,10 +98,13 @@ class OpenedModel:
             pick=config.pick,
             boxes=self.boxes,
             runtime=runtime,
-            refine=self.refine,
-            tta=config.tta,
-            batch_size=config.batch_size,
-            image_size=config.image_size,
+            **{
+                "refine": self.refine,
+                "tta": config.tta,
+                "batch_size": config.batch_size,
+                "image_size": config.image_size,
+                **others,
+            },
         )
 
     @functools.cached_property
@@ -145,4 +150,4 @@ class OpenedModel:
     @property
     def detects(self) -> bool:
         """Whether boxes are those of a detector, too."""
-        return self.model.detects and self.refine == "decoder" and self.boxes.detector
+        return self.refine == "decoder" and self.boxes.detector and self.model.detects

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -91,21 +91,28 @@ class ThresholdSweep:
             levels = [self.boxes(one, "all", min_area=min_area) for one in nested_thresholds(threshold)]
             found = nested([ExtractedBoxes(boxes.xyxy, boxes.scores) for boxes in levels])
             return Boxes(xyxy=found.xyxy, labels=(label,) * len(found.scores), scores=found.scores)
-        below = self._below(np.array([threshold]))[0]
-        components = self.components
-        present = np.flatnonzero((components.until <= below) & (below < components.since))
+        below = int(self._below(np.array([threshold]))[0])
+        present = self.components.at(below)
         if not len(present):
             return Boxes.empty()
+        xyxy, peaks, areas = present.xyxy, present.peaks, present.areas
         if rule == "peak":
-            chosen = present[components.peaks[present] == self.heatmap.argmax()]
+            chosen = np.flatnonzero(peaks == self.heatmap.argmax())
         elif rule == "largest":
-            xyxy = components.xyxy[present]
-            keys = (components.firsts[present], xyxy[:, 0], xyxy[:, 1], -components.areas[present])
-            chosen = present[np.lexsort(keys)[:1]]
+            chosen = np.lexsort((present.firsts, xyxy[:, 0], xyxy[:, 1], -areas))[:1]
         else:
-            chosen = present[components.areas[present] >= min_area * self.heatmap.size]
-        scores = self.heatmap.ravel()[components.peaks[chosen]]
-        return ranked(to_pixels(components.xyxy[chosen], self.heatmap, self.size), scores, label)
+            chosen = np.flatnonzero(areas >= min_area * self.heatmap.size)
+        scores = self.heatmap.ravel()[peaks[chosen]]
+        return ranked(to_pixels(xyxy[chosen], self.heatmap, self.size), scores, label)
+
+    def of_area(self, min_area: float) -> ThresholdSweep:
+        """The sweep without the components smaller than a fraction of the map: for many calls of `boxes` with it.
+
+        >>> sweep = threshold_sweep([[0, 2, 4, 1]])
+        >>> sweep.of_area(0.5).boxes(0.3, "all", min_area=0.5).xyxy.tolist()
+        [[1.0, 0.0, 3.0, 1.0]]
+        """
+        return replace(self, components=self.components.of_area(min_area * self.heatmap.size))
 
     def best_iou(self, boxes: npt.ArrayLike, thresholds: npt.ArrayLike, candidates: Candidates = "largest") -> Doubles:
         """The highest IoU of a candidate with any of the boxes at each threshold; 0 where there is no candidate.

@@ -34,7 +34,8 @@ class MaxBoxAcc(Statistic):
 
     With ``boxes``, whose threshold these images had no say in, the accuracy there stands beside it: BoxAcc.
 
-    >>> from wsl import Boxes, Localization, Sample
+    >>> from wsl import Boxes, Localization
+    >>> from wsl.samples import Sample
     >>> metric = MaxBoxAcc(["dog"], iou_thresholds=[0.5])
     >>> truth = Boxes(xyxy=[[2, 0, 6, 2]], labels=["dog"])
     >>> found = Localization(
@@ -194,7 +195,8 @@ class MaxBoxAccV2(MaxBoxAcc):
     Each level has its own best threshold. The first `Metric` is the mean, the others are its levels. Otherwise as
     `MaxBoxAcc`, whose published form has 100 thresholds, this one's 1,000.
 
-    >>> from wsl import Boxes, Localization, Sample
+    >>> from wsl import Boxes, Localization
+    >>> from wsl.samples import Sample
     >>> metric = MaxBoxAccV2(["dog"])
     >>> truth = Boxes(xyxy=[[6, 0, 8, 2]], labels=["dog"])
     >>> found = Localization(

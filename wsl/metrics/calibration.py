@@ -49,7 +49,8 @@ class Calibration(Statistic):
     A trial is an image and a class with a score, present or absent; a class whose objects are all difficult is left
     out. There is no number where a score is not in [0, 1], since it is no probability then.
 
-    >>> from wsl import Boxes, Localization, Sample
+    >>> from wsl import Boxes, Localization
+    >>> from wsl.samples import Sample
     >>> metric = Calibration(["dog"])
     >>> found = Localization(path="a.jpg", size=(4, 4), scores={"dog": 0.8}, boxes=Boxes.empty())
     >>> metric.update(found, Sample(path="a.jpg", labels=["dog"]))
@@ -115,7 +116,8 @@ class BoxCalibration(Calibration):
     A trial is a box found; it is right by `match_boxes`, at difficult boxes it is left out. There is no number where a
     score is not in [0, 1].
 
-    >>> from wsl import Boxes, Localization, Sample
+    >>> from wsl import Boxes, Localization
+    >>> from wsl.samples import Sample
     >>> metric, truth = BoxCalibration(["dog"]), Boxes(xyxy=[[0, 0, 9, 9]], labels=["dog"])
     >>> found = Localization(path="a.jpg", size=(9, 9), scores={}, boxes=truth)
     >>> metric.update(found, Sample(path="a.jpg", labels=["dog"], boxes=truth))

@@ -59,7 +59,8 @@ class ClassificationAP(APStatistic):
     Keeps one float64 and one int8 an image and class; the interval costs as much time as it has replicates, of
     which very large data sets take fewer (`affordable`).
 
-    >>> from wsl import Boxes, Localization, Sample
+    >>> from wsl import Boxes, Localization
+    >>> from wsl.samples import Sample
     >>> metric = ClassificationAP(["cat", "dog"])
     >>> for name, score in (("cat", 0.9), ("dog", 0.2)):
     ...     found = Localization(path="a.jpg", size=(4, 4), scores={"cat": score}, boxes=Boxes.empty())

@@ -106,7 +106,8 @@ class VOCDetectionAP(RankingStatistic):
     baseline finds the same classes in the same images with one `centre_box` each, at the class's score (at its best
     box's score where ``found.scores`` does not name it).
 
-    >>> from wsl import Localization, Sample
+    >>> from wsl import Localization
+    >>> from wsl.samples import Sample
     >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = VOCDetectionAP(["dog"])
     >>> found = Localization(path="a.jpg", size=(90, 90), scores={"dog": 1}, boxes=truth)

@@ -47,7 +47,8 @@ class Faithfulness(Statistic):
         batch_size: Images a forward pass.
 
     >>> import numpy as np
-    >>> from wsl import Boxes, Localization, Sample
+    >>> from wsl import Boxes, Localization
+    >>> from wsl.samples import Sample
     >>> brightness = lambda images: images.mean(dim=(1, 2, 3))[:, None]
     >>> metric = Faithfulness(["dog"], probe=lambda path: Probe(torch.ones(3, 2, 2), brightness), steps=4)
     >>> found = Localization(path="a.jpg", size=(2, 2), scores={}, boxes=Boxes.empty(), maps={"dog": np.eye(2)})

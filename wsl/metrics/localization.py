@@ -50,7 +50,8 @@ class CorLoc(Statistic):
     reach the IoU with any instance of it; difficult instances count as instances, since pointing at one is not
     wrong. A pair without a box is a miss, and the note counts them. The baseline is `centre_box`, 0.7 of each side.
 
-    >>> from wsl import Boxes, Localization, Sample
+    >>> from wsl import Boxes, Localization
+    >>> from wsl.samples import Sample
     >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = CorLoc(["dog"])
     >>> found = Localization(path="a.jpg", size=(90, 90), scores={}, boxes=truth)

@@ -87,7 +87,8 @@ class PointAP(RankingStatistic):
     score finds nothing, and the note counts those that are there. ``counts`` are the images that contain the class.
     The baseline points at the image's centre with the same scores.
 
-    >>> from wsl import Boxes, Localization, Sample
+    >>> from wsl import Boxes, Localization
+    >>> from wsl.samples import Sample
     >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = PointAP(["dog"])
     >>> found = Localization(path="a.jpg", size=(90, 90), scores={"dog": 1}, boxes=truth, points={"dog": (12, 3)})

@@ -129,7 +129,8 @@ class PointingGame(Statistic):
     with a map that is not finite, is a miss, and the note counts them. The baseline points at the image's centre. With
     ``subset="difficult"`` only pairs of `is_small_among_others` are trials.
 
-    >>> from wsl import Boxes, Localization, Sample
+    >>> from wsl import Boxes, Localization
+    >>> from wsl.samples import Sample
     >>> game = PointingGame(["dog"])
     >>> sample = Sample(path="a.jpg", labels=["dog"], boxes=Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"]))
     >>> found = Localization(path="a.jpg", size=(90, 90), scores={}, boxes=Boxes.empty(), points={"dog": (12, 3)})

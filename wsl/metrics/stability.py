@@ -38,7 +38,8 @@ class FlipStability(Statistic):
     Args:
         mirrored: The localization of the mirror image of a path, in its pixels.
 
-    >>> from wsl import Boxes, Sample
+    >>> from wsl import Boxes
+    >>> from wsl.samples import Sample
     >>> found = Localization(path="a.jpg", size=(4, 2), scores={}, boxes=Boxes.empty(), maps={"dog": [[0, 1], [2, 3]]})
     >>> metric = FlipStability(["dog"], mirrored=lambda path: found)
     >>> metric.update(found, Sample(path="a.jpg", labels=["dog"]))

@@ -39,7 +39,8 @@ class ThresholdChoice(Statistic):
     A trial is an (image, class) pair as in `CorLoc`; each counts alike. Pairs without a box or map are misses. The
     baseline is `centre_box`.
 
-    >>> from wsl import Boxes, Localization, Sample
+    >>> from wsl import Boxes, Localization
+    >>> from wsl.samples import Sample
     >>> truth = Boxes(xyxy=[[2, 0, 6, 2]], labels=["dog"])
     >>> found = Localization(
     ...     path="a.jpg", size=(8, 2), scores={}, boxes=Boxes.empty(), maps={"dog": np.float32([[0, 2, 4, 1]])}

@@ -105,7 +105,8 @@ class TopKAccuracy(Statistic):
     Each image counts alike. A class that ``found.scores`` does not name has no rank and is missed; images without any
     score are counted in the note. A k that all classes fit into is left out. The baseline is chance, k of all classes.
 
-    >>> from wsl import Boxes, Localization, Sample
+    >>> from wsl import Boxes, Localization
+    >>> from wsl.samples import Sample
     >>> metric = TopKAccuracy(["cat", "dog", "emu"], ks=(1, 2))
     >>> found = Localization(path="a.jpg", size=(4, 4), scores={"cat": 0.6, "dog": 0.3}, boxes=Boxes.empty())
     >>> metric.update(found, Sample(path="a.jpg", labels=["dog"]))
@@ -149,7 +150,8 @@ class TopKLoc(Statistic):
     the IoU with any instance of it. A pair without a box or rank is a miss, and the note counts the former. Baseline
     and whole image take the same classes with `centre_box` and `whole_box`.
 
-    >>> from wsl import Boxes, Localization, Sample
+    >>> from wsl import Boxes, Localization
+    >>> from wsl.samples import Sample
     >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = TopKLoc(["cat", "dog"], ks=(1,))
     >>> found = Localization(path="a.jpg", size=(90, 90), scores={"cat": 0.6, "dog": 0.3}, boxes=truth)

@@ -31,6 +31,7 @@ from wsl.config import ModelConfig, Preprocessing
 from wsl.documents import located, reading
 from wsl.errors import UserError
 from wsl.files import replacing
+from wsl.hub import hub_address
 from wsl.models.backbone import list_backbones
 from wsl.models.cam_localizer import CamLocalizer
 from wsl.models.classifiers import TINY
@@ -44,7 +45,7 @@ from wsl.models.weights import read_state_dict
 
 
 def save(model: Localizer, path: Path) -> None:
-    """Write the model to one file, replacing an old one in a single step.
+    """Write the model to one file, replacing an old one in a single step; `Localizer.save` is its short form.
 
     Raises:
         UserError: the backbone is a module that has no name to build it by, or named by a place to download from.
@@ -68,7 +69,10 @@ def _state(model: Localizer) -> dict[str, torch.Tensor]:
 
 
 def load(path: str | Path) -> Localizer:
-    """A model from a run folder or its ``model.safetensors``, in evaluation mode on the CPU.
+    """A model from a run folder, its ``model.safetensors``, or the Hugging Face hub, in evaluation mode on the CPU.
+
+    An address of the hub is ``hf://user/model`` or ``hf://user/model@revision``; what was fetched before is read from
+    the hub client's cache when the hub cannot be reached.
 
     Raises:
         UserError: there is no such file, it was not written by `save`, or its tensors do not fit.
@@ -209,8 +213,9 @@ def open_model(
             net, method=method, layers=layers, classes=classes, preprocessing=preprocessing
         ).eval()
     named = weights in list_backbones() or weights.startswith(HF)
-    if Path(weights).exists() and not (named and local_weights is not None):
-        if weights.endswith(ONNX):
+    of_hub = hub_address(weights) is not None
+    if of_hub or (Path(weights).exists() and not (named and local_weights is not None)):
+        if weights.endswith(ONNX) and not of_hub:
             if method not in (AUTO, IN_GRAPH) or layers:
                 raise UserError(f"{weights} has its class maps alone, and CAM methods read layers: take the run itself")
             return OnnxLocalizer(Path(weights))

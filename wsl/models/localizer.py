@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from heads import AdversarialClassifier, HeadOutput, MapClassifier, TokenClassifier, replace_pooling
-from wsl.checkpoints import Recipe
+from wsl.checkpoints import FILE_NAME, Recipe
 from wsl.config import Padding, Preprocessing
 from wsl.errors import UserError
 from wsl.models.backbone import Backbone, create_backbone
@@ -206,6 +207,44 @@ class Localizer(nn.Module):
             output=output,
             forward=forward,
         )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the model to a ``.safetensors`` file, or as ``model.safetensors`` into a folder; the file.
+
+        `wsl.load` reads both. An old file is replaced in a single step.
+
+        Raises:
+            UserError: the backbone is a module that has no name to build it by.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Localizer("tinynet", 2, weights="none").save(folder).name
+        'model.safetensors'
+        """
+        from wsl.models.checkpoint import save  # which builds localizers
+
+        path = Path(path)
+        file = path if path.suffix == ".safetensors" else path / FILE_NAME
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save(self, file)
+        return file
+
+    def push_to_hub(
+        self, name: str, *, private: bool | None = None, revision: str | None = None, token: str | None = None
+    ) -> str:
+        """Upload the model to the Hugging Face hub as ``user/model``; the address by which `wsl.load` loads it.
+
+        The repository gets ``model.safetensors`` and a README.md, and is made where there is none, by `private` for
+        oneself. `revision` is the branch that is written, the main one by default. `token` is that of the hub's client
+        where it is not given (``hf auth login``).
+
+        Raises:
+            UserError: no name of a repository, huggingface_hub is not installed, or a model that cannot be saved.
+            RunError: the hub refused it, or cannot be reached.
+        """
+        from wsl.models.publish import push_to_hub  # which loads and saves localizers
+
+        return push_to_hub(self, name, private=private, revision=revision, token=token)
 
     @property
     def classes(self) -> tuple[str, ...]:

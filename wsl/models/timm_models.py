@@ -46,6 +46,19 @@ def names_place(name: str) -> bool:
     return name.startswith(TIMM) and re.search(r"[:/\\]", name.removeprefix(TIMM)) is not None
 
 
+def is_timm_model(name: str) -> bool:
+    """Whether ``timm/NAME`` is a network that timm knows by that name, where timm is installed.
+
+    >>> is_timm_model("timm/resnet18"), is_timm_model("timm/resnet18.a1_in1k"), is_timm_model("timm/hf-hub:some/net")
+    (True, True, False)
+    """
+    try:
+        timm = _timm()
+    except UserError:
+        return False
+    return not names_place(name) and bool(timm.is_model(name.removeprefix(TIMM)))
+
+
 def refuse_place(name: str) -> None:
     """Check that a backbone is named and not located: opening a checkpoint must not download what it says.
 

@@ -18,7 +18,7 @@ from torch import nn
 from wsl.checkpoints import HF
 from wsl.config import Preprocessing
 from wsl.documents import load_json
-from wsl.errors import UserError
+from wsl.errors import DownloadError, UserError
 from wsl.models.image_processor import read_processor
 from wsl.models.weights import first_line, read_state_dict
 
@@ -124,7 +124,7 @@ def _fetch(name: str, patterns: tuple[str, ...] = _TENSORS) -> tuple[Path, None]
     try:
         return Path(hub.snapshot_download(name, allow_patterns=[_CONFIG, _PROCESSOR, *patterns])), None
     except Exception as error:  # of the hub's client, of its HTTP library, or of the system
-        raise UserError(
+        raise DownloadError(
             f"{HF}{name} could not be downloaded ({first_line(error)}): check the name and the connection, or give a "
             "folder that save_pretrained wrote with --local-weights"
         ) from error

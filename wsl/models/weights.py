@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from wsl.errors import UserError
+from wsl.errors import DownloadError, UserError
 
 log = logging.getLogger("wsl")
 
@@ -85,9 +85,9 @@ def fetch(url: str, what: str) -> Path:
     return file
 
 
-def not_fetched(what: str, error: Exception) -> UserError:
+def not_fetched(what: str, error: Exception) -> DownloadError:
     """The error for named weights that did not come, or not as tensors."""
-    return UserError(
+    return DownloadError(
         f"{what} could not be downloaded or read ({first_line(error)}): check the connection, or get the file "
         "elsewhere and give it with --local-weights FILE (wsl-train: --weights FILE)"
     )

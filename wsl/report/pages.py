@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from wsl.config import BoxConfig
 from wsl.draw import palette
 from wsl.files import write_text
 
@@ -31,10 +32,14 @@ class ReportSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What stands above the gallery: a title, facts by name, the evaluation's metrics, and plots (base64 of WebP)."""
+    """What stands above the gallery: a title, facts by name, the evaluation's metrics, and plots (base64 of WebP).
+
+    ``boxes`` are the resolved settings that boxes were drawn with: the slider begins at their threshold, and marks are
+    saved with them.
+    """
 
     title: str
-    threshold: float
+    boxes: BoxConfig
     facts: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     plots: Sequence[str] = ()
@@ -97,7 +102,8 @@ def _renderer(head: Head, color_maps: Sequence[str]) -> Callable[..., str]:
     shared = {
         "head": head,
         "style": (files / "report.css").read_text(encoding="utf-8"),
-        "scripts": [(files / name).read_text(encoding="utf-8") for name in ("picture.js", "gallery.js")],
+        "scripts": [(files / name).read_text(encoding="utf-8") for name in ("picture.js", "marks.js", "gallery.js")],
+        "settings": _json({"title": head.title, "boxes": asdict(head.boxes)}),
         "palettes": _json({name: _palette(name) for name in color_maps}),
     }
     return lambda **page: template.render(**shared, **page)

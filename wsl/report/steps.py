@@ -37,6 +37,7 @@ def boxes_by_step(
     sweep = threshold_sweep(score_map, size=size)
     thresholds = np.arange(STEPS) / STEPS
     if rule in ("all", "nested"):
+        sweep = sweep.of_area(min_area)
         found = [
             non_max_suppression(sweep.boxes(threshold, rule, min_area=min_area), nms_iou).xyxy
             for threshold in thresholds

@@ -66,7 +66,6 @@ class DetectorTraining:
         self.samples = self._affordable(samples)
         self._labels, self._known = stacked_targets(self.samples)
         self.skipped: set[str] = set()
-        self._mosaics: Path | None = None
         self._features = self._cached()
         known = [model_digest(config.run), config.seed, len(self.samples), settings.to_json(config.detecting)]
         self._kept = KeptRounds(config.run, "detector", self.rounds, known)
@@ -109,8 +108,8 @@ class DetectorTraining:
         """Remove the rounds and mosaics that were kept; call it once the model is saved."""
         self._kept.remove()
         self._features = [], []  # Windows removes no file that is open
-        if self._mosaics is not None:
-            shutil.rmtree(self._mosaics, ignore_errors=True)
+        for folder in (self.config.run / "last").glob("mosaics-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _found(self, number: int) -> list[Localization | None]:
         """Where the classes of each image are: by the decoder, and after the first round by the detector, too."""
@@ -145,9 +144,9 @@ class DetectorTraining:
         if plans:
             files = identify_files(self.samples)
             digest = hashlib.sha256(json.dumps([files, plans, side]).encode()).hexdigest()[:16]
-            self._mosaics = self.config.run / "last" / f"mosaics-{digest}"
-            drawn = draw_mosaics(plans, self.samples, side, self._mosaics)
-            views.append(self._cache(self._mosaics).levels(drawn, False, layers))
+            folder = self.config.run / "last" / f"mosaics-{digest}"
+            drawn = draw_mosaics(plans, self.samples, side, folder)
+            views.append(self._cache(folder).levels(drawn, False, layers))
         return views, plans
 
     def _cache(self, folder: Path) -> FeatureCache:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsl.comparison import ComparedRun, Comparison
-from wsl.config import CompareConfig
+from wsl.config import CompareConfig, EvaluateConfig
 from wsl.config.keywords import by_keywords
 from wsl.errors import RunError, UserError
 from wsl.files import check_folder, locked, write_text
@@ -26,6 +26,7 @@ from wsl.samples import Sample, SampleSet
 from wsl.tables import comparison_table, key_metrics
 from wsl.verbs.checks import check_annotated
 from wsl.verbs.compared_runs import Source, baseline_name, check_distinct, find_run, short_names
+from wsl.verbs.evaluate import with_split_of_run
 from wsl.verbs.splits import read_splits
 
 log = logging.getLogger("wsl")
@@ -87,12 +88,32 @@ def _plan(config: CompareConfig) -> _Plan:
     check_distinct(sources)
     names = config.names or short_names([source.place for source in sources])
     baseline = baseline_name(config, names)
-    settings = [source.settings(config, config.metrics) for source in sources]
+    settings = [with_split_of_run(source.settings(config, config.metrics)) for source in sources]
+    _check_divided_alike(names, settings)
     samples, others = read_splits(settings[0], images=any(source.is_model for source in sources))
     for source in sources:
         if source.classes is not None:
             check_annotated(samples, source.given, source.classes)
     return _Plan(sources, names, baseline, samples, others)
+
+
+def _check_divided_alike(names: Sequence[str], settings: Sequence[EvaluateConfig]) -> None:
+    """Refuse runs that kept other images for validation: what one was trained on, another would be measured on.
+
+    Raises:
+        UserError: some did.
+    """
+    kept = {
+        name: (one.data.val_fraction, one.data.split_seed)
+        for name, one in zip(names, settings, strict=True)
+        if one.data.val_fraction is not None
+    }
+    if len(set(kept.values())) > 1:
+        told = ", ".join(f"{name}: {fraction:g} with seed {seed}" for name, (fraction, seed) in kept.items())
+        raise UserError(
+            f"the runs kept other images for validation ({told}): expected runs with the same --val-fraction and "
+            "--split-seed, or these settings here"
+        )
 
 
 def _compared(config: CompareConfig, plan: _Plan) -> Comparison:
@@ -136,7 +157,7 @@ def _compared(config: CompareConfig, plan: _Plan) -> Comparison:
 def _measured(
     config: CompareConfig, plan: _Plan, source: Source, metrics: Sequence[str], watch: _Watch
 ) -> EvaluationReport:
-    settings = source.settings(config, metrics)
+    settings = with_split_of_run(source.settings(config, metrics))
     with loading(source.given):
         from wsl.verbs.measurement import measure
         from wsl.verbs.predictions import Predictions

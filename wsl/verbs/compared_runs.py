@@ -12,6 +12,7 @@ from wsl.checkpoints import ONNX, check_weights, is_path
 from wsl.config import CompareConfig, EvaluateConfig
 from wsl.errors import UserError
 from wsl.formats import detect_predictions, find_localizations, results_folder
+from wsl.hub import hub_address
 
 _MODELS = (".safetensors", ".pth", ".pt", ONNX)
 _EXPECTED = (
@@ -57,6 +58,9 @@ def find_run(given: str) -> Source:
     wsl.errors.UserError: no run at runs/lost (nothing is there): expected a run folder of wsl-train, ...
     """
     path = Path(given)
+    if hub_address(given) is not None:
+        recipe = check_weights(given)
+        return Source(given=given, is_model=True, place=(given,), classes=None if recipe is None else recipe.classes)
     if not path.exists():
         if is_path(given):
             raise UserError(f"no run at {given} (nothing is there): {_EXPECTED}")

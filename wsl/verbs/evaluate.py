@@ -12,6 +12,7 @@ from pathlib import Path
 from wsl.checkpoints import check_weights, run_folder
 from wsl.config import EvaluateConfig
 from wsl.config.keywords import by_keywords
+from wsl.data import as_localized, as_trained
 from wsl.errors import UserError
 from wsl.files import check_folder, locked, write_text
 from wsl.metrics.evaluation import check_metrics
@@ -45,6 +46,7 @@ def evaluate(config: EvaluateConfig, *, side_by_side: bool = False) -> Evaluatio
             the folder.
         RunError: no image could be evaluated.
     """
+    config = with_split_of_run(config)
     with Stopwatch().running() as watch, contextlib.ExitStack() as locks:
         with stage("reading"):
             samples, others = _check(config)
@@ -64,6 +66,14 @@ def evaluate(config: EvaluateConfig, *, side_by_side: bool = False) -> Evaluatio
         if config.out is not None:
             _write(config.out, report)
     return report
+
+
+def with_split_of_run(config: EvaluateConfig) -> EvaluateConfig:
+    """The settings with the data set divided as in the training of the run that is measured, or that localized."""
+    data = config.data
+    data = as_localized(data, config.predictions) if config.predictions is not None else data
+    data = as_trained(data, config.weights) if config.weights is not None else data
+    return dataclasses.replace(config, data=data)
 
 
 def _folders(config: EvaluateConfig) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wsl.checkpoints import FILE_NAME, check_weights
 from wsl.config import DecodeConfig, DetectConfig
 from wsl.config.keywords import by_keywords
-from wsl.data import read_samples
+from wsl.data import as_trained, read_samples
 from wsl.errors import UserError, listed
 from wsl.files import locked
 from wsl.progress import loading
@@ -136,4 +136,4 @@ def _samples(config: DecodeConfig | DetectConfig) -> SampleSet:
         if before is not None:
             data, split = data or before.data, split or before.train_split
     assert data is not None
-    return read_samples(data, split or "train")
+    return read_samples(as_trained(data, config.run), split or "train")

@@ -15,24 +15,24 @@ from wsl.checkpoints import check_classes, check_weights
 from wsl.config import LocalizeConfig
 from wsl.config.checks import check
 from wsl.config.keywords import by_keywords
-from wsl.data import read_samples
-from wsl.errors import BadImageError, RunError
-from wsl.files import UniqueNames, check_folder, locked
+from wsl.data import as_trained, read_samples
+from wsl.errors import RunError
+from wsl.files import check_folder, locked
 from wsl.formats import LocalizationWriter, MapStore, read_localizations
 from wsl.formats.localizations import FILE_NAME, partial_file
 from wsl.formats.resuming import Kept, kept_results
 from wsl.formats.shards.manifest import MANIFEST
 from wsl.formats.shards.storage import is_remote
-from wsl.images import find_images, read_image
+from wsl.images import find_images
 from wsl.images.parquet_members import has_images
 from wsl.images.raster import SUFFIXES as RASTERS
 from wsl.images.raster import load_rasterio
 from wsl.inference.identity import check_identity
 from wsl.inference.shards.sources import LISTS
 from wsl.progress import loading, track
-from wsl.results import Localization
 from wsl.samples import SampleSet
 from wsl.verbs.checks import check_labels
+from wsl.verbs.heatmap_files import HeatmapFiles
 from wsl.verbs.localize_record import check_vacant, images_digest, read_record, write_record
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def plan_localize(config: LocalizeConfig) -> LocalizePlan:
     Raises:
         UserError: no image, an unknown model or class, a setting out of range, or results that are in the way.
     """
+    config = with_split_of_run(config)
     images = _check(config)
     opened = _open(config, images)
     predictor = opened.predictor()
@@ -111,13 +112,14 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
     """Localize images and write ``localizations.jsonl`` (and heatmaps and maps when asked) into ``config.out``.
 
     With ``config.resume`` a run that was stopped goes on, to the bytes that it would have written without the stop.
-    Settings can be given by keyword: ``wsl.run_localize("photos/", weights="resnet50", out="found")``.
+    Settings can be given by keyword: ``run_localize("photos/", weights="resnet50", out="found")``.
 
     Raises:
         UserError: no image, an unknown model or class, a setting out of range, results that are in the way or of
             another run, or another run writes to the folder.
         RunError: not one image could be read.
     """
+    config = with_split_of_run(config)
     images = _check(config)
     with locked(config.out, "wsl-localize"):
         return _localize(config, images, _open(config, images))
@@ -143,7 +145,7 @@ def _localize(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> L
     predictor = opened.predictor()
     store = MapStore(config.out, first=start.first_map_shard, last=kept.maps)
     write_record(config, opened, images=start.images, first_map_shard=store.first)
-    heatmaps = _Heatmaps(config.out / "heatmaps") if config.heatmaps else None
+    heatmaps = HeatmapFiles(config.out / "heatmaps", config.heatmap_layout) if config.heatmaps else None
     if heatmaps is not None and kept.records:
         heatmaps.pass_over(itertools.islice(read_localizations(partial_file(config.out), maps=False), kept.records))
     done, drawn, gone = kept.records, kept.boxes, 0
@@ -216,13 +218,20 @@ def _start(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> _Sta
     if not config.resume or not (partial.exists() or whole.exists()):
         return _Start(known)
     record = read_record(config.out)
-    earlier = {**record["identity"], "heatmaps": record.get("heatmaps"), "images": record.get("images")}
-    check_identity(earlier, {**opened.identity, "heatmaps": config.heatmaps, "images": known}, str(config.out))
+    pictures = ("heatmaps", "heatmap_layout")
+    earlier = {**record["identity"], **{name: record.get(name) for name in (*pictures, "images")}}
+    now = {**opened.identity, **{name: getattr(config, name) for name in pictures}, "images": known}
+    check_identity(earlier, now, str(config.out))
     names = ((path, id) for path, id, _ in images.listed())
     if partial.exists():
         kept = kept_results(partial, names, opened.identity["batch_size"])
         return _Start(known, kept, record.get("first_map_shard"))
     return _Start(known, kept_results(whole, names, 1)._replace(images=len(images.paths)), finished=True)
+
+
+def with_split_of_run(config: LocalizeConfig) -> LocalizeConfig:
+    """The settings with the data set divided as in the training of the run that gives the weights."""
+    return config if config.data is None else dataclasses.replace(config, data=as_trained(config.data, config.weights))
 
 
 def _check(config: LocalizeConfig) -> _Images:
@@ -290,38 +299,3 @@ def _sources(config: LocalizeConfig, images: _Images) -> Iterator[Path | Source]
         return
     for sample in images.samples.samples:
         yield Source(sample.path, id=sample.id, classes=sample.labels if config.labels else None)
-
-
-class _Heatmaps:
-    """One overlay a picked class: ``heatmaps/<image>-<class>.png``."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._names = UniqueNames()
-
-    def pass_over(self, written: Iterator[Localization]) -> None:
-        """Take the names of heatmaps that are there already."""
-        for found in written:
-            for label in found.points:
-                self._names(f"{found.id}-{label}")
-
-    def write(self, found: Localization, *, strict: bool) -> bool:
-        """Draw the maps of an image, unless it went or was replaced since it was localized.
-
-        Raises:
-            BadImageError: it was, and `strict`.
-        """
-        from wsl.draw import overlay, save_image  # matplotlib, which nothing else here needs
-
-        try:
-            image = read_image(found.path)
-            if image.shape[1::-1] != tuple(found.size):
-                raise BadImageError(f"{found.path}: was replaced while it was localized")
-        except BadImageError as error:
-            if strict:
-                raise
-            log.warning("skipped: %s", error)
-            return False
-        for label, score_map in (found.maps or {}).items():
-            save_image(self._folder / f"{self._names(f'{found.id}-{label}')}.png", overlay(image, score_map))
-        return True

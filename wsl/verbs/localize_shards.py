@@ -17,6 +17,7 @@ from wsl.formats.shards.manifest import MANIFEST
 from wsl.formats.shards.parts import SUCCESS, Counts
 from wsl.formats.shards.storage import Storage
 from wsl.progress import loading, progress
+from wsl.verbs.localize import with_split_of_run
 
 if TYPE_CHECKING:
     from wsl.inference.opening import OpenedModel
@@ -99,6 +100,7 @@ def make_job_manifest(config: LocalizeConfig) -> ManifestMade:
     Raises:
         UserError: no image, or the manifest is of other ones.
     """
+    config = with_split_of_run(config)
     storage = _storage(config)
     _clear(config, storage)
     with loading("the list of images"):
@@ -115,6 +117,7 @@ def plan_shards(config: LocalizeConfig) -> ShardedPlan:
     Raises:
         UserError: as for `run_shards`.
     """
+    config = with_split_of_run(config)
     storage = _storage(config)
     opened = _open(config)
     from wsl.inference.shards import Job
@@ -151,6 +154,7 @@ def run_shards(config: LocalizeConfig) -> ShardedResult:
             settings, other images or another version.
         RunError: some shards could not be done.
     """
+    config = with_split_of_run(config)
     storage = _storage(config)
     _clear(config, storage)
     opened = _open(config)

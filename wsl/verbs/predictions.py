@@ -15,7 +15,7 @@ from wsl.documents import load_json
 from wsl.errors import BadImageError, UserError
 from wsl.formats import READERS, Numbers, Pairs, Split, find_localizations, results_folder
 from wsl.formats.localizations import RECORD
-from wsl.inference import boxes_of_maps
+from wsl.inference import redrawn
 from wsl.results import BoxOrigin, Localization
 from wsl.samples import Sample, SampleSet
 from wsl.verbs.checks import check_annotated, predictions_kind
@@ -80,7 +80,7 @@ class Predictions:
         said = ""
         if self.aligned != (self.config.protocol == "default"):
             said = ", maps where their cells look" if self.aligned else ", maps resized to the image"
-        if self.model.detects and self.refine == "decoder" and self.config.boxes.detector:
+        if self.refine == "decoder" and self.config.boxes.detector and self.model.detects:
             said += ", boxes fused with those of the detector"
         return said
 
@@ -162,12 +162,7 @@ class Predictions:
 
 def _redrawn(pairs: Iterable[tuple[Localization, Sample]], boxes: BoxConfig) -> Pairs:
     for found, sample in pairs:
-        if len(found.boxes) and not found.maps:
-            raise UserError(
-                f"{found.path} has boxes and no maps to draw others from: run wsl-localize with --maps, or leave out "
-                "threshold, box rule and selection"
-            )
-        yield dataclasses.replace(found, boxes=boxes_of_maps(found.maps or {}, found.scores, found.size, boxes)), sample
+        yield dataclasses.replace(found, boxes=redrawn(found, boxes)), sample
 
 
 def _recorded(settings: Path) -> BoxOrigin:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from wsl.config import BoxConfig, VisualizeConfig
-from wsl.config.shared import BOX_DEFAULTS
 from wsl.data import read_samples
-from wsl.documents import load_json, located, number, reading
+from wsl.documents import load_json, number, reading
 from wsl.errors import BadImageError, UserError
 from wsl.formats import count_localizations, find_localizations, read_localizations, results_folder
-from wsl.formats.localizations import RECORD
+from wsl.formats.drawn import drawn_boxes, localize_settings
 from wsl.images import read_image
 from wsl.progress import track
 from wsl.report import Head, ReportSummary, write_report
@@ -38,15 +37,13 @@ def report(config: VisualizeConfig) -> tuple[ReportSummary, int]:
     """
     results = find_localizations(config.predictions)
     folder = results_folder(results)
-    settings = _localize_settings(folder)
+    settings = localize_settings(folder)
     evaluation = _evaluation(config, folder)
-    boxes = settings.get("boxes") or {}
-    with located(folder / RECORD), reading(folder / RECORD, "localize's settings"):
-        rule = BoxConfig(**{key: value for key, value in boxes.items() if key in BoxConfig.__dataclass_fields__})
+    rule = drawn_boxes(settings, folder)
     items = _Items(config, results, rule)
     head = Head(
         title=f"What {Path(str(settings.get('weights') or folder.resolve())).name} finds",
-        threshold=BOX_DEFAULTS["none"].threshold if rule.threshold is None else rule.threshold,
+        boxes=rule.resolved(),
         facts=_facts(settings, rule, evaluation[0]),
         metrics=_metrics(evaluation[0]),
         plots=[encode_picture(read_image(path), *PLOT) for path in evaluation[1]],
@@ -77,12 +74,6 @@ class _Items:
                 self.skipped += 1
                 continue
             yield gallery_item(localization, self._index.match(localization.path), self._rule), picture
-
-
-def _localize_settings(folder: Path) -> dict[str, Any]:
-    """What ``localize.json`` says of the run; nothing where another system made the results."""
-    path = folder / RECORD
-    return _load(path) if path.is_file() else {}
 
 
 def _evaluation(config: VisualizeConfig, beside: Path) -> tuple[dict[str, Any], tuple[Path, ...]]:

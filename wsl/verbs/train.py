@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 from dataclasses import dataclass
@@ -12,14 +13,19 @@ from typing import Any
 from wsl.checkpoints import FILE_NAME, check_weights, is_path
 from wsl.config import DecodeConfig, DetectConfig, TrainConfig
 from wsl.config.keywords import by_keywords
-from wsl.data import read_samples
+from wsl.data import as_trained, divided_samples, read_samples
+from wsl.data.splits import UnknownSplit
 from wsl.errors import UserError
 from wsl.files import locked
+from wsl.hub import hub_address
 from wsl.progress import loading
 from wsl.samples import SampleSet
+from wsl.split_names import role
 from wsl.training.label_check import check_labels
 from wsl.training.run_check import check_run
 from wsl.verbs.finished import train_part
+
+_KEPT = 0.2  # of each class, for validation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +55,10 @@ def train(config: TrainConfig) -> TrainResult:
         RunError: the loss is no longer finite, no image could be read, or the disk is full.
     """
     started = time.perf_counter()
+    if config.resume:
+        config = dataclasses.replace(config, data=as_trained(config.data, config.out))
     check_run(config)
-    samples, val = read_inputs(config)
+    config, samples, val = read_inputs(config)
     # Of the processes of one training, the first writes for all.
     with locked(config.out, "wsl-train") if _is_first() else contextlib.nullcontext():
         if _is_first():
@@ -86,35 +94,62 @@ def _is_first() -> bool:
     return next((os.environ[name] for name in names if name in os.environ), "0") == "0"
 
 
-def read_inputs(config: TrainConfig) -> tuple[SampleSet, SampleSet | None]:
+def read_inputs(config: TrainConfig) -> tuple[TrainConfig, SampleSet, SampleSet | None]:
     """Check all of the weights and labels that needs no torch, which takes seconds to load.
 
-    The result is the samples to train on, and those to validate on.
+    The result is the samples to train on, those to validate on, and in front of them the settings: where the data set
+    has no split to validate on, with the fraction of the training images that is kept for it.
 
     Raises:
         UserError: there are no such weights, the data cannot be read, or no training image shows any class.
     """
     weights = Path(config.model.weights)
-    if is_path(config.model.weights):
+    if hub_address(config.model.weights) is not None:
+        check_weights(config.model.weights)
+    elif is_path(config.model.weights):
         if not weights.exists():
             raise UserError(f"no weights at {weights}: expected a .safetensors or .pth file, or a run folder")
         if weights.is_dir():
             check_weights(config.model.weights)
-    samples, val = _read(config)
+    config, samples, val = _read(config)
     if _is_first():
         check_labels(samples, val)
-    return samples, val
+    return config, samples, val
 
 
-def _read(config: TrainConfig) -> tuple[SampleSet, SampleSet | None]:
-    samples = read_samples(config.data, config.train_split)
+def _read(config: TrainConfig) -> tuple[TrainConfig, SampleSet, SampleSet | None]:
     if config.val_split is None:
-        return samples, None
-    val = read_samples(config.data, config.val_split)
+        return config, read_samples(config.data, config.train_split), None
+    if config.data.val_fraction is None:
+        try:
+            val = read_samples(config.data, config.val_split, whole=False)
+        except UnknownSplit as error:
+            if role(config.val_split) != "val" or not (error.divisible or role(config.train_split) == "train"):
+                raise
+            config = dataclasses.replace(config, data=dataclasses.replace(config.data, val_fraction=_KEPT))
+    if config.data.val_fraction is not None:
+        return config, *_divided(config)
+    samples = read_samples(config.data, config.train_split)
     if val.classes != samples.classes:
         unknown = sorted(set(val.classes) - set(samples.classes)) or sorted(set(samples.classes) - set(val.classes))
         raise UserError(
             f"splits {config.train_split} and {config.val_split} have different classes ({unknown[0]!r} is in one "
             "of them only): expected the same"
         )
-    return samples, val
+    return config, samples, val
+
+
+def _divided(config: TrainConfig) -> tuple[SampleSet, SampleSet]:
+    """The samples to train on and to validate on, of which only the former are those of a split.
+
+    Raises:
+        UserError: the data cannot be read, or other splits are named.
+    """
+    if role(config.train_split) != "train" or role(config.val_split) != "val":
+        raise UserError(
+            f"{config.data.data}: val is kept from the images of train, and the splits to train and validate on are "
+            f"{config.train_split} and {config.val_split}: expected train and val, or --val-split None to validate on "
+            "nothing"
+        )
+    parts = divided_samples(config.data)
+    return parts["train"], parts["val"]

@@ -31,10 +31,10 @@ def find_lr(config: TrainConfig, steps: int = 100) -> tuple[LrSearch, Path]:
     if steps < 2:
         raise UserError(f"find lr steps is {steps}, expected 2 or more, such as 100")
     check_folder(config.out, "the plot")
+    config, samples, _ = read_inputs(config)
     plain = dataclasses.replace(
         config, val_split=None, patience=None, track=(), tensorboard=False, resume=False, save_every=None
     )
-    samples, _ = read_inputs(plain)
     with loading(plain.model.backbone):
         from wsl.verbs.epochs import Run
 

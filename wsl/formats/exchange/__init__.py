@@ -15,6 +15,7 @@ from wsl.formats.exchange.label_studio import measured_in, read_label_studio, wr
 from wsl.formats.exchange.labelled import Labelled
 from wsl.formats.exchange.labelme import is_labelme, read_labelme, write_labelme
 from wsl.formats.exchange.layout import Layout
+from wsl.formats.exchange.parsing import file_in
 from wsl.formats.exchange.table import read_table, write_table
 from wsl.formats.exchange.voc import is_voc, read_voc, write_voc
 from wsl.formats.exchange.yolo import Sizes, read_yolo, write_yolo
@@ -84,7 +85,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         ),
         "csv": Format(
             write=write_table,
-            read=lambda path, _: read_table(path),
+            read=lambda path, _: read_table(file_in(path, "boxes.csv")),
             images="images",
             layout=Layout(files=("boxes.csv",)),
         ),

@@ -77,14 +77,23 @@ def instances_file(path: Path) -> Path:
     """
     if not path.is_dir():
         return path
-    known = [path / name for name in (INSTANCES, FORMER) if (path / name).is_file()]
-    names = ("annotations/instances_*.json", "instances_*.json", "_annotations.coco.json", "*/_annotations.coco.json")
-    splits = sorted(file for name in names for file in path.glob(name))
-    if not known and not splits:
+    files = annotation_files(path)
+    if not files:
         raise UserError(f"{path}: has no annotations; expected {INSTANCES}")
-    if not known and len(splits) > 1:
-        raise UserError(f"{path}: has the annotations of {len(splits)} splits, expected one: name the file")
-    return (known or splits)[0]
+    if files[0] not in (path / INSTANCES, path / FORMER) and len(files) > 1:
+        raise UserError(f"{path}: has the annotations of {len(files)} splits, expected one: name the file")
+    return files[0]
+
+
+def annotation_files(folder: Path) -> list[Path]:
+    """The annotations in a folder: those that `write_coco` writes first, then those of splits.
+
+    >>> annotation_files(Path("no such folder"))
+    []
+    """
+    known = [folder / name for name in (INSTANCES, FORMER) if (folder / name).is_file()]
+    names = ("annotations/instances_*.json", "instances_*.json", "_annotations.coco.json", "*/_annotations.coco.json")
+    return [*known, *sorted({file for name in names for file in folder.glob(name)}.difference(known))]
 
 
 @guarded(_EXPECTED)

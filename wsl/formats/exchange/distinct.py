@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
 
 import numpy as np
 
 
 class Distinct:
-    """Counts names, and finds one that comes twice in eight bytes of memory each.
+    """Counts names, and finds those that come twice in eight bytes of memory each.
 
     >>> names = Distinct()
     >>> for name in ("a", "b", "a"):
     ...     names.add(name)
-    >>> len(names), names.repeated(lambda: ["a", "b", "a"])
-    (3, 'a')
+    >>> len(names), "a" in names.repeated(), "b" in names.repeated()
+    (3, True, False)
     """
 
     def __init__(self) -> None:
@@ -28,19 +27,27 @@ class Distinct:
         """Count a name."""
         self._digests += _digest(name)
 
-    def repeated(self, again: Callable[[], Iterable[str]]) -> str | None:
-        """The first name that comes a second time, None where all differ; `again` gives the names once more."""
+    def repeated(self) -> Repeated:
+        """The names that were counted twice or more."""
         digests = np.sort(np.frombuffer(self._digests, np.uint64))
-        twice = {value.tobytes() for value in digests[1:][digests[1:] == digests[:-1]]}
-        if not twice:
-            return None
-        seen: set[str] = set()
-        for name in again():
-            if _digest(name) in twice:
-                if name in seen:
-                    return name
-                seen.add(name)
-        return None  # two names of one digest
+        return Repeated({value.tobytes() for value in digests[1:][digests[1:] == digests[:-1]]})
+
+
+class Repeated:
+    """Names by their digests; one name in many billions may be taken for another.
+
+    >>> "a" in Repeated(set()), bool(Repeated(set()))
+    (False, False)
+    """
+
+    def __init__(self, digests: set[bytes]) -> None:
+        self._digests = digests
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
+    def __contains__(self, name: str) -> bool:
+        return _digest(name) in self._digests
 
 
 def _digest(name: str) -> bytes:

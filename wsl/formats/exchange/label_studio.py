@@ -48,11 +48,13 @@ def measured_in(folders: Iterable[Path], sizes: Callable[[Path], tuple[int, int]
     return measure
 
 
-def write_label_studio(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = True) -> Path:
+def write_label_studio(
+    images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = True, folder: str = "images"
+) -> Path:
     """``tasks.json`` to import, and ``labelling.xml``, the project's labelling interface.
 
-    Images are named as Label Studio serves them from its local files storage: set
-    ``LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT`` to the folder that holds them.
+    Images are named as Label Studio serves them from its local files storage: ``folder``, in which they lie, is the
+    storage, and the folder above it ``LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT`` (it refuses the same folder for both).
 
     Raises:
         UserError: a class that is not listed, or one that XML cannot write.
@@ -79,13 +81,14 @@ def write_label_studio(images: Iterable[Labelled], out: Path, classes: Sequence[
             results = []
             for number_in_image, (label, score, xyxy) in enumerate(rows_of(image.boxes)):
                 number_of(label, index, image.name)
-                results.append(_result(image, f"{i}-{number_in_image}", label, score if scores else None, xyxy))
+                results.append(rectangle(image.size, f"{i}-{number_in_image}", label, score if scores else None, xyxy))
             prediction = {"model_version": "wsl-toolkit", "result": results}
             if scores and results:
                 prediction["score"] = max(image.boxes.scores.tolist())
-            task = {"data": {"image": _LOCAL + urllib.parse.quote(image.name)}, "predictions": [prediction]}
-            # The size travels along where no box carries it.
-            task["meta"] = {"width": image.size[0], "height": image.size[1]}
+            url = _LOCAL + urllib.parse.quote(f"{folder}/{image.name}")
+            task: dict[str, Any] = {"data": {"image": url}, "predictions": [prediction]}
+            # The size travels along where no box carries it, and the name since the address has a folder more.
+            task["meta"] = {"width": image.size[0], "height": image.size[1], "name": image.name}
             file.write((",\n" if i else "\n") + json.dumps(task, ensure_ascii=False, allow_nan=False))
         file.write("\n]\n")
     return path
@@ -99,8 +102,9 @@ def read_label_studio(path: Path, *, predictions: bool = False, sizes: Measure |
     predictions, or else the annotations. An image has the name under which the local files storage, an upload, a bucket
     or a web server keeps it. A rotated rectangle counts by its bounds; annotations that were cancelled do not count.
 
-    Tasks that nobody annotated are left out. A task without a result says nothing of its image's size: ``sizes`` then
-    gives it by the name, or None to leave the task out. Both are told in one line.
+    A task that has predictions and no annotation is not ``reviewed``; tasks with neither are left out. A task without
+    a result says nothing of its image's size: ``sizes`` then gives it by the name, or None to leave the task out. What
+    is left out is told in one line.
 
     Raises:
         UserError: not such a document, a rectangle without its numbers, or predictions of two models in a task.
@@ -111,15 +115,16 @@ def read_label_studio(path: Path, *, predictions: bool = False, sizes: Measure |
         url = data.get("image") if isinstance(data, dict) else None
         if not isinstance(url, str):
             raise UserError(f"{path}: a task has no data.image; expected {_EXPECTED}")
-        name = _image_name(url)
-        results = _results(task, path, name, predictions=predictions)
+        name = _own_name(task, image_name(url))
+        results, reviewed = _results(task, path, name, predictions=predictions)
         size = None if results is None else _size(task, results, sizes, path, name)
         if results is None or size is None:
             left.append(name)
             continue
         with located(f"{path}: {name}"):
             rows = [row for result in rectangles(results) for row in _rows(result, size, path, name)]
-            yield Labelled(name=name, size=size, boxes=boxes_of(rows), tags=_choices(results, f"{path}: {name}"))
+            tags = _choices(results, f"{path}: {name}")
+            yield Labelled(name=name, size=size, boxes=boxes_of(rows), tags=tags, reviewed=reviewed)
     if left:
         log.warning("%s: %d tasks without annotations or of unknown size left out, %s first", path, len(left), left[0])
 
@@ -148,10 +153,10 @@ def _tasks(path: Path) -> Iterator[dict[str, Any]]:
             yield {**inner, "annotations": [task]} if isinstance(inner, dict) and "result" in task else task
 
 
-def _image_name(url: str) -> str:
+def image_name(url: str) -> str:
     """The path of an image, by the address that Label Studio knows it by.
 
-    >>> [_image_name(url) for url in (_LOCAL + "a/b%20c.jpg", "/data/upload/3/0a1b2c3d-b.jpg", "s3://photos/a/b.jpg")]
+    >>> [image_name(url) for url in (_LOCAL + "a/b%20c.jpg", "/data/upload/3/0a1b2c3d-b.jpg", "s3://photos/a/b.jpg")]
     ['a/b c.jpg', 'b.jpg', 'a/b.jpg']
     """
     if url.startswith(_LOCAL):
@@ -165,8 +170,20 @@ def _image_name(url: str) -> str:
     return upload[1] if upload else path.lstrip("/") if len(parts.scheme) > 1 else path
 
 
-def _result(image: Labelled, key: str, label: str, score: float | None, xyxy: Corners) -> dict[str, Any]:
-    width, height = image.size
+def _own_name(task: Mapping[str, Any], name: str) -> str:
+    """The name that `write_label_studio` wrote beside the address of the same image; else that of the address."""
+    meta = task.get("meta")
+    own = meta.get("name") if isinstance(meta, dict) else None
+    return own if isinstance(own, str) and f"/{name}".endswith(f"/{own}") else name
+
+
+def rectangle(size: tuple[int, int], key: str, label: str, score: float | None, xyxy: Corners) -> dict[str, Any]:
+    """The result of one box in an image of a size.
+
+    >>> rectangle((8, 4), "0", "dog", None, (2, 1, 4, 2))["value"]["width"]
+    25.0
+    """
+    width, height = size
     x0, y0, x1, y1 = xyxy
     result = {
         "id": key,
@@ -188,8 +205,10 @@ def _result(image: Labelled, key: str, label: str, score: float | None, xyxy: Co
     return result if score is None else {**result, "score": score}
 
 
-def _results(task: Mapping[str, Any], path: Path, name: str, *, predictions: bool) -> list[dict[str, Any]] | None:
-    """The results of a task's annotations, or of its predictions; None where it has neither."""
+def _results(
+    task: Mapping[str, Any], path: Path, name: str, *, predictions: bool
+) -> tuple[list[dict[str, Any]] | None, bool]:
+    """The results of a task's annotations, or of its predictions, and whether a person made them; None without any."""
     fields = ("annotations", "predictions")
     for field in reversed(fields) if predictions else fields:
         entries = task.get(field)
@@ -206,13 +225,14 @@ def _results(task: Mapping[str, Any], path: Path, name: str, *, predictions: boo
                 "remove the others"
             )
         # A result without a score of its own has that of its prediction, if there is one.
-        return [
+        results = [
             {"score": entry.get("score"), **result} if entry.get("score") is not None else result
             for entry in entries
             for result in entry["result"]
             if isinstance(result, dict)
         ]
-    return None
+        return results, field == "annotations"
+    return None, False
 
 
 def _choices(results: Sequence[Mapping[str, Any]], where: str) -> tuple[str, ...]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from wsl.boxes import Boxes
 from wsl.errors import UserError
-from wsl.files import UniqueNames, leads_out
+from wsl.files import leads_out
 from wsl.limits import stated_size
 from wsl.results import Localization
-
-_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +20,8 @@ class Labelled:
 
     ``name`` is the path of the image below some root folder, with forward slashes; ``size`` is (width, height);
     the boxes have whatever scores the file holds, ones where it holds none. ``tags`` are labels of the image as a
-    whole, and ``split`` the part of the data set that it belongs to, where the tool knows one.
+    whole, and ``split`` the part of the data set that it belongs to, where the tool knows one. ``reviewed`` is off
+    where the tool has predictions of the image and no annotation by a person.
 
     Raises:
         UserError: the name is empty, absolute or leads out of the root, or the size is not positive.
@@ -40,6 +38,7 @@ class Labelled:
     boxes: Boxes
     tags: tuple[str, ...] = ()
     split: str | None = None
+    reviewed: bool = True
 
     def __post_init__(self) -> None:
         if leads_out(self.name) or not PurePosixPath(self.name).parts:
@@ -52,26 +51,6 @@ class Labelled:
     def stem(self) -> str:
         """The name without its last suffix."""
         return str(PurePosixPath(self.name).with_suffix(""))
-
-
-class FlatNames:
-    """Images under names without folders, of which no two differ by their suffix, case or composition only.
-
-    >>> flat = FlatNames()
-    >>> names = ("cats/a.jpg", "cats/a.png", "cats_a.jpg", "a.jpg")
-    >>> [flat(Labelled(name=name, size=(4, 2), boxes=Boxes.empty())).name for name in names]
-    ['cats_a.jpg', 'cats_a~2.png', 'cats_a~3.jpg', 'a.jpg']
-    """
-
-    def __init__(self) -> None:
-        self._stems = UniqueNames()
-
-    def __call__(self, image: Labelled) -> Labelled:
-        """The image under its new name."""
-        suffix = PurePosixPath(image.name).suffix
-        if not _SUFFIX.fullmatch(suffix):  # the end of a name with a dot in it
-            return replace(image, name=self._stems(image.name))
-        return replace(image, name=self._stems(image.stem) + suffix)
 
 
 def common_root(paths: Iterable[Path]) -> Path:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from wsl.formats.exchange.labelled import Labelled, class_index, number_of
 from wsl.formats.exchange.parsing import FARTHEST, Corners, boxes_of, files_below, rows_of
 from wsl.formats.exchange.voc import Stems
 from wsl.images.sources import IMAGE_SUFFIXES
+from wsl.split_names import role
 
 Sizes = Callable[[Path], tuple[int, int]]
 
@@ -21,8 +24,10 @@ Sizes = Callable[[Path], tuple[int, int]]
 def write_yolo(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
     """``labels/<image>.txt`` and ``data.yaml``, for images that lie (or are copied) in ``images/``.
 
-    An image without a box has an empty file, which trainers take for background. With ``scores`` a line ends with
-    one, as YOLO's own predictions do and its trainers refuse.
+    Where all images lie in folders of splits (``train/a.jpg``, ``valid/b.jpg``), ``data.yaml`` names these folders;
+    otherwise it names all images for training and for validation. An image without a box has an empty file, which
+    trainers take for background. With ``scores`` a line ends with one, as YOLO's own predictions do and its trainers
+    refuse.
 
     Raises:
         UserError: a class that is not listed, or two images that would share a file.
@@ -35,8 +40,9 @@ def write_yolo(images: Iterable[Labelled], out: Path, classes: Sequence[str], *,
     '0 0.25 0.5 0.5 0.5\\n'
     """
     index = class_index(classes)
-    stems = Stems(".txt")
+    stems, folders = Stems(".txt"), set[str]()
     for image in images:
+        folders.add(first_folder(image.name))
         lines = []
         for label, score, (x0, y0, x1, y1) in rows_of(image.boxes):
             width, height = image.size
@@ -46,8 +52,30 @@ def write_yolo(images: Iterable[Labelled], out: Path, classes: Sequence[str], *,
         write_text(out / "labels" / f"{stems.take(image)}.txt", "".join(lines))
     # JSON's strings are YAML's, whatever is in them. No path: tools then look beside the file itself.
     names = "".join(f"  {number}: {json.dumps(name, ensure_ascii=False)}\n" for name, number in index.items())
-    write_text(out / "data.yaml", f"train: images\nval: images\nnames:\n{names}")
+    write_text(out / "data.yaml", f"{_split_lines(folders)}names:\n{names}")
     return out / "data.yaml"
+
+
+def first_folder(name: str) -> str:
+    """The first folder of an image's name; empty where it lies in none.
+
+    >>> first_folder("train/dogs/a.jpg"), first_folder("a.jpg")
+    ('train', '')
+    """
+    folder, slash, _ = name.partition("/")
+    return folder if slash else ""
+
+
+def _split_lines(folders: Collection[str]) -> str:
+    """Which images are for what; trainers ask for a place to validate on, and get that of training where none is."""
+    splits: defaultdict[str | None, list[str]] = defaultdict(list)
+    for folder in sorted(folders):
+        splits[role(folder)].append(f"images/{folder}")
+    if not splits or None in splits:
+        return "train: images\nval: images\n"
+    train = splits.get("train") or next(iter(splits.values()))
+    lines = {"train": train, "val": splits.get("val", train), **({"test": splits["test"]} if "test" in splits else {})}
+    return "".join(f"{name}: {json.dumps(of) if len(of) > 1 else of[0]}\n" for name, of in lines.items())
 
 
 def _plain(figure: float) -> str:
@@ -60,15 +88,23 @@ def _plain(figure: float) -> str:
 def read_yolo(path: Path, sizes: Sizes, names: Path | None = None) -> Iterator[Labelled]:
     """The images and boxes of a folder with ``data.yaml``, ``labels/`` and ``images/``; ``sizes`` measures an image.
 
-    ``names`` is the ``data.yaml`` where it lies elsewhere, as above Roboflow's folders of splits.
+    ``names`` is the ``data.yaml`` where it lies elsewhere.
 
-    The files know no pixels, so the images have to be there: one without a label file has no box.
+    The files know no pixels, so the images have to be there: one without a label file has no box. Of Roboflow's
+    folders, with ``images`` and ``labels`` in that of each split, the names are ``train/images/a.jpg``.
 
     Raises:
         UserError: no such folder, a class that data.yaml does not name, or a line of another form.
     """
     root = path.parent if path.is_file() else path
-    classes = class_names(names or (path if path.is_file() else root / "data.yaml"))
+    names = names or (path if path.is_file() else root / "data.yaml")
+    parts = [] if (root / "images").is_dir() else sorted(part.parent for part in root.glob("*/images"))
+    for part in parts:
+        for image in read_yolo(part, sizes, names):
+            yield replace(image, name=f"{part.name}/images/{image.name}", split=part.name)
+    if parts:
+        return
+    classes = class_names(names)
     folder = root / "images"
     files = files_below(folder, *IMAGE_SUFFIXES)
     if not files:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wsl.formats.exchange.coco import FORMER, INSTANCES
+from wsl.formats.exchange import voc
+from wsl.formats.exchange.coco import FORMER, INSTANCES, annotation_files
 from wsl.formats.exchange.fiftyone import fiftyone_file
 from wsl.formats.exchange.labelme import is_labelme
 from wsl.formats.exchange.parsing import file_in, files_below
@@ -109,6 +110,35 @@ def is_yolo(place: Path) -> bool:
         return place.suffix.lower() in (".yaml", ".yml")
     folder = place / "labels" if (place / "labels").is_dir() else place
     return any(_is_boxes(file) for file in label_files(folder)[:100])
+
+
+def is_yolo_set(place: Path) -> bool:
+    """Whether this is a data set of YOLO's, with the names of its classes in ``data.yaml``.
+
+    >>> is_yolo_set(Path("no such place"))
+    False
+    """
+    file = place / "data.yaml" if place.is_dir() else place
+    return file.is_file() and file.suffix.lower() in (".yaml", ".yml")
+
+
+def is_voc_set(place: Path) -> bool:
+    """Whether this is a folder of VOC's XML files, or one with ``Annotations``.
+
+    >>> is_voc_set(Path("no such place"))
+    False
+    """
+    folder = place / "Annotations" if (place / "Annotations").is_dir() else place
+    return any(map(voc.is_voc, files_below(folder, ".xml")[:100]))
+
+
+def is_coco_set(place: Path) -> bool:
+    """Whether these are annotations in COCO's format: a folder that has some, or any JSON file.
+
+    >>> is_coco_set(Path("no such place"))
+    False
+    """
+    return bool(annotation_files(place)) if place.is_dir() else is_coco(place)
 
 
 def is_torchvision(place: Path) -> bool:

@@ -60,7 +60,8 @@ def made_from(config: LocalizeConfig) -> Mapping[str, Any]:
     {'sources': ['photos']}
     """
     if config.data is not None:
-        return {"data": config.data.data.as_posix(), "split": config.split}
+        kept = {} if config.data.val_fraction is None else {"kept": [config.data.val_fraction, config.data.split_seed]}
+        return {"data": config.data.data.as_posix(), "split": config.split, **kept}
     # The options of a store say how it is reached, and may hold what is nobody's business.
     return {"sources": [one.partition("?")[0] if is_remote(one) else one for one in config.sources]}
 

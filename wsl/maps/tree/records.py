@@ -35,6 +35,15 @@ class Components:
     def __len__(self) -> int:
         return len(self.records)
 
+    def at(self, level: int) -> Components:
+        """Those that are present at a level."""
+        rows = self.records
+        return Components(rows[(rows[:, UNTIL] <= level) & (level < rows[:, SINCE])], self.stride, self.width)
+
+    def of_area(self, least: float) -> Components:
+        """Those of at least so many cells."""
+        return Components(self.records[self.records[:, AREA] >= least], self.stride, self.width)
+
     @property
     def xyxy(self) -> Integers:
         """Half-open boxes in cells, (n, 4)."""

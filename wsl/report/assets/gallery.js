@@ -5,7 +5,10 @@ const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const byId = (id) => document.getElementById(id);
 const items = read("items");
 const palettes = Object.fromEntries(Object.entries(read("palettes")).map(([name, data]) => [name, bytes(data)]));
-const state = { step: Math.round(read("settings").threshold * 100), opacity: 0.55, truths: true, palette: "viridis" };
+const settings = read("settings");
+const adjustable = items.some((item) => item.classes.some((entry) => entry.steps));
+const marks = new Marks(settings.title, settings.boxes, adjustable);
+const state = { step: Math.round(settings.boxes.threshold * 100), opacity: 0.55, truths: true, palette: "viridis" };
 let shown = [];
 let focused = -1;
 
@@ -55,7 +58,9 @@ class Card {
       const chip = document.createElement("button");
       chip.type = "button";
       chip.className = "chip";
-      chip.textContent = `${entry.label} ${percent(entry.score)}`;
+      const mark = marks.of(this.item, entry);
+      chip.textContent = `${{ accept: "✓ ", reject: "✗ " }[mark] ?? ""}${entry.label} ${percent(entry.score)}`;
+      if (mark) chip.dataset.mark = mark;
       chip.setAttribute("aria-pressed", index === this.chosen);
       chip.addEventListener("click", (event) => { event.stopPropagation(); this.choose(index); });
       chips.append(chip);
@@ -68,7 +73,31 @@ class Card {
       word.textContent = `${this.entry.outcome === "right" ? "✓" : "✗"} ${this.entry.outcome}`;
       verdict.append(word, ` · IoU ${percent(this.entry.iou)}`);
     }
-    this.caption.replaceChildren(title, chips, verdict);
+    this.caption.replaceChildren(title, chips, verdict, ...(this.entry ? [this.markButtons()] : []));
+  }
+
+  markButtons() {
+    const row = document.createElement("span");
+    row.className = "marks";
+    for (const [mark, text] of [["accept", "✓ accept"], ["reject", "✗ reject"]]) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = `mark ${mark}`;
+      button.textContent = text;
+      button.title = `${mark} the boxes of ${this.entry.label}`;
+      button.setAttribute("aria-pressed", marks.of(this.item, this.entry) === mark);
+      button.addEventListener("click", (event) => { event.stopPropagation(); this.mark(mark); });
+      row.append(button);
+    }
+    return row;
+  }
+
+  mark(mark) {
+    if (!this.entry) return;
+    marks.toggle(this.item, this.entry, mark);
+    this.writeCaption();
+    if (this === viewer) cards.find((card) => card.item === this.item).writeCaption();
+    countMarks();
   }
 
   // The picture is decoded and drawn when the card comes into sight, and let go when it has left.
@@ -104,6 +133,11 @@ const sight = new IntersectionObserver((changes) => {
 }, { rootMargin: "400px" });
 let viewer = null;
 
+function countMarks() {
+  byId("save").disabled = marks.size === 0;
+  byId("save").textContent = marks.size ? `Save ${marks.size} mark${marks.size > 1 ? "s" : ""}` : "Save marks";
+}
+
 function redraw() {
   for (const slider of document.querySelectorAll(".threshold")) slider.value = state.step;
   for (const output of document.querySelectorAll(".threshold-shown")) output.textContent = (state.step / 100).toFixed(2);
@@ -113,15 +147,15 @@ function redraw() {
 
 function arrange() {
   const label = byId("class").value, outcome = byId("outcome").value, name = byId("name").value.toLowerCase();
-  shown = cards.filter(({ item }) => {
-    const entries = label ? item.classes.filter((entry) => entry.label === label) : item.classes;
-    return (!label || entries.length) && (!outcome || entries.some((entry) => entry.outcome === outcome))
-      && item.name.toLowerCase().includes(name);
-  });
+  const marked = byId("marked").value;
+  const fits = (item, entry) => (!label || entry.label === label) && (!outcome || entry.outcome === outcome)
+    && (!marked || (marks.of(item, entry) ?? "none") === marked);
+  const picky = label || outcome || marked;
+  shown = cards.filter(({ item }) => item.name.toLowerCase().includes(name)
+    && (!picky || item.classes.some((entry) => fits(item, entry))));
   for (const card of shown) {
-    const match = card.item.classes.findIndex((entry) =>
-      (!label || entry.label === label) && (!outcome || entry.outcome === outcome));
-    if ((label || outcome) && match >= 0 && match !== card.chosen) card.choose(match);
+    const match = card.item.classes.findIndex((entry) => fits(card.item, entry));
+    if (picky && match >= 0 && match !== card.chosen) card.choose(match);
   }
   const [key, direction] = byId("sort").value.split("-");
   const sign = direction === "up" ? 1 : -1;
@@ -174,6 +208,9 @@ const keys = {
   ",": () => { state.step = Math.max(0, state.step - 1); redraw(); },
   ".": () => { state.step = Math.min(99, state.step + 1); redraw(); },
   c: () => { const card = viewer ?? shown[focused]; card?.choose((card.chosen + 1) % card.item.classes.length); },
+  a: () => (viewer ?? shown[focused])?.mark("accept"),
+  r: () => (viewer ?? shown[focused])?.mark("reject"),
+  s: () => { if (marks.size) marks.save(state.step); },
   h: () => { state.opacity = state.opacity ? 0 : byId("opacity").value / 100 || 0.55; redraw(); },
   t: () => { state.truths = !state.truths; redraw(); },
   d: toggleTheme,
@@ -200,7 +237,7 @@ byId("viewer-close").addEventListener("click", () => byId("viewer").close());
 byId("viewer-previous").addEventListener("click", () => focus(focused - 1));
 byId("viewer-next").addEventListener("click", () => focus(focused + 1));
 byId("controls").addEventListener("submit", (event) => event.preventDefault());
-for (const id of ["class", "outcome", "sort", "name"]) byId(id).addEventListener("input", arrange);
+for (const id of ["class", "outcome", "marked", "sort", "name"]) byId(id).addEventListener("input", arrange);
 for (const slider of document.querySelectorAll(".threshold"))
   slider.addEventListener("input", (event) => { state.step = Number(event.target.value); redraw(); });
 byId("opacity").addEventListener("input", (event) => { state.opacity = event.target.value / 100; redraw(); });
@@ -209,6 +246,7 @@ byId("palette").addEventListener("input", (event) => {
   remember("palette", state.palette);
   redraw();
 });
+byId("save").addEventListener("click", () => marks.save(state.step));
 byId("theme").addEventListener("click", toggleTheme);
 byId("help").addEventListener("click", () => byId("keys").showModal());
 window.addEventListener("resize", () => {
@@ -229,3 +267,4 @@ byId("palette").value = state.palette;
 if (remember("theme")) document.documentElement.dataset.theme = remember("theme");
 arrange();
 redraw();
+countMarks();

@@ -1,0 +1,8 @@
+"""`python tools/label_studio.py` is `wsl-label-studio`; run it with --help for examples."""
+
+import sys
+
+from wsl.cli import label_studio
+
+if __name__ == "__main__":
+    sys.exit(label_studio())

@@ -1,0 +1,41 @@
+"""Settings of `wsl-label-studio`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wsl.config.checks import check, check_types
+from wsl.config.shared import BoxConfig, CamConfig, PickConfig, Refine, RuntimeConfig, parse_tta
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabellingConfig:
+    """A model that draws boxes ahead in Label Studio, as its machine-learning backend."""
+
+    weights: str
+    """A run folder, its model.safetensors, an ONNX file, or a classifier by name, as for wsl-localize."""
+    image_root: Path
+    """Folder that the project's images lie in: the document root of Label Studio's local files, or its folder of
+    uploads."""
+    local_weights: Path | None = None
+    """With a model name: its weights from this file instead of the download."""
+    cam: CamConfig = field(default_factory=CamConfig)
+    pick: PickConfig = field(default_factory=PickConfig)
+    boxes: BoxConfig = field(default_factory=BoxConfig)
+    refine: Refine = "auto"
+    """How maps are refined, as for wsl-localize."""
+    tta: tuple[str, ...] = ()
+    """Views of an image whose scores and maps are averaged, as for wsl-localize."""
+    image_size: int | None = None
+    """Network input side, when it should differ from the one the model was trained with."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Another one than this machine's own lets whoever reaches it ask for predictions."""
+    port: int = 9090
+    """Port to listen on."""
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check(1 <= self.port <= 65535, f"port is {self.port}, expected 1 to 65535")
+        parse_tta(self.tta)

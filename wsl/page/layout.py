@@ -1,0 +1,190 @@
+"""How the page looks, in gradio: controls on the left, what comes of them on the right."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import gradio as gr
+
+from wsl.config import BoxRule, Refine
+from wsl.config.shared import BOX_DEFAULTS, CAM_METHODS
+from wsl.documents.guard import describe
+from wsl.errors import UserError
+from wsl.page.controls import MANY, Controls, Settings, Shown
+from wsl.page.looking import AUTO
+from wsl.page.samples import sample_photographs
+
+OWN, NOTHING = "the model's own", "nothing"
+POOLINGS = ("gap", "gmp", "lse(beta=4)", "kmax(k=0.1)", "weldon(k_max=0.1, k_min=0.1)", "wildcat(k_max=0.1, alpha=0.7)")
+STYLE = """
+.gradio-container { max-width: 1200px !important; margin: auto !important; }
+footer { display: none !important; }
+.credits { font-size: 12px; opacity: 0.7; }
+#rooms { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); grid-template-rows: auto 1fr; }
+#upload { grid-area: 1 / 1; }
+#results { grid-area: 1 / 2 / 3 / 2; }
+#knobs { grid-area: 2 / 1; align-self: start; }
+@media (max-width: 640px) {
+  .gradio-container { padding: 8px !important; }
+  #rooms { grid-template-columns: minmax(0, 1fr); }
+  #upload, #results, #knobs { grid-area: auto; }
+}
+"""
+# Methods that would keep a page waiting, and those that show nothing of the model.
+_LEFT_OUT = ("scorecam", "ablationcam", "random", "centre")
+_METHODS = tuple(name for name in CAM_METHODS if name not in _LEFT_OUT)
+_REFINES = tuple(name for name in get_args(Refine) if name != "grabcut")
+_WAITING = 16
+_CLEANED_EVERY, _OLDEST = 300, 3600  # seconds, of uploads
+
+
+def theme() -> Any:
+    """Fonts of the system: the page asks no other machine for any."""
+    return gr.themes.Base(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"))
+
+
+def page(controls: Controls) -> Any:
+    """The page for some controls, to be launched."""
+    with gr.Blocks(title="wsl-toolkit", analytics_enabled=False, delete_cache=(_CLEANED_EVERY, _OLDEST)) as blocks:
+        gr.Markdown("# Where is it?\nThe model was only told *what* is in images. Its maps say *where*.")
+        with gr.Row(elem_id="rooms"):
+            with gr.Column(elem_id="upload"):
+                with gr.Tab("One image") as one_tab:
+                    # Without a mode of its own gradio decodes nothing, whatever was uploaded: that is `read_image`'s.
+                    upload = {"type": "filepath", "image_mode": None, "sources": ["upload", "clipboard"]}
+                    file = gr.Image(**upload, label="Image", height=260)
+                    _samples(file)
+                with gr.Tab("Many images") as many_tab:
+                    files = gr.Files(label=f"Up to {MANY} images", file_types=["image"])
+                    start = gr.Button("Localize them", variant="primary")
+            with gr.Column(elem_id="results"):
+                with gr.Column() as one_side, gr.Row():
+                    first, second = _side("Map and boxes"), _side("Beside it", visible=False)
+                taken = gr.Files(label="Boxes as COCO, VOC and YOLO, and the picture", interactive=False)
+                with gr.Column(visible=False) as many_side:
+                    gallery = gr.Gallery(label="Maps and boxes", show_label=False, object_fit="contain", format="png")
+                    skipped = gr.Markdown()
+                    archive = gr.File(label="Boxes as COCO, VOC and YOLO, and the pictures", interactive=False)
+            with gr.Column(elem_id="knobs"):
+                knobs = _knobs(controls)
+        sides = [one_side, many_side, taken]
+        for tab, many in ((one_tab, False), (many_tab, True)):
+            shown = [gr.update(visible=not many), gr.update(visible=many), gr.update(visible=not many)]
+            tab.select(lambda shown=shown: shown, None, sides, show_progress="hidden")
+        uploaded = gr.State(None, delete_callback=lambda before: controls.remove_upload(before, None))
+        file.change(controls.remove_upload, [uploaded, file], uploaded, show_progress="hidden")
+        moved = gr.State(False)
+        inputs = [file, moved, *knobs.values()]
+        outputs = [*first, *second, knobs["label"], knobs["threshold"], taken]
+        wiring: dict[str, Any] = {"show_progress": "minimal", "trigger_mode": "always_last"}
+
+        def show(*values: Any) -> list[Any]:
+            return _shown(controls, dict(zip(["file", "moved", *knobs], values, strict=True)))
+
+        # A slider moved by hand stays; for another model, method or refinement the threshold is theirs again.
+        knobs["threshold"].input(lambda: True, None, moved, show_progress="hidden")
+        gr.on([knobs[name].change for name in ("model", "method", "refine")], lambda: False, None, moved).then(
+            show, inputs, outputs, **wiring
+        )
+        others = [knobs[name].change for name in ("pooling", "beside", "rule", "opacity")]
+        by_hand = [knobs["label"].input, knobs["threshold"].input]
+        gr.on([file.change, *others, *by_hand], show, inputs, outputs, **wiring)
+        start.click(
+            lambda *values: _many_shown(controls, dict(zip(["files", "moved", *knobs], values, strict=True))),
+            [files, moved, *knobs.values()],
+            [gallery, skipped, archive, knobs["threshold"]],
+        )
+    return blocks.queue(max_size=_WAITING, default_concurrency_limit=1)
+
+
+def _samples(file: Any) -> None:
+    """Photographs that a click puts in the place of an upload."""
+    photographs = sample_photographs()
+    if photographs:
+        gr.Examples([[str(path)] for path in photographs], file, label="Or take one of these")
+        gr.Markdown("Photographs: " + "; ".join(photographs.values()), elem_classes="credits")
+
+
+def _knobs(controls: Controls) -> dict[str, Any]:
+    """The controls beside the image, by their names."""
+    names = controls.shelf.names
+    knobs = {
+        "model": gr.Dropdown(
+            names, value=names[0], label="Model", info="or any name of torchvision or timm", allow_custom_value=True
+        ),
+        "label": gr.Dropdown([""], value="", label="Class", info="empty: the most probable", allow_custom_value=True),
+        "threshold": gr.Slider(0, 0.99, BOX_DEFAULTS["none"].threshold, step=0.01, label="Threshold"),
+    }
+    with gr.Accordion("Maps, poolings and boxes", open=False):
+        knobs["method"] = gr.Dropdown(_METHODS, value=AUTO, label="CAM method")
+        knobs["refine"] = gr.Dropdown(_REFINES, value="auto", label="Refinement")
+        knobs["rule"] = gr.Dropdown([AUTO, *get_args(BoxRule)], value=AUTO, label="Box rule")
+        knobs["pooling"] = gr.Dropdown([OWN, *POOLINGS], value=OWN, label="Pooling", allow_custom_value=True)
+        knobs["beside"] = gr.Dropdown(
+            [NOTHING, *POOLINGS], value=NOTHING, label="Another pooling beside it", allow_custom_value=True
+        )
+        knobs["opacity"] = gr.Slider(0, 1, 0.5, step=0.05, label="Opacity of the heat")
+    return knobs
+
+
+def _side(title: str, *, visible: bool = True) -> list[Any]:
+    with gr.Column(min_width=260, visible=visible) as column:
+        return [
+            column,
+            gr.Image(label=title, show_label=False, interactive=False, format="png", buttons=["fullscreen"]),
+            gr.Label(label="Probabilities", num_top_classes=5),
+            gr.Dataframe(headers=["class", "x0", "y0", "x1", "y1", "score"], label="Boxes", interactive=False),
+        ]
+
+
+def _settings(values: dict[str, Any]) -> Settings:
+    return Settings(
+        model=values["model"] or "",
+        pooling="" if values["pooling"] == OWN else values["pooling"] or "",
+        label=values["label"] or "",
+        method=values["method"],
+        refine=values["refine"],
+        threshold=values["threshold"] if values["moved"] else None,
+        rule=None if values["rule"] == AUTO else values["rule"],
+        opacity=values["opacity"],
+    )
+
+
+def _shown(controls: Controls, values: dict[str, Any]) -> list[Any]:
+    if not values["file"]:
+        return [*_cells(None, True), *_cells(None, False), gr.update(), gr.update(), None]
+    beside = None if values["beside"] in (None, "", NOTHING) else values["beside"]
+    with _told(), controls.request():
+        first, second, files = controls.localize(values["file"], _settings(values), beside)
+    cells = [*_cells(first, True), *_cells(second, second is not None)]
+    known = gr.update(choices=["", *first.known[:200]])
+    return [*cells, known, first.threshold, [str(path) for path in files]]
+
+
+def _many_shown(controls: Controls, values: dict[str, Any]) -> tuple[Any, str, str, float]:
+    with _told(), controls.request():
+        shown = controls.localize_many(values["files"] or [], _settings(values))
+    lines = "\n".join(f"- skipped: {line}" for line in shown.skipped)
+    return shown.pictures, lines, str(shown.archive), shown.threshold
+
+
+def _cells(found: Shown | None, visible: bool) -> list[Any]:
+    if found is None:
+        return [gr.update(visible=visible), None, None, None]
+    rows = zip(found.boxes.xyxy.tolist(), found.boxes.scores.tolist(), strict=True)
+    table = [[found.label, *(f"{edge:.1f}" for edge in xyxy), f"{score:.3f}"] for xyxy, score in rows]
+    return [gr.update(visible=True), found.picture, found.top, table]
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Every failure inside becomes one line on the page."""
+    try:
+        yield
+    except UserError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    except Exception as error:  # whatever a model or a pooling makes of these settings
+        reason = describe(error)
+        raise gr.Error(f"this does not work with these settings ({reason})", print_exception=False) from error

@@ -1,0 +1,120 @@
+"""What the page computes: what a model sees in an image, and how that is drawn, as two pure functions."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+import heads
+from heads import MapClassifier
+from wsl.boxes import Boxes
+from wsl.config import BoxConfig, BoxRule, Refine
+from wsl.draw import draw_boxes, fit_into, overlay
+from wsl.errors import UserError
+from wsl.inference import Predictor
+from wsl.inference.drawing import boxes_of_maps
+from wsl.models import CamLocalizer, Localizer, resolve_refine
+from wsl.models.create_head import check_affordable
+from wsl.results import Localization
+from wsl.thresholds.stored import resolve_boxes
+
+UInt8Array = npt.NDArray[np.uint8]
+AUTO = "auto"
+_SHOWN = (480, 1280)  # sides of a picture: letters fit on it, and a browser takes it at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Look:
+    """What a model says of an image: its class scores, and the map of one class.
+
+    ``boxes`` are the settings that its boxes are drawn with where nobody moves a slider.
+    """
+
+    image: UInt8Array
+    found: Localization
+    label: str
+    boxes: BoxConfig
+
+    def boxes_at(self, threshold: float | None = None, rule: BoxRule | None = None) -> Boxes:
+        """The boxes of the class at a threshold, by a rule; None takes the settings' own.
+
+        Raises:
+            UserError: a threshold out of range.
+        """
+        assert self.found.maps is not None
+        own = self.boxes
+        settings = dataclasses.replace(
+            own,
+            threshold=own.threshold if threshold is None else threshold,
+            box_rule=own.box_rule if rule is None else rule,
+        )
+        maps = {self.label: self.found.maps[self.label]}
+        return boxes_of_maps(maps, self.found.scores, self.found.size, settings)
+
+
+def look(
+    image: UInt8Array,
+    model: Localizer | CamLocalizer,
+    *,
+    name: str = "",
+    pooling: str = "",
+    label: str = "",
+    method: str = AUTO,
+    refine: Refine = "auto",
+) -> Look:
+    """Localize one class in an image; the one of highest score when no label is given.
+
+    With ``pooling``, the spec of another pooling than the model's own, the same class maps are pooled anew. ``method``
+    is a CAM method in the place of the model's own maps. ``name`` is that of the run or classifier, for which a
+    threshold may have been selected.
+
+    Raises:
+        UserError: an unknown class, pooling, method or refinement, or another pooling for a model without class maps.
+
+    >>> model = Localizer("tinynet", classes=["cat", "dog"], weights="none").eval()
+    >>> seen = look(np.zeros((40, 60, 3), np.uint8), model, pooling="gmp", label="dog")
+    >>> seen.found.maps["dog"].shape, draw(seen, seen.boxes_at(0.3)).shape
+    ((28, 28), (320, 480, 3))
+    """
+    if label and label not in model.classes:
+        raise UserError(f"the model knows no class {label!r}; it knows {', '.join(model.classes[:20])}")
+    shown = _pooled_by(model, pooling) if pooling else model
+    if method != AUTO:
+        shown = shown.by(method) if isinstance(shown, CamLocalizer) else CamLocalizer.of(shown, method=method)
+    refine = resolve_refine(refine, shown)
+    predictor = Predictor(shown, classes=(label,) if label else (), refine=refine, device="cpu", precision="fp32")
+    boxes, _ = resolve_boxes(BoxConfig(), name, refine, method)
+    found = predictor(image)
+    return Look(image=image, found=found, label=label or next(iter(found.maps or ())), boxes=boxes)
+
+
+def draw(seen: Look, boxes: Boxes, *, opacity: float = 0.5) -> UInt8Array:
+    """Heatmap and boxes over the image, which is enlarged when letters would not fit on it, and large ones reduced."""
+    assert seen.found.maps is not None
+    image, (least, most) = seen.image, _SHOWN
+    side = max(image.shape[:2])
+    canvas = image if least <= side <= most else fit_into(image, (least, least) if side < least else (most, most))
+    placed = boxes.scaled(image.shape[1::-1], to=canvas.shape[1::-1])
+    return draw_boxes(overlay(canvas, seen.found.maps[seen.label], opacity=opacity), placed)
+
+
+def _pooled_by(model: Localizer | CamLocalizer, pooling: str) -> Localizer:
+    """The same network with another pooling; the model stays as it is."""
+    if not isinstance(model, Localizer) or not isinstance(model.head, MapClassifier):
+        raise UserError("the model has no class maps to pool anew: choose the model's own pooling")
+    try:
+        check_affordable(lambda: heads.create_pooling(pooling), f"the pooling {pooling[:80]}")
+        module = heads.create_pooling(pooling)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    other = copy.deepcopy(model)
+    other.head.pooling = module
+    # A probe's scores would be the same whatever pools the maps.
+    other.probe, other.recipe = None, dataclasses.replace(other.recipe, probe=None)
+    return other.eval()

@@ -1,0 +1,71 @@
+"""The page in a browser, served on this machine only."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from wsl.config import DemoConfig
+from wsl.errors import UserError
+from wsl.page.controls import Controls
+from wsl.page.shelf import Shelf
+from wsl.ports import listen
+
+log = logging.getLogger("wsl")
+
+_MAX_UPLOAD = "20mb"
+_HOSTS = ("127.0.0.1", "localhost")
+_A_WHILE = 300
+
+
+def serve(config: DemoConfig) -> None:
+    """Serve the page until the process is stopped.
+
+    It listens on 127.0.0.1 and answers to no other name of it. Uploads and downloads lie in a temporary folder: an
+    upload until another image takes its place, all of them for an hour or until the page ends, by whatever signal.
+
+    Raises:
+        UserError: an unknown model, or gradio is not installed.
+        RunError: the port cannot be used.
+        KeyboardInterrupt: it was stopped.
+    """
+    listen(_HOSTS[0], config.port).close()  # an error before seconds are spent on loading
+    shelf = Shelf(config.models, config.local_weights)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before the import, which reads it
+    with tempfile.TemporaryDirectory(prefix="wsl-page-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        try:
+            import gradio  # noqa: F401 - which the layout takes for granted
+        except ImportError as error:
+            raise UserError("the page needs the demo extra: pip install 'wsl-toolkit[demo]'") from error
+        from starlette.middleware import Middleware
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+        from wsl.page.layout import STYLE, page, theme
+
+        controls = Controls(shelf, Path(folder))
+        blocks = page(controls)
+        # A page of another site that makes its name mean this machine would else read along.
+        trusted = Middleware(TrustedHostMiddleware, allowed_hosts=list(_HOSTS))
+        try:
+            blocks.launch(
+                server_name=_HOSTS[0],
+                server_port=config.port,
+                max_file_size=_MAX_UPLOAD,
+                theme=theme(),
+                css=STYLE,
+                share=False,
+                quiet=True,
+                app_kwargs={"middleware": [trusted]},
+                prevent_thread_lock=True,  # gradio's own wait takes every signal for a good end
+            )
+            log.info("http://%s:%d in a browser of this machine; Ctrl-C ends it", _HOSTS[0], config.port)
+            while True:
+                time.sleep(_A_WHILE)
+        finally:
+            controls.close()
+            if (server := getattr(blocks, "server", None)) is not None:  # it is not there before it runs
+                server.close()

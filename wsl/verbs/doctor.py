@@ -1,0 +1,120 @@
+"""Look at one image step by step, and say what looks wrong first."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wsl.checkpoints import check_classes, check_weights
+from wsl.config import DoctorConfig, LocalizeConfig, RuntimeConfig
+from wsl.config.keywords import by_keywords
+from wsl.diagnosis.checks import findings
+from wsl.diagnosis.evidence import Evidence
+from wsl.diagnosis.finding import Finding
+from wsl.diagnosis.text import advice, described
+from wsl.errors import BadImageError, DownloadError
+from wsl.files import check_folder
+from wsl.progress import loading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What was learnt of an image, what looks wrong with it (the likeliest cause first), and the pictures written.
+
+    >>> config = DoctorConfig(image=Path("a.jpg"), weights="resnet50")
+    >>> print(Diagnosis(config=config, evidence=Evidence(image=Path("a.jpg")), findings=()))
+    Nothing looks wrong. Look at the pictures; wsl/TROUBLESHOOTING.md lists symptoms that need an eye.
+    """
+
+    config: DoctorConfig
+    evidence: Evidence
+    findings: tuple[Finding, ...]
+    pictures: tuple[Path, ...] = ()
+
+    def __str__(self) -> str:
+        parts = (described(self.evidence), "\n".join(map(str, self.pictures)), advice(self.findings, self.config))
+        return "\n\n".join(part for part in parts if part)
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Plain values: the findings, and the numbers that they rest on."""
+        evidence = self.evidence
+        return {
+            "image": str(evidence.image),
+            "label": evidence.label,
+            "scores": dict(sorted(evidence.scores.items(), key=lambda item: -item[1])[:100]),
+            "boxes": [] if evidence.found is None else evidence.found.boxes.xyxy.tolist(),
+            "seconds": dict(evidence.seconds),
+            "findings": [finding._asdict() for finding in self.findings],
+            "pictures": [str(path) for path in self.pictures],
+        }
+
+
+@by_keywords(DoctorConfig, "image")
+def doctor(config: DoctorConfig) -> Diagnosis:
+    """Follow an image from its file to its boxes, say what looks wrong, and draw what the network saw.
+
+    Settings can be given by keyword: ``wsl.doctor("photo.jpg", weights="resnet50")``. An image that cannot be read,
+    weights that cannot be fetched, and memory that does not suffice are findings, and not errors.
+
+    Raises:
+        UserError: no such model or class, a setting out of range, or a refinement that the model has nothing for.
+    """
+    check_folder(config.out, "the pictures")
+    recipe = check_weights(config.weights, config.local_weights, config.cam.model)
+    if recipe is not None and config.label:
+        check_classes([config.label], recipe.classes)
+    evidence = _evidence(config)
+    return Diagnosis(
+        config=config, evidence=evidence, findings=findings(evidence), pictures=_pictures(evidence, config.out)
+    )
+
+
+def _evidence(config: DoctorConfig) -> Evidence:
+    nothing = Evidence(image=config.image)
+    with loading(config.weights):
+        from wsl.diagnosis.examine import decode, examine
+        from wsl.inference.opening import OpenedModel
+    try:
+        decoded = decode(config.image)
+    except BadImageError as error:
+        return dataclasses.replace(nothing, failure=error)
+    try:
+        with loading(config.weights):
+            opened = OpenedModel.open(_localizing(config))
+    except DownloadError as error:
+        return dataclasses.replace(nothing, decoded=decoded, failure=error)
+    return examine(opened, decoded, config.image, config.label)
+
+
+def _localizing(config: DoctorConfig) -> LocalizeConfig:
+    """The settings of wsl-localize for the image."""
+    return LocalizeConfig(
+        sources=(str(config.image),),
+        weights=config.weights,
+        out=config.out,
+        local_weights=config.local_weights,
+        cam=config.cam,
+        boxes=config.boxes,
+        refine=config.refine,
+        image_size=config.image_size,
+        batch_size=1,
+        runtime=RuntimeConfig(device=config.device, precision=config.precision),
+    )
+
+
+def _pictures(evidence: Evidence, out: Path) -> tuple[Path, ...]:
+    """Write the pictures that there are."""
+    from wsl.diagnosis.pictures import threshold_picture
+    from wsl.draw import save_image  # matplotlib
+
+    seen = None if evidence.seen is None else evidence.seen.pixels
+    written = []
+    for name, picture in (("input.png", seen), ("thresholds.png", threshold_picture(evidence))):
+        if picture is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            save_image(out / name, picture)
+            written.append(out / name)
+    return tuple(written)

@@ -1,0 +1,197 @@
+"""What an export writes: the images of one or several sources, each with its boxes, once."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wsl.boxes import Boxes
+from wsl.config import BoxConfig, ExportConfig
+from wsl.errors import UserError
+from wsl.formats import find_localizations, read_localizations
+from wsl.formats.exchange.distinct import Distinct, Repeated
+from wsl.formats.exchange.labelled import Labelled, common_root, image_name, to_localization
+from wsl.formats.exchange.yolo import first_folder
+from wsl.formats.sources import SOURCES, SourceKind, detect_source
+from wsl.images import image_size
+from wsl.results import Localization
+from wsl.verbs.export_boxes import BoxChoice
+
+_LEARNT = ("yolo", "voc", "coco")  # trainers take an image without a box for background
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One image of a source, where it lies, with the boxes that are to be exported.
+
+    ``emptied`` says that it has no box although there is or may be an object: boxes were left out, or a model found
+    nothing.
+    """
+
+    path: Path
+    labelled: Labelled
+    found: Localization
+    emptied: bool
+
+
+class Source:
+    """One source: localizations, or the files of another tool."""
+
+    def __init__(self, place: Path, config: ExportConfig, choice: BoxChoice) -> None:
+        self.place, self._config, self._choice = place, config, choice
+        self.unreviewed = 0
+        self.kind: SourceKind = SOURCES[
+            detect_source(place) if config.source_format == "auto" else config.source_format
+        ]
+        self.root = None if self.kind.read is None else config.image_root or self._folder()
+        self._drawing = None
+        if self.kind.read is None:
+            self._drawing = choice.drawing(find_localizations(place))
+        elif config.boxes != BoxConfig():
+            raise UserError(
+                f"{place} has boxes and no maps to draw others from: leave out --threshold, --box-rule, --min-area and "
+                "--nms-iou"
+            )
+
+    def items(self, *, maps: bool) -> Iterator[Item]:
+        """Its images, with ``maps`` where localizations have some."""
+        for path, labelled, found in self._read(maps=maps or self._drawing is not None):
+            chosen = self._choice(found, self._drawing)
+            emptied = not len(chosen.boxes) and (len(labelled.boxes) > 0 or self.root is None)
+            yield Item(path=path, labelled=replace(labelled, boxes=chosen.boxes), found=chosen, emptied=emptied)
+
+    def _read(self, *, maps: bool) -> Iterator[tuple[Path, Labelled, Localization]]:
+        if self.kind.read is None or self.root is None:
+            for found in read_localizations(self.place, maps=maps):
+                yield found.path, Labelled(name=found.path.name, size=found.size, boxes=found.boxes), found
+            return
+        self.unreviewed = 0
+        for image in self.kind.read(self.place, image_size):
+            if not image.reviewed and not self._config.keep_unreviewed:
+                self.unreviewed += 1
+            else:
+                yield self.root / image.name, image, to_localization(image, self.root)
+
+    def _folder(self) -> Path:
+        """The folder that the names of images are relative to."""
+        folder = self.place if self.place.is_dir() else self.place.parent
+        # Annotations in a folder of their own lie beside the images.
+        roots = [folder, folder.parent] if folder.name.lower() == "annotations" else [folder]
+        name = self.kind.images or "."
+        return next((root / name for root in roots if (root / name).is_dir()), folder)
+
+
+class Sources:
+    """All sources of an export. They are gone through twice, by `survey` for names and classes and then by `items`.
+
+    Eight bytes of each image are kept, and the boxes of those that come twice. ``folders`` are the first ones of all
+    names (empty for none), and ``splits`` those that tools give the images (None for none).
+
+    Raises:
+        UserError: a source is not there, or is nothing that is known.
+    """
+
+    def __init__(self, config: ExportConfig) -> None:
+        self._config = config
+        self._choice = BoxChoice(config)
+        self.parts = [Source(place, config, self._choice) for place in config.sources]
+        self.root, self.classes = Path(), tuple[str, ...]()
+        self.count = self.left_out = 0
+        self.folders, self.splits = set[str](), set[str | None]()
+        self._repeated = Repeated(set())
+
+    @property
+    def unreviewed(self) -> int:
+        """The images that nobody has reviewed, and that are left out."""
+        return sum(part.unreviewed for part in self.parts)
+
+    def survey(self) -> None:
+        """Look through all sources.
+
+        Raises:
+            UserError: an image comes twice with other records, or has no name below the root; a source cannot be read.
+        """
+        names, labels, parents, localized = Distinct(), set[str](), set[str](), set[str]()
+        for part in self.parts:
+            for item in part.items(maps=False):
+                name = os.path.normpath(item.path)
+                names.add(name)
+                labels.update(item.labelled.boxes.labels)
+                self.splits.add(item.labelled.split)
+                parents.add(os.path.dirname(name))  # noqa: PTH120 # of each image
+                if part.root is None:
+                    localized.add(os.path.dirname(name))  # noqa: PTH120
+        self._choice.check()
+        if self.unreviewed and not len(names):
+            raise UserError(
+                f"nobody has reviewed any of the {self.unreviewed} tasks: --keep-unreviewed exports their predictions"
+            )
+        self.count, self._repeated = len(names), names.repeated()
+        self.root = self._config.image_root or self._common_root(localized)
+        self.classes = self._config.classes or tuple(sorted(labels))
+        self.folders = {first_folder(image_name(Path(parent, "image"), self.root)) for parent in parents}
+        if self._repeated:
+            deque(self._once(maps=False), maxlen=0)  # refused before anything is written
+
+    def items(self, *, maps: bool) -> Iterator[Item]:
+        """Each image once, under its name below the root; those without boxes as the settings say."""
+        leave = self._config.format in _LEARNT and not self._config.keep_empty
+        self.left_out = 0
+        for item in self._once(maps=maps):
+            if item.emptied and leave:
+                self.left_out += 1
+                continue
+            yield replace(item, labelled=replace(item.labelled, name=image_name(item.path, self.root)))
+
+    def _once(self, *, maps: bool) -> Iterator[Item]:
+        """Each image, the first time that it comes.
+
+        Raises:
+            UserError: it comes again and says something else.
+        """
+        seen: dict[str, tuple[Path, Labelled]] = {}
+        for part in self.parts:
+            for item in part.items(maps=maps):
+                name = os.path.normpath(item.path)
+                if name not in self._repeated:
+                    yield item
+                elif name not in seen:
+                    seen[name] = part.place, item.labelled
+                    yield item
+                else:
+                    _check_equal(name, seen[name], (part.place, item.labelled))
+
+    def _common_root(self, localized: set[str]) -> Path:
+        """The folder that all names are relative to; of another tool's files the one that its names are relative to."""
+        roots = [part.root / "image" for part in self.parts if part.root is not None]
+        return common_root([*roots, *(Path(folder, "image") for folder in sorted(localized))])
+
+
+def _check_equal(name: str, first: tuple[Path, Labelled], other: tuple[Path, Labelled]) -> None:
+    """Refuse two records of one image that say different things.
+
+    Raises:
+        UserError: they do; says in what they differ.
+    """
+    (place, ours), (again, theirs) = first, other
+    where = f"in {place}" if place == again else f"in {place} and {again}"
+    if tuple(ours.size) != tuple(theirs.size):
+        difference = f"of {ours.size[0]}x{ours.size[1]} and of {theirs.size[0]}x{theirs.size[1]} pixels"
+    elif (one := _rows(ours.boxes)) != (two := _rows(theirs.boxes)):
+        only = sorted((one - two).elements()) or sorted((two - one).elements())
+        whose = "first" if one - two else "second"
+        label, score, edges = only[0]
+        corners = ", ".join(f"{edge / 10:g}" for edge in edges)
+        difference = f"where only the {whose} has the box {label} ({corners}) of score {score:g}"
+    else:
+        return
+    raise UserError(f"{name} comes twice {where}, {difference}: expected each image once, or the same boxes twice")
+
+
+def _rows(boxes: Boxes) -> Counter[tuple[str, float, tuple[int, ...]]]:
+    """Boxes to compare, in tenths of a pixel: formats differ in the last digits."""
+    rows = zip(boxes.labels, boxes.scores.tolist(), boxes.xyxy.tolist(), strict=True)
+    return Counter((label, round(score, 4), tuple(round(10 * edge) for edge in edges)) for label, score, edges in rows)

@@ -1,0 +1,60 @@
+"""The pictures of `--heatmaps`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from wsl.config.verbs import HeatmapLayout
+from wsl.errors import BadImageError
+from wsl.files import UniqueNames
+from wsl.images import read_image
+from wsl.results import Localization
+
+log = logging.getLogger("wsl")
+
+
+class HeatmapFiles:
+    """One picture an image, ``<image>.png``, or with the layout "each" one a class, ``<image>-<class>.png``."""
+
+    def __init__(self, folder: Path, layout: HeatmapLayout) -> None:
+        self._folder, self._layout = folder, layout
+        self._names = UniqueNames()
+
+    def pass_over(self, written: Iterator[Localization]) -> None:
+        """Take the names of heatmaps that are there already."""
+        for found in written:
+            for name in self._named(found, list(found.points)):
+                self._names(name)
+
+    def write(self, found: Localization, *, strict: bool) -> bool:
+        """Draw the maps of an image, unless it went or was replaced since it was localized.
+
+        Raises:
+            BadImageError: it was, and `strict`.
+        """
+        from wsl.draw import draw_heatmaps, overlay, save_image  # matplotlib, which nothing else here needs
+
+        try:
+            image = read_image(found.path)
+            if image.shape[1::-1] != tuple(found.size):
+                raise BadImageError(f"{found.path}: was replaced while it was localized")
+        except BadImageError as error:
+            if strict:
+                raise
+            log.warning("skipped: %s", error)
+            return False
+        maps = found.maps or {}
+        pictures = (
+            (overlay(image, score_map) for score_map in maps.values())
+            if self._layout == "each"
+            else (draw_heatmaps(image, maps, found.scores) for _ in range(1))
+        )
+        for name, picture in zip(self._named(found, list(maps)), pictures, strict=False):
+            save_image(self._folder / f"{self._names(name)}.png", picture)
+        return True
+
+    def _named(self, found: Localization, labels: list[str]) -> list[str]:
+        """The names of an image's pictures; none where no class was localized."""
+        return [f"{found.id}-{label}" for label in labels] if self._layout == "each" else [found.id][: len(labels)]
