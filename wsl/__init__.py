@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wsl.verbs.doctor import doctor
     from wsl.verbs.evaluate import evaluate
     from wsl.verbs.export import export
-    from wsl.verbs.finished import decode, detect
+    from wsl.verbs.finished import decode
     from wsl.verbs.train import train
     from wsl.verbs.visualize import visualize
 
@@ -41,7 +41,6 @@ _WHERE = {
     "UserError": "wsl.errors",
     "compare": "wsl.verbs.compare",
     "decode": "wsl.verbs.finished",
-    "detect": "wsl.verbs.finished",
     "doctor": "wsl.verbs.doctor",
     "evaluate": "wsl.verbs.evaluate",
     "export": "wsl.verbs.export",
@@ -66,7 +65,6 @@ __all__ = [
     "config",
     "data",
     "decode",
-    "detect",
     "doctor",
     "draw",
     "evaluate",

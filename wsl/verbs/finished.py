@@ -54,7 +54,7 @@ def decode(config: DecodeConfig) -> PartResult:
 def detect(config: DetectConfig) -> PartResult:
     """Train a box detector on the images of a run's training, or others of the same classes, and keep it in the run.
 
-    Settings can be given by keyword: ``wsl.detect("runs/mine")``.
+    Settings can be given by keyword: ``detect("runs/mine")``.
 
     It learns from the boxes of the run's map decoder, and from the labels where nothing is. The run's scores and maps
     stay what they were. A training that was stopped goes on after its last finished round when it is started with the
