@@ -207,8 +207,8 @@ class DetectorConfig:
     """The box detector: a small network from intermediate features to boxes, beside those of the decoder's maps."""
 
     detect: bool = False
-    """After --decode, train a box detector on the boxes of the decoder's maps and on what the labels rule out: boxes of
-    objects one by one, scored by how sure it is of each. The backbone and the maps stay as they are."""
+    """After --decode, train a box detector on the boxes of the decoder's maps and on what the labels rule out: a second
+    opinion on each box, and a score that ranks them. The backbone and the maps stay as they are."""
     detector_rounds: int = 2
     """Rounds of training, from scratch each: the first learns the decoder's boxes, each further one those boxes fused
     with the detector's own."""

@@ -1,4 +1,4 @@
-"""The box detector: intermediate features of a frozen backbone to boxes of each class, one for each object."""
+"""The box detector: intermediate features of a frozen backbone to boxes of each class, and how sure each of them is."""
 
 from __future__ import annotations
 
