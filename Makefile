@@ -12,7 +12,7 @@ LOCKED := .venv-locked/bin
 STUDIO := .venv-label-studio/bin
 endif
 
-.PHONY: demo test lint types imports tests long soak families lowest lock locked peers engines geo label-studio clean
+.PHONY: demo docs test lint types imports tests long soak families lowest lock locked peers engines geo label-studio clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('wsl-toolkit needs Python >= 3.11; found %d.%d. Try: make PYTHON=python3.11' % sys.version_info[:2] if sys.version_info < (3, 11) else 0)"
@@ -22,6 +22,11 @@ endif
 
 demo: .venv/installed
 	$(BIN)/python demo/digits.py
+
+# The API reference and llms.txt, in build/docs.
+docs: .venv/installed
+	$(BIN)/python -m pip install --quiet "pdoc>=15"
+	$(BIN)/python tests/docs/reference.py build/docs
 
 test: lint types imports tests
 

@@ -1,4 +1,4 @@
-"""Heads of classifiers that localize: feature maps become class maps, and class maps become scores.
+"""Heads of classifiers that localize: feature maps to class maps, and class maps to scores.
 
 >>> import heads, torch
 >>> head = heads.MapClassifier(512, 20, pooling="lse(beta=4)", maps_per_class=4)

@@ -1,4 +1,4 @@
-"""Checks at the public door: what was given, what was expected, what to do."""
+"""Checks of public arguments; errors say what was given, what was expected and what to do."""
 
 import math
 import numbers
@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 def check_maps(maps: Tensor, name: str = "maps") -> None:
-    """Accept floating point (N, C, H, W) or (C, H, W) with at least one location; any N, 0 included.
+    """Accept floating point (N, C, H, W) or (C, H, W) with at least one location; N may be 0.
 
     Raises:
-        TypeError: not a tensor, or not one of floating point numbers.
-        ValueError: another number of dimensions, or no location to pool.
+        TypeError: the argument is not a floating point tensor.
+        ValueError: the number of dimensions is another one, or there is no location to pool.
 
     >>> check_maps(torch.ones(20, 7, 7, dtype=torch.uint8))
     Traceback (most recent call last):
@@ -33,13 +33,13 @@ def check_maps(maps: Tensor, name: str = "maps") -> None:
 
 
 def check_features(features: Tensor, channels: int, name: str = "features", *, of: str = "encoder") -> None:
-    """Accept floating point (N, C, H, W) or (C, H, W) of that many channels and at least one location.
+    """Accept floating point (N, C, H, W) or (C, H, W) with ``channels`` channels and at least one location.
 
-    ``of`` is whose channels they are.
+    ``of`` names the module for the message.
 
     Raises:
-        TypeError: not a tensor of floating point numbers.
-        ValueError: another shape.
+        TypeError: the argument is not a floating point tensor.
+        ValueError: the shape is another one.
 
     >>> check_features(torch.ones(1, 3, 7, 7), 8)
     Traceback (most recent call last):
@@ -57,7 +57,7 @@ def check_attention(attention: Tensor, maps: Tensor) -> None:
     """Accept attention (N, h, w) over the locations of maps (N, K, h, w); or both without N.
 
     Raises:
-        ValueError: another shape.
+        ValueError: the shape is another one.
 
     >>> check_attention(torch.ones(1, 7, 7), torch.ones(1, 20, 8, 8))
     Traceback (most recent call last):
@@ -71,10 +71,10 @@ def check_attention(attention: Tensor, maps: Tensor) -> None:
 
 
 def check_floating(maps: object, name: str) -> None:
-    """A tensor of floating point numbers.
+    """Accept a floating point tensor.
 
     Raises:
-        TypeError: something else.
+        TypeError: the argument is something else.
 
     >>> check_floating([0.5], "maps")
     Traceback (most recent call last):
@@ -87,10 +87,10 @@ def check_floating(maps: object, name: str) -> None:
 
 
 def check_flag(value: object, name: str) -> bool:
-    """True or False.
+    """Accept True or False.
 
     Raises:
-        TypeError: something else.
+        TypeError: the value is something else.
 
     >>> check_flag(1, "ceil_mode")
     Traceback (most recent call last):
@@ -102,11 +102,11 @@ def check_flag(value: object, name: str) -> bool:
 
 
 def check_number(value: object, name: str) -> float:
-    """A real number as a float; infinity passes, NaN and bool do not.
+    """Accept a real number, returned as a float; infinity is accepted, NaN and bool are not.
 
     Raises:
-        TypeError: not a real number.
-        ValueError: NaN, or above the largest float.
+        TypeError: the value is not a real number.
+        ValueError: the value is NaN, or above the largest float.
 
     >>> check_number(4, "beta")
     4.0
@@ -123,11 +123,11 @@ def check_number(value: object, name: str) -> float:
 
 
 def check_positive_int(value: object, name: str) -> int:
-    """An integer of 1 or more.
+    """Accept an integer of 1 or more.
 
     Raises:
-        TypeError: not an integer.
-        ValueError: below 1.
+        TypeError: the value is not an integer.
+        ValueError: the value is below 1.
 
     >>> check_positive_int(0, "maps_per_class")
     Traceback (most recent call last):
@@ -142,11 +142,11 @@ def check_positive_int(value: object, name: str) -> int:
 
 
 def check_size(value: object, name: str) -> int:
-    """The number of classes or channels, which a head puts in the place of "auto".
+    """Accept a number of classes or channels; a head replaces "auto" by it before this check.
 
     Raises:
-        TypeError: not an integer.
-        ValueError: below 1, or left to a head where there is none.
+        TypeError: the value is not an integer.
+        ValueError: the value is below 1, or "auto" without a head.
 
     >>> check_size("auto", "classes")
     Traceback (most recent call last):
@@ -158,10 +158,10 @@ def check_size(value: object, name: str) -> int:
 
 
 def check_learnable(learnable: object, classes: object) -> tuple[bool, int | None]:
-    """``learnable`` as it is and ``classes`` as a number, or None.
+    """Accept ``learnable``, and ``classes`` as a number or None.
 
     Raises:
-        TypeError, ValueError: of another kind, or numbers of their own for each class that are not learnt.
+        TypeError, ValueError: a value has the wrong type, or ``classes`` is given without ``learnable``.
 
     >>> check_learnable(True, 20)
     (True, 20)
@@ -175,10 +175,10 @@ def check_learnable(learnable: object, classes: object) -> tuple[bool, int | Non
 
 
 def check_per_map(value: Tensor, maps: Tensor, name: str) -> None:
-    """A floating point number for all maps, or one for each.
+    """Accept a floating point number for all maps, or one for each.
 
     Raises:
-        ValueError: of another shape or dtype.
+        ValueError: the shape or dtype is another one.
 
     >>> check_per_map(torch.ones(3), torch.ones(2, 4, 4), "beta")
     Traceback (most recent call last):
@@ -192,10 +192,10 @@ def check_per_map(value: Tensor, maps: Tensor, name: str) -> None:
 
 
 def check_scalar(value: Tensor, name: str) -> None:
-    """One floating point number.
+    """Accept a single floating point number.
 
     Raises:
-        ValueError: of another shape or dtype.
+        ValueError: the shape or dtype is another one.
 
     >>> check_scalar(torch.ones(3), "p")
     Traceback (most recent call last):
@@ -206,10 +206,10 @@ def check_scalar(value: Tensor, name: str) -> None:
 
 
 def check_choice(value: str, name: str, choices: Sequence[str]) -> None:
-    """One of a few words.
+    """Accept one of the choices.
 
     Raises:
-        ValueError: another word.
+        ValueError: the value is not among them.
 
     >>> check_choice("ceil", "rounding", ("floor", "round"))
     Traceback (most recent call last):
@@ -220,10 +220,10 @@ def check_choice(value: str, name: str, choices: Sequence[str]) -> None:
 
 
 def check_exponent(p: object) -> float:
-    """A power average's exponent, above 0; infinity passes.
+    """Accept the exponent of a power average, above 0; infinity is accepted.
 
     Raises:
-        TypeError, ValueError: no number, or not above 0.
+        TypeError, ValueError: the value is not a number above 0.
 
     >>> check_exponent(3)
     3.0
@@ -235,10 +235,10 @@ def check_exponent(p: object) -> float:
 
 
 def check_eps(eps: object) -> float:
-    """The value that smaller ones count as, above 0.
+    """Accept a lower bound for values, above 0 and finite.
 
     Raises:
-        TypeError, ValueError: no number, or not above 0 and finite.
+        TypeError, ValueError: the value is not a finite number above 0.
 
     >>> check_eps(1e-6)
     1e-06
@@ -250,12 +250,12 @@ def check_eps(eps: object) -> float:
 
 
 def check_non_negative(maps: Tensor, instead: str) -> None:
-    """Refuse maps with negative values; ``instead`` is the argument that takes them.
+    """Refuse maps with negative values; ``instead`` is the argument with which they are accepted.
 
-    Not while a compiler or a transform of functions traces: they know no values. There negative ones go in as they are.
+    Skipped while a compiler or a function transform traces, because values are not known then.
 
     Raises:
-        ValueError: there is one.
+        ValueError: a value is negative.
 
     >>> check_non_negative(torch.tensor([[[1.0, -2.0]]]), "of='probabilities'")
     Traceback (most recent call last):
@@ -265,7 +265,7 @@ def check_non_negative(maps: Tensor, instead: str) -> None:
         return
     try:
         lowest = maps.detach().amin().item()
-    except RuntimeError:  # under torch.func.vmap there is no one value
+    except RuntimeError:  # under torch.func.vmap there is no single value
         return
     if lowest < 0:
         raise ValueError(
@@ -274,7 +274,7 @@ def check_non_negative(maps: Tensor, instead: str) -> None:
 
 
 def accumulation_dtype(maps: Tensor) -> torch.dtype:
-    """The dtype in which sums over locations are taken: float32, or float64 for float64 maps.
+    """The dtype of sums over locations: float32, or float64 for float64 maps.
 
     >>> accumulation_dtype(torch.ones(1, dtype=torch.bfloat16))
     torch.float32

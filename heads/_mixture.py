@@ -1,4 +1,4 @@
-"""The weight of one of two poolings in their mixture, from 0 to 1: given, drawn by, or learnt as its logit."""
+"""The weight of a mixture of two poolings, from 0 to 1: fixed, a probability for random draws, or a learnt logit."""
 
 import math
 from typing import Literal, TypeAlias
@@ -13,10 +13,10 @@ Draw: TypeAlias = Literal["element", "channel", "layer"]
 
 
 def check_mixing(mode: str, draw: str, *, learned: bool = False) -> None:
-    """How a weight is used and for what it is drawn; a module may learn it, a function cannot.
+    """Check how a weight is used and the unit of its random draws; ``learned`` allows the mode "learned".
 
     Raises:
-        ValueError: another mode or draw.
+        ValueError: the mode or the draw is unknown.
 
     >>> check_mixing("learned", "layer")
     Traceback (most recent call last):
@@ -27,10 +27,10 @@ def check_mixing(mode: str, draw: str, *, learned: bool = False) -> None:
 
 
 def check_weight(value: object, name: str, weighed: str) -> float:
-    """The weight of what is ``weighed``, from 0 to 1.
+    """Accept a weight from 0 to 1; ``weighed`` says of what, for the message.
 
     Raises:
-        TypeError, ValueError: not a number, or outside.
+        TypeError, ValueError: the value is not a number in [0, 1].
 
     >>> check_weight(2, "lam", "the maximum")
     Traceback (most recent call last):
@@ -43,10 +43,10 @@ def check_weight(value: object, name: str, weighed: str) -> float:
 
 
 def learnt_logit(weight: float, name: str, instead: str = "") -> nn.Parameter:
-    """The parameter that stands for a learnt weight and keeps it between 0 and 1.
+    """The logit of a learnt weight as a parameter, which keeps the weight between 0 and 1.
 
     Raises:
-        ValueError: 0 or 1, where it would have no gradient.
+        ValueError: the weight is 0 or 1, where the logit is infinite.
 
     >>> learnt_logit(0.5, "lam").item()
     0.0
@@ -57,7 +57,7 @@ def learnt_logit(weight: float, name: str, instead: str = "") -> nn.Parameter:
 
 
 def weight_in_use(given: float, logit: Tensor | None) -> float | Tensor:
-    """The weight to pool with: that of the logit, with its gradient, or as given where there is none.
+    """The weight to pool with: the sigmoid of the logit, with its gradient, or the given one without a logit.
 
     >>> weight_in_use(0.3, None), weight_in_use(0.3, torch.tensor(0.0))
     (0.3, tensor(0.5000))
@@ -66,7 +66,7 @@ def weight_in_use(given: float, logit: Tensor | None) -> float | Tensor:
 
 
 def weight_to_show(given: float, logit: Tensor | None) -> float:
-    """The same as a number.
+    """The weight in use as a number.
 
     >>> weight_to_show(0.3, torch.tensor(0.0))
     0.5

@@ -1,4 +1,4 @@
-"""The first steps of both heads: a check of the features, and a neck if there is one."""
+"""The first steps of both heads: check the features, and apply the neck if there is one."""
 
 from torch import Tensor, nn
 
@@ -8,7 +8,7 @@ from heads.spec import create_neck
 
 
 class Necked(nn.Module):
-    """A head of features with ``in_channels`` channels, which the neck turns into ``head_channels``.
+    """A head for features with ``in_channels`` channels, which the neck converts to ``head_channels``.
 
     >>> Necked(256, "sppblock(kernels=(3,))").head_channels
     512
@@ -21,7 +21,7 @@ class Necked(nn.Module):
 
     @property
     def head_channels(self) -> int:
-        """Input channels of the convolution or encoder: those of the neck's output or, without a neck, the features."""
+        """Input channels of the convolution or encoder: those of the neck's output, or without a neck, the features."""
         return self.in_channels if self.neck is None else self.neck.out_channels(self.in_channels)
 
     def _enter(self, features: Tensor) -> Tensor:

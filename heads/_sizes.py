@@ -1,4 +1,4 @@
-"""Sizes that may be the symbols of a dynamic shape, and arithmetic that leaves them symbolic."""
+"""Arithmetic of sizes that keeps the symbols of dynamic shapes."""
 
 import torch
 
@@ -9,7 +9,7 @@ def least(one: int | torch.SymInt, other: int | torch.SymInt) -> int | torch.Sym
     >>> least(3, 5)
     3
     """
-    # The compilers of torch 2.9 and 2.11 cannot trace torch's own for two plain numbers.
+    # The compilers of torch 2.9 and 2.11 cannot trace torch.sym_min of two plain numbers.
     return min(one, other) if isinstance(one, int) and isinstance(other, int) else torch.sym_min(one, other)
 
 

@@ -8,12 +8,12 @@ from torch import nn
 
 
 class Specified(nn.Module):
-    """A module with a name: its repr is the spec string of a new one with the same arguments.
+    """A module whose repr is the spec string of a new one with the same arguments.
 
-    A subclass bears the name of its spec in other letter case (``KMax`` is ``kmax``) or says it (``spec_name``), and
-    keeps every argument of its constructor in an attribute of the same name. Arguments that can be given by position
-    are always in the repr, keyword-only ones when they differ from their default; those in ``unspecified`` never, since
-    they are given beside the spec.
+    The spec's name is the subclass's name in lower case (``KMax`` is ``kmax``) or its ``spec_name``. A subclass keeps
+    every constructor argument in an attribute of the same name. Arguments that can be given by position are always in
+    the repr, keyword-only ones if they differ from their default; those in ``unspecified`` never are, because they are
+    given separately from the spec.
 
     >>> from heads.pooling import WELDON
     >>> WELDON(k_max=0.2, reduction="mean")
@@ -39,7 +39,7 @@ class Specified(nn.Module):
 
 
 def _format(value: object) -> str:
-    """A value as a spec writes it: whole floats without their point, words without quotes."""
+    """A value as written in a spec: whole floats without a decimal point, words without quotes."""
     if isinstance(value, tuple):
         return f"({', '.join(map(_format, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, Fraction):

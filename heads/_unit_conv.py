@@ -1,4 +1,4 @@
-"""A 1x1 convolution by directions: no bias, and weights of norm 1."""
+"""A 1x1 convolution with weights of norm 1 and without bias."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,7 @@ from torch.nn.functional import conv2d
 
 
 class UnitConv2d(nn.Conv2d):
-    """A 1x1 convolution without bias whose weights are divided by their norm, class by class.
+    """A 1x1 convolution without bias whose weights are normalised to norm 1 for each class.
 
     Source: Zhu and Wu, Residual attention (CSRA), ICCV 2021, in the authors' code.
 

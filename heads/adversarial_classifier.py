@@ -1,4 +1,4 @@
-"""Two classifiers of one feature map, of which the second has to do without what the first looks at."""
+"""Two classifiers of one feature map; the second is trained with the regions used by the first erased."""
 
 import torch
 from torch import Tensor, nn
@@ -11,27 +11,27 @@ from heads.encoding import SPPBlock
 
 
 class AdversarialClassifier(Necked):
-    """The head of ACoL: the second classifier sees features that are erased where the first one's map is high.
+    """The head of ACoL: the second classifier sees features that are erased where the map of the first is high.
 
     Each classifier (``first``, ``second``) is two 3x3 convolutions of `hidden` channels with ReLU and a
-    `MapClassifier`. The first one's maps are stretched to [0, 1] each; the features of locations at which the map of a
-    class is `threshold` or more become 0 for the second one. Which classes those are `both` is told in training: the
-    classes present, and with several of them a location is erased that is high for any. Otherwise it is the class of
-    the first one's highest score. No gradient flows through the choice of locations.
+    `MapClassifier`. Each map of the first one is stretched to [0, 1]; for the second one, features become 0 at
+    locations where the map of a class is at least `threshold`. In training these classes are the present ones, passed
+    to `both`; a location is erased if it is high for any of them. Otherwise the class with the first classifier's
+    highest score is taken. No gradient flows through the choice of locations.
 
     The scores are those of the first classifier. The map of a class is the elementwise maximum of both classifiers'
-    maps, stretched to [0, 1] each: its values are comparable within an image, not between images. A flat map is 0 and
-    erases nothing.
+    maps, each stretched to [0, 1]: its values are comparable within an image, not between images. A constant map
+    becomes 0 and erases nothing.
 
     Shape:
         (N, in_channels, h, w) -> scores (N, num_classes), maps (N, num_classes, h, w); or without N.
 
     Raises:
-        TypeError: an argument of another kind.
-        ValueError: as `MapClassifier`, or a threshold that is not in (0, 1].
+        TypeError: an argument has the wrong type.
+        ValueError: as for `MapClassifier`, or the threshold is not in (0, 1].
 
     Source: Zhang et al., Adversarial Complementary Learning for Weakly Supervised Object Localization, CVPR 2018. The
-    authors' code knows one label an image, and divides by zero where a map is flat.
+    authors' code supports one label per image, and divides by zero if a map is constant.
 
     >>> head, features = AdversarialClassifier(8, 3, hidden=16), torch.randn(2, 8, 7, 5)
     >>> scores, maps = head(features)
@@ -51,7 +51,7 @@ class AdversarialClassifier(Necked):
     ) -> None:
         super().__init__(in_channels, neck)
         if not 0 < check_number(threshold, "threshold") <= 1:
-            raise ValueError(f"threshold is {threshold}, expected a part of the map's range in (0, 1]: try 0.7")
+            raise ValueError(f"threshold is {threshold}, expected a fraction of the map's range in (0, 1]: try 0.7")
         self.threshold, self.hidden = float(threshold), check_positive_int(hidden, "hidden")
         self.first, self.second = (
             nn.Sequential(
@@ -62,16 +62,16 @@ class AdversarialClassifier(Necked):
         )
 
     def forward(self, features: Tensor) -> HeadOutput:
-        """Features to the first classifier's scores and the maps of both."""
+        """Features to the first classifier's scores and the combined maps of both."""
         first, second = self.both(features)
         with torch.autocast(features.device.type, enabled=False):
             maps = torch.maximum(stretch(_exact(first.maps)), stretch(_exact(second.maps)))
         return HeadOutput(first.scores, maps)
 
     def both(self, features: Tensor, present: Tensor | None = None) -> tuple[HeadOutput, HeadOutput]:
-        """Scores and maps of either classifier.
+        """Scores and maps of each classifier.
 
-        ``present`` (N, num_classes) says, by a boolean, what to erase; by default the class of highest score.
+        ``present`` (N, num_classes), boolean, marks the classes to erase; by default the class of highest score.
         """
         features = self._enter(features)
         first: HeadOutput = self.first(features)
@@ -102,5 +102,5 @@ def _convolutions(in_channels: int, hidden: int) -> list[nn.Module]:
 
 
 def _exact(maps: Tensor) -> Tensor:
-    """Maps in float32 at least: three digits would put locations on the wrong side of a threshold."""
+    """Maps in at least float32: half precision would put locations on the wrong side of a threshold."""
     return maps.to(torch.promote_types(maps.dtype, torch.float32))

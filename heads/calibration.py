@@ -1,4 +1,4 @@
-"""Spatial calibration: class maps and attention that look at each other while a transformer is trained."""
+"""Spatial calibration of class maps and attention against each other, for training a transformer."""
 
 import torch
 from torch import Tensor, nn
@@ -12,22 +12,22 @@ _ALPHA = 0.002
 
 
 class SpatialCalibration(nn.Module):
-    """Class maps in which attention has spread to neighbours that look alike, for the scores of a training step.
+    """Class maps weighted by attention that was spread to similar neighbours, for the scores of a training step.
 
-    Four `CalibrationBlock` one after the other, of which the first gets the attention stretched to [0, 1]. They are
-    there for training only: gradients carry what they show into the transformer.
+    Four `CalibrationBlock` in sequence; the first gets the attention stretched to [0, 1]. They are used only in
+    training, where their gradients train the transformer.
 
-    The computation is in at least float32, under autocast too.
+    The computation is in at least float32, also under autocast.
 
     Shape:
         maps (N, K, h, w) and attention (N, h, w) to maps (N, K, h, w), for any h and w.
 
     Raises:
-        ValueError: attention of another shape than the maps.
+        ValueError: the shape of the attention does not match that of the maps.
 
     Source: Bai et al., Weakly supervised object localization via transformer with implicit spatial calibration (SCM),
-    ECCV 2022, and the authors' code, whose grid is 14 x 14 always, and which divides by zero where attention is flat:
-    here a flat map is stretched to zeros.
+    ECCV 2022, and the authors' code, which has a fixed grid of 14 x 14 and divides by zero if attention is constant:
+    here a constant map becomes zeros.
 
     >>> SpatialCalibration()(torch.randn(2, 5, 7, 9), torch.rand(2, 7, 9)).shape
     torch.Size([2, 5, 7, 9])
@@ -49,14 +49,14 @@ class SpatialCalibration(nn.Module):
 
 
 class CalibrationBlock(nn.Module):
-    """One step of calibration: attention spreads over the grid, its low part shrinks, and the maps are weighted by it.
+    """One calibration step: attention spreads over the grid, low values shrink, and the maps are weighted by it.
 
     With maps S, attention F and the cosine similarities E of the locations' K values, the Laplacian of the grid becomes
     L = Laplacian * (``strength`` E - 1), and F' = stretch(tanhshrink(L^-1 F / (``threshold`` max F))). The block gives
     S + S F' and F + F'. ``strength`` and ``threshold`` are learnt. The inverse is an approximation (`inverse`).
 
     Shape:
-        maps (N, K, h, w) and attention (N, h, w) to the same.
+        maps (N, K, h, w) and attention (N, h, w) to the same shapes.
 
     >>> maps, attention = CalibrationBlock(4)(torch.ones(1, 2, 3, 3), torch.zeros(1, 3, 3))
     >>> maps.unique().tolist(), attention.unique().tolist()
@@ -70,7 +70,7 @@ class CalibrationBlock(nn.Module):
         self.threshold = nn.Parameter(torch.full((1,), 0.5))
 
     def forward(self, maps: Tensor, attention: Tensor) -> tuple[Tensor, Tensor]:
-        """The maps and the attention of the next block."""
+        """The maps and the attention for the next block."""
         tokens = normalize(maps.flatten(2).mT, dim=-1)
         graph = laplacian(maps.shape[-2], maps.shape[-1], maps.device).to(maps.dtype)
         spreading = inverse(graph * (self.strength * (tokens @ tokens.mT) - 1), self.iterations)
@@ -99,10 +99,10 @@ def laplacian(height: int, width: int, device: torch.device | str = "cpu") -> Te
 
 
 def inverse(matrices: Tensor, iterations: int) -> Tensor:
-    """Approximate inverses by Newton and Schulz: X <- X (2 - M X) from X = 0.002 M^T, which is a constant to gradients.
+    """Approximate inverses by Newton-Schulz: X <- X (2 - M X), starting at X = 0.002 M^T, a constant for gradients.
 
     Shape:
-        (..., n, n) to the same.
+        (..., n, n) to the same shape.
 
     >>> inverse(torch.eye(2) * 4, 16).round(decimals=3).tolist()
     [[0.25, 0.0], [0.0, 0.25]]
@@ -114,7 +114,7 @@ def inverse(matrices: Tensor, iterations: int) -> Tensor:
 
 
 def stretch(maps: Tensor) -> Tensor:
-    """Maps (N, h, w) moved and scaled to [0, 1] each; flat ones become zeros.
+    """Maps (N, h, w) each stretched linearly to [0, 1]; constant ones become zeros.
 
     >>> stretch(torch.tensor([[[1.0, 3.0]], [[2.0, 2.0]]])).tolist()
     [[[0.0, 1.0]], [[0.0, 0.0]]]

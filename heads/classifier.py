@@ -1,4 +1,4 @@
-"""Features to class maps to scores: a 1x1 convolution, the class-wise mean, a pooling."""
+"""Features to class maps to scores: 1x1 convolution, class-wise mean, pooling."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from heads.spec import create_pooling
 
 
 class HeadOutput(NamedTuple):
-    """Scores and the class maps that they were pooled from.
+    """Scores and the class maps from which they were pooled.
 
     Shape:
         ``scores`` (N, K) and ``maps`` (N, K, h, w); without N for one image.
@@ -32,23 +32,24 @@ class HeadOutput(NamedTuple):
 
 
 class MapClassifier(Necked):
-    """Backbone features become class maps, and class maps scores: 1x1 convolution, class-wise mean, pooling.
+    """Backbone features to class maps, and class maps to scores: 1x1 convolution, class-wise mean, pooling.
 
     Its modules are attributes: ``conv``, ``classwise`` and ``pooling``; another pooling of the same maps is
-    ``other(head(features).maps)``. The bias starts at zero, the weights as torch's convolutions do. A ``neck``
-    (``"sppblock"``) shows each location its surroundings before the convolution.
+    ``other(head(features).maps)``. The bias is initialised to zero, the weights like torch's convolutions. A ``neck``
+    (``"sppblock"``) adds context to each location before the convolution.
 
-    The pooling decides the rest: a size that its spec leaves open ("auto") becomes this head's; where it gives several
-    values a map (``cat``, ``adaptive``), each class learns how its own make one score, from their mean (``readout``);
-    ``attention`` reads the features; ``csra`` has a convolution a temperature, of norm 1 and without bias, and its
-    class maps are their sum.
+    Some poolings change the head: sizes given as "auto" in the spec become this head's; if there are several values per
+    map (``cat``, ``adaptive``), each class learns to combine its own into one score, starting at their mean
+    (``readout``); ``attention`` reads the features; ``csra`` has a convolution for each temperature, of norm 1 and
+    without bias, and its class maps are the sum over them.
 
     Shape:
         (N, in_channels, h, w) -> scores (N, num_classes), maps (N, num_classes, h, w); or without N.
 
     Raises:
-        TypeError: an argument of another kind.
-        ValueError: a size below 1, an unknown pooling, one that does not fit class maps, or features of another shape.
+        TypeError: an argument has the wrong type.
+        ValueError: a size is below 1, the pooling is unknown or unsuitable for class maps, or features have another
+            shape.
 
     >>> import torch
     >>> head = MapClassifier(512, 20, pooling="weldon(k_max=0.2, k_min=0.2)", maps_per_class=4)
@@ -58,10 +59,10 @@ class MapClassifier(Necked):
     """
 
     rectified: bool = False
-    """Whether maps are made positive before they are pooled."""
+    """Whether maps pass a ReLU before they are pooled."""
 
     kernel_size: int = 1
-    """The side of the convolution's kernel; larger ones are padded with zeros, so that the maps keep their size."""
+    """The side of the convolution's kernel; above 1, zero padding keeps the size of the maps."""
 
     def __init__(
         self,
@@ -93,7 +94,7 @@ class MapClassifier(Necked):
             nn.init.zeros_(self.conv.bias)
 
     def _check_pooling(self, pooling: Pooling, sizes: Mapping[str, int]) -> int:
-        """The values that the pooling makes of each map, after a check that it fits class maps of these sizes."""
+        """The number of values per map, after checking that the pooling suits class maps of these sizes."""
         for size, number in sizes.items():
             own = getattr(pooling, size, None)
             if isinstance(own, int) and own != number:
@@ -122,10 +123,10 @@ class MapClassifier(Necked):
     def add_reactivation(self) -> nn.Parameter:
         """Weights (num_classes, in_channels) of a second classifier, for the maps in evaluation: see `reactivated`.
 
-        They start at zero, so that after a few steps the maps show what was learnt and not where it started.
+        They start at zero, so that the maps depend on what was learnt and not on the initialisation.
 
         Raises:
-            ValueError: the maps are not those of one 1x1 convolution of the features.
+            ValueError: the maps do not come from a single 1x1 convolution of the features.
 
         >>> head = MapClassifier(8, 2)
         >>> head.add_reactivation().shape
@@ -139,7 +140,7 @@ class MapClassifier(Necked):
         return self.reactivation
 
     def reactivated(self, features: Tensor) -> Tensor:
-        """Maps of the product of both classifiers' weights, without bias: (N, num_classes, h, w), signs included.
+        """Signed maps (N, num_classes, h, w) of the product of both classifiers' weights, without bias.
 
         Source: Chen et al., Class Re-Activation Maps, CVPR 2022; the authors' code, which then clips them at 0.
         """
@@ -151,15 +152,15 @@ class MapClassifier(Necked):
             return conv2d(features.to(kind), weight * self.reactivation[..., None, None])
 
     def class_maps(self, features: Tensor) -> Tensor:
-        """The maps that are pooled, from features that have passed the neck.
+        """The maps to pool, from features that have passed the neck.
 
-        (N, num_classes, h, w), and more where the pooling has several convolutions.
+        (N, num_classes, h, w), or more maps if the pooling has several convolutions.
         """
         maps: Tensor = self.classwise(self.conv(features))
         return maps
 
     def pool(self, maps: Tensor, features: Tensor) -> HeadOutput:
-        """Scores of the maps, and the maps to show for them."""
+        """Scores of the maps, and the class maps to return with them."""
         if not isinstance(self.pooling, Pooling):
             return HeadOutput(self.pooling(maps), maps)
         if self.readout is not None:

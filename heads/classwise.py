@@ -1,4 +1,4 @@
-"""Several maps a class, averaged into one."""
+"""Class-wise mean: several maps per class averaged into one."""
 
 from torch import Tensor, nn
 
@@ -6,17 +6,16 @@ from heads._checks import accumulation_dtype, check_maps, check_positive_int
 
 
 def classwise_mean(maps: Tensor, maps_per_class: int) -> Tensor:
-    """The mean of each class's maps; the maps of a class are neighbours.
+    """The mean of each class's maps, which are adjacent channels.
 
     Shape:
         (N, K * M, H, W) -> (N, K, H, W), or (K * M, H, W) -> (K, H, W), with M ``maps_per_class``.
 
     Raises:
-        TypeError: ``maps`` or ``maps_per_class`` of another kind.
-        ValueError: another shape, M below 1, or a number of maps that M does not divide.
+        TypeError: ``maps`` or ``maps_per_class`` has the wrong type.
+        ValueError: the shape is another one, M is below 1, or M does not divide the number of maps.
 
-    Source: Durand et al., WILDCAT, CVPR 2017. The gradient is 1/M, as calculus has it; their backward pass
-    forgets the factor.
+    Source: Durand et al., WILDCAT, CVPR 2017. The gradient is 1/M; their backward pass omits this factor.
 
     >>> import torch
     >>> classwise_mean(torch.tensor([1.0, 3.0, 5.0, 9.0]).reshape(4, 1, 1), maps_per_class=2).flatten()
@@ -48,7 +47,7 @@ class ClasswiseMean(nn.Module):
         self.maps_per_class = check_positive_int(maps_per_class, "maps_per_class")
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps of maps to class maps: see `classwise_mean`."""
+        """Several maps per class to class maps: see `classwise_mean`."""
         return classwise_mean(maps, self.maps_per_class)
 
     def extra_repr(self) -> str:

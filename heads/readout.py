@@ -1,4 +1,4 @@
-"""Several values of each class, weighed into one score."""
+"""A readout of several values per class as one score."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from heads._checks import check_positive_int
 
 
 class Readout(nn.Module):
-    """A weighted sum of the values of each class, with weights of its own; it starts as their mean and has no bias.
+    """A weighted sum of the values of each class, with separate weights; initially their mean, without bias.
 
     Shape:
         (..., num_classes, values_per_class) -> (..., num_classes).

@@ -1,4 +1,4 @@
-"""Other poolings inside a network that is there already."""
+"""Replacement of the pooling layers of an existing network."""
 
 import inspect
 from typing import Literal, NamedTuple, TypeAlias
@@ -16,7 +16,7 @@ _AVERAGE = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
 
 class Replacement(NamedTuple):
-    """A pooling layer of a network that another took the place of."""
+    """A pooling layer of a network that was replaced."""
 
     name: str
     old: nn.Module
@@ -24,20 +24,21 @@ class Replacement(NamedTuple):
 
 
 def replace_pooling(model: nn.Module, pooling: str | type[Downsampling], kind: Kind = "both") -> list[Replacement]:
-    """Put another pooling into the place of a network's max pools, average pools, or both, and say which.
+    """Replace a network's max pools, average pools, or both by another pooling, and return what was replaced.
 
-    ``pooling`` is a class of `heads.downsampling` or a spec string. Each layer keeps its place: kernel_size, stride,
-    padding, dilation, ceil_mode and count_include_pad are those of the old one, except what the spec itself gives. The
-    model is changed in place; what is returned is empty where it has no such layer.
+    ``pooling`` is a class of `heads.downsampling` or a spec string. kernel_size, stride, padding, dilation, ceil_mode
+    and count_include_pad are those of the old layer, unless the spec gives them. The model is changed in place; the
+    result is empty if it has no such layer.
 
-    Left alone are strided convolutions (as in ResNet's stem), global and adaptive pools, layers of other dimensions,
-    subclasses of torch's layers (timm's ``AvgPool2dSame`` pads by itself), and max pools that also return their
-    indices, which somebody else waits for. Poolings that a network calls as functions in its ``forward`` are no layers
-    and cannot be replaced.
+    Not replaced are strided convolutions (as in ResNet's stem), global and adaptive pools, layers of other dimensions,
+    subclasses of torch's layers (timm's ``AvgPool2dSame`` does its own padding), and max pools that also return
+    indices for another layer. Poolings that a network calls as functions in its ``forward`` are not layers and cannot
+    be replaced.
 
     Raises:
-        TypeError: ``model`` or ``pooling`` of another kind.
-        ValueError: an unknown name, argument or kind; the model itself is the pool; an average with a divisor_override.
+        TypeError: ``model`` or ``pooling`` has the wrong type.
+        ValueError: a name, argument or kind is unknown, the model itself is the pool, or an average has a
+            divisor_override.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.MaxPool2d(3, stride=2, padding=1))
     >>> replace_pooling(model, "softpool2d")[0].new
@@ -63,15 +64,15 @@ def replace_pooling(model: nn.Module, pooling: str | type[Downsampling], kind: K
 
 
 def _spec_of(pooling: str | type[Downsampling]) -> tuple[str, type[Downsampling]]:
-    """The spec string and the class of what the caller names."""
+    """The spec string and the class of the given pooling."""
     if isinstance(pooling, type) and issubclass(pooling, Downsampling) and pooling in DOWNSAMPLINGS.values():
         return pooling.__name__.lower(), pooling
     if not isinstance(pooling, str):
         raise TypeError(
             f"pooling is {pooling!r}, expected a class of heads.downsampling or a spec such as 'softpool2d'"
         )
-    # Made once for its errors: an unknown name or a bad argument is told also where there is nothing to replace. The
-    # kernel is one that any padding fits.
+    # Created once for its errors, so that a bad name or argument is reported even if there is nothing to replace. The
+    # kernel is large enough for any padding.
     return pooling, type(create_downsampling(pooling, kernel_size=1001))
 
 
@@ -79,7 +80,7 @@ def _successor(spec: str, made: type[Downsampling], name: str, layer: nn.Module,
     """The new layer with the old one's window, mode and device."""
     if getattr(layer, "divisor_override", None) is not None:
         raise ValueError(
-            f"{name} is {layer}, whose divisor no other pooling has: replace it by hand, or kind='max' only"
+            f"{name} is {layer}, whose divisor no other pooling has: replace it by hand, or only kind='max'"
         )
     accepted = inspect.signature(made).parameters
     window = {

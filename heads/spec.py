@@ -1,7 +1,7 @@
-"""Spec strings, the names of poolings, encoders and necks everywhere: ``weldon(k_max=0.2, k_min=0.2)`` <-> module.
+"""Spec strings of poolings, encoders and necks: ``weldon(k_max=0.2, k_min=0.2)`` <-> module.
 
-A spec is a name, or a name with keyword arguments that are numbers, words, quoted or not, or tuples of those. It
-is parsed, never evaluated. The way back is ``repr(module)``.
+A spec is a name, or a name with keyword arguments: numbers, words (quoted or not), or tuples of these. It is parsed,
+never evaluated. The inverse is ``repr(module)``.
 """
 
 import ast
@@ -48,7 +48,7 @@ POOLINGS: Mapping[str, type[Pooling]] = MappingProxyType(
         "adaptive": pooling.Adaptive,
     }
 )
-"""Every pooling by name, the one list that all others are made from."""
+"""Every pooling by name."""
 
 ENCODERS: Mapping[str, type[Encoder]] = MappingProxyType(
     {
@@ -58,10 +58,10 @@ ENCODERS: Mapping[str, type[Encoder]] = MappingProxyType(
         "compactbilinear": encoding.CompactBilinear,
     }
 )
-"""Every encoder by name. No name is a pooling's too: one flag names either."""
+"""Every encoder by name. The names differ from those of poolings, because one flag takes both."""
 
 NECKS: Mapping[str, type[encoding.SPPBlock]] = MappingProxyType({"sppblock": encoding.SPPBlock})
-"""Every neck by name: what turns features into more features, between a backbone and either head."""
+"""Every neck by name: modules from features to features, between a backbone and either head."""
 
 DOWNSAMPLINGS: Mapping[str, type[Downsampling]] = MappingProxyType(
     {
@@ -96,12 +96,12 @@ def list_poolings() -> list[str]:
 def create_pooling(spec: str, **sizes: int) -> Pooling:
     """The pooling module that a spec string names.
 
-    ``create_pooling(repr(module))`` makes a module equivalent to a new one of the same arguments. ``sizes`` are the
-    numbers of ``classes`` and ``channels`` that stand for "auto" in the arguments of those names, as a head knows them.
+    ``create_pooling(repr(module))`` makes a module equivalent to a new one with the same arguments. ``sizes`` are the
+    numbers of ``classes`` and ``channels`` that replace "auto" in the arguments of these names.
 
     Raises:
-        TypeError: ``spec`` is no string.
-        ValueError: no spec, an unknown name or argument, or an argument's value out of its range.
+        TypeError: ``spec`` is not a string.
+        ValueError: the spec is malformed, a name or argument is unknown, or a value is out of range.
 
     >>> create_pooling("wildcat(k_max=0.2, alpha=0.7)")
     wildcat(k_max=0.2, k_min=0.2, alpha=0.7)
@@ -122,13 +122,13 @@ def list_encoders() -> list[str]:
 
 
 def create_encoder(spec: str, in_channels: int) -> Encoder:
-    """The encoder module that a spec string names, for features of that many channels.
+    """The encoder module that a spec string names, for features with ``in_channels`` channels.
 
-    ``create_encoder(repr(module), module.in_channels)`` makes a module equivalent to a new one of the same arguments.
+    ``create_encoder(repr(module), module.in_channels)`` makes a module equivalent to a new one with the same arguments.
 
     Raises:
-        TypeError: ``spec`` is no string.
-        ValueError: no spec, an unknown name or argument, or an argument's value out of its range.
+        TypeError: ``spec`` is not a string.
+        ValueError: the spec is malformed, a name or argument is unknown, or a value is out of range.
 
     >>> create_encoder("spp(levels=(2, 1), kind=average)", 512)
     spp(levels=(2, 1), kind=average)
@@ -140,8 +140,8 @@ def names_encoder(spec: str) -> bool:
     """Whether a spec string names an encoder; otherwise it names a pooling.
 
     Raises:
-        TypeError: ``spec`` is no string.
-        ValueError: no spec, or the name of neither.
+        TypeError: ``spec`` is not a string.
+        ValueError: the spec is malformed, or names neither.
 
     >>> names_encoder("netvlad(clusters=16)"), names_encoder("gap")
     (True, False)
@@ -165,8 +165,8 @@ def create_neck(spec: str) -> encoding.SPPBlock:
     """The neck that a spec string names; the head receives its ``out_channels(in_channels)`` channels.
 
     Raises:
-        TypeError: ``spec`` is no string.
-        ValueError: no spec, an unknown name or argument, or an argument's value out of its range.
+        TypeError: ``spec`` is not a string.
+        ValueError: the spec is malformed, a name or argument is unknown, or a value is out of range.
 
     >>> create_neck("sppblock"), create_neck("sppblock(kernels=(3, 7))").out_channels(512)
     (sppblock(kernels=(5, 9, 13)), 1536)
@@ -184,11 +184,12 @@ def list_downsamplings() -> list[str]:
 
 
 def create_downsampling(spec: str, **window: Any) -> Downsampling:
-    """The windowed pooling that a spec string names; ``window`` are arguments that the spec may leave out.
+    """The windowed pooling that a spec string names; ``window`` holds arguments that the spec may omit.
 
     Raises:
-        TypeError: ``spec`` is no string.
-        ValueError: no spec, an unknown name or argument, no ``kernel_size``, or a value out of its range.
+        TypeError: ``spec`` is not a string.
+        ValueError: the spec is malformed, a name or argument is unknown, ``kernel_size`` is missing, or a value is out
+            of range.
 
     >>> create_downsampling("softpool2d(kernel_size=3, stride=2)")
     softpool2d(kernel_size=3, stride=2, padding=0)
@@ -212,12 +213,12 @@ def create(
 ) -> M:
     """The module that a spec string names among those of its kind.
 
-    ``sizes`` stand for the argument "auto"; ``given`` are arguments that no spec holds, and ``defaults`` those that it
-    may leave out.
+    ``sizes`` replace the argument "auto"; ``given`` are arguments that are never part of a spec, and ``defaults`` those
+    that it may omit.
 
     Raises:
-        TypeError: ``spec`` is no string.
-        ValueError: no spec, an unknown name or argument, or an argument's value out of its range.
+        TypeError: ``spec`` is not a string.
+        ValueError: the spec is malformed, a name or argument is unknown, or a value is out of range.
 
     >>> create("gmp", POOLINGS, "pooling")
     gmp
@@ -240,13 +241,13 @@ def create(
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
-    """The name and the arguments of a spec string; whether they exist is another question.
+    """The name and the arguments of a spec string, without checking that they exist.
 
-    The words of a name are joined by hyphens, also where underscores are written.
+    Underscores in the name are replaced by hyphens.
 
     Raises:
-        TypeError: ``spec`` is no string.
-        ValueError: not of the form ``name`` or ``name(argument=value, ...)``.
+        TypeError: ``spec`` is not a string.
+        ValueError: it does not have the form ``name`` or ``name(argument=value, ...)``.
 
     >>> parse_spec("weldon(k_max=0.2, k_min=all)")
     ('weldon', {'k_max': 0.2, 'k_min': 'all'})
@@ -268,11 +269,11 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
 
 
 def parse_sum(spec: str) -> list[str]:
-    """The specs that a sum of them is made of; whether they exist is another question.
+    """The terms of a sum of specs, without checking that they exist.
 
     Raises:
-        TypeError: ``spec`` is no string.
-        ValueError: not of the form ``spec + spec + ...``.
+        TypeError: ``spec`` is not a string.
+        ValueError: it does not have the form ``spec + spec + ...``.
 
     >>> parse_sum("soft-margin + puzzle(alpha=4)")
     ['soft_margin', 'puzzle(alpha=4)']
@@ -322,7 +323,7 @@ def _malformed(spec: str) -> ValueError:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """What to say of a word that is not known: the nearest one that is, or all of them.
+    """A suggestion for an unknown word: the nearest known one, or all of them.
 
     >>> suggestion("weldn", ["gap", "weldon"])
     "did you mean 'weldon'?"

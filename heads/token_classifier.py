@@ -1,4 +1,4 @@
-"""Patch tokens to class maps to scores, where the attention of the class token says what the maps show."""
+"""Patch tokens to class maps to scores, with maps weighted by the attention of the class token."""
 
 from torch import Tensor, nn
 
@@ -11,20 +11,21 @@ from heads.encoding import SPPBlock
 class TokenClassifier(MapClassifier):
     """The head of TS-CAM, and with `calibrate` of SCM: a 3x3 convolution on the patch tokens of a vision transformer.
 
-    The convolution makes a semantic map a class, and the pooling its score; both are as in `MapClassifier`. The map of
-    a class is its semantic map times the attention of the class token, which knows of no class and separates object
-    from background. Nothing is clipped or normalised. Attention takes no part in the scores, with one exception: with
-    `calibrate` the scores *in training* are those of maps that `SpatialCalibration` made. In evaluation both are alike.
+    The convolution makes one semantic map per class, and the pooling its score; both are as in `MapClassifier`. The map
+    of a class is its semantic map times the attention of the class token, which is independent of the class and
+    separates objects from background. Nothing is clipped or normalised. Attention does not affect the scores, with one
+    exception: with `calibrate`, the scores *in training* are those of maps from `SpatialCalibration`. In evaluation the
+    two heads are the same.
 
     Shape:
-        patch tokens as a grid (N, in_channels, h, w) and attention (N, h, w) or None -> scores (N, num_classes) and
-        maps (N, num_classes, h, w), semantic ones where there is no attention.
+        Patch tokens as a grid (N, in_channels, h, w) and attention (N, h, w) or None -> scores (N, num_classes) and
+        maps (N, num_classes, h, w), which are the semantic maps if there is no attention.
 
     Raises:
-        ValueError: as `MapClassifier`, attention of another shape, or none where the calibration needs it.
+        ValueError: as for `MapClassifier`, or attention has another shape or is missing for calibration.
 
     Source: Gao et al., TS-CAM: Token semantic coupled attention map for weakly supervised object localization, ICCV
-    2021, with attention summed over the blocks as in the authors' code, where the paper has the mean. SCM: see
+    2021, with attention summed over the blocks as in the authors' code; the paper has the mean. SCM: see
     `SpatialCalibration`.
 
     >>> import torch
@@ -51,16 +52,16 @@ class TokenClassifier(MapClassifier):
 
     @property
     def needs_attention(self) -> bool:
-        """Whether attention has a use in this mode of the head: for maps, or for the scores of calibrated ones."""
+        """Whether attention is used in this mode of the head: for maps, or for the scores of calibrated maps."""
         return not self.training or self.calibration is not None
 
     def forward(self, features: Tensor, attention: Tensor | None = None) -> HeadOutput:
-        """Tokens, and what the class token attends to, to scores and class maps."""
+        """Tokens and the attention of the class token to scores and class maps."""
         features = self._enter(features)
         maps = self.class_maps(features)
         if self.training and self.calibration is not None:
             if attention is None:
-                raise ValueError("calibration (SCM) reads attention in training, and there is none: pass attention")
+                raise ValueError("calibration (SCM) reads attention in training, but there is none: pass attention")
             return self.pool(self.calibration(maps, attention), features)
         scores, maps = self.pool(maps, features)
         if attention is not None:

@@ -14,17 +14,17 @@ from heads.spec import create_encoder
 class VectorClassifier(Necked):
     """An encoder and a linear layer: class scores, and no class maps.
 
-    The vector has no locations, so there is no map to return; such a classifier localizes by the gradient of a score by
-    the features: `wsl.cam.gradient_maps`, which `wsl.Localizer` calls. Its modules are attributes: ``encoder`` and
-    ``linear``. The bias starts at zero, the weights as torch's linear layers do. A ``neck`` (``"sppblock"``) shows each
-    location its surroundings before the encoder.
+    The vector has no locations, so there is no map to return; such a classifier localizes by the gradient of a score
+    with respect to the features: `wsl.cam.gradient_maps`, which `wsl.Localizer` calls. Its modules are attributes:
+    ``encoder`` and ``linear``. The bias is initialised to zero, the weights like torch's linear layers. A ``neck``
+    (``"sppblock"``) adds context to each location before the encoder.
 
     Shape:
-        (N, in_channels, h, w) -> (N, num_classes), or without N; a second source where the encoder takes two.
+        (N, in_channels, h, w) -> (N, num_classes), or without N; with a second source if the encoder takes two.
 
     Raises:
-        TypeError: an argument of another kind.
-        ValueError: a size below 1, an unknown encoder, or features of another shape.
+        TypeError: an argument has the wrong type.
+        ValueError: a size is below 1, the encoder is unknown, or features have another shape.
 
     >>> import torch
     >>> head = VectorClassifier(512, 20, encoder="netvlad(clusters=16)")
@@ -55,5 +55,5 @@ class VectorClassifier(Necked):
         return scores
 
     def initialise(self, features: Iterable[Tensor], *, generator: torch.Generator | None = None) -> None:
-        """Set what the encoder has from data: `heads.encoding.Encoder.initialise`, past the neck."""
+        """Initialise the encoder from data, after the neck: see `heads.encoding.Encoder.initialise`."""
         self.encoder.initialise(map(self._through_neck, features), generator=generator)

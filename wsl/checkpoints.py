@@ -164,8 +164,23 @@ def check_weights(weights: str, local_weights: Path | None = None, model: str | 
         raise no_model(weights)
     # With weights of its own, a bare name may be a classifier's although a folder is called so, too.
     if Path(weights).exists() and (local_weights is None or is_path(weights)) and not weights.endswith(ONNX):
-        return read_recipe(weights)
+        return None if local_weights is None and holds_tensors_alone(weights) else read_recipe(weights)
     return None
+
+
+def holds_tensors_alone(weights: str | Path) -> bool:
+    """Whether a path is a file of tensors that ``wsl-train`` did not write, such as a library's own ``.pth``.
+
+    Raises:
+        UserError: a safetensors file that is not whole.
+
+    >>> holds_tensors_alone("runs/lost"), holds_tensors_alone("lost.pth")
+    (False, False)
+    """
+    file = Path(weights)
+    if not file.is_file() or file.suffix not in _TENSORS:
+        return False
+    return file.suffix != ".safetensors" or read_description(file) is None
 
 
 def _check_own(weights: str, local_weights: Path | None, model: str) -> None:

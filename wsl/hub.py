@@ -11,12 +11,14 @@ import functools
 import importlib
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from wsl.errors import DownloadError, UserError
+from wsl.progress import quiet_import
 
 log = logging.getLogger("wsl")
 
@@ -85,15 +87,20 @@ def fetch_run(address: Address) -> Path:
 
 @contextlib.contextmanager
 def quiet(hub: Any) -> Iterator[None]:
-    """Inside, the hub's client shows progress and no warnings; errors are raised anyway."""
-    level = hub.logging.get_verbosity()
-    hub.logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    """Inside, the hub's client shows no warnings, and progress on a terminal only; errors are raised anyway."""
+    level, shown = hub.logging.get_verbosity(), not hub.utils.are_progress_bars_disabled()
+    hidden = shown and not sys.stderr.isatty()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        hub.logging.set_verbosity_error()
+        if hidden:
+            hub.utils.disable_progress_bars()
+        try:
             yield
-    finally:
-        hub.logging.set_verbosity(level)
+        finally:
+            hub.logging.set_verbosity(level)
+            if hidden:
+                hub.utils.enable_progress_bars()
 
 
 def hub_client() -> Any:
@@ -103,6 +110,7 @@ def hub_client() -> Any:
         UserError: it is not installed.
     """
     try:
-        return importlib.import_module("huggingface_hub")
+        with quiet_import():
+            return importlib.import_module("huggingface_hub")
     except ImportError as error:
         raise UserError("hf:// needs the hub extra: pip install 'wsl-toolkit[hub]'") from error

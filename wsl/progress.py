@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -64,15 +65,29 @@ def loading(what: str) -> Iterator[None]:
     ...     import math
     """
     if not sys.stderr.isatty():
-        yield
+        with quiet_import():
+            yield
         return
     console = Console(stderr=True)
     # A plain line that anything may overwrite: a spinner would hold back the progress bar of a download.
     console.print(Text(f"loading {what} …"), end="\r", no_wrap=True, overflow="ellipsis")
     try:
-        yield
+        with quiet_import():
+            yield
     finally:
         console.control(Control((ControlType.ERASE_IN_LINE, 2)))
+
+
+@contextlib.contextmanager
+def quiet_import() -> Iterator[None]:
+    """Inside, tqdm does not warn that a notebook lacks the widgets of its progress bars, as other libraries import it.
+
+    >>> with quiet_import():
+    ...     import math
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        yield
 
 
 def track(items: Iterable[T], description: str, total: int | None, unit: str = "images") -> Iterator[T]:

@@ -1,7 +1,7 @@
-"""Poolings inside a backbone: each window of a map (N, C, H, W) or (C, H, W) becomes a value.
+"""Windowed poolings for backbones: each window of a map (N, C, H, W) or (C, H, W) becomes a value.
 
-Each is a function and its `torch.nn.Module` twin, with the arguments of torch's own pooling layers;
-`heads.create_downsampling` makes modules from spec strings, `heads.replace_pooling` puts them into a network.
+Each is a function with a corresponding `torch.nn.Module`, with the arguments of torch's own pooling layers;
+`heads.create_downsampling` makes modules from spec strings, `heads.replace_pooling` inserts them into a network.
 """
 
 from heads.downsampling._downsampling import Downsampling

@@ -1,4 +1,4 @@
-"""What all windowed poolings share."""
+"""Base classes of windowed poolings."""
 
 from typing import ClassVar
 
@@ -8,10 +8,10 @@ from heads.downsampling._window import Size, Window, as_given
 
 
 class Downsampling(Specified):
-    """A window becomes a value: a drop-in replacement for torch's pooling layers inside a backbone.
+    """A windowed pooling: a drop-in replacement for torch's pooling layers inside a backbone.
 
-    ``kernel_size``, ``stride`` (``kernel_size`` when None), ``padding``, ``dilation`` and ``ceil_mode`` mean what they
-    mean in `torch.nn.MaxPool2d`. ``dims`` is the number of dimensions over which the window slides.
+    ``kernel_size``, ``stride`` (``kernel_size`` when None), ``padding``, ``dilation`` and ``ceil_mode`` are those of
+    `torch.nn.MaxPool2d`. ``dims`` is the number of dimensions over which the window slides.
 
     >>> from heads.downsampling import SoftPool2d
     >>> SoftPool2d(3, stride=2, padding=1)
@@ -39,12 +39,12 @@ class Downsampling(Specified):
 
     @property
     def window(self) -> Window:
-        """The window of the present attributes, which others may change as they change a convolution's."""
+        """The window of the current attributes, which may be changed from outside like those of a convolution."""
         return Window.of(self.dims, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
 
 
 class Averaging(Downsampling):
-    """A windowed pooling that averages, with ``count_include_pad``: whether the padding counts, as zeros.
+    """A windowed pooling that averages; ``count_include_pad`` says whether padding counts as zeros.
 
     >>> from heads.downsampling import AvgPool2d
     >>> AvgPool2d(3, padding=1, count_include_pad=True)

@@ -1,4 +1,4 @@
-"""Drawing one value of each window: where the running sum of the odds first passes a random share of it."""
+"""Drawing one value of each window: where the cumulative odds first exceed a random fraction of their total."""
 
 import functools
 import math
@@ -11,7 +11,7 @@ from heads.downsampling._window import Window
 
 
 def choose(maps: Tensor, uniform: Tensor, window: Window, softmax: bool) -> Tensor:
-    """The place of each window to draw, with odds of the values or their exponentials; their number where all are 0."""
+    """The drawn place in each window, by values or their exponentials as odds; the number of places if all are 0."""
     wide = maps.detach().to(uniform.dtype)
     odds = place_views(wide if softmax else wide.clamp(min=0), window, outside=LOWEST if softmax else 0.0)
     if softmax:
@@ -38,7 +38,7 @@ def _running(odds: list[Tensor]) -> list[Tensor]:
 
 
 def pick(maps: Tensor, chosen: Tensor, window: Window) -> Tensor:
-    """The value of each window at its chosen place, 0 where nothing was chosen.
+    """The value of each window at its chosen place, 0 if nothing was chosen.
 
     >>> pick(torch.tensor([[5.0, 7.0]]), torch.tensor([[1]]), Window.of(1, kernel_size=2))
     tensor([[7.]])

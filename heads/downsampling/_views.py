@@ -1,4 +1,4 @@
-"""A window's places as views: one strided slice of the padded map for each place in the window."""
+"""Views of a window's places: one strided slice of the padded map for each place in the window."""
 
 import functools
 import itertools
@@ -10,15 +10,15 @@ from torch import Tensor
 
 from heads.downsampling._window import Window
 
-# Below all values that occur, and finite: exp() of it is 0, and 0 times it is 0 and not NaN.
+# Below all values that occur, and finite: its exponential is 0, and 0 times it is 0 rather than NaN.
 LOWEST = torch.finfo(torch.float32).min / 4
 
 
 def place_views(maps: Tensor, window: Window, outside: float, padding: float | None = None) -> list[Tensor]:
-    """The values at each place of all windows, (N, C, *output_size) each, first place to last.
+    """The values at each place of all windows, (N, C, *output_size) each, from the first place to the last.
 
-    ``padding`` fills the padding and ``outside`` what ``ceil_mode`` adds to it; without ``padding``, ``outside``
-    fills both.
+    ``padding`` is the value of the padding and ``outside`` that of the area added by ``ceil_mode``; without
+    ``padding``, ``outside`` is used for both.
 
     >>> first, second = place_views(torch.arange(4.0).reshape(1, 4), Window.of(1, kernel_size=2), outside=0)
     >>> first, second
@@ -49,14 +49,14 @@ def _sliced(padded: Tensor, starts: list[int], places: list[int], strides: tuple
 
 
 def _gathered(padded: Tensor, starts: list[int], places: list[int], strides: tuple[int, ...]) -> Tensor:
-    """The same, where an exporter would compare the ends of slices, and strides of views, with sizes that are open."""
+    """The same by index, for exporters, which cannot compare slices and strides with dynamic sizes."""
     for axis, (start, count, step) in enumerate(zip(starts, places, strides, strict=True), -len(starts)):
         padded = padded.index_select(axis, torch.arange(count, device=padded.device) * step + start)
     return padded
 
 
 def place_counts(maps: Tensor, window: Window, count_include_pad: bool) -> list[Tensor] | None:
-    """1 for each place of a window that counts, 0 outside the map; None where all of them count.
+    """1 for each place of a window that counts, 0 outside the map; None if all of them count.
 
     Shape:
         (1, *output_size) each.

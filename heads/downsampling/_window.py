@@ -1,4 +1,4 @@
-"""The window that slides over a map: its arguments, what they may be, and how many places it takes."""
+"""The sliding window of a pooling: its arguments, their validation, and its output size."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias, cast
@@ -12,7 +12,7 @@ Size: TypeAlias = int | tuple[int, ...] | list[int]
 
 
 class Window(NamedTuple):
-    """Kernel, stride, padding and dilation of each dimension, as torch's pooling layers have them.
+    """Kernel, stride, padding and dilation of each dimension, as in torch's pooling layers.
 
     >>> Window.of(2, kernel_size=3, stride=(2, 1), padding=1).output_size((7, 7))
     [4, 7]
@@ -34,10 +34,10 @@ class Window(NamedTuple):
         dilation: Size = 1,
         ceil_mode: bool = False,
     ) -> "Window":
-        """The window that these arguments describe; ``stride`` is ``kernel_size`` where it is None.
+        """The window with these arguments; ``stride`` defaults to ``kernel_size``.
 
         Raises:
-            TypeError, ValueError: an argument of another kind, too small, or padding of more than half the window.
+            TypeError, ValueError: an argument has the wrong type or is too small, or padding exceeds half the window.
 
         >>> Window.of(2, kernel_size=2, padding=2)
         Traceback (most recent call last):
@@ -60,15 +60,15 @@ class Window(NamedTuple):
         return window
 
     def reach(self) -> tuple[int, ...]:
-        """Places from the first to the last of the window, those that dilation leaves out included."""
+        """The extent of the window from its first to its last place, including gaps of the dilation."""
         return tuple((width - 1) * step + 1 for width, step in zip(self.kernel, self.dilation, strict=True))
 
     def stays_inside(self) -> bool:
-        """Whether no window reaches outside the map."""
+        """Whether every window lies inside the map."""
         return not self.ceil_mode and not any(self.padding)
 
     def output_size(self, sizes: Sequence[int]) -> list[int]:
-        """Places that the window takes along each dimension, as in torch; no window starts outside the map."""
+        """The number of windows along each dimension, as in torch; no window starts outside the map."""
         places = []
         for size, reach, step, added in zip(sizes, self.reach(), self.stride, self.padding, strict=True):
             room = size + 2 * added - reach
@@ -79,7 +79,7 @@ class Window(NamedTuple):
         return places
 
     def overhang(self, sizes: Sequence[int]) -> list[int]:
-        """Places by which the last window of ``ceil_mode`` reaches outside the padded map."""
+        """How far the last window of ``ceil_mode`` reaches outside the padded map."""
         if not self.ceil_mode:
             return [0] * len(self.kernel)
         ends = zip(sizes, self.output_size(sizes), self.reach(), self.stride, self.padding, strict=True)
@@ -89,11 +89,11 @@ class Window(NamedTuple):
         ]
 
     def check(self, maps: Tensor) -> None:
-        """Accept floating point maps (N, C, …) or (C, …) that hold the window; any N, 0 included.
+        """Accept floating point maps (N, C, …) or (C, …) that hold the window; N may be 0.
 
         Raises:
-            TypeError: not a tensor, or not one of floating point numbers.
-            ValueError: another number of dimensions, or maps smaller than the window.
+            TypeError: the maps are not a floating point tensor.
+            ValueError: the number of dimensions is another one, or the maps are smaller than the window.
 
         >>> import torch
         >>> Window.of(2, kernel_size=5, padding=1).check(torch.ones(1, 2, 2))
@@ -121,7 +121,7 @@ class Window(NamedTuple):
 
 
 def as_given(size: Size, dims: int) -> int | tuple[int, ...]:
-    """A size as an attribute holds it: one number where all dimensions have the same.
+    """A size as stored in an attribute: one number if it is the same in all dimensions.
 
     >>> as_given((3, 3), 2), as_given([3, 2], 2)
     (3, (3, 2))

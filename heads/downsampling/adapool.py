@@ -1,4 +1,4 @@
-"""AdaPool: between SoftPool and a mean weighted by likeness to the window's mean, by a learnt weight."""
+"""AdaPool: a learnt mixture of SoftPool and a mean weighted by similarity to the window's mean."""
 
 import functools
 
@@ -26,17 +26,17 @@ def adapool2d(
 ) -> Tensor:
     """beta times eDSCWPool plus 1 - beta times eMPool (SoftPool) of each window.
 
-    eDSCWPool is the mean weighted by exp(DSC), the Dice-Sørensen coefficient of each value x with the window's mean m:
-    2 x m / (x^2 + m^2), 1 where they are alike and -1 where they are opposite (0 where both are 0). As in the authors'
-    CUDA kernel it is taken for each channel alone. Their kernel takes 2 |x m| / (x^2 + m^2), so that a value counts as
-    much as its opposite, and gives 0 for a window in which a value and the mean are both 0; results of windows without
-    mixed signs agree. Padding counts as in `softpool2d`.
+    eDSCWPool is the mean weighted by exp(DSC), where DSC is the Dice-Sørensen coefficient of each value x with the
+    window's mean m: 2 x m / (x^2 + m^2), 1 if they are equal and -1 if they are opposite (0 if both are 0). As in the
+    authors' CUDA kernel it is computed for each channel separately. Their kernel computes 2 |x m| / (x^2 + m^2), so a
+    value counts as much as its opposite, and gives 0 for a window in which a value and the mean are both 0; for windows
+    without mixed signs the results agree. Padding counts as in `softpool2d`.
 
     Shape:
         (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or smaller than the window; an argument out of its range.
+        TypeError, ValueError: ``maps`` of the wrong type or smaller than the window; an argument out of range.
 
     Source: Stergiou and Poppe, AdaPool: exponential adaptive pooling for information-retaining downsampling, TIP 2023
     (arXiv 2111.00772).
@@ -70,7 +70,7 @@ def _adapool(maps: Tensor, window: Window, beta: float | Tensor, count_include_p
 
 def _likeness(x: Tensor, mean: Tensor) -> Tensor:
     """The Dice-Sørensen coefficient 2 x m / (x^2 + m^2), 0 for two zeros."""
-    # The same when both are divided by a number: by the larger, or their squares could leave the range of floats.
+    # It does not change if both are divided by the larger one, which keeps their squares in the range of floats.
     scale = torch.maximum(x.detach().abs(), mean.detach().abs())
     scale = torch.where(scale > 0, scale, 1)
     x, mean = x / scale, mean / scale
@@ -79,10 +79,10 @@ def _likeness(x: Tensor, mean: Tensor) -> Tensor:
 
 
 class AdaPool2d(Averaging):
-    """AdaPool: beta times eDSCWPool plus 1 - beta times SoftPool of each window, beta learnt.
+    """AdaPool: beta times eDSCWPool plus 1 - beta times SoftPool of each window, with beta learnt.
 
-    beta starts as given and is kept as its logit, the parameter ``logit_beta``, and so stays between 0 and 1. It is one
-    number a layer; the authors' layer has one for each place of the output and is bound to that size.
+    beta starts at the given value and is stored as its logit, the parameter ``logit_beta``, which keeps it between 0
+    and 1. There is one beta per layer; the authors' layer has one for each output location and is bound to that size.
     ``learnable=False`` keeps it fixed.
 
     >>> AdaPool2d(2)
@@ -117,7 +117,7 @@ class AdaPool2d(Averaging):
 
     @property
     def weight(self) -> float:
-        """The weight of eDSCWPool in use: learnt, or as given."""
+        """The current weight of eDSCWPool."""
         return weight_to_show(self.beta, self.logit_beta)
 
     def forward(self, maps: Tensor) -> Tensor:

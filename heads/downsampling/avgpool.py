@@ -1,4 +1,4 @@
-"""The average of a window: torch's own, under a name for specifications."""
+"""Average pooling: torch's own, under a name for spec strings."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,16 +19,15 @@ def avgpool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = False,
 ) -> Tensor:
-    """The average of each window, as `torch.nn.functional.avg_pool2d`, which has no dilation.
+    """The average of each window, as in `torch.nn.functional.avg_pool2d`, with dilation.
 
-    Padding does not count, unless ``count_include_pad`` (torch's default) counts the padding as
-    zeros.
+    Padding does not count, unless ``count_include_pad`` (torch's default) counts it as zeros.
 
     Shape:
         (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or smaller than the window; an argument out of its range.
+        TypeError, ValueError: ``maps`` of the wrong type or smaller than the window; an argument out of range.
 
     >>> import torch
     >>> avgpool2d(torch.arange(16.0).reshape(1, 4, 4), kernel_size=2).flatten()
@@ -49,7 +48,7 @@ def window_mean(maps: Tensor, window: Window, count_include_pad: bool) -> Tensor
 
 
 class AvgPool2d(Averaging):
-    """The average of each window: torch's own layer, under a name for specifications.
+    """The average of each window: torch's own layer, under a name for spec strings.
 
     >>> AvgPool2d(3, stride=2, padding=1, count_include_pad=True)
     avgpool2d(kernel_size=3, stride=2, padding=1, count_include_pad=True)

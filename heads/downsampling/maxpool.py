@@ -1,4 +1,4 @@
-"""The maximum of a window: torch's own, under a name for specifications."""
+"""Max pooling: torch's own, under a name for spec strings."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,16 +16,16 @@ def maxpool2d(
     dilation: Size = 1,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """The maximum of each window, as `torch.nn.functional.max_pool2d`.
+    """The maximum of each window, as in `torch.nn.functional.max_pool2d`.
 
-    Recorded places and the way back are torch's: ``torch.nn.MaxPool2d(…, return_indices=True)`` and
-    `torch.nn.MaxUnpool2d`, which takes windows that overlap and an ``output_size``.
+    For indices and unpooling use torch's ``torch.nn.MaxPool2d(…, return_indices=True)`` and `torch.nn.MaxUnpool2d`,
+    which supports overlapping windows and an ``output_size``.
 
     Shape:
         (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or smaller than the window; an argument out of its range.
+        TypeError, ValueError: ``maps`` of the wrong type or smaller than the window; an argument out of range.
 
     >>> import torch
     >>> maxpool2d(torch.arange(16.0).reshape(1, 4, 4), kernel_size=2).flatten()
@@ -35,13 +35,13 @@ def maxpool2d(
 
 
 def window_max(maps: Tensor, window: Window) -> Tensor:
-    """The maximum of each window; padding is not a value."""
+    """The maximum of each window; padding is ignored."""
     window.check(maps)
     return F.max_pool2d(maps, window.kernel, window.stride, window.padding, window.dilation, window.ceil_mode)
 
 
 class MaxPool2d(Downsampling):
-    """The maximum of each window: torch's own layer, under a name for specifications.
+    """The maximum of each window: torch's own layer, under a name for spec strings.
 
     >>> MaxPool2d(3, stride=2)
     maxpool2d(kernel_size=3, stride=2, padding=0)

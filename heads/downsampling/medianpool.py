@@ -1,4 +1,4 @@
-"""The median of a window."""
+"""Median pooling."""
 
 import math
 
@@ -20,15 +20,15 @@ def medianpool2d(
     dilation: Size = 1,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """The median of each window; of an even number of values the mean of the middle two (torch's is the lower one).
+    """The median of each window; for an even number of values the mean of the middle two (in torch the lower one).
 
-    Padding is not a value: the median is that of the values inside the map.
+    Padding is ignored: the median is that of the values inside the map.
 
     Shape:
         (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or smaller than the window; an argument out of its range.
+        TypeError, ValueError: ``maps`` of the wrong type or smaller than the window; an argument out of range.
 
     Source: Tukey, Exploratory Data Analysis, 1977, chapter 7 (running medians).
 
@@ -48,11 +48,11 @@ def _median(maps: Tensor, window: Window) -> Tensor:
     else:
         number = torch.stack(counts).sum(0).long().expand(ordered.shape[1:])[None]
         lower, upper = ordered.gather(0, (number - 1) // 2)[0], ordered.gather(0, number // 2)[0]
-    return (lower / 2 + upper / 2).to(maps.dtype)  # halved first: the sum of two could overflow
+    return (lower / 2 + upper / 2).to(maps.dtype)  # halved first, because the sum could overflow
 
 
 class MedianPool2d(Downsampling):
-    """The median of each window, of an even number of values the mean of the middle two.
+    """The median of each window; for an even number of values the mean of the middle two.
 
     >>> MedianPool2d(3, stride=2)
     medianpool2d(kernel_size=3, stride=2, padding=0)

@@ -1,4 +1,4 @@
-"""Mixed pooling of a window: between the maximum and the average, by a weight that is given, learnt or drawn."""
+"""Mixed pooling: maximum and average of each window mixed by a fixed, learnt or random weight."""
 
 from typing import Literal
 
@@ -30,15 +30,16 @@ def mixedpool2d(
 ) -> Tensor:
     """lam times the maximum of each window plus 1 - lam times its average.
 
-    With ``mode="random"`` a window in training gives its maximum with probability lam and its average otherwise,
-    drawn once for all ("layer", as in the paper), for each channel of a batch ("channel") or for each window
-    ("element"); outside training the mean of these, which is the fixed mixture. Padding counts as in `avgpool2d`.
+    With ``mode="random"``, in training, a window gives its maximum with probability lam and its average otherwise,
+    drawn once for all windows ("layer", as in the paper), for each channel of a batch ("channel") or for each window
+    ("element"); outside training it gives the expectation, which is the fixed mixture. Padding counts as in
+    `avgpool2d`.
 
     Shape:
         (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or smaller than the window; an argument out of its range.
+        TypeError, ValueError: ``maps`` of the wrong type or smaller than the window; an argument out of range.
 
     Source: Yu et al., Mixed pooling for convolutional neural networks, RSKT 2014, equation 4 (random); Lee et al.,
     Generalizing pooling functions in CNNs: mixed, gated, and tree, AISTATS 2016, section 3.1 (fixed, learnt).
@@ -75,9 +76,9 @@ def _mixed(
 class MixedPool2d(Averaging):
     """Mixed pooling: lam times the maximum of each window plus 1 - lam times its average.
 
-    ``mode`` is "fixed"; "learned" (lam starts as given and is trained; it is kept as its logit, the parameter
-    ``logit_lam``, and so stays between 0 and 1); or "random" (in training the maximum with probability lam, or the
-    average; ``draw`` says for what this is drawn, see `mixedpool2d`).
+    ``mode`` is "fixed"; "learned" (lam starts at the given value and is trained; it is stored as its logit, the
+    parameter ``logit_lam``, which keeps it between 0 and 1); or "random" (in training the maximum with probability lam,
+    else the average; ``draw`` says how often this is drawn, see `mixedpool2d`).
 
     >>> MixedPool2d(2, mode="random")
     mixedpool2d(kernel_size=2, stride=2, padding=0, mode=random)
@@ -114,11 +115,11 @@ class MixedPool2d(Averaging):
 
     @property
     def weight(self) -> float:
-        """The maximum's weight in use: learnt, or as given."""
+        """The current weight of the maximum."""
         return weight_to_show(self.lam, self.logit_lam)
 
     def forward(self, maps: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Windows to values: see `mixedpool2d`. In training, drawn from ``generator`` or torch's own."""
+        """Windows to values: see `mixedpool2d`. Random draws come from ``generator`` or torch's own."""
         lam = weight_in_use(self.lam, self.logit_lam)
         draw = self.draw if self.mode == "random" and self.training else None
         return _mixed(maps, self.window, lam, draw, generator, self.count_include_pad)

@@ -11,7 +11,7 @@ from heads.downsampling._views import mean_of, peak_of, place_counts, place_view
 from heads.downsampling._window import Size, Window
 from heads.downsampling.maxpool import window_max
 
-# Outside these the result is its limit, and exp(log p) could leave the range of floats.
+# Beyond these the result equals its limit, and exp(log p) could leave the range of floats.
 _LOWEST, _HIGHEST = 1e-6, 1e6
 
 
@@ -29,15 +29,15 @@ def powerpool2d(
 ) -> Tensor:
     """The power mean of each window: mean(x ** p) ** (1 / p), with x = max(map, eps).
 
-    ``p = 1`` is the average of maps above eps, towards infinity it is the maximum (which may be given). A scalar
-    tensor is taken as positive and receives its gradient. `torch.nn.LPPool2d` has the sum in place of the mean: of k
-    values it is k ** (1 / p) times this. Padding counts as in `avgpool2d`.
+    ``p = 1`` is the average for maps above eps, ``p = inf`` the maximum. A scalar tensor is assumed to be positive and
+    receives a gradient. `torch.nn.LPPool2d` has the sum instead of the mean: for k values it is k ** (1 / p) times
+    this. Padding counts as in `avgpool2d`.
 
     Shape:
         (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or smaller than the window; an argument out of its range.
+        TypeError, ValueError: ``maps`` of the wrong type or smaller than the window; an argument out of range.
 
     Source: Sermanet et al., Convolutional neural networks applied to house numbers digit classification, ICPR 2012
     (LP pooling); Radenovic et al., Fine-tuning CNN image retrieval with no human annotation (GeM), TPAMI 2018.
@@ -60,7 +60,7 @@ def _power(maps: Tensor, window: Window, p: float | Tensor, eps: float, count_in
         p = p.to(values.dtype).clamp(_LOWEST, _HIGHEST)
     elif p > _HIGHEST:
         return window_max(values, window).to(maps.dtype)
-    # By logarithms relative to the highest, as x ** p would overflow; expm1 and log1p keep the digits of a small p.
+    # Logarithms relative to the highest value, because x ** p would overflow; expm1 and log1p keep digits for small p.
     logs = place_views(values.log(), window, outside=math.log(eps))
     peak = peak_of(logs)
     shortfall = mean_of(
@@ -72,8 +72,8 @@ def _power(maps: Tensor, window: Window, p: float | Tensor, eps: float, count_in
 class PowerPool2d(Averaging):
     """Power-average pooling: mean(x ** p) ** (1 / p) of each window, p = 1 the average, p = inf the maximum.
 
-    With ``learnable`` the exponent starts at p and is trained; it is kept as its logarithm, the parameter ``log_p``,
-    and so stays positive. Values below ``eps`` count as eps: it is meant for maps of 0 or more.
+    With ``learnable`` the exponent starts at p and is trained; it is stored as its logarithm, the parameter ``log_p``,
+    which keeps it positive. Values below ``eps`` count as eps: it is meant for non-negative maps.
 
     >>> PowerPool2d(2, p=4)
     powerpool2d(kernel_size=2, stride=2, padding=0, p=4)
@@ -108,15 +108,15 @@ class PowerPool2d(Averaging):
 
     @property
     def exponent(self) -> float:
-        """The p in use: learnt, or as given."""
+        """The current p."""
         return self.p if self.log_p is None else self.log_p.detach().double().exp().item()
 
     def forward(self, maps: Tensor) -> Tensor:
         """Windows to values: see `powerpool2d`."""
         p: float | Tensor = self.p
         if self.log_p is not None:
-            # Not in half precision, where the exponential of a logarithm is off by percents; clamped before the
-            # exponential, whose gradient would be infinite where it overflows.
+            # Not in half precision, where the exponential of a logarithm is off by percents. Clamped before the
+            # exponential, because its gradient would be infinite if it overflowed.
             log_p = self.log_p.to(accumulation_dtype(self.log_p))
             p = log_p.clamp(math.log(_LOWEST), math.log(_HIGHEST)).exp()
         return _power(maps, self.window, p, self.eps, self.count_include_pad)

@@ -1,4 +1,4 @@
-"""SoftPool: the mean of a window, weighted by the softmax of its own values."""
+"""SoftPool: the mean of a window weighted by the softmax of its values."""
 
 import functools
 from typing import ClassVar
@@ -29,7 +29,7 @@ def softpool1d(
         (N, C, L) -> (N, C, l), or (C, L) -> (C, l).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or smaller than the window; an argument out of its range.
+        TypeError, ValueError: ``maps`` of the wrong type or smaller than the window; an argument out of range.
 
     >>> import math
     >>> softpool1d(torch.tensor([[0.0, math.log(3.0)]]), kernel_size=2)  # weights 1/4 and 3/4
@@ -51,20 +51,20 @@ def softpool2d(
 ) -> Tensor:
     """The mean of each window, weighted by the softmax of its values: sum(softmax(x) * x).
 
-    As the paper has it: over the window of one channel, whatever the sign, and on every device. What lies outside the
-    map has no weight, unless ``count_include_pad`` counts the padding as zeros, of weight exp(0). The gradient is that
-    of the definition, weight * (1 + x - result).
+    As in the paper, the softmax is over the window of each channel, for values of either sign and on every device.
+    Places outside the map have no weight, unless ``count_include_pad`` counts the padding as zeros, with weight exp(0).
+    The gradient is that of the definition, weight * (1 + x - result).
 
-    The authors' CUDA kernel keeps the sign of negative results too. It differs in three ways: its gradient is the
+    The authors' CUDA kernel also keeps the sign of negative results. It differs in three ways: its gradient is the
     weight alone, as if weights were constants; it subtracts no maximum, and so overflows in float32 from about x =
-    88; and it gives H // stride windows a side, zeros where the window would leave the map. Without CUDA some
-    versions of their code take sums over the channels for weights, which is another operator.
+    88; and it gives H // stride windows along a side, with zeros where the window would leave the map. Without CUDA,
+    some versions of their code take weights from sums over the channels, which is a different operator.
 
     Shape:
         (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or smaller than the window; an argument out of its range.
+        TypeError, ValueError: ``maps`` of the wrong type or smaller than the window; an argument out of range.
 
     Source: Stergiou, Poppe and Kalliatakis, Refining activation downsampling with SoftPool, ICCV 2021, equations 1, 2.
 
@@ -92,7 +92,7 @@ def softpool3d(
         (N, C, D, H, W) -> (N, C, d, h, w), or (C, D, H, W) -> (C, d, h, w).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or smaller than the window; an argument out of its range.
+        TypeError, ValueError: ``maps`` of the wrong type or smaller than the window; an argument out of range.
 
     >>> softpool3d(torch.zeros(1, 2, 2, 2), kernel_size=2)
     tensor([[[[0.]]]])
@@ -122,12 +122,12 @@ def defined_softpool(maps: Tensor, window: Window, count_include_pad: bool = Fal
     weights = [torch.exp(difference) for difference in below]
     total = functools.reduce(torch.add, weights)
     lowered = functools.reduce(torch.add, (w * d for w, d in zip(weights, below, strict=True)))
-    # Differences to the highest value, so that a constant stays what it is to the last digit.
+    # Differences from the highest value, so that a constant window is reproduced exactly.
     return (lowered / total + peak).to(maps.dtype)
 
 
 class _SoftPool(Averaging):
-    """What the three have in common."""
+    """The base class of SoftPool in 1, 2 and 3 dimensions."""
 
     def forward(self, maps: Tensor) -> Tensor:
         """Windows to values: see `softpool2d`."""

@@ -1,4 +1,4 @@
-"""Stochastic pooling of a window: one of its values is drawn in training, and expected in evaluation."""
+"""Stochastic pooling: a random value of each window in training, its expectation in evaluation."""
 
 import functools
 from collections.abc import Callable
@@ -30,18 +30,18 @@ def stochasticpool2d(
     dilation: Size = 1,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """In training one value of each window, drawn at random; otherwise the mean over all draws.
+    """In training one value of each window, drawn at random; otherwise the expectation.
 
-    A value is drawn with the ``probability`` of its "share" x / sum(x), as in the paper, which needs x >= 0 (a window
-    of zeros gives 0), or of its "softmax", which takes maps with signs and whose mean is SoftPool. The gradient of a
-    draw goes to the place it came from. Padding is never drawn.
+    The ``probability`` of a value is its "share" x / sum(x), as in the paper, which needs x >= 0 (a window of zeros
+    gives 0), or its "softmax", which allows signed maps and has SoftPool as expectation. The gradient of a draw goes to
+    the drawn value. Padding is never drawn.
 
     Shape:
         (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or smaller than the window; negative values with "share";
-            an argument out of its range.
+        TypeError, ValueError: ``maps`` of the wrong type or smaller than the window; negative values with "share";
+            an argument out of range.
 
     Source: Zeiler and Fergus, Stochastic pooling for regularization of deep convolutional neural networks, ICLR 2013,
     equations 4 to 6.
@@ -79,7 +79,7 @@ def _expected_share(maps: Tensor, window: Window) -> Tensor:
     wide = maps.to(accumulation_dtype(maps)).clamp(min=0)
     views = place_views(wide, window, outside=0.0)
     peak = peak_of(views)
-    # Relative to the highest, or squares would leave the range of floats.
+    # Relative to the highest value, because squares would leave the range of floats.
     ratios = [view / torch.where(peak > 0, peak, 1) for view in views]
     total = functools.reduce(torch.add, ratios)
     squares = functools.reduce(torch.add, (ratio * ratio for ratio in ratios))
@@ -108,5 +108,5 @@ class StochasticPool2d(Downsampling):
         self.probability: Probability = probability
 
     def forward(self, maps: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Windows to values: see `stochasticpool2d`. In training, drawn from ``generator`` or torch's own."""
+        """Windows to values: see `stochasticpool2d`. Random draws come from ``generator`` or torch's own."""
         return _stochastic(maps, self.window, self.probability, self.training, generator)

@@ -1,7 +1,7 @@
-"""Encoders: feature maps (N, C, H, W) or (C, H, W) become vectors (N, D) or (D,), whatever H and W are.
+"""Encoders: feature maps (N, C, H, W) or (C, H, W) to vectors (N, D) or (D,), for any H and W.
 
-Each is a function and its `torch.nn.Module` twin; `heads.create_encoder` makes modules from spec strings, and
-`heads.VectorClassifier` puts a linear layer on them. `SPPBlock` gives maps: a neck, which either head takes.
+Each is a function with a corresponding `torch.nn.Module`; `heads.create_encoder` makes modules from spec strings, and
+`heads.VectorClassifier` adds a linear layer. `SPPBlock` gives maps: it is a neck for either kind of head.
 """
 
 from heads.encoding._encoder import Encoder

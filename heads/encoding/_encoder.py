@@ -1,4 +1,4 @@
-"""What all encoders share."""
+"""The base class of encoders."""
 
 from collections.abc import Iterable
 from typing import ClassVar
@@ -11,10 +11,10 @@ from heads._specified import Specified
 
 
 class Encoder(Specified):
-    """Feature maps become one vector: (N, C, H, W) -> (N, D), or (C, H, W) -> (D,), for any H and W.
+    """An encoder of feature maps as vectors: (N, C, H, W) -> (N, D), or (C, H, W) -> (D,), for any H and W.
 
     ``in_channels`` is C and comes from the backbone, so the spec does not contain it; ``out_features`` is D. An encoder
-    of two sources takes a second tensor of as many locations and ``other_channels`` channels.
+    of two sources takes a second tensor with the same locations and ``other_channels`` channels.
 
     >>> from heads.encoding import SPP
     >>> encoder = SPP(512, levels=(2, 1))
@@ -35,7 +35,7 @@ class Encoder(Specified):
         return False
 
     def initialise(self, features: Iterable[Tensor], *, generator: torch.Generator | None = None) -> None:
-        """Set parameters from data before training; most encoders have none of the kind and read nothing."""
+        """Set parameters from data before training; most encoders have no such parameters and read nothing."""
 
     def _check(self, features: Tensor, name: str = "features") -> None:
         check_features(features, self.in_channels, name)

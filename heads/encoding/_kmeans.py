@@ -1,4 +1,4 @@
-"""k-means: centres of a cloud of points, the same ones for the same generator."""
+"""k-means clustering, reproducible for the same generator."""
 
 import torch
 from torch import Tensor
@@ -7,10 +7,10 @@ _MOST_ROUNDS = 100
 
 
 def kmeans(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """k centres of the points by k-means++ and Lloyd's rounds, those of most points first.
+    """k centres of the points by k-means++ and Lloyd's algorithm, in descending order of their numbers of points.
 
-    A centre that loses all its points moves to the point that is farthest from its own. What is drawn comes from the
-    generator, a CPU's, whatever device the points are on.
+    A centre that loses all its points moves to the point that is farthest from its own centre. Random numbers come from
+    the generator, which is on the CPU whatever the device of the points.
 
     Shape:
         (n, C) -> (k, C).
@@ -35,25 +35,25 @@ def kmeans(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
 
 
 def squared_distances(points: Tensor, centres: Tensor) -> Tensor:
-    """Of every point to every centre, (n, C) and (k, C) to (n, k), never negative."""
+    """Squared distances of every point to every centre, (n, C) and (k, C) to (n, k), never negative."""
     return (points.square().sum(1, keepdim=True) - 2 * points @ centres.T + centres.square().sum(1)).clamp(min=0)
 
 
 def _spread(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """Points drawn one after another, each with a chance that grows with its distance to those before."""
+    """Initial centres drawn one after another, each with a chance that grows with its distance to the earlier ones."""
     chosen = [int(torch.randint(len(points), (), generator=generator))]
     distances = squared_distances(points, points[chosen[-1:]]).squeeze(1)
     for _ in range(1, k):
         chances = distances.double().cpu()
         if not chances.any():
-            chances = torch.ones_like(chances)  # the points left are all the same as some that were drawn
+            chances = torch.ones_like(chances)  # every remaining point equals one that was drawn
         chosen.append(int(torch.multinomial(chances, 1, generator=generator)))
         distances = torch.minimum(distances, squared_distances(points, points[chosen[-1:]]).squeeze(1))
     return points[chosen]
 
 
 def _means(points: Tensor, nearest: Tensor, distances: Tensor, k: int) -> Tensor:
-    """The mean of each centre's points. By a matrix product: sums by index come out differently each time on a GPU."""
+    """The mean of each centre's points, by a matrix product because sums by index are not reproducible on a GPU."""
     member = torch.nn.functional.one_hot(nearest, k).T.to(points.dtype)
     counts = member.sum(1, keepdim=True)
     means = member @ points / counts.clamp(min=1)

@@ -1,4 +1,4 @@
-"""Bilinear pooling: how often two channels fire together."""
+"""Bilinear pooling: mean products of pairs of channels."""
 
 from torch import Tensor
 
@@ -9,17 +9,17 @@ from heads.encoding._normalisation import unit_length
 
 
 def bilinear(features: Tensor, other: Tensor | None = None, *, signed_sqrt: bool = True, l2: bool = True) -> Tensor:
-    """The outer product of two feature vectors, averaged over the locations, flattened.
+    """The outer product of two feature vectors, averaged over the locations and flattened.
 
-    ``other`` is a second source of as many locations; without one, the features meet themselves. Then come the
-    signed square root and the L2 norm, each of which can be left out. The root's slope has no bound at zero: see
-    `heads.encoding.signed_sqrt` for what stands there.
+    ``other`` is a second source with the same locations; without one, the features are paired with themselves. The
+    signed square root and the L2 norm follow, each of which can be left out. The root's slope is unbounded at zero: see
+    `heads.encoding.signed_sqrt` for how this is avoided.
 
     Shape:
         (N, C, H, W) and (N, C', H, W) -> (N, C * C'), or without N; row by row of the (C, C') matrix.
 
     Raises:
-        TypeError, ValueError: features of another kind or shape; sources of different locations.
+        TypeError, ValueError: features of the wrong type or shape; sources of different locations.
 
     Source: Lin et al., Bilinear CNN models for fine-grained visual recognition, ICCV 2015.
 
@@ -35,7 +35,7 @@ def paired_columns(features: Tensor, other: Tensor | None) -> tuple[Tensor, Tens
     """The features of both sources, (..., C, n) and (..., C', n), in `accumulation_dtype`.
 
     Raises:
-        TypeError, ValueError: features of another kind or shape; sources of different images or locations.
+        TypeError, ValueError: features of the wrong type or shape; sources of different images or locations.
     """
     check_maps(features, "features")
     left = features.flatten(-2).to(accumulation_dtype(features))
@@ -51,13 +51,13 @@ def paired_columns(features: Tensor, other: Tensor | None) -> tuple[Tensor, Tens
 
 
 def mean_outer_product(left: Tensor, right: Tensor) -> Tensor:
-    """The mean over the columns of their outer products, (..., C, n) and (..., C', n) to (..., C, C')."""
-    # Divided before they are multiplied: the product of two large features would overflow sooner than their mean.
+    """The mean of the columns' outer products, (..., C, n) and (..., C', n) to (..., C, C')."""
+    # Divided before the product, because the sum of products could overflow where their mean does not.
     return left / left.shape[-1] @ right.mT
 
 
 def evened(vectors: Tensor, *, signed_sqrt: bool, l2: bool) -> Tensor:
-    """Vectors after the signed square root and the L2 norm, where asked."""
+    """Vectors after the signed square root and the L2 norm, if enabled."""
     if signed_sqrt:
         vectors = _signed_sqrt(vectors)
     return unit_length(vectors) if l2 else vectors
@@ -92,11 +92,11 @@ def check_other(other_channels: int | None) -> int | None:
 
 
 def check_source(other: Tensor | None, channels: int | None) -> None:
-    """A second source where one was announced, of its channels.
+    """Check that a second source is given if and only if one is expected, with its number of channels.
 
     Raises:
-        TypeError: a source too many or too few.
-        ValueError: another number of channels.
+        TypeError: a source is missing or unexpected.
+        ValueError: the number of channels is another one.
     """
     if (other is None) != (channels is None):
         given, build = ("one source", "two sources") if other is None else ("two sources", "one source")

@@ -1,4 +1,4 @@
-"""Compact bilinear pooling: bilinear pooling in a few thousand numbers, by random projection (Tensor Sketch)."""
+"""Compact bilinear pooling: bilinear pooling with a few thousand outputs, by random projection (Tensor Sketch)."""
 
 import torch
 from torch import Tensor
@@ -21,19 +21,19 @@ def compactbilinear(
     """The Tensor Sketch of the outer product of two feature vectors, averaged over the locations.
 
     Channel i of the first source and j of the second add ``signs[0][i] * signs[1][j]`` times their mean product to the
-    output (``places[0][i] + places[1][j]``) modulo ``dim``. Over random places and signs the inner product of two
-    sketches has the mean of the inner product of two outer products, with a variance of about 1 / dim.
+    output (``places[0][i] + places[1][j]``) modulo ``dim``. Over random places and signs, the expected inner product of
+    two sketches is the inner product of the outer products, with a variance of about 1 / dim.
 
-    The paper convolves a sketch of each source at each location, by FFT, and adds up. A sketch is linear, so adding
-    up before sketching gives the same numbers, from C * C' products in place of ``dim`` sums at each of n
-    locations. The cheaper one is taken: adding up first where C * C' <= n * dim (10 times as fast for 512 channels,
+    The paper convolves a sketch of each source at each location, by FFT, and sums over locations. A sketch is linear,
+    so summing before sketching gives the same numbers, with C * C' products instead of ``dim`` sums at each of n
+    locations. The cheaper order is chosen: summing first if C * C' <= n * dim (10 times as fast for 512 channels,
     14 x 14 locations and 8192 outputs on a CPU), and always in compiled and exported programs.
 
     Shape:
         (N, C, H, W) and (N, C', H, W) -> (N, dim), or without N. ``places`` and ``signs`` are (C,) and (C',).
 
     Raises:
-        TypeError, ValueError: features of another kind or shape; sources of different locations.
+        TypeError, ValueError: features of the wrong type or shape; sources of different locations.
 
     Source: Gao et al., Compact bilinear pooling, CVPR 2016, algorithm 2; Pham and Pagh, KDD 2013.
 
@@ -60,16 +60,16 @@ def _mean_of_sketches(left: Tensor, right: Tensor, places: tuple[Tensor, Tensor]
     for columns, place in zip((left / left.shape[-1], right), places, strict=True):
         empty = columns.new_zeros((*columns.shape[:-2], columns.shape[-1], dim))
         spectra.append(torch.fft.rfft(empty.index_add(-1, place, columns.mT)))
-    # The transform is linear, too: one way back serves all locations.
+    # The transform is also linear, so one inverse transform serves all locations.
     mean: Tensor = torch.fft.irfft((spectra[0] * spectra[1]).sum(-2), n=dim)
     return mean
 
 
 class CompactBilinear(Encoder):
-    """Compact bilinear pooling: ``dim`` outputs in place of C * C', with random places and signs drawn from ``seed``.
+    """Compact bilinear pooling: ``dim`` outputs instead of C * C', with random places and signs drawn from ``seed``.
 
-    Places and signs are buffers and part of the state: a checkpoint keeps what it was trained with. On a GPU
-    `torch.use_deterministic_algorithms` makes the sums come out the same each time.
+    Places and signs are buffers, so a checkpoint contains those it was trained with. On a GPU
+    `torch.use_deterministic_algorithms` makes the sums reproducible.
 
     >>> CompactBilinear(512, dim=4096)
     compactbilinear(dim=4096)

@@ -1,4 +1,4 @@
-"""NetVLAD: residuals of a map's descriptors to learnt centres."""
+"""NetVLAD: residuals of a map's descriptors from learnt centres."""
 
 import math
 from collections.abc import Iterable
@@ -11,26 +11,26 @@ from heads.encoding._encoder import Encoder
 from heads.encoding._kmeans import kmeans, squared_distances
 from heads.encoding._normalisation import unit_length
 
-# Of the assignments of a descriptor, the largest is so many times the second on (geometric) average.
+# The (geometric) mean ratio of the largest to the second largest assignment of a descriptor.
 _SHARPNESS = 100.0
 _DESCRIPTORS = 20_000
 _DESCRIPTORS_OF_AN_IMAGE = 64
 
 
 def netvlad(features: Tensor, weight: Tensor, bias: Tensor, centres: Tensor, *, normalise_input: bool = True) -> Tensor:
-    """The sums of the residuals to K centres, each location being softly assigned to them, as one vector.
+    """The sums of residuals from K centres, with soft assignment of locations to centres, as one vector.
 
-    Location x belongs to centre k with a_k(x), the softmax of ``weight @ x + bias``. Centre k's part of the vector is
-    the sum over locations of a_k(x) * (x - c_k), divided by its L2 norm (intra-normalisation); the whole is divided
-    by its norm again. Rows of ``weight`` beyond the K centres are ghosts: they take their share of the assignments,
-    and have no part in the vector. ``normalise_input`` divides each location's features by their L2 norm first.
+    Location x is assigned to centre k with weight a_k(x), the softmax of ``weight @ x + bias``. Centre k's part of the
+    vector is the sum over locations of a_k(x) * (x - c_k), divided by its L2 norm (intra-normalisation); the whole is
+    divided by its norm again. Rows of ``weight`` beyond the K centres are ghosts: they receive assignments but do not
+    appear in the vector. ``normalise_input`` first divides each location's features by their L2 norm.
 
     Shape:
         (N, C, H, W) -> (N, K * C), or (C, H, W) -> (K * C,). ``weight`` is (K + G, C), ``bias`` (K + G,), ``centres``
-        (K, C), with G ghosts. Centre by centre, and within a centre channel by channel.
+        (K, C), with G ghosts. The output is ordered by centre, then by channel.
 
     Raises:
-        TypeError, ValueError: ``features`` of another kind or shape.
+        TypeError, ValueError: ``features`` of the wrong type or shape.
 
     Source: Arandjelović et al., NetVLAD, CVPR 2016, equation 4; Zhong et al., GhostVLAD, ACCV 2018.
 
@@ -46,18 +46,18 @@ def netvlad(features: Tensor, weight: Tensor, bias: Tensor, centres: Tensor, *, 
     if normalise_input:
         descriptors = unit_length(descriptors, dim=-2)
     assigned = (weight @ descriptors + bias.unsqueeze(-1)).softmax(-2)[..., : len(centres), :]
-    # The sum of residuals without the residuals, which would be K times the features in memory.
+    # The sum of residuals without storing the residuals, which take K times the memory of the features.
     residuals = assigned @ descriptors.mT - assigned.sum(-1, keepdim=True) * centres
     return unit_length(unit_length(residuals).flatten(-2)).to(features.dtype)
 
 
 class NetVLAD(Encoder):
-    """NetVLAD: residuals to learnt centres, ``clusters`` * C outputs.
+    """NetVLAD: residuals from learnt centres, ``clusters`` * C outputs.
 
-    Call `initialise` with features of the training images before training: centres that lie where no features do get
-    no assignments and learn little. ``wsl-train`` does so. Until then the centres are random points of the unit sphere.
+    Call `initialise` with features of the training images before training, as ``wsl-train`` does: centres far from all
+    features get no assignments and learn little. Until then the centres are random points on the unit sphere.
 
-    ``ghosts`` clusters take up what is of no use (blur, background) and are left out of the vector.
+    ``ghosts`` clusters absorb useless descriptors (blur, background) and are left out of the vector.
 
     >>> NetVLAD(512, clusters=16, ghosts=2), NetVLAD(512, clusters=16).out_features
     (netvlad(clusters=16, ghosts=2), 8192)
@@ -80,7 +80,7 @@ class NetVLAD(Encoder):
         self.centres = nn.Parameter(torch.empty(self.clusters, self.in_channels))
         self.register_buffer("initialised", torch.tensor(False))
         points = unit_length(torch.randn(self.clusters + ghosts, self.in_channels))
-        # Then the logits of random directions have a standard deviation of 2.
+        # With this sharpness the logits of random directions have a standard deviation of 2.
         self._place(points, math.sqrt(self.in_channels))
 
     def needs_fit(self) -> bool:
@@ -89,16 +89,16 @@ class NetVLAD(Encoder):
 
     @torch.no_grad()
     def initialise(self, features: Iterable[Tensor], *, generator: torch.Generator | None = None) -> None:
-        """Take the centres from data: k-means of descriptors, and how sharply they are assigned from its distances.
+        """Initialise the centres by k-means of descriptors, and the sharpness of assignment from its distances.
 
         ``features`` are batches of feature maps (N, C, H, W), such as ``(backbone(images) for images, labels in
-        loader)``, or one batch; it is read until 20,000 descriptors have been drawn, at most 64 of each map. The
-        sharpness alpha makes the largest assignment of a descriptor 100 times the second on average: log(100) over
-        the mean of the squared distances' difference; then weight = 2 alpha c and bias = -alpha |c|^2. Ghosts get
-        the clusters of fewest descriptors. The same generator draws the same centres.
+        loader)``, or one batch; they are read until 20,000 descriptors have been drawn, at most 64 from each map. The
+        sharpness alpha makes the largest assignment of a descriptor 100 times the second on average: it is log(100)
+        over the mean difference of the two squared distances; then weight = 2 alpha c and bias = -alpha |c|^2. Ghosts
+        get the clusters with the fewest descriptors. The same generator gives the same centres.
 
         Raises:
-            TypeError, ValueError: features of another kind or shape, not finite, or with too few descriptors.
+            TypeError, ValueError: features of the wrong type or shape, not finite, or with too few descriptors.
 
         Source: Arandjelović et al., NetVLAD, CVPR 2016, section 3.1 and appendix A.
 
@@ -138,7 +138,7 @@ class NetVLAD(Encoder):
 
     @torch.no_grad()
     def _place(self, points: Tensor, alpha: float) -> None:
-        """Put the centres at these points: softmax(weight @ x + bias) is then that of -alpha * |x - c|^2."""
+        """Place the centres at these points: softmax(weight @ x + bias) becomes the softmax of -alpha * |x - c|^2."""
         self.weight.copy_(2 * alpha * points)
         self.bias.copy_(-alpha * points.square().sum(1))
         self.centres.copy_(points[: self.clusters])
@@ -151,7 +151,7 @@ class NetVLAD(Encoder):
 
 def _sharpness(descriptors: Tensor, points: Tensor) -> float:
     if len(points) == 1:
-        return 1.0  # the only centre takes all, however sharply
+        return 1.0  # with a single centre, sharpness has no effect
     nearest = squared_distances(descriptors, points).topk(2, largest=False).values.double()
     gap = float((nearest[:, 1] - nearest[:, 0]).mean())
     spacing = torch.finfo(descriptors.dtype).eps * float(descriptors.square().sum(1).mean())

@@ -1,4 +1,4 @@
-"""Spatial pyramid pooling: grids of bins over the map, from fine to coarse, whatever its size."""
+"""Spatial pyramid pooling: grids of bins over a map of any size, from fine to coarse."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -19,17 +19,17 @@ def spp(
 ) -> Tensor:
     """The maximum or average of each channel in each bin of grids of level x level bins, as one vector.
 
-    Bin i of L over H rows: with ``edges="floor_ceil"`` from floor(i H / L) to ceil((i + 1) H / L), as torch's
-    adaptive pooling has it, where neighbours may share a row; with "round" from round(i H / L) to
-    round((i + 1) H / L), halves to even, as the Keras layer has it, where they share none. A bin that rounding
-    leaves empty, on maps with less than L rows, holds the row at its edge. The vector goes level by level, a
-    level channel by channel, a channel's bins row by row.
+    Bin i of L over H rows extends from floor(i H / L) to ceil((i + 1) H / L) with ``edges="floor_ceil"``, as in torch's
+    adaptive pooling, so that neighbours may share a row; with "round", from round(i H / L) to round((i + 1) H / L),
+    halves to even, as in the Keras layer, so that they share none. A bin that rounding leaves empty, on maps with fewer
+    than L rows, holds the row at its edge. The vector is ordered by level, then by channel, then row by row of bins.
 
     Shape:
         (N, C, H, W) -> (N, C * sum(level ** 2)), or (C, H, W) -> (C * sum(level ** 2),).
 
     Raises:
-        TypeError, ValueError: ``features`` of another kind or shape; no levels, or one that is no count; another word.
+        TypeError, ValueError: ``features`` of the wrong type or shape; no levels, or one that is not a count; an
+            unknown kind or edges.
 
     Source: He et al., Spatial pyramid pooling in deep convolutional networks, ECCV 2014.
 
@@ -47,7 +47,7 @@ def spp(
 
 
 def _bin_maxima(features: Tensor, level: int, edges: Edges) -> Tensor:
-    # Torch's own layer is 3 times as fast, but ONNX has none and its bins are of one kind.
+    # Torch's own layer is 3 times as fast, but cannot be exported to ONNX and has only one kind of bins.
     if edges == "floor_ceil" and not torch.compiler.is_compiling():
         return F.adaptive_max_pool2d(features, level)
     rows, columns = (_bins(size, level, edges, features.device) for size in features.shape[-2:])
@@ -66,7 +66,7 @@ def _bin_averages(features: Tensor, level: int, edges: Edges) -> Tensor:
 def _bins(size: int, level: int, edges: Edges, device: torch.device) -> Tensor:
     """Which of ``size`` rows each of the ``level`` bins holds, (level, size) booleans.
 
-    Tensors of integers throughout: ``size`` may be the symbol of a dynamic shape.
+    Uses integer tensors throughout, because ``size`` may be the symbol of a dynamic shape.
     """
     number = torch.arange(level, device=device).unsqueeze(-1)
     row = torch.arange(size, device=device)

@@ -1,4 +1,4 @@
-"""The stride-1 form of spatial pyramid pooling that YOLO has: maps to maps."""
+"""Spatial pyramid pooling with stride 1, as in YOLO: maps to maps."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,17 +12,17 @@ from heads._specified import Specified
 
 
 def sppblock(features: Tensor, kernels: Sequence[int] = (5, 9, 13)) -> Tensor:
-    """The features, and beside them their maximum in square windows around each location, one block a window.
+    """The features concatenated with their maxima in square windows around each location, one block per window.
 
-    It keeps the locations, so it is not an encoder but a neck, between a backbone and any head,
-    `heads.MapClassifier` with its class maps included, and lets each location see its surroundings.
+    It keeps the locations, so it is a neck rather than an encoder, for use between a backbone and any head, including
+    `heads.MapClassifier` with its class maps. It adds context to each location.
 
     Shape:
         (N, C, H, W) -> (N, C * (1 + len(kernels)), H, W), or without N; the features come first, then the windows in
         the order of ``kernels``.
 
     Raises:
-        TypeError, ValueError: ``features`` of another kind or shape; a kernel that is even or no count, or none.
+        TypeError, ValueError: ``features`` of the wrong type or shape; a kernel that is even or no count, or none.
 
     Source: Redmon and Farhadi, YOLOv3-SPP (darknet); Bochkovskiy et al., YOLOv4, 2020; Huang et al., DC-SPP-YOLO, 2020.
 
@@ -32,7 +32,7 @@ def sppblock(features: Tensor, kernels: Sequence[int] = (5, 9, 13)) -> Tensor:
     check_maps(features, "features")
     kernels = _check_kernels(kernels)
     widest = {1: features}
-    # A window of a window: 5 within 5 is 9, within 5 again is 13, at a third of the comparisons.
+    # Windows of windows: 5 of 5 is 9, and 5 of that is 13, at a third of the comparisons.
     for smaller, larger in pairwise(sorted({1, *kernels})):
         step = larger - smaller
         widest[larger] = F.max_pool2d(widest[smaller], step + 1, stride=1, padding=step // 2)
@@ -54,7 +54,7 @@ def _check_kernels(kernels: object) -> tuple[int, ...]:
 
 
 class SPPBlock(Specified):
-    """YOLO's spatial pyramid: features, and their maxima in windows of stride 1, one beside the other.
+    """YOLO's spatial pyramid: features concatenated with their maxima in windows of stride 1.
 
     >>> from heads import MapClassifier
     >>> head = MapClassifier(256, 20, pooling="kmax(k=0.2)", neck=SPPBlock(kernels=(5, 9, 13)))
@@ -67,9 +67,9 @@ class SPPBlock(Specified):
         self.kernels = _check_kernels(kernels)
 
     def out_channels(self, in_channels: int) -> int:
-        """How many channels come out."""
+        """The number of output channels."""
         return in_channels * (1 + len(self.kernels))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features to more features: see `sppblock`."""
+        """Features to features with more channels: see `sppblock`."""
         return sppblock(features, self.kernels)

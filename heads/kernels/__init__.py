@@ -1,11 +1,11 @@
-"""Faster forms of the poolings' plain expressions, behind one dispatch.
+"""Faster implementations of the poolings' plain expressions, behind one dispatch.
 
 A pooling calls ``dispatch(name, plain, values, *settings)``. The result is that of ``plain(values, *settings)``, which
-is the definition and the reference. Where a kernel of that name suits the device, dtype and size of the values, it
-computes the same by hand: on the CPU in loops over blocks that stay in the cache (``cpu_*.py``), on CUDA in Triton
-(``triton_*.py``, imported at the first use). Compilers, exporters, function transforms, forward-mode and second
-derivatives see the plain expression. Without this package the poolings compute the same, only slower: `dispatch` could
-be ``return plain(values, *settings)``.
+is the definition and the reference. If a kernel of that name suits the device, dtype and size of the values, it
+computes the same result: on the CPU in loops over blocks that stay in the cache (``cpu_*.py``), on CUDA in Triton
+(``triton_*.py``, imported on first use). Compilers, exporters, function transforms, forward-mode and second derivatives
+use the plain expression. Without this package the poolings give the same results, only slower: `dispatch` could be
+``return plain(values, *settings)``.
 """
 
 import functools
@@ -34,7 +34,7 @@ _CPU: Mapping[str, Kernel] = {
 
 
 def dispatch(name: str, plain: Callable[..., Tensor], values: Tensor, *settings: Any) -> Tensor:
-    """``plain(values, *settings)``, computed by the kernel of this name where one applies.
+    """``plain(values, *settings)``, computed by the kernel of this name if one applies.
 
     >>> dispatch("lse", lambda values, beta: values.sum(-1), torch.ones(2, 3), 1.0)  # too few values for a kernel
     tensor([3., 3.])
@@ -44,7 +44,7 @@ def dispatch(name: str, plain: Callable[..., Tensor], values: Tensor, *settings:
 
 
 def find(name: str, values: Tensor, *settings: Any) -> Kernel | None:
-    """The kernel of this name for these values; None where the plain expression is to be used.
+    """The kernel of this name for these values; None if the plain expression is to be used.
 
     >>> find("lse", torch.ones(2, 3), 1.0) is None
     True
@@ -60,18 +60,18 @@ def find(name: str, values: Tensor, *settings: Any) -> Kernel | None:
 
 
 def is_transformed(*inputs: Any) -> bool:
-    """Whether a compiler, an exporter, a function transform or forward-mode differentiation follows the computation.
+    """Whether a compiler, an exporter, a function transform or forward-mode differentiation traces the computation.
 
     >>> is_transformed(torch.ones(3)), torch.func.vmap(lambda x: x + is_transformed(x))(torch.zeros(2)).tolist()
     (False, [1.0, 1.0])
     """
     return (
         torch.compiler.is_compiling()
-        # There is no public form of these two; torch.autograd.Function asks the second.
+        # These two have no public equivalent; torch.autograd.Function uses the second.
         or torch._C._get_tracing_state() is not None
         or torch._C._are_functorch_transforms_active()
         or any(type(each) not in (Tensor, torch.nn.Parameter) for each in inputs if isinstance(each, Tensor))
-        # Asking each tensor for its tangent takes as long as a kernel; this says whether there can be any.
+        # Querying each tensor for its tangent takes as long as a kernel; this tells whether there can be any.
         or (
             forward_ad._current_level >= 0
             and any(
@@ -107,14 +107,14 @@ def _triton_kernel(name: str, device: torch.device) -> Kernel | None:
     try:
         with torch.cuda.device(device):
             kernel.try_on(device)
-    except Exception as error:  # whatever keeps Triton from compiling, a missing C compiler among others
+    except Exception as error:  # whatever prevents Triton from compiling, such as a missing C compiler
         warnings.warn(f"the Triton kernel {name} does not run on {device}, the plain form does: {error}", stacklevel=4)
         return None
     return kernel
 
 
 def working_triton_kernels(device: torch.device | str) -> list[str]:
-    """The names of the Triton kernels that compile and run on a device: all, or fewer with a warning for each.
+    """The names of the Triton kernels that compile and run on a device, with a warning for each that does not.
 
     >>> working_triton_kernels("cpu")
     []

@@ -1,4 +1,4 @@
-"""Maps taken block by block: as many planes at a time as fit into the cache, with views of a window's places."""
+"""Maps processed in blocks of as many planes as fit into the cache, with views of a window's places."""
 
 import itertools
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from torch import Tensor
 if TYPE_CHECKING:  # the poolings import the kernels
     from heads.downsampling._window import Window
 
-# Values of a block for each thread: enough to keep a core busy, few enough for its cache.
+# Values per thread in a block: enough to keep a core busy, few enough for its cache.
 BLOCK = 1 << 17
 
 
 class Blocks:
-    """How maps are cut: into (planes, *sizes), or (images, H, W, C) where channels are neighbours in memory.
+    """Blocks of maps, as (planes, *sizes), or (images, H, W, C) if channels are adjacent in memory.
 
-    ``lead`` is the number of planes (images) of a block, ``inner`` its dimensions behind the sizes.
+    ``lead`` is the number of planes (images) in a block, ``inner`` its dimensions after the sizes.
 
     >>> blocks = Blocks(torch.zeros(2, 3, 4, 4), dims=2)
     >>> [block.shape for block, in blocks.cut(torch.zeros(2, 3, 4, 4))]
@@ -44,7 +44,7 @@ class Blocks:
 
 
 def layout(maps: Tensor, dims: int) -> torch.memory_format:
-    """Whether channels are neighbours in memory, so that windows are summed for all of them at once.
+    """The memory format of maps: channels-last if channels are adjacent, so that windows sum all of them at once.
 
     >>> layout(torch.zeros(2, 3, 4, 4), dims=2)
     torch.contiguous_format
@@ -58,8 +58,8 @@ def layout(maps: Tensor, dims: int) -> torch.memory_format:
 class Places:
     """The values at each place of all windows of a block: `views`, (lead, *places, *inner) each, first place to last.
 
-    Columns of a last dimension with a stride lie sorted by their rest modulo the stride, so that each view's rows are
-    runs of neighbours. ``fill`` stands outside the map.
+    With a stride, the columns are stored sorted by their remainder modulo the stride, so that the rows of each view are
+    contiguous. ``fill`` is the value outside the map.
 
     >>> from heads.downsampling._window import Window
     >>> maps = torch.arange(6.0).reshape(1, 1, 6)
@@ -94,7 +94,7 @@ class Places:
                 self.views.append(self._cut(*cuts[:-1], rest, slice(first, first + counts[-1])))
             else:
                 self.views.append(self._cut(*cuts))
-        # Where the map's columns lie: all of them, or those of each rest.
+        # Where the map's columns are stored: all of them, or those of each remainder.
         self._parts = [(self._cut(*inside), slice(None))]
         if sorts:
             self._parts = []
@@ -110,15 +110,15 @@ class Places:
         return view
 
     def load(self, values: Tensor) -> None:
-        """Copy a block into the middle."""
+        """Copy a block into the interior."""
         for part, columns in self._parts:
             part.copy_(values[..., columns])
 
     def store(self, result: Tensor) -> None:
-        """Copy the middle into a block."""
+        """Copy the interior into a block."""
         for part, columns in self._parts:
             result[..., columns].copy_(part)
 
     def clear(self) -> None:
-        """Zeros everywhere."""
+        """Set everything to zero."""
         self._buffer.zero_()

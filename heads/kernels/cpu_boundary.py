@@ -1,8 +1,8 @@
-"""The value that parts the highest k of a row from the rest, without sorting.
+"""The value that separates the highest k of a row from the rest, found without sorting.
 
-A pass over rows that stay in the cache (compare, count) costs a hundredth of what sorting them costs and a
-sixtieth of selecting in them, and a few passes are enough: the number of values above a guess tells where to
-guess next. Several boundaries of the same rows are searched at once, as rows of their own.
+A pass over rows that stay in the cache (compare, count) costs a hundredth of sorting them and a sixtieth of selecting
+from them, and a few passes are enough: the number of values above a guess determines the next guess. Several
+boundaries of the same rows are searched at once, as separate rows.
 """
 
 import math
@@ -12,19 +12,19 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-# Passes over the rows, after which the rows still open are left to the caller. Bell-shaped rows need 5, skewed ones 10.
+# Maximum number of passes; rows without a boundary are then left to the caller. Normal rows need 5, skewed ones 10.
 _PASSES = 12
-# Fewer open rows than this part of all are not worth another pass.
+# If fewer than this fraction of the rows are left, another pass is not worthwhile.
 _FEW = 1 / 64
-# What an end of the bracket weighs with each pass that does not move it.
+# The weight of an end of the bracket is multiplied by this for each pass that does not move it.
 _FADING = 0.7
 
 
 def find_boundaries(rows: Tensor, above: Sequence[int], scratch: Tensor) -> Tensor:
-    """For each row and each count a number with exactly so many values above it; NaN where none was found.
+    """For each row and each count, a number with exactly this many values above it; NaN if none was found.
 
-    None is found in a row where the values on both sides of the boundary are equal, in one that is not finite,
-    and in one whose values are spread too unevenly for a few guesses. ``scratch`` is overwritten.
+    None is found if the values on both sides of the boundary are equal, if the row is not finite, or if its values are
+    spread too unevenly for a few guesses. ``scratch`` is overwritten.
 
     Shape:
         (R, n), E counts, scratch (E, R, n) -> (E, R, 1), for 0 < count < n < 2**24.
@@ -66,10 +66,10 @@ def _note(found: Tensor, places: Tensor | None, guess: Tensor, excess: Tensor) -
 
 
 class _Bracket:
-    """Each row's boundary lies between two ends, the first with too many values above it, the second with too few.
+    """A bracket of each row's boundary: the first end has too many values above it, the second too few.
 
-    The first guess takes the row for normally distributed. The others divide the bracket in the ratio of the
-    ends' surpluses (regula falsi), where an end that stays counts less each time, so that it moves as well.
+    The first guess assumes a normal distribution. The others divide the bracket in the ratio of the ends' surpluses
+    (regula falsi); an end that stays counts less each time, so that it also moves.
     """
 
     def __init__(self, rows: Tensor, above: Sequence[int], scratch: Tensor) -> None:
@@ -81,7 +81,7 @@ class _Bracket:
             share = count / n
             quantile = NormalDist().inv_cdf(1 - share)
             surplus_a_deviation = n * NormalDist().pdf(quantile)
-            # Cantelli's inequality: the boundary can be nowhere else.
+            # By Cantelli's inequality the boundary lies between these.
             lowest, highest = -math.sqrt(share / (1 - share)), math.sqrt((1 - share) / share)
             too_many, too_few = (quantile - lowest) * surplus_a_deviation, (highest - quantile) * surplus_a_deviation
             constants.append((lowest, highest, quantile, too_many, too_few, count))
@@ -94,17 +94,17 @@ class _Bracket:
         self.fading = 1.0
 
     def tighten(self, excess: Tensor) -> None:
-        """Guess anew, each row's guess having had ``excess`` values too many above it; 0 lets it stand."""
+        """Guess again, given that each row's guess had ``excess`` values too many above it; 0 keeps the guess."""
         signed = excess * self.signs
         reached = signed >= 0
         self.ends = torch.where(reached, self.guess, self.ends)
         self.surplus = torch.where(reached, signed, self.surplus * self.fading)
         self.fading = _FADING
-        # Both ends of a finished row are its guess, and no surplus is left: 0 / 0 must not become NaN.
+        # Both ends of a finished row equal its guess, and no surplus is left: 0 / 0 must not become NaN.
         part = self.surplus[0] / self.surplus.sum(0).add_(1e-3)
         self.guess = torch.lerp(self.ends[0], self.ends[1], part.clamp_(0.02, 0.98))
 
     def keep(self, rows: Tensor) -> None:
-        """Forget all other rows."""
+        """Drop all other rows."""
         self.guess, self.above = (numbers.index_select(0, rows) for numbers in (self.guess, self.above))
         self.ends, self.surplus = (numbers.index_select(1, rows) for numbers in (self.ends, self.surplus))

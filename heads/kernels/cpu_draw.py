@@ -15,11 +15,11 @@ _LOWEST = torch.finfo(torch.float32).min / 4
 
 
 class Draw(Kernel):
-    """The value of each window where the running sum of the odds first passes a random share of it.
+    """The value of each window where the cumulative odds first exceed a random fraction of their total.
 
     The settings are the window, whether the odds are exponentials, the random numbers in [0, 1) and the function that
-    picks the values at given places. Of what was computed only the place is kept, a byte a window; the number of
-    places stands for a window without odds.
+    picks the values at given places. Only the place is kept for the backward pass, one byte per window; the number of
+    places marks a window without odds.
     """
 
     def takes(self, values: Tensor, *settings: Any) -> bool:
@@ -60,7 +60,7 @@ class Draw(Kernel):
     def differentiable_backward(
         self, plain: Plain, gradient: Tensor, values: Tensor, kept: tuple[Tensor, ...], *settings: Any
     ) -> tuple[Tensor, None]:
-        """The same for those who differentiate again."""
+        """The same with second derivatives."""
         (chosen,), (window, _, _, pick) = kept, settings
         return torch.func.vjp(lambda values: pick(values, chosen, window), values)[1](gradient)[0], None
 
@@ -75,7 +75,7 @@ def _draw_block(views: list[Tensor], uniform: Tensor, drawn: Tensor, chosen: Ten
     total = odds[0].clone()
     for odd in odds[1:]:
         total.add_(odd)
-    # Below the sum also where the product is rounded up to it.
+    # Stays below the sum even if the product is rounded up to it.
     threshold = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
     passed, value = odds[0].clone(), views[0].clone()
     place, further = torch.zeros_like(total), torch.empty_like(total)

@@ -1,7 +1,7 @@
 """LSE, power mean and SoftPool of rows on the CPU.
 
-A plain expression writes and reads a whole tensor at each of its operations. Here the operations run in place on chunks
-of rows that stay in the cache, and the gradient recomputes what is cheaper to compute than to keep.
+A plain expression writes and reads a whole tensor in each operation. Here the operations run in place on chunks of rows
+that stay in the cache, and the backward pass recomputes what is cheaper to compute than to keep.
 """
 
 import math
@@ -16,18 +16,18 @@ from heads.kernels.function import Kernel
 # One number for all rows, or one for each.
 Setting: TypeAlias = float | Tensor
 
-# For powers of two, which torch computes three times faster than those of e.
+# Converts to powers of two, which torch computes three times faster than powers of e.
 LOG2_E = 1 / math.log(2)
-# Values a thread takes at a time: a few such buffers fit the outer cache.
+# Values per thread in a chunk: a few such buffers fit into the outer cache.
 _CHUNK = 1 << 18
-# A mean of powers from here to 1 has too few digits left for its logarithm.
+# Above this, a mean of powers has too few digits left for its logarithm.
 _NEAR_ONE = 0.9
 # Exponents that need no logarithm.
 _WHOLE = (1.0, 2.0, 3.0)
 
 
 def chunks(rows: Tensor, values: int = _CHUNK) -> list[slice]:
-    """Slices of rows, of so many values for each thread.
+    """Slices of rows with ``values`` values for each thread.
 
     >>> [chunk.start for chunk in chunks(torch.empty(4, 5), 10 // torch.get_num_threads())]
     [0, 2]
@@ -37,7 +37,7 @@ def chunks(rows: Tensor, values: int = _CHUNK) -> list[slice]:
 
 
 class _Chunk(NamedTuple):
-    """What the gradient of some rows is computed from, two buffers (R, n), and where it goes."""
+    """The inputs of the gradient of some rows, two buffers (R, n), and its outputs."""
 
     weights: Tensor
     rows: Tensor
@@ -49,10 +49,10 @@ class _Chunk(NamedTuple):
 
 
 class _Rows(Kernel):
-    """A pooling of rows by chunks of them: `pool` and `pull` see one chunk, with buffers of its shape.
+    """A pooling of rows in chunks: `pool` and `pull` get one chunk, with buffers of its shape.
 
-    With fewer than ``worthwhile`` values a thread, the calls cost more than they save. ``keeps_powers`` says that what
-    `pool` leaves in its buffer is there in `pull`.
+    Below ``worthwhile`` values per thread, the calls cost more than they save. ``keeps_powers`` says that the contents
+    that `pool` leaves in its buffer are passed to `pull`.
     """
 
     worthwhile = 1 << 15
@@ -79,7 +79,7 @@ class _Rows(Kernel):
     def backward(
         self, gradient: Tensor, values: Tensor, kept: tuple[Tensor, ...], setting: Setting, *others: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """The gradients of the values and, where it is a tensor, of the setting."""
+        """The gradients of the values and, if it is a tensor, of the setting."""
         rows, each = values.reshape(-1, values.shape[-1]), _by_row(setting, values)
         scores, weights, cuts = kept[0], gradient.reshape(-1, 1), chunks(rows)
         of_rows, of_setting = torch.empty_like(rows), torch.empty_like(scores)
@@ -101,7 +101,7 @@ class _Rows(Kernel):
         raise NotImplementedError
 
     def pull(self, chunk: _Chunk, *others: Any) -> Tensor | None:
-        """Fill ``chunk.of_rows`` with the gradient, and return that of the setting where it is a tensor."""
+        """Fill ``chunk.of_rows`` with the gradient, and return that of the setting if it is a tensor."""
         raise NotImplementedError
 
 
@@ -109,7 +109,7 @@ class LSE(_Rows):
     """log(mean(exp(beta * x))) / beta; the gradient is the softmax, that of beta (its mean - score) / beta."""
 
     def pool(self, rows: Tensor, beta: Setting, powers: Tensor, *others: Any) -> Tensor:
-        """Scores of rows, with each row's maximum as the unit."""
+        """Scores of rows, relative to each row's maximum."""
         peak = rows.amax(-1, keepdim=True)
         torch.sub(rows, peak, out=powers).mul_(beta * LOG2_E).exp2_()
         mean = powers.mean(-1, keepdim=True)
@@ -120,7 +120,7 @@ class LSE(_Rows):
         return soft.div_(beta).add_(peak)
 
     def pull(self, chunk: _Chunk, *others: Any) -> Tensor | None:
-        """The gradients, of powers relative to the scores."""
+        """The gradients, from powers relative to the scores."""
         weights, rows, beta, scores, powers, _, of_rows = chunk
         above = torch.sub(rows, scores, out=of_rows)
         torch.mul(above, beta * LOG2_E, out=powers).exp2_()
@@ -178,7 +178,7 @@ class PowerMean(_Rows):
 class SoftPool(_Rows):
     """sum(softmax(beta * x) * x); the gradient is softmax * (1 + beta * (x - score)).
 
-    Torch's plain softmax is one fused pass, so that fewer values do not gain.
+    Torch's plain softmax is one fused pass, so this pays off only for more values.
     """
 
     worthwhile = 1 << 20
@@ -190,7 +190,7 @@ class SoftPool(_Rows):
         return (rows * powers).sum(-1, keepdim=True) / powers.sum(-1, keepdim=True)
 
     def pull(self, chunk: _Chunk, *others: Any) -> None:
-        """The gradient, of the powers that `pool` left."""
+        """The gradient, from the powers that `pool` left."""
         weights, rows, beta, scores, powers, _, of_rows = chunk
         shares = weights * beta / powers.sum(-1, keepdim=True)
         torch.sub(rows, scores - 1 / beta, out=of_rows).mul_(powers).mul_(shares)
@@ -211,7 +211,8 @@ def _near_one(mean: Tensor) -> Tensor:
 def _precise_log_mean_exp(values: Tensor) -> Tensor:
     """log(mean(exp(values))) of rows near 0.
 
-    In float64, where expm1 is slow and float32 needs none; where exp rounds even there, from the first two moments.
+    Computed in float64, in which float32 values need no expm1, which is slow; if exp rounds even there, from the first
+    two moments.
     """
     if values.dtype == torch.float64:
         return values.expm1().mean(-1, keepdim=True).log1p()

@@ -1,7 +1,7 @@
 """Means of selected values on the CPU: the same function as topk and mean, several times faster.
 
-Boundaries take the place of topk (`find_boundaries`), a byte a location the place of its indices, and everything
-happens in chunks of rows that stay in the cache. Rows without a boundary, tied ones among them, go through topk.
+Boundaries (`find_boundaries`) replace topk, and one byte per location replaces its indices; everything runs in chunks
+of rows that stay in the cache. Rows without a boundary, such as those with ties, go through topk.
 """
 
 from typing import Any
@@ -13,18 +13,18 @@ from heads.kernels.cpu_boundary import find_boundaries
 from heads.kernels.cpu_rows import chunks
 from heads.kernels.selecting import End, Ends, Selecting
 
-# Floats that a thread works on at a time, buffers included: they fit the outer cache.
+# Floats per thread in a chunk, including buffers: they fit into the outer cache.
 _CHUNK = 1 << 21
-# With fewer values in all, the calls cost more than topk does.
+# With fewer values in total, the calls cost more than topk.
 _WORTHWHILE = 1 << 17
-# The gap at a boundary, times n and in deviations of the row, that a dozen guesses seldom find.
+# A gap at a boundary that a dozen guesses seldom find, times n and in standard deviations of the row.
 _NARROW = 1 / 32
 
 
 def select_rows(rows: Tensor, ends: Ends) -> tuple[Tensor, Tensor]:
-    """The weighted sum of the means of each row's ends, and how often each value is in them.
+    """The weighted sum of the means of each row's ends, and marks that count how often each value is in them.
 
-    The marks are one tensor where every marked value counts the same, otherwise one an end.
+    The marks are one tensor if every marked value has the same weight, otherwise one per end.
 
     Shape:
         (R, n) -> (R,), (1 or E, R, n) bytes.
@@ -50,7 +50,7 @@ def select_rows(rows: Tensor, ends: Ends) -> tuple[Tensor, Tensor]:
         marks[:, cut] = there
         if len(missing):
             chosen = there.index_select(1, missing)
-            # Times 0 an infinity would be NaN. In the order of the other rows, so that it shows in no digit.
+            # An infinity times 0 would be NaN. Summed in the same order as the other rows, for identical digits.
             apart = values.index_select(0, missing).mul(chosen).masked_fill_(chosen == 0, 0).sum(-1)
         torch.sum(there.mul_(values), -1, out=sums[:, cut])
         if len(missing):
@@ -59,13 +59,13 @@ def select_rows(rows: Tensor, ends: Ends) -> tuple[Tensor, Tensor]:
 
 
 def _shares(ends: Ends) -> list[float]:
-    """What a marked value counts: one number if it is the same at all ends."""
+    """The weight of a marked value at each end; one number if it is the same at all ends."""
     shares = [end.share for end in ends]
     return shares[:1] if len(set(shares)) == 1 else shares
 
 
 def _mark_by_boundary(rows: Tensor, ends: Ends, there: Tensor) -> Tensor:
-    """Ones in ``there`` at each end's values, zeros elsewhere; the result is which rows had to go through topk."""
+    """Write ones to ``there`` at each end's values, zeros elsewhere; return which rows need topk."""
     n = rows.shape[-1]
     boundaries = find_boundaries(rows, [end.k if end.largest else n - end.k for end in ends], there)
     for end, boundary, marks in zip(ends, boundaries, there, strict=True):
@@ -97,22 +97,22 @@ def _top(rows: Tensor, end: End) -> torch.return_types.topk:
 
 
 def is_search_hopeless(rows: Tensor, end: End) -> bool:
-    """Whether in more than a quarter of eight rows the values around the end's boundary are too close to part.
+    """Whether in more than a quarter of eight rows the values around the end's boundary are too close to separate.
 
-    They are equal, or so near each other beside an extreme value elsewhere that guesses would not get between them.
+    They are equal, or so close, compared with an extreme value elsewhere, that guesses would not get between them.
     """
     sample = rows[:: -(-len(rows) // 8)]
     top = sample.topk(end.k + 1, largest=end.largest).values
     gaps = (top[:, -1] - top[:, -2]).abs() * rows.shape[-1]
-    # Normally distributed values lie apart by 2 / n of their deviation, and more towards the ends.
+    # Normally distributed values are 2 / n standard deviations apart, and more towards the ends.
     return (gaps > sample.std(-1) * _NARROW).float().mean().item() < 0.75
 
 
 class SelectedMean(Selecting):
-    """The weighted sum of the means of a row's ends; keeps a byte a location.
+    """The weighted sum of the means of a row's ends; keeps one byte per location.
 
-    For large tensors of float32 or float64: half precision has ties in most rows. A count far below the length of the
-    rows is topk's own strength, and one location that of max.
+    For large tensors of float32 or float64, because half precision has ties in most rows. Counts far below the length
+    of the rows are left to topk, a single location to max.
     """
 
     def takes(self, values: Tensor, *settings: Any) -> bool:
@@ -130,7 +130,7 @@ class SelectedMean(Selecting):
     def backward(
         self, gradient: Tensor, values: Tensor, kept: tuple[Tensor, ...], *settings: Any
     ) -> tuple[Tensor, None]:
-        """At each location its row's gradient times the shares that are marked there."""
+        """At each location, its row's gradient times the weights marked there."""
         (marks,), shares = kept, _shares(*settings)
         first, *others = marks.reshape(len(shares), -1, marks.shape[-1])
         columns = [gradient.reshape(-1, 1) * share for share in shares]

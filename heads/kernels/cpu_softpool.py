@@ -12,14 +12,14 @@ from heads.kernels.function import Kernel
 if TYPE_CHECKING:  # the poolings import the kernels
     from heads.downsampling._window import Window
 
-# Lower than any value that occurs, and finite: exp() of it is 0, and 0 times it is 0 and not NaN.
+# Below all values that occur, and finite: its exponential is 0, and 0 times it is 0 rather than NaN.
 _LOWEST = torch.finfo(torch.float32).min / 4
 
 
 class WindowSoftPool(Kernel):
-    """SoftPool that keeps nothing but the maps.
+    """SoftPool that keeps only the maps for the backward pass.
 
-    The gradient of a window's y to its x is w * (1 + x - y), w being the softmax.
+    The gradient of a window's result y with respect to its x is w * (1 + x - y), where w is the softmax.
     """
 
     def takes(self, values: Tensor, *settings: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What every kernel provides, and the autograd function that runs it."""
+"""The interface of kernels, and the autograd function that runs them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# No public function says this.
+# There is no public equivalent.
 from torch._C._functorch import is_legacy_batchedtensor
 
 Plain = Callable[..., Tensor]
@@ -16,13 +16,13 @@ class Kernel:
     """A forward and a backward pass of ``plain(values, *settings)``.
 
     The first setting may be a tensor, which then receives a gradient. ``keeps_values`` says whether the backward pass
-    needs the values; `forward` names what else it needs.
+    needs the values; `forward` returns what else it needs.
     """
 
     keeps_values = True
 
     def takes(self, values: Tensor, *settings: Any) -> bool:
-        """Whether the kernel computes these values, faster than the plain expression does."""
+        """Whether the kernel supports these values and is faster than the plain expression."""
         raise NotImplementedError
 
     def prepare(self, values: Tensor) -> Tensor:
@@ -36,13 +36,13 @@ class Kernel:
     def backward(
         self, gradient: Tensor, values: Tensor, kept: tuple[Tensor, ...], *settings: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """The gradients of the values and, where it is a tensor, of the first setting."""
+        """The gradients of the values and, if it is a tensor, of the first setting."""
         raise NotImplementedError
 
     def differentiable_backward(
         self, plain: Plain, gradient: Tensor, values: Tensor, kept: tuple[Tensor, ...], *settings: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """The same for those who differentiate again: by the plain expression."""
+        """The same with second derivatives, by the plain expression."""
         setting, *others = settings
         if isinstance(setting, Tensor):
             pull = torch.func.vjp(lambda values, setting: plain(values, setting, *others), values, setting)[1]
@@ -79,7 +79,7 @@ class _Function(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Any:
         values, learnt, *kept = ctx.saved_tensors
         settings = ctx.settings if learnt is None else [learnt, *ctx.settings[1:]]
-        # torch.autograd.grad(is_grads_batched=True) brings a batch of gradients that only torch's operations take.
+        # torch.autograd.grad(is_grads_batched=True) passes a batched gradient that only torch's operations support.
         if torch.is_grad_enabled() or is_legacy_batchedtensor(gradient):
             pulled = ctx.kernel.differentiable_backward(ctx.plain, gradient, values, kept, *settings)
         else:

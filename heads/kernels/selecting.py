@@ -1,4 +1,4 @@
-"""What kernels that select values share: the ends of a row, and a gradient that is linear."""
+"""The common base of kernels that select values: the ends of a row, and a linear gradient."""
 
 from typing import Any, NamedTuple, TypeAlias
 
@@ -9,7 +9,7 @@ from heads.kernels.function import Kernel, Plain
 
 
 class End(NamedTuple):
-    """The ``k`` highest or lowest values of a row, whose mean counts ``weight`` times.
+    """The ``k`` highest or lowest values of a row, whose mean is multiplied by ``weight``.
 
     >>> End(10, largest=True).share
     0.1
@@ -21,7 +21,7 @@ class End(NamedTuple):
 
     @property
     def share(self) -> float:
-        """What each of the values counts."""
+        """The weight of each of the values."""
         return self.weight / self.k
 
 
@@ -29,7 +29,7 @@ Ends: TypeAlias = tuple[End, ...]
 
 
 class Selecting(Kernel):
-    """A kernel ``(values, ends) -> scores`` that keeps which values were selected, and not the values."""
+    """A kernel ``(values, ends) -> scores`` that keeps which values were selected, not the values themselves."""
 
     keeps_values = False
 

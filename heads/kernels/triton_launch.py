@@ -1,6 +1,6 @@
-"""What the Triton kernels share: one program a row, with the whole row in registers."""
+"""The common base of the Triton kernels: one program per row, with the whole row in registers."""
 
-# Triton knows no annotations.
+# Triton does not support annotations.
 # mypy: disable-error-code="no-untyped-def,untyped-decorator,no-untyped-call,import-untyped,import-not-found"
 
 import functools
@@ -13,14 +13,14 @@ from torch import Tensor
 
 from heads.kernels.function import Kernel
 
-# Values of a row that the registers of one program hold.
+# The largest number of values of a row that the registers of one program hold.
 _WIDEST = 16384
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 @triton.jit
 def load_row(values, n, other, BLOCK: tl.constexpr):
-    """The row of this program as float32, which of its places exist, and their offsets."""
+    """The row of this program as float32, a mask of valid places, and their offsets."""
     columns = tl.arange(0, BLOCK)
     inside = columns < n
     places = tl.program_id(0).to(tl.int64) * n + columns
@@ -30,7 +30,7 @@ def load_row(values, n, other, BLOCK: tl.constexpr):
 class TritonRows(Kernel):
     """A pooling of rows, values (..., n) to float32 scores (...).
 
-    A forward pass selects the device of its values; in a backward pass autograd already has.
+    A forward pass selects the device of its values; for a backward pass autograd has already done so.
     """
 
     example: tuple[Any, ...]
@@ -44,7 +44,7 @@ class TritonRows(Kernel):
         )
 
     def prepare(self, values: Tensor) -> Tensor:
-        """The rows one after the other."""
+        """The rows in contiguous memory."""
         return values.contiguous()
 
     def try_on(self, device: torch.device) -> None:
@@ -56,6 +56,6 @@ class TritonRows(Kernel):
 
 @functools.cache
 def row_shape(n: int) -> dict[str, int]:
-    """The block that holds a row of n values, and the warps that share it: up to 16 values a thread, then up to 32."""
+    """The block size for a row of n values, and the number of warps: up to 16 values per thread, then up to 32."""
     block = triton.next_power_of_2(n)
     return {"BLOCK": block, "num_warps": max(1, min(16, block // 512))}

@@ -1,6 +1,6 @@
 """LSE, power mean and SoftPool of rows in Triton, forward and backward."""
 
-# Triton knows no annotations.
+# Triton does not support annotations.
 # mypy: disable-error-code="no-untyped-def,untyped-decorator,no-untyped-call,import-untyped,import-not-found"
 
 from typing import Any
@@ -15,9 +15,9 @@ from heads.kernels.triton_launch import TritonRows, load_row, row_shape
 
 @triton.jit
 def _log_mean_exp(z, inside, n):
-    """log(mean(exp(z))) of z <= 0, of which one is 0, with the digits of a mean next to 1."""
+    """log(mean(exp(z))) for z <= 0 with maximum 0, accurate for means close to 1."""
     powers = tl.where(inside, tl.exp(z), 0.0)
-    # exp(z) - 1, by its series where the difference would lose digits.
+    # exp(z) - 1, by its series if the difference would lose digits.
     series = z * (1 + z * (0.5 + z * (0.16666667 + z * (0.041666667 + z * (0.0083333333 + z * 0.0013888889)))))
     shortfall = tl.sum(tl.where(inside, tl.where(z > -0.25, series, powers - 1), 0.0), 0) / n
     # log(1 + shortfall) by the series of 2 * artanh.
@@ -53,7 +53,7 @@ def _lse_backward(weights, values, of_values, beta, of_beta, settings, n, LEARNT
 
 @triton.jit
 def _load_logs(values, eps, n, BLOCK: tl.constexpr):
-    """log(max(x, eps) / peak) of a row, its peak, and where x is eps or more."""
+    """log(max(x, eps) / peak) of a row, its peak, and a mask of x >= eps."""
     x, inside, places = load_row(values, n, 0.0, BLOCK)
     x = tl.where(x < eps, eps, x)  # NaN stays NaN
     peak = tl.max(x, 0)
@@ -77,7 +77,7 @@ def _power_backward(weights, values, of_values, p, of_p, settings, eps, n, LEARN
     soft = _log_mean_exp(power * logs, inside, n) / power
     powers = tl.where(inside, tl.exp(power * logs), 0.0)
     share = tl.load(weights + row) / tl.sum(powers, 0)
-    # score / x * x ** p / sum(x ** p), and nothing where x was raised to eps.
+    # score / x * x ** p / sum(x ** p), and 0 where x was raised to eps.
     slopes = tl.exp((power - 1) * logs) * (tl.exp(soft) * share)
     x = tl.load(values + places, mask=inside, other=0.0).to(tl.float32)
     tl.store(of_values + places, tl.where(x >= eps, slopes, 0.0), mask=inside)
@@ -184,7 +184,7 @@ def _scores(values: Tensor) -> Tensor:
 
 
 def _setting(setting: float | Tensor) -> tuple[float | Tensor, int, bool]:
-    """A number or the tensor of those of consecutive rows, how many there are, and whether it is a tensor."""
+    """A number, or the tensor of numbers of consecutive rows; how many there are, and whether it is a tensor."""
     if isinstance(setting, Tensor):
         return setting.contiguous(), setting.numel(), True
     return setting, 1, False

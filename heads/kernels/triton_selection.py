@@ -1,11 +1,11 @@
 """Means of the highest and lowest values of rows in Triton: bisection instead of sorting.
 
-The bits of floats, mapped to integers of the same order, are bisected until exactly k of a row are at or above the
-bound. Where ties prevent that, the bound is the k-th value, and of the values equal to it the first in row-major order
+The bits of floats, mapped to integers of the same order, are bisected until exactly k values of a row are at or above
+the bound. If ties prevent this, the bound is the k-th value, and of the values equal to it the first in row-major order
 complete the k.
 """
 
-# Triton knows no annotations.
+# Triton does not support annotations.
 # mypy: disable-error-code="no-untyped-def,untyped-decorator,no-untyped-call,import-untyped,import-not-found"
 
 from typing import Any
@@ -21,7 +21,7 @@ from heads.kernels.triton_launch import TritonRows, load_row, row_shape
 
 @triton.jit
 def _keys(x):
-    """Integers in the order of the values; 0 and -0 are one, NaN is the highest, as torch.topk has it."""
+    """Integers in the order of the values; 0 and -0 are equal, and NaN is the highest, as in torch.topk."""
     bits = tl.where(x == 0, 0.0, x).to(tl.int32, bitcast=True)
     keys = bits ^ ((bits >> 31) & 0x7FFFFFFF)
     return tl.where(x == x, keys, 0x7FC00000)
@@ -29,12 +29,12 @@ def _keys(x):
 
 @triton.jit
 def _highest(keys, inside, k):
-    """Where the k highest keys of a row are."""
+    """A mask of the k highest keys of a row."""
     keys = tl.where(inside, keys, -2147483648)
     low = tl.min(tl.where(inside, keys, 2147483647), 0)
     high = tl.max(keys, 0)
     count = tl.sum(inside.to(tl.int32), 0)
-    # The bound is in [low, high], and `count` keys are at least low, no fewer than k.
+    # The bound is in [low, high]; `count` keys are at least low, and count >= k.
     while (low < high) & (count != k):
         middle = (low | high) - ((low ^ high) >> 1)  # the mean, rounded up, without overflow
         above = tl.sum((keys >= middle).to(tl.int32), 0)
@@ -90,7 +90,7 @@ def _select_backward(weights, marks, of_values, n, share_high, share_low, BLOCK:
 
 
 class SelectedMean(Selecting, TritonRows):
-    """The weighted sum of the means of a row's ends; keeps a byte a location: bit 0 the highest, bit 1 the lowest."""
+    """The weighted sum of the means of a row's ends; keeps one byte per location: bit 0 highest, bit 1 lowest."""
 
     example = ((End(2, largest=True), End(2, largest=False)),)
 
@@ -113,12 +113,12 @@ class SelectedMean(Selecting, TritonRows):
                 LOW=low.weight != 0,
                 **row_shape(n),
             )
-        return scores, (marks, values.new_empty(0))  # which says the gradient's dtype
+        return scores, (marks, values.new_empty(0))  # the empty tensor carries the gradient's dtype
 
     def backward(
         self, gradient: Tensor, values: Tensor, kept: tuple[Tensor, ...], *settings: Any
     ) -> tuple[Tensor, None]:
-        """At each location its row's gradient times the shares that are marked there."""
+        """At each location, its row's gradient times the weights marked there."""
         (marks, like), (high, low), n = kept, _two(*settings), kept[0].shape[-1]
         weights = gradient.contiguous()
         of_values = like.new_empty(marks.shape)
@@ -127,7 +127,7 @@ class SelectedMean(Selecting, TritonRows):
 
 
 def _two(ends: Ends) -> tuple[End, End]:
-    """The highest and the lowest end, of which one may weigh nothing."""
+    """The highest and the lowest end; one of them may have weight 0."""
     high = next((end for end in ends if end.largest), End(1, largest=True, weight=0.0))
     low = next((end for end in ends if not end.largest), End(1, largest=False, weight=0.0))
     return high, low

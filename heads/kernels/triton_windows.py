@@ -1,6 +1,6 @@
-"""Windowed SoftPool in Triton: one program a tile of windows forward, one a tile of the map backward."""
+"""Windowed SoftPool in Triton: one program per tile of windows forward, one per tile of the map backward."""
 
-# Triton knows no annotations.
+# Triton does not support annotations.
 # mypy: disable-error-code="no-untyped-def,untyped-decorator,no-untyped-call,import-untyped,import-not-found"
 
 from typing import Any
@@ -25,7 +25,7 @@ def _split(index, height, width, inner):
 
 @triton.jit
 def _load(values, exists, plane, row, column, channel, height, width, inner):
-    """Values at places that may be outside the map, where they are -inf, and whether they are inside."""
+    """Values at places that may be outside the map, where they are -inf, and a mask of those inside."""
     inside = exists & (row >= 0) & (row < height) & (column >= 0) & (column < width)
     place = ((plane * height + row) * width + column) * inner + channel
     return tl.load(values + place, mask=inside, other=-float("inf")).to(tl.float32), inside
@@ -111,7 +111,7 @@ def _backward(
     slope = tl.zeros([TILE], tl.float32)
     for i in range(KH):
         for j in range(KW):
-            # The window whose place (i, j) this is, if there is one.
+            # The window that has this as its place (i, j), if there is one.
             top, left = row + PH - i * DH, column + PW - j * DW
             out_row, out_column = top // SH, left // SW
             inside = exists & (top >= 0) & (top % SH == 0) & (out_row < out_height)
@@ -126,16 +126,16 @@ def _backward(
 
 
 class WindowSoftPool(Kernel):
-    """SoftPool of windows in one or two dimensions; keeps three numbers a window."""
+    """SoftPool of windows in one or two dimensions; keeps three numbers per window."""
 
     def takes(self, values: Tensor, *settings: Any) -> bool:
-        """Sequences and maps in single or half precision, of as many values as 32 bits count."""
+        """Sequences and maps in single or half precision, with no more values than 32 bits can index."""
         (window,) = settings
         dtypes = (torch.float32, torch.float16, torch.bfloat16)
         return values.dtype in dtypes and len(window.kernel) <= 2 and values.numel() < 1 << 30
 
     def prepare(self, values: Tensor) -> Tensor:
-        """The maps without gaps, with channels first or last."""
+        """The maps in contiguous memory, with channels first or last."""
         return values.contiguous(memory_format=layout(values, 2))
 
     def forward(self, values: Tensor, *settings: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -157,7 +157,7 @@ class WindowSoftPool(Kernel):
     def backward(
         self, gradient: Tensor, values: Tensor, kept: tuple[Tensor, ...], *settings: Any
     ) -> tuple[Tensor, None]:
-        """The gradient of the maps, summed over the windows that each value is in."""
+        """The gradient of the maps, summed over the windows that contain each value."""
         (window,) = settings
         dims = len(window.kernel)
         weights = gradient.contiguous(memory_format=layout(values, dims))
@@ -177,14 +177,14 @@ class WindowSoftPool(Kernel):
 
 
 def _sizes(maps: Tensor, windows: Tensor, dims: int) -> tuple[int, int, int, int, int]:
-    """Height and width of the map and of its windows, and how many channels are neighbours in memory."""
+    """Height and width of the map and of its windows, and the number of channels that are adjacent in memory."""
     inner = maps.shape[1] if layout(maps, dims) == torch.channels_last else 1
     height, out_height = (maps.shape[-2], windows.shape[-2]) if dims == 2 else (1, 1)
     return height, maps.shape[-1], out_height, windows.shape[-1], inner
 
 
 def _arguments(window: Any) -> dict[str, int]:
-    """The window's numbers, by the names of the kernels; a sequence is a map of one row."""
+    """The window's numbers by the parameter names of the kernels; a sequence is a map of one row."""
     names = zip("KSPD", window[:4], (1, 1, 0, 1), strict=True)
     return {
         f"{letter}{axis}": size

@@ -1,10 +1,10 @@
-"""Spatial poolings: class maps (N, C, H, W) or (C, H, W) become scores (N, C) or (C,).
+"""Spatial poolings: class maps (N, C, H, W) or (C, H, W) to scores (N, C) or (C,).
 
-Each is a function and its `torch.nn.Module` twin; `heads.create_pooling` makes modules from spec strings, and
-`Pooling.weights` says where a score came from. ``cat`` and ``adaptive`` give several values a map.
+Each is a function with a corresponding `torch.nn.Module`; `heads.create_pooling` makes modules from spec strings, and
+`Pooling.weights` says where a score came from. ``cat`` and ``adaptive`` give several values per map.
 
-Sums are taken in float32, or float64 for maps of it: scores of bfloat16 and float16 maps are those of double precision
-to their own last digit.
+Sums are computed in float32, or in float64 for float64 maps: scores of bfloat16 and float16 maps agree with those of
+double precision to their last digit.
 """
 
 from heads.pooling._pooling import Pooling

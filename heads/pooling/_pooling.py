@@ -1,4 +1,4 @@
-"""What all poolings share."""
+"""The base class of poolings."""
 
 from torch import Tensor
 
@@ -6,13 +6,13 @@ from heads._specified import Specified
 
 
 class Pooling(Specified):
-    """A class map becomes a score: (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
+    """A pooling of class maps to scores: (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
-    `weights` says where the score came from. `heads.MapClassifier` reads from the attributes what a pooling needs
-    besides the maps: ``values_per_map`` (above 1 where a map becomes several values, None where that depends on its
-    size), ``branches`` (the number of convolutions, each with maps of its own), ``unit_norm`` (whether their weights
-    have norm 1 and no bias), ``reads_features`` (whether ``forward`` and ``weights`` also take the features),
-    ``for_signed_maps`` (the argument without which maps with signs are refused).
+    `weights` says where the score came from. Attributes tell `heads.MapClassifier` what a pooling needs besides the
+    maps: ``values_per_map`` (above 1 if there are several values per map, None if their number depends on its size),
+    ``branches`` (the number of convolutions, each with its own maps), ``unit_norm`` (whether their weights have norm 1
+    and no bias), ``reads_features`` (whether ``forward`` and ``weights`` also take the features), ``for_signed_maps``
+    (the argument that is required for signed maps).
 
     >>> from heads.pooling import WELDON
     >>> WELDON(k_max=0.2)
@@ -24,27 +24,27 @@ class Pooling(Specified):
 
     @property
     def values_per_map(self) -> int | None:
-        """How many values a map becomes."""
+        """The number of values per map."""
         return 1
 
     @property
     def branches(self) -> int:
-        """How many convolutions a head has for it."""
+        """The number of convolutions in a head with this pooling."""
         return 1
 
     @property
     def for_signed_maps(self) -> str | None:
-        """The argument to give where maps have signs; None where there is no need."""
+        """The argument that is required for signed maps; None if there is none."""
         return None
 
     def weights(self, maps: Tensor) -> Tensor:
-        """The weight of each location in each score, of the shape of the maps.
+        """The weight of each location in each score, in the shape of the maps.
 
-        Where the score is piecewise linear in the map this is its gradient; elsewhere each pooling says what it is.
-        What is drawn at random in training is here its expectation.
+        If the score is piecewise linear in the map, this is its gradient; otherwise see each pooling. Values that are
+        drawn at random in training are replaced by their expectation.
 
         Raises:
-            TypeError, ValueError: as ``forward``.
+            TypeError, ValueError: as for ``forward``.
 
         >>> import torch
         >>> from heads.pooling import KMax

@@ -1,12 +1,12 @@
-"""How many locations k stands for, and the mean of the highest or lowest of them.
+"""The number of locations that k stands for, and the mean of the highest or lowest k locations.
 
-One rule for every pooling that selects locations:
+Every pooling that selects locations follows one rule:
 
 - k >= 1 is a count, clamped to the number of locations n;
 - 0 < k < 1 is a proportion: floor(k * n), or with ``rounding="round"`` Python's round (halves to even), and
-  at least one location. It is held as the nearest `Fraction` with a denominator up to a million: 5/9 of 9
-  locations are 5 and 0.29 of 100 are 29, whichever way the binary number next to it errs;
-- "all" is every location, and k <= 0 is what the pooling says it is.
+  at least one location. It is stored as the nearest `Fraction` with a denominator up to a million: 5/9 of 9
+  locations are 5 and 0.29 of 100 are 29, despite the rounding of binary floats;
+- "all" is every location, and the meaning of k <= 0 depends on the pooling.
 """
 
 import math
@@ -31,16 +31,16 @@ _FINEST = 1_000_000
 
 
 def check_k(k: object, name: str = "k") -> Selection:
-    """``k`` as an int count, a Fraction in (0, 1), "all", or 0 for anything below.
+    """``k`` as an int count, a Fraction in (0, 1), "all", or 0 for 0 and below.
 
-    A Fraction, because compilers take the floats of a module for symbols, and because it is what was meant.
+    A Fraction is exact, and compilers treat the floats of a module as symbols.
 
     Warns:
-        UserWarning: the float 1.0, which is one location here and all of them elsewhere.
+        UserWarning: ``k`` is the float 1.0, which is one location here and all of them in other libraries.
 
     Raises:
-        TypeError: neither a number nor "all".
-        ValueError: NaN, infinite, above 1 without being whole, or a word other than "all".
+        TypeError: ``k`` is neither a number nor "all".
+        ValueError: ``k`` is NaN, infinite, above 1 and not whole, or a word other than "all".
 
     >>> check_k(10.0), check_k(0.2), check_k("all"), check_k(-1)
     (10, Fraction(1, 5), 'all', 0)
@@ -67,9 +67,9 @@ def check_k(k: object, name: str = "k") -> Selection:
 
 
 def count_locations(k: Selection, n: int, rounding: Rounding = "floor") -> int | torch.SymInt:
-    """Of ``n`` locations, those that a ``k`` from `check_k` selects.
+    """The number of the ``n`` locations that a ``k`` from `check_k` selects.
 
-    Integer arithmetic throughout and no branch on ``n``: it may be the symbol of a dynamic shape.
+    It uses integer arithmetic and does not branch on ``n``, which may be the symbol of a dynamic shape.
 
     >>> fifth = Fraction(1, 5)
     >>> count_locations(Fraction(3, 9), 9), count_locations(fifth, 49), count_locations(fifth, 49, "round")
@@ -110,7 +110,7 @@ def selected_mean(maps: Tensor, k: Selection, *, largest: bool, rounding: Roundi
 def two_ended_mean(
     maps: Tensor, k_max: Selection, k_min: Selection, *, weights: tuple[float, float], rounding: Rounding
 ) -> Tensor:
-    """``weights`` times the mean of the k_max highest values of each map and the mean of its k_min lowest, summed.
+    """The weighted sum of the mean of the k_max highest values of each map and the mean of its k_min lowest.
 
     Otherwise as `selected_mean`.
 
@@ -136,7 +136,7 @@ def _mean_of_end(values: Tensor, k: Selection, end: End) -> Tensor:
     if isinstance(k, str):
         mean = values.mean(-1, dtype=dtype)
     elif isinstance(k, int) and k == 1:
-        # Not amax, which spreads the gradient over ties, nor topk, which is slower.
+        # Not amax, which distributes the gradient over ties, nor topk, which is slower.
         mean = (values.max(-1) if end.largest else values.min(-1)).values.to(dtype)
     elif isinstance(k, Fraction) and torch.compiler.is_compiling():
         mean = _masked_mean(values, end.k, largest=end.largest)
@@ -146,10 +146,10 @@ def _mean_of_end(values: Tensor, k: Selection, end: End) -> Tensor:
 
 
 def _masked_mean(values: Tensor, count: int | torch.SymInt, *, largest: bool) -> Tensor:
-    """As topk(count) and mean, for a symbolic count: asks for one value more and leaves it out.
+    """The mean of topk(count) for a symbolic count, which requests one more value and leaves it out.
 
-    A dimension of symbolic size makes the tracer assume that the size is not 1, and the exported program
-    would then refuse small maps; ``count + 1`` is never 1.
+    For a dimension of symbolic size the tracer assumes that the size is not 1, and the exported program would refuse
+    small maps; ``count + 1`` is never 1.
     """
     asked = least(count + 1, values.shape[-1])
     chosen = values.topk(asked, largest=largest).values.to(accumulation_dtype(values))

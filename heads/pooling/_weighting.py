@@ -1,4 +1,4 @@
-"""Weights of locations: means weighted by a softmax, and the weights of those that a pooling selects."""
+"""Weights of locations: by a softmax, and for poolings that select locations."""
 
 import torch
 from torch import Tensor
@@ -6,16 +6,16 @@ from torch import Tensor
 from heads._checks import accumulation_dtype, check_number
 from heads.pooling._selection import Rounding, Selection, count_locations
 
-# Outside these a softmax is its limit to the last digit of any map.
+# Beyond these a softmax equals its limit to the last digit of any map.
 FLATTEST, SHARPEST = 1e-12, 1e30
 
 
 def check_sharpness(value: object, name: str) -> float:
-    """A sharpness from 0 (every location alike) to infinity (the highest alone).
+    """Accept a sharpness from 0 (equal weights) to infinity (only the highest location).
 
     Raises:
-        TypeError: not a number.
-        ValueError: NaN or negative.
+        TypeError: the value is not a number.
+        ValueError: the value is NaN or negative.
 
     >>> check_sharpness(-1, "beta")
     Traceback (most recent call last):
@@ -41,13 +41,13 @@ def softmax_weights(logits: Tensor, sharpness: float = 1.0) -> Tensor:
 
 
 def sharp_softmax(values: Tensor, sharpness: float) -> Tensor:
-    """The softmax of sharpness times value over the last dimension.
+    """The softmax of ``sharpness * values`` over the last dimension.
 
     >>> sharp_softmax(torch.tensor([0.0, 1e38]), sharpness=9.0)
     tensor([0., 1.])
     """
     if sharpness != 1:
-        # Of the distance to the peak: a product with the value itself could leave the range of floats.
+        # Relative to the peak, because a product with the value itself could leave the range of floats.
         values = sharpness * (values - values.detach().amax(-1, keepdim=True))
     return values.softmax(-1)
 
@@ -76,7 +76,7 @@ def mean_weights(maps: Tensor) -> Tensor:
 def selected_weights(maps: Tensor, k: Selection, *, largest: bool = True, rounding: Rounding = "floor") -> Tensor:
     """1/k at the k highest (``largest``) or lowest locations of each map, 0 elsewhere: the gradient of `selected_mean`.
 
-    Ties are resolved as by ``torch.topk``, for one location as by ``torch.max``, also on CUDA. ``k`` comes from
+    Ties are resolved as in ``torch.topk``, or for a single location as in ``torch.max``, also on CUDA. ``k`` comes from
     `check_k` and is not 0.
 
     Shape:

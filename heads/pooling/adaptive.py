@@ -1,4 +1,4 @@
-"""Adaptive pooling: a grid of averages or maxima of whatever size is asked for."""
+"""Adaptive pooling: a grid of averages or maxima of a given size."""
 
 from typing import Literal, TypeAlias
 
@@ -14,16 +14,16 @@ Side: TypeAlias = int | None
 
 
 def adaptive(maps: Tensor, size: Side | tuple[Side, Side] = 1, *, mode: Mode = "average") -> Tensor:
-    """Each map as a grid of ``size`` (h, w), or h = w: the averages or maxima of windows that cover it.
+    """The averages or maxima of each map over a grid of ``size`` (h, w), or h = w.
 
-    None keeps the map's own height or width. Window i of h covers the rows floor(i * H / h) to
-    ceil((i + 1) * H / h), torch's rule; windows overlap where h does not divide H.
+    None keeps the map's own height or width. Window i of h covers the rows floor(i * H / h) to ceil((i + 1) * H / h),
+    as in torch; windows overlap if h does not divide H.
 
     Shape:
         (N, C, H, W) -> (N, C, h, w), or (C, H, W) -> (C, h, w): a grid, not a score.
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape; a size below 1; another mode.
+        TypeError, ValueError: ``maps`` of the wrong type or shape; a size below 1; another mode.
 
     Source: torch.nn.AdaptiveAvgPool2d and AdaptiveMaxPool2d; He et al., Spatial pyramid pooling, ECCV 2014, level bins.
 
@@ -59,8 +59,8 @@ def _sides_of(maps: Tensor, size: Side | tuple[Side, Side]) -> tuple[int, int]:
 class Adaptive(Pooling):
     """Adaptive pooling: each map as a grid of averages or maxima of the given size; None keeps that side.
 
-    A grid is not a score. `heads.MapClassifier` learns for each class how the values of its grid make one, from
-    their mean, and so takes no None, which would make their number depend on the image.
+    A grid is not a score. `heads.MapClassifier` learns for each class to combine the values of its grid, starting at
+    their mean, and therefore does not accept None, with which their number would depend on the image.
 
     >>> Adaptive(size=(2, None), mode="max")
     adaptive(size=(2, None), mode=max)
@@ -74,7 +74,7 @@ class Adaptive(Pooling):
 
     @property
     def values_per_map(self) -> int | None:
-        """Cells of the grid; None where a side depends on the map."""
+        """The number of cells of the grid; None if a side depends on the map."""
         height, width = _sides(self.size)
         return None if height is None or width is None else height * width
 
@@ -88,7 +88,7 @@ class Adaptive(Pooling):
         return grid.flatten(-2)
 
     def weights(self, maps: Tensor) -> Tensor:
-        """The gradient of the grid's mean with respect to the map: how much each location counts in all cells."""
+        """The gradient of the grid's mean with respect to the map: the total weight of each location in all cells."""
         check_maps(maps)
         height, width = _sides_of(maps, self.size)
         if self.mode == "average":
@@ -101,6 +101,6 @@ class Adaptive(Pooling):
 
 
 def _shares(length: int, cells: int, like: Tensor) -> Tensor:
-    """What each of ``length`` rows counts in the mean of the averages of ``cells`` windows."""
+    """The weight of each of ``length`` rows in the mean of the averages of ``cells`` windows."""
     each = torch.eye(length, dtype=accumulation_dtype(like), device=like.device)
     return adaptive_avg_pool1d(each[None], cells)[0].mean(-1)

@@ -1,4 +1,4 @@
-"""The maximum and the average, half each."""
+"""Half the sum of the maximum and the average."""
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ def add(maps: Tensor) -> Tensor:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape.
+        TypeError, ValueError: ``maps`` of the wrong type or shape.
 
     Source: Woo et al., CBAM, ECCV 2018, add the two; the half is timm's (``avgmax``).
 

@@ -1,4 +1,4 @@
-"""Gated attention pooling: where to look is learnt from the features."""
+"""Gated attention pooling: the weights of locations are learnt from the features."""
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ def attention(maps: Tensor, logits: Tensor) -> Tensor:
         maps (N, C, H, W) and logits (N, 1, H, W) or (N, C, H, W) -> (N, C); or all without N.
 
     Raises:
-        TypeError, ValueError: ``maps`` or ``logits`` of another kind or shape.
+        TypeError, ValueError: ``maps`` or ``logits`` of the wrong type or shape.
 
     Source: Ilse et al., Attention-based deep multiple instance learning, ICML 2018, equation 7.
 
@@ -25,18 +25,18 @@ def attention(maps: Tensor, logits: Tensor) -> Tensor:
     check_maps(maps)
     check_maps(logits, "logits")
     if logits.shape[-2:] != maps.shape[-2:] or logits.shape[-3] not in (1, maps.shape[-3]):
-        raise ValueError(f"logits have shape {tuple(logits.shape)} for maps of {tuple(maps.shape)}, expected one a map")
+        raise ValueError(f"logits have shape {tuple(logits.shape)} for maps of {tuple(maps.shape)}, expected 1 per map")
     return weighted_sum(maps, softmax_weights(logits)).to(maps.dtype)
 
 
 class Attention(Pooling):
-    """Gated attention pooling: the mean of each map, weighted by where the features say to look.
+    """Gated attention pooling: the mean of each map, weighted by attention computed from the features.
 
-    The weights are the softmax over locations of w . (tanh(V f) * sigmoid(U f)). f are a location's features, of
-    ``channels`` numbers ("auto": a head gives the number); V and U have ``hidden`` rows. The paper pools *features* and
-    classifies their mean; weights that sum to one may as well be applied after a linear classifier, to its class
-    maps, which all share them. Without features the maps themselves are attended to, of which there must be
-    ``channels``. ``gated=False`` leaves the sigmoid out.
+    The weights are the softmax over locations of w . (tanh(V f) * sigmoid(U f)), where f are the ``channels`` features
+    of a location ("auto": the head's number), and V and U have ``hidden`` rows. The paper pools *features* and
+    classifies their mean; because the weights sum to one, it is equivalent to apply them after a linear classifier, to
+    its class maps, which all share them. Without features, attention is computed from the maps themselves, of which
+    there must be ``channels``. ``gated=False`` leaves the sigmoid out.
 
     Source: Ilse et al., Attention-based deep multiple instance learning, ICML 2018, equations 7 to 9.
 
@@ -63,10 +63,10 @@ class Attention(Pooling):
         return attention(maps, self.logits(maps if features is None else features))
 
     def logits(self, features: Tensor) -> Tensor:
-        """What the softmax makes weights of, (N, channels, H, W) -> (N, 1, H, W).
+        """The input of the softmax, (N, channels, H, W) -> (N, 1, H, W).
 
         Raises:
-            TypeError, ValueError: features of another kind, shape or number of channels.
+            TypeError, ValueError: features have the wrong type, shape or number of channels.
         """
         check_maps(features, "features")
         if features.shape[-3] != self.channels:
@@ -82,13 +82,13 @@ class Attention(Pooling):
         return logits
 
     def combine(self, maps: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores by attending to the features, and the maps as they are."""
+        """Scores by attending to the features, and the maps unchanged."""
         return self(maps, features), maps
 
     def weights(self, maps: Tensor, features: Tensor | None = None) -> Tensor:
-        """The attention, the same for all maps: the score is that weighted sum of the map.
+        """The attention, the same for all maps: the score is the map's sum with these weights.
 
-        Where it attends to features this is the gradient with respect to the map.
+        If attention is computed from features, this is the gradient with respect to the map.
         """
         check_maps(maps)
         logits = self.logits(maps if features is None else features)

@@ -1,4 +1,4 @@
-"""The average and the maximum of each map, side by side."""
+"""The average and the maximum of each map, concatenated."""
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ def cat(maps: Tensor) -> Tensor:
         (N, C, H, W) -> (N, 2C), or (C, H, W) -> (2C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape.
+        TypeError, ValueError: ``maps`` of the wrong type or shape.
 
     Source: Howard et al., fastai, 2018 (``AdaptiveConcatPool2d``); in timm ``catavgmax``, whose order this is.
 
@@ -31,7 +31,7 @@ def cat(maps: Tensor) -> Tensor:
 class Cat(Pooling):
     """The average and the maximum of each map: twice as many values as maps.
 
-    `heads.MapClassifier` learns for each class how its two values make one score, from half each (which is ``add``).
+    `heads.MapClassifier` learns for each class to combine the two into one score, starting at half each (``add``).
 
     >>> Cat()
     cat

@@ -1,4 +1,4 @@
-"""CSRA: the average of a map, plus its attended value."""
+"""CSRA: the average of a map plus its softmax-weighted mean."""
 
 import math
 
@@ -11,7 +11,7 @@ from heads.pooling._weighting import SHARPEST, check_sharpness, mean_weights
 from heads.pooling.softpool import softpool, softpool_weights
 
 MAXIMUM = 99.0
-"""The temperature that the authors write for infinity."""
+"""The temperature that stands for infinity in the authors' code."""
 HEAD_SETS: dict[int, tuple[float, ...]] = {
     1: (1,),
     2: (1, MAXIMUM),
@@ -19,24 +19,24 @@ HEAD_SETS: dict[int, tuple[float, ...]] = {
     6: (1, 2, 3, 4, 5, MAXIMUM),
     8: (1, 2, 3, 4, 5, 6, 7, MAXIMUM),
 }
-"""The published temperatures by the number of heads."""
+"""The published temperatures by number of heads."""
 
 
 def csra(maps: Tensor, heads: int | tuple[float, ...] = 1, lam: float = 0.1) -> Tensor:
     """Summed over temperatures T: the mean of each map plus lam times sum(softmax(T * map) * map).
 
-    ``heads`` is 1, 2, 4, 6 or 8, which stands for the published temperatures (1: T = 1; 2: 1 and 99; 4: 1, 2, 4 and
-    99; …), or a tuple of temperatures. T = 99 is the maximum, as in the authors' code. The paper uses lam = 0.1 and
-    one head on VOC, lam = 0.5 and four on COCO.
+    ``heads`` is 1, 2, 4, 6 or 8 for the published temperatures (1: T = 1; 2: 1 and 99; 4: 1, 2, 4 and 99; …), or a
+    tuple of temperatures. T = 99 is the maximum, as in the authors' code. The paper uses lam = 0.1 and one head on VOC,
+    lam = 0.5 and four on COCO.
 
-    All temperatures read the same map. In the paper each head has its own, from a 1x1 convolution without bias whose
-    weights have norm 1; that is what `heads.MapClassifier` makes for this pooling.
+    This function applies all temperatures to the same map. In the paper each head has its own map, from a 1x1
+    convolution without bias whose weights have norm 1; `heads.MapClassifier` creates these for this pooling.
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape; heads of another number, or a negative temperature;
+        TypeError, ValueError: ``maps`` of the wrong type or shape; heads of another number, or a negative temperature;
             lam negative or not finite.
 
     Source: Zhu and Wu, Residual attention: a simple but effective method for multi-label recognition, ICCV 2021,
@@ -53,7 +53,7 @@ def csra(maps: Tensor, heads: int | tuple[float, ...] = 1, lam: float = 0.1) -> 
 
 
 def check_heads(heads: object) -> int | tuple[float, ...]:
-    """The number of a published set of temperatures, or temperatures.
+    """Accept the size of a published set of temperatures, or a tuple of temperatures.
 
     >>> check_heads(3)
     Traceback (most recent call last):
@@ -72,7 +72,7 @@ def check_heads(heads: object) -> int | tuple[float, ...]:
 
 
 def check_lambda(lam: object) -> float:
-    """The weight of what is attended to, 0 or more.
+    """Accept the weight of the attended value, 0 or more.
 
     >>> check_lambda(0.1)
     0.1
@@ -91,8 +91,8 @@ def _temperatures(heads: int | tuple[float, ...]) -> list[float]:
 class CSRA(Pooling):
     """CSRA: the mean of each map plus lam times its softmax-weighted mean, summed over temperatures.
 
-    ``heads`` is a published number of temperatures, or a tuple of them: see `csra`. A head makes maps of their own
-    for each; its class maps are their sum.
+    ``heads`` is a published number of temperatures, or a tuple of them: see `csra`. A classifier head makes separate
+    maps for each; its class maps are their sum.
 
     >>> CSRA(heads=4, lam=0.5)
     csra(heads=4, lam=0.5)
@@ -106,7 +106,7 @@ class CSRA(Pooling):
 
     @property
     def branches(self) -> int:
-        """A convolution for each temperature."""
+        """One convolution for each temperature."""
         return len(_temperatures(self.heads))
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -114,9 +114,9 @@ class CSRA(Pooling):
         return csra(maps, self.heads, self.lam)
 
     def weights(self, maps: Tensor) -> Tensor:
-        """1/n plus lam times the softmax, summed over temperatures: the score is that weighted sum of the map.
+        """1/n plus lam times the softmax, summed over temperatures: the score is the map's sum with these weights.
 
-        The gradient is another; see `SoftPool`. At T = 99 alone the two are one.
+        The gradient is different; see `SoftPool`. For T = 99 alone the two are the same.
         """
         check_maps(maps)
         wide = maps.to(accumulation_dtype(maps))
@@ -124,7 +124,7 @@ class CSRA(Pooling):
         return torch.stack(weights).sum(0).to(maps.dtype)
 
     def combine(self, maps: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The score is the sum over the heads' own maps, each at its temperature; so is the class map."""
+        """The sum over the heads' own maps, each pooled at its temperature, and the sum of the maps."""
         own = maps.chunk(self.branches, dim=-3)
         scores = [csra(m, (t,), self.lam) for m, t in zip(own, _temperatures(self.heads), strict=True)]
         return torch.stack(scores).sum(0), torch.stack(own).sum(0)

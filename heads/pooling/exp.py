@@ -1,4 +1,4 @@
-"""EXP pooling: softmax-weighted evidence, of the map itself or of its probabilities."""
+"""EXP pooling: the softmax-weighted mean of a map or of its probabilities."""
 
 from typing import Literal, TypeAlias
 
@@ -17,14 +17,14 @@ Of: TypeAlias = Literal["values", "probabilities"]
 def exp(maps: Tensor, *, of: Of = "values") -> Tensor:
     """The mean of each map with the exponential of its values as weights.
 
-    ``of="values"`` takes the maps as they are, which is `heads.pooling.softpool`. ``of="probabilities"`` takes them
-    as logits: of p = sigmoid(map) the pooled probability is sum(p * exp(p)) / sum(exp(p)), and the score its logit.
+    ``of="values"`` uses the maps directly, which is `heads.pooling.softpool`. ``of="probabilities"`` treats them as
+    logits: with p = sigmoid(map), the pooled probability is sum(p * exp(p)) / sum(exp(p)), and the score its logit.
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape; another word for ``of``.
+        TypeError, ValueError: ``maps`` of the wrong type or shape; an unknown ``of``.
 
     Source: Ye et al., PCAM, 2020 (its code calls this EXP); Wang et al., A comparison of five multiple instance
     learning pooling functions, ICASSP 2019 (of probabilities).
@@ -39,7 +39,7 @@ def exp(maps: Tensor, *, of: Of = "values") -> Tensor:
         return softpool(maps)
     logits = maps.flatten(-2).to(accumulation_dtype(maps))
     p = logits.sigmoid()
-    # log(score probability) and log(1 - it) share their denominator.
+    # log(p) and log(1 - p) of the pooled probability p have the same denominator, which cancels.
     scores = torch.logsumexp(logsigmoid(logits) + p, -1) - torch.logsumexp(logsigmoid(-logits) + p, -1)
     return scores.to(maps.dtype)
 
@@ -61,7 +61,7 @@ class Exp(Pooling):
         return exp(maps, of=self.of)
 
     def weights(self, maps: Tensor) -> Tensor:
-        """The softmax of the values, or of the probabilities; the gradient is another."""
+        """The softmax of the values, or of the probabilities; not the gradient."""
         check_maps(maps)
         values = maps if self.of == "values" else maps.to(accumulation_dtype(maps)).sigmoid()
         return softmax_weights(values).to(maps.dtype)

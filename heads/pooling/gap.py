@@ -14,7 +14,7 @@ def gap(maps: Tensor) -> Tensor:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape.
+        TypeError, ValueError: ``maps`` of the wrong type or shape.
 
     Source: Zhou et al., Learning deep features for discriminative localization (CAM), CVPR 2016.
 

@@ -8,13 +8,13 @@ from heads.pooling._weighting import selected_weights
 
 
 def gmp(maps: Tensor) -> Tensor:
-    """The highest value of each map; its gradient goes to that one location, ties included.
+    """The highest value of each map; its gradient goes to a single location, even with ties.
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape.
+        TypeError, ValueError: ``maps`` of the wrong type or shape.
 
     Source: Oquab et al., Is object localization for free?, CVPR 2015.
 

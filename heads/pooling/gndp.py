@@ -1,4 +1,4 @@
-"""GNDP: the mean of the locations that do not stand out."""
+"""GNDP: the mean of the locations that are not discriminative."""
 
 import torch
 from torch import Tensor
@@ -8,16 +8,16 @@ from heads.pooling._pooling import Pooling
 
 
 def gndp(maps: Tensor, threshold: float = 0.4) -> Tensor:
-    """The mean over all locations of each map, of which those at ``threshold`` of its maximum and above count as 0.
+    """The mean over all locations of each map, with those at or above ``threshold`` times its maximum counted as 0.
 
-    What makes the class easiest to tell has no part in the score, and the gradient goes to the rest. A map without a
-    positive value has nothing that stands out: its score is the mean.
+    The most discriminative locations do not contribute to the score, and the gradient goes to the rest. A map without a
+    positive value has no discriminative locations: its score is the mean.
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape, or a ``threshold`` outside (0, 1].
+        TypeError, ValueError: ``maps`` of the wrong type or shape, or a ``threshold`` outside (0, 1].
 
     Source: Lee et al., Reducing Information Bottleneck for Weakly Supervised Semantic Segmentation, NeurIPS 2021.
 
@@ -30,7 +30,7 @@ def gndp(maps: Tensor, threshold: float = 0.4) -> Tensor:
 
 
 def _weights(maps: Tensor, threshold: float) -> Tensor:
-    """1 over the number of locations where a map does not stand out, 0 elsewhere."""
+    """1 over the number of locations where a map is not discriminative, 0 elsewhere."""
     with torch.no_grad():
         dtype = accumulation_dtype(maps)
         highest = maps.amax((-2, -1), keepdim=True).to(dtype)
@@ -41,12 +41,12 @@ def _weights(maps: Tensor, threshold: float) -> Tensor:
 def _check_threshold(threshold: object) -> float:
     number = check_number(threshold, "threshold")
     if not 0 < number <= 1:
-        raise ValueError(f"threshold is {number}, expected a part of the maximum in (0, 1]: try threshold=0.4")
+        raise ValueError(f"threshold is {number}, expected a fraction of the maximum in (0, 1]: try threshold=0.4")
     return number
 
 
 class GNDP(Pooling):
-    """Global non-discriminative region pooling: the mean of the locations below a part of the maximum.
+    """Global non-discriminative region pooling: the mean of the locations below a fraction of the maximum.
 
     >>> GNDP()
     gndp(threshold=0.4)

@@ -13,14 +13,14 @@ def kmax(maps: Tensor, k: K = 1, *, rounding: Rounding = "floor") -> Tensor:
 
     ``k >= 1`` is a count (clamped to the number of locations), ``0 < k < 1`` a proportion of the locations
     (at least one), "all" or ``k <= 0`` all of them. ``rounding`` turns a proportion into a count: "floor" as
-    spatial-pooling.torch, "round" (halves to even) as WILDCAT. Where equal values compete for the last places, the
+    spatial-pooling.torch, "round" (halves to even) as WILDCAT. If equal values compete for the last places, the
     gradient goes to those that ``torch.topk`` selects, on CUDA to the first in row-major order.
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape; ``k`` NaN, infinite, a bool or another word.
+        TypeError, ValueError: ``maps`` of the wrong type or shape; ``k`` NaN, infinite, a bool or another word.
 
     Source: spatial-pooling.torch; Durand et al., WELDON, CVPR 2016.
 

@@ -13,15 +13,15 @@ from heads.pooling.exp import Of
 def linear(maps: Tensor, *, of: Of = "probabilities") -> Tensor:
     """The mean of each map with its values as weights: sum(x^2) / sum(x).
 
-    ``of="probabilities"`` takes the maps as logits: x = sigmoid(map), and the score is the logit of the pooled
-    probability. ``of="values"`` takes x = map, which must not be negative: a sum of signed values can cross zero. A
+    ``of="probabilities"`` treats the maps as logits: x = sigmoid(map), and the score is the logit of the pooled
+    probability. ``of="values"`` uses x = map, which must not be negative, because a sum of signed values can be zero. A
     map of zeros then gives 0.
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape; negative values with ``of="values"``; another word
+        TypeError, ValueError: ``maps`` of the wrong type or shape; negative values with ``of="values"``; another word
             for ``of``.
 
     Source: Wang et al., A comparison of five multiple instance learning pooling functions, ICASSP 2019 (linear
@@ -42,17 +42,17 @@ def linear(maps: Tensor, *, of: Of = "probabilities") -> Tensor:
 
 
 def share_weights(maps: Tensor, instead: str) -> Tensor:
-    """Each location's share in the sum of its map, in `accumulation_dtype`; 0 in a map of zeros.
+    """Each location's share of the sum of its map, in `accumulation_dtype`; 0 in a map of zeros.
 
     Raises:
-        ValueError: a value is negative; ``instead`` is the argument that takes such maps.
+        ValueError: a value is negative; ``instead`` is the argument with which such maps are accepted.
 
     >>> share_weights(torch.tensor([[[1.0, 3.0]], [[0.0, 0.0]]]), "").tolist()
     [[[0.25, 0.75]], [[0.0, 0.0]]]
     """
     check_non_negative(maps, instead)
     values = maps.to(accumulation_dtype(maps))
-    # By the peak first: a sum of the largest floats would be infinite, and one over the smallest too.
+    # Divided by the peak first: a sum of the largest floats would be infinite, as would 1 over the smallest.
     peak = values.detach().amax((-2, -1), keepdim=True)
     relative = values / torch.where(peak > 0, peak, 1)
     total = relative.sum((-2, -1), keepdim=True)
@@ -73,7 +73,7 @@ class Linear(Pooling):
 
     @property
     def for_signed_maps(self) -> str | None:
-        """The argument to give where maps have signs; None where it was."""
+        """The argument that is required for signed maps; None if it is set."""
         return "of=probabilities" if self.of == "values" else None
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class Linear(Pooling):
         return linear(maps, of=self.of)
 
     def weights(self, maps: Tensor) -> Tensor:
-        """Each location's share in the sum of its map's values, or of its probabilities; the gradient is another."""
+        """Each location's share of the sum of its map's values or probabilities; not the gradient."""
         check_maps(maps)
         if self.of == "values":
             return share_weights(maps, "of='probabilities'").to(maps.dtype)

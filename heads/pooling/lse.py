@@ -12,21 +12,21 @@ from heads.pooling.gap import gap
 from heads.pooling.gmp import gmp
 from heads.pooling.softpool import softpool_weights
 
-# Outside these the result is its limit to the last digit of any map, and 1 / beta could leave float32.
+# Beyond these the result equals its limit to the last digit of any map, and 1 / beta could leave float32.
 _FLATTEST, _SHARPEST = 1e-12, 1e30
 
 
 def lse(maps: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     """The log-sum-exp of each map: log(mean(exp(beta * map))) / beta.
 
-    ``beta`` is the sharpness: towards 0 the result is GAP's, towards infinity GMP's, and both limits may be
-    given. A tensor is one sharpness, or one for each map (C,), taken as positive, and receives its gradient.
+    ``beta`` is the sharpness: 0 is GAP, infinity is GMP. A tensor holds one sharpness, or one for each map (C,), is
+    assumed to be positive, and receives a gradient.
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape; beta negative, NaN or of another shape.
+        TypeError, ValueError: ``maps`` of the wrong type or shape; beta negative, NaN or of another shape.
 
     Source: Pinheiro and Collobert, From image-level to pixel-level labeling, CVPR 2015, equation 3.
 
@@ -59,8 +59,8 @@ def plain_lse(values: Tensor, beta: float | Tensor) -> Tensor:
     below = (beta[..., None] if isinstance(beta, Tensor) else beta) * (values - peak)
     soft = below.exp().mean(-1).log()
     if isinstance(beta, Tensor) or beta <= 1:
-        # Near zero exp and log would lose the digits that a small beta leaves; expm1 and log1p keep them, and lose
-        # others where the mean of exp is small.
+        # For values near zero, as with a small beta, expm1 and log1p keep digits that exp and log would lose; they lose
+        # digits if the mean of exp is small.
         shortfall = below.expm1().mean(-1)
         soft = torch.where(shortfall > -0.5, shortfall.log1p(), soft)
     return peak.squeeze(-1) + soft / beta
@@ -76,9 +76,9 @@ def _check_beta(beta: float) -> float:
 class LSE(Pooling):
     """Log-sum-exp pooling: a soft maximum of sharpness beta, between GAP (0) and GMP (inf).
 
-    With ``learnable`` the sharpness starts at beta and is trained; it is kept as its logarithm, the parameter
-    ``log_beta``, and so stays positive. With ``classes`` each map has a sharpness of its own ("auto": a head gives
-    the number). The repr shows how the module was made, `sharpness` the present value.
+    With ``learnable`` the sharpness starts at beta and is trained; it is stored as its logarithm, the parameter
+    ``log_beta``, which keeps it positive. With ``classes`` each map has its own sharpness ("auto": the head's number).
+    The repr shows the initial value, `sharpness` the current one.
 
     >>> LSE(beta=4)
     lse(beta=4)
@@ -97,7 +97,7 @@ class LSE(Pooling):
 
     @property
     def sharpness(self) -> float | list[float]:
-        """The beta in use, learnt or as given; a list where each map has its own."""
+        """The current beta; a list if each map has its own."""
         return self.beta if self.log_beta is None else self.log_beta.detach().double().exp().tolist()
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class LSE(Pooling):
         return lse(maps, self._beta())
 
     def weights(self, maps: Tensor) -> Tensor:
-        """The softmax of beta times each map, which is the gradient; the limits are those of GAP and GMP."""
+        """The softmax of beta times each map: the gradient. The limits are those of GAP and GMP."""
         check_maps(maps)
         beta = self._beta()
         if not isinstance(beta, Tensor):
@@ -118,7 +118,7 @@ class LSE(Pooling):
     def _beta(self) -> float | Tensor:
         if self.log_beta is None:
             return self.beta
-        # Not in half precision, where the exponential of a logarithm is off by percents; and the clamp of lse
-        # would come too late for the gradient of an exponential that has overflown.
+        # Not in half precision, where the exponential of a logarithm is off by percents. Clamped here, because the
+        # clamp of lse would come too late for the gradient of an exponential that has overflowed.
         log_beta = self.log_beta.to(accumulation_dtype(self.log_beta))
         return log_beta.clamp(math.log(_FLATTEST), math.log(_SHARPEST)).exp()

@@ -8,13 +8,13 @@ from heads.pooling._pooling import Pooling
 
 
 def median(maps: Tensor) -> Tensor:
-    """The median of each map; of an even number of locations the mean of the middle two (torch's is the lower one).
+    """The median of each map; for an even number of locations the mean of the middle two (in torch the lower one).
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape.
+        TypeError, ValueError: ``maps`` of the wrong type or shape.
 
     Source: Tukey, Exploratory Data Analysis, 1977, chapter 7 (running medians).
 
@@ -29,7 +29,7 @@ def median(maps: Tensor) -> Tensor:
 
 
 def _middle(n: int) -> tuple[int, int]:
-    """Ranks of the middle two of n, which are one where n is odd."""
+    """Ranks of the middle two of n, which are equal if n is odd."""
     return (n - 1) // 2, n // 2
 
 

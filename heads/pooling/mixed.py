@@ -1,4 +1,4 @@
-"""Mixed pooling: between the maximum and the average by a weight that is given, learnt or drawn."""
+"""Mixed pooling: maximum and average mixed by a fixed, learnt or random weight."""
 
 from typing import Literal
 
@@ -23,15 +23,15 @@ def mixed(
 ) -> Tensor:
     """lam times the maximum of each map plus 1 - lam times its average.
 
-    With ``mode="random"`` a map in training is pooled by its maximum with probability lam and by its average
+    With ``mode="random"``, in training, a map is pooled by its maximum with probability lam and by its average
     otherwise, drawn for each score ("element"), once for each class of a batch ("channel") or once for all ("layer");
-    outside training the mean of these counts, which is the fixed mixture.
+    outside training by the expectation, which is the fixed mixture.
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape; lam outside [0, 1]; another mode or draw.
+        TypeError, ValueError: ``maps`` of the wrong type or shape; lam outside [0, 1]; another mode or draw.
 
     Source: Yu et al., Mixed pooling for convolutional neural networks, RSKT 2014, equation 4 (random); Lee et al.,
     Generalizing pooling functions in CNNs: mixed, gated, and tree, AISTATS 2016, section 3.1 (fixed, learnt).
@@ -56,9 +56,9 @@ def mixed(
 class Mixed(Pooling):
     """Mixed pooling: lam times the maximum of each map plus 1 - lam times its average.
 
-    ``mode`` is "fixed"; "learned" (lam starts as given and is trained; it is kept as its logit, the parameter
-    ``logit_lam``, and so stays between 0 and 1); or "random" (in training a score is the maximum with probability
-    lam, or the average; ``draw`` says for what this is drawn, see `mixed`).
+    ``mode`` is "fixed"; "learned" (lam starts at the given value and is trained; it is stored as its logit, the
+    parameter ``logit_lam``, which keeps it between 0 and 1); or "random" (in training a score is the maximum with
+    probability lam, else the average; ``draw`` says how often this is drawn, see `mixed`).
 
     >>> Mixed(lam=0.25)
     mixed(lam=0.25)
@@ -76,11 +76,11 @@ class Mixed(Pooling):
 
     @property
     def weight(self) -> float:
-        """The maximum's weight in use: learnt, or as given."""
+        """The current weight of the maximum."""
         return weight_to_show(self.lam, self.logit_lam)
 
     def forward(self, maps: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Class maps to scores: see `mixed`. In training, drawn from ``generator`` or torch's own."""
+        """Class maps to scores: see `mixed`. Random draws come from ``generator`` or torch's own."""
         random = self.mode == "random"
         return mixed(
             maps,
@@ -92,7 +92,7 @@ class Mixed(Pooling):
         )
 
     def weights(self, maps: Tensor) -> Tensor:
-        """lam at the maximum and (1 - lam) / n everywhere: the gradient, of the expectation where lam is drawn."""
+        """lam at the maximum and (1 - lam) / n everywhere: the gradient, or with random draws, of the expectation."""
         check_maps(maps)
         lam = weight_in_use(self.lam, self.logit_lam)
         return (lam * selected_weights(maps, 1) + (1 - lam) * mean_weights(maps)).to(maps.dtype)

@@ -1,4 +1,4 @@
-"""PCAM pooling: class evidence weighted by the map's own probabilities."""
+"""PCAM pooling: the mean of a map weighted by its probabilities."""
 
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -11,14 +11,14 @@ from heads.pooling._weighting import softmax_weights, weighted_sum
 def pcam(maps: Tensor) -> Tensor:
     """The mean of each map with its probabilities as weights: sum(p * map) / sum(p) with p = sigmoid(map).
 
-    The paper weights the *features* and applies the linear classifier, bias included, to their mean: weights that sum
-    to one may as well be applied after a linear map, to the class map itself.
+    The paper weights the *features* and applies the linear classifier, including its bias, to their mean; because the
+    weights sum to one, it is equivalent to apply them to the class map itself.
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape.
+        TypeError, ValueError: ``maps`` of the wrong type or shape.
 
     Source: Ye et al., Weakly supervised lesion localization with probabilistic-CAM pooling, 2020, equation 3.
 
@@ -31,7 +31,7 @@ def pcam(maps: Tensor) -> Tensor:
 
 
 def _weights(maps: Tensor) -> Tensor:
-    # By logarithms: far below zero every probability is 0, and their shares still differ.
+    # In logarithms, because far below zero all probabilities round to 0 while their ratios still differ.
     return softmax_weights(logsigmoid(maps.to(accumulation_dtype(maps))))
 
 
@@ -47,6 +47,6 @@ class PCAM(Pooling):
         return pcam(maps)
 
     def weights(self, maps: Tensor) -> Tensor:
-        """The probabilities of each map over their sum, the paper's weights; the gradient is another."""
+        """The probabilities of each map over their sum, as in the paper; not the gradient."""
         check_maps(maps)
         return _weights(maps).to(maps.dtype)

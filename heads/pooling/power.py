@@ -22,25 +22,25 @@ from heads.pooling.exp import Of
 from heads.pooling.gmp import gmp
 from heads.pooling.lse import lse, plain_lse
 
-# Outside these the result is its limit, and exp(log p) could leave the range of floats.
+# Beyond these the result equals its limit, and exp(log p) could leave the range of floats.
 _LOWEST, _HIGHEST = 1e-6, 1e6
-# 1 - x is then x's logarithm to the last digit of a double.
+# Below this logarithm of 1 - x, x - 1 equals the logarithm of x to the last digit of a double.
 _NEAR_ONE = -34.0
 
 
 def gem(maps: Tensor, p: float | Tensor = 3.0, *, of: Of = "values", eps: float = 1e-6) -> Tensor:
     """The power mean of each map: mean(x ** p) ** (1 / p), with x = max(map, eps).
 
-    ``p = 1`` is the average of maps above eps, towards infinity it is the maximum (which may be given). A tensor is
-    one exponent, or one for each map (C,), taken as positive, and receives its gradient. ``of="probabilities"``
-    takes the maps as logits: x = sigmoid(map), and the score is the logit of the pooled probability.
+    ``p = 1`` is the average for maps above eps, ``p = inf`` the maximum. A tensor holds one exponent, or one for each
+    map (C,), is assumed to be positive, and receives a gradient. ``of="probabilities"`` treats the maps as logits:
+    x = sigmoid(map), and the score is the logit of the pooled probability.
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape; p not above 0 or of another shape; eps not above 0;
-            another word for ``of``.
+        TypeError, ValueError: ``maps`` of the wrong type or shape; p not above 0 or of another shape; eps not above 0;
+            an unknown ``of``.
 
     Source: Radenovic et al., Fine-tuning CNN image retrieval with no human annotation (GeM), TPAMI 2018, equation 3;
     Viola et al., Multiple instance boosting, NIPS 2005 (the generalized mean of probabilities).
@@ -68,7 +68,7 @@ def gem(maps: Tensor, p: float | Tensor = 3.0, *, of: Of = "values", eps: float 
 def _power_mean(values: Tensor, p: float | Tensor, eps: float) -> Tensor:
     values = values.to(accumulation_dtype(values)).clamp(min=eps)
     if isinstance(p, Tensor) or p < 1:
-        # The power mean of x is the log-sum-exp of log(x), which keeps the digits of a small p.
+        # The power mean of x is the exponential of the log-sum-exp of log(x), which keeps digits for small p.
         return plain_lse(values.log(), p).exp()
     peak = values.detach().amax(-1, keepdim=True)  # as x ** p would overflow
     return peak.squeeze(-1) * (values / peak).pow(p).mean(-1).pow(1 / p)
@@ -77,7 +77,7 @@ def _power_mean(values: Tensor, p: float | Tensor, eps: float) -> Tensor:
 def _of_probabilities(maps: Tensor, p: float | Tensor) -> Tensor:
     """The logit of the power mean of sigmoid(map).
 
-    1 - mean(x ** p) is taken as the mean of 1 - x ** p, which has digits left where every x is next to 1.
+    1 - mean(x ** p) is computed as the mean of 1 - x ** p, which keeps digits if every x is close to 1.
     """
     if not isinstance(p, Tensor) and p > _HIGHEST:
         return gmp(maps)
@@ -95,7 +95,7 @@ def _of_probabilities(maps: Tensor, p: float | Tensor) -> Tensor:
 
 
 def _parts(log_x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-    """Where x ** p is next to 1, and elsewhere log(1 - x ** p)."""
+    """A mask of x ** p close to 1, and log(1 - x ** p) elsewhere."""
     near_one = p * log_x > -math.exp(_NEAR_ONE)
     return near_one, (-torch.expm1(torch.where(near_one, -1, p * log_x))).log()
 
@@ -103,11 +103,11 @@ def _parts(log_x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
 class GeM(Pooling):
     """Power-average pooling: mean(x ** p) ** (1 / p) of each map, p = 1 the average, p = inf the maximum.
 
-    With ``learnable`` the exponent starts at p and is trained; it is kept as its logarithm, the parameter ``log_p``,
-    and so stays positive. With ``classes`` each map has an exponent of its own ("auto": a head gives the number).
+    With ``learnable`` the exponent starts at p and is trained; it is stored as its logarithm, the parameter ``log_p``,
+    which keeps it positive. With ``classes`` each map has its own exponent ("auto": the head's number).
 
-    Values below ``eps`` count as eps: nothing is seen, and learnt, of how negative a map is. For class maps, which have
-    signs, there is ``of="probabilities"``: see `gem`.
+    Values below ``eps`` count as eps, so negative values of a map neither affect the score nor receive a gradient. For
+    signed maps, such as class maps, use ``of="probabilities"``: see `gem`.
 
     >>> GeM()
     gem(p=3)
@@ -136,12 +136,12 @@ class GeM(Pooling):
 
     @property
     def for_signed_maps(self) -> str | None:
-        """The argument to give where maps have signs; None where it was."""
+        """The argument that is required for signed maps; None if it is set."""
         return "of=probabilities" if self.of == "values" else None
 
     @property
     def exponent(self) -> float | list[float]:
-        """The p in use, learnt or as given; a list where each map has its own."""
+        """The current p; a list if each map has its own."""
         return self.p if self.log_p is None else self.log_p.detach().double().exp().tolist()
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -151,8 +151,8 @@ class GeM(Pooling):
     def weights(self, maps: Tensor) -> Tensor:
         """The gradient.
 
-        Of values it is 1/n * (x / score) ** (p - 1), and 0 below eps: a power mean of k-fold values is k-fold, so that
-        the sum of weight times value is the score (Euler's theorem).
+        With ``of="values"`` it is 1/n * (x / score) ** (p - 1), and 0 below eps. A power mean is homogeneous, so the
+        sum of weight times value is the score (Euler's theorem).
         """
         check_maps(maps)
         wide, p = maps.to(accumulation_dtype(maps)), self._exponent()
@@ -171,7 +171,7 @@ class GeM(Pooling):
     def _exponent(self) -> float | Tensor:
         if self.log_p is None:
             return self.p
-        # Not in half precision, where the exponential of a logarithm is off by percents; clamped before the
-        # exponential, whose gradient would be infinite where it overflows.
+        # Not in half precision, where the exponential of a logarithm is off by percents. Clamped before the
+        # exponential, because its gradient would be infinite if it overflowed.
         log_p = self.log_p.to(accumulation_dtype(self.log_p))
         return log_p.clamp(math.log(_LOWEST), math.log(_HIGHEST)).exp()

@@ -1,4 +1,4 @@
-"""Global SoftPool: the mean of each map, weighted by the softmax of its own values."""
+"""Global SoftPool: the mean of each map weighted by the softmax of its values."""
 
 from torch import Tensor
 
@@ -21,14 +21,13 @@ from heads.pooling.gap import gap
 def softpool(maps: Tensor, beta: float = 1.0) -> Tensor:
     """The softmax-weighted mean of each map: sum(softmax(beta * map) * map).
 
-    ``beta`` is the sharpness, 1 in the paper: towards 0 the result is GAP's, towards infinity GMP's. Signed maps are
-    pooled as they are.
+    ``beta`` is the sharpness, 1 in the paper: 0 is GAP, infinity is GMP. Maps may be signed.
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape; beta negative or NaN.
+        TypeError, ValueError: ``maps`` of the wrong type or shape; beta negative or NaN.
 
     Source: Stergiou et al., Refining activation downsampling with SoftPool, ICCV 2021, equation 2.
 
@@ -80,9 +79,9 @@ class SoftPool(Pooling):
         return softpool(maps, self.beta)
 
     def weights(self, maps: Tensor) -> Tensor:
-        """The softmax of each map, by which the score is a weighted sum of its values.
+        """The softmax of each map: the score is the map's sum with these weights.
 
-        The gradient is another: ``w * (1 + beta * (map - score))``, below zero where a map lies far under its score.
+        The gradient is different: ``w * (1 + beta * (map - score))``, which is negative far below the score.
         """
         check_maps(maps)
         return softpool_weights(maps, self.beta)

@@ -1,4 +1,4 @@
-"""Stochastic pooling: one location is drawn in training, and expected in evaluation."""
+"""Stochastic pooling: the value of a random location in training, its expectation in evaluation."""
 
 from typing import Literal, TypeAlias
 
@@ -20,16 +20,16 @@ def stochastic(
     training: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """In training the value of one location of each map, drawn at random; otherwise the mean over all draws.
+    """In training the value of one location of each map, drawn at random; otherwise the expectation.
 
-    A location is drawn with the ``probability`` of its "share" x / sum(x), as in the paper, which needs x >= 0 (a map
-    of zeros gives 0), or of its "softmax", which takes maps with signs. The gradient of a draw goes to that location.
+    The ``probability`` of a location is its "share" x / sum(x), as in the paper, which needs x >= 0 (a map of zeros
+    gives 0), or its "softmax", which allows signed maps. The gradient of a draw goes to the drawn location.
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape; negative values with "share"; another probability.
+        TypeError, ValueError: ``maps`` of the wrong type or shape; negative values with "share"; another probability.
 
     Source: Zeiler and Fergus, Stochastic pooling for regularization, ICLR 2013, equations 4 to 6.
 
@@ -43,8 +43,8 @@ def stochastic(
     weights = _probabilities(maps, probability)
     if not training:
         return weighted_sum(maps, weights).to(maps.dtype)
-    # The highest of independent exponential races is location i with probability i, zeros never win, and unlike
-    # torch.multinomial this takes maps of zeros, empty batches and vmap.
+    # In a race of independent exponentials location i wins with its probability and zeros never win. Unlike
+    # torch.multinomial, this supports maps of zeros, empty batches and vmap.
     odds = weights.detach().flatten(-2)
     noise = torch.empty_like(odds).exponential_(generator=generator)
     index = (odds / noise).argmax(-1, keepdim=True)
@@ -72,14 +72,14 @@ class Stochastic(Pooling):
 
     @property
     def for_signed_maps(self) -> str | None:
-        """The argument to give where maps have signs; None where it was."""
+        """The argument that is required for signed maps; None if it is set."""
         return "probability=softmax" if self.probability == "share" else None
 
     def forward(self, maps: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Class maps to scores: see `stochastic`. In training, drawn from ``generator`` or torch's own."""
+        """Class maps to scores: see `stochastic`. Random draws come from ``generator`` or torch's own."""
         return stochastic(maps, probability=self.probability, training=self.training, generator=generator)
 
     def weights(self, maps: Tensor) -> Tensor:
-        """The probabilities by which locations are drawn; the gradient of the expectation is another."""
+        """The probabilities with which locations are drawn; not the gradient of the expectation."""
         check_maps(maps)
         return _probabilities(maps, self.probability).to(maps.dtype)

@@ -1,4 +1,4 @@
-"""WELDON pooling: the highest values and the lowest, negative evidence included."""
+"""WELDON pooling: the highest values plus the lowest, as negative evidence."""
 
 from typing import Literal, TypeAlias
 
@@ -22,16 +22,15 @@ def weldon(
 ) -> Tensor:
     """The mean of the k_max highest values of each map plus the mean of its k_min lowest.
 
-    k_max and k_min are counts, proportions or "all", as k of `heads.pooling.kmax`; k_min is k_max when None,
-    and from 0 down it selects nothing, which leaves k-max pooling. ``k_max=1, k_min=1`` is MANTRA.
-    ``reduction`` "sum" adds the two as spatial-pooling.torch does, "mean" halves the sum as
-    weldon.resnet.pytorch does.
+    k_max and k_min are counts, proportions or "all", as k of `heads.pooling.kmax`; k_min is k_max when None, and a
+    k_min of 0 or below selects nothing, which gives k-max pooling. ``k_max=1, k_min=1`` is MANTRA. ``reduction`` "sum"
+    adds the two as in spatial-pooling.torch, "mean" halves the sum as in weldon.resnet.pytorch.
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape; k NaN, infinite, a bool or another word; a
+        TypeError, ValueError: ``maps`` of the wrong type or shape; k NaN, infinite, a bool or another word; a
             k_max that selects nothing.
 
     Source: Durand et al., WELDON, CVPR 2016; MANTRA, ICCV 2015.
@@ -50,10 +49,10 @@ def weldon(
 
 
 def check_k_pair(k_max: K, k_min: K | None) -> tuple[Selection, Selection]:
-    """k_max and k_min as `check_k` gives them, with k_min = k_max for None and k_min = 0 for none at all.
+    """k_max and k_min as returned by `check_k`; a k_min of None becomes k_max, one of 0 or below becomes 0.
 
     Raises:
-        TypeError, ValueError: either is no k, or k_max selects nothing.
+        TypeError, ValueError: either is not a valid k, or k_max selects nothing.
 
     >>> check_k_pair(2, None), check_k_pair("all", -1)
     ((2, 2), ('all', 0))
@@ -93,7 +92,7 @@ class WELDON(Pooling):
     def weights(self, maps: Tensor) -> Tensor:
         """1/k_max at the k_max highest locations plus 1/k_min at the k_min lowest (or half of both): the gradient.
 
-        A location may be of both.
+        A location may be in both.
         """
         check_maps(maps)
         weights = selected_weights(maps, self.k_max, rounding=self.rounding)

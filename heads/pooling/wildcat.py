@@ -1,4 +1,4 @@
-"""WILDCAT pooling: the highest values, and the lowest with a weight of their own."""
+"""WILDCAT pooling: the highest values plus the weighted lowest values."""
 
 import math
 
@@ -19,17 +19,17 @@ def wildcat(
     *,
     rounding: Rounding = "floor",
 ) -> Tensor:
-    """Half of: the mean of the k_max highest values plus alpha times the mean of the k_min lowest.
+    """Half the sum of the mean of the k_max highest values and alpha times the mean of the k_min lowest.
 
     k_max and k_min are counts, proportions or "all", as k of `heads.pooling.kmax`; k_min is k_max when None.
-    With ``alpha = 0``, or k_min from 0 down, nothing is halved: that is k-max pooling. The original rounds
-    proportions (``rounding="round"``). Its average over several maps a class is `heads.classwise_mean`.
+    With ``alpha = 0``, or a k_min of 0 or below, nothing is halved: this is k-max pooling. The original rounds
+    proportions (``rounding="round"``). Its average over several maps per class is `heads.classwise_mean`.
 
     Shape:
         (N, C, H, W) -> (N, C), or (C, H, W) -> (C,).
 
     Raises:
-        TypeError, ValueError: ``maps`` of another kind or shape; k NaN, infinite, a bool or another word; a
+        TypeError, ValueError: ``maps`` of the wrong type or shape; k NaN, infinite, a bool or another word; a
             k_max that selects nothing; alpha negative or not finite.
 
     Source: Durand et al., WILDCAT, CVPR 2017.
@@ -54,7 +54,7 @@ def _check_alpha(alpha: float) -> float:
 
 
 class WILDCAT(Pooling):
-    """WILDCAT: half of the k_max highest values' mean plus alpha times the k_min lowest values' mean.
+    """WILDCAT: half the sum of the mean of the k_max highest values and alpha times the mean of the k_min lowest.
 
     >>> WILDCAT(k_max=0.2, k_min=0.2, alpha=0.7)
     wildcat(k_max=0.2, k_min=0.2, alpha=0.7)
@@ -79,7 +79,7 @@ class WILDCAT(Pooling):
         return wildcat(maps, self.k_max, self.k_min, self.alpha, rounding=self.rounding)
 
     def weights(self, maps: Tensor) -> Tensor:
-        """Half of: 1/k_max at the k_max highest locations plus alpha/k_min at the k_min lowest: the gradient."""
+        """Half the sum of 1/k_max at the k_max highest locations and alpha/k_min at the k_min lowest: the gradient."""
         check_maps(maps)
         weights = selected_weights(maps, self.k_max, rounding=self.rounding)
         if self.alpha == 0 or self.k_min == 0:

@@ -247,6 +247,6 @@ def test_training_mode_and_other_shapes_are_refused():
     with pytest.raises(UserError, match=r"shapes \(2, 3, 9, 11\) and \(1, 2\), expected \(N, 3, H, W\) and \(N, J\)"):
         fullgrad(network, drawn(2, 3, 9, 11), CLASSES[:1])
     before = network.norm.running_mean.clone()
-    with pytest.raises(UserError, match=r"statistics from the batch, .* call eval\(\) on the network first"):
+    with pytest.raises(UserError, match=r"statistics of the batch, .* call eval\(\) on the network first"):
         fullgrad(network.train(), drawn(2, 3, 9, 11), CLASSES)
     assert torch.equal(network.norm.running_mean, before)

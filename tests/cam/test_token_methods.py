@@ -106,5 +106,5 @@ def test_other_shapes_are_refused(attentions, gradients):
         rollout(attentions, start=4)
     with pytest.raises(UserError, match=r"expected one block or more of \(\.\.\., heads, T, T\)"):
         legrad([gradients[0], gradients[1][..., :5, :5]])
-    with pytest.raises(UserError, match="4 attentions and 3 gradients, expected one of each a block"):
+    with pytest.raises(UserError, match="4 attentions and 3 gradients, expected one of each per block"):
         gradient_rollout(attentions, gradients[:3])

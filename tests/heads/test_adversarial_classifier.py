@@ -89,7 +89,7 @@ def test_lower_precision_erases_by_exact_comparison():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("acol(threshold=0)", r"threshold is 0, expected a part of the map's range in \(0, 1\]"),
+        ("acol(threshold=0)", r"threshold is 0, expected a fraction of the map's range in \(0, 1\]"),
         ("acol(threshold=1.5)", "threshold is 1.5"),
         ("acol(threshold=high)", "threshold is 'high', expected a number"),
         ("acol(hidden=0)", "hidden is 0, expected 1 or more"),

@@ -113,7 +113,7 @@ def test_impossible_inputs_are_refused():
     features, attention = tokens_and_attention()
     with pytest.raises(ValueError, match=r"attention has shape \(2, 7, 5\), expected \(2, 5, 7\)"):
         TokenClassifier(8, 3).eval()(features, attention.mT)
-    with pytest.raises(ValueError, match="reads attention in training, and there is none"):
+    with pytest.raises(ValueError, match="reads attention in training, but there is none"):
         TokenClassifier(8, 3, calibrate=True)(features)
     with pytest.raises(ValueError, match=r"csra.* has a 1x1 convolution of its own, and TokenClassifier one of 3x3"):
         TokenClassifier(8, 3, "csra(heads=4, lam=0.5)")

@@ -76,6 +76,13 @@ def test_boxes_are_the_predictors_in_percent_and_under_the_projects_names(client
     assert set(read.boxes.labels) == {{"dog": "DOG", "emu": "emu"}[best]}
 
 
+def test_tasks_of_an_export_name_their_images_below_the_root(client, caplog):
+    exported = {**task("photos/a b/ä.png"), "meta": {"name": "a b/ä.png"}}  # as wsl-export writes them
+    (answer,) = predicted(client, exported).json()["results"]
+    assert answer["result"]
+    assert "no prediction" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("pick", "labels"),
     [

@@ -198,7 +198,7 @@ def test_a_stream_left_early_or_broken_ends_its_threads(reference):
         ({"protocol": "wsolevaluation", "score_map": [[0, 1.5]]}, "from 0.0 to 1.5"),
         ({"protocol": "wsolevaluation", "score_map": [[0, -0.5]]}, "from -0.5"),
         ({"protocol": "wsolevaluation", "score_map": [[0, np.nan]]}, "finite numbers in \\[0, 1\\]"),
-        ({"protocol": "wsolevaluation", "boxes": [[-1, 0, 1, 1]]}, "begins before 0"),
+        ({"protocol": "wsolevaluation", "boxes": [[-1, 0, 1, 1]]}, "starts below 0"),
         ({"protocol": "wsolevaluation", "size": (9, 9)}, "expected the map's own"),
     ],
 )

@@ -38,7 +38,7 @@ def test_thresholds_from_elsewhere_give_no_more_than_the_best(finding, annotated
         curve = halves[1].curves()[level]
         assert (mine.value, best.value) == pytest.approx((curve[round(threshold * 100)], curve.max()))
     assert honest != optimistic
-    with pytest.raises(UserError, match="expected one a level: 3"):
+    with pytest.raises(UserError, match="expected one per level: 3"):
         halves[1].at(chosen[:2], "given")
 
 

@@ -103,11 +103,9 @@ def test_what_weights_may_name(tmp_path):
     with pytest.raises(UserError, match="no model at"):
         open_model(str(tmp_path))
     torch.save(torchvision_models.resnet18().state_dict(), tmp_path / "resnet18.pth")
-    with pytest.raises(UserError, match="--local-weights"):
-        open_model(str(tmp_path / "resnet18.pth"))
-    model = open_model("resnet18", tmp_path / "resnet18.pth")
-    assert model.classes[0] == "tench"
-    assert not model.training
+    for model in (open_model("resnet18", tmp_path / "resnet18.pth"), open_model(str(tmp_path / "resnet18.pth"))):
+        assert model.classes[0] == "tench"
+        assert not model.training
 
 
 def test_a_backbone_without_a_name_cannot_be_saved(tmp_path):

@@ -182,6 +182,11 @@ def test_without_the_hub_the_cache_is_read(server, monkeypatch):
         wsl.load("hf://someone/newts")
 
 
+def test_nothing_is_printed_without_a_terminal(server, capfd):
+    wsl.load(model().push_to_hub(NAME, token="none"))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_the_commands_take_the_address(server, tmp_path, capsys):
     from PIL import Image
 

@@ -211,8 +211,6 @@ def test_what_goes_with_a_model_is_checked_before_it_is_imported(code, tmp_path)
     refused("expected the file of its tensors, .safetensors", "resnet50", f"{code}:build")
     refused(r"no weights file at lost\.pt", "lost.pt", f"{code}:build")
     refused("as --weights", "own.pt", f"{code}:build", local_weights=tmp_path / "own.pt")
-    with pytest.raises(UserError, match="give its name as --weights"):
-        check_weights("own.pt")
     assert code not in sys.modules
 
 

@@ -313,7 +313,7 @@ def test_no_weights_need_a_configuration():
 
 @pytest.mark.parametrize("name", ["hf/../models", "hf//etc", "hf/a/b/c", "hf/"])
 def test_a_path_is_no_name_of_the_hub(name):
-    with pytest.raises(UserError, match="is no name of the Hugging Face hub"):
+    with pytest.raises(UserError, match="is not a name on the Hugging Face hub"):
         create_classifier(name)
 
 
@@ -349,7 +349,7 @@ def test_checkpoints_do_not_name_places_to_download_from(vit, tmp_path):
         save(model, tmp_path / "saved.safetensors")
     with pytest.raises(UserError, match="is a place to load from, and a checkpoint may not name one"):
         Localizer.from_recipe(model.recipe)
-    with pytest.raises(UserError, match="is a whole classifier and no backbone"):
+    with pytest.raises(UserError, match="is a whole classifier, not a backbone"):
         create_backbone("hf/a/b")
     with pytest.raises(UserError, match="output stride 8 of hf/a/b"):
         Localizer.from_classifier("hf/a/b", str(vit), output_stride=8)

@@ -144,8 +144,21 @@ def test_pictures_out_of_sight_are_let_go(view):
     view.set_viewport_size({"width": 300, "height": 200})
     view.evaluate("document.body.style.paddingBottom = '5000px'; window.scrollTo(0, 5000)")
     view.wait_for_selector(".card img", state="detached")
-    view.evaluate("window.scrollTo(0, 0)")
+    view.evaluate("document.getElementById('gallery').scrollIntoView()")
     view.wait_for_selector(".card img")
+
+
+def test_pictures_fill_their_cards_also_when_they_come_into_sight_later(view):
+    view.set_viewport_size({"width": 700, "height": 300})
+    view.evaluate("document.getElementById('gallery').scrollIntoView(false)")
+    view.wait_for_selector(".card:last-child img")
+    sizes = view.evaluate(
+        "[...document.querySelectorAll('.stage')].filter((stage) => stage.firstChild).map((stage) => {"
+        " const [a, b] = [stage, stage.firstChild].map((one) => one.getBoundingClientRect());"
+        " return [a.width, a.height, b.width, b.height]; })"
+    )
+    for width, height, inner_width, inner_height in sizes:
+        assert (inner_width, inner_height) == (pytest.approx(width, abs=1), pytest.approx(height, abs=1))
 
 
 def saved(view, folder: Path) -> Path:

@@ -1,6 +1,6 @@
-"""Class activation maps: methods as pure functions of tensors, and what runs any network for them.
+"""Class activation maps: methods as pure functions of tensors, and the code that runs any network for them.
 
-The module itself is a function, too: ``wsl.cam(model, images)`` is `wsl.models.cam`.
+The module itself can be called as a function: ``wsl.cam(model, images)`` is `wsl.models.cam`.
 
 >>> import torch, wsl
 >>> from torchvision.models import vgg11
@@ -61,10 +61,10 @@ __all__ = [
 
 
 class _Function(ModuleType):
-    """A module that is called as the function of its name."""
+    """A module that can be called as the function of the same name."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        from wsl.models.cam import cam  # a room above this one
+        from wsl.models.cam import cam  # not at import time: wsl.models imports this package
 
         return cam(*args, **kwargs)
 

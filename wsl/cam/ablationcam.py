@@ -1,4 +1,4 @@
-"""Ablation-CAM: channels weighted by what the score loses without them."""
+"""Ablation-CAM: channels weighted by the drop of the score when they are removed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def ablationcam(
 ) -> torch.Tensor:
     """The sum of a layer's channels, each weighted by the drop of the class's score when the channel is set to zero.
 
-    The drop is not divided by the score, as it is in the paper. That factor is the same for all channels of a map: it
-    changes no normalised map of a positive score, turns the map of a negative one upside down, and is infinite at
-    zero. Channels that are zero already are not tried: their weight is zero.
+    Unlike in the paper, the drop is not divided by the score. That factor is the same for all channels of a map: it
+    leaves the normalised map of a positive score unchanged, inverts the map of a negative one, and is infinite at
+    zero. Channels that are already zero are skipped; their weight is zero.
 
-    The cost is a pass through what follows the layer for each other channel and image, in batches of `batch_size`,
-    whatever the number of classes; only one batch is held at a time.
+    The cost is one pass through the layers after this one for each remaining channel and image, in batches of
+    `batch_size`, whatever the number of classes; only one batch is held in memory at a time.
 
     Shape:
         Activations (N, C, h, w), classes (N, J), integers, and scores (N, K) to maps (N, J, h, w), in at least
@@ -34,7 +34,7 @@ def ablationcam(
         (M, K).
 
     Raises:
-        UserError: shapes other than these, or `batch_size` below 1.
+        UserError: a tensor has another shape, or `batch_size` is below 1.
 
     Source: Desai and Ramaswamy, Ablation-CAM, WACV 2020.
 

@@ -1,4 +1,4 @@
-"""Attention probabilities, caught while a transformer runs, whatever library it comes from."""
+"""Attention probabilities, captured while a transformer of any library runs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SOFTMAX = (torch.softmax, F.softmax, torch.Tensor.softmax)
 
 
 class AttentionMode(TorchFunctionMode):
-    """While active, attention is computed in the open, and its probabilities (N, heads, T, T) are handed out.
+    """A mode in which attention is computed unfused and its probabilities (N, heads, T, T) are passed to a function.
 
-    It sees every call of `torch.nn.functional.scaled_dot_product_attention`, which timm, torchvision and transformers
-    use, and every softmax of that form, which older code has. `see` may return other probabilities to go on with.
-    They are leaves of the graph, or parts of it. The mode is that of the thread.
+    It intercepts every call of `torch.nn.functional.scaled_dot_product_attention`, which timm, torchvision and
+    transformers use, and every softmax over attention logits in older code. `see` receives the probabilities, which are
+    leaves of the graph or parts of it. The mode applies to the current thread.
 
     >>> shapes = []
     >>> query = torch.randn(1, 2, 5, 8)
@@ -38,7 +38,7 @@ class AttentionMode(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Replace fused attention, look at softmaxes, and leave all else as it is."""
+        """Replace fused attention, inspect softmaxes, and leave all other functions unchanged."""
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
             return self._attend(*args, **kwargs)
@@ -63,7 +63,7 @@ class AttentionMode(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> torch.Tensor:
-        """Attention as its documentation defines it, without dropout."""
+        """Attention as the documentation of torch defines it, without dropout."""
         if enable_gqa:
             times = query.shape[-3] // key.shape[-3]
             key, value = key.repeat_interleave(times, -3), value.repeat_interleave(times, -3)
@@ -73,7 +73,7 @@ class AttentionMode(TorchFunctionMode):
         return probabilities @ value
 
     def _attend_to_itself(self, given: dict[str, Any]) -> torch.Tensor:
-        """`torch.nn.MultiheadAttention` of a sequence (T, N, C) to itself: inside, torch would not call the mode."""
+        """Self-attention of `torch.nn.MultiheadAttention` on (T, N, C), inside which torch would not call the mode."""
         sequence, heads = given["query"], given["num_heads"]
         length, images, channels = sequence.shape
         projected = F.linear(sequence, given["in_proj_weight"], given["in_proj_bias"])
@@ -93,7 +93,7 @@ class AttentionMode(TorchFunctionMode):
 def attention_logits(
     query: torch.Tensor, key: torch.Tensor, attn_mask: torch.Tensor | None, is_causal: bool, scale: float | None
 ) -> torch.Tensor:
-    """What the softmax of `torch.nn.functional.scaled_dot_product_attention` is of, (..., queries, keys).
+    """The input (..., queries, keys) of the softmax in `torch.nn.functional.scaled_dot_product_attention`.
 
     >>> attention_logits(torch.ones(2, 4), torch.ones(2, 4), None, True, None).tolist()
     [[2.0, -inf], [2.0, 2.0]]
@@ -107,7 +107,7 @@ def attention_logits(
 
 
 def _is_self_attention(given: dict[str, Any]) -> bool:
-    """Whether a multi-head attention has the form of a vision transformer's, whose caller reads no weights."""
+    """Whether a multi-head attention has the form used in vision transformers, where the caller reads no weights."""
     plain = given["query"] is given["key"] and given["key"] is given["value"] and given["query"].ndim == 3
     unused = ("bias_k", "bias_v", "key_padding_mask", "q_proj_weight", "static_k", "static_v")
     extras = given["add_zero_attn"] or given["need_weights"] or given["is_causal"]

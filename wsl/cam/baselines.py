@@ -1,4 +1,4 @@
-"""Maps that know nothing: what any method has to beat."""
+"""Maps that ignore the network: baselines for every method."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["centre_gaussian", "random_maps"]
 def random_maps(images: torch.Tensor, classes: torch.Tensor, size: tuple[int, int], *, seed: int = 0) -> torch.Tensor:
     """Independent uniform values in [0, 1).
 
-    A map depends on the pixels of its image, on its class and on `seed`: it is the same in any batch, on any device.
+    A map depends only on the pixels of its image, its class and `seed`: it is the same in any batch, on any device.
 
     Shape:
         Images (N, ...), classes (N, J), integers, and `size` (h, w) to float32 maps (N, J, h, w) on the images' device.

@@ -1,4 +1,4 @@
-"""The biases that a network adds on its way, recorded call by call."""
+"""The biases that a network adds in a forward pass, recorded call by call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wsl.errors import UserError
 
 
 class BiasCall(NamedTuple):
-    """A layer's call: where the gradient of its output is, its bias, and the output's axis of channels (1 or -1)."""
+    """A layer's call: the graph edge of its output's gradient, its bias, and the output's channel axis (1 or -1)."""
 
     edge: GradientEdge
     bias: torch.Tensor
@@ -22,11 +22,11 @@ class BiasCall(NamedTuple):
 
 
 class BiasCalls(TorchFunctionMode):
-    """Records, while it is entered, each call that adds a bias to something that depends on the input.
+    """A mode that records each call that adds a bias to a tensor that depends on the input.
 
-    Functions are watched rather than modules, so no hook is registered that could stay behind, and normalisation
-    layers with an activation inside, or biases without a module, are found too. The edge is taken before an in-place
-    activation can overwrite the output.
+    It watches functions rather than modules, so no hook can stay behind, and it also finds normalisation layers with an
+    activation inside and biases without a module. The edge is taken before an in-place activation can overwrite the
+    output.
 
     >>> layer = torch.nn.Linear(2, 3)
     >>> with BiasCalls() as recorded:
@@ -50,7 +50,7 @@ class BiasCalls(TorchFunctionMode):
         """Call the function, and record it if it adds a bias."""
         options = kwargs or {}
         read, axis = _READERS.get(func, (None, 1))
-        # Before the call, which would change the running means of a network in training.
+        # Read before the call, which changes the running means of a network in training mode.
         bias = None if read is None else read(*args, **options)
         output = func(*args, **options)
         if bias is not None and output.requires_grad:
@@ -88,10 +88,10 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> torch.Tensor:
-    """What it adds to a multiple of its input."""
+    """The constant that batch normalisation adds to a multiple of its input."""
     if training or running_mean is None or running_var is None:
         raise UserError(
-            "batch normalisation takes its statistics from the batch, so that images are not independent: "
+            "batch normalisation uses the statistics of the batch, so images are not independent: "
             "call eval() on the network first"
         )
     shift = -running_mean * (running_var + eps).rsqrt()
@@ -100,7 +100,7 @@ def _batch_norm(
     return shift if bias is None else shift + bias
 
 
-# The function, how its bias is read from its arguments, and the axis of its output's channels.
+# For each function: how its bias is read from its arguments, and the channel axis of its output.
 _READERS: dict[Callable[..., Any], tuple[Callable[..., torch.Tensor | None], int]] = {
     F.conv2d: (_layer, 1),
     F.conv_transpose2d: (_layer, 1),

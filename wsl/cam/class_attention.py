@@ -1,4 +1,4 @@
-"""What the class token of a transformer attends to, read while the network goes on as it is."""
+"""The attention of a transformer's class token, read without changing the network's results."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from wsl.errors import UserError
 
 
 class ClassAttentionMode(AttentionMode):
-    """While active, the attention probabilities (N, heads, T) of the first query of every attention are handed out.
+    """A mode that passes on the attention probabilities (N, heads, T) of the first query of every attention.
 
-    Where attention is fused it stays so: the one row is computed beside it, in float32, which costs little, and the
-    results of the network do not change. Gradients go through both.
+    Fused attention stays fused: the one row is computed in addition, in float32 and at little cost, and the results of
+    the network do not change. Gradients flow through both.
 
     >>> rows, query = [], torch.randn(1, 2, 5, 8)
     >>> with ClassAttentionMode(rows.append):
@@ -36,7 +36,7 @@ class ClassAttentionMode(AttentionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> torch.Tensor:
-        """Fused attention, with a look at its first query where a sequence attends to itself."""
+        """Fused attention, which also reads the first query of self-attention."""
         if query.ndim == 4 and query.shape[-2] == key.shape[-2]:
             keys = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3) if enable_gqa else key
             first = attn_mask[..., :1, :] if attn_mask is not None and attn_mask.ndim > 1 else attn_mask
@@ -62,9 +62,9 @@ def class_attention(rows: Sequence[torch.Tensor], prefix: int, size: tuple[int, 
         least float32.
 
     Raises:
-        UserError: no block, or attention of other shapes.
+        UserError: there is no block, or attention has another shape.
 
-    Source: Gao et al., TS-CAM, ICCV 2021, equation 9, with the sum of the authors' code in the place of the mean.
+    Source: Gao et al., TS-CAM, ICCV 2021, equation 9, with the sum of the authors' code instead of the mean.
 
     >>> class_attention([torch.tensor([[[0.5, 0.1, 0.4], [0.5, 0.3, 0.2]]])] * 2, 1, (1, 2))
     tensor([[[0.4000, 0.6000]]])

@@ -1,4 +1,4 @@
-"""Gradients in any mode that the caller is in."""
+"""Gradients in any autograd mode of the caller."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 @contextmanager
 def differentiable(device: torch.device) -> Iterator[None]:
-    """Record gradients inside, whether the caller is in inference mode, in no-grad mode or under autocast.
+    """Record gradients, even if the caller is in inference mode, in no-grad mode or under autocast.
 
-    Gradients cannot pass tensors made in inference mode, but a clone made inside is an ordinary tensor. Nor can they
-    pass the rounded weights that autocast may have cached in inference mode, so autocast rounds them anew.
+    Gradients cannot flow through tensors made in inference mode, but a clone made inside is an ordinary tensor. Nor can
+    they flow through rounded weights that autocast cached in inference mode, so autocast rounds them again.
 
     >>> with torch.inference_mode():
     ...     image = torch.ones(1)
@@ -31,5 +31,5 @@ def differentiable(device: torch.device) -> Iterator[None]:
 
 
 def ordinary(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor, or inside `differentiable` a clone of one that was made in inference mode."""
+    """The tensor, or, inside `differentiable`, a clone of a tensor made in inference mode."""
     return tensor.clone() if tensor.is_inference() else tensor

@@ -10,9 +10,9 @@ from wsl.cam.weighting import exact
 def eigencam(activations: torch.Tensor) -> torch.Tensor:
     """The projection of each location's activations on their first principal component.
 
-    The channels' means over the locations are removed first. No class takes part. The sign of a principal component
-    is arbitrary: the map is turned so that its cell of the largest magnitude is positive, as small objects before a
-    broad background need it. Maps keep their sign.
+    The mean of each channel over the locations is subtracted first. The map does not depend on the class. The sign of a
+    principal component is arbitrary; it is chosen so that the map's cell of largest magnitude is positive, which suits
+    small objects on a large background. Negative values are kept.
 
     Shape:
         (..., C, h, w) to maps (..., h, w), in at least float32. An image with a NaN or an infinity gives a map of NaN.
@@ -26,7 +26,7 @@ def eigencam(activations: torch.Tensor) -> torch.Tensor:
     values = exact(activations).flatten(-2)
     finite = values.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
     values = torch.where(finite, values, 0)
-    # Minus its first cell a constant channel is zero; minus its mean it would be rounding errors.
+    # A constant channel minus its first cell is exactly zero; minus its mean, rounding errors would be left.
     values = values - values[..., :1]
     values = values - values.mean(-1, keepdim=True)
     _, strengths, vectors = torch.linalg.svd(values, full_matrices=False)

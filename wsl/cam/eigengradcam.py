@@ -9,7 +9,7 @@ from wsl.cam.weighting import paired
 
 
 def eigengradcam(activations: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
-    """`wsl.cam.eigencam.eigencam` of the gradient times the activation, which depends on the class.
+    """Eigen-CAM (`wsl.cam.eigencam.eigencam`) of the gradient times the activation, so that it depends on the class.
 
     Shape:
         Activations (..., C, h, w) and gradients (..., C, h, w) to maps (..., h, w), in at least float32; the leading

@@ -1,4 +1,4 @@
-"""A network, a CAM method and some layers, ready to make maps of any classes of a batch."""
+"""A network with a CAM method and layers, which makes maps for any classes of a batch."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from wsl.cam.transformer import Transformer
 from wsl.errors import UserError
 from wsl.resampling import interpolate
 
-# Gradients that are held at once, 4 bytes each: classes beyond them come in another part.
+# Number of gradient values held at once, 4 bytes each; further classes are computed in another part.
 _HELD = 1 << 26
 
 
 class Explained(NamedTuple):
-    """Scores (N, K) of a batch, without graph, and what makes the maps (N, J, h, w) of classes (N, J).
+    """Detached scores (N, K) of a batch, and a function from classes (N, J) to their maps (N, J, h, w).
 
-    ``layer`` is the one on whose grid the maps lie; None where they cover equal parts of the images.
+    ``layer`` is the layer whose grid the maps use; None if the cells cover equal parts of the image.
     """
 
     scores: torch.Tensor
@@ -35,10 +35,10 @@ class Explained(NamedTuple):
 
 
 class Inside(NamedTuple):
-    """What is known of the inside of a network.
+    """The layers and attention blocks of a network.
 
-    ``layers`` are those to read maps from, ``blocks`` those of global self-attention, ``prefix`` counts the class and
-    register tokens, and ``by_class_token`` says whether the scores are those of the first one.
+    ``layers`` are the layers to read maps from, ``blocks`` those of global self-attention, ``prefix`` is the number of
+    class and register tokens, and ``by_class_token`` says whether the scores are computed from the first token.
     """
 
     layers: Sequence[str]
@@ -48,16 +48,16 @@ class Inside(NamedTuple):
 
 
 Places = Callable[[tuple[int, int]], Mapping[str, tuple[float, float] | None]]
-"""Where the cells of each layer's map lie for images (height, width): their distance, and the centre of the first."""
+"""For images (height, width), the stride of the cells of each layer's map and the centre of the first cell."""
 
 
 class Explainer:
-    """Makes maps of a network, which is ours, by a method.
+    """Makes maps by a CAM method, with a network that this object owns.
 
-    `score` gives the scores (N, K) of images and runs `net`; `probabilities` makes probabilities of scores.
+    `score` runs `net` and gives the scores (N, K) of images; `probabilities` turns scores into probabilities.
 
     Raises:
-        UserError: the network has not what the method reads.
+        UserError: the network lacks what the method reads.
 
     >>> from wsl.cam.methods import parse_method
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
@@ -84,7 +84,7 @@ class Explainer:
             self._transformer = Transformer(net, score, inside.blocks)
 
     def __call__(self, images: torch.Tensor) -> Explained:
-        """Scores of images (N, 3, H, W), and their maps on demand, float32.
+        """Scores of images (N, 3, H, W), and lazy float32 maps.
 
         Raises:
             UserError: a layer did not run, or gives neither maps nor tokens.
@@ -154,7 +154,7 @@ class Explainer:
         return self._probabilities(self._score(images))
 
     def _join(self, maps: list[torch.Tensor], size: tuple[int, int], finest: int) -> torch.Tensor:
-        """One map of those of several layers, on the cells of the finest."""
+        """The maps of several layers fused into one, on the grid of the finest."""
         if len(maps) == 1:
             return maps[0].float()
         places = self._places(size)
@@ -189,7 +189,7 @@ class Explainer:
         height, width = images.shape[-2:]
         layout = find_layout((1, tokens.shape[-1], 1), (height, width), prefix=self._inside.prefix)
         if layout is None:
-            raise UserError(f"{tokens.shape[-1]} tokens are no grid of patches for images of {height} x {width}")
+            raise UserError(f"{tokens.shape[-1]} tokens are not a grid of patches of images of {height} x {width}")
         return to_channels_first(tokens[..., None], layout).squeeze(-3).float()
 
     def _from_network(self, images: torch.Tensor) -> Explained:
@@ -222,7 +222,7 @@ def _moved(
     finest: tuple[float, float] | None,
     size: tuple[int, int],
 ) -> torch.Tensor:
-    """Maps of a layer at the cells of another, each where it lies in the image."""
+    """The maps of a layer resampled at the cells of another, by their positions in the image."""
     for axis, (side, old, new) in enumerate(zip(size, maps.shape[-2:], cells, strict=True)):
         stride, start = grid or (side / old, side / old / 2)
         new_stride, new_start = finest or (side / new, side / new / 2)

@@ -1,4 +1,4 @@
-"""Finer-CAM: what tells a class from those that it is confused with."""
+"""Finer-CAM: evidence that distinguishes a class from similar classes."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ def finer_coefficients(
     references: int = 3,
     weights: Literal["softmax", "uniform"] = "softmax",
 ) -> torch.Tensor:
-    """The coefficients of all scores in the targets of Finer-CAM: 1 for the class, less for its references.
+    """The coefficients of all scores in the targets of Finer-CAM: 1 for the class, negative for its references.
 
-    A class's references are the other classes whose scores are nearest to its own. They share -`alpha`, equally or by
-    the softmax of their scores. Maps that are linear in the scores combine in the same way: with class activation
-    maps (N, K, h, w) the result is ``torch.einsum("njk,nkhw->njhw", coefficients, maps)``, without a backward pass.
+    A class's references are the other classes whose scores are nearest to its own. Their coefficients sum to -`alpha`,
+    and are equal or proportional to the softmax of their scores. Maps that are linear in the scores combine in the same
+    way: for class activation maps (N, K, h, w) the result is
+    ``torch.einsum("njk,nkhw->njhw", coefficients, maps)``, without a backward pass.
 
     Shape:
-        Scores (N, K) and classes (N, J), integers, to (N, J, K), detached, in at least float32. Where fewer than
-        `references` other classes exist, all of them are references.
+        Scores (N, K) and classes (N, J), integers, to (N, J, K), detached, in at least float32. If there are fewer than
+        `references` other classes, all of them are references.
 
     Raises:
-        UserError: scores or classes of another shape, a single class, no reference, or unknown weights.
+        UserError: scores or classes have another shape, there is only one class or no reference, or weights is unknown.
 
     >>> finer_coefficients(torch.tensor([[3.0, 2.0, -9.0]]), torch.tensor([[0]]), alpha=0.5, references=1).tolist()
     [[[1.0, -0.5, 0.0]]]
@@ -44,7 +45,7 @@ def finer_coefficients(
         raise UserError(f"weights is {weights!r}, expected 'softmax' or 'uniform'")
     values = exact(scores.detach())
     distances = (values.unsqueeze(1) - values.gather(1, classes).unsqueeze(2)).abs()
-    # A class of the same score has distance 0 too: the class itself is left out by its index, not by its distance.
+    # Another class of the same score also has distance 0, so the class itself is excluded by its index.
     distances.scatter_(2, classes.unsqueeze(2), torch.inf)
     nearest = distances.topk(min(references, scores.shape[1] - 1), largest=False).indices
     near_scores = values.unsqueeze(1).expand_as(distances).gather(2, nearest)
@@ -64,12 +65,12 @@ def finer_targets(
     """The scores to differentiate for Finer-CAM: a class's score minus those of the classes nearest to it.
 
     The target is ``y_c - alpha * sum_t p_t y_t`` over the references t, where p is the softmax over their scores. Its
-    gradients, given to any gradient method, show what is particular to the class; parts that it shares with its
+    gradients, given to any gradient method, show what is specific to the class; parts that it shares with its
     references cancel, so maps are smaller than the object.
 
-    The weights p are constants here. In the authors' code and in pytorch-grad-cam they are differentiated too, which
-    adds gradients that push the references apart from each other; the target is then no longer a difference of
-    scores, and its map no difference of maps. TorchCAM takes the plain mean (``weights="uniform"``, `alpha` 0.6).
+    The weights p are constants here. In the authors' code and in pytorch-grad-cam they are differentiated as well,
+    which adds gradients that push the references apart; the target is then no longer a difference of scores, nor its
+    map a difference of maps. TorchCAM takes the plain mean (``weights="uniform"``, `alpha` 0.6).
 
     Shape:
         Scores (N, K) and classes (N, J), integers, to targets (N, J), differentiable in the scores.

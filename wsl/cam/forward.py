@@ -1,4 +1,4 @@
-"""A batch run through a network so that maps can be made of it: activations, gradients, attention, changed runs."""
+"""A forward pass that keeps activations and their gradients, and can be repeated with changed activations."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Score = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Activations:
-    """Scores of a batch, and the outputs of some layers that they can be differentiated by.
+    """Scores of a batch, and the outputs of some layers, with respect to which the scores can be differentiated.
 
     Shape:
-        ``scores`` is (N, K); ``maps`` are (N, C, h, w) each, in the order of the layers.
+        ``scores`` is (N, K); each of ``maps`` is (N, C, h, w), in the order of the layers.
     """
 
     scores: torch.Tensor
@@ -33,10 +33,10 @@ class Activations:
     _runs: tuple[int, ...]
 
     def gradients(self, targets: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The gradients (J, N, C, h, w) of J targets an image, (N, J), by each layer's map.
+        """The gradients (J, N, C, h, w) of J targets per image, (N, J), with respect to each layer's map.
 
-        Images of a batch do not mix, so one pass back serves one target of every image. All passes run as one where
-        the operations between the layers and the scores can be batched.
+        Images of a batch are independent, so one backward pass serves one target of every image. All J passes run as
+        one if the operations between the layers and the scores can be batched.
 
         Raises:
             UserError: the scores were computed without a graph.
@@ -54,9 +54,9 @@ class Activations:
         )
 
     def score_from(self, layer: int = 0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """What follows a layer, as a function of other maps (M, C, h, w) of the images of ``rows`` (M,): scores (M, K).
+        """A function from maps (M, C, h, w) of a layer, of the images ``rows`` (M,), to scores (M, K).
 
-        What lies below the layer is run on one image, unless the rest looks back at what lies beside the layer.
+        The layers below are run on one image only, unless later layers also read outputs that bypass this layer.
         """
         network, images = self._network, self.images
         with torch.no_grad():
@@ -73,7 +73,7 @@ class Activations:
         return score
 
     def _native(self, maps: torch.Tensor, rows: torch.Tensor, layer: int) -> torch.Tensor:
-        """Maps as the layer gives them, with its own class and register tokens."""
+        """Maps in the layout of the layer's output, with its own class and register tokens."""
         layout = self._layouts[layer]
         if layout.kind == "nchw":
             return maps
@@ -84,10 +84,10 @@ class Activations:
 
 
 class Network:
-    """A network that is ours, some of its layers, and the scores of images.
+    """A network that this object owns, with some of its layers.
 
-    Of a layer that runs more than once the last run counts that the scores depend on. `prefix` is the number of class
-    and register tokens, where it is known.
+    If a layer runs more than once, its last run on which the scores depend is used. `prefix` is the number of class and
+    register tokens, if known.
 
     Raises:
         UserError: the network has no layer of that name.
@@ -104,7 +104,7 @@ class Network:
         self._prefix = prefix
 
     def __call__(self, images: torch.Tensor) -> Activations:
-        """Run the network, with everything below the lowest layer out of the graph.
+        """Run the network, recording the graph from the lowest of the layers on.
 
         Raises:
             UserError: a layer did not run, or its output has no spatial extent.
@@ -119,7 +119,7 @@ class Network:
         return Activations(scores, maps, images, self, outputs, layouts, runs)
 
     def rerun(self, layer: int, run: int, output: torch.Tensor, images: torch.Tensor) -> torch.Tensor | None:
-        """The scores with another output of a run of a layer; None where the rest does not take a batch of its size."""
+        """The scores with the output of a layer's run replaced; None if the rest does not accept that batch size."""
         with self._taps.replacing(self.layers[layer], output, run):
             try:
                 scores = self.score(images)
@@ -142,23 +142,23 @@ class Network:
 
 
 Gradients = tuple[torch.Tensor | None, ...]
-"""Of each output, (J, ...); None of one that no target depends on."""
+"""The gradients (J, ...) with respect to each output; None for an output on which no target depends."""
 
 
 def _batched(targets: torch.Tensor, outputs: Sequence[torch.Tensor]) -> Gradients | None:
-    """The gradients of J targets (N, J) in one pass back; None where an operation cannot be batched."""
+    """The gradients of J targets (N, J) in one backward pass; None if an operation cannot be batched."""
     count = targets.shape[1]
     if count < 2:
         return None
     each = torch.eye(count, dtype=targets.dtype, device=targets.device)[:, None].expand(-1, len(targets), -1)
     try:
         return torch.autograd.grad(targets, outputs, each, retain_graph=True, allow_unused=True, is_grads_batched=True)
-    except RuntimeError:  # a function of somebody's own, or no memory for all at once
+    except RuntimeError:  # a custom autograd function, or too little memory for all at once
         return None
 
 
 def _one_by_one(targets: torch.Tensor, outputs: Sequence[torch.Tensor]) -> Gradients:
-    """The same in a pass back for each target."""
+    """The gradients of J targets (N, J) in one backward pass per target."""
     found = [
         torch.autograd.grad(column.sum(), outputs, retain_graph=True, allow_unused=True) for column in targets.unbind(1)
     ]
@@ -169,7 +169,7 @@ def _one_by_one(targets: torch.Tensor, outputs: Sequence[torch.Tensor]) -> Gradi
 
 
 def _last_run(outputs: Sequence[torch.Tensor], scores: torch.Tensor) -> int:
-    """The last run of a layer that the scores depend on, or the last where that is not known."""
+    """The last run of a layer on which the scores depend, or the last run if that is not known."""
     if len(outputs) > 1 and scores.requires_grad:
         gradients = torch.autograd.grad(scores.sum(), outputs, retain_graph=True, allow_unused=True)
         used = [run for run, gradient in enumerate(gradients) if gradient is not None]

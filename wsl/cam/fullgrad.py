@@ -39,11 +39,11 @@ def fullgrad(net: Network, images: torch.Tensor, classes: torch.Tensor, *, to_ma
 
     Shape:
         Images (N, 3, H, W) and classes (N, J), integers, to maps (N, J, H, W) that are not negative, in at least
-        float32. `net` maps images to scores (N, K), each image by itself. `to_map` lays terms of tokens (N, T, C) out
-        as (N, C, h, w), or returns None to leave them out; without it tokens are left out.
+        float32. `net` maps images to scores (N, K), each image independently. `to_map` rearranges terms of tokens
+        (N, T, C) to (N, C, h, w), or returns None to leave them out; without it, tokens are left out.
 
     Raises:
-        UserError: shapes other than these, a network in TorchScript, or batch normalisation in training mode.
+        UserError: a tensor has another shape, the network is TorchScript, or batch normalisation is in training mode.
 
     Source: Srinivas and Fleuret, Full-gradient representation for neural network visualization, NeurIPS 2019,
     with the normalisation of the authors' code.
@@ -67,9 +67,9 @@ def fullgrad(net: Network, images: torch.Tensor, classes: torch.Tensor, *, to_ma
 def completeness(net: Network, images: torch.Tensor, classes: torch.Tensor) -> Completeness:
     """The parts of the scores that FullGrad attributes to the input and to the biases of all layers.
 
-    The two parts add up to the score, so that nothing is left out of the explanation, in networks of linear layers,
-    batch normalisation in evaluation, ReLU, maxima and means. Functions with an offset of their own leave a remainder:
-    a ReLU6 where it saturates, other activations, layer normalisation.
+    In networks of linear layers, batch normalisation in evaluation mode, ReLU, maxima and means, the two parts add up
+    to the score, so the explanation is complete. Functions with an offset of their own leave a remainder: a saturated
+    ReLU6, other activations, layer normalisation.
 
     Shape:
         As for `fullgrad`, to scores and parts (N, J).
@@ -93,7 +93,7 @@ def completeness(net: Network, images: torch.Tensor, classes: torch.Tensor) -> C
 
 
 class _FullGradients(NamedTuple):
-    """For one class an image: scores (N,), the input's terms, and each layer's with the axis of its channels."""
+    """For one class per image: scores (N,), the input's terms, and each layer's terms with their channel axis."""
 
     scores: torch.Tensor
     image: torch.Tensor
@@ -110,7 +110,7 @@ def _full_gradients(net: Network, images: torch.Tensor, classes: torch.Tensor) -
         leaf = images.detach().clone().requires_grad_()
         with BiasCalls() as recorded:
             scores = net(leaf)
-        # A tensor made in inference mode could not choose what is differentiated; its clone can.
+        # Autograd cannot save an index that was made in inference mode; it can save a clone.
         chosen = [scores.gather(1, index.unsqueeze(1)).squeeze(1) for index in classes.clone().unbind(1)]
     inputs = [leaf, *(call.edge for call in recorded.calls)]
     for values in chosen:
@@ -123,14 +123,14 @@ def _full_gradients(net: Network, images: torch.Tensor, classes: torch.Tensor) -
 def _bias_terms(
     calls: Sequence[BiasCall], gradients: Sequence[torch.Tensor | None]
 ) -> Iterator[tuple[torch.Tensor, int]]:
-    """One layer's terms after the other, so that they do not double the memory of the gradients."""
+    """The terms of one layer after another, so that they do not double the memory of the gradients."""
     for call, gradient in zip(calls, gradients, strict=True):
         if gradient is not None:
             yield exact(call.bias) * exact(gradient), call.axis
 
 
 def _grid(term: torch.Tensor, axis: int, images: torch.Tensor, to_map: ToMap | None) -> torch.Tensor | None:
-    """A layer's terms as (N, C, h, w), or None where they have no place in the image."""
+    """A layer's terms as (N, C, h, w), or None if they have no positions in the image."""
     if term.ndim == 3 and axis == -1 and len(term) == len(images):
         return None if to_map is None else to_map(term)
     if term.ndim != 4 or len(term) != len(images):
@@ -138,7 +138,7 @@ def _grid(term: torch.Tensor, axis: int, images: torch.Tensor, to_map: ToMap | N
     if axis == -1:
         term = term.movedim(-1, 1)
         (h, w), (height, width) = term.shape[-2:], images.shape[-2:]
-        # Queries and keys (N, heads, T, C) have four axes as well.
+        # Queries and keys (N, heads, T, C) also have four axes.
         if abs(h * width - w * height) >= max(height, width):
             return None
     return term if term.shape[-2] * term.shape[-1] > 1 else None

@@ -16,11 +16,11 @@ Fusion = Literal["max", "mean", "product"]
 def fuse(maps: Sequence[torch.Tensor], how: Fusion = "max") -> torch.Tensor:
     """Combine the maps of several layers cell by cell.
 
-    Maps of different layers have values of different sizes; normalise them first (`wsl.cam.minmax.minmax`), or scale
-    shallow ones (`wsl.cam.layercam.scale_shallow`).
+    The values of different layers' maps differ in scale: normalise the maps first (`wsl.cam.minmax.minmax`), or scale
+    those of shallow layers (`wsl.cam.layercam.scale_shallow`).
 
     Shape:
-        Maps of one grid, (..., h, w) each, to (..., h, w), in at least float32.
+        Maps on the same grid, (..., h, w) each, to (..., h, w), in at least float32.
 
     Raises:
         UserError: there is no map, the grids differ, or `how` is unknown.

@@ -11,9 +11,9 @@ def gradcampp(activations: torch.Tensor, gradients: torch.Tensor, *, relu: bool 
     """The sum of a layer's channels, weighted by a weighted sum of their positive gradients.
 
     The paper weights a location's gradient g by ``g^2 / (2 g^2 + T g^3)``, where T is the sum of the channel over the
-    locations. Divided by g^2 that is ``1 / (2 + T g)``, so that no small number has to protect the division, whose
-    terms g^2 are of the size of such a number. T is the sum of the magnitudes: the same where activations are not
-    negative, as the paper has them, and elsewhere the denominator stays 2 or more.
+    locations. Divided by g^2 this is ``1 / (2 + T g)``, which needs no epsilon in the denominator; g^2 can be as small
+    as such an epsilon. T is the sum of magnitudes here: for non-negative activations, which the paper assumes, it is
+    the same, and for others it keeps the denominator at 2 or more.
 
     Shape:
         Activations (..., C, h, w) and gradients (..., C, h, w) to maps (..., h, w), in at least float32; the leading

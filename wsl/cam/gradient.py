@@ -1,4 +1,4 @@
-"""Gradient-weighted class activation maps, for heads that have no class maps of their own."""
+"""Gradient-weighted class activation maps, for heads without class maps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Method = Literal["xgradcam", "gradcam"]
 
 
 class GradientMaps(NamedTuple):
-    """Scores (N, K) and the maps (N, J, h, w) of J classes an image, both detached."""
+    """Scores (N, K) and the maps (N, J, h, w) of J classes per image, both detached."""
 
     scores: torch.Tensor
     maps: torch.Tensor
@@ -31,21 +31,21 @@ def gradient_maps(
 ) -> GradientMaps:
     """Sum the channels of the features, each weighted by the gradient of a class's score.
 
-    `head` maps features to class scores, each image by itself. `classes` are the classes to map in each image, all of
-    them when None. The cost is one forward pass through the head and one backward pass for each of J classes; the
+    `head` maps features to class scores, each image independently. `classes` are the classes to map in each image; None
+    maps all of them. The cost is one forward pass through the head and one backward pass for each of J classes; the
     network below is not run. It also works in inference mode.
 
     A channel's weight is the mean of its gradient over the locations. ``gradcam`` weights all locations equally,
-    ``xgradcam`` by the magnitude of the feature, so that the gradient counts where the channel is active. Prefer
-    ``xgradcam`` where they differ: the gradient of a signed square root is largest in inactive channels. For global
+    ``xgradcam`` by the magnitude of the feature, so that the gradient counts where the channel is active. If they
+    differ, prefer ``xgradcam``: the gradient of a signed square root is largest in inactive channels. For global
     average pooling and a linear layer, both equal the class activation map without its bias, divided by the number of
-    locations. Maps keep their sign, as that one does; the papers rectify them (``maps.relu()``).
+    locations. Negative values are kept, as in a class activation map; the papers rectify them (``maps.relu()``).
 
     Shape:
         `features` (N, C, h, w), `classes` (N, J) integers, to scores (N, K) and maps (N, J, h, w).
 
     Raises:
-        UserError: `features` or `classes` of another shape, or another method.
+        UserError: `features` or `classes` have another shape, or the method is unknown.
 
     Source: Selvaraju et al., Grad-CAM, ICCV 2017, equations 1 and 2; Fu et al., Axiom-based Grad-CAM, BMVC 2020,
     equation 8, which is for features that are not negative.

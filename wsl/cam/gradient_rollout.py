@@ -1,4 +1,4 @@
-"""Gradient rollout: attention rollout in which each head counts by its gradient."""
+"""Gradient rollout: attention rollout with each head weighted by its gradient."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def gradient_rollout(
     """The relevance of each token for a class, from attention matrices and their gradients.
 
     In each block the positive part of gradient times attention is averaged over the heads to a matrix A, and the
-    relevance R of tokens for tokens, the identity at first, becomes R + A R. The result is one row of R, that of the
-    class token; `start` and `token` are as for `wsl.cam.rollout.rollout`. A token's relevance for itself includes the
+    relevance R of tokens for tokens, initially the identity, becomes R + A R. The result is the row of R for the class
+    token; `start` and `token` are as for `wsl.cam.rollout.rollout`. A token's relevance for itself includes the
     identity.
 
     Shape:
@@ -31,7 +31,7 @@ def gradient_rollout(
         (J, N, heads, T, T) give (J, N, T).
 
     Raises:
-        UserError: no block, as many gradients as attentions missing, or other shapes.
+        UserError: there is no block, the numbers of attentions and gradients differ, or a tensor has another shape.
 
     Source: Chefer et al., Generic attention-model explainability for interpreting bi-modal and encoder-decoder
     transformers, ICCV 2021, equations 5 and 6, for self-attention.
@@ -41,7 +41,7 @@ def gradient_rollout(
     [1.0, 1.0]
     """
     if len(attentions) != len(gradients):
-        raise UserError(f"{len(attentions)} attentions and {len(gradients)} gradients, expected one of each a block")
+        raise UserError(f"{len(attentions)} attentions and {len(gradients)} gradients, expected one of each per block")
     blocks, slopes = chosen_blocks(attentions, start), chosen_blocks(gradients, start)
     relevance = first_query(slopes[0][..., 0, :, :], token)
     for attention, gradient in zip(reversed(blocks), reversed(slopes), strict=True):

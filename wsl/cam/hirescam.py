@@ -10,9 +10,9 @@ from wsl.cam.weighting import paired, rectified
 def hirescam(activations: torch.Tensor, gradients: torch.Tensor, *, relu: bool = True) -> torch.Tensor:
     """The sum over channels of the gradient times the activation, at each location.
 
-    Grad-CAM averages the gradient over the locations first, and can then highlight locations that the score does not
-    depend on. Where one linear layer follows the activations, the cells of this map (`relu` false) sum to the score
-    without its bias.
+    Grad-CAM averages the gradient over the locations first, and can therefore highlight locations that the score does
+    not depend on. If a single linear layer follows the activations, the cells of this map (with `relu` false) sum to
+    the score without its bias.
 
     Shape:
         Activations (..., C, h, w) and gradients (..., C, h, w) to maps (..., h, w), in at least float32; the leading

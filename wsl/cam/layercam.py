@@ -10,9 +10,9 @@ from wsl.cam.weighting import exact, paired
 def layercam(activations: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
     """The sum over channels of the positive part of the gradient times the activation, at each location.
 
-    Each location has a weight of its own, so maps of shallow layers, where a channel's mean gradient says little,
-    are usable. Maps of several layers are combined by `wsl.cam.fuse.fuse`, those of shallow ones after
-    `scale_shallow`. The map is negative only where activations are.
+    Each location has its own weight, so maps of shallow layers, where a channel's mean gradient is uninformative, are
+    usable. Maps of several layers are combined by `wsl.cam.fuse.fuse`, after `scale_shallow` for shallow layers. The
+    map is negative only where activations are negative.
 
     Shape:
         Activations (..., C, h, w) and gradients (..., C, h, w) to maps (..., h, w), in at least float32; the leading
@@ -32,10 +32,10 @@ def layercam(activations: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor
 
 
 def scale_shallow(maps: torch.Tensor, gamma: float = 2.0) -> torch.Tensor:
-    """Raise the small values of a shallow layer's map, before it is fused with a deep one.
+    """Raise the small values of a shallow layer's map, before it is fused with that of a deep layer.
 
-    Maps become ``tanh(gamma * map / max)``, so that the maximum is ``tanh(gamma)`` whatever the values' size. Negative
-    cells, and maps without a positive cell, become zeros.
+    Maps become ``tanh(gamma * map / max)``, so that the maximum is ``tanh(gamma)`` at any scale. Negative cells, and
+    maps without a positive cell, become zero.
 
     Shape:
         (..., h, w), each map on its own, to the same shape.

@@ -1,4 +1,4 @@
-"""How the output of a layer becomes a map: channels first, channels last, or a row of tokens."""
+"""Layouts of layer outputs, which become maps: channels first, channels last, or a sequence of tokens."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 
 Kind = Literal["nchw", "nhwc", "tokens"]
 
-# A class token, one for distillation, 4 or 8 registers, and those together.
+# None, a class token, a distillation token, 4 or 8 registers, and combinations of these.
 _PREFIXES = (0, 1, 2, 4, 5, 8, 9)
 
 
 class Layout(NamedTuple):
-    """Where in a tensor the rows and columns of a map of (h, w) ``size`` lie, and its channels.
+    """Which axes of a tensor hold the channels and the rows and columns of a map of ``size`` (h, w).
 
-    ``prefix`` counts the class and register tokens before the patches, of tokens only.
+    ``prefix`` is the number of class and register tokens before the patches, 0 for maps.
     """
 
     kind: Kind
@@ -38,12 +38,12 @@ def find_layout(
     size: tuple[int, int] | None = None,
     prefix: int | None = None,
 ) -> Layout | None:
-    """The layout of a batch of that shape, of images of (height, width); None where it has no spatial extent.
+    """The layout of a tensor of this shape for images of (height, width); None if it has no spatial extent.
 
-    A map has about the aspect of its image: that tells (N, C, h, w) from (N, h, w, C), and says how many of the
-    tokens (N, T, C) come before the patches. Where both readings of four axes are alike, channels come first, and of
-    several readings of tokens the one with the smallest prefix is taken. `kind`, `size` and `prefix` are what is known
-    beforehand; a shape that contradicts them has no layout.
+    A map has about the aspect ratio of its image: this distinguishes (N, C, h, w) from (N, h, w, C), and determines how
+    many of the tokens (N, T, C) come before the patches. If both readings of four axes fit, channels come first; if
+    several prefixes fit, the smallest is taken. `kind`, `size` and `prefix` are given if they are known; a shape that
+    contradicts them has no layout.
 
     >>> find_layout((2, 512, 7, 7), (224, 224))
     Layout(kind='nchw', size=(7, 7), prefix=0)
@@ -64,7 +64,7 @@ def find_layout(
 
 
 def likely_layout(shape: Sequence[int], image_size: tuple[int, int], prefix: int | None) -> Layout | None:
-    """The layout with the prefix that the network's tokens have, or else any that fits.
+    """The layout with the network's own prefix if it fits, else any layout that fits.
 
     >>> likely_layout((2, 50, 8), (224, 224), prefix=1)
     Layout(kind='tokens', size=(7, 7), prefix=1)
@@ -75,10 +75,10 @@ def likely_layout(shape: Sequence[int], image_size: tuple[int, int], prefix: int
 
 
 def to_map(tensor: torch.Tensor, layout: Layout) -> torch.Tensor:
-    """A layer's output, or a stack of gradients of it, with channels first: a view, which gradients pass.
+    """A differentiable view, channels first, of a layer's output or of a stack of its gradients.
 
     Shape:
-        (N, C, h, w), (N, h, w, C) or (N, T, C) to (N, C, h, w); further leading axes stay.
+        (N, C, h, w), (N, h, w, C) or (N, T, C) to (N, C, h, w); further leading axes are kept.
 
     >>> tokens = torch.arange(5.0).view(1, 5, 1)
     >>> to_map(tokens, Layout("tokens", (2, 2), prefix=1)).tolist()
@@ -121,7 +121,7 @@ def _tokens(count: int, image_size: tuple[int, int], size: tuple[int, int] | Non
 
 
 def _fits(size: tuple[int, int], image_size: tuple[int, int], alike: bool) -> bool:
-    """Whether patches of some whole size divide the image into so many, both sides rounded alike if asked."""
+    """Whether patches of some integer size divide the image into this grid, rounding both sides alike if ``alike``."""
     if image_size[0] == image_size[1]:
         return size[0] == size[1] <= image_size[0]
     down, up = (
@@ -133,7 +133,7 @@ def _fits(size: tuple[int, int], image_size: tuple[int, int], alike: bool) -> bo
 
 
 def _patches(side: int, cells: int) -> tuple[range, range]:
-    """The patch sizes of which that many fit into a side, rounded down, and rounded up."""
+    """The patch sizes that divide a side into this many cells, rounding the number down, and rounding it up."""
     down = range(side // (cells + 1) + 1, side // cells + 1)
     up = range(-(-side // cells), -(-side // (cells - 1)) if cells > 1 else 2 * side)
     return down, up
@@ -144,5 +144,5 @@ def _overlap(one: range, other: range) -> bool:
 
 
 def _distortion(size: tuple[int, int], image_size: tuple[int, int]) -> float:
-    """How far the aspect of a map is from its image's, on a logarithmic scale, so that rounding errors hardly count."""
+    """The absolute log ratio of the aspect ratios of a map and its image, rounded to hide floating-point errors."""
     return round(abs(math.log(size[0] * image_size[1] / (size[1] * image_size[0]))), 9)

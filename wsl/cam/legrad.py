@@ -1,4 +1,4 @@
-"""LeGrad: the attention that a class's score wants more of."""
+"""LeGrad: positive gradients of a class's score with respect to attention."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from wsl.cam.weighting import exact
 def legrad(attention_gradients: Sequence[torch.Tensor]) -> torch.Tensor:
     """The relevance of each token for a class: the sum over blocks of the positive gradients of its attention.
 
-    The gradients of a block are those of the block's own score, that is of the classifier applied to the block's
-    tokens, in the block's attention. Their positive part is averaged over heads and queries.
+    The gradients are those of the block's own score (the classifier applied to the block's tokens) with respect to the
+    block's attention. Their positive part is averaged over heads and queries.
 
     Shape:
         A sequence over the blocks of gradients (..., heads, T, T), queries before keys, to (..., T), in at least
         float32.
 
     Raises:
-        UserError: no block, or gradients of other shapes.
+        UserError: there is no block, or gradients have another shape.
 
     Source: Bousselham et al., LeGrad: An explainability method for vision transformers via feature formation
     sensitivity, ICCV 2025. The authors take the last two blocks; TorchCAM divides by the number of blocks.

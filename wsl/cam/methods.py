@@ -1,4 +1,4 @@
-"""CAM methods by name: what each reads of a network, and how it makes maps of that."""
+"""CAM methods by name: what each reads from a network, and how it turns that into maps."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def _centre(images: torch.Tensor, classes: torch.Tensor, size: tuple[int, int]) 
 class Method(NamedTuple):
     """A CAM method.
 
-    ``weigh`` is a function of a file of this room; what it is given is said by ``reads``. ``targets`` make the scalars
-    that are differentiated of scores (N, K) and classes (N, J); None takes the classes' scores. ``fuse`` says how the
-    maps of several layers become one, and ``stages`` how many layers are taken when nobody names them.
+    ``weigh`` is the function of the method's file, and ``reads`` says what it is given. ``targets`` computes the
+    scalars to differentiate from scores (N, K) and classes (N, J); None takes the classes' scores. ``fuse`` says how
+    the maps of several layers are combined, and ``stages`` how many layers are read by default.
     """
 
     weigh: Callable[..., torch.Tensor]
@@ -63,7 +63,7 @@ class Method(NamedTuple):
 
     @property
     def by_attention(self) -> bool:
-        """Whether it reads attention, of blocks, rather than layers."""
+        """Whether the method reads the attention of blocks rather than the outputs of layers."""
         return self.reads in ("attention", "attention gradients", "block gradients")
 
 
@@ -88,9 +88,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "centre": Method(_centre, "shape"),
     }
 )
-"""Every method by name, the one list that all others are made from. Class maps in the graph ("cam") need none."""
+"""Every method by name. Class maps of the network itself ("cam") need no method."""
 
-# What the network decides and no spec.
+# Arguments that depend on the network and cannot be given in a spec.
 _GIVEN = ("softmax", "to_map", "token", "seed")
 
 IN_GRAPH = "cam"
@@ -98,7 +98,7 @@ AUTO = "auto"
 
 
 def list_methods() -> list[str]:
-    """The names that a CAM method can have.
+    """The names of the CAM methods.
 
     >>> "layercam" in list_methods()
     True
@@ -112,7 +112,7 @@ def parse_method(spec: str) -> tuple[str, Method]:
     The arguments are the keyword arguments of the method's function, and of its targets.
 
     Raises:
-        UserError: an unknown name or argument; the message names the nearest one.
+        UserError: the name or an argument is unknown; the message suggests the nearest one.
 
     >>> parse_method("finercam(alpha=0.6)")[0]
     'finercam'
@@ -139,7 +139,7 @@ def parse_method(spec: str) -> tuple[str, Method]:
 
 
 def _keywords(function: Callable[..., Any] | None) -> list[str]:
-    """The keyword-only arguments of a function that a spec may give."""
+    """The keyword-only arguments of a function that may be given in a spec."""
     if function is None:
         return []
     parameters = inspect.signature(function).parameters.values()

@@ -1,4 +1,4 @@
-"""Min-max normalisation of maps as tensors, for the methods that combine normalised maps."""
+"""Min-max normalisation of map tensors, for methods that combine normalised maps."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from wsl.cam.weighting import exact
 def minmax(maps: torch.Tensor) -> torch.Tensor:
     """Stretch each map linearly so that its minimum becomes 0 and its maximum 1.
 
-    A map without contrast becomes all zeros: a constant map, or one that holds a NaN or an infinity. There is no
-    small number beside the range: the size of the values does not matter.
+    A map without contrast becomes all zeros: a constant map, or one with a NaN or an infinity. No epsilon is added to
+    the range, so the scale of the values does not matter.
 
     Shape:
         (..., h, w), each map on its own, to the same shape.

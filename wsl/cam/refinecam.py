@@ -13,11 +13,11 @@ from wsl.cam.minmax import minmax
 def refinecam(maps: Sequence[torch.Tensor]) -> torch.Tensor:
     """The product of several layers' maps, each normalised to [0, 1] first.
 
-    A cell is high only where it is high in each layer, so details of shallow layers come out and their noise does
-    not; objects shrink. A layer whose map is constant says nothing and makes the product zero.
+    A cell is high only if it is high in each layer, so the detail of shallow layers is kept and their noise removed;
+    objects shrink. A constant map of one layer makes the product zero.
 
     Shape:
-        Maps of one grid, (..., h, w) each, to (..., h, w) in [0, 1], in at least float32. The paper resizes the maps
+        Maps on the same grid, (..., h, w) each, to (..., h, w) in [0, 1], at least float32. The paper resizes the maps
         to the grid of the shallowest layer.
 
     Raises:

@@ -14,15 +14,16 @@ def rollout(attentions: Sequence[torch.Tensor], *, start: int = 0, token: int | 
     """The product of all blocks' attention matrices, each averaged with the identity of the residual connection.
 
     The attention of a block is the mean over its heads. Rows are normalised, so that the relevance of all tokens sums
-    to 1. No class takes part. `start` leaves out the blocks before it. `token` is the query whose relevance is wanted,
-    the class token; None takes the mean over all queries, for networks that pool their tokens.
+    to 1. The result does not depend on a class. Blocks before `start` are left out. `token` is the query whose
+    relevance is returned, by default the class token; None takes the mean over all queries, for networks that pool
+    their tokens.
 
     Shape:
         A sequence over the blocks of attentions (..., heads, T, T), queries before keys, to (..., T), in at least
         float32.
 
     Raises:
-        UserError: no block, or attentions of other shapes.
+        UserError: there is no block, or attentions have another shape.
 
     Source: Abnar and Zuidema, Quantifying attention flow in transformers, ACL 2020.
 
@@ -39,7 +40,7 @@ def rollout(attentions: Sequence[torch.Tensor], *, start: int = 0, token: int | 
 
 
 def chosen_blocks(attentions: Sequence[torch.Tensor], start: int) -> Sequence[torch.Tensor]:
-    """The blocks from `start` on, all of (..., heads, T, T).
+    """The attentions (..., heads, T, T) of the blocks from `start` on.
 
     Raises:
         UserError: there is none, or one has another shape.
@@ -58,7 +59,7 @@ def chosen_blocks(attentions: Sequence[torch.Tensor], start: int) -> Sequence[to
 
 
 def first_query(matrices: torch.Tensor, token: int | None) -> torch.Tensor:
-    """The row of the identity for a token, or the mean of all rows; (..., T) for matrices (..., T, T).
+    """The row of the identity matrix for a token, or the mean of all rows; (..., T) for matrices (..., T, T).
 
     >>> first_query(torch.zeros(2, 2), 1).tolist(), first_query(torch.zeros(2, 2), None).tolist()
     ([0.0, 1.0], [0.5, 0.5])
@@ -71,11 +72,11 @@ def first_query(matrices: torch.Tensor, token: int | None) -> torch.Tensor:
 
 
 def carried(relevance: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
-    """Relevance (..., T) of a block's outputs carried to its inputs by (..., T, T), queries before keys.
+    """Relevance (..., T) of a block's outputs propagated to its inputs by (..., T, T), queries before keys.
 
     >>> carried(torch.tensor([1.0, 0.0]), torch.tensor([[0.25, 0.75], [0.0, 1.0]])).tolist()
     [0.25, 0.75]
     """
-    # A row times a matrix at each block, instead of a product of matrices. Autocast would round it.
+    # One row times a matrix at each block is cheaper than a product of matrices. Autocast would round it.
     with torch.autocast(matrices.device.type, enabled=False):
         return torch.einsum("...q,...qk->...k", relevance, matrices)

@@ -1,4 +1,4 @@
-"""Score-CAM: channels weighted by the score of the image seen through them."""
+"""Score-CAM: channels weighted by the score of the image masked by them."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def scorecam(
 ) -> torch.Tensor:
     """The sum of a layer's channels, each weighted by the class's probability in the image masked by that channel.
 
-    A channel, resized to the image and normalised to [0, 1], multiplies the image. The channel's weight is the
-    probability of the class there: the softmax of the scores, or the scores as they are with `softmax` false (for
-    sigmoids, or for a `score` that gives probabilities). Channels that are constant are skipped. `channels` keeps only
-    that many channels of an image, those of the largest variance.
+    Each channel, resized to the image and normalised to [0, 1], multiplies the image. The channel's weight is the
+    probability of the class in the masked image: the softmax of the scores, or with `softmax` false the scores
+    themselves (for sigmoids, or for a `score` that gives probabilities). Constant channels are skipped. `channels`
+    keeps only that many channels of each image, those with the largest variance.
 
-    The cost is a forward pass for each channel and image, in batches of `batch_size`, whatever the number of classes;
-    only one batch is held at a time. `score` must treat the images of a batch each by itself.
+    The cost is one forward pass for each channel and image, in batches of `batch_size`, whatever the number of classes;
+    only one batch is held in memory at a time. `score` must treat the images of a batch independently.
 
     Shape:
         Images (N, 3, H, W), activations (N, C, h, w) and classes (N, J), integers, to maps (N, J, h, w), in at least
         float32. `score` maps (M, 3, H, W) to (M, K).
 
     Raises:
-        UserError: shapes other than these, or `channels` or `batch_size` below 1.
+        UserError: a tensor has another shape, or `channels` or `batch_size` is below 1.
 
     Source: Wang et al., Score-CAM, CVPR Workshops 2020, with the choices of the authors' code: masks are normalised
     after resizing, and weights are probabilities of classes, not a softmax over channels.

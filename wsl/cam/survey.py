@@ -1,4 +1,4 @@
-"""What a network is like inside, found by running it once: its spatial layers, which of them matter, its attention."""
+"""A survey of a network by running it once: its spatial layers, which of them the scores depend on, its attention."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from wsl.cam.layouts import Layout, find_layout, to_map
 from wsl.cam.taps import as_leaf, gives_one, open_output
 from wsl.errors import UserError
 
-# They change no value, or resample the map for a fixed size of what follows.
+# Layers that leave values unchanged, or only resample the map to a fixed size.
 _SKIPPED = (nn.Dropout, nn.Identity, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Flatten)
 
 
 @dataclass(slots=True)
 class Layer:
-    """A layer whose output is a map or tokens; ``channels`` are those of the map.
+    """A layer whose output is a map or tokens; ``channels`` is the number of channels of the map.
 
-    ``counts`` says whether the scores depend on what its map holds beside class and register tokens.
+    ``counts`` says whether the scores depend on its map, class and register tokens excluded.
     """
 
     name: str
@@ -34,10 +34,10 @@ class Layer:
 
 @dataclass(slots=True)
 class Survey:
-    """The spatial layers of a network in the order in which they end, and the blocks of its global self-attention.
+    """The spatial layers of a network in the order in which they finish, and the blocks of its global self-attention.
 
-    ``blocks`` are empty where a network has no self-attention over all of its tokens, or none of blocks; ``layers`` are
-    without those inside the attention of a block.
+    ``blocks`` is empty if the network has no self-attention over all of its tokens, or none in blocks; ``layers`` does
+    not contain the layers inside the attention of a block.
     """
 
     layers: list[Layer] = field(default_factory=list)
@@ -46,10 +46,10 @@ class Survey:
 
     @property
     def last(self) -> Layer:
-        """The layer that gradient maps are made from: the last one that the scores depend on.
+        """The layer for gradient maps: the last one on which the scores depend.
 
-        Of transformers with a class token that is the input of the last attention, since the last block's patches
-        lead nowhere.
+        In transformers with a class token this is the input of the last attention, since the scores do not depend on
+        the patches of the last block.
         """
         channels = self.layers[-1].channels
         counting = [layer for layer in self.layers if layer.counts]
@@ -58,7 +58,7 @@ class Survey:
 
     @property
     def by_class_token(self) -> bool:
-        """Whether the scores are those of a class token, which has its evidence through attention alone."""
+        """Whether the scores are computed from a class token, which receives evidence only through attention."""
         return self.prefix > 0 and not self.layers[-1].counts
 
     def stages(self, count: int) -> list[str]:
@@ -81,9 +81,9 @@ class Survey:
 
 
 def survey(net: nn.Module, score: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> Survey:
-    """Run a network, which is ours, on a few images and look at all of its layers.
+    """Run a network, which may be modified, on a few images and inspect all of its layers.
 
-    `score` gives the scores (N, K) of images, and runs `net`.
+    `score` runs `net` and gives the scores (N, K) of images.
 
     Raises:
         UserError: no layer's output has spatial extent.
@@ -97,24 +97,24 @@ def survey(net: nn.Module, score: Callable[[torch.Tensor], torch.Tensor], images
         scores = score(images)
     if not watch.layers:
         raise UserError(
-            f"no layer of {type(net).__name__} gives a map or tokens: expected a network of images with a layer whose "
+            f"no layer of {type(net).__name__} gives a map or tokens: expected an image network with a layer whose "
             "output is (N, C, h, w), (N, h, w, C) or (N, tokens, C)"
         )
     _find_counting(watch.layers, watch.tensors, scores)
     size = watch.layers[-1].layout.size
-    # The last layer may give the patches as a map, without the class token that went along with them.
+    # The last layer may give the patches as a map, without the class token that accompanied them.
     prefix = next((one.layout.prefix for one in watch.layers[::-1] if one.layout[:2] == ("tokens", size)), 0)
     tokens = prefix + size[0] * size[1]
     stacks = [stack for stack, shape in watch.attentions if shape[0] == len(images) and shape[-1] == tokens]
     blocks = _blocks(stacks)
-    # Queries, keys and values are tokens too, but each a part of what the attention reads.
+    # Queries, keys and values are also tokens, but each is only a part of the attention's input.
     inside = tuple(f"{stack[-1]}." for stack in stacks if blocks and stack[-1] not in blocks)
     layers = [layer for layer in watch.layers if not layer.name.startswith(inside)]
     return Survey(layers or watch.layers, blocks, prefix)
 
 
 class _Handed(NamedTuple):
-    """A layer's output as the next layer got it; in another version it has been changed in place since."""
+    """A layer's output as passed to the next layer; if the version has changed, it was modified in place since."""
 
     layer: int
     output: torch.Tensor
@@ -122,7 +122,7 @@ class _Handed(NamedTuple):
 
 
 class _Watch:
-    """What one run shows."""
+    """The layers, tensors and attention recorded in one run."""
 
     def __init__(self, net: nn.Module, images: torch.Tensor) -> None:
         self.layers: list[Layer] = []
@@ -155,8 +155,8 @@ class _Watch:
             return None
         known = self._handed.get(id(tensor))
         if known is not None and known.version == tensor._version:
-            # A container is called what it ends with, and has the better name, unless what follows reads another of
-            # its tensors: that is not made of the one that stands for it.
+            # A container takes the place of its last layer, as its name is the better one, unless it gives several
+            # tensors: what follows may read another than the one that represents it.
             if gives_one(output):
                 self.layers[known.layer].name = name
             return None
@@ -185,7 +185,7 @@ def _find_counting(layers: Sequence[Layer], tensors: Sequence[torch.Tensor], sco
 
 
 def _blocks(stacks: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """The modules side by side that hold one attention each, from the modules that were running at each of them."""
+    """The sibling modules that hold one attention each, from the stack of running modules at each attention."""
     if len(stacks) < 2:
         return ()
     depth = 0

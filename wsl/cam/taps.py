@@ -1,4 +1,4 @@
-"""Outputs of named layers, caught while a network runs: as leaves to differentiate scores by, or changed on the way."""
+"""Outputs of named layers, captured as leaves for differentiation, or replaced, while a network runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from wsl.errors import UserError
 
 
 class LayerTaps:
-    """Reads or replaces the outputs of layers while a block runs; each thread has its own.
+    """Reads or replaces the outputs of layers inside a ``with`` block, separately in each thread.
 
-    The hooks stay on the network: give it a copy that is yours. A layer that gives several tensors is represented by
-    the first one.
+    The hooks stay on the network, so pass a copy of it. A layer that gives several tensors is represented by the first.
 
     Raises:
-        UserError: the network has no layer of that name; the message names the nearest ones.
+        UserError: the network has no layer of that name; the message suggests the nearest ones.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))
     >>> taps = LayerTaps(net.requires_grad_(False), ["0"])
@@ -43,10 +42,10 @@ class LayerTaps:
 
     @contextmanager
     def reading(self) -> Iterator[dict[str, list[torch.Tensor]]]:
-        """The outputs of each run of each layer, once the network has run in the block.
+        """The outputs of each run of each layer, available once the network has run inside the block.
 
-        Each is a leaf of the graph, or a part of it where it depends on another output that is read, so that nothing
-        below the lowest layer is differentiated.
+        Each is a leaf of the graph, or part of it if it depends on another output that is read, so nothing below the
+        lowest layer is differentiated.
         """
         seen: dict[str, list[torch.Tensor]] = {}
         self._local.seen = seen
@@ -57,7 +56,7 @@ class LayerTaps:
 
     @contextmanager
     def replacing(self, layer: str, output: torch.Tensor, run: int = 0) -> Iterator[None]:
-        """Run what follows a run of a layer on another output than its own, whose batch may have another size."""
+        """Replace the output of one run of a layer; the batch may have another size."""
         self._local.other = [layer, run, output]
         try:
             yield
@@ -77,17 +76,17 @@ class LayerTaps:
             return None
         kept = as_leaf(tensor)
         seen.setdefault(layer, []).append(kept)
-        # A clone, since the next layer may work in place.
+        # A clone, because the next layer may work in place.
         return put_back(kept.clone())
 
 
 def as_leaf(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor if it is part of a graph, else a leaf that can be differentiated by."""
+    """The tensor if it is part of a graph, else a leaf that requires a gradient."""
     return tensor if tensor.requires_grad else tensor.detach().requires_grad_()
 
 
 def open_output(output: Any) -> tuple[torch.Tensor | None, Callable[[torch.Tensor], Any]]:
-    """The first floating tensor in a layer's output, and what puts another one in its place.
+    """The first floating-point tensor in a layer's output, and a function that replaces it in the output.
 
     >>> tensor, put_back = open_output((torch.zeros(2), None))
     >>> put_back(torch.ones(2))
@@ -102,7 +101,7 @@ def open_output(output: Any) -> tuple[torch.Tensor | None, Callable[[torch.Tenso
 
 
 def gives_one(output: Any) -> bool:
-    """Whether a layer's output holds no second floating tensor.
+    """Whether a layer's output holds no second floating-point tensor.
 
     >>> gives_one([torch.zeros(2), torch.arange(2)]), gives_one([torch.zeros(2), torch.zeros(2)])
     (True, False)

@@ -1,4 +1,4 @@
-"""A batch run through a transformer so that maps can be made of its attention."""
+"""A forward pass of a transformer that keeps the attention of its blocks for gradients."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from wsl.cam.forward import Score
 from wsl.cam.taps import open_output
 from wsl.errors import UserError
 
-_NO_END = "the end of this network cannot be run on the blocks' outputs: take another method"
+_NO_END = "the layers after the blocks cannot be run on each block's output: use another method"
 
 
 class Attentions(NamedTuple):
-    """Scores (N, K) of a batch, and the attention probabilities (N, heads, T, T) of each block, with their graph."""
+    """Scores (N, K) of a batch and the attention probabilities (N, heads, T, T) of each block, in one graph."""
 
     scores: torch.Tensor
     probabilities: list[torch.Tensor]
 
     def gradients(self, classes: torch.Tensor) -> list[torch.Tensor]:
-        """Gradients (J, N, heads, T, T) of the scores of J classes an image, (N, J), by each block's attention."""
+        """Gradients (J, N, heads, T, T) of the scores of classes (N, J) with respect to each block's attention."""
         return _gradients(self.scores.gather(1, classes), self.probabilities)
 
 
 class BlockScores(NamedTuple):
-    """Scores (N, K), those of each block (blocks, N, K), and the attention (N, heads, T, T) that each depends on.
+    """Scores (N, K), the scores of each block (blocks, N, K), and the attention (N, heads, T, T) of each block.
 
-    A block's score is what the rest of the network would make of its output, all tokens replaced by their mean. It can
-    be differentiated by the attention of that block only.
+    A block's score is the output of the network's final layers for the block's output, with all tokens replaced by
+    their mean. It can be differentiated only with respect to the attention of that block.
     """
 
     scores: torch.Tensor
@@ -42,16 +42,16 @@ class BlockScores(NamedTuple):
     probabilities: list[torch.Tensor]
 
     def gradients(self, classes: torch.Tensor) -> list[torch.Tensor]:
-        """Gradients (J, N, heads, T, T) of the blocks' own scores of J classes an image, (N, J), by their attention."""
+        """Gradients (J, N, heads, T, T) of the blocks' own scores of classes (N, J) with respect to their attention."""
         picked = self.of_blocks.gather(2, classes.expand(len(self.of_blocks), -1, -1))
         return _gradients(picked.sum(0), self.probabilities)
 
 
 class Transformer:
-    """A network that is ours, and its blocks of global self-attention.
+    """A network that this object owns, and its blocks of global self-attention.
 
     Raises:
-        UserError: there are no such blocks.
+        UserError: the network has no such blocks.
     """
 
     def __init__(self, net: nn.Module, score: Score, blocks: Sequence[str]) -> None:
@@ -68,17 +68,17 @@ class Transformer:
             module.register_forward_hook(lambda m, _, out, number=number: self._after(number, out))
 
     def attentions(self, images: torch.Tensor) -> Attentions:
-        """Run the network, with the attention of every block in the graph of the scores."""
+        """Run the network, with the attention of every block in the graph."""
         found: list[torch.Tensor] = []
         with differentiable(images.device), self._catching(found):
             scores = self._score(ordinary(images))
         return Attentions(scores, found)
 
     def block_scores(self, images: torch.Tensor) -> BlockScores:
-        """Run the network, and its end on the output of each block, too.
+        """Run the network, and its final layers also on the output of each block.
 
         Raises:
-            UserError: the end of the network does not take other tokens than those of the batch.
+            UserError: the final layers do not accept a larger batch.
         """
         found: list[torch.Tensor] = []
         count, size = len(self._blocks), len(images)
@@ -88,7 +88,7 @@ class Transformer:
                 scores = self._score(ordinary(images))
             except torch.OutOfMemoryError:
                 raise
-            except RuntimeError as error:  # it is the end that gets a batch of another size
+            except RuntimeError as error:  # only the final layers get a batch of another size
                 raise UserError(_NO_END) from error
             finally:
                 del self._local.means
@@ -125,6 +125,6 @@ class Transformer:
 
 
 def _gradients(targets: torch.Tensor, probabilities: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Gradients (J, ...) of J targets an image, (N, J)."""
+    """Gradients (J, ...) of J targets per image, (N, J)."""
     found = [torch.autograd.grad(one.sum(), probabilities, retain_graph=True) for one in targets.unbind(1)]
     return [torch.stack(of_block) for of_block in zip(*found, strict=True)]

@@ -8,7 +8,7 @@ from wsl.errors import UserError
 
 
 def exact(values: torch.Tensor) -> torch.Tensor:
-    """Values in float32, or in float64 where they are that already.
+    """Values in float32, or in float64 if they already are.
 
     >>> exact(torch.ones(1, dtype=torch.float16)).dtype
     torch.float32
@@ -37,7 +37,7 @@ def paired(activations: torch.Tensor, gradients: torch.Tensor) -> tuple[torch.Te
 
 
 def weighted_sum(weights: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
-    """The sum of the channels, each times its weight.
+    """The weighted sum of the channels.
 
     Shape:
         Weights (..., C) and activations (..., C, h, w) to (..., h, w); the leading axes broadcast.
@@ -45,13 +45,13 @@ def weighted_sum(weights: torch.Tensor, activations: torch.Tensor) -> torch.Tens
     >>> weighted_sum(torch.tensor([2.0, -1.0]), torch.tensor([[[1.0, 2.0]], [[0.0, 3.0]]])).tolist()
     [[2.0, 1.0]]
     """
-    # The product of the two is not stored: for J classes it is J times the activations. Autocast would round it.
+    # An elementwise product would take J times the memory of the activations. Autocast would round the result.
     with torch.autocast(activations.device.type, enabled=False):
         return torch.einsum("...c,...chw->...hw", exact(weights), exact(activations))
 
 
 def rectified(maps: torch.Tensor, relu: bool) -> torch.Tensor:
-    """Maps without their negative cells where `relu` is true.
+    """Maps with negative cells set to zero if `relu` is true.
 
     >>> rectified(torch.tensor([[1.0, -1.0]]), relu=True).tolist()
     [[1.0, 0.0]]

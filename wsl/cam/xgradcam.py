@@ -11,8 +11,8 @@ def xgradcam(activations: torch.Tensor, gradients: torch.Tensor, *, relu: bool =
     """The sum of a layer's channels, each weighted by the mean of its gradient where the channel is active.
 
     The mean over the locations is weighted by the magnitude of the activation. The paper weights by the activation
-    itself, for features that are not negative; with both signs its normalising sum can be near zero, and one channel
-    then drowns the others. A silent channel has no weight.
+    itself, assuming non-negative features; for signed features its normalising sum can be near zero, and one channel
+    then dominates. A channel of zeros has weight zero.
 
     Shape:
         Activations (..., C, h, w) and gradients (..., C, h, w) to maps (..., h, w), in at least float32; the leading

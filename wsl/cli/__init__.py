@@ -7,11 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.markdown import Markdown
-
 from wsl import config as settings
 from wsl.cli import examples
+from wsl.cli.defaults import train_defaults
 from wsl.cli.flags import (
     CompareFlags,
     DemoFlags,
@@ -42,12 +40,12 @@ def train(args: Sequence[str] | None = None) -> int:
         for result in results:
             known = (("mAP", result.mAP), ("pointing", result.pointing), ("with the probe mAP", result.probe_mAP))
             figures = [f"{name} {value:.3f}" for name, value in known if value is not None]
-            best = f"best epoch {result.best_epoch}" + (f": {', '.join(figures)}" if figures else "")
+            best = f"best epoch {result.best_epoch}: {', '.join(figures)}" if figures else "trained, not validated"
             texts.append(f"{best}\n{result.model}  ({result.seconds:.0f} s{_skipped(result.skipped)})")
         record = _plain(results[0]) if len(results) == 1 else {"runs": [_plain(result) for result in results]}
         return Outcome("\n".join(texts), record)
 
-    return run(work, TrainFlags, examples.TRAIN, args)
+    return run(work, TrainFlags, examples.TRAIN, args, first=examples.FIRST_TRAIN, defaults=train_defaults)
 
 
 def _part(config: settings.DecodeConfig | settings.DetectConfig) -> Outcome:
@@ -94,7 +92,7 @@ def localize(args: Sequence[str] | None = None) -> int:
         method = "" if chosen else f"{result.method}\n"
         return Outcome(f"{summary}\n{method}{result.localizations}", _plain(result))
 
-    return run(work, LocalizeFlags, examples.LOCALIZE, args)
+    return run(work, LocalizeFlags, examples.LOCALIZE, args, first=examples.FIRST_LOCALIZE)
 
 
 def evaluate(args: Sequence[str] | None = None) -> int:
@@ -119,7 +117,7 @@ def evaluate(args: Sequence[str] | None = None) -> int:
             where = f"\n\n{left} more metrics: --all{file}; by class: --per-class{where}"
         return Outcome(table + where, report.to_json())
 
-    return run(work, settings.EvaluateConfig, examples.EVALUATE, args)
+    return run(work, settings.EvaluateConfig, examples.EVALUATE, args, first=examples.FIRST_EVALUATE)
 
 
 def compare(args: Sequence[str] | None = None) -> int:
@@ -137,7 +135,7 @@ def compare(args: Sequence[str] | None = None) -> int:
             table = _rendered(table) + where
         return Outcome(table, result.to_json())
 
-    return run(work, CompareFlags, examples.COMPARE, args)
+    return run(work, CompareFlags, examples.COMPARE, args, first=examples.FIRST_COMPARE)
 
 
 def visualize(args: Sequence[str] | None = None) -> int:
@@ -154,7 +152,7 @@ def visualize(args: Sequence[str] | None = None) -> int:
             summary = f"{result.pictures} images in the report{_skipped(result.skipped)}\n{pages}"
         return Outcome(summary, _plain(result))
 
-    return run(work, VisualizeFlags, examples.VISUALIZE, args)
+    return run(work, VisualizeFlags, examples.VISUALIZE, args, first=examples.FIRST_VISUALIZE)
 
 
 def export(args: Sequence[str] | None = None) -> int:
@@ -175,7 +173,7 @@ def export(args: Sequence[str] | None = None) -> int:
             what = f"outputs within {result.max_difference:.2g} of PyTorch's"
         return Outcome(f"{what}\n{result.path}", _plain(result))
 
-    return run(work, ExportFlags, examples.EXPORT, args)
+    return run(work, ExportFlags, examples.EXPORT, args, first=examples.FIRST_EXPORT)
 
 
 def info(args: Sequence[str] | None = None) -> int:
@@ -207,7 +205,7 @@ def doctor(args: Sequence[str] | None = None) -> int:
         diagnosis = verb(config)
         return Outcome(str(diagnosis), diagnosis.to_json())
 
-    return run(work, DoctorFlags, examples.DOCTOR, args)
+    return run(work, DoctorFlags, examples.DOCTOR, args, first=examples.FIRST_DOCTOR)
 
 
 def demo(args: Sequence[str] | None = None) -> int:
@@ -231,7 +229,7 @@ def label_studio(args: Sequence[str] | None = None) -> int:
         serve(config)
         return Outcome("", {})
 
-    return run(work, settings.LabellingConfig, examples.LABEL_STUDIO, args)
+    return run(work, settings.LabellingConfig, examples.LABEL_STUDIO, args, first=examples.FIRST_LABEL_STUDIO)
 
 
 def _in_shards(config: settings.LocalizeConfig) -> Outcome:
@@ -248,6 +246,9 @@ def _rendered(table: str) -> str:
     """Markdown as it is, or for a terminal laid out."""
     if not sys.stdout.isatty():
         return table
+    from rich.console import Console  # `--help` need not wait for a parser of Markdown
+    from rich.markdown import Markdown
+
     console = Console()
     with console.capture() as capture:
         console.print(Markdown(table))

@@ -2,6 +2,19 @@
 
 TRAIN = """Train a classifier with a spatial pooling from image-level labels.
 
+Most used:
+
+  --data DATA        images in folders named after their classes, or another data set
+  --out RUN          folder of the run, which the other commands take as --weights
+  --backbone NAME    a network of torchvision, or timm/NAME
+  --pooling NAME …   how class maps become scores; several train one run each
+  --freeze-backbone  train a head on cached features: seconds instead of hours
+  --epochs N         passes over the training images
+  --image-size N     side of the network's input, in pixels
+  --val-split NAME   what to validate on after each epoch; None for nothing
+  --decode           also train a map decoder, for boxes of whole objects
+  --resume           go on with the run in --out, also for more --epochs
+
 Examples:
 
   wsl-train --data VOCdevkit/VOC2012 --out runs/gap --backbone resnet50
@@ -10,14 +23,28 @@ Examples:
   wsl-train --data VOCdevkit/VOC2012 --out runs/puzzle --loss "bce + puzzle(alpha=4)" --augment hide-and-seek cutmix
   wsl-train --data others/ --from runs/gap --out runs/others
   wsl-train --data photos/ --val-split None --out runs/mine --loss cross-entropy
-  wsl-train --data VOCdevkit/VOC2012 --out runs/gap --backbone resnet50 --resume
   wsl-train --data VOCdevkit/VOC2012 --out runs/boxes --backbone resnet50 --freeze-backbone --decode
   wsl-train --data VOCdevkit/VOC2012 --out runs/fitted --backbone resnet50 --freeze-backbone --optimizer lbfgs --probe
   wsl-train --data VOCdevkit/VOC2012 --out runs/gap --backbone resnet50 --find-lr
   wsl-train --decoder runs/gap
   wsl-train --detector runs/boxes
+  wsl-train --config runs/gap/config.json --pooling lse --out runs/lse
+  wsl-train --out runs/gap --resume --epochs 40
 """
 LOCALIZE = """Find the things in images: class scores, boxes and heatmaps.
+
+Most used:
+
+  --weights MODEL      a run, or a classifier by name such as resnet50
+  --out FOLDER         where the results go
+  --heatmaps           also write a picture with the heatmaps of each image
+  --maps               keep the maps, for reports, masks and other thresholds
+  --top-k N            the N classes of highest score; 1 by default
+  --score-threshold P  leave out classes of a lower probability
+  --classes NAME …     localize these classes, whatever their scores
+  --threshold F        where on the map's range a box begins
+  --box-rule RULE      one box a class (largest), or several (all, nested)
+  --cam METHOD         how maps are made: layercam, gradcam, legrad, …
 
 Examples:
 
@@ -36,6 +63,18 @@ Examples:
 """
 EVALUATE = """Measure localizations, score maps, boxes, or a model, against annotations.
 
+Most used:
+
+  --predictions PLACE      results of wsl-localize, or predictions of another system
+  --weights MODEL          in their place: a run or a classifier, which localizes first
+  --data DATA              the annotations to measure against
+  --split NAME             the split to measure on; val by default
+  --select-threshold NAME  choose threshold and box rule on this other split
+  --metrics NAME …         these metrics only
+  --plots                  also draw curves and examples
+  --table latex            print a table for a paper
+  --out FOLDER             where report and plots go
+
 Examples:
 
   wsl-evaluate --predictions found --data VOCdevkit/VOC2012 --split val --out found
@@ -47,6 +86,14 @@ Examples:
 """
 COMPARE = """Measure several runs on the same images, side by side, and say which differences are more than noise.
 
+Most used:
+
+  --data DATA       the annotations to measure against
+  --split NAME      the split to measure on; val by default
+  --metrics NAME …  compare by these metrics
+  --baseline RUN    the run that the others are compared with
+  --out FOLDER      where tables and the figure go
+
 Examples:
 
   wsl-compare runs/gap runs/lse runs/weldon --data VOCdevkit/VOC2012 --split val --out runs/compared
@@ -56,6 +103,15 @@ Examples:
 """
 VISUALIZE = """Draw localizations: overlays, boxes, contact sheets.
 
+Most used:
+
+  --predictions PLACE  results of wsl-localize
+  --out FOLDER         where pictures or the report go
+  --report             one HTML page with a threshold slider and marks, in the place of pictures
+  --data DATA          annotations, to draw the true boxes too
+  --per-class          a contact sheet for each class
+  --limit N            the first N images only
+
 Examples:
 
   wsl-visualize --predictions found --out found/pictures
@@ -63,6 +119,16 @@ Examples:
   wsl-visualize --predictions found --data VOCdevkit/VOC2012 --split val --per-class --file-format pdf --out sheets
 """
 EXPORT = """Hand boxes, masks or a model on to another tool.
+
+Most used:
+
+  --format NAME    what to write: yolo, coco, voc, label-studio, cvat, …
+  --out FOLDER     where the files go
+  --copy-images    also copy the images to where the format's tools look
+  --min-score P    leave out boxes of a lower score
+  --threshold F    draw the boxes anew, from maps that were kept
+  --reviewed FILE  follow the marks made in a report
+  --overwrite      replace an earlier export
 
 Examples:
 
@@ -112,3 +178,28 @@ Examples:
   wsl-label-studio --weights runs/gap --image-root photos/
   wsl-label-studio --weights runs/gap --image-root photos/ --top-k None --score-threshold 0.5 --port 9091
 """
+
+FIRST_TRAIN = """wsl-train needs images, in folders named after their classes, and a folder for the run:
+  wsl-train --data photos/ --out runs/mine --freeze-backbone
+Other data sets, more settings and examples: wsl-train --help"""
+FIRST_LOCALIZE = """wsl-localize needs images, a model (a run, or a classifier by name) and a folder for the results:
+  wsl-localize photos/ --weights resnet50 --heatmaps --out found
+More settings and examples: wsl-localize --help"""
+FIRST_EVALUATE = """wsl-evaluate needs predictions or a model, and the data set to measure them on:
+  wsl-evaluate --weights runs/mine --data photos/ --split val --out runs/mine/val
+Predictions of other systems, more settings and examples: wsl-evaluate --help"""
+FIRST_COMPARE = """wsl-compare needs two or more runs or predictions, and the data set to measure them on:
+  wsl-compare runs/gap runs/lse --data photos/ --split val --out compared
+More settings and examples: wsl-compare --help"""
+FIRST_VISUALIZE = """wsl-visualize needs the results of wsl-localize, and a folder for pictures or a report:
+  wsl-visualize --predictions found --report --out found
+More settings and examples: wsl-visualize --help"""
+FIRST_EXPORT = """wsl-export needs the results of wsl-localize or files of another tool, a format, and a folder:
+  wsl-export found --format yolo --copy-images --out dataset
+Other formats, more settings and examples: wsl-export --help"""
+FIRST_DOCTOR = """wsl-doctor needs an image, and the model that localizes it:
+  wsl-doctor photo.jpg --weights resnet50
+More settings and examples: wsl-doctor --help"""
+FIRST_LABEL_STUDIO = """wsl-label-studio needs the model that draws boxes ahead, and the folder of the images:
+  wsl-label-studio --weights runs/mine --image-root photos/
+More settings and examples: wsl-label-studio --help"""

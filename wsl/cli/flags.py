@@ -107,6 +107,9 @@ class TrainFlags(settings.TrainConfig):
     data: TrainedData = field(default_factory=TrainedData)
     out: Path | None = None  # type: ignore[assignment]
     """Run folder: config.json, metrics.jsonl, model.safetensors, classes.json, confusions.json, README.md, last/."""
+    config: Path | None = None
+    """Take the settings of this file as defaults: config.json of a run, or an object with some of its settings. Flags
+    count before them."""
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Go on from the finished run in this folder, for other classes or with other settings: backbone, pooling and
     preprocessing are those of the run where they are not given, and so are the weights (the head's, where the classes
@@ -134,6 +137,10 @@ class TrainFlags(settings.TrainConfig):
         """
         data = self.data.resolved()
         if self.decoder is None and self.detector is None:
+            if self.resume and self.out is not None and data is None:
+                raise UserError(
+                    f"no run to resume in {self.out}: expected its config.json; leave --resume out to start one"
+                )
             if self.out is None or data is None:
                 missing = "--out" if self.out is None else "--data"
                 raise UserError(f"no {missing} given: expected it, or --decoder and the folder of a run")
@@ -154,7 +161,7 @@ class TrainFlags(settings.TrainConfig):
     def _part_of(self, data: settings.DataConfig | None) -> settings.DecodeConfig | settings.DetectConfig:
         """The settings of a further part of a finished run."""
         flag, group = ("decoder", "decoding") if self.detector is None else ("detector", "detecting")
-        go_with_it = ("data", flag, group, "runtime", "seed", "train_split")
+        go_with_it = ("data", "config", flag, group, "runtime", "seed", "train_split")
         plain = type(self)(**{name: getattr(self, name) for name in go_with_it})
         for one in fields(self):
             if getattr(self, one.name) != getattr(plain, one.name):

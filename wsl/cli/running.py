@@ -11,13 +11,15 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
+from wsl.cli.other_tools import check_flags
 from wsl.errors import RunError, UserError, printable
 from wsl.interrupts import Stopped, stoppable
 from wsl.limits import allowing
+from wsl.version import __version__
 
 C = TypeVar("C")
 log = logging.getLogger("wsl")
@@ -35,22 +37,49 @@ class Outcome:
 class Command(Generic[C]):
     """A command's settings, and how its outcome is printed."""
 
-    settings: C
+    # Without a name of its own, the headings of --help are those of the settings' groups alone.
+    settings: Annotated[C, tyro.conf.arg(name="")]
     json: bool = False
     """Print the outcome as one JSON object instead of text."""
     max_pixels: int | None = None
     """Take images of up to so many pixels, and files that state such sizes; None is 200,000,000."""
     verbose: bool = False
     """Print where an error came from, too."""
+    version: bool = False
+    """Print the version and end."""
 
 
-def run(work: Callable[[C], Outcome], kind: Any, description: str, args: Sequence[str] | None) -> int:
-    """Parse, work, print, and turn every failure into one line and an exit code: 2 the user's, 1 the run's."""
+def run(
+    work: Callable[[C], Outcome],
+    kind: Any,
+    description: str,
+    args: Sequence[str] | None,
+    *,
+    first: str = "",
+    defaults: Callable[[Sequence[str]], C | None] = lambda args: None,
+) -> int:
+    """Parse, work, print, and turn every failure into one line and an exit code: 2 the user's, 1 the run's.
+
+    ``first`` is what a command says that is given nothing at all, and ``defaults`` are settings that it takes from
+    files which its arguments name.
+    """
     _set_up_logging()
+    args = sys.argv[1:] if args is None else args
+    if "--version" in args:
+        print(f"wsl-toolkit {__version__}")
+        return 0
+    if first and not args:
+        print(first, file=sys.stderr)
+        return 2
     verbose = False
     try:
-        style = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-        command = tyro.cli(Command[kind], description=description, args=args, config=style)
+        check_flags(args, kind)
+        known = defaults(args)
+        style: tuple[Any, ...] = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+        given: dict[str, Any] = {}
+        if known is not None:  # a flag may say what the file says already, or take it back
+            style, given = style[:1], {"default": Command(settings=known)}
+        command = tyro.cli(Command[kind], description=description, args=args, config=style, **given)
         verbose = command.verbose
         with stoppable(), allowing(command.max_pixels):
             outcome = work(command.settings)

@@ -1,4 +1,4 @@
-"""Checks that settings share."""
+"""Checks shared by all settings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check(condition: bool, message: str) -> None:
 
 
 def check_known(kind: str, name: str, known: Sequence[str]) -> None:
-    """Refuse a name that is not known; the message has the nearest one that is, or all of them.
+    """Refuse an unknown name; the message suggests the nearest known one, or lists all of them.
 
     >>> check_known("head", "akol", ["scm", "acol"])
     Traceback (most recent call last):
@@ -61,10 +61,10 @@ def check_batch_size(size: int | None) -> None:
 
 
 def check_types(config: Any) -> None:
-    """Refuse settings that are not of the types of their fields; numbers are finite and have at most 64 bits.
+    """Refuse settings whose values do not have the types of their fields, or are not finite 64-bit numbers.
 
     Raises:
-        UserError: one is not; names the setting.
+        UserError: a setting is refused; the message names it.
 
     >>> from wsl.config import PickConfig
     >>> PickConfig(score_threshold=float("nan"))

@@ -15,40 +15,39 @@ class CompareConfig:
     """Measure several runs on the same images, side by side."""
 
     runs: tuple[str, ...]
-    """Two or more: run folders of wsl-train, models by name, or what wsl-evaluate reads as --predictions."""
+    """Two or more: run folders of wsl-train, models by name, or predictions as for wsl-evaluate --predictions."""
     data: DataConfig
     split: str = "val"
     """Split of the annotations to evaluate on."""
     out: Path | None = None
     """Results folder: comparison.json, .md, .tex, .csv and the figure; None only prints the table."""
     names: tuple[str, ...] = ()
-    """What the rows are called, in the order of the runs; by default as much of the end of each path as tells them
-    apart."""
+    """Names of the rows, in the order of the runs; by default the shortest endings of the paths that differ."""
     baseline: str = ""
-    """The run that the others are compared with, by its path or its name in the table; the first by default."""
+    """The run to compare the others with, by its path or its name in the table; by default the first."""
     metrics: tuple[str, ...] = ()
-    """Compare by these metrics, named as for --metrics of wsl-evaluate, by the main number of each; by default by the
-    five that matter most for the data."""
+    """Compare by the main number of each of these metrics, named as for wsl-evaluate --metrics; by default the five
+    that matter most for the data."""
     report_classes: tuple[str, ...] = ()
-    """Average over these classes only (all classes when empty)."""
+    """Average over only these classes (all when empty)."""
     protocol: Protocol = "default"
     """How maps become boxes in MaxBoxAcc and PxAP: default, or wsolevaluation (that of the WSOL benchmark)."""
     select_threshold: str | None = None
-    """Select the map threshold and box rule of each run on this other split. Nothing is kept with the runs."""
+    """Select the map threshold and box rule of each run on this other split. Nothing is stored with the runs."""
     agreement: bool = False
-    """Also say how far each two runs agree on the labelled classes of an image: how much their best boxes overlap, and
-    how their maps correlate. It needs no annotated boxes."""
+    """Also measure how far each pair of runs agrees on the labelled classes of an image: the overlap of their best
+    boxes and the correlation of their maps. It needs no annotated boxes."""
     table: Literal["markdown", "latex", "csv"] = "markdown"
-    """How the result is printed."""
+    """Format of the printed result."""
     figure: Literal["pdf", "svg"] | None = "pdf"
-    """The format of the figure that is written to --out; None writes none."""
+    """Format of the figure in --out; None writes none."""
     boxes: BoxConfig = field(default_factory=BoxConfig)
     refine: Refine = "auto"
-    """How the maps of models are refined, as for wsl-evaluate; stored predictions are measured as they are."""
+    """How the maps of models are refined, as for wsl-evaluate; stored predictions are measured unchanged."""
     image_size: int | None = None
-    """Network input side, when it should differ from the one each model was trained with."""
+    """Side of the network input, if it should differ from that of each model's training."""
     batch_size: int | None = None
-    """Images a forward pass; None takes 128 on CUDA and 8 elsewhere."""
+    """Images per forward pass; None takes 128 on CUDA and 8 elsewhere."""
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(precision="fp32"))
 
     def __post_init__(self) -> None:

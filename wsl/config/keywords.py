@@ -1,4 +1,4 @@
-"""Settings as keywords: ``wsl.train("photos/", out="runs/mine", pooling="gap")`` in the place of nested configs."""
+"""Settings as keywords: ``wsl.train("photos/", out="runs/mine", pooling="gap")`` instead of nested configs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Verb(Protocol[C_contra, R_co]):
-    """A function that takes a config, or what it works on and settings by the names of the command's flags."""
+    """A function that takes a config, or its input and settings by the names of the command's flags."""
 
     @overload
     def __call__(self, config: C_contra, /, **options: Any) -> R_co: ...
@@ -31,7 +31,7 @@ class Verb(Protocol[C_contra, R_co]):
 
 
 def by_keywords(kind: type[C], first: str) -> Callable[[Callable[..., R]], Verb[C, R]]:
-    """Let a function of a config take settings by keyword, too; ``first`` is the one that is given without its name.
+    """Let a function of a config also take settings by keyword; ``first`` is the one that is given by position.
 
     Keyword-only parameters of the function are passed on to it.
     """
@@ -56,13 +56,13 @@ def by_keywords(kind: type[C], first: str) -> Callable[[Callable[..., R]], Verb[
 
 
 def from_keywords(kind: type[C], settings: Mapping[str, Any]) -> C:
-    """A config of settings by their own names, whatever group they are in.
+    """A config from settings given by name, whatever group they belong to.
 
-    A group can be given as a whole, too; settings of it by their own names then replace its own. Strings are taken for
-    paths, and single values for sequences of one, where these are expected.
+    A group can also be given as a whole; settings given by name then override those in it. Where a path is expected a
+    string is converted, and where a sequence is expected a single value becomes a sequence of one.
 
     Raises:
-        UserError: a name is not known (the nearest one is suggested), a setting is missing or not of its type.
+        UserError: a name is unknown (the nearest one is suggested), or a setting is missing or of another type.
 
     >>> from wsl.config import TrainConfig
     >>> from_keywords(TrainConfig, {"data": "VOC2012", "out": "runs/voc", "pooling": "gap"}).model.pooling
@@ -87,12 +87,12 @@ def from_keywords(kind: type[C], settings: Mapping[str, Any]) -> C:
 
 
 def _names(kind: type) -> set[str]:
-    """The names of all settings of a config, those of its groups included."""
+    """The names of all settings of a config, including those of its groups."""
     return {name for one, group in _fields(kind) for name in (_names(group) if group else {one.name})}
 
 
 def _fields(kind: type) -> list[tuple[Field[Any], type | None]]:
-    """The fields of a config, with the dataclass of those that are groups."""
+    """The fields of a config, each with its dataclass if it is a group."""
     found = []
     for one in fields(kind):
         groups = [
@@ -100,6 +100,16 @@ def _fields(kind: type) -> list[tuple[Field[Any], type | None]]:
         ]
         found.append((one, groups[0] if groups else None))
     return found
+
+
+def groups_of(kind: type) -> dict[str, type]:
+    """The dataclasses among the fields of a config, by name.
+
+    >>> from wsl.config import CompareConfig
+    >>> sorted(groups_of(CompareConfig))
+    ['boxes', 'data', 'runtime']
+    """
+    return {one.name: group for one, group in _fields(kind) if group is not None}
 
 
 def _members(hint: Any) -> tuple[Any, ...]:
@@ -133,14 +143,14 @@ def _made(kind: type[C], chosen: Mapping[str, Any]) -> C:
 
 
 def _default(one: Field[Any]) -> Any:
-    """The default of a field; None where it has none."""
+    """The default of a field; None if it has none."""
     if one.default_factory is not MISSING:
         return one.default_factory()
     return None if one.default is MISSING else one.default
 
 
 def _converted(value: Any, members: tuple[Any, ...]) -> Any:
-    """A string as a path, and one value as a sequence of one, where nothing else is expected."""
+    """The value as a path or as a sequence of one, if the field expects that."""
     for member in members:
         if get_origin(member) is tuple and value is not None:
             inner = _members(get_args(member)[0])

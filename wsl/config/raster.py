@@ -1,4 +1,4 @@
-"""Settings of images that are localized in tiles."""
+"""Settings for localizing images in tiles."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class RasterConfig:
     """How GeoTIFFs are cut into tiles and scaled to 8 bits."""
 
     tile: int | None = None
-    """Localize GeoTIFFs in tiles of so many pixels a side, each at the network's input size (extra geo). Boxes are
-    in pixels of the whole raster; those of overlapping tiles are merged by non-maximum suppression (--nms-iou). Bands
-    deeper than 8 bits are scaled from the 2nd to the 98th percentile of the raster."""
+    """Localize GeoTIFFs in square tiles of this side in pixels, each resized to the network's input (extra geo). Boxes
+    are in pixels of the whole raster; those of overlapping tiles are merged by non-maximum suppression (--nms-iou).
+    Bands deeper than 8 bits are scaled from the 2nd to the 98th percentile of the raster."""
     overlap: int = 64
-    """Pixels that neighbouring tiles share; an object of up to this size lies in one tile as a whole."""
+    """Pixels that neighbouring tiles share; any object up to this size lies wholly within some tile."""
     bands: tuple[int, ...] = ()
-    """The bands that are red, green and blue, counted from 1 (4 3 2), or one for grey; the first three when empty, or
-    the first one where there are fewer."""
+    """The bands for red, green and blue, counted from 1 (4 3 2), or one for grey; when empty, the first three, or the
+    first one if there are fewer."""
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
-import cattrs
-import cattrs.v
-
-from wsl.documents import parse_json
-from wsl.documents.guard import describe
 from wsl.errors import UserError
+
+if TYPE_CHECKING:  # otherwise loaded on first use: `--help` of a command reads and writes no settings
+    import cattrs
 
 C = TypeVar("C")
 
@@ -34,12 +32,17 @@ def from_json(text: str, kind: type[C]) -> C:
     """The inverse of `to_json`.
 
     Raises:
-        UserError: not JSON, an unknown or missing setting, or a value out of range.
+        UserError: the text is not JSON, a setting is unknown or missing, or a value is out of range.
 
     >>> from wsl.config import PickConfig
     >>> from_json('{"top_k": 3}', PickConfig).top_k
     3
     """
+    import cattrs
+
+    from wsl.documents import parse_json
+    from wsl.documents.guard import describe
+
     values = parse_json(text, "settings", "names with values")
     if not isinstance(values, dict):
         raise UserError(f"settings are {type(values).__name__}, expected names with values")
@@ -48,15 +51,19 @@ def from_json(text: str, kind: type[C]) -> C:
     except cattrs.BaseValidationError as error:
         told = "; ".join(cattrs.transform_error(error, format_exception=_explain))
         raise UserError(" ".join(told.split())) from error
-    except (AttributeError, TypeError, ValueError) as error:  # a number in the place of names with values
+    except (AttributeError, TypeError, ValueError) as error:  # such as a number instead of names with values
         raise UserError(f"malformed settings ({describe(error)}), expected names with values") from error
 
 
 def _explain(error: BaseException, kind: type | None) -> str:
+    import cattrs.v
+
     return str(error) if isinstance(error, UserError) else str(cattrs.v.format_exception(error, kind))
 
 
 def _converter() -> cattrs.Converter:
+    import cattrs
+
     converter = cattrs.Converter(forbid_extra_keys=True)
     converter.register_unstructure_hook(Path, lambda path: path.as_posix())
     converter.register_structure_hook(Path, lambda value, _: Path(_plain(value, str)))
@@ -73,7 +80,7 @@ def _converter() -> cattrs.Converter:
 
 
 def _plain(value: Any, kind: type) -> Any:
-    """A value that JSON has as that kind; other libraries make a number of every text, and 1 of true."""
+    """A value that has exactly that type in JSON; cattrs would convert text to a number, and true to 1."""
     if type(value) is not kind:
         raise ValueError(f"invalid value {value!r:.40}")
     return value

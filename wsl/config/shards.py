@@ -1,4 +1,4 @@
-"""Settings of a localization in shards, by several processes or machines."""
+"""Settings for localizing in shards, by several processes or machines."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ _SHARE = re.compile(r"(\d+)/(\d+)")
 
 @dataclass(frozen=True, kw_only=True)
 class ShardConfig:
-    """How the images are divided, and who works on them."""
+    """How images are divided into shards, and which processes work on them."""
 
     engine: Engine | None = None
-    """Localize in shards, each of which is a file part-….parquet in --out when it is done, so that any number of
-    processes can work on them, be killed and be started again: local (this machine, all its GPUs), array (one task of
-    a Slurm array, or of --shard), ray (a Ray cluster). None is one process that writes localizations.jsonl."""
+    """Localize in shards, each written to --out as a file part-….parquet when it is done, so that any number of
+    processes can work on them and be killed and restarted: local (this machine, all its GPUs), array (one task of a
+    Slurm array, or of --shard), ray (a Ray cluster). None is one process that writes localizations.jsonl."""
     shard_size: int = 2048
-    """Images of a shard, where the list of images is made."""
+    """Images per shard, fixed when the images are listed."""
     shard: str | None = None
-    """I/N: with --engine array do the I-th of N equal shares of the shards, from 1/N to N/N; by default what the
-    variables SLURM_ARRAY_TASK_… say."""
+    """I/N: with --engine array, do the I-th of N equal shares of the shards, from 1/N to N/N; by default taken from the
+    variables SLURM_ARRAY_TASK_…."""
     manifest_only: bool = False
-    """Only list the images, in manifest.parquet of --out: before the tasks of an array are started, so that they need
-    not list them each."""
+    """Only list the images, in manifest.parquet in --out, before the tasks of an array start, so that each task need
+    not list them itself."""
     processes: int | None = None
-    """Processes of --engine local, or actors of ray; None is one a GPU, and on the CPU one (local) or one a core
+    """Processes of --engine local, or actors of ray; None is one per GPU, or on the CPU one (local) or one per core
     (ray)."""
     retry_failed: bool = False
-    """With --engine local or ray: compute the shards with failed images again, and those that are missing. A part stays
-    until the new one replaces it, and is kept where more images fail than before."""
+    """With --engine local or ray: recompute shards with failed images, and compute missing ones. A part is kept until
+    the new one replaces it, and also if more images fail than before."""
     image_seconds: float = 60.0
-    """Give an image up that could not be fetched within this time."""
+    """Skip an image that cannot be fetched within this many seconds."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -64,10 +64,10 @@ class ShardConfig:
 
     @property
     def share(self) -> tuple[int, int] | None:
-        """Which share of how many, counted from 0; None where `shard` says nothing.
+        """The index of the share, counted from 0, and the number of shares; None if ``shard`` is None.
 
         Raises:
-            UserError: not I/N with 1 <= I <= N.
+            UserError: ``shard`` is not I/N with 1 <= I <= N.
 
         >>> ShardConfig(engine="array", shard="2/8").share
         (1, 8)

@@ -37,7 +37,7 @@ BoxRule = Literal["largest", "all", "peak", "nested"]
 Refine = Literal["auto", "none", "affinity", "decoder", "pamr", "crf", "guided", "grabcut"]
 Protocol = Literal["default", "wsolevaluation"]
 
-# Those of `wsl.cam.METHODS`, which is not loaded to read a command line.
+# The names in `wsl.cam.METHODS`, repeated here so that parsing a command line need not import it.
 CAM_METHODS = (
     "auto",
     "cam",
@@ -62,7 +62,7 @@ CAM_METHODS = (
 
 
 class BoxDefaults(NamedTuple):
-    """How boxes are drawn where nobody says it."""
+    """Default settings for drawing boxes."""
 
     threshold: float
     box_rule: BoxRule = "largest"
@@ -80,7 +80,7 @@ BOX_DEFAULTS: Mapping[str, BoxDefaults] = MappingProxyType(
         "grabcut": BoxDefaults(0.5),
     }
 )
-"""By the refinement of the maps."""
+"""The defaults for each refinement of the maps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +88,14 @@ class Preprocessing:
     """How an image file becomes the network's input."""
 
     image_size: int = 224
-    """Side of the square network input, in pixels; larger finds smaller things and costs its square in time."""
+    """Side of the square network input, in pixels; a larger input finds smaller objects, and its time grows with the
+    square of the side."""
     resize: Resize = "warp"
     """warp stretches the image to the square; letterbox keeps its aspect ratio and pads."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Mean of each RGB channel in [0, 1] that the backbone expects subtracted."""
+    """Mean of each RGB channel, in [0, 1], to subtract for this backbone."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """Standard deviation of each RGB channel that the backbone expects divided by."""
+    """Standard deviation of each RGB channel, to divide by for this backbone."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -107,25 +108,25 @@ class DataConfig:
     """Where the images and their labels are."""
 
     data: Path
-    """A VOC folder (VOCdevkit/VOC2012), a COCO or LVIS folder or JSON, an image folder (class/image.jpg), a CSV, tars
-    in webdataset's form, Hugging Face's imagefolder or Parquet (hfds/NAME: of its hub), metadata lists of the WSOL
-    benchmark (<split>/image_ids.txt), ImageNet, OpenImages, CUB or ChestX-ray14 as they are published, or what Label
-    Studio, CVAT, FiftyOne, LabelMe and YOLO have."""
+    """A VOC folder (VOCdevkit/VOC2012), a COCO or LVIS folder or JSON, an image folder (class/image.jpg), a CSV,
+    WebDataset tars, Hugging Face's imagefolder or Parquet (hfds/NAME: from its hub), metadata lists of the WSOL
+    benchmark (<split>/image_ids.txt), ImageNet, OpenImages, CUB or ChestX-ray14 as published, or annotations from
+    Label Studio, CVAT, FiftyOne, LabelMe or YOLO."""
     format: DataFormat = "auto"
-    """The layout of --data; auto looks at what is there."""
+    """The layout of --data; auto recognises it from the files."""
     image_root: Path | None = None
-    """The folder of the images that metadata lists name, when it is not found beside them."""
+    """The folder of the images named in metadata lists, when it is not beside the lists."""
     year: str | None = None
     """VOC year, when --data holds several (VOC2007, VOC2012)."""
     download: bool = False
-    """Fetch VOC of that year into --data first, with torchvision's code (2007 or 2012)."""
+    """First download VOC of that year (2007 or 2012) into --data, with torchvision."""
     uncertain: Literal["ignore", "absent", "present"] = "ignore"
-    """What -1 in a table of labels (CheXpert's uncertain findings) means for that image and class."""
+    """What -1 in a table of labels (an uncertain finding in CheXpert) means for that image and class."""
     val_fraction: float | None = None
-    """Keep this fraction of each class's training images as the split val. None does so, with 0.2, where wsl-train
-    finds no split to validate on; other commands then keep the same images as the run that they are given."""
+    """Hold out this fraction of each class's training images as the split val. None holds out 0.2 if wsl-train finds
+    no split to validate on; other commands then hold out the same images as the given run."""
     split_seed: int = 0
-    """Another seed keeps other images for --val-fraction."""
+    """Seed that chooses the images for --val-fraction."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -137,10 +138,10 @@ class DataConfig:
 
 
 def parse_tta(tta: Sequence[str | int]) -> tuple[tuple[int, ...], bool]:
-    """The input sides of test-time augmentation, and whether each is mirrored, too.
+    """The input sides of test-time augmentation, and whether each view is also mirrored.
 
     Raises:
-        UserError: neither "flip" nor a side in pixels.
+        UserError: a value is neither "flip" nor a side in pixels.
 
     >>> parse_tta(["flip", 288, "384"])
     ((288, 384), True)
@@ -159,15 +160,15 @@ class CamConfig:
     """Where a classifier's maps come from."""
 
     cam: str = "auto"
-    """How maps are made: auto takes class maps of the model's own where it has some (cam), else legrad for a class
-    token, else layercam. Or a method by name, with arguments if it has some: gradcam, hirescam, gradcampp, xgradcam,
+    """How maps are made: auto takes the model's own class maps (cam) if it has them, else legrad for a model with a
+    class token, else layercam. Or a method by name, with optional arguments: gradcam, hirescam, gradcampp, xgradcam,
     layercam, eigencam, eigengradcam, finercam, refinecam, fullgrad, "scorecam(channels=64)", ablationcam, legrad,
     rollout, gradient-rollout; random and centre are the baselines."""
     layers: tuple[str, ...] = ()
-    """The layers that the method reads, by the names of the network's modules (layer3 layer4); by default the last one
-    that the scores depend on."""
+    """The layers that the method reads, by module name (layer3 layer4); by default the last layer that the scores
+    depend on."""
     model: str | None = None
-    """package.module:function of your own that builds the network whose weights file --weights is."""
+    """package.module:function, your own function that builds the network for the weights file --weights."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -175,7 +176,7 @@ class CamConfig:
 
     @property
     def maps(self) -> str:
-        """What tells maps apart that are made otherwise: auto for those of a model that nobody asks for others.
+        """A name for how the maps are made: auto for the model's own maps, else the method and its layers.
 
         >>> CamConfig(cam="cam").maps, CamConfig(cam="layercam", layers=("layer3", "layer4")).maps
         ('auto', 'layercam of layer3, layer4')
@@ -189,18 +190,18 @@ class BoxConfig:
     """Maps to boxes."""
 
     threshold: float | None = None
-    """Foreground is what exceeds this fraction of the map's range (min 0, max 1); None takes what was selected for the
-    run (wsl-evaluate --select-threshold), else 0.2, or the default of the refinement (0.5 for affinity and
-    decoder)."""
+    """Values above this fraction of the map's range (min 0, max 1) are foreground; None takes the threshold selected
+    for the run (wsl-evaluate --select-threshold), else the default of the refinement (0.5 for affinity and decoder),
+    else 0.2."""
     box_rule: BoxRule | None = None
-    """Which connected components get a box: the largest, all of them, the one of the map's maximum (peak), or all and
-    those that they split into at higher thresholds, for objects that touch (nested); None takes what was selected for
-    the run, else largest, or nested for a decoder's maps."""
+    """Which connected components get a box: the largest, all of them, the one that holds the map's maximum (peak), or
+    all and those that they split into at higher thresholds, for objects that touch (nested); None takes the rule
+    selected for the run, else largest, or nested for a decoder's maps."""
     min_area: float | None = None
-    """Components smaller than this fraction of the image are dropped (all, nested); None is 0.001, or 0.01 for a
-    decoder's maps."""
+    """Components smaller than this fraction of the image are dropped (box rules all and nested); None is 0.001, or
+    0.01 for a decoder's maps."""
     nms_iou: float = 0.5
-    """Of two boxes of a class that overlap more, the lower-scored one is dropped."""
+    """Of two boxes of the same class with a larger IoU, the lower-scored one is dropped."""
     detector: bool = True
     """Fuse the boxes of a decoder's maps with those of the run's detector, where it has one (wsl-train --detect)."""
 
@@ -217,7 +218,7 @@ class BoxConfig:
         check(0 <= self.nms_iou <= 1, f"nms iou is {self.nms_iou}, expected an overlap in [0, 1]")
 
     def resolved(self, defaults: BoxDefaults = BOX_DEFAULTS["none"]) -> BoxConfig:
-        """The same with what was left open filled in.
+        """The same settings, with each None replaced by its default.
 
         >>> BoxConfig(threshold=0.4).resolved(BoxDefaults(0.3, "peak"))
         BoxConfig(threshold=0.4, box_rule='peak', min_area=0.001, nms_iou=0.5, detector=True)
@@ -231,9 +232,9 @@ class PickConfig:
     """Which classes of an image are localized."""
 
     top_k: int | None = 1
-    """The k classes of highest score; None takes every class above --score-threshold."""
+    """Localize the k highest-scoring classes; None takes every class above --score-threshold."""
     score_threshold: float = 0.0
-    """Leave out classes whose probability is lower."""
+    """Leave out classes with a lower probability."""
     classes: tuple[str, ...] = ()
     """Localize exactly these classes in every image, whatever their scores."""
 
@@ -248,16 +249,16 @@ class PickConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeConfig:
-    """The machine's side: none of it changes what is computed beyond rounding."""
+    """Device, precision and threads; results change by rounding at most."""
 
     device: str = "auto"
     """auto (CUDA, else Apple's MPS, else CPU), cpu, cuda, cuda:1, mps."""
     precision: Precision = "auto"
-    """Arithmetic of the network: auto takes bf16 where the device computes it faster, else fp32. What is measured
-    (validation, cached features, wsl-evaluate) is computed in fp32 unless another one is named."""
+    """Arithmetic of the network: auto takes bf16 if the device computes it faster, else fp32. Measurements
+    (validation, cached features, wsl-evaluate) use fp32 unless another precision is named."""
     workers: int | None = None
-    """Threads (in training, processes) that decode images ahead, for slow disks; None takes what is quickest for files
-    at hand, 0 does everything in the main one."""
+    """Threads (in training, processes) that decode images in advance, for slow disks; None takes the fastest number
+    for local files, 0 decodes in the main thread."""
     strict: bool = False
     """Stop at the first unreadable image instead of reporting, counting and skipping it."""
 
@@ -267,5 +268,5 @@ class RuntimeConfig:
 
     @property
     def measuring(self) -> Precision:
-        """The arithmetic of what is measured."""
+        """The precision of measurements."""
         return "fp32" if self.precision == "auto" else self.precision

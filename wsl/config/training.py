@@ -11,7 +11,7 @@ from wsl.config.shared import DataConfig, Preprocessing, RuntimeConfig
 
 Padding = Literal["own", "tensorflow"]
 HEADS = ("ts-cam", "scm", "acol")
-# Those of accelerate, which is not loaded to read a command line.
+# The trackers of accelerate, repeated here so that parsing a command line need not import it.
 TRACKERS = ("wandb", "mlflow", "comet_ml", "aim", "clearml", "dvclive", "swanlab", "trackio", "tensorboard")
 
 
@@ -22,27 +22,29 @@ class ModelConfig:
     backbone: str = "resnet50"
     """A torchvision model name, timm/NAME with the timm extra, or tinynet (small, trained from scratch)."""
     weights: str = "DEFAULT"
-    """Weights to start from: DEFAULT or another name that the library knows, a local file, another run, or none."""
+    """Weights to start from: DEFAULT or another name known to the library, a local file, another run, or none."""
     pooling: str = "gap"
     """Spatial pooling of the class maps: gap, gmp, kmax(k=10), lse(beta=4), weldon(k_max=0.2), wildcat(alpha=0.7),
     mixed(lam=0.5), add, cat, gem(p=3, of=probabilities), softpool, stochastic(probability=softmax), median,
     attention(hidden=128), csra(heads=4, lam=0.5), pcam, gndp, exp, linear, adaptive(size=2).
     Or an encoder, whose maps are gradient maps: spp, netvlad(clusters=16), bilinear, compactbilinear(dim=4096)."""
     head: str | None = None
-    """On vision transformers with a class token, whose attention outlines objects: ts-cam (a 3x3 convolution of the
-    patches; maps times attention) or scm (the same, calibrated in training). On any backbone: acol(threshold=0.7), two
-    classifiers, the second of which learns without what the first looks at. None: a 1x1 convolution or the encoder."""
+    """For vision transformers with a class token, whose attention outlines objects: ts-cam (a 3x3 convolution of the
+    patches; maps times attention) or scm (the same, calibrated in training). For any backbone: acol(threshold=0.7),
+    two classifiers, the second of which is trained with the regions of the first erased. None: a 1x1 convolution or
+    the encoder."""
     neck: str | None = None
-    """Between backbone and head: sppblock(kernels=(5, 9, 13)), YOLO's SPP, shows each location its surroundings."""
+    """A module between backbone and head: sppblock(kernels=(5, 9, 13)), YOLO's SPP, which adds context to each
+    location."""
     maps_per_class: int = 1
-    """Class maps that are averaged into one before pooling (WILDCAT's M)."""
+    """Number of maps of each class that are averaged into one before pooling (WILDCAT's M)."""
     output_stride: int | None = None
-    """Image pixels a map cell (8 or 16): dilates the backbone for finer maps, at more cost."""
+    """Image pixels per map cell (8 or 16): dilates the backbone for finer maps, at a higher cost."""
     padding: Padding = "own"
-    """How strided convolutions pad: tensorflow for weights that were trained there and lie in a network of torchvision,
-    which pads on all sides."""
+    """How strided convolutions pad: tensorflow is for weights trained in TensorFlow and loaded into a torchvision
+    network, which otherwise pads on all sides."""
     downsampling: str | None = None
-    """Pooling in the place of the backbone's max and average pools: softpool2d, adapool2d, stochasticpool2d,
+    """Replace the backbone's max and average pools by softpool2d, adapool2d, stochasticpool2d,
     mixedpool2d(lam=0.3), powerpool2d(p=3), medianpool2d, maxpool2d, avgpool2d."""
 
     @property
@@ -72,55 +74,55 @@ class OptimConfig:
     epochs: int = 20
     """Passes over the training images; lbfgs does not use it."""
     batch_size: int = 16
-    """Images a step of all processes together (of cached features, when the backbone is frozen)."""
+    """Images per step, over all processes (or cached features, when the backbone is frozen)."""
     accumulate: int = 1
-    """Parts in which a step's images go through the network, for memory; the step is that of the whole batch (but
-    batch norm sees the parts)."""
+    """Split each batch into this many parts to save memory; gradients are those of the whole batch, but batch norm
+    sees each part alone."""
     loss: str = "bce"
-    """bce, soft-margin and asymmetric(gamma_neg=4) take several labels an image (unknown classes count neither way);
-    cross-entropy one. With one of them in a sum: recam(weight=1), equivariance(scale=0.5), puzzle(alpha=4), as in
-    "bce + puzzle(alpha=4)"."""
+    """bce, soft-margin and asymmetric(gamma_neg=4) take several labels per image (unknown classes are ignored);
+    cross-entropy takes one. Terms that can be added to one of them: recam(weight=1), equivariance(scale=0.5),
+    puzzle(alpha=4), as in "bce + puzzle(alpha=4)"."""
     augment: tuple[str, ...] = ()
-    """What is done to images beside crop and flip: hide-and-seek, cutmix(alpha=1), or a transform of torchvision by
-    name (randaugment, colorjitter(brightness=0.4), "randomresizedcrop(scale=(0.25,1))")."""
+    """Augmentation besides crop and flip: hide-and-seek, cutmix(alpha=1), or a torchvision transform by name
+    (randaugment, colorjitter(brightness=0.4), "randomresizedcrop(scale=(0.25,1))")."""
     erase: str | None = None
-    """What erases the backbone's features in training: "adl(drop=0.75, gamma=0.9)", behind its stages."""
+    """Erase backbone features in training, after each stage: "adl(drop=0.75, gamma=0.9)"."""
     class_weights: Literal["none", "balanced"] = "none"
-    """balanced: each class's present and absent images weigh the same together, and as much as those of every class."""
+    """balanced: the positive and the negative images of a class have equal total weight, and so do all classes."""
     sampling: Literal["uniform", "balanced"] = "uniform"
     """balanced: images of rare classes are shown more often, drawn with replacement."""
     optimizer: Literal["sgd", "adamw", "lbfgs"] = "adamw"
-    """sgd has momentum 0.9 (Nesterov). lbfgs fits a logistic regression a class to the mean features of a frozen
-    backbone, all at once: for pooling gap and loss bce, in the place of epochs, learning rate and weight decay."""
+    """sgd has Nesterov momentum 0.9. lbfgs fits one logistic regression per class to the mean features of a frozen
+    backbone, for pooling gap and loss bce; it replaces epochs, learning rate and weight decay."""
     lbfgs_penalty: float = 0.02
     """L2 penalty of lbfgs, on the weights of standardised features."""
     lr: float = 1e-3
-    """Learning rate of the head at its peak."""
+    """Peak learning rate of the head."""
     backbone_lr_factor: float = 0.1
     """The backbone's learning rate as a fraction of the head's."""
     freeze_backbone: bool = False
-    """Leave the backbone as it is: its features are computed once and kept, and a head trains in seconds."""
+    """Do not train the backbone: its features are computed once and cached, and a head trains in seconds."""
     weight_decay: float = 1e-4
-    """Decoupled (adamw) or L2 (sgd) decay of the weights; biases and norms are left out."""
+    """Decoupled (adamw) or L2 (sgd) weight decay; biases and norms are left out."""
     schedule: Literal["cosine", "step", "constant"] = "cosine"
-    """After the warm-up: cosine to zero, a tenth after 2/3 and once more after 8/9 of the steps, or constant."""
+    """After the warm-up: cosine to zero, step (times 0.1 after 2/3 and again after 8/9 of the steps), or constant."""
     warmup_epochs: float = 0.5
     """Epochs of linear warm-up."""
     ema: float | None = None
-    """Decay of an exponential moving average of the weights, such as 0.999, which is measured and kept instead."""
+    """Decay of an exponential moving average of the weights, such as 0.999; the average is validated and saved."""
     batch_norm: Literal["own", "sync", "frozen"] = "own"
-    """Statistics of batch norm in training: those of each process's own images (the first one's are kept), of all
-    processes together (sync, on GPUs), or as they are in the weights (frozen)."""
+    """Batch norm statistics in training: each process's own (those of the first process are saved), of all processes
+    together (sync, on GPUs), or those in the weights (frozen)."""
     clip_norm: float | None = None
     """Clip the gradient to this norm."""
     min_crop: float = 1.0
-    """Smallest part of the image's area that a random crop keeps; 1 crops nothing."""
+    """Smallest fraction of the image's area that a random crop keeps; 1 turns cropping off."""
     flip: bool = True
-    """Mirror every second image, at random."""
+    """Mirror images with probability 1/2."""
 
     @property
     def multi_label(self) -> bool:
-        """Whether an image may show several classes: whether each has a probability of its own.
+        """Whether an image may have several labels, so that each class has a probability of its own.
 
         >>> OptimConfig(loss="cross-entropy + equivariance").multi_label
         False
@@ -160,8 +162,8 @@ class ProbeConfig:
     """The linear probe: class probabilities of a frozen backbone's pooled features, beside the head's maps."""
 
     probe: bool = False
-    """After the last epoch of a frozen backbone's head, fit a logistic regression a class to the roots of the mean
-    features, of their maxima and of the posteriors of the backbone's own classifier where it has one. It gives the
+    """After the last epoch, fit one logistic regression per class to the square roots of the frozen backbone's mean
+    features, of their maxima, and of the posteriors of its own classifier if it has one. The probe gives the
     probabilities, the head the maps."""
     probe_penalty: float = 0.02
     """L2 penalty of the probe, on the weights of standardised features."""
@@ -176,21 +178,21 @@ class DecoderConfig:
     """The map decoder: a small network from intermediate features to maps of whole objects, for --refine decoder."""
 
     decode: bool = False
-    """After the last epoch, train a map decoder on the classifier's own maps: boxes that hold whole objects, and one
-    for each. The backbone stays as it is."""
+    """After the last epoch, train a map decoder on the classifier's own maps, so that boxes hold whole objects, one
+    box each. The backbone is not changed."""
     decoder_rounds: int = 3
-    """Rounds of training, from scratch each: the first learns the classifier's refined maps, each further one the
-    maps of the decoder before, refined."""
+    """Rounds of training, each from scratch: the first learns the classifier's refined maps, each later one the
+    refined maps of the decoder before it."""
     decoder_epochs: int = 4
-    """Passes over the training images a round."""
+    """Passes over the training images in each round."""
     decoder_batch_size: int = 32
-    """Images a step of the decoder's training."""
+    """Images per step of the decoder's training."""
     decoder_lr: float = 3e-3
-    """Learning rate of the decoder at its peak."""
+    """Peak learning rate of the decoder."""
     decoder_weight_decay: float = 0.05
-    """Decay of the decoder's weights."""
+    """Weight decay of the decoder."""
     decoder_cache: float = 20.0
-    """Gigabytes that the cached features may take beside the run; of more images a random part is trained on."""
+    """Gigabytes of disk for cached features, beside the run; if they need more, a random part of the images is used."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -239,16 +241,17 @@ class DetectorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Train a classifier with a spatial pooling from image-level labels."""
+    """Train a classifier with spatial pooling from image-level labels."""
 
     data: DataConfig
     out: Path
     """Run folder: config.json, metrics.jsonl, model.safetensors, classes.json, confusions.json, README.md, last/."""
     train_split: str = "train"
-    """Split to train on: VOC's ImageSets/Main, COCO's instances_SPLIT.json, a subfolder, a CSV's column split."""
+    """Split to train on: a list in VOC's ImageSets/Main, COCO's instances_SPLIT.json, a subfolder, or a value of a
+    CSV's column split."""
     val_split: str | None = "val"
-    """Split to validate on after each epoch, kept from the training images where there is none (--val-fraction); None
-    validates nothing and keeps the last epoch."""
+    """Split to validate on after each epoch, held out of the training images if there is none (--val-fraction); None
+    turns validation off and keeps the last epoch."""
     model: ModelConfig = field(default_factory=ModelConfig)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -257,33 +260,33 @@ class TrainConfig:
     detecting: DetectorConfig = field(default_factory=DetectorConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     cache: Literal["none", "ram", "disk"] = "none"
-    """Keep decoded and resized images for later epochs, in memory or on the disk beside the run; crops are then cut
-    from the resized image, which changes them by rounding."""
+    """Keep decoded and resized images for later epochs, in memory or on disk beside the run; crops are then cut from
+    the resized image, which changes them by rounding."""
     cache_size: float = 8.0
-    """Gigabytes that --cache may take; of more images the first are kept."""
+    """Gigabytes that --cache may take; if there are more images, only the first are kept."""
     compile: bool = False
     """Compile the network (torch.compile), which takes a minute or more and pays off in long trainings."""
     checkpointing: bool = False
-    """Keep only a part of what the backbone's layers compute and compute the rest again in the backward pass: the same
-    weights, for larger images or batches, at about a third more time."""
+    """Keep only some of the backbone's activations and recompute the rest in the backward pass: room for larger images
+    or batches in about a third more time, with the same resulting weights."""
     seed: int = 0
-    """Same seed, same numbers (on one kind of device, with one version of torch and as many threads)."""
+    """The same seed gives the same numbers on the same kind of device, version of torch and number of threads."""
     resume: bool = False
-    """Continue the run in --out from where its state was kept last."""
+    """Continue the run in --out from its last saved state."""
     overwrite: bool = False
-    """Start again although --out holds a run, and lose that one."""
+    """Delete the run that --out holds and start again."""
     best_by: Literal["mAP", "pointing"] = "mAP"
-    """Validation figure that picks the checkpoint kept as model.safetensors."""
+    """Validation metric that chooses the checkpoint saved as model.safetensors."""
     patience: int | None = None
-    """Stop when so many epochs in a row were no better than the best before; None trains all."""
+    """Stop after this many epochs in a row without a new best; None trains all epochs."""
     save_every: int | None = None
-    """Steps after which the state is kept for --resume, beside the end of each epoch; None keeps it then alone, and
-    when the run is asked to end (Ctrl-C, SIGTERM)."""
+    """Also save the state for --resume every so many steps; None saves it only at the end of each epoch and when the
+    run is stopped (Ctrl-C, SIGTERM)."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs the tensorboard extra)."""
     track: tuple[str, ...] = ()
-    """Also tell trackers that accelerate knows, whose packages have to be installed: wandb, mlflow, comet_ml, aim,
-    clearml, dvclive, swanlab, trackio, tensorboard."""
+    """Also log to experiment trackers, whose packages must be installed: wandb, mlflow, comet_ml, aim, clearml,
+    dvclive, swanlab, trackio, tensorboard."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -340,17 +343,17 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedConfig:
-    """Train a further part for a run that is finished."""
+    """Train a further part for a finished run."""
 
     run: Path
-    """Run folder of wsl-train; its model.safetensors gets the part."""
+    """Run folder of wsl-train; the part is added to its model.safetensors."""
     data: DataConfig | None = None
-    """The images to train on; None takes those of the run's training."""
+    """The images to train on; None takes those the run was trained on."""
     train_split: str | None = None
-    """Split to train on; None takes the one of the run's training."""
+    """Split to train on; None takes the one the run was trained on."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     seed: int = 0
-    """Same seed, same numbers (on one kind of device, with one version of torch and as many threads)."""
+    """The same seed gives the same numbers on the same kind of device, version of torch and number of threads."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -359,13 +362,13 @@ class FinishedConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeConfig(FinishedConfig):
-    """Train a map decoder for a run that is finished."""
+    """Train a map decoder for a finished run."""
 
     decoding: DecoderConfig = field(default_factory=DecoderConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectConfig(FinishedConfig):
-    """Train a box detector for a run that is finished and has a map decoder."""
+    """Train a box detector for a finished run with a map decoder."""
 
     detecting: DetectorConfig = field(default_factory=DetectorConfig)

@@ -33,55 +33,55 @@ HeatmapLayout = Literal["together", "each"]
 
 @dataclass(frozen=True, kw_only=True)
 class LocalizeConfig:
-    """Find the things in images: class scores, boxes and heatmaps."""
+    """Localize objects in images: class scores, boxes and heatmaps."""
 
     sources: tuple[str, ...] = ()
     """Images, folders, globs or archives (.tar, .zip, .parquet); with --engine also lists (.txt, .csv, .parquet) and
-    addresses in stores."""
+    addresses in object stores."""
     weights: str
     """A run folder, its model.safetensors, an ONNX file, a run on the Hugging Face hub (hf://user/model, or
-    hf://user/model@revision), or a classifier by name: torchvision's resnet50, timm/vit_base_patch16_224,
-    hf/google/vit-base-patch16-224."""
+    hf://user/model@revision), a classifier by name (torchvision's resnet50, timm/vit_base_patch16_224,
+    hf/google/vit-base-patch16-224), or the .pth of such a classifier."""
     out: Path
-    """Results folder: localizations.jsonl, and heatmaps/ and maps/ when asked for. With --engine also an address in an
-    object store, s3://bucket/found."""
+    """Results folder: localizations.jsonl, and heatmaps/ and maps/ if requested. With --engine also an address in an
+    object store, such as s3://bucket/found."""
     data: DataConfig | None = None
-    """A data set whose images are localized in the place of the sources."""
+    """A data set to localize instead of files."""
     split: str = "val"
     """Split of the data set."""
     labels: bool = False
-    """Localize in each image of --data exactly the classes that it is labelled with, for annotators to correct."""
+    """Localize in each image of --data exactly its labelled classes, for annotators to correct."""
     local_weights: Path | None = None
-    """With a model name: its weights from this file instead of the download."""
+    """With a model name: load its weights from this file instead of downloading them."""
     cam: CamConfig = field(default_factory=CamConfig)
     pick: PickConfig = field(default_factory=PickConfig)
     boxes: BoxConfig = field(default_factory=BoxConfig)
     heatmaps: bool = False
     """Also write a picture of each image with the heatmaps of its classes, heatmaps/<image>.png."""
     heatmap_layout: HeatmapLayout = "together"
-    """together draws all classes of an image on one picture, with their names; each writes one picture a class, in the
-    size of the image and without letters (heatmaps/<image>-<class>.png)."""
+    """together draws all classes of an image on one picture, with their names; each writes one picture per class, of
+    the size of the image and without text (heatmaps/<image>-<class>.png)."""
     maps: bool = False
     """Also write the raw maps: maps/shard-0000.npy, …, float16, at the network's resolution."""
     refine: Refine = "auto"
-    """affinity spreads maps over what the backbone sees alike: fuller boxes; decoder takes the maps of the run's
-    decoder (wsl-train --decode). auto is decoder where the run has one, else affinity where the backbone has two levels
-    of intermediate features; none leaves maps as the network gives them. Any model's maps can follow the colours of the
+    """affinity spreads maps over regions with similar backbone features, for fuller boxes; decoder takes the maps of
+    the run's decoder (wsl-train --decode). auto is decoder if the run has one, else affinity if the backbone has two
+    levels of intermediate features; none leaves maps unchanged. For any model, maps can follow the colours of the
     image: pamr (means of neighbours), crf (dense CRF), guided (guided filter), grabcut (slow, on the CPU)."""
     tta: tuple[str, ...] = ()
-    """Views of an image whose scores and maps are averaged: flip adds the mirrored one, numbers are input sides to take
-    in the place of --image-size (--tta flip 288 384); each costs a forward pass."""
+    """Test-time augmentation, views whose scores and maps are averaged: flip adds the mirrored image, numbers are input
+    sides that replace --image-size (--tta flip 288 384); each view costs a forward pass."""
     image_size: int | None = None
-    """Network input side, when it should differ from the one the model was trained with."""
+    """Side of the network input, if it should differ from that of training."""
     batch_size: int | None = None
-    """Images a forward pass; None takes 128 on CUDA and 8 elsewhere."""
+    """Images per forward pass; None takes 128 on CUDA and 8 elsewhere."""
     resume: bool = False
-    """Go on with a run into --out that was stopped: what it found is kept, and the end is as if nothing had happened.
-    A run that is finished stays as it is."""
+    """Continue an interrupted run into --out: its results are kept, and the outcome is the same as without the
+    interruption. A finished run is left unchanged."""
     overwrite: bool = False
-    """Replace the results that --out holds."""
+    """Replace the results in --out."""
     dry_run: bool = False
-    """Only say which images and settings would be used; nothing is computed or written."""
+    """Only print which images and settings would be used; nothing is computed or written."""
     raster: RasterConfig = field(default_factory=RasterConfig)
     sharding: ShardConfig = field(default_factory=ShardConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
@@ -141,73 +141,73 @@ class EvaluateConfig:
 
     data: DataConfig
     out: Path | None = None
-    """Results folder: evaluation.json, evaluation.md, seconds.json, and plots/ when asked for; None only prints."""
+    """Results folder: evaluation.json, evaluation.md, seconds.json, and plots/ if requested; None only prints."""
     split: str = "val"
     """Split of the annotations to evaluate on."""
     predictions: Path | None = None
-    """localizations.jsonl or its folder, as wsl-localize writes it (with --maps for all that maps give); a folder of
-    score maps: <image id>.npy, .npz by class, one file a class, grey PNG; boxes of another system: COCO results JSON
-    (pycocotools, detectron2, ultralytics), torchvision's outputs, the VOC devkit's text files, YOLO's with confidences,
-    LabelMe, Label Studio, FiftyOne, CVAT, CSV; Parquet parts."""
+    """localizations.jsonl or its folder, as written by wsl-localize (with --maps, for metrics that need maps); a folder
+    of score maps (<image id>.npy, .npz by class, one file per class, greyscale PNG); boxes of another system: COCO
+    results JSON (pycocotools, detectron2, ultralytics), torchvision outputs, VOC devkit text files, YOLO files with
+    confidences, LabelMe, Label Studio, FiftyOne, CVAT, CSV; Parquet parts."""
     predictions_format: PredictionsFormat = "auto"
-    """What --predictions holds; auto looks at what is there."""
+    """The format of --predictions; auto recognises it from the files."""
     weights: str | None = None
     """Instead of --predictions: run this model on the split (a run folder, hf://user/model or a classifier's name)."""
     local_weights: Path | None = None
-    """With a model name: its weights from this file instead of the download."""
+    """With a model name: load its weights from this file instead of downloading them."""
     cam: CamConfig = field(default_factory=CamConfig)
     protocol: Protocol = "default"
     """How maps become boxes in MaxBoxAcc and PxAP: default, or wsolevaluation (the WSOL benchmark's 224x224 8-bit maps,
-    contours and inclusive corners), for numbers to compare with published ones."""
+    contours and inclusive corners), for comparison with published numbers."""
     metrics: tuple[str, ...] = ()
-    """Compute these metrics only (all when empty): mAP, top-k, pointing, pointing-difficult, point-AP, CorLoc,
+    """Compute only these metrics (all when empty): mAP, top-k, pointing, pointing-difficult, point-AP, CorLoc,
     CorLoc-pairs, Loc, AP50, MaxBoxAcc, MaxBoxAccV2, COCO-AP, PxAP, mIoU, class-mask-AP, calibration,
     box-calibration."""
     num_thresholds: int | None = None
-    """Map thresholds of MaxBoxAcc and MaxBoxAccV2; None takes 100 and 1000, as published."""
+    """Number of map thresholds of MaxBoxAcc and MaxBoxAccV2; None takes 100 and 1000, as published."""
     aligned: bool | None = None
-    """Maps of --weights lie where their cells look (True), or are resized to the image as by cv2.resize (False). None
-    takes False by protocol wsolevaluation, whose published numbers are of maps resized so, else True."""
+    """Place the maps of --weights at the centres of their receptive fields (True), or resize them to the image as
+    cv2.resize does (False). None takes False for the protocol wsolevaluation, as in its published numbers, else
+    True."""
     select_threshold: str | None = None
-    """Select the map threshold and box rule on this other split, draw the boxes with them, and keep them with the run
-    of --weights, whose later boxes are drawn so."""
+    """Select the map threshold and box rule on this other split, draw boxes with them, and store them with the run of
+    --weights as its new defaults."""
     faithfulness: int | None = None
-    """Also ask the model of --weights whether it looks where its maps say, on so many of the split's labelled images,
-    spread evenly: insertion, deletion, average drop and increase in confidence."""
+    """Also measure whether the model of --weights depends on what its maps highlight, on this many labelled images of
+    the split, evenly spaced: insertion, deletion, average drop and increase in confidence."""
     faithfulness_steps: int = 28
-    """Steps in which insertion and deletion move an image's pixels. Each takes four forward passes an image and class,
-    two of them for the baseline: mobilenet_v2 at 224 px needs 2 s of a CPU core for 28, and 16 s for the paper's
-    224, which change the mean of 25 photographs by less than 0.001."""
+    """Steps of insertion and deletion. Each takes four forward passes per image and class, two of them for the
+    baseline: mobilenet_v2 at 224 px needs 2 s of a CPU core for 28 steps, and 16 s for the paper's 224, which change
+    the mean over 25 photographs by less than 0.001."""
     stability: int | None = None
-    """Also compare the maps and boxes of so many labelled images, spread evenly, with those of their mirror images: a
-    check of the model of --weights that needs no boxes."""
+    """Also compare the maps and boxes of this many labelled images, evenly spaced, with those of their mirror images: a
+    check of the model of --weights that needs no annotated boxes."""
     plots: bool = False
     """Also write plots: accuracy over threshold, overlaps, classes, and a gallery of failures."""
     all: bool = False
-    """Print every metric, and not the five that matter most for the data; evaluation.md has them all."""
+    """Print every metric, not only the five that matter most for the data; evaluation.md has them all."""
     per_class: bool = False
     """Also print the numbers of each class."""
     table: Literal["markdown", "latex", "csv"] = "markdown"
-    """How the results are printed, to be pasted into a text or a paper (latex and csv: all of them); evaluation.md is
-    Markdown always."""
+    """Format of the printed results (latex and csv print every metric); evaluation.md is always Markdown."""
     report_classes: tuple[str, ...] = ()
-    """Average over these classes only (all classes when empty)."""
+    """Average over only these classes (all when empty)."""
     boxes: BoxConfig = field(default_factory=BoxConfig)
     refine: Refine = "auto"
-    """affinity spreads maps over what the backbone sees alike: fuller boxes; decoder takes the maps of the run's
-    decoder (wsl-train --decode). auto is decoder where the run has one, else affinity where the backbone has two levels
-    of intermediate features; none leaves maps as the network gives them. Any model's maps can follow the colours of the
+    """affinity spreads maps over regions with similar backbone features, for fuller boxes; decoder takes the maps of
+    the run's decoder (wsl-train --decode). auto is decoder if the run has one, else affinity if the backbone has two
+    levels of intermediate features; none leaves maps unchanged. For any model, maps can follow the colours of the
     image: pamr (means of neighbours), crf (dense CRF), guided (guided filter), grabcut (slow, on the CPU)."""
     tta: tuple[str, ...] = ()
-    """Views of an image whose scores and maps are averaged: flip adds the mirrored one, numbers are input sides to take
-    in the place of --image-size (--tta flip 288 384); each costs a forward pass."""
+    """Test-time augmentation, views whose scores and maps are averaged: flip adds the mirrored image, numbers are input
+    sides that replace --image-size (--tta flip 288 384); each view costs a forward pass."""
     image_size: int | None = None
-    """Network input side, when it should differ from the one the model was trained with."""
+    """Side of the network input, if it should differ from that of training."""
     batch_size: int | None = None
-    """Images a forward pass; None takes 128 on CUDA and 8 elsewhere."""
+    """Images per forward pass; None takes 128 on CUDA and 8 elsewhere."""
     processes: int | None = None
-    """Processes that measure images side by side. None takes one a core for 1,000 images and more where the command
-    line starts it, else 1; a script of yours asks for several under if __name__ == "__main__" only."""
+    """Processes that measure images in parallel. None takes one per core for 1,000 images or more when started from
+    the command line, else 1; in a script of your own, set it only under if __name__ == "__main__"."""
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(precision="fp32"))
 
     def __post_init__(self) -> None:
@@ -276,33 +276,34 @@ class VisualizeConfig:
     """Draw localizations: overlays, boxes, contact sheets."""
 
     predictions: Path
-    """localizations.jsonl or its folder, as wsl-localize writes it (with --maps for heatmaps)."""
+    """localizations.jsonl or its folder, as written by wsl-localize (with --maps, for heatmaps)."""
     out: Path
     """Folder for the pictures."""
     data: DataConfig | None = None
-    """Annotations, to draw the true boxes beside the predicted ones."""
+    """Annotations, to draw ground-truth boxes beside the predicted ones."""
     split: str = "val"
     """Split of the annotations."""
     report: bool = False
-    """Instead of pictures and sheets write report.html: one page to look, slide the threshold, filter and sort."""
+    """Write report.html instead of pictures and sheets: one page with a threshold slider, filters and sorting."""
     evaluation: Path | None = None
-    """Folder of wsl-evaluate, whose numbers and plots open the report; None looks beside the predictions."""
+    """Results folder of wsl-evaluate, whose numbers and plots are shown at the top of the report; None looks beside the
+    predictions."""
     images: bool = True
-    """One picture an image."""
+    """Write one picture per image."""
     sheet: bool = True
-    """Contact sheets of all pictures."""
+    """Write contact sheets of all pictures."""
     per_class: bool = False
-    """Contact sheets of each class, highest score first."""
+    """Write contact sheets of each class, highest score first."""
     file_format: Literal["png", "pdf"] = "png"
-    """Of the contact sheets; pictures are PNG."""
+    """Format of the contact sheets; pictures are always PNG."""
     columns: int = 4
-    """Pictures in a row of a contact sheet."""
+    """Pictures in each row of a contact sheet."""
     rows: int = 5
-    """Rows of a contact sheet's page."""
+    """Rows on each page of a contact sheet."""
     limit: int | None = None
-    """Draw only the first images."""
+    """Draw only this many images, the first ones."""
     opacity: float = 0.5
-    """Of the heatmap."""
+    """Opacity of the heatmap, 0 to 1."""
     color_map: str = "turbo"
     """A matplotlib colour map: turbo, viridis, inferno, …"""
 

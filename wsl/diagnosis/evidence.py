@@ -42,7 +42,7 @@ class Seen(NamedTuple):
 class Hidden(NamedTuple):
     """The class's probability as the image is, without its hottest quarter, and without its coldest quarter.
 
-    What is hidden has the mean colour.
+    What is hidden has the mean colour of the image.
     """
 
     nothing: float

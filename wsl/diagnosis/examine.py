@@ -122,13 +122,14 @@ def _hidden(
     if not normalise(score_map).any():
         return None
     several = images.repeat(3, 1, 1, 1)
-    rows, columns = geometry.crop_pixels(several).shape[-2:]
+    own = geometry.crop_pixels(images)
+    mean, (rows, columns) = own.mean((0, 2, 3))[:, None], own.shape[-2:]
     order = resize_map(score_map, (columns, rows)).ravel().argsort(kind="stable")
     quarter = len(order) // 4
     for number, places in ((1, order[len(order) - quarter :]), (2, order[:quarter])):
         mask = np.zeros(rows * columns, bool)
         mask[places] = True
         part = geometry.crop_pixels(several)[number]  # a view
-        part[:, torch.from_numpy(mask.reshape(rows, columns)).to(part.device)] = 0
+        part[:, torch.from_numpy(mask.reshape(rows, columns)).to(part.device)] = mean
     column = predictor.classes.index(label)
     return Hidden(*predictor.probabilities(several)[:, column].tolist())

@@ -21,7 +21,7 @@ def download_failed(evidence: Evidence) -> Finding | None:
     return Finding(
         "Download fails",
         f"{evidence.failure}.",
-        "Fetch the file on another machine, and name it together with the model.",
+        "Name the file together with the model:",
         ("--local-weights", "FILE"),
     )
 

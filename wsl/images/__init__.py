@@ -11,7 +11,6 @@ from wsl.images.transforms import augment, fit, place
 
 __all__ = [
     "IMAGE_SUFFIXES",
-    "MAX_PIXELS",
     "Geometry",
     "ImageLike",
     "augment",

@@ -9,7 +9,7 @@ from typing import Any
 
 from wsl.config import PickConfig
 from wsl.errors import BadImageError, UserError
-from wsl.formats.exchange.label_studio import image_name, rectangle
+from wsl.formats.exchange.label_studio import image_name, own_name, rectangle
 from wsl.formats.exchange.parsing import rows_of
 from wsl.images.archives import is_image_file
 from wsl.images.sources import inside
@@ -62,7 +62,7 @@ class Annotator:
         url = data.get(field) if isinstance(data, Mapping) else None
         if not isinstance(url, str):
             raise UserError(f"a task has no data.{field}, where the project's interface expects its image")
-        name = image_name(url)
+        name = own_name(task, image_name(url))
         try:
             file = inside(self.image_root, name, "a task")
         except UserError as error:

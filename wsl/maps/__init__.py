@@ -1,4 +1,4 @@
-"""Class maps normalised, resized and refined, their peaks, and boxes around what exceeds a threshold.
+"""Normalisation, resizing and refinement of class maps, their peaks, and boxes of regions above a threshold.
 
 >>> from wsl import maps
 >>> maps.boxes_from_map([[0, 1], [0, 0]], threshold=0.5, size=(640, 480)).xyxy.tolist()
@@ -52,6 +52,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "random_walk":
-        # torch takes seconds to load, and reading or drawing maps does not need it.
+        # Importing torch takes seconds, and reading or drawing maps does not need it.
         return getattr(importlib.import_module("wsl.maps.refine"), name)
     raise AttributeError(f"module 'wsl.maps' has no attribute {name!r}")

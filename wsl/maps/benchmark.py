@@ -1,4 +1,4 @@
-"""Score maps and boxes exactly as the WSOL benchmark of Choe et al. (CVPR 2020) computes them, its quirks included.
+"""Score maps and boxes exactly as in the WSOL benchmark of Choe et al. (CVPR 2020), quirks included.
 
 =====================  ========================================  =================================================
 \\                      protocol ``default``                      protocol ``wsolevaluation``
@@ -7,7 +7,7 @@ resizing               bilinear, to the image's aspect           bicubic, to 224
 normalising            minimum to 0, maximum to 1                the same
 levels                 the float values                          ``u = uint8(map * 255)``: at most 256
 foreground at t        above t                                   above ``int(t * max(u))``
-candidates ``largest``  the component of most pixels             the contour of largest ``contourArea``
+candidates ``largest``  the component with the most pixels       the contour of largest ``contourArea``
 candidates ``all``     8-connected components                    these, and the outlines of the holes in them
 box                    half-open                                 far corner inclusive, one pixel outside the
                                                                  component except at the map's border
@@ -35,14 +35,14 @@ Floats = npt.NDArray[np.floating[Any]]
 def benchmark_map(score_map: npt.ArrayLike, size: tuple[int, int] = (224, 224)) -> Floats:
     """A class map as the benchmark evaluates it: resized bicubically, then stretched to [0, 1].
 
-    A map that is constant or holds a NaN or an infinity becomes all zeros. All is computed in float64, as there: the
-    benchmark's 8-bit levels depend on it.
+    A map that is constant or holds a NaN or an infinity becomes all zeros. Everything is computed in float64, as in the
+    benchmark, because its 8-bit levels depend on the precision.
 
     Shape:
         ``score_map`` is (h, w), ``size`` (width, height); the result is (height, width).
 
     Raises:
-        UserError: the map is not (h, w) or the size not positive.
+        UserError: the map is not (h, w), or the size is not positive.
 
     >>> benchmark_map([[0.0, 4.0]], (2, 1)).tolist()
     [[0.0, 1.0]]
@@ -70,7 +70,7 @@ def benchmark_boxes(xyxy: npt.ArrayLike, size: tuple[int, int], to: tuple[int, i
         cells of a map of size ``to``.
 
     Raises:
-        UserError: a box is not finite or inverted, or a size not positive.
+        UserError: a box is inverted or not finite, or a size is not positive.
 
     >>> benchmark_boxes([[10, 20, 101, 51]], (448, 112)).tolist()
     [[5.0, 40.0, 50.0, 100.0]]
@@ -102,7 +102,7 @@ def benchmark_overlaps(
 
     negative = (ground_truth < 0).any(axis=1)
     if negative.any():
-        raise UserError(f"box {ground_truth[negative][0].tolist()} begins before 0: clip it to the map")
+        raise UserError(f"box {ground_truth[negative][0].tolist()} starts below 0: clip it to the map")
     levels, highest = _eight_bits(score_map)
     best = np.zeros(highest + 1)
     with stage("sweep"):
@@ -114,7 +114,7 @@ def benchmark_overlaps(
 
 
 def _raise_by_all(best: Doubles, levels: npt.NDArray[np.uint8], ground_truth: Doubles) -> None:
-    """Raise ``best`` by the boxes of all components and of all holes."""
+    """Raise ``best`` to the overlaps of the boxes of all components and holes."""
     from wsl.maps.tree.components import component_records, hole_records
     from wsl.maps.tree.neighbourhoods import neighbourhoods_of, outer_neighbourhoods_of
     from wsl.maps.tree.ordering import order_of_shaping_pixels
@@ -134,7 +134,7 @@ def _raise_by_all(best: Doubles, levels: npt.NDArray[np.uint8], ground_truth: Do
 
 
 def _raise_by_largest(best: Doubles, levels: npt.NDArray[np.uint8], ground_truth: Doubles) -> None:
-    """Raise ``best`` by the component of the largest outline at each threshold."""
+    """Raise ``best`` to the overlap of the component with the largest outline at each threshold."""
     from wsl.maps.tree.components import SINCE, UNTIL, component_records
     from wsl.maps.tree.neighbourhoods import neighbourhoods_of
     from wsl.maps.tree.ordering import order_by_level
@@ -154,7 +154,7 @@ def _raise_by_largest(best: Doubles, levels: npt.NDArray[np.uint8], ground_truth
 
 
 def _eight_bits(score_map: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], int]:
-    """The benchmark's levels with the rounding of the map's own precision, and the highest of them."""
+    """The benchmark's 8-bit levels, rounded in the map's own precision, and the highest of them."""
     from wsl.maps.tree.ordering import eight_bits
 
     values = np.ascontiguousarray(_as_floats(score_map))

@@ -1,4 +1,4 @@
-"""From one class map to boxes: threshold, connected components, their bounding rectangles."""
+"""Boxes from a class map: threshold, connected components, bounding rectangles."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from wsl.maps.resolution import working_size
 from wsl.maps.scale import as_map, as_size
 
 Rule = Literal["largest", "all", "peak", "nested"]
-# The numbers that `kernels.extraction` gives them; it takes those of `nested` as several of `all`.
+# The rules as `kernels.extraction` numbers them; there, `nested` is `all` at several thresholds.
 RULES = {"largest": 0, "peak": 1, "all": 2, "nested": 2}
-# Of the rule `nested`, chosen on photographs that were held out of VOC's train.
+# Number of thresholds of the rule `nested`, chosen on photographs held out of VOC's train split.
 _LEVELS = 5
 
 
@@ -40,16 +40,16 @@ def boxes_from_map(
     """Boxes around the connected components of a class map above a fraction of its range.
 
     The map is resized bilinearly to the image, or to its aspect with ``resolution`` pixels on the long side when
-    the image is larger (so the cost does not depend on the photograph), then normalised to [0, 1]. Foreground is
-    what exceeds ``threshold``; its 8-connected components are the candidates, and a box's score is the maximum of
-    the normalised map inside its component. ``rule`` picks among them:
+    the image is larger (so the cost does not depend on the image's size), then normalised to [0, 1]. Pixels above
+    ``threshold`` are foreground; their 8-connected components are the candidates, and a box's score is the maximum of
+    the normalised map inside its component. ``rule`` chooses among them:
 
-    * ``largest``: the one of most pixels, as CAM does (ties go to the topmost, then the leftmost box, then the first
-      in reading order);
+    * ``largest``: the one with the most pixels, as in CAM (ties go to the topmost, then the leftmost box, then the
+      first in reading order);
     * ``peak``: the one that holds the map's maximum;
-    * ``all``: each that covers at least ``min_area`` of the image, highest score first;
-    * ``nested``: the same and, where a component splits into several at one of four higher thresholds, each of those
-      (see `nested`), for objects that touch.
+    * ``all``: every one that covers at least ``min_area`` of the image, highest score first;
+    * ``nested``: as ``all``, and if a component splits into several at one of four higher thresholds, each of these
+      too (see `nested`), for objects that touch.
 
     A map without contrast (constant, NaN, infinite) gives no box.
 
@@ -82,9 +82,9 @@ def extract_boxes(
     min_area: float = 0.001,
     resolution: int = 256,
 ) -> ExtractedBoxes:
-    """`boxes_from_map` for a caller with many maps: plain arrays, and arguments that are valid already.
+    """`boxes_from_map` for callers with many maps: plain arrays, and no validation of arguments.
 
-    It holds the interpreter's lock for a tenth of its time (`boxes_from_map` for a third), so threads run side by side.
+    It holds the interpreter's lock for a tenth of its time (`boxes_from_map` for a third), so threads run in parallel.
 
     Shape:
         ``score_map`` is (h, w), float32 and C-contiguous; ``size`` is (width, height) of the image in pixels.
@@ -92,7 +92,7 @@ def extract_boxes(
     >>> extract_boxes(np.float32([[0, 9, 9, 0]]), (400, 100), threshold=0.5).xyxy.tolist()
     [[100.0, 0.0, 300.0, 100.0]]
     """
-    # Loaded here: numba takes half a second.
+    # Imported here because numba takes half a second to load.
     from wsl.maps.kernels.extraction import extract
 
     width, height = working_size(size, resolution)
@@ -110,10 +110,10 @@ def extract_many(
     resolution: int = 256,
     nms_iou: float = 1.0,
 ) -> list[ExtractedBoxes]:
-    """`extract_boxes` of many maps of one shape in one call, during which other threads run.
+    """`extract_boxes` for many maps of the same shape in one call, which releases the interpreter's lock.
 
-    A box that overlaps a higher-scored one of its map by more than ``nms_iou`` is left out. It is done here because a
-    call of its own for each map would have to wait for the interpreter's lock as often.
+    A box whose IoU with a higher-scored box of its map is above ``nms_iou`` is dropped. This is done here because a
+    separate call for each map would have to wait for the interpreter's lock each time.
 
     Shape:
         ``maps`` is (M, h, w), float32 and C-contiguous; ``sizes`` are the (width, height) of the M images.
@@ -148,11 +148,11 @@ def nested_thresholds(threshold: float) -> list[float]:
 
 
 def nested(levels: Sequence[ExtractedBoxes]) -> ExtractedBoxes:
-    """All boxes of the lowest of several thresholds, and those that they split into at the higher ones.
+    """All boxes at the lowest of several thresholds, and the boxes of components that split at higher ones.
 
-    Two or more components inside one of a lower threshold get boxes of their own, with 0.7 of their score, and the
-    score of the box around them falls to 0.9 of what it was. A component that only shrinks adds none. Highest score
-    first.
+    If a component contains two or more components of a higher threshold, each of these gets a box with 0.7 times its
+    score, and the score of the box around them is multiplied by 0.9. A component that only shrinks adds no box.
+    Highest score first.
 
     >>> whole, half = ExtractedBoxes(np.float32([[0, 0, 9, 4]]), np.float32([1])), np.float32([1, 0.5])
     >>> nested([whole, ExtractedBoxes(np.float32([[0, 0, 4, 4], [5, 0, 9, 4]]), half)]).scores.round(2).tolist()
@@ -165,7 +165,7 @@ def nested(levels: Sequence[ExtractedBoxes]) -> ExtractedBoxes:
 
 
 def check_rule(threshold: float, rule: str, min_area: float) -> None:
-    """Raise an error for settings that `boxes_from_map` cannot use.
+    """Refuse settings that `boxes_from_map` cannot use.
 
     Raises:
         UserError: an argument is out of range.

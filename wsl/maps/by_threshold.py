@@ -1,4 +1,4 @@
-"""The boxes of one map at many thresholds at once, by every rule, from one pass over its pixels."""
+"""The boxes of one map at many thresholds, by every rule, from one pass over its pixels."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Rule = Literal["largest", "peak", "all"]
 class ThresholdBoxes:
     """The boxes of a map's components at T thresholds, in pixels of the image.
 
-    ``boxes`` (n, 4) are those of all components; the i-th is there at the thresholds from ``low[i]`` to before
-    ``high[i]``, counted in ascending order, where ``place`` (T,) puts the thresholds as they were given.
+    ``boxes`` (n, 4) are the boxes of all components; box i is present at thresholds ``low[i]`` to ``high[i] - 1``, in
+    ascending order of the thresholds. ``place`` (T,) maps the thresholds as given to that order.
 
     >>> swept = threshold_boxes([[2, 2, 0, 4]], [0, 0.6, 1.0])
     >>> swept.boxes_by("largest").tolist()
@@ -38,17 +38,17 @@ class ThresholdBoxes:
     peak: FloatArray
 
     def boxes_by(self, rule: Literal["largest", "peak"]) -> FloatArray:
-        """The one box of a rule at each threshold, (T, 4); zeros where nothing exceeds it."""
+        """The box of a rule at each threshold, (T, 4); zeros if no pixel is above it."""
         return (self.largest if rule == "largest" else self.peak)[self.place]
 
     def best_iou(self, ground_truth: npt.ArrayLike, rule: Rule) -> Doubles:
-        """The highest IoU of a rule's boxes with any true one at each threshold, (T,); 0 where there is no box.
+        """The highest IoU of a rule's boxes with any ground-truth box at each threshold, (T,); 0 if there is no box.
 
         Shape:
             ``ground_truth`` is (m, 4) xyxy, half-open.
 
         Raises:
-            UserError: a box is not finite or inverted.
+            UserError: a box is inverted or not finite.
         """
         from wsl.maps.tree.overlap import raise_to_best_iou
 
@@ -71,7 +71,7 @@ def threshold_boxes(
 ) -> ThresholdBoxes:
     """The boxes that `boxes_from_map` returns at each threshold, by the rules ``largest``, ``peak`` and ``all``.
 
-    Unlike there a component of any size counts.
+    Unlike there, components of any size are counted.
 
     Shape:
         ``score_map`` is (h, w), ``thresholds`` (T,) in [0, 1] in any order, ``size`` (width, height) of the image.
@@ -84,7 +84,7 @@ def threshold_boxes(
     """
     cuts = as_thresholds(thresholds).astype(np.float32)
     heat, size = working_heatmap(score_map, size, resolution)
-    # The highest pixels have a level of their own, so that the first of them is the origin of its component.
+    # The highest pixels get their own level, so that the first of them is the origin of its component.
     levels = np.unique(np.append(cuts, np.nextafter(np.float32(1), np.float32(0))))
     components, largest = components_at(heat, levels, pick=True)
     boxes = to_pixels(components.xyxy, heat, size)
@@ -92,7 +92,7 @@ def threshold_boxes(
     of_largest, of_peak = np.zeros((2, len(levels), 4), np.float32)
     some = largest.areas > 0
     of_largest[some] = to_pixels(largest.xyxy[some], heat, size)
-    # At each threshold one component holds the maximum, so its states follow one another.
+    # At each threshold exactly one component holds the maximum, so its states are consecutive.
     states = np.flatnonzero(components.peaks == heat.argmax())
     states = states[np.argsort(low[states])]
     of_peak[: (high - low)[states].sum()] = np.repeat(boxes[states], (high - low)[states], axis=0)
@@ -102,7 +102,7 @@ def threshold_boxes(
 def largest_boxes(
     score_map: npt.ArrayLike, thresholds: npt.ArrayLike, *, size: tuple[int, int] | None = None, resolution: int = 256
 ) -> FloatArray:
-    """`ThresholdSweep.largest` for thresholds that are known beforehand, which is several times faster.
+    """`ThresholdSweep.largest` for thresholds that are known in advance; several times faster.
 
     Shape:
         ``score_map`` is (h, w), ``thresholds`` (T,) in [0, 1] in any order, ``size`` (width, height) in pixels;

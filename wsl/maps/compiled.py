@@ -1,4 +1,4 @@
-"""The door to numba: compiled on first call, without the interpreter's lock, and kept on disk where possible."""
+"""Compilation with numba: on first call, without the interpreter's lock, and cached on disk if possible."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function over arrays and numbers with numba; a division by zero is infinite or NaN, as NumPy's.
+    """Compile a function of arrays and numbers with numba; division by zero gives infinity or NaN, as in NumPy.
 
     >>> @compiled
     ... def last(values):
     ...     return values[len(values) - 1]
     """
-    # The check for a division by zero would keep loops from being vectorised.
+    # Checking for division by zero would prevent loops from being vectorised.
     try:
         return cast(Function, numba.njit(nogil=True, error_model="numpy", cache=True)(function))
     except RuntimeError:
-        # Neither the package's folder nor the user's can be written, or the source is no file: compile each time.
+        # Neither the package's folder nor the user's is writable, or the source is not a file: compile each time.
         return cast(Function, numba.njit(nogil=True, error_model="numpy")(function))

@@ -1,4 +1,4 @@
-"""The best IoU of a map's boxes at each threshold, by either protocol, for one map and for a stream of maps."""
+"""The best IoU of a map's boxes at each threshold, by either protocol, for one map or a stream of maps."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def overlaps(
 
     * ``default``: the map is resized and normalised as by `boxes_from_map`, and boxes are half-open, in pixels of
       ``size``. A map without contrast has no boxes: IoU 0.
-    * ``wsolevaluation``: the map is used as it is (see `benchmark_map`), and boxes are in its cells with inclusive far
-      corners. Everything is as in the benchmark's code; `wsl.maps.benchmark` lists the differences.
+    * ``wsolevaluation``: the map is used unchanged (see `benchmark_map`), and boxes are in its cells with inclusive far
+      corners, exactly as in the benchmark's code; `wsl.maps.benchmark` lists the differences.
 
     ``candidates`` are the largest component (MaxBoxAcc) or all of them (MaxBoxAccV2), of any size. Without ground-truth
     boxes the result is zeros. A ground-truth box may extend outside the map.
@@ -44,8 +44,8 @@ def overlaps(
         ``score_map`` is (h, w), ``boxes`` (n, 4) xyxy, ``thresholds`` (T,) in [0, 1] in any order; the result is (T,).
 
     Raises:
-        UserError: an argument has another shape or lies out of range; a box is not finite or inverted; by
-            ``wsolevaluation`` also a map that is not finite and in [0, 1], a negative corner or another size.
+        UserError: an argument has another shape or is out of range, or a box is inverted or not finite; for
+            ``wsolevaluation`` also if the map is not in [0, 1], a corner is negative or the size is not the map's.
 
     >>> overlaps([[0, 2, 4, 1]], [1, 0, 3, 1], [0, 0.3, 0.6]).round(3).tolist()
     [0.667, 1.0, 0.5]
@@ -71,15 +71,15 @@ def sweep_overlaps(
     candidates: Candidates = "largest",
     workers: int | None = None,
 ) -> Iterator[Doubles]:
-    """`overlaps` for a stream of maps, several at a time; results come in the order of the maps.
+    """`overlaps` for a stream of maps, several at a time; results are in the order of the maps.
 
-    The stream is read as results are taken, never more than a few maps ahead, so memory does not grow with it.
+    The stream is read as results are consumed, at most a few maps ahead, so memory does not grow with its length.
 
     Shape:
-        each item is (map, boxes) or (map, boxes, size); each result is (T,).
+        Each item is (map, boxes) or (map, boxes, size); each result is (T,).
 
     Raises:
-        UserError: as for `overlaps`, or ``workers`` (threads; one a core when not given) is not 1 or more.
+        UserError: as for `overlaps`, or ``workers`` (threads, by default one per core) is below 1.
 
     >>> maps = [[[0, 2, 4, 1]], [[4, 4, 0, 0]]]
     >>> [best.tolist() for best in sweep_overlaps(zip(maps, [[2, 0, 3, 1], [0, 0, 2, 1]]), [0.6])]

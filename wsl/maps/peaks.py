@@ -1,4 +1,4 @@
-"""Where a map is highest, in pixels of the image, as a rule without building the image-sized map."""
+"""The peak of a map, in pixels of the image, usually without resizing the map to the image."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ def peak(score_map: npt.ArrayLike, size: tuple[int, int]) -> tuple[float, float]
     """Pixel (x, y) that holds the maximum of the map resized bilinearly to ``size``.
 
     Equal to the argmax of ``resize_map(score_map, size)``, but usually without resizing: the maximum of a bilinear
-    interpolation lies near the centre of a cell. Between separated maxima ties go to the first in row-major order.
+    interpolation lies near the centre of a cell. Ties between separate maxima go to the first in row-major order.
     Cells at the border extend outwards in a resized map; there the peak is the pixel nearest to the cell's centre, and
-    rows (or columns) at a border that equal each other are taken for one that extends. Where all rows are equal, as in
-    a map of one row, it is the row of pixels in the middle. A constant map and one with a NaN or an infinity have no
-    peak: (0, 0).
+    equal rows (or columns) at a border are treated as one that extends. If all rows are equal, as in a map of one row,
+    the middle row of pixels is taken. A map that is constant or holds a NaN or an infinity has no peak: (0, 0).
 
     Shape:
         ``score_map`` is (h, w), ``size`` (width, height) in pixels.
 
     Raises:
-        UserError: the map is not (h, w) or the size not positive.
+        UserError: the map is not (h, w), or the size is not positive.
 
     >>> peak([[0, 0, 0], [0, 0, 5], [0, 0, 0]], (300, 300))
     (250.0, 149.0)
     >>> peak([[0, 5, 0]], (300, 99)), peak([[5, 0], [0, 0]], (100, 100))
     ((149.0, 49.0), (24.0, 24.0))
     """
-    # Loaded here: numba takes half a second.
+    # Imported here because numba takes half a second to load.
     from wsl.maps.kernels.peaks import highest_pixel, window
 
     values, (width, height) = as_map(score_map), as_size(size)
@@ -46,7 +45,7 @@ def peak(score_map: npt.ArrayLike, size: tuple[int, int]) -> tuple[float, float]
 
 
 def peaks(maps: FloatArray, sizes: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
-    """`peak` of many maps of one shape in one call, during which other threads run.
+    """`peak` for many maps of the same shape in one call, which releases the interpreter's lock.
 
     Shape:
         ``maps`` is (M, h, w), float32 and C-contiguous; ``sizes`` are the (width, height) of the M images.

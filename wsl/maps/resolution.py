@@ -1,4 +1,4 @@
-"""The working resolution of thresholds: a class map resized to it, and its boxes scaled back to the image's pixels."""
+"""The working resolution of thresholds: class maps resized to it, and boxes scaled back to the image's pixels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def working_heatmap(
     The map is resized to ``size``, or to its aspect ratio with ``resolution`` pixels on the long side if that is less.
 
     Raises:
-        UserError: an argument has another shape or lies out of range.
+        UserError: an argument has another shape or is out of range.
 
     >>> heat, size = working_heatmap([[0, 1]], (400, 200), resolution=4)
     >>> heat.shape, size
@@ -34,7 +34,7 @@ def working_heatmap(
 
 
 def working_size(size: tuple[int, int], resolution: int) -> tuple[int, int]:
-    """The size (width, height) of a working heatmap: the image's, or ``resolution`` on the long side when it is less.
+    """The size (width, height) of a working heatmap: the image's, or ``resolution`` on the long side if that is less.
 
     Raises:
         UserError: the resolution is not positive.

@@ -18,9 +18,8 @@ Interpolation = Literal["bilinear", "bicubic"]
 def normalise(score_map: npt.ArrayLike) -> FloatArray:
     """Stretch each map linearly so that its minimum becomes 0 and its maximum 1.
 
-    A map without contrast has no location, so it becomes all zeros: a constant map, one that holds a
-    NaN or an infinity anywhere (as in the WSOL benchmark of Choe et al., CVPR 2020), or one whose range exceeds
-    float32.
+    A map without contrast localizes nothing and becomes all zeros: a constant map, one with a NaN or an infinity
+    anywhere (as in the WSOL benchmark of Choe et al., CVPR 2020), or one whose range exceeds float32.
 
     Shape:
         (h, w) or (..., h, w), each map on its own; the result has the same shape.
@@ -36,7 +35,7 @@ def normalise(score_map: npt.ArrayLike) -> FloatArray:
     values = _floats(score_map)
     if values.ndim < 2 or values.size == 0:
         raise UserError(f"a map has shape {values.shape}, expected (h, w) or (..., h, w) with at least one cell")
-    # NaNs and infinities show in the extremes, so the values need not be searched for them.
+    # NaNs and infinities show up in the extremes, so the values need not be searched for them.
     low, high = values.min(axis=(-2, -1), keepdims=True), values.max(axis=(-2, -1), keepdims=True)
     with np.errstate(invalid="ignore", over="ignore"):
         span = high - low
@@ -51,17 +50,16 @@ def normalise(score_map: npt.ArrayLike) -> FloatArray:
 def resize_map(
     score_map: npt.ArrayLike, size: tuple[int, int], interpolation: Interpolation = "bilinear"
 ) -> FloatArray:
-    """Resample a map to another resolution, cell centres on pixel centres.
+    """Resample a map to another resolution, with half-pixel centres.
 
-    Coordinates have half-pixel centres (``align_corners=False`` of torch) and cells at the border extend outwards.
-    Bilinear stays inside the map's range; bicubic, which the WSOL benchmark uses, may overshoot it. A constant map
-    stays exactly constant.
+    As with torch's ``align_corners=False``, cells at the border extend outwards. Bilinear interpolation stays inside
+    the map's range; bicubic, which the WSOL benchmark uses, may overshoot it. A constant map stays exactly constant.
 
     Shape:
         ``score_map`` is (h, w), ``size`` (width, height); the result is (height, width).
 
     Raises:
-        UserError: the map is not (h, w), the size not positive or the interpolation unknown.
+        UserError: the map is not (h, w), the size is not positive, or the interpolation is unknown.
 
     >>> resize_map([[0, 1]], (4, 1)).tolist()
     [[0.0, 0.25, 0.75, 1.0]]
@@ -70,12 +68,12 @@ def resize_map(
     if interpolation not in ("bilinear", "bicubic"):
         raise UserError(f"interpolation is {interpolation!r}, expected bilinear or bicubic")
     if values.min() == values.max():
-        # Rounding would give a constant map a contrast, which normalising would blow up to the full range.
+        # Rounding would give a constant map some contrast, which normalisation would stretch to the full range.
         return np.full((height, width), values[0, 0], np.float32)
     with stage("upsampling"):
         if interpolation == "bicubic":
             return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
-        # OpenCV's bilinear digits depend on its build and on the processor; numba takes half a second to load.
+        # OpenCV's last digits depend on its build and on the processor. numba takes half a second to load.
         from wsl.maps.kernels.extraction import bilinear
 
         return bilinear(values, (height, width))
@@ -84,8 +82,8 @@ def resize_map(
 def heatmap(score_map: npt.ArrayLike, size: tuple[int, int], interpolation: Interpolation = "bilinear") -> FloatArray:
     """A map as it is thresholded and drawn: resized, then normalised to [0, 1].
 
-    Where bicubic resampling overshoots the map's own range it is clipped, so that flat regions stay flat. As for
-    `normalise`, a map without contrast becomes all zeros.
+    Bicubic overshoot is clipped to the map's own range, so that flat regions stay flat. As in `normalise`, a map
+    without contrast becomes all zeros.
 
     Shape:
         ``score_map`` is (h, w), ``size`` (width, height); the result is (height, width).
@@ -98,7 +96,7 @@ def heatmap(score_map: npt.ArrayLike, size: tuple[int, int], interpolation: Inte
     """
     values, (width, height) = as_map(score_map), as_size(size)
     if not np.isfinite(values).all():
-        # Resizing to fewer pixels could step over a NaN.
+        # Resizing to fewer pixels could skip a NaN.
         return np.zeros((height, width), np.float32)
     resized = resize_map(values, (width, height), interpolation)
     return normalise(resized if interpolation == "bilinear" else resized.clip(values.min(), values.max()))
@@ -134,6 +132,6 @@ def as_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _floats(score_map: npt.ArrayLike) -> npt.NDArray[Any]:
-    # A float64 outside float32's range becomes an infinity, which every function here treats as "no contrast".
+    # A float64 outside float32's range becomes infinite, which every function here treats as no contrast.
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(score_map, np.float32)

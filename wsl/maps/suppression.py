@@ -1,4 +1,4 @@
-"""Non-maximum suppression: of boxes that overlap, only the best."""
+"""Non-maximum suppression: only the highest-scored of overlapping boxes is kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wsl.errors import UserError
 
 
 def non_max_suppression(boxes: Boxes, iou: float) -> Boxes:
-    """Drop every box that overlaps a higher-scored one of its class by more than ``iou``; highest score first.
+    """Drop every box whose IoU with a higher-scored kept box of its class is above ``iou``; highest score first.
 
     Raises:
         UserError: ``iou`` is not in [0, 1].
@@ -29,18 +29,18 @@ def non_max_suppression(boxes: Boxes, iou: float) -> Boxes:
 def nms(
     xyxy: FloatArray, scores: FloatArray, iou: float, classes: npt.NDArray[np.int64] | None = None
 ) -> npt.NDArray[np.intp]:
-    """Indices of the boxes that `non_max_suppression` keeps, highest score first, for plain arrays that are valid.
+    """Indices of the boxes that `non_max_suppression` keeps, highest score first, for valid plain arrays.
 
     Equal to ``torchvision.ops.batched_nms`` in double precision: a box is dropped when its IoU with a kept box of its
     class is above ``iou``, and ties of scores go to the first box.
 
     Shape:
-        ``xyxy`` is (n, 4), ``scores`` (n,), ``classes`` (n,) numbers, all the same when not given.
+        ``xyxy`` is (n, 4), ``scores`` (n,), ``classes`` (n,) integers, by default all the same.
 
     >>> nms(np.float32([[0, 0, 9, 10], [0, 0, 10, 10]]), np.float32([0.6, 0.9]), 0.5).tolist()
     [1]
     """
-    # Loaded here: numba takes half a second.
+    # Imported here because numba takes half a second to load.
     from wsl.maps.kernels.suppression import kept
 
     return kept(

@@ -23,12 +23,12 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ThresholdSweep:
-    """The connected components of one class map at every threshold, by `threshold_sweep`.
+    """The connected components of one class map at every threshold, as returned by `threshold_sweep`.
 
-    ``heatmap`` is the normalised map that thresholds cut, ``size`` (width, height) the image in whose pixels boxes are
-    given, ``values`` the distinct values of the heatmap, ascending. ``components`` lists each component with the values
-    between which it is present. ``largest_components`` has a row for each value but the highest: the largest component
-    of what exceeds it.
+    ``heatmap`` is the normalised map to which thresholds apply, ``size`` the (width, height) of the image in whose
+    pixels boxes are given, ``values`` the distinct values of the heatmap in ascending order. ``components`` lists each
+    component with the values between which it is present. ``largest_components`` has a row for each value but the
+    highest: the largest component of the pixels above it.
     """
 
     heatmap: FloatArray
@@ -38,7 +38,7 @@ class ThresholdSweep:
     largest_components: Components
 
     def largest(self, thresholds: npt.ArrayLike) -> FloatArray:
-        """The box of the largest component at each threshold, by rule ``largest``; zeros where there is none.
+        """The box of the largest component at each threshold, by rule ``largest``; zeros if there is none.
 
         Shape:
             (T,) fractions in [0, 1] in any order to (T, 4), xyxy.
@@ -56,7 +56,7 @@ class ThresholdSweep:
         return boxes
 
     def peak(self, thresholds: npt.ArrayLike) -> FloatArray:
-        """The box of the component that holds the maximum at each threshold, by rule ``peak``; zeros for none.
+        """The box of the component that holds the maximum at each threshold, by rule ``peak``; zeros if there is none.
 
         Shape:
             (T,) fractions in [0, 1] in any order to (T, 4), xyxy.
@@ -70,7 +70,7 @@ class ThresholdSweep:
         below = self._below(as_thresholds(thresholds))
         boxes = np.zeros((len(below), 4), np.float32)
         some = below < len(self.values) - 1
-        # At each value one component holds the maximum, so its states follow one another.
+        # At each value exactly one component holds the maximum, so its states are consecutive.
         holding = np.flatnonzero(self.components.peaks == self.heatmap.argmax())
         holding = holding[np.argsort(self.components.until[holding])]
         at = holding[np.searchsorted(self.components.until[holding], below[some], side="right") - 1]
@@ -115,13 +115,13 @@ class ThresholdSweep:
         return replace(self, components=self.components.of_area(min_area * self.heatmap.size))
 
     def best_iou(self, boxes: npt.ArrayLike, thresholds: npt.ArrayLike, candidates: Candidates = "largest") -> Doubles:
-        """The highest IoU of a candidate with any of the boxes at each threshold; 0 where there is no candidate.
+        """The highest IoU of a candidate with any of the boxes at each threshold; 0 if there is no candidate.
 
         Shape:
             (n, 4) xyxy, half-open, in pixels, and (T,) fractions in [0, 1] in any order to (T,).
 
         Raises:
-            UserError: a box is not finite or inverted, or a threshold out of range.
+            UserError: a box is inverted or not finite, or a threshold is out of range.
 
         >>> threshold_sweep([[0, 2, 4, 1]]).best_iou([1, 0, 3, 1], [0, 0.3, 0.6, 1.0]).round(3).tolist()
         [0.667, 1.0, 0.5, 0.0]
@@ -140,7 +140,7 @@ class ThresholdSweep:
         low, high = (
             np.searchsorted(distinct, self.values[at]) for at in (self.components.until, self.components.since)
         )
-        # Most components are present between two thresholds only.
+        # Most components appear and disappear between two neighbouring thresholds.
         seen = low < high
         every = to_pixels(self.components.xyxy[seen], self.heatmap, self.size)
         best = np.zeros(len(distinct))
@@ -157,9 +157,9 @@ def threshold_sweep(
 ) -> ThresholdSweep:
     """The connected components of one class map at every threshold, in one pass over its sorted pixels.
 
-    The map is resized and normalised as by `boxes_from_map`. Foreground at a threshold is what exceeds it, compared as
-    floats; its 8-connected components are the candidates, and boxes are half-open. (The WSOL benchmark differs in each
-    of these: see `overlaps`.) A map without contrast (constant, NaN, infinite) has no components.
+    The map is resized and normalised as by `boxes_from_map`. Pixels above a threshold, compared as floats, are
+    foreground; their 8-connected components are the candidates, and boxes are half-open. (The WSOL benchmark differs
+    in each of these: see `overlaps`.) A map without contrast (constant, NaN, infinite) has no components.
 
     Shape:
         ``score_map`` is (h, w) and covers the image; ``size`` is (width, height) of the image in pixels, the unit
@@ -189,10 +189,10 @@ def threshold_sweep(
 
 
 def components_at(heat: FloatArray, thresholds: FloatArray, *, pick: bool) -> tuple[Components, Components]:
-    """The components of a normalised map at some thresholds, ascending, and with ``pick`` the largest at each.
+    """The components of a normalised map at ascending thresholds, and with ``pick`` the largest at each.
 
-    ``since`` and ``until`` count thresholds: a component is present at thresholds ``until`` to ``since`` - 1. Where
-    there is no largest component its ``areas`` is 0.
+    ``since`` and ``until`` count thresholds: a component is present at thresholds ``until`` to ``since`` - 1. If there
+    is no largest component, its ``areas`` is 0.
 
     >>> components, largest = components_at(np.float32([[0, 1, 0, 0.5]]), np.float32([0.2, 0.7]), pick=True)
     >>> components.xyxy.tolist(), components.until.tolist(), components.since.tolist()
@@ -217,7 +217,7 @@ def as_ground_truth(boxes: npt.ArrayLike) -> Doubles:
     A box may extend outside the map: its whole area counts.
 
     Raises:
-        UserError: another shape, a number that is not finite, or an inverted box.
+        UserError: the shape is another one, a number is not finite, or a box is inverted.
 
     >>> as_ground_truth([0, 0, 1, 1]).tolist()
     [[0.0, 0.0, 1.0, 1.0]]
@@ -235,10 +235,10 @@ def as_ground_truth(boxes: npt.ArrayLike) -> Doubles:
 
 
 def check_candidates(candidates: str) -> None:
-    """Raise an error for an unknown choice of candidates.
+    """Refuse an unknown choice of candidates.
 
     Raises:
-        UserError: naming the known ones.
+        UserError: the choice is unknown; the message names the known ones.
 
     >>> check_candidates("all")
     """

@@ -1,7 +1,7 @@
-"""How right the localizations are: from classes and points to boxes, each number beside its baseline.
+"""Metrics of localizations, for classes, points, boxes and pixels, each reported with a baseline.
 
-Every metric is a pure function on arrays and a class that streams over images (`Statistic`); `TorchMetric` makes it a
-torchmetrics metric.
+Every metric is a pure function of arrays and a class that streams over images (`Statistic`); `TorchMetric` wraps it as
+a torchmetrics metric.
 
 >>> from wsl import metrics
 >>> metrics.pointing_hit((5, 5), [[0, 0, 10, 10]])
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from wsl.metrics.perturbation import Curves, confidence_change, insertion_deletion
     from wsl.metrics.torch_metric import TorchMetric
 
-# These ask a model, or are torchmetrics: torch takes seconds to load, and numbers of stored predictions do without it.
+# These run a model or need torchmetrics. Importing torch takes seconds, and stored predictions do not need it.
 _LAZY = {
     "Curves": "wsl.metrics.perturbation",
     "Faithfulness": "wsl.metrics.faithfulness",

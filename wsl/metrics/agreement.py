@@ -19,18 +19,18 @@ from wsl.results import Localization
 from wsl.samples import Sample
 
 SIDE = 32
-"""Maps are correlated at this many cells a side, whatever their resolution."""
+"""Side in cells of the grid on which maps are correlated, whatever their resolution."""
 
 
 class Mark(NamedTuple):
-    """What was found of a class in an image: its best box, and its map at `SIDE` cells a side."""
+    """The predictions for a class in an image: its best box, and its map of `SIDE` x `SIDE` cells."""
 
     box: FloatArray | None
     values: FloatArray | None
 
 
 class Marks:
-    """What one run found of the labelled classes of each image, kept small: 4 KB a map.
+    """The predictions of one run for the labelled classes of each image, stored compactly: 4 KB per map.
 
     >>> from wsl.boxes import Boxes
     >>> marks = Marks()
@@ -44,7 +44,7 @@ class Marks:
         self.pairs: dict[tuple[Path, str], Mark] = {}
 
     def update(self, found: Localization, sample: Sample) -> None:
-        """Take in one image."""
+        """Add one image."""
         for label in sample.labels:
             score_map = (found.maps or {}).get(label)
             values = None if score_map is None else resampled(score_map)
@@ -52,7 +52,7 @@ class Marks:
 
 
 def resampled(score_map: npt.ArrayLike) -> FloatArray | None:
-    """A map at the resolution at which all are correlated; None where it is constant or not finite.
+    """A map at the common resolution for correlation; None if it is constant or not finite.
 
     Shape:
         (h, w) to (`SIDE`, `SIDE`).
@@ -67,7 +67,7 @@ def resampled(score_map: npt.ArrayLike) -> FloatArray | None:
 
 
 def agreement(run: str, marks: Marks, against: str, others: Marks) -> Agreement:
-    """How far two runs agree; a box that only one of them has agrees with nothing.
+    """The agreement of two runs; a box that only one of them has counts as IoU 0.
 
     >>> agreement("lse", Marks(), "gap", Marks()).iou is None
     True

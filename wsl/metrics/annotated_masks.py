@@ -1,4 +1,4 @@
-"""The true class of each pixel of a sample, checked against its classes."""
+"""The ground-truth class of each pixel of a sample, checked against its classes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Classes = npt.NDArray[np.int32]
 
 
 def has_mask(sample: Sample) -> bool:
-    """Whether somebody outlined what is in the image.
+    """Whether the image has an annotated mask or outlines.
 
     >>> has_mask(Sample(path="a.jpg"))
     False
@@ -28,17 +28,17 @@ def has_mask(sample: Sample) -> bool:
 def pixel_classes(
     sample: Sample, classes: Sequence[str], size: tuple[int, int], resolution: tuple[int, int] | None = None
 ) -> Classes:
-    """The class of each pixel: 0 for background, i for the i-th class, -1 where nobody is sure.
+    """The class of each pixel: 0 for background, i for the i-th class, -1 for ignored pixels.
 
-    Of objects one by one, nobody is sure where two classes overlap, and where there is a crowd and nothing else.
-    ``resolution`` (width, height) takes the nearest pixels instead of all, as the WSOL benchmark does at 224x224.
+    With outlines of single objects, pixels are ignored where two classes overlap, and where there is only a crowd.
+    ``resolution`` (width, height) samples the nearest pixels instead of all, as the WSOL benchmark does at 224x224.
 
     Shape:
         ``size`` is (width, height) of the image; the result is (height, width) int32.
 
     Raises:
-        UserError: the sample has no mask, one of another size, one with a number that is not a class, or files of one
-            class though it has several.
+        UserError: the sample has no mask, the mask has another size or a number that is not a class, or there is one
+            mask file per object although the sample has several classes.
 
     >>> pixel_classes(Sample(path="a.jpg"), ["dog"], (2, 2))
     Traceback (most recent call last):
@@ -50,7 +50,7 @@ def pixel_classes(
         if beyond.size:
             raise UserError(
                 f"{sample.mask}: the number {int(beyond[0])} is not a class, expected 0 to {len(classes)}, or "
-                f"{IGNORED} where nobody is sure"
+                f"{IGNORED} to ignore a pixel"
             )
         return _nearest(np.where(numbers == IGNORED, -1, numbers.astype(np.int32)), resolution)
     if sample.outlines is not None:
@@ -65,13 +65,13 @@ def pixel_classes(
 
 
 def class_pixels(sample: Sample, label: str, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Where the objects of one class are, crowds and all, of a sample with outlines.
+    """The mask of all objects of one class, including crowds, of a sample with outlines.
 
     Shape:
         ``size`` is (width, height) of the image; the result is (height, width).
 
     Raises:
-        UserError: the outlines are of an image of another size.
+        UserError: the outlines belong to an image of another size.
 
     >>> from wsl.samples import Outline
     >>> sample = Sample(path="a.jpg", size=(3, 1), outlines=(Outline(label="dog", runs=b"021"),))

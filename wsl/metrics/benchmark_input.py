@@ -1,4 +1,4 @@
-"""The map that the WSOL benchmark evaluates: its own score maps as they are, class maps made into such."""
+"""The map that the WSOL benchmark evaluates: stored score maps unchanged, class maps converted to them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ SIDE = 224
 
 
 def benchmark_input(score_map: npt.ArrayLike) -> npt.NDArray[np.floating[Any]]:
-    """A map at 224x224 in [0, 1]: as it is where it was stored so, else resized and normalised by `benchmark_map`.
+    """A map at 224x224 in [0, 1]: unchanged if it was stored so, else resized and normalised by `benchmark_map`.
 
-    The benchmark's score maps need not reach 0 and 1, and stretching them would move its 8-bit levels.
+    The benchmark's score maps need not reach 0 and 1, and stretching them would shift its 8-bit levels.
 
     >>> stored = np.full((224, 224), 0.5)
     >>> benchmark_input(stored) is stored, benchmark_input([[0.0, 3.0]]).shape

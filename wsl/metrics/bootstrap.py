@@ -1,4 +1,4 @@
-"""How far a number would move on another draw of images: the Poisson bootstrap."""
+"""The Poisson bootstrap: how far a metric would vary for another sample of images."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ import numpy.typing as npt
 from wsl.errors import UserError
 
 REPLICATES = 1000
-"""How many resampled data sets stand behind an interval."""
+"""Default number of resampled data sets for an interval."""
 
 HIGHEST_WEIGHT = 12
-"""An image is never drawn more often than that."""
+"""An image is never drawn more often than this."""
 
 Weights = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.float64]
 
 
 def image_key(path: Path) -> int:
-    """A number for an image by which it is drawn, alike in every process, order and metric.
+    """The key of an image for resampling, the same in every process, order and metric.
 
-    The last three parts of the path count, so that a data set may move. Images that share them are drawn together.
+    It depends on the last three parts of the path, so that a data set may be moved. Images that share them are drawn
+    together.
 
     >>> image_key(Path("/data/VOC2012/JPEGImages/a.jpg")) == image_key(Path("/VOC2012/JPEGImages/a.jpg"))
     True
@@ -39,9 +40,9 @@ def image_key(path: Path) -> int:
 
 
 def poisson_weights(keys: Iterable[int], replicates: int, seed: int = 0) -> Weights:
-    """How often each image is drawn in each replicate: Poisson numbers of mean 1 that depend on its key only.
+    """How often each image is drawn in each replicate: Poisson numbers of mean 1 that depend only on its key.
 
-    Drawing every image independently makes resampling possible in a stream: no number of images must be known, and
+    Drawing every image independently allows resampling in a stream: the number of images need not be known, and
     replicates of two halves add up to those of the whole.
 
     Shape:
@@ -63,7 +64,7 @@ def _draws(key: int, replicates: int, seed: int) -> Weights:
 
 
 def weighted_sums(into: Doubles, values: npt.NDArray[Any], weights: Weights) -> None:
-    """Add to each sum what the images give it, each image as often as it is drawn.
+    """Add the values of the images to each sum, each image as often as it is drawn.
 
     Shape:
         ``into`` is (columns, replicates), ``values`` (images, columns), ``weights`` (images, replicates).
@@ -78,18 +79,18 @@ def weighted_sums(into: Doubles, values: npt.NDArray[Any], weights: Weights) -> 
             into[column] += values[image, column] * weights[image].astype(np.float64)
         return
     whole = not np.issubdtype(values.dtype, np.floating)
-    # The smallest floats that hold every sum exactly.
+    # Use the smallest float type that holds every sum exactly.
     small = whole and len(values) * HIGHEST_WEIGHT * int(np.abs(values).max()) < 2**24
     exact = np.float32 if small else np.float64
     into += values.T.astype(exact) @ weights.astype(exact)
 
 
 def percentile_interval(values: npt.ArrayLike, estimate: float) -> tuple[float, float] | None:
-    """Where 95 % of replicates lie, corrected for the bias that resampling brings; None for no interval.
+    """The interval of 95 % of the replicates, corrected for the bias of resampling; None for no interval.
 
-    Drawing images twice makes rankings look better than they are, and so does choosing a threshold: the more
-    replicates lie above the data set's own ``estimate``, the lower are the percentiles taken. Where half of them lie
-    below, these are 2.5 and 97.5. NaN stands for a replicate in which nothing could be measured.
+    Drawing images twice makes rankings look better than they are, as does choosing a threshold: the more replicates
+    lie above the ``estimate`` on the data set itself, the lower the percentiles that are taken. If half of them lie
+    below it, the percentiles are 2.5 and 97.5. NaN marks a replicate in which nothing could be measured.
 
     Source: Efron, Nonparametric standard errors and confidence intervals, 1981 (the BC interval).
 
@@ -99,7 +100,7 @@ def percentile_interval(values: npt.ArrayLike, estimate: float) -> tuple[float, 
     """
     values = np.asarray(values, np.float64)
     measured = values[~np.isnan(values)]
-    # Where half the draws hold nothing to measure, the other half says little.
+    # If half of the replicates hold nothing to measure, the others say little.
     if not values.size or 2 * measured.size < values.size:
         return None
     below = ((measured < estimate).sum() + (measured <= estimate).sum()) / (2 * measured.size)
@@ -110,7 +111,7 @@ def percentile_interval(values: npt.ArrayLike, estimate: float) -> tuple[float, 
 
 
 def require_replicates(replicates: int) -> None:
-    """Refuse a number of replicates that gives no interval, other than 0 for none.
+    """Refuse a number of replicates that is too small for an interval; 0 for no interval is accepted.
 
     Raises:
         UserError: it is negative or too small for an interval of 95 %.
@@ -118,11 +119,11 @@ def require_replicates(replicates: int) -> None:
     >>> require_replicates(0)
     """
     if replicates and replicates < 40:
-        raise UserError(f"bootstrap replicates are {replicates}, expected 0 (no interval) or 40 and more: try 1000")
+        raise UserError(f"bootstrap replicates are {replicates}, expected 0 (no interval) or at least 40: try 1000")
 
 
 def _poisson_quantiles() -> Weights:
-    """The Poisson number of each 16-bit uniform number."""
+    """The Poisson number for each 16-bit uniform number."""
     cumulative = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(HIGHEST_WEIGHT)])
     table: npt.NDArray[Any] = np.searchsorted(cumulative, (np.arange(2**16) + 0.5) / 2**16)
     return table.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Do the map's own boxes fit: MaxBoxAcc, localization accuracy at the data set's best map threshold."""
+"""MaxBoxAcc: localization accuracy of a map's boxes at the data set's best map threshold."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from wsl.results import BoxOrigin, Metric
 
 
 class MaxBoxAcc(Statistic):
-    """MaxBoxAcc over the images of a data set, one `Metric` an IoU level.
+    """MaxBoxAcc over the images of a data set, one `Metric` per IoU level.
 
-    The value is over images, each alike (as in the benchmark), and ``per_class`` holds each class at the same
-    threshold, which the note names. With ``single_object`` only images with exactly one annotated object, which is
-    not difficult, count; else every class in ``sample.labels`` that has a box, right when any of its boxes is met.
-    An image without a (finite) map of the class is a miss, and the note counts them. By protocol ``wsolevaluation``
-    maps are made by `benchmark_input` and boxes by `wsl.maps.benchmark_boxes`, at 224x224. The baseline is
-    `centre_box`, which like the whole image is compared in the image's own pixels by either protocol.
+    The value is over images, weighted equally (as in the benchmark), and ``per_class`` holds each class at the same
+    threshold, which the note names. With ``single_object`` only images with exactly one annotated object, which must
+    not be difficult, count; else every class in ``sample.labels`` that has a box, correct if any of its boxes is
+    matched. An image without a (finite) map of the class is a miss, and the note counts them. With the protocol
+    ``wsolevaluation``, maps come from `benchmark_input` and boxes from `wsl.maps.benchmark_boxes`, at 224x224. The
+    baseline is `centre_box`; like the whole image, it is compared in the image's own pixels with either protocol.
 
-    With ``boxes``, whose threshold these images had no say in, the accuracy there stands beside it: BoxAcc.
+    With ``boxes``, whose threshold was not chosen on these images, the accuracy at it is also reported: BoxAcc.
 
     >>> from wsl import Boxes, Localization
     >>> from wsl.samples import Sample
@@ -68,14 +68,14 @@ class MaxBoxAcc(Statistic):
         self.single_object, self.protocol, self.boxes = single_object, protocol, boxes
         self.unit = "single-object images" if single_object else "(image, class) pairs"
         self.iou_thresholds = iou_levels(iou_thresholds)
-        # Said at once and not at the first image.
+        # Check the protocol now rather than at the first image.
         class_maps.overlaps([[0.0]], [], [], protocol=protocol)
         self.thresholds = map_thresholds(num_thresholds, protocol)
         self.columns = len(self.iou_thresholds) * num_thresholds
         super().__init__(classes, report_classes, **settings)
 
     def observe(self, seen: Evidence) -> Observation:
-        """Where the hits of each class change from one threshold to the next, by IoU level."""
+        """The changes of each class's hits from one threshold to the next, by IoU level."""
         rows = []
         for label in _single(seen) if self.single_object else seen.pairs:
             if seen.blind:
@@ -105,12 +105,12 @@ class MaxBoxAcc(Statistic):
         )
 
     def report(self, totals: Totals) -> tuple[Metric, ...]:
-        """One metric an IoU level; no value when no image came with a map."""
+        """One metric per IoU level; no value if no image has a map."""
         best = self._right(totals).argmax(axis=1)
         return (*self._levels(totals, best), *self._at_given(totals))
 
     def best_thresholds(self) -> tuple[float, ...]:
-        """The map threshold of most right boxes at each IoU level (ties go to the lowest), for use on another split.
+        """The map threshold with the most correct boxes at each IoU level (ties go to the lowest), for another split.
 
         >>> MaxBoxAcc(["dog"], iou_thresholds=[0.5]).best_thresholds()
         (0.0,)
@@ -118,7 +118,7 @@ class MaxBoxAcc(Statistic):
         return tuple(self.thresholds[self._right(self.totals).argmax(axis=1)].tolist())
 
     def curves(self) -> dict[float, Doubles]:
-        """The accuracy at each of the metric's thresholds, by IoU level: what the best threshold is picked from.
+        """The accuracy at each of the metric's thresholds, by IoU level; the best threshold is its maximum.
 
         >>> MaxBoxAcc(["dog"], iou_thresholds=[0.5], num_thresholds=3).curves()
         {0.5: array([0., 0., 0.])}
@@ -127,21 +127,21 @@ class MaxBoxAcc(Statistic):
         return {level: row / trials for level, row in zip(self.iou_thresholds, self._right(self.totals), strict=True)}
 
     def at(self, thresholds: Sequence[float], origin: str) -> tuple[Metric, ...]:
-        """The levels at one threshold each, which is taken to the nearest of the metric's own: BoxAcc.
+        """BoxAcc: each level at one given threshold, rounded to the nearest of the metric's own.
 
         Raises:
-            UserError: not one threshold a level.
+            UserError: the number of thresholds is not the number of levels.
 
         >>> MaxBoxAcc(["dog"], iou_thresholds=[0.5]).at([0.2], "given")[0].name
         'BoxAcc@0.5'
         """
         if len(thresholds) != len(self.iou_thresholds):
-            raise UserError(f"{len(thresholds)} thresholds, expected one a level: {len(self.iou_thresholds)}")
+            raise UserError(f"{len(thresholds)} thresholds, expected one per level: {len(self.iou_thresholds)}")
         nearest = np.abs(self.thresholds - np.array(thresholds)[:, None]).argmin(axis=1)
         return self._levels(self.totals, nearest, origin)
 
     def _levels(self, totals: Totals, chosen: Any, origin: str | None = None) -> tuple[Metric, ...]:
-        """One metric an IoU level at a threshold each: the best, or one of another ``origin``."""
+        """One metric per IoU level, each at one threshold: the best, or one of another ``origin``."""
         hits, centre, whole = (self._hits(totals.sums(view)) for view in self.views)
         found = []
         for level, (value, at) in enumerate(zip(self.iou_thresholds, chosen.tolist(), strict=True)):
@@ -167,19 +167,19 @@ class MaxBoxAcc(Statistic):
         return self.at(self.boxes.by_metric.get(type(self).__name__, given), self.boxes.origin)
 
     def _hits(self, changes: Any) -> Any:
-        """Right boxes by class, level and threshold."""
+        """Correct boxes by class, level and threshold."""
         return changes.reshape(len(changes), len(self.iou_thresholds), -1).cumsum(axis=2)
 
     def _right(self, totals: Totals) -> Any:
-        """Right boxes of the report classes by level and threshold."""
+        """Correct boxes of the report classes by level and threshold."""
         return self._hits(totals.sums()[list(self.mean.reported)].sum(axis=0, keepdims=True))[0]
 
     def _name(self, level: str) -> str:
-        """What a number is called, the protocol included where it is not our own."""
+        """The name of a number, with the protocol unless it is the default."""
         return f"{type(self).__name__}{level}" + ("" if self.protocol == "default" else f" ({self.protocol})")
 
     def _with_interval(self, totals: Totals, metric: Metric, levels: Sequence[int], at: int | None = None) -> Metric:
-        """With the interval of the mean accuracy `at` a threshold, or at the best one of each replicate."""
+        """The metric with the interval of the mean accuracy `at` a threshold, or at the best one of each replicate."""
         if metric.value is None or not self.replicates:
             return metric
         changes = totals.drawn[0].reshape(len(self.iou_thresholds), -1, self.replicates)
@@ -190,10 +190,10 @@ class MaxBoxAcc(Statistic):
 
 
 class MaxBoxAccV2(MaxBoxAcc):
-    """MaxBoxAccV2 over the images of a data set: any of a map's boxes may be right; the mean over IoU levels.
+    """MaxBoxAccV2 over the images of a data set: any of a map's boxes may be correct; the mean over IoU levels.
 
     Each level has its own best threshold. The first `Metric` is the mean, the others are its levels. Otherwise as
-    `MaxBoxAcc`, whose published form has 100 thresholds, this one's 1,000.
+    `MaxBoxAcc`; as published, MaxBoxAcc uses 100 thresholds and MaxBoxAccV2 1,000.
 
     >>> from wsl import Boxes, Localization
     >>> from wsl.samples import Sample
@@ -220,7 +220,7 @@ class MaxBoxAccV2(MaxBoxAcc):
         super().__init__(classes, iou_thresholds, num_thresholds=num_thresholds, **settings)
 
     def report(self, totals: Totals) -> tuple[Metric, ...]:
-        """The mean over IoU levels, then each level; no value when no image came with a map."""
+        """The mean over IoU levels, then each level; no value if no image has a map."""
         levels = self._levels(totals, self._right(totals).argmax(axis=1))
         first = replace(levels[0], name=self._name(""))
         if first.value is None:
@@ -237,10 +237,10 @@ class MaxBoxAccV2(MaxBoxAcc):
 
 
 def box_accuracies(classes: Sequence[str], protocol: Protocol, **settings: Any) -> tuple[MaxBoxAcc, ...]:
-    """MaxBoxAcc and its second version as a protocol has them.
+    """MaxBoxAcc and MaxBoxAccV2 with the settings of a protocol.
 
-    Ours looks at images of one object. The benchmark's images are of one class, and each counts, right when any of its
-    objects is met; of other data sets each class of an image counts.
+    The default protocol counts images of one object. The benchmark's images have one class each and all count, correct
+    if any object is matched; on other data sets each class of an image counts.
 
     >>> [metric.single_object for metric in box_accuracies(["dog"], "wsolevaluation")]
     [False, False]
@@ -252,7 +252,7 @@ def box_accuracies(classes: Sequence[str], protocol: Protocol, **settings: Any) 
 
 
 def _changes(hits: BoolArray) -> Any:
-    # From one threshold to the next few hits change: sums of changes are sparse.
+    # Few hits change from one threshold to the next, so sums of changes are sparse.
     return np.diff(hits.astype(np.int8), axis=1, prepend=np.int8(0)).ravel()
 
 

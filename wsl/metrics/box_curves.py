@@ -1,4 +1,4 @@
-"""How many images' boxes fit, at each threshold of their maps: what MaxBoxAcc and MaxBoxAccV2 take the maximum of."""
+"""Box accuracy at each map threshold, of which MaxBoxAcc and MaxBoxAccV2 take the maximum."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def max_box_acc(
     sizes: Sequence[tuple[int, int]] | None = None,
     num_thresholds: int = 100,
 ) -> tuple[BoxAccuracy, ...]:
-    """The fraction of images whose map gives a right box, at the best map threshold of the data set.
+    """The fraction of images whose map gives a correct box, at the best map threshold of the data set.
 
-    At each of ``num_thresholds`` even thresholds from 0 on a map's box, or with ``candidates="all"`` any of its boxes,
-    is right when its IoU with a box of the image reaches the level. Right answers are counted per threshold over all
-    images, and the best threshold (ties go to the lowest) is one for the data set at each IoU level, not one an image.
-    It is picked on the same images, so the number is optimistic. `wsl.maps.overlaps` says how ``protocol`` has maps and
-    boxes; ``wsolevaluation`` takes maps as `wsl.maps.benchmark_map` makes them and boxes in their cells, whole
-    numbers, inclusive far corners.
+    At each of ``num_thresholds`` evenly spaced thresholds from 0, a map's box, or with ``candidates="all"`` any of its
+    boxes, is correct if its IoU with a box of the image reaches the level. Correct boxes are counted per threshold over
+    all images, and one best threshold (ties go to the lowest) is chosen for the data set at each IoU level, not one per
+    image. It is chosen on the same images, so the number is optimistic. `wsl.maps.overlaps` describes the maps and
+    boxes of each ``protocol``; ``wsolevaluation`` takes maps from `wsl.maps.benchmark_map`, and boxes in their cells as
+    integers with inclusive far corners.
 
     Shape:
-        one (h, w) map, one (4,) or (n, 4) xyxy array and one (width, height) an image; without ``sizes`` boxes are
+        One (h, w) map, one (4,) or (n, 4) xyxy array and one (width, height) per image; without ``sizes``, boxes are
         in cells of their map.
 
     Raises:
-        UserError: lengths differ, nothing was given, or a map, box, level or count is out of range.
+        UserError: lengths differ or are 0, or a map, box, level or count is out of range.
 
     Source: Choe et al., Evaluating Weakly Supervised Object Localization Methods Right, CVPR 2020: MaxBoxAcc.
 
@@ -84,10 +84,10 @@ def max_box_acc_v2(
     sizes: Sequence[tuple[int, int]] | None = None,
     num_thresholds: int = 1000,
 ) -> float:
-    """MaxBoxAccV2: `max_box_acc` with all boxes as candidates, the mean over the IoU levels.
+    """MaxBoxAccV2: `max_box_acc` with all boxes as candidates, averaged over the IoU levels.
 
     Shape:
-        as for `max_box_acc`.
+        As for `max_box_acc`.
 
     Raises:
         UserError: as for `max_box_acc`.
@@ -111,7 +111,7 @@ def max_box_acc_v2(
 
 
 def reached(overlaps: Doubles, levels: Sequence[float]) -> BoolArray:
-    """Which IoU levels each threshold's overlap reaches, (levels, thresholds).
+    """Whether the overlap at each threshold reaches each IoU level, (levels, thresholds).
 
     >>> reached(np.array([0.2, 0.5]), [0.1, 0.5]).tolist()
     [[True, True], [False, True]]
@@ -120,10 +120,10 @@ def reached(overlaps: Doubles, levels: Sequence[float]) -> BoolArray:
 
 
 def map_thresholds(count: int, protocol: str) -> Doubles:
-    """Even thresholds from 0 on, with the rounding of the protocol: the benchmark's are multiples of a step.
+    """Evenly spaced thresholds from 0, rounded as in the protocol: the benchmark's are multiples of a step.
 
     Raises:
-        UserError: fewer than one.
+        UserError: the count is below 1.
 
     >>> map_thresholds(4, "default").tolist()
     [0.0, 0.25, 0.5, 0.75]
@@ -134,10 +134,10 @@ def map_thresholds(count: int, protocol: str) -> Doubles:
 
 
 def iou_levels(iou_thresholds: Sequence[float]) -> tuple[float, ...]:
-    """IoU levels, at least one.
+    """Validated IoU levels, at least one.
 
     Raises:
-        UserError: none, or one that everything or nothing would reach.
+        UserError: there is none, or one is not in (0, 1].
 
     >>> iou_levels([0.5])
     (0.5,)

@@ -21,16 +21,16 @@ BINS = 15
 
 
 def calibration_error(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike, bins: int = BINS) -> float:
-    """The expected calibration error: how far confidence and accuracy lie apart, on the average over predictions.
+    """The expected calibration error: the mean difference of confidence and accuracy over predictions.
 
-    Predictions are put into ``bins`` even intervals of their probability; in each, the mean probability is compared
-    with the fraction of right predictions.
+    Predictions are grouped into ``bins`` equal intervals of their probability; in each, the mean probability is
+    compared with the fraction of correct predictions.
 
     Shape:
-        (n,) probabilities in [0, 1] and (n,) outcomes, true where a prediction is right.
+        (n,) probabilities in [0, 1] and (n,) outcomes, true for a correct prediction.
 
     Raises:
-        UserError: lengths differ, nothing was given, or a probability is not in [0, 1].
+        UserError: lengths differ or are 0, or a probability is not in [0, 1].
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3.
 
@@ -46,8 +46,8 @@ def calibration_error(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike, bin
 class Calibration(Statistic):
     """Expected calibration error of the class probabilities, the mean over classes (0 is best).
 
-    A trial is an image and a class with a score, present or absent; a class whose objects are all difficult is left
-    out. There is no number where a score is not in [0, 1], since it is no probability then.
+    A trial is an (image, class) pair with a score, present or absent; a class whose objects are all difficult is left
+    out. There is no value if a score is not in [0, 1], because it is not a probability then.
 
     >>> from wsl import Boxes, Localization
     >>> from wsl.samples import Sample
@@ -79,7 +79,7 @@ class Calibration(Statistic):
         return self._rows(scored, [scores[label] for label in scored], [label in labels for label in scored])
 
     def _rows(self, labels: Sequence[str], scores: Sequence[float], right: Sequence[bool]) -> Observation:
-        """One row a prediction: the number, the probability and whether it is right, each in its bin."""
+        """One row per prediction: its count, its probability and whether it is correct, each in its bin."""
         values, rows = np.asarray(scores, np.float64), np.arange(len(labels))
         numbers = np.zeros((len(labels), self.columns))
         outside = (values < 0) | (values > 1)
@@ -90,7 +90,7 @@ class Calibration(Statistic):
         return Observation([Row(label, row) for label, row in zip(labels, numbers, strict=True)])
 
     def report(self, totals: Totals) -> Metric:
-        """The mean over classes; no value when nothing was scored, or a score is no probability."""
+        """The mean over classes; no value if nothing was scored, or a score is not a probability."""
         sums = totals.sums()
         if sums[:, -1].any():
             return self.mean.metric(self.name)
@@ -104,17 +104,17 @@ class Calibration(Statistic):
         return replace(metric, lower_is_better=True)
 
     def curve(self) -> tuple[Doubles, Doubles, Doubles]:
-        """Mean probability, fraction of right ones, and number of predictions in each bin of all report classes."""
+        """Mean probability, fraction correct, and number of predictions in each bin, over the report classes."""
         table = self.totals.sums()[list(self.mean.reported), :-1].sum(axis=0).reshape(3, self.bins)
         some = table[0] > 0
         return table[1][some] / table[0][some], table[2][some] / table[0][some], table[0][some]
 
 
 class BoxCalibration(Calibration):
-    """Expected calibration error of box scores, the mean over classes: is a box of score 0.8 right in 8 of 10 images?
+    """Expected calibration error of box scores, averaged over classes: is a box of score 0.8 correct in 8 of 10 images?
 
-    A trial is a box found; it is right by `match_boxes`, at difficult boxes it is left out. There is no number where a
-    score is not in [0, 1].
+    A trial is a predicted box; `match_boxes` says whether it is correct, or left out because it matches a difficult
+    box. There is no value if a score is not in [0, 1].
 
     >>> from wsl import Boxes, Localization
     >>> from wsl.samples import Sample
@@ -145,7 +145,7 @@ class BoxCalibration(Calibration):
 
 
 def _sums(values: Doubles, right: npt.NDArray[np.bool_], bins: int) -> Doubles:
-    """The number, the summed probability and the right ones in each bin, (3, bins)."""
+    """The number, the summed probability and the number of correct predictions in each bin, (3, bins)."""
     if not ((values >= 0) & (values <= 1)).all():
         raise UserError("a probability is not in [0, 1], expected the output of a sigmoid or softmax")
     place = np.minimum((values * bins).astype(np.intp), bins - 1)
@@ -153,6 +153,6 @@ def _sums(values: Doubles, right: npt.NDArray[np.bool_], bins: int) -> Doubles:
 
 
 def _error(tables: Doubles) -> Doubles:
-    """Of sums (..., 3, bins) the error (...), NaN where nothing was counted."""
+    """The error (...) from sums (..., 3, bins); NaN if nothing was counted."""
     number, confidence, right = np.moveaxis(tables, -2, 0)
     return ratio(np.abs(confidence - right).sum(axis=-1), number.sum(axis=-1))

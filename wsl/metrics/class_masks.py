@@ -1,4 +1,4 @@
-"""Class maps cut out as masks, measured by the rules that COCO has for instances."""
+"""Class maps thresholded to masks, measured by COCO's rules for instances."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _ROUNDING = 1e-5
 
 
 class ClassMaskAP(CocoStatistic):
-    """AP and AR of masks, one a class and image: of each class map what exceeds ``threshold``, against its true pixels.
+    """AP and AR of masks, one per class and image: the class map above ``threshold`` against the true pixels.
 
-    The rules are COCO's, the objects are not: masks of class numbers do not tell instances apart, so all pixels of a
-    class in an image are one object, found and true; files a mask are taken together likewise. Pixels nobody is sure of
-    belong to neither. A class found is one with a finite map and a score; a map without contrast gives no mask.
-    ``counts`` are (image, class) pairs with a pixel.
+    The rules are COCO's, the objects are not: masks of class numbers do not separate instances, so all pixels of a
+    class in an image are one object, predicted or true; mask files of single objects are likewise combined. Ignored
+    pixels belong to neither. A predicted class is one with a finite map and a score; a map without contrast gives no
+    mask. ``counts`` are (image, class) pairs with at least one pixel.
 
     >>> ClassMaskAP(["dog"]).compute()[0].name
     'class mask AP'
@@ -55,7 +55,7 @@ class ClassMaskAP(CocoStatistic):
             if score_map is None:
                 continue
             if not area[row] and surely_exceeds(score_map, self.threshold, truth):
-                found, shared = 1, 0  # how many pixels it has does not matter where none is right
+                found, shared = 1, 0  # the number of pixels does not matter if none is correct
             else:
                 heat = seen.heat(label)
                 assert heat is not None
@@ -72,10 +72,10 @@ class ClassMaskAP(CocoStatistic):
 
 
 def surely_exceeds(score_map: npt.ArrayLike, threshold: float, truth: npt.NDArray[np.int32]) -> bool:
-    """Whether the map's heatmap exceeds a threshold at a pixel that somebody is sure of, as far as two pixels tell.
+    """Whether two pixels suffice to show that the map's heatmap exceeds a threshold at a pixel that is not ignored.
 
-    The pixel at the map's highest cell is compared with that at its lowest: at least so much of the heatmap's range
-    lies between them. False where that does not decide, as where nobody is sure of the pixel.
+    The pixels at the map's highest and lowest cells are compared; the heatmap's range is at least their difference.
+    False if that does not decide, for example if the highest pixel is ignored.
 
     >>> surely_exceeds([[0.0, 1.0]], 0.2, np.zeros((2, 4), np.int32))
     True
@@ -87,13 +87,13 @@ def surely_exceeds(score_map: npt.ArrayLike, threshold: float, truth: npt.NDArra
         y, x = divmod(int(cell), shape[1])
         places.append((int((y + 0.5) * height / shape[0]), int((x + 0.5) * width / shape[1])))
     (top, lowest), highest = (_sampled(cells, place, (height, width)) for place in places), float(cells.max())
-    # The heatmap's lowest value is no higher than that pixel's, its highest no higher than the highest cell.
+    # The heatmap's minimum is at most the value of that pixel, its maximum at most the highest cell.
     range_of = highest - lowest
     return range_of > 0 and (top - lowest) / range_of > threshold + _ROUNDING and bool(truth[places[0]] >= 0)
 
 
 def _sampled(cells: npt.NDArray[np.float64], pixel: tuple[int, int], shape: tuple[int, int]) -> float:
-    """The value of one pixel of the map resized bilinearly."""
+    """The value of one pixel of the bilinearly resized map."""
     corners, shares = [], []
     for place, pixels, number in zip(pixel, shape, cells.shape, strict=True):
         position = min(max((place + 0.5) * number / pixels - 0.5, 0.0), number - 1.0)

@@ -1,4 +1,4 @@
-"""From one number a class to the one number of a report."""
+"""Means over classes, for the numbers of a report."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from wsl.results import Metric
 
 
 class ClassMean:
-    """The classes of a data set and those of them that a mean is taken over.
+    """The classes of a data set, and which of them a mean is taken over.
 
-    A class without a single trial has no accuracy, so it enters neither the mean nor the table. With
-    ``report_classes`` the mean covers these only, and ``per_class`` still lists all.
+    A class without any trial has no accuracy, so it enters neither the mean nor the table. With ``report_classes`` the
+    mean covers only these, and ``per_class`` still lists all.
 
     Raises:
-        UserError: no class, a class named twice, or a report class that is not among the classes.
+        UserError: there is no class, a class is named twice, or a report class is not among the classes.
 
     >>> mean = ClassMean(["cat", "dog", "emu"])
     >>> mean.metric("recall", [0.5, 1.0, np.nan], [3, 1, 0]).value
@@ -44,10 +44,10 @@ class ClassMean:
         return label in self.index
 
     def require(self, labels: Iterable[str], where: object) -> None:
-        """Refuse a label that is none of the classes.
+        """Refuse a label that is not one of the classes.
 
         Raises:
-            UserError: naming the label and ``where`` it came from.
+            UserError: a label is unknown; the message names it and ``where`` it came from.
         """
         for label in labels:
             if label not in self.index:
@@ -67,10 +67,11 @@ class ClassMean:
         draws: Doubles | None = None,
         images: int = 0,
     ) -> Metric:
-        """The mean over the report classes, each class alike, or with ``pooled`` each trial alike.
+        """The mean over the report classes, with equal weight for each class, or with ``pooled`` for each trial.
 
-        ``resampled`` are each class's values in the replicates of a bootstrap, NaN where a replicate holds no trial
-        of it, and give the interval; with ``pooled`` they need ``draws``, the trials behind each.
+        ``resampled`` are each class's values in the replicates of a bootstrap, from which the interval is computed; NaN
+        marks a replicate without a trial of the class. With ``pooled`` they need ``draws``, the number of trials of
+        each.
 
         Shape:
             ``values``, ``counts`` and the baselines are (classes,), ``resampled`` and ``draws`` (classes, replicates).
@@ -108,7 +109,7 @@ class ClassMean:
 
 
 def _drawn_mean(table: Doubles, draws: Doubles | None, rows: Sequence[int]) -> Doubles:
-    """The mean over classes in each replicate, which has those classes that it holds trials of."""
+    """The mean in each replicate over the classes of which it holds trials."""
     weights = ~np.isnan(table) if draws is None else draws[rows]
     total = weights.sum(axis=0)
     mean = (np.nan_to_num(table) * weights).sum(axis=0) / np.maximum(total, 1)

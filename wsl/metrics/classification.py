@@ -1,4 +1,4 @@
-"""Which classes are in the image: average precision of the ranking of images."""
+"""Classification: average precision of images ranked by class score."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def average_precision(scores: npt.ArrayLike, targets: npt.ArrayLike, method: Met
 
     Targets are 1 (present), 0 (absent) and -1 (unknown: the image is left out). ``all-point`` is the rule of VOC 2010
     and later, ``11-point`` that of VOC 2007, ``sum`` the mean of the precision at each positive, which is
-    scikit-learn's ``average_precision_score``. Images of equal score are one step of the curve, so that
-    the order of the images has no say: one score for all gives the fraction of positives.
+    scikit-learn's ``average_precision_score``. Images of equal score are one step of the curve, so the result does
+    not depend on the order of the images: the same score for all gives the fraction of positives.
 
     Shape:
-        ``scores`` and ``targets`` are (n,), one entry an image.
+        ``scores`` and ``targets`` are (n,), one entry per image.
 
     Raises:
         UserError: lengths differ, a score is NaN, a target is another number, or no target is 1.
@@ -42,7 +42,7 @@ def average_precision(scores: npt.ArrayLike, targets: npt.ArrayLike, method: Met
     if scores.ndim != 1 or scores.shape != targets.shape:
         raise UserError(f"scores have shape {scores.shape}, targets {targets.shape}, expected two lists of one length")
     if not np.isin(targets, (-1, 0, 1)).all():
-        raise UserError("a target is none of 1 (present), 0 (absent), -1 (left out)")
+        raise UserError("a target is not one of 1 (present), 0 (absent), -1 (left out)")
     counted = targets >= 0
     positive = targets[counted] == 1
     if not positive.any():
@@ -53,11 +53,11 @@ def average_precision(scores: npt.ArrayLike, targets: npt.ArrayLike, method: Met
 class ClassificationAP(APStatistic):
     """Mean over classes of the average precision of the class scores (mAP).
 
-    ``counts`` are the images that contain the class. A class that ``found.scores`` does not name ranks last, tied
-    with all others of that kind, and the note counts them. The baseline is chance: the fraction of positives, which
-    is the AP of one score for all images (and, for many images, that of a random ranking).
-    Keeps one float64 and one int8 an image and class; the interval costs as much time as it has replicates, of
-    which very large data sets take fewer (`affordable`).
+    ``counts`` are the images that contain the class. A class without a score in ``found.scores`` ranks last, tied with
+    all others without one, and the note counts them. The baseline is chance: the fraction of positives, which is the AP
+    of the same score for all images (and, for many images, of a random ranking).
+    Keeps one float64 and one int8 per image and class. The interval takes time in proportion to the number of
+    replicates, which is reduced for very large data sets (`affordable`).
 
     >>> from wsl import Boxes, Localization
     >>> from wsl.samples import Sample

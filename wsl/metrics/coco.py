@@ -24,7 +24,7 @@ IOU_THRESHOLDS = tuple(k / 100 for k in range(50, 100, 5))
 """COCO's ten: 0.50, 0.55, …, 0.95."""
 
 RECALL_DETECTIONS = (1, 10, 100)
-"""So many detections an image and class count for COCO's three average recalls."""
+"""Numbers of detections per image and class for COCO's three average recalls."""
 
 NAMES = ("AP", "AP50", "AP75", "AR1", "AR10", "AR100")
 
@@ -40,9 +40,9 @@ _RECALLS = np.linspace(0, 1, 101)
 
 
 class CocoTables(NamedTuple):
-    """AP at each IoU threshold (classes, 10), mean recall by number of detections (classes, 3); NaN for no truth.
+    """AP at each IoU threshold (classes, 10), mean recall by number of detections (classes, 3).
 
-    Of a bootstrap there is one more axis, the replicates.
+    NaN marks a class without ground truth. A bootstrap adds one more axis, the replicates.
     """
 
     ap: Doubles
@@ -52,13 +52,13 @@ class CocoTables(NamedTuple):
 def coco_ap(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes: Sequence[str]) -> Doubles:
     """COCO's AP of each class at each of its ten IoU thresholds, over boxes of all areas.
 
-    The rules are COCOeval's: 101 recall points, at most 100 detections an image and class, difficult boxes as
-    crowds (neither found nor missed, and several detections may lie on one). Scores that tie across images rank in
+    The rules are COCOeval's: 101 recall points, at most 100 detections per image and class, difficult boxes as
+    crowds (neither found nor missed, and several detections may match one). Scores that tie across images rank in
     the order of the images, as there.
 
     Shape:
-        one `Boxes` of detections and one of true boxes an image to (classes, 10); NaN for a class without a true
-        box that is not difficult. Boxes of other classes are left out.
+        One `Boxes` of detections and one of true boxes per image to (classes, 10); NaN for a class whose true boxes are
+        all difficult, or that has none. Boxes of other classes are left out.
 
     Raises:
         UserError: lengths differ.
@@ -74,10 +74,10 @@ def coco_ap(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes:
 
 
 def coco_ar(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes: Sequence[str]) -> Doubles:
-    """COCO's average recall of each class, the mean over its ten IoU thresholds, at 1, 10 and 100 boxes an image.
+    """COCO's average recall of each class, the mean over its ten IoU thresholds, at 1, 10 and 100 boxes per image.
 
     Shape:
-        as `coco_ap`, to (classes, 3).
+        As for `coco_ap`, to (classes, 3).
 
     Raises:
         UserError: lengths differ.
@@ -91,11 +91,11 @@ def coco_ar(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes:
 
 
 class CocoStatistic(Statistic):
-    """COCO's six numbers of objects, found and true, of which a subclass says how they overlap.
+    """COCO's six numbers for predicted and true objects; a subclass computes their overlaps.
 
-    Detections of an image's classes that are `not_exhaustive` count where they are right only, as in LVIS's API.
-    Scores that tie across images rank by the images' numbers in COCO's file, as there; where images have none, by
-    their keys, so that the order in which they came has no say. Keeps 34 bytes a detection, 17 a class and image.
+    Detections of classes that are `not_exhaustive` in an image count only if they are correct, as in LVIS's API.
+    Scores that tie across images rank by the images' numbers in COCO's file, as there; if images have none, by their
+    keys, so that the order of arrival does not matter. Keeps 34 bytes per detection, 17 per class and image.
     """
 
     records: Mapping[str, Any] = MappingProxyType({"found": MATCHES, "expected": EXPECTED})
@@ -104,7 +104,7 @@ class CocoStatistic(Statistic):
     prefix = "COCO"
 
     def report(self, totals: Totals) -> tuple[Metric, ...]:
-        """AP, AP50, AP75, AR1, AR10 and AR100; no value when nothing was detected in any image."""
+        """AP, AP50, AP75, AR1, AR10 and AR100; no value if nothing was detected in any image."""
         names = [f"{self.prefix} {name}" for name in NAMES]
         found, expected = totals.records("found"), totals.records("expected")
         if not len(found):
@@ -132,7 +132,7 @@ class CocoStatistic(Statistic):
         return CocoTables(ap, recall)
 
     def resampled(self, totals: Totals, weights: Weights | None = None) -> CocoTables:
-        """The same in each replicate of a bootstrap, of which `weights` (images, replicates) may be given."""
+        """The numbers of each class in each replicate of a bootstrap; `weights` (images, replicates) may be given."""
         found, expected = totals.records("found"), totals.records("expected")
         keys = np.unique(np.concatenate([found["key"], expected["key"]]))
         replicates = affordable(len(found) * len(IOU_THRESHOLDS), self.replicates)
@@ -160,7 +160,7 @@ class CocoStatistic(Statistic):
         return CocoTables(ap, recall)
 
     def matches(self, seen: Evidence, overlap: Doubles, labels: Any, scores: Any, crowd: Any) -> Records:
-        """The records of an image's detections, whose overlap (n, m) with true objects is -1 where classes differ."""
+        """The records of an image's detections; their overlap (n, m) with true objects is -1 if the classes differ."""
         from wsl.metrics.kernels import coco_outcomes
 
         number = seen.sample.number
@@ -184,8 +184,7 @@ class CocoStatistic(Statistic):
 class CocoAP(CocoStatistic):
     """COCO's AP over IoU 0.50 to 0.95, AP50, AP75, and AR at 1, 10 and 100 boxes, each the mean over classes.
 
-    ``counts`` are the annotated boxes that are not difficult. There is no baseline: that of `VOCDetectionAP` tells
-    the same.
+    ``counts`` are the annotated boxes that are not difficult. There is no baseline; see that of `VOCDetectionAP`.
 
     >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> metric = CocoAP(["dog"])
@@ -210,24 +209,24 @@ class CocoAP(CocoStatistic):
 
 
 def _by_class(found: Records, classes: int) -> list[tuple[int, Records]]:
-    """The detections of each class, in the order of the images and in each of their scores."""
+    """The detections of each class, in the order of the images and within an image in that of their scores."""
     ordered = found[np.lexsort((found["rank"], found["order"], found["label"]))]
     bounds = np.searchsorted(ordered["label"], np.arange(classes + 1)).tolist()
     return [(row, ordered[bounds[row] : bounds[row + 1]]) for row in range(classes)]
 
 
 def _right(matches: Records, limit: int) -> npt.NDArray[np.bool_]:
-    """Which detections are right at each threshold and among the first of their image, (n, 10)."""
+    """Which detections are correct at each threshold and among the first of their image, (n, 10)."""
     return np.asarray((matches["outcomes"] == 1) & (matches["rank"][:, None] < limit))
 
 
 def _coco_area(outcomes: npt.NDArray[np.int8], positives: int) -> float:
-    """The mean over 101 recalls of the best precision at a recall or higher."""
+    """The mean over 101 recalls of the best precision at that recall or higher."""
     right = outcomes[outcomes >= 0] == 1
     if not len(right):
         return 0.0
     found = right.cumsum()
-    # As COCOeval has it, the smallest difference to 1 included.
+    # As in COCOeval, including the epsilon.
     precision = found / (np.arange(1, len(found) + 1) + np.spacing(1))
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     reached = np.searchsorted(found / positives, _RECALLS, side="left")
@@ -235,7 +234,7 @@ def _coco_area(outcomes: npt.NDArray[np.int8], positives: int) -> float:
 
 
 def _inside(boxes: npt.NDArray[Any], crowds: npt.NDArray[Any]) -> Doubles:
-    """How much of each box lies in each crowd, (n, m): COCO's overlap with one."""
+    """The fraction of each box inside each crowd, (n, m): COCO's overlap with a crowd."""
     a, b = boxes[:, None].astype(np.float64), crowds[None].astype(np.float64)
     shared = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None).prod(axis=-1)
     area = (a[..., 2:] - a[..., :2]).prod(axis=-1)
@@ -243,7 +242,7 @@ def _inside(boxes: npt.NDArray[Any], crowds: npt.NDArray[Any]) -> Doubles:
 
 
 def _numbers(found: CocoTables) -> list[Doubles]:
-    """COCO's six numbers of each class, (classes,) or, of a bootstrap, (classes, replicates)."""
+    """COCO's six numbers of each class, (classes,), or (classes, replicates) for a bootstrap."""
     return [found.ap.mean(axis=1), found.ap[:, 0], found.ap[:, 5], *np.moveaxis(found.recall, 1, 0)]
 
 
@@ -255,7 +254,7 @@ def _tables(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes:
 
 
 def box_evaluation(detections: Sequence[Boxes], ground_truth: Sequence[Boxes], classes: Sequence[str]) -> CocoAP:
-    """`CocoAP` of images in their order; true boxes of other classes are left out."""
+    """`CocoAP` of images in the given order; true boxes of other classes are left out."""
     if len(detections) != len(ground_truth):
         raise UserError(
             f"detections of {len(detections)} images with true boxes of {len(ground_truth)}, expected as many"

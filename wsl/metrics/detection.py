@@ -1,4 +1,4 @@
-"""All boxes of all images in one ranking: detection AP by the rules of the VOC devkit."""
+"""Detection AP over the boxes of all images, by the rules of the VOC devkit."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Outcomes = npt.NDArray[np.int8]
 
 
 def match_boxes(detections: Boxes, ground_truth: Boxes, iou_threshold: float = 0.5) -> Outcomes:
-    """Which detections of one class in one image are right: 1 right, 0 wrong, -1 neither.
+    """The outcomes of detections of one class in one image: 1 correct, 0 wrong, -1 left out.
 
-    As in the devkit's VOCevaldet each detection looks at the instance it overlaps most; ties go to the first. Below
-    ``iou_threshold`` it is wrong; at a difficult instance it is left out; else the detection of highest score is
-    right and every further one at the same instance is wrong. Boxes are half-open, with which IoU equals the
-    devkit's "+1" IoU of its inclusive corners (see `box_iou`). Labels are not read.
+    As in the devkit's VOCevaldet, each detection is matched with the instance it overlaps most; ties go to the first.
+    Below ``iou_threshold`` it is wrong; if the instance is difficult, it is left out; else the detection of highest
+    score is correct and every further one of the same instance is wrong. Boxes are half-open, so IoU equals the
+    devkit's "+1" IoU of inclusive corners (see `box_iou`). Labels are not read.
 
     Shape:
         (n,) int8, in the order of ``detections``.
@@ -47,7 +47,7 @@ def match_boxes(detections: Boxes, ground_truth: Boxes, iou_threshold: float = 0
 def matched(
     overlap: npt.NDArray[np.float64], scores: npt.NDArray[Any], difficult: BoolArray, iou_threshold: float
 ) -> Outcomes:
-    """`match_boxes` of the boxes of any classes, whose overlap (n, m) is -1 where the classes differ.
+    """`match_boxes` for boxes of any classes, whose overlap (n, m) is -1 if the classes differ.
 
     >>> matched(np.array([[0.9, -1.0], [-1.0, 0.3]]), np.array([0.5, 0.8]), np.array([False, False]), 0.5).tolist()
     [1, 0]
@@ -70,14 +70,14 @@ def voc_detection_ap(
 ) -> float:
     """Detection AP of one class over images, by the rules of VOC; labels are not read.
 
-    Boxes of equal score are one step of the curve, so that the order of the images has no say (in the devkit it
-    decides ties). ``all-point`` is the rule of VOC 2010 and later, ``11-point`` that of VOC 2007.
+    Boxes of equal score are one step of the curve, so the result does not depend on the order of the images (in the
+    devkit the order decides ties). ``all-point`` is the rule of VOC 2010 and later, ``11-point`` that of VOC 2007.
 
     Shape:
-        one `Boxes` of detections and one of true boxes an image.
+        One `Boxes` of detections and one of true boxes per image.
 
     Raises:
-        UserError: lengths differ, no true box is other than difficult, or a setting is out of range.
+        UserError: lengths differ, every true box is difficult, or a setting is out of range.
 
     Source: Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2010; its VOCevaldet.m.
 
@@ -100,11 +100,11 @@ def voc_detection_ap(
 class VOCDetectionAP(RankingStatistic):
     """Mean over classes of VOC's detection AP.
 
-    ``counts`` are the annotated boxes that are not difficult; a class without any has no AP and its detections
-    are not looked at. Every annotated image takes part, also those without the class, where each detection is
-    wrong; of a class that is `not_exhaustive` in an image, detections count there where they are right only. The
-    baseline finds the same classes in the same images with one `centre_box` each, at the class's score (at its best
-    box's score where ``found.scores`` does not name it).
+    ``counts`` are the annotated boxes that are not difficult; a class without any has no AP and its detections are
+    ignored. Every annotated image counts, including those without the class, where each detection is wrong; if a class
+    is `not_exhaustive` in an image, its detections there count only if they are correct. The baseline predicts the same
+    classes in the same images with one `centre_box` each, at the class's score (or its best box's score if
+    ``found.scores`` has none).
 
     >>> from wsl import Localization
     >>> from wsl.samples import Sample

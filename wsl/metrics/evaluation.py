@@ -1,4 +1,4 @@
-"""All metrics over one pass through a data set."""
+"""All metrics in one pass over a data set."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from wsl.samples import Sample
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the metrics of one evaluation have in common."""
+    """The common settings of the metrics of an evaluation."""
 
     classes: Sequence[str]
     report_classes: Sequence[str] = ()
@@ -44,7 +44,7 @@ class Settings:
     num_thresholds: int | None = None
 
     def evaluation(self, metrics: Sequence[str]) -> Evaluation:
-        """An evaluation of some metrics with these settings, as other processes make theirs."""
+        """An evaluation of some metrics with these settings, as created in other processes."""
         return Evaluation(**{field.name: getattr(self, field.name) for field in fields(self)}, metrics=metrics)
 
     def make(self, kind: Callable[..., Statistic], **more: Any) -> Statistic:
@@ -54,17 +54,17 @@ class Settings:
 
     @property
     def max_boxes(self) -> dict[str, Any]:
-        """What MaxBoxAcc takes. Ours looks at images of one object.
+        """The arguments of MaxBoxAcc. The default protocol counts images of one object.
 
-        The benchmark's images are of one class, and each counts, right when any of its objects is met; of other data
-        sets each class of an image counts.
+        The benchmark's images have one class each and all count, correct if any object is matched; on other data sets
+        each class of an image counts.
         """
         settings = {"protocol": self.protocol, "single_object": self.protocol == "default", "boxes": self.boxes}
         return settings if self.num_thresholds is None else {**settings, "num_thresholds": self.num_thresholds}
 
     @property
     def few(self) -> dict[str, Any]:
-        """What metrics of histograms take: those of each replicate are large, so that they make do with fewer."""
+        """The arguments of metrics of histograms: fewer replicates, because the histograms of each are large."""
         return {"replicates": min(self.replicates, 200)}
 
 
@@ -89,21 +89,22 @@ METRICS: Mapping[str, Callable[[Settings], Statistic]] = {
     "calibration": lambda s: s.make(Calibration, **s.few),
     "box-calibration": lambda s: s.make(BoxCalibration, **s.few),
 }
-"""The metrics of an evaluation by name, in the order of the report: a new one is its file and a line here."""
+"""The metrics of an evaluation by name, in the order of the report."""
 
 
 class Evaluation:
-    """Everything that can be said about localizations, given what is annotated.
+    """All metrics of localizations that the annotations allow.
 
-    Image labels give classification; boxes, where a sample has them, points and boxes; masks pixels. A metric that
-    nothing could be measured for (no maps stored, no boxes annotated) is left out of the report. With
-    ``report_classes`` the means cover these classes only, and the table by class still shows all. ``replicates`` is
-    how many resampled data sets an interval rests on; 0 leaves intervals out. ``protocol`` is that of
-    MaxBoxAcc and PxAP, ``boxes`` says how the boxes were drawn, for the notes, ``num_thresholds`` is that of MaxBoxAcc
-    and MaxBoxAccV2 (100 and 1,000 when not given), ``metrics`` are those of `METRICS` to compute.
+    Image labels allow metrics of classification, annotated boxes those of points and boxes, masks those of pixels. A
+    metric for which nothing could be measured (no maps stored, no boxes annotated) is left out of the report. With
+    ``report_classes`` the means cover only these classes, and the table by class still shows all. ``replicates`` is the
+    number of resampled data sets for an interval; 0 leaves intervals out. ``protocol`` is that of MaxBoxAcc and PxAP,
+    ``boxes`` says how the boxes were drawn, for the notes, ``num_thresholds`` is that of MaxBoxAcc and MaxBoxAccV2 (by
+    default 100 and 1,000), ``metrics`` are the names in `METRICS` to compute.
 
     Raises:
-        UserError: no class, a class named twice, a report class that is not among the classes, or no such metric.
+        UserError: there is no class, a class is named twice, a report class is not among the classes, or a metric is
+            unknown.
 
     >>> from wsl import Boxes
     >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
@@ -142,24 +143,24 @@ class Evaluation:
         self._recognised = False
 
     def update(self, found: Localization, sample: Sample) -> None:
-        """Take in one image: what was found and the ground truth.
+        """Add one image: its predictions and its ground truth.
 
         Raises:
-            UserError: the two are of different sizes, the image came before, a number is not finite, or the sample
-                names a class that is none of the evaluation's.
+            UserError: the two have different sizes, the image was added before, a number is not finite, or the sample
+                names a class that is not one of the evaluation's.
         """
         self._fold(found, sample, self.observe(found, sample))
 
     @property
     def reads_boxes(self) -> bool:
-        """Whether one of the metrics looks at the boxes that were found."""
+        """Whether one of the metrics reads the predicted boxes."""
         return any(statistic.reads_boxes for statistic in self.statistics.values())
 
     def stream(self, pairs: Iterable[Pair], processes: int = 1) -> Iterator[Pair]:
-        """Take in many images and give back each that was taken in; numbers are those of `update`.
+        """Add many images and yield each after it was added; the results are those of `update`.
 
-        Several ``processes`` observe images at once, a few at a time; they start with `spawn`, so that a script asks
-        for them under ``if __name__ == "__main__"`` only. Metrics other than those of `METRICS` need one.
+        Several ``processes`` observe images in parallel, a few at a time. They start with `spawn`, so a script may use
+        them only under ``if __name__ == "__main__"``. Metrics that are not in `METRICS` need a single process.
 
         Raises:
             UserError: as for `update`, at the first such image in the order of the pairs.
@@ -177,14 +178,14 @@ class Evaluation:
     def compute(self, source: str, missing: int = 0) -> EvaluationReport:
         """The report over all images so far.
 
-        ``source`` says what was evaluated; ``missing`` counts the annotated images that it holds nothing for.
+        ``source`` names what was evaluated; ``missing`` counts the annotated images for which it has no predictions.
 
         Raises:
-            UserError: of all classes that were found, none is among those annotated.
+            UserError: none of the predicted classes is annotated.
         """
         if self._foreign is not None and not self._recognised:
             known = ", ".join(self._mean.classes[:40])
-            raise UserError(f"{source}: found classes such as {self._foreign!r}, expected some of: {known}")
+            raise UserError(f"{source}: predicts classes such as {self._foreign!r}, expected some of: {known}")
         measured = [
             (name, metric)
             for name, statistic in self.statistics.items()
@@ -200,7 +201,7 @@ class Evaluation:
         )
 
     def observe(self, found: Localization, sample: Sample) -> Observed:
-        """What an image adds to each metric, by name; changes nothing, so that other processes can do it.
+        """What an image adds to each metric, by name; changes nothing, so that it can run in other processes.
 
         Raises:
             UserError: as for `update`.
@@ -223,7 +224,7 @@ class Evaluation:
         self._recognise((*found.scores, *found.boxes.labels, *found.points))
 
     def _recognise(self, labels: Iterable[str]) -> None:
-        # One image may well hold foreign classes only; a whole data set of them is a mix-up of names.
+        # A single image may have only foreign classes; in a whole data set this means that the names do not match.
         if self._recognised:
             return
         for label in labels:
@@ -234,10 +235,10 @@ class Evaluation:
 
 
 def check_metrics(names: Sequence[str]) -> None:
-    """Refuse a metric that nobody knows.
+    """Refuse an unknown metric.
 
     Raises:
-        UserError: naming the known ones.
+        UserError: a metric is unknown; the message names the known ones.
 
     >>> check_metrics(["mAP", "PxAP"])
     """

@@ -1,4 +1,4 @@
-"""Predictions and ground truth of one image, as metrics and baselines see them; each quantity is computed once."""
+"""Predictions and ground truth of one image, as read by metrics and baselines; each quantity is computed once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from wsl.samples import Sample
 T = TypeVar("T")
 Point = tuple[float, float]
 SWEPT = 1000
-"""The thresholds i / 1000 at which a map's boxes are drawn once for all metrics."""
+"""A map's boxes are computed once for all metrics, at the thresholds i / 1000."""
 
 
 class Detections(NamedTuple):
@@ -35,9 +35,9 @@ class Detections(NamedTuple):
 
 
 class Evidence:
-    """The predictions for an image beside its ground truth.
+    """The predictions for an image and its ground truth.
 
-    `Centre` and `Whole` put a baseline in the place of the predictions.
+    `Centre` and `Whole` replace the predictions by a baseline.
 
     >>> found = Localization(path="a.jpg", size=(90, 90), scores={}, boxes=Boxes.empty(), points={"dog": (1, 2)})
     >>> seen = Evidence(found, Sample(path="a.jpg", labels=["dog"]), {"dog": 0})
@@ -51,14 +51,14 @@ class Evidence:
         self, found: Localization, sample: Sample, index: Mapping[str, int], shared: dict[Any, Any] | None = None
     ) -> None:
         self.found, self.sample, self.index = found, sample, index
-        # What is known of the ground truth is the same however the image is seen.
+        # Quantities of the ground truth alone are the same in every view of the image.
         self._shared = {} if shared is None else shared
         self._shared[type(self)] = self
         self._own: dict[Any, Any] = {}
 
     @classmethod
     def of(cls, other: Evidence) -> Evidence:
-        """The same image, seen in this way."""
+        """The same image in this view."""
         return other.once(cls, lambda: cls(other.found, other.sample, other.index, other._shared), shared=True)
 
     @property
@@ -66,7 +66,7 @@ class Evidence:
         """The true boxes.
 
         Raises:
-            UserError: nobody annotated boxes in this image.
+            UserError: no boxes are annotated in this image.
         """
         boxes = self.sample.boxes
         if boxes is None:
@@ -85,11 +85,11 @@ class Evidence:
         return self.once(("truth", label), lambda: self.ground_truth.of(label), shared=True)
 
     def box(self, label: str) -> npt.NDArray[Any] | None:
-        """The box of highest score found for a class; None where there is none."""
+        """The highest-scored box predicted for a class; None if there is none."""
         return self.once(("box", label), lambda: self.found.boxes.best(label))
 
     def overlap(self, label: str) -> float:
-        """The highest IoU of that box with a true one of the class; 0 where there is none."""
+        """The highest IoU of that box with a true box of the class; 0 if there is none."""
 
         def measured() -> float:
             box = self.box(label)
@@ -98,7 +98,7 @@ class Evidence:
         return self.once(("overlap", label), measured)
 
     def point(self, label: str) -> Point | None:
-        """Where a class was found: its point, else the peak of its map; None without either.
+        """The predicted point of a class, else the peak of its map; None without either.
 
         Raises:
             UserError: the point is not finite.
@@ -116,7 +116,7 @@ class Evidence:
         return self.once(("point", label), found)
 
     def score_map(self, label: str) -> FloatArray | None:
-        """The map of a class, (h, w); None where there is none, or one that is not finite."""
+        """The map of a class, (h, w); None if there is none, or it is not finite."""
 
         def found() -> FloatArray | None:
             score_map = (self.found.maps or {}).get(label)
@@ -134,7 +134,7 @@ class Evidence:
         return self.once(("heat", label), drawn)
 
     def swept(self, label: str) -> ThresholdBoxes:
-        """The boxes of the class's map, which must be there, at the thresholds i / `SWEPT`."""
+        """The boxes of the class's map, which must exist, at the thresholds i / `SWEPT`."""
 
         def drawn() -> ThresholdBoxes:
             score_map = self.score_map(label)
@@ -144,7 +144,7 @@ class Evidence:
         return self.once(("swept", label), drawn)
 
     def rank(self, label: str) -> int:
-        """The place of a class among all by its score, 0 for the first; behind all of them where it has none.
+        """The rank of a class among all by its score, 0 for the first; after all others if it has no score.
 
         Raises:
             UserError: a score is NaN.
@@ -175,10 +175,10 @@ class Evidence:
 
     @property
     def detections(self) -> Detections:
-        """The boxes found of all known classes, but for those that nobody looked for in this image.
+        """The predicted boxes of all known classes, except classes that were not annotated in this image.
 
-        Where classes are verified to be absent (`Sample.negatives`), a box of any other class that is not annotated is
-        neither right nor wrong.
+        If classes are verified to be absent (`Sample.negatives`), boxes of any other class that is not labelled are
+        neither correct nor wrong.
         """
         sample = self.sample
 
@@ -191,9 +191,9 @@ class Evidence:
         return self.once("detections", lambda: self._as_arrays(judged()))
 
     def may_lack_boxes(self, labels: npt.NDArray[np.int32]) -> BoolArray:
-        """Which of some class numbers are of classes that are `Sample.not_exhaustive`.
+        """Which of some class numbers belong to classes that are `Sample.not_exhaustive`.
 
-        What is found of them beyond the true boxes may be there: it is neither right nor wrong, as in LVIS's API.
+        Boxes of these beyond the annotated ones may be real: they are neither correct nor wrong, as in LVIS's API.
         """
         names = [self.index[name] for name in self.sample.not_exhaustive if name in self.index]
         return np.isin(labels, np.array(names, np.int32))
@@ -205,7 +205,7 @@ class Evidence:
 
     @property
     def ious(self) -> npt.NDArray[np.float64]:
-        """The IoU of each of `detections` with each of `true_detections`, -1 where the classes differ, (n, m)."""
+        """The IoU of each of `detections` with each of `true_detections`, (n, m); -1 if the classes differ."""
 
         def measured() -> npt.NDArray[np.float64]:
             found, truth = self.detections, self.true_detections
@@ -215,7 +215,7 @@ class Evidence:
         return self.once("ious", measured)
 
     def pixels(self, resolution: tuple[int, int] | None = None) -> Classes:
-        """The true class of each pixel, as `pixel_classes` gives it.
+        """The true class of each pixel, as returned by `pixel_classes`.
 
         Raises:
             UserError: the sample has no mask, or one that does not fit.
@@ -234,7 +234,7 @@ class Evidence:
         return Detections(boxes.xyxy[known], numbers[known], boxes.scores[known], boxes.difficult[known])
 
     def once(self, key: Any, compute: Callable[[], T], *, shared: bool = False) -> T:
-        """A quantity that is computed when it is first asked for; a ``shared`` one is the same in every view."""
+        """A quantity that is computed on first use; a ``shared`` one is the same in every view."""
         store = self._shared if shared else self._own
         if key not in store:
             store[key] = compute()
@@ -243,7 +243,7 @@ class Evidence:
 
 
 class _Blind(Evidence):
-    """A baseline: one box for each class that was predicted, at its score, and no map."""
+    """A baseline: one box for each predicted class, with its score, and no map."""
 
     blind = True
 
@@ -251,10 +251,10 @@ class _Blind(Evidence):
         raise NotImplementedError
 
     def score_map(self, label: str) -> None:
-        """None: what was found is not seen."""
+        """None: the baseline does not see the predictions."""
 
     def point(self, label: str) -> Point | None:
-        """None, where no point stands for the view."""
+        """None, unless a subclass defines a point."""
         return None
 
     @property
@@ -273,7 +273,7 @@ class _Blind(Evidence):
 
 
 class Centre(_Blind):
-    """The image's centre: 0.7 of each side as a box, its middle as a point, a Gaussian as a map."""
+    """The centre baseline: a box of 0.7 of each side, the middle as a point, a Gaussian as a map."""
 
     def box(self, label: str) -> npt.NDArray[Any]:
         """The same for every class."""
@@ -289,7 +289,7 @@ class Centre(_Blind):
 
 
 class Whole(_Blind):
-    """The whole image as one box; a metric of masks gives it every pixel."""
+    """The whole-image baseline: the image as one box; in metrics of masks, every pixel."""
 
     def box(self, label: str) -> npt.NDArray[Any]:
         """The same for every class."""

@@ -1,4 +1,4 @@
-"""Why a box is wrong: the class, the place, or the extent."""
+"""The reasons for wrong boxes: the class, the place, or the extent."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _COVERED = 0.5
 
 
 def failure(box: npt.ArrayLike, instances: npt.ArrayLike, iou_threshold: float = 0.5) -> Failure | None:
-    """Why a box reaches ``iou_threshold`` with no instance of its class; None where it does.
+    """Why a box reaches ``iou_threshold`` with no instance of its class; None if it reaches it.
 
-    * ``several objects merged``: it covers at least half of each of two instances or more;
-    * ``too big``: it covers at least half of the instance that it overlaps most, and is larger than that;
+    * ``several objects merged``: it covers at least half of each of two or more instances;
+    * ``too big``: it covers at least half of the instance that it overlaps most, and is larger than it;
     * ``part only``: at least half of it lies in that instance, which is larger;
-    * ``wrong place``: all else.
+    * ``wrong place``: everything else.
 
     Shape:
         (4,) xyxy and (n, 4).
@@ -53,10 +53,10 @@ def failure(box: npt.ArrayLike, instances: npt.ArrayLike, iou_threshold: float =
 
 
 def failures(found: Localization, sample: Sample, iou_threshold: float = 0.5) -> dict[str, Failure | None]:
-    """Why each class of an image is not found, or None where it is, by class.
+    """By class of an image, why it is not localized, or None if it is.
 
-    A class is one of ``sample.labels`` that has a box; of the boxes found for it the best counts. Where the class of
-    highest score is none of the image's, all are the ``wrong class``, whatever their boxes.
+    Classes are those of ``sample.labels`` that have a box; the best of the predicted boxes of a class counts. If the
+    highest-scored class is not one of the image's, every class fails as ``wrong class``, whatever the boxes.
 
     >>> truth = Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"])
     >>> found = Localization(path="a.jpg", size=(90, 90), scores={"cat": 0.9, "dog": 0.1}, boxes=truth)

@@ -1,4 +1,4 @@
-"""Does the model itself look where the map says: insertion, deletion, average drop, increase in confidence."""
+"""Faithfulness of maps to the model: insertion, deletion, average drop, increase in confidence."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ NAMES = ("insertion", "deletion", "average drop", "increase in confidence")
 
 
 class Probe(NamedTuple):
-    """What is needed to ask a model about an image.
+    """An image as the model's input, and a function that scores changed versions of it.
 
     Shape:
-        ``image`` (3, H, W) is the image as the model takes it, without the padding around it; ``model`` gives the
-        probabilities of images in its place, (N, 3, H, W) to (N, K), in the order of the metric's classes.
+        ``image`` (3, H, W) is the model's input without the padding around it; ``model`` maps changed images
+        (N, 3, H, W) to probabilities (N, K), in the order of the metric's classes.
     """
 
     image: torch.Tensor
@@ -35,16 +35,16 @@ class Probe(NamedTuple):
 class Faithfulness(Statistic):
     """Insertion, deletion, average drop and increase in confidence of a model's own maps, each the mean over classes.
 
-    A trial is an (image, class) pair: each class in ``sample.labels`` with a finite map; the note counts those
-    without. Insertion and increase should be high, deletion and drop low. The baseline asks the same of
-    `centre_gaussian`: its map is one for all images, but what the model says of it is each image's own, so it costs as
-    much as the map itself.
+    A trial is an (image, class) pair: each class in ``sample.labels`` with a finite map; the note counts those without.
+    Insertion and increase should be high, deletion and drop low. The baseline is measured the same way with
+    `centre_gaussian`: its map is the same for all images, but the model's probabilities are not, so it costs as much as
+    the map itself.
 
     Args:
-        probe: What is needed to ask the model about the image of a path: that part of its input which the map covers,
-            and the probabilities.
-        steps: In how many steps pixels are moved; each costs two forward passes, and as many for the baseline.
-        batch_size: Images a forward pass.
+        probe: A function from the path of an image to a `Probe`: the part of its input that the map covers, and the
+            probabilities.
+        steps: Number of steps in which pixels are moved; each costs two forward passes, and two for the baseline.
+        batch_size: Images per forward pass.
 
     >>> import numpy as np
     >>> from wsl import Boxes, Localization
@@ -78,10 +78,10 @@ class Faithfulness(Statistic):
         self._probe, self.steps, self.batch_size = probe, steps, batch_size
 
     def observe(self, seen: Evidence) -> Observation:
-        """What the model says of each class's map.
+        """The four numbers of each class's map.
 
         Raises:
-            UserError: the image cannot be read or the model answers with something else than probabilities.
+            UserError: the image cannot be read, or the model does not return probabilities.
         """
         rows = []
         for label in seen.sample.labels:
@@ -96,7 +96,7 @@ class Faithfulness(Statistic):
         return Observation(rows)
 
     def report(self, totals: Totals) -> tuple[Metric, ...]:
-        """The four means; no value when no pair came with a map."""
+        """The four means; no value if no pair has a map."""
         notes = [self.note(totals, *([f"{self.steps} steps"] if column < 2 else [])) for column in range(len(NAMES))]
         return tuple(self.rate(totals, name, i, note=notes[i]) for i, name in enumerate(NAMES))
 

@@ -1,4 +1,4 @@
-"""The compiled loops of the metrics: over the pixels of a map, the boxes of an image, the entries of a ranking."""
+"""Compiled loops of the metrics, over the pixels of a map, the boxes of an image, the entries of a ranking."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float32]
 def binned(
     scores: Any, inside: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_], edges: Doubles
 ) -> tuple[Counts, bool]:
-    """How many pixels outside (row 0) and inside (row 1) lie in each bin [edge, next edge), and whether all fit in one.
+    """The number of pixels outside (row 0) and inside (row 1) in each bin [edge, next edge), and whether all fit.
 
     The edges are near i / (bins - 1); the last one is the highest score.
     """
@@ -32,7 +32,7 @@ def binned(
                 return histogram, False
             if counted[y, x]:
                 place = int(value * (bins - 1))
-                # By arithmetic, set right where rounding put it on the wrong side of an edge.
+                # The bin follows by arithmetic, and is corrected if rounding put it on the wrong side of an edge.
                 if place + 1 < bins and edges[place + 1] <= value:
                     place += 1
                 if edges[place] > value:
@@ -43,11 +43,12 @@ def binned(
 
 @compiled
 def exceeding(heats: Floats, numbers: npt.NDArray[np.int32], truth: npt.NDArray[np.int32], cuts: Floats) -> Counts:
-    """Pixels by the class that would be given to them and by how many thresholds they exceed, (P + 1, 2, T + 1).
+    """Pixel counts by predicted class and by the number of thresholds exceeded, (P + 1, 2, T + 1).
 
-    Row 0 of the second axis counts all pixels, row 1 those that have the class. Place 0 is the background, which has
-    every pixel here: all, and those of its own. Place i is the class ``numbers[i - 1]``, which has the pixels where its
-    map is the highest above 0 (ties go to the first). Pixels with a negative true class are left out.
+    Row 0 of the second axis counts all pixels, row 1 those whose true class is the same. Entry 0 of the first axis is
+    the background, for which every pixel is counted. Entry i is the class ``numbers[i - 1]``, for which the pixels are
+    counted where its map is the highest and above 0 (ties go to the first). Pixels with a negative true class are left
+    out.
 
     Shape:
         ``heats`` (P, H, W) in [0, 1], ``truth`` (H, W) with 0 for the background, ``cuts`` (T,) near i / T.
@@ -80,7 +81,7 @@ def exceeding(heats: Floats, numbers: npt.NDArray[np.int32], truth: npt.NDArray[
 
 @compiled
 def cut_out(heat: Floats, threshold: float, truth: npt.NDArray[np.int32], number: int) -> tuple[int, int]:
-    """How many pixels exceed a threshold where the true class is known, and how many of these have a number.
+    """The number of pixels above a threshold with a known true class, and how many of these have class ``number``.
 
     Shape:
         ``heat`` and ``truth`` are (H, W).
@@ -100,13 +101,13 @@ def coco_outcomes(
     overlap: Doubles, labels: npt.NDArray[np.int32], order: npt.NDArray[np.int64], crowd: npt.NDArray[np.bool_],
     thresholds: Doubles, limit: int,
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32]]:  # fmt: skip
-    """By COCO's rules, whether each detection is right (1), wrong (0) or left out (-1), and its rank in its class.
+    """By COCO's rules, whether each detection is correct (1), wrong (0) or left out (-1), and its rank in its class.
 
-    A detection takes the free true object of its class that it overlaps most (ties go to the last), at a crowd any
-    number of detections is left out. Detections behind the first ``limit`` of a class are left out, too.
+    A detection matches the unmatched true object of its class that it overlaps most (ties go to the last); any number
+    of detections may match a crowd and are left out. Detections after the first ``limit`` of a class are also left out.
 
     Shape:
-        ``overlap`` (n, m), -1 where the classes differ, ``order`` (n,) the detections by falling score; the results are
+        ``overlap`` (n, m), -1 if the classes differ, ``order`` (n,) the detections by descending score; the results are
         (n, T) and (n,).
     """
     n, m = overlap.shape
@@ -138,7 +139,7 @@ def coco_outcomes(
 def segment_sums(
     weights: npt.NDArray[np.uint8], entries: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
 ) -> Doubles:
-    """The sums of the weights' rows ``entries``, from each of ``ends`` to the next, (ends, replicates)."""
+    """The sums of the rows ``entries`` of the weights, between consecutive ``ends``, (ends, replicates)."""
     replicates = weights.shape[1]
     sums = np.zeros((len(ends), replicates))
     row = np.zeros(replicates, np.uint32)

@@ -1,4 +1,4 @@
-"""Is the one box right: CorLoc."""
+"""CorLoc: accuracy of the best box of each class."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from wsl.results import Metric
 def corloc(
     boxes: Sequence[npt.ArrayLike | None], ground_truth: Sequence[npt.ArrayLike], iou_threshold: float = 0.5
 ) -> float:
-    """The fraction of images whose one box overlaps some instance of the class by at least ``iou_threshold``.
+    """The fraction of images whose box has an IoU of at least ``iou_threshold`` with some instance of the class.
 
     Shape:
-        one box (4,) xyxy, or None where none was found (a miss), and one (n, 4) array an image.
+        One box (4,) xyxy, or None if none was predicted (a miss), and one (n, 4) array per image.
 
     Raises:
-        UserError: lengths differ, nothing was given, a box has another shape, or the threshold is out of range.
+        UserError: lengths differ or are 0, a box has another shape, or the threshold is out of range.
 
     Source: Deselaers et al., Weakly Supervised Localization and Learning with Generic Knowledge, IJCV 2012.
 
@@ -43,12 +43,12 @@ def corloc(
 
 
 class CorLoc(Statistic):
-    """Correct localization: how often the best box of a class that is present is right, mean over classes.
+    """Correct localization: how often the best box of a present class is correct, averaged over classes.
 
-    A trial is an (image, class) pair: each class in ``sample.labels`` that has a box, so classes whose boxes are
-    all difficult are out. Of the boxes found for the class the one of highest score (ties go to the first) must
-    reach the IoU with any instance of it; difficult instances count as instances, since pointing at one is not
-    wrong. A pair without a box is a miss, and the note counts them. The baseline is `centre_box`, 0.7 of each side.
+    A trial is an (image, class) pair: each class in ``sample.labels`` that has a box, which excludes classes whose
+    boxes are all difficult. The highest-scored box predicted for the class (ties go to the first) must reach the IoU
+    with any instance of it; difficult instances count, because it is not wrong to find one. A pair without a predicted
+    box is a miss, and the note counts them. The baseline is `centre_box`, 0.7 of each side.
 
     >>> from wsl import Boxes, Localization
     >>> from wsl.samples import Sample
@@ -71,11 +71,11 @@ class CorLoc(Statistic):
         self.iou_threshold = iou_threshold
 
     def observe(self, seen: Evidence) -> Observation:
-        """Whether each class's box is right."""
+        """Whether each class's box is correct."""
         return Observation(
             [Row(label, [seen.overlap(label) >= self.iou_threshold], seen.box(label) is None) for label in seen.pairs]
         )
 
     def report(self, totals: Totals) -> Metric:
-        """The mean over classes; no value when no pair came with a box."""
+        """The mean over classes; no value if no pair has a predicted box."""
         return self.rate(totals, "CorLoc" if self.iou_threshold == 0.5 else f"CorLoc@{self.iou_threshold:g}")

@@ -1,4 +1,4 @@
-"""How much boxes overlap."""
+"""Overlaps of boxes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ DoubleArray = npt.NDArray[np.float64]
 def box_iou(first: npt.ArrayLike, second: npt.ArrayLike) -> DoubleArray:
     """Intersection over union of every box of one list with every box of another.
 
-    Boxes are half-open: ``(0, 0, 1, 1)`` is one pixel. For inclusive corners, as VOC writes them, first subtract
-    1 from the near corner (VOC counts from 1): the value then equals the "+1" IoU of the VOC devkit. Two boxes
-    without area have no overlap, IoU 0.
+    Boxes are half-open: ``(0, 0, 1, 1)`` is one pixel. For inclusive corners, as in VOC, first subtract 1 from the
+    near corner (VOC counts from 1): the value then equals the "+1" IoU of the VOC devkit. Two boxes without area have
+    IoU 0.
 
     Shape:
         (n, 4) and (m, 4) xyxy to (n, m); a single box may be (4,).
@@ -34,7 +34,7 @@ def box_iou(first: npt.ArrayLike, second: npt.ArrayLike) -> DoubleArray:
 
 
 def best_iou(boxes: npt.ArrayLike, ground_truth: npt.ArrayLike) -> DoubleArray:
-    """The highest IoU of each box with any of the true ones; 0 where there is none.
+    """The highest IoU of each box with any of the true boxes; 0 if there is none.
 
     Shape:
         (n, 4) and (m, 4) xyxy to (n,).
@@ -46,10 +46,10 @@ def best_iou(boxes: npt.ArrayLike, ground_truth: npt.ArrayLike) -> DoubleArray:
 
 
 def as_xyxy(boxes: npt.ArrayLike) -> DoubleArray:
-    """Boxes as an (n, 4) array of doubles; one box may come as (4,), none as an empty list.
+    """Boxes as an (n, 4) array of doubles; one box may be given as (4,), none as an empty list.
 
     Raises:
-        UserError: another shape, or a number that is not finite.
+        UserError: the shape is another one, or a number is not finite.
 
     >>> as_xyxy([0, 0, 1, 1]).shape, as_xyxy([]).shape
     ((1, 4), (0, 4))
@@ -66,7 +66,7 @@ def as_xyxy(boxes: npt.ArrayLike) -> DoubleArray:
 
 
 def require_iou_threshold(threshold: float) -> None:
-    """Refuse an IoU threshold that everything or nothing would pass.
+    """Refuse an IoU threshold outside (0, 1].
 
     Raises:
         UserError: it is not in (0, 1].

@@ -12,15 +12,15 @@ from wsl.metrics.bootstrap import percentile_interval
 from wsl.results import Metric
 
 _DIGITS = 12
-"""What two runs differ by beyond these decimals is rounding."""
+"""Differences of two runs beyond these decimals are rounding errors."""
 
 
 def paired_interval(first: Metric, second: Metric) -> tuple[float, float] | None:
-    """Where 95 % of the differences of two metrics lie on resampled data sets; None where one is not resampled.
+    """The interval of 95 % of the differences of two metrics on resampled data sets; None if one is not resampled.
 
-    A resampled data set holds the same images for both, so that what makes an image hard for both does not widen the
-    interval: it is narrower than the two intervals suggest. Of a metric that made do with fewer replicates for one run
-    the common ones are taken, which are the first of both.
+    A resampled data set holds the same images for both, so images that are hard for both do not widen the interval: it
+    is narrower than the two separate intervals suggest. If a metric has fewer replicates for one run, the common ones
+    are taken, which are the first of both.
 
     Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 16.
 
@@ -37,7 +37,7 @@ def paired_interval(first: Metric, second: Metric) -> tuple[float, float] | None
 
 
 def paired_differences(runs: Sequence[ComparedRun], metrics: Sequence[str]) -> tuple[Difference, ...]:
-    """The difference of each two runs by each metric that was measured for both.
+    """The differences of every pair of runs, for each metric that was measured for both.
 
     >>> def of(name, value):
     ...     return ComparedRun(name=name, source=name, metrics={"mAP": Metric(name="mAP", value=value)})

@@ -1,4 +1,4 @@
-"""Observing images in several processes, since Python threads wait for each other between many small steps."""
+"""Observing images in several processes, because threads wait for each other between many small Python steps."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _BATCH = 16
 def observed_elsewhere(
     settings: Settings, metrics: Sequence[str], pairs: Iterable[Pair], processes: int
 ) -> Iterator[tuple[list[Observed], list[Pair]]]:
-    """What batches of images add to each metric, and the batches, in their order.
+    """What batches of images add to each metric, and the batches, in order.
 
-    The pairs are read as results are taken, never more than a few batches ahead.
+    The pairs are read as results are consumed, at most a few batches ahead.
 
     Raises:
         UserError: as `Evaluation.update` would for an image of the batch.
@@ -55,7 +55,7 @@ _EVALUATION: list[Evaluation] = []
 
 
 def _start(settings: Settings, metrics: Sequence[str], pixels: int) -> None:
-    # Ctrl-C is the first process's to handle.
+    # Ctrl-C is handled by the main process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     allow(pixels)
     _EVALUATION[:] = [settings.evaluation(metrics)]

@@ -1,4 +1,4 @@
-"""What a model says of an image while the pixels that a map shows come, go, or are all that is left."""
+"""A model's probabilities for an image while the pixels highlighted by a map are inserted, deleted, or kept alone."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from wsl.maps import heatmap
 from wsl.metrics.bootstrap import Doubles
 
 Scorer = Callable[[torch.Tensor], torch.Tensor]
-"""Images (N, 3, H, W), as the model takes them, to probabilities (N, classes)."""
+"""A function from model inputs (N, 3, H, W) to probabilities (N, classes)."""
 
 
 class Curves(NamedTuple):
-    """The class's probability while pixels appear and while they vanish, most important first, and the areas below."""
+    """The class's probability as pixels are inserted and as they are deleted, most important first."""
 
     insertion: Doubles
     deletion: Doubles
 
     @property
     def insertion_area(self) -> float:
-        """High where the important pixels suffice."""
+        """The area under the insertion curve; high if the important pixels suffice."""
         return _area(self.insertion)
 
     @property
     def deletion_area(self) -> float:
-        """Low where the important pixels are needed."""
+        """The area under the deletion curve; low if the important pixels are needed."""
         return _area(self.deletion)
 
 
@@ -47,19 +47,18 @@ def insertion_deletion(
     removed: float = 0.0,
     batch_size: int = 32,
 ) -> Curves:
-    """The probability of a class as the pixels of highest map are put in, or taken out, in equal steps.
+    """The probability of a class as pixels are inserted or deleted in equal steps, from the highest map value down.
 
     Deletion starts with the image and sets pixels to ``removed`` (0 is the mean colour of a normalised image);
     insertion starts with the image blurred by a Gaussian of ``blur`` (kernel width, sigma). The map is resized
-    bilinearly to the image; of equal values the first in reading order go first.
+    bilinearly to the image; equal values are taken in reading order.
 
     Shape:
-        ``image`` is (3, H, W) as the model takes it, ``score_map`` (h, w) covering it; each curve is (steps + 1,), from
-        no pixel moved to all.
+        ``image`` (3, H, W) is the model's input, ``score_map`` (h, w) covers it; each curve is (steps + 1,), from no
+        pixel changed to all.
 
     Raises:
-        UserError: a shape is another, a number is out of range, or the model gives something else than
-            probabilities.
+        UserError: a shape is another one, a number is out of range, or the model does not return probabilities.
 
     Source: Petsiuk et al., RISE, BMVC 2018, section 4.3.
 
@@ -88,16 +87,16 @@ def insertion_deletion(
 def confidence_change(
     model: Scorer, image: torch.Tensor, score_map: npt.ArrayLike, class_index: int, *, removed: float = 0.0
 ) -> tuple[float, bool]:
-    """How much of a class's probability is lost when only what the map shows is left, and whether it rises instead.
+    """The relative drop of a class's probability when only highlighted pixels are kept, and whether it rises instead.
 
-    The map, resized bilinearly and normalised to [0, 1], fades the image to ``removed`` where it is low. Over images
-    the mean of the first is Grad-CAM++'s average drop, that of the second its increase in confidence.
+    The map, resized bilinearly and normalised to [0, 1], fades the image to ``removed`` where it is low. The mean of
+    the first over images is Grad-CAM++'s average drop, that of the second its increase in confidence.
 
     Shape:
-        ``image`` is (3, H, W) as the model takes it, ``score_map`` (h, w) covering it.
+        ``image`` (3, H, W) is the model's input, ``score_map`` (h, w) covers it.
 
     Raises:
-        UserError: a shape is another, or the model gives something else than probabilities.
+        UserError: a shape is another one, or the model does not return probabilities.
 
     Source: Chattopadhyay et al., Grad-CAM++, WACV 2018, section 4.1.
 
@@ -113,7 +112,7 @@ def confidence_change(
 
 
 def _scores(model: Scorer, images: Iterator[torch.Tensor], class_index: int, batch_size: int) -> Doubles:
-    """The probability of one class for each image, without holding more than a batch of them."""
+    """The probability of one class for each image, with at most a batch of images in memory."""
     values: list[float] = []
     with torch.no_grad():
         while batch := list(islice(images, batch_size)):

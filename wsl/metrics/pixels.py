@@ -1,4 +1,4 @@
-"""Do the map's high values lie on the object's pixels: pixel average precision."""
+"""Pixel average precision: whether a map's high values lie on the object's pixels."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from wsl.metrics.statistic import Observation, Row, Statistic, Totals
 from wsl.results import Metric
 
 NUM_BINS = 1001
-"""A thousand thresholds 0, 0.001, …, and the value 1, which lies above all of them."""
+"""Edges of the bins: a thousand thresholds 0, 0.001, …, and 1, which is above all of them."""
 
 Counts = npt.NDArray[np.int64]
 _EDGES = np.append(np.arange(0, 1, 0.001), 1.0)
 
 
 def score_histograms(scores: npt.ArrayLike, foreground: npt.ArrayLike, ignored: npt.ArrayLike | None = None) -> Counts:
-    """How many background and foreground pixels have a score in each bin; ignored pixels are in neither.
+    """The number of background and foreground pixels with a score in each bin; ignored pixels are in neither.
 
-    Bin i holds the scores from ``i / 1000`` to below the next edge, the last one the score 1.
+    Bin i holds the scores from ``i / 1000`` to below the next edge, the last bin the score 1.
 
     Shape:
-        three arrays of one shape, scores in [0, 1]; the result is (2, 1001), background first.
+        Three arrays of the same shape, scores in [0, 1]; the result is (2, 1001), background first.
 
     Raises:
         UserError: shapes differ, or a score is not in [0, 1].
@@ -58,10 +58,10 @@ def _floats(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def histogram_ap(histograms: npt.ArrayLike) -> Doubles:
-    """The area under the precision-recall curve that the bins give, from the highest down.
+    """The area under the precision-recall curve of binned scores, from the highest bin down.
 
     Shape:
-        (..., 2, bins), background first, to (...); NaN where there is no foreground.
+        (..., 2, bins), background first, to (...); NaN if there is no foreground.
 
     >>> histogram_ap([[1, 0, 0], [0, 1, 1]]).tolist()
     1.0
@@ -78,16 +78,16 @@ def histogram_ap(histograms: npt.ArrayLike) -> Doubles:
 def pxap(
     maps: Sequence[npt.ArrayLike], foregrounds: Sequence[npt.ArrayLike], ignored: Sequence[npt.ArrayLike] | None = None
 ) -> float:
-    """Pixel average precision: maps of all images against their masks, at a thousand thresholds of the data set.
+    """Pixel average precision: maps of all images against their masks, at a thousand common thresholds.
 
     A map is resized bilinearly to its mask and normalised to [0, 1]; one without contrast is 0 everywhere. Precision
-    and recall are over the pixels of all images, ignored ones left out.
+    and recall are over the pixels of all images, without ignored ones.
 
     Shape:
-        one (h, w) map, one (H, W) mask of the object and one of pixels to ignore an image.
+        One (h, w) map, one (H, W) mask of the object and one of pixels to ignore per image.
 
     Raises:
-        UserError: lengths or shapes differ, nothing was given, or no pixel is foreground.
+        UserError: lengths or shapes differ, lengths are 0, or no pixel is foreground.
 
     Source: Choe et al., Evaluating Weakly Supervised Object Localization Methods Right, CVPR 2020, section 4.1.
 
@@ -112,14 +112,14 @@ def pxap(
 class PxAP(Statistic):
     """Pixel average precision over the (image, class) pairs of a data set with masks.
 
-    A pair is a class of ``sample.labels`` that has pixels in the mask, against all pixels of the image that somebody
-    is sure of; other classes are background. The value is that of the pixels of all report classes together, as in
-    the benchmark, and ``per_class`` that of each class. A pair without a (finite) map counts as a map of zeros, and
-    the note counts those. ``counts`` are pairs. The baseline is `centre_gaussian`; the whole image as the object
-    gives the fraction of foreground. Histograms a replicate are large, so that there are few.
+    A pair is a class of ``sample.labels`` that has pixels in the mask, against all pixels of the image that are not
+    ignored; other classes are background. The value is over the pixels of all report classes together, as in the
+    benchmark, and ``per_class`` is that of each class. A pair without a (finite) map counts as a map of zeros, and the
+    note counts those. ``counts`` are pairs. The baseline is `centre_gaussian`; the whole image as the object gives the
+    fraction of foreground. There are few replicates, because the histograms of each are large.
 
     Args:
-        protocol: ``default`` compares at the image's own resolution; ``wsolevaluation`` as the benchmark does, at
+        protocol: ``default`` compares at the image's own resolution; ``wsolevaluation``, as in the benchmark, at
             224x224 with `benchmark_input`.
 
     >>> PxAP(["dog"]).compute().value is None
@@ -166,13 +166,13 @@ class PxAP(Statistic):
         return None if score_map is None else benchmark_input(score_map)
 
     def curve(self) -> tuple[Doubles, Doubles]:
-        """Recall and precision at each threshold, the highest first; empty when no pixel is foreground."""
+        """Recall and precision at each threshold, the highest first; empty if no pixel is foreground."""
         below, above = self._together(self.totals.sums())[:, ::-1].cumsum(axis=1)
         some = above > 0
         return above[some] / max(1, above[-1]), above[some] / (above + below)[some]
 
     def report(self, totals: Totals) -> Metric:
-        """One curve over all pixels; no value when no pair came with a map."""
+        """One curve over all pixels; no value if no pair has a map."""
         note = self.note(totals) + ("" if self.protocol == "default" else f"; protocol {self.protocol}")
         area = histogram_ap(totals.sums().reshape(-1, 2, NUM_BINS))
         counts = totals.trials * totals.measured

@@ -1,4 +1,4 @@
-"""Is the one point of a class right, and surer than the wrong ones: localization by point as average precision."""
+"""Average precision of localization by point: whether correct points score higher than wrong ones."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from wsl.results import Metric
 
 
 def point_within(point: Point, boxes: npt.ArrayLike, tolerance: float = 18) -> bool:
-    """Whether the point lies in a box grown by ``tolerance`` pixels on each side.
+    """Whether the point lies in a box extended by ``tolerance`` pixels on each side.
 
-    Point and pixels are positions on the grid of pixel indices, as for `pointing_hit`, and the last pixel that the
-    tolerance reaches belongs to it.
+    Point and pixels are positions on the grid of pixel indices, as for `pointing_hit`; a distance equal to the
+    tolerance is still inside.
 
     Shape:
         ``point`` is (x, y) in pixels, ``boxes`` (n, 4) xyxy.
 
     Raises:
-        UserError: the point or a box is not finite, or the tolerance negative.
+        UserError: the point or a box is not finite, or the tolerance is negative.
 
     Source: Oquab et al., Is Object Localization for Free?, CVPR 2015, section 5.
 
@@ -51,13 +51,13 @@ def point_ap(
     tolerance: float = 18,
     method: Method = "all-point",
 ) -> float:
-    """Average precision of one class's points, one an image, ranked by the class's score.
+    """Average precision of one class's points, one per image, ranked by the class's score.
 
-    A point is right when it lies `point_within` a box of its image, wrong when not, or where no box is; an image with
-    a box is found once or not at all. A point that is None finds nothing.
+    A point is correct if it is `point_within` a box of its image, else wrong, also if the image has no box; each image
+    with a box is one positive. A point that is None finds nothing.
 
     Shape:
-        one point (x, y), one score and one (n, 4) xyxy array an image.
+        One point (x, y), one score and one (n, 4) xyxy array per image.
 
     Raises:
         UserError: lengths differ, a number is not finite, or no image has a box.
@@ -81,11 +81,11 @@ def point_ap(
 class PointAP(RankingStatistic):
     """Mean over classes of the AP of localization by point: each image gives a class one point, with its score.
 
-    Every annotated image takes part, also those without the class, where the point is wrong. All boxes of the class
-    count as ground truth, difficult ones too; an image with difficult ones only is left out, and so is one that is
+    Every annotated image counts, including those without the class, where the point is wrong. All boxes of the class
+    are ground truth, including difficult ones; an image with only difficult ones is left out, as is one that is
     labelled with the class but has no box of it. The point is that of `PointingGame`; a class without a point or a
-    score finds nothing, and the note counts those that are there. ``counts`` are the images that contain the class.
-    The baseline points at the image's centre with the same scores.
+    score finds nothing, and the note counts the present classes among these. ``counts`` are the images that contain
+    the class. The baseline points at the image's centre with the same scores.
 
     >>> from wsl import Boxes, Localization
     >>> from wsl.samples import Sample
@@ -115,7 +115,7 @@ class PointAP(RankingStatistic):
         self.tolerance = tolerance
 
     def observe(self, seen: Evidence) -> Observation:
-        """The outcome of each class's point; of those expected that have none, ``number`` counts in ``missing``."""
+        """The outcome of each class's point; present classes without a point are counted in ``missing``."""
         found, expected = [], []
         named = {*seen.sample.labels, *seen.sample.unknown(self.mean.index)}
         for label, row in self.mean.index.items():
@@ -123,7 +123,7 @@ class PointAP(RankingStatistic):
             if truth.difficult.all() if len(truth) else label in named:
                 continue
             score = seen.scores.get(label)
-            # A point that the method does not make is not made for it.
+            # A baseline has a point only where the method has one.
             made = score is not None and Evidence.of(seen).point(label) is not None
             if made:
                 right = len(truth) > 0 and point_within(seen.point(label), truth.xyxy, self.tolerance)  # type: ignore[arg-type]

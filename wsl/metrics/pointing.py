@@ -1,4 +1,4 @@
-"""Where the thing is, as one point: the pointing game."""
+"""The pointing game: whether the peak of a map lies on the object."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Subset = Literal["all", "difficult"]
 
 
 def pointing_hit(point: Point, boxes: npt.ArrayLike, tolerance: float = 15) -> bool:
-    """Whether some pixel of the boxes lies strictly nearer to the point than ``tolerance`` pixels.
+    """Whether some pixel of the boxes is less than ``tolerance`` pixels from the point.
 
-    Point and pixels are positions on the grid of pixel indices: a half-open box covers the pixels x0 … x1 - 1 (those
-    it touches, when its corners are fractions), and the distance to a box is that to its nearest pixel. For whole
-    numbers this is TorchRay's test, a disc around the point against the mask of the boxes; a box without area
-    covers no pixel.
+    Point and pixels are positions on the grid of pixel indices: a half-open box covers the pixels x0 … x1 - 1 (or
+    those it touches, if its corners are fractional), and the distance to a box is that to its nearest pixel. For
+    integers this is TorchRay's test, a disc around the point against the mask of the boxes; a box without area covers
+    no pixel.
 
     Shape:
         ``point`` is (x, y) in pixels, ``boxes`` (n, 4) xyxy.
 
     Raises:
-        UserError: the point or a box is not finite, or the tolerance not positive.
+        UserError: the point or a box is not finite, or the tolerance is not positive.
 
     Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016, section 4.1;
     Fong et al., Understanding Deep Networks via Extremal Perturbations, ICCV 2019 (TorchRay).
@@ -51,15 +51,15 @@ def pointing_hit(point: Point, boxes: npt.ArrayLike, tolerance: float = 15) -> b
 
 
 def pointing_hit_pixels(point: Point, pixels: npt.ArrayLike, tolerance: float = 15) -> bool:
-    """Whether some of the pixels that are true lies strictly nearer to the point than ``tolerance`` pixels.
+    """Whether some true pixel of a mask is less than ``tolerance`` pixels from the point.
 
     Shape:
         ``point`` is (x, y) in pixels, ``pixels`` (H, W).
 
     Raises:
-        UserError: the point is not finite, the tolerance not positive, or the pixels are no mask.
+        UserError: the point is not finite, the tolerance is not positive, or the pixels are not a mask.
 
-    Source: as `pointing_hit`, on data sets that outline their objects.
+    Source: as for `pointing_hit`, on data sets with outlined objects.
 
     >>> mask = np.zeros((50, 50), bool)
     >>> mask[20:30, 20:30] = True
@@ -81,10 +81,10 @@ def pointing_accuracy(points: Sequence[Point | None], boxes: Sequence[npt.ArrayL
     """The fraction of points that hit the boxes of their image; a point that is None misses.
 
     Shape:
-        one point (x, y) and one (n, 4) xyxy array an image.
+        One point (x, y) and one (n, 4) xyxy array per image.
 
     Raises:
-        UserError: lengths differ or nothing was given.
+        UserError: lengths differ or are 0.
 
     >>> pointing_accuracy([(5, 5), None], [[[0, 0, 9, 9]], [[0, 0, 9, 9]]])
     0.5
@@ -96,9 +96,10 @@ def pointing_accuracy(points: Sequence[Point | None], boxes: Sequence[npt.ArrayL
 
 
 def is_small_among_others(label: str, boxes: Boxes, size: tuple[int, int]) -> bool:
-    """Whether a pair belongs to the difficult subset: the class covers little of the image, and others are there.
+    """Whether a pair belongs to the difficult subset: the class covers little of the image, and others are present.
 
-    Little is less than a quarter of the image, all boxes of the class together; another class is one with any box.
+    Little means that all boxes of the class together cover less than a quarter of the image; another class is present
+    if it has any box.
 
     Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016, section 4.1.
 
@@ -120,11 +121,11 @@ def _check_point(point: Point, tolerance: float) -> None:
 
 
 class PointingGame(Statistic):
-    """Accuracy of the hottest point of each class map, mean over classes and over all pairs.
+    """Accuracy of the peak of each class map, averaged over classes and over all pairs.
 
-    A trial is an (image, class) pair: each class in ``sample.labels`` that has a box, so classes whose boxes are all
-    difficult are out. All boxes of the class count as ground truth, difficult ones too, as in TorchRay; where the
-    sample has outlines, as in COCO, their pixels do, and the note counts those pairs. The point is
+    A trial is an (image, class) pair: each class in ``sample.labels`` that has a box, which excludes classes whose
+    boxes are all difficult. All boxes of the class are ground truth, including difficult ones, as in TorchRay; if the
+    sample has outlines, as in COCO, their pixels are used instead, and the note counts those pairs. The point is
     ``found.points[class]``, else the peak of ``found.maps[class]`` at the image's own size. A pair without a point, or
     with a map that is not finite, is a miss, and the note counts them. The baseline points at the image's centre. With
     ``subset="difficult"`` only pairs of `is_small_among_others` are trials.
@@ -162,7 +163,7 @@ class PointingGame(Statistic):
         self.subset: Subset = subset
 
     def observe(self, seen: Evidence) -> Observation:
-        """Whether each class's point hits, and whether outlines say so."""
+        """Whether each class's point hits, and whether outlines were used."""
         rows = []
         for label in seen.pairs:
             if self.subset == "all" or is_small_among_others(label, seen.ground_truth, seen.found.size):
@@ -176,12 +177,12 @@ class PointingGame(Statistic):
         return pointing_hit_pixels(point, class_pixels(seen.sample, label, seen.found.size), self.tolerance)
 
     def report(self, totals: Totals) -> tuple[Metric, Metric]:
-        """The mean over classes, then the accuracy over all pairs; no value when no pair came with a point."""
+        """The mean over classes, then the accuracy over all pairs; no value if no pair has a point."""
         outlined = int(totals.sums()[:, 1].sum())
         note = self.note(totals, *([f"{outlined} against outlines"] if outlined else []))
         names = ("pointing", "pointing (pairs)")
         if self.subset == "difficult":
             names = ("pointing (difficult)", "pointing (difficult pairs)")
         by_pair = self.rate(totals, names[1], pooled=True, note=note)
-        # By class the two are the same.
+        # The values by class are the same for both.
         return self.rate(totals, names[0], note=note), replace(by_pair, per_class={})

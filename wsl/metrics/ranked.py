@@ -1,4 +1,4 @@
-"""One ranking a class over all images: what detection AP and localization by point have in common."""
+"""Average precision of one ranking per class over all images, for detection and localization by point."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXPECTED = [("key", np.int64), ("label", np.int32), ("number", np.int32), ("miss
 
 
 class Ranking(NamedTuple):
-    """Predictions of one class that are right or wrong: their scores, which are right, and their images' keys."""
+    """Correct and wrong predictions of one class: their scores, which are correct, and their images' keys."""
 
     scores: npt.NDArray[np.float32]
     right: npt.NDArray[np.bool_]
@@ -29,7 +29,7 @@ class Ranking(NamedTuple):
 
 
 class APStatistic(Statistic):
-    """A mean over classes of average precisions, by one rule or by several.
+    """The mean over classes of average precision, by one or several rules.
 
     A subclass measures with `measured`.
 
@@ -56,7 +56,7 @@ class APStatistic(Statistic):
         super().__init__(classes, report_classes, **settings)
 
     def report(self, totals: Totals) -> Metric | tuple[Metric, ...]:
-        """The mean AP over the classes that have something to find; no value when nothing was found in any image."""
+        """The mean AP over the classes with ground truth; no value if nothing was predicted in any image."""
         metrics = tuple(self.measured(totals, method) for method in self.methods)
         return metrics[0] if self._one else metrics
 
@@ -65,15 +65,15 @@ class APStatistic(Statistic):
         raise NotImplementedError(f"{type(self).__name__} has no measure")
 
     def named(self, name: str, method: Method) -> str:
-        """What the metric is called by a rule."""
+        """The metric's name for a rule."""
         return name if method == "all-point" else f"{name} ({method})"
 
 
 class RankingStatistic(APStatistic):
-    """Mean over classes of the AP of predictions judged, image by image, right (1), wrong (0) or neither (-1).
+    """Mean over classes of the AP of predictions that are, image by image, correct (1), wrong (0) or left out (-1).
 
-    A subclass gives records of what each view found (``found``, ``centre``, ``whole``), and of what is to be found
-    (``expected``). Keeps 17 bytes a prediction, and 20 bytes for each class with something to find in an image.
+    A subclass records the predictions of each view (``found``, ``centre``, ``whole``), and the ground truth
+    (``expected``). Keeps 17 bytes per prediction, and 20 bytes for each class with ground truth in an image.
     """
 
     records: Mapping[str, Any] = MappingProxyType(
@@ -85,7 +85,7 @@ class RankingStatistic(APStatistic):
         return type(seen).__name__.lower() if seen.blind else "found"
 
     def average(self, totals: Totals, name: str, note: str, method: Method) -> Metric:
-        """The mean AP over classes with something to find; no value when nothing was found in any image."""
+        """The mean AP over classes with ground truth; no value if nothing was predicted in any image."""
         expected = totals.records("expected")
         positives = summed(expected["label"], expected["number"], len(self.mean.classes))
         found = totals.records("found")
@@ -112,7 +112,7 @@ class RankingStatistic(APStatistic):
         )
 
     def over_scores(self) -> tuple[Doubles, Doubles, Doubles]:
-        """The scores, falling, and precision and recall of the report classes' predictions of that score or higher."""
+        """The scores in descending order, and precision and recall of the report classes at that score or higher."""
         found, expected = self.totals.records("found"), self.totals.records("expected")
         reported = list(self.mean.reported)
         found = found[np.isin(found["label"], reported) & (found["outcome"] >= 0)]
@@ -123,7 +123,7 @@ class RankingStatistic(APStatistic):
         return found["score"][last].astype(np.float64), right / (last + 1), right / max(1, positives)
 
     def _rankings(self, records: Records, positives: npt.NDArray[np.int64]) -> dict[int, Ranking]:
-        """By class with something to find: the predictions that are right or wrong."""
+        """The correct and wrong predictions of each class with ground truth."""
         judged = records[records["outcome"] >= 0]
         judged = judged[np.argsort(judged["label"], kind="stable")]
         rows = np.flatnonzero(positives)
@@ -145,7 +145,7 @@ class RankingStatistic(APStatistic):
 
 
 def summed(places: npt.NDArray[Any], numbers: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
-    """The sum of the numbers at each of so many places.
+    """The sum of the numbers at each of ``count`` places.
 
     >>> summed(np.array([2, 0, 2]), np.array([1, 5, 1]), 3).tolist()
     [5, 0, 2]

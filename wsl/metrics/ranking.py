@@ -1,4 +1,4 @@
-"""The area under a precision-recall curve, by the rules in use."""
+"""The area under a precision-recall curve, by several rules."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ Method = Literal["all-point", "11-point", "11-point-python", "11-point-matlab", 
 
 
 def ranking_ap(scores: npt.ArrayLike, correct: npt.ArrayLike, positives: int, method: Method = "all-point") -> float:
-    """Average precision of a ranked list, of which some entries are correct, against ``positives`` to be found.
+    """Average precision of a ranked list of correct and wrong entries, given the number of ``positives``.
 
     * ``all-point``: precision at a recall is the best precision at that recall or a higher one, and AP is the area
       under it (VOC 2010 and later);
     * ``11-point``: the mean of that best precision at the recalls 0, 0.1, …, 1 (VOC 2007);
     * ``11-point-python``, ``11-point-matlab``: the same at the levels that programs compute for these recalls, some of
-      which lie above the tenth (see `recall_levels`), so that a recall of exactly 3/10 misses its level;
+      which lie above the exact tenth (see `recall_levels`), so that a recall of exactly 3/10 misses its level;
     * ``sum``: no interpolation, the mean of the precision at each positive, 0 for those not found (WILDCAT).
 
-    Entries of equal score are one step of the curve: precision and recall are read after all of them, so that AP
-    does not depend on the order of the input (the devkit's does, by the order in which its sort leaves ties).
+    Entries of equal score are one step of the curve: precision and recall are read after all of them, so AP does not
+    depend on the order of the input (in the devkit it depends on how the sort orders ties).
 
     Shape:
         ``scores`` and ``correct`` are (n,).
 
     Raises:
-        UserError: lengths differ, a score is NaN, or there are fewer positives than correct entries, or none.
+        UserError: lengths differ, a score is NaN, or there are no positives or fewer than correct entries.
 
     >>> ranking_ap([0.9, 0.8, 0.7], [True, False, True], positives=2, method="sum")
     0.8333333333333333
@@ -39,7 +39,7 @@ def ranking_ap(scores: npt.ArrayLike, correct: npt.ArrayLike, positives: int, me
     if scores.ndim != 1 or scores.shape != correct.shape:
         raise UserError(f"scores have shape {scores.shape}, correct {correct.shape}, expected two lists of one length")
     if np.isnan(scores).any():
-        raise UserError("a score is NaN, expected numbers: no rank can be given to it")
+        raise UserError("a score is NaN, expected numbers: it cannot be ranked")
     if positives < max(1, int(correct.sum())):
         raise UserError(f"{positives} positives with {int(correct.sum())} found, expected as many or more, at least 1")
     if not scores.size:
@@ -70,7 +70,7 @@ def recall_levels(method: Method) -> npt.NDArray[np.float64]:
       middle, and from the right end beyond it, so that only the fourth lies above its tenth.
 
     Raises:
-        UserError: the method is no 11-point rule.
+        UserError: the method is not an 11-point rule.
 
     >>> [(recall_levels(name) > recall_levels("11-point")).nonzero()[0].tolist()
     ...  for name in ("11-point-python", "11-point-matlab")]
@@ -86,10 +86,10 @@ def recall_levels(method: Method) -> npt.NDArray[np.float64]:
 
 
 def require_method(method: str) -> None:
-    """Refuse an unknown way to average.
+    """Refuse an unknown rule for average precision.
 
     Raises:
-        UserError: naming the known ones.
+        UserError: the rule is unknown; the message names the known ones.
 
     >>> require_method("11-point")
     """

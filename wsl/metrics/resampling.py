@@ -1,4 +1,4 @@
-"""Average precision of many resampled data sets at once."""
+"""Average precision of many resampled data sets at the same time."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def resampled_ap(
     *,
     ties: bool = True,
 ) -> Doubles:
-    """What `ranking_ap` gives when each image comes as often as its weight says, for every column of weights.
+    """`ranking_ap` with each image repeated as often as its weight, for every column of weights.
 
-    ``101-point`` with ``ties`` off, where entries of equal score count one after another, is COCOeval's rule: its
-    levels are ``np.linspace(0, 1, 101)``, some of which lie above their hundredth.
+    ``101-point`` with ``ties`` false, where entries of equal score count one after another, is COCOeval's rule: its
+    levels are ``np.linspace(0, 1, 101)``, some of which lie above the exact hundredth.
 
     Shape:
-        ``scores``, ``correct`` and ``image`` (the index of its image) are (n,), one entry a ranked item;
-        ``positives`` is (images,), ``weights`` (images, replicates); the result is (replicates,), NaN where a
-        replicate holds no positive.
+        ``scores``, ``correct`` and ``image`` (the index of its image) are (n,), one entry per ranked item;
+        ``positives`` is (images,), ``weights`` (images, replicates); the result is (replicates,), NaN if a replicate
+        has no positive.
 
     >>> weights = np.uint8([[1, 2], [1, 0]])  # both images once; the first one twice
     >>> resampled_ap([0.9, 0.8], [False, True], [1, 0], [1, 0], weights).tolist()
@@ -47,7 +47,7 @@ def resampled_ap(
     ranked, of = values[order], of[order]
     found = np.flatnonzero(np.asarray(correct, np.bool_)[order])
     ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if ties else np.arange(len(ranked))
-    # Precision has its peaks, and recall its steps, where something is found: only there the curve is read.
+    # Precision peaks and recall rises only at correct entries, so the curve is read only there.
     steps = np.unique(ends[np.searchsorted(ends, found)]) if len(found) else found
     last = np.searchsorted(found, steps, side="right") - 1
     results = []
@@ -59,7 +59,7 @@ def resampled_ap(
 
 
 def affordable(entries: int, replicates: int) -> int:
-    """How many replicates a ranking of so many entries is worth: a large one needs fewer for a steady interval.
+    """The number of replicates for a ranking of this size: a large one needs fewer for a stable interval.
 
     >>> affordable(10_000, 1000), affordable(5_000_000, 1000), affordable(50_000_000, 1000)
     (1000, 200, 100)
@@ -79,7 +79,7 @@ def drawn_sums(numbers: npt.ArrayLike, weights: Weights) -> Doubles:
 
 
 def _summed(weights: Weights, image: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> Doubles:
-    """What the images of a ranking's entries weigh together, from each of ``ends`` to the next, (ends, replicates)."""
+    """The summed weights of the entries' images between consecutive ``ends``, (ends, replicates)."""
     from wsl.metrics.kernels import segment_sums
 
     return segment_sums(np.ascontiguousarray(weights), image, ends)
@@ -106,8 +106,8 @@ def _area(gained: Doubles, passed: Doubles, total: Doubles, method: Method | Lit
 def _reached(right: Doubles, total: Doubles, levels: Doubles) -> Doubles:
     """The number of the last level that each recall right / total reaches.
 
-    No level lies below its fraction k / steps. Exact: a quotient of whole numbers that lies below a whole number lies
-    further below than it is rounded.
+    No level is below its fraction k / steps. The result is exact: a quotient of integers that is below an integer is
+    below it by more than the rounding error.
     """
     last = np.floor(right * (len(levels) - 1) / total)
     above = levels > np.arange(len(levels)) / (len(levels) - 1)
@@ -117,7 +117,7 @@ def _reached(right: Doubles, total: Doubles, levels: Doubles) -> Doubles:
 
 
 def _chunks(steps: int, replicates: int) -> Iterator[slice]:
-    """Replicates in even parts, none of them large in memory."""
+    """Replicates in equal parts of limited memory."""
     parts = max(1, math.ceil(steps * replicates / _CHUNK))
     bounds = np.linspace(0, replicates, min(parts, replicates) + 1).astype(int).tolist()
     return (slice(start, end) for start, end in itertools.pairwise(bounds))

@@ -1,4 +1,4 @@
-"""Class maps taken as masks: mean intersection over union, at every background threshold."""
+"""Mean intersection over union of class maps as masks, at every background threshold."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def class_iou(
     """Intersection over union of each class, from one confusion matrix over all images.
 
     Shape:
-        one (H, W) array of class numbers and one of true numbers an image; the result is (num_classes,), NaN for a
+        One (H, W) array of class numbers and one of true numbers per image; the result is (num_classes,), NaN for a
         class without a true pixel. Pixels whose true number is ``ignored`` are left out.
 
     Raises:
@@ -47,7 +47,7 @@ def class_iou(
         counted = truth != ignored
         for values in (numbers[counted], truth[counted]):
             if not ((values >= 0) & (values < num_classes)).all():
-                raise UserError(f"a pixel is none of the classes 0 to {num_classes - 1}, expected their numbers")
+                raise UserError(f"a pixel is not one of the classes 0 to {num_classes - 1}, expected their numbers")
         pairs = truth[counted].astype(np.intp) * num_classes + numbers[counted].astype(np.intp)
         matrix += np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
     area, right = matrix.sum(axis=1), np.diag(matrix)
@@ -57,14 +57,14 @@ def class_iou(
 class MeanIoU(Statistic):
     """Mean over background and classes of the IoU of class maps as masks, at the data set's best threshold.
 
-    The classes of ``sample.labels`` (and ``ignored``) are taken as known, as is usual where class maps are to become
-    training masks. Each one's map is resized bilinearly to the image and normalised; a pixel belongs to the class of
-    the highest one (ties go to the first), and to the background where that does not exceed the threshold
+    The classes of ``sample.labels`` (and ``ignored``) are taken as known, as is usual when class maps become training
+    masks. Each class's map is resized bilinearly to the image and normalised; a pixel belongs to the class of the
+    highest map (ties go to the first), or to the background if that map does not exceed the threshold
     i / num_thresholds. Pixels are counted over the data set. A class without a true pixel enters neither mean nor
-    table, though pixels given to it are wrong for others. A pair without a (finite) map gets no pixel, and the note
-    counts those. The best threshold is picked on the same images, so the number is optimistic; each replicate picks
-    its own. ``counts`` are images that show the class. Baseline and whole image give the class of highest score (of
-    those present) the pixels of `centre_gaussian`, at its own best threshold, or all.
+    table, though pixels assigned to it are wrong for others. A pair without a (finite) map gets no pixel, and the note
+    counts those. The best threshold is chosen on the same images, so the number is optimistic; each replicate chooses
+    its own. ``counts`` are images that show the class. The baselines assign to the highest-scored present class the
+    pixels of `centre_gaussian`, at its own best threshold, or the whole image.
 
     >>> MeanIoU(["dog"]).compute().value is None
     True
@@ -87,7 +87,7 @@ class MeanIoU(Statistic):
         if num_thresholds < 1:
             raise UserError(f"number of thresholds is {num_thresholds}, expected 1 or more: try 100")
         self.thresholds = np.arange(num_thresholds) / num_thresholds
-        # A class's true pixels and the pixels given to it; images that show it, pairs with and without a map.
+        # A class's true pixels and the pixels assigned to it; images that show it, pairs with and without a map.
         self.drawn_columns = 1 + 2 * (num_thresholds + 1)
         self.columns = self.drawn_columns + 3
         reported = (BACKGROUND, *report_classes) if report_classes else ()
@@ -95,7 +95,7 @@ class MeanIoU(Statistic):
         self.index = {label: i for i, label in enumerate(classes)}
 
     def observe(self, seen: Evidence) -> Observation:
-        """The pixels of each class, and those given to it by the thresholds that they exceed."""
+        """The pixels of each class, and those assigned to it by the number of thresholds that they exceed."""
         truth, present = seen.pixels(), (*seen.sample.labels, *seen.sample.ignored)
         if seen.blind:
             scores = seen.found.scores
@@ -122,7 +122,7 @@ class MeanIoU(Statistic):
         return exceeding(heats, numbers, np.ascontiguousarray(truth), self.thresholds.astype(np.float32))
 
     def _everything(self, numbers: npt.NDArray[np.int32], area: Counts) -> Counts:
-        """The same where one class has every pixel at every threshold."""
+        """The tables if one class is assigned every pixel at every threshold."""
         tables = np.zeros((1 + len(numbers), 2, len(self.thresholds) + 1), np.int64)
         level = len(self.thresholds) if len(numbers) else 0
         tables[:, 0, level] = area.sum()
@@ -130,7 +130,7 @@ class MeanIoU(Statistic):
         return tables
 
     def report(self, totals: Totals) -> Metric:
-        """The mean over background and classes; no value when no pair came with a map."""
+        """The mean over background and classes; no value if no pair has a map."""
         images, (given, missing) = totals.sums()[:, -3], totals.sums()[0, -2:].tolist()
         area = totals.sums()[:, 0]
         iou, centre, whole = (self._iou(totals.sums(view), area) for view in self.views)
@@ -162,7 +162,8 @@ class MeanIoU(Statistic):
 def _iou(pixels: Counts, area: Counts) -> Doubles:
     """IoU of each class at each threshold, NaN without a true pixel; row 0 is the background.
 
-    (classes, ..., 2, thresholds + 1) and (classes, ...) to (classes, ..., thresholds).
+    Shape:
+        (classes, ..., 2, thresholds + 1) and (classes, ...) to (classes, ..., thresholds).
     """
     exceeding = pixels[..., ::-1].cumsum(axis=-1)[..., -2::-1]
     given, right = exceeding[..., 0, :], exceeding[..., 1, :]
@@ -178,7 +179,7 @@ def _ratio(part: npt.NDArray[Any], whole: Counts, measured: npt.NDArray[np.bool_
 
 
 def _mean(iou: Doubles) -> Doubles:
-    """The mean over those classes that have a value."""
+    """The mean over the classes that have a value."""
     measured = ~np.isnan(iou)
     count = measured.sum(axis=0)
     return _ratio(np.nan_to_num(iou).sum(axis=0), count, count > 0)

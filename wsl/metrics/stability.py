@@ -16,7 +16,7 @@ from wsl.results import Localization, Metric
 
 
 def map_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
-    """Pearson's correlation of two maps of one shape; 0 where one of them is constant.
+    """Pearson's correlation of two maps of the same shape; 0 if one of them is constant.
 
     >>> round(map_correlation([[0, 1], [2, 3]], [[0, 2], [4, 6]]), 6), map_correlation([[1, 1]], [[0, 1]])
     (1.0, 0.0)
@@ -28,15 +28,15 @@ def map_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
 
 
 class FlipStability(Statistic):
-    """How well maps and boxes of an image and of its mirror image agree, each the mean over classes.
+    """Agreement of maps and boxes of an image with those of its mirror image, each averaged over classes.
 
     A trial is an (image, class) pair: each class in ``sample.labels`` with a finite map in both; the note counts those
     without. The mirror image's map is mirrored back and correlated with the image's own (negative correlations count as
-    0); of the boxes the best of each are compared by their IoU, 0 where one has none. High values say that a model
-    points at things and not at places, and not that it points at the right ones.
+    0); the best boxes are compared by IoU, 0 if one is missing. High values mean that a model responds to image content
+    rather than to positions, not that it localizes the correct objects.
 
     Args:
-        mirrored: The localization of the mirror image of a path, in its pixels.
+        mirrored: A function from the path of an image to the localization of its mirror image, in mirrored pixels.
 
     >>> from wsl import Boxes
     >>> from wsl.samples import Sample
@@ -63,7 +63,7 @@ class FlipStability(Statistic):
         self._mirrored = mirrored
 
     def observe(self, seen: Evidence) -> Observation:
-        """How well each class agrees.
+        """The agreement of each class.
 
         Raises:
             UserError: the image cannot be read.
@@ -87,5 +87,5 @@ class FlipStability(Statistic):
         return Observation(rows)
 
     def report(self, totals: Totals) -> tuple[Metric, Metric]:
-        """The two means; no value when no pair came with maps."""
+        """The two means; no value if no pair has maps."""
         return self.rate(totals, "flip correlation", 0), self.rate(totals, "flip box IoU", 1)

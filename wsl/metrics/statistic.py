@@ -1,7 +1,7 @@
-"""The engine behind every metric: sums over images, the same sums of resampled data sets, merging, and rates.
+"""The engine of every metric: sums over images and over resampled data sets, merging, and rates.
 
-A metric is a `Statistic`: it says what an image adds (`observe`) and what the sums mean (`report`). Everything else is
-done here, once: the centre and the whole image as baselines, intervals, missing predictions, notes, merging.
+A metric is a `Statistic`: it defines what an image adds (`observe`) and what the sums mean (`report`). Everything else
+is inherited: the centre and the whole image as baselines, intervals, missing predictions, notes, merging.
 
 >>> class Luck(Statistic):
 ...     def observe(self, seen):
@@ -40,7 +40,7 @@ _PENDING = 64
 
 
 class Row(NamedTuple):
-    """What one image adds to the sums of a class; ``missing`` where nothing was predicted for it."""
+    """What one image adds to the sums of a class; ``missing`` if nothing was predicted for it."""
 
     label: str
     numbers: npt.ArrayLike
@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """What one image adds: rows to be summed by class, and records (structured arrays by name) to be kept as they are.
+    """What one image adds: rows to sum by class, and records (structured arrays by name) to keep unchanged.
 
     Records have a field ``key``, which is set to the key of their image.
     """
@@ -58,7 +58,7 @@ class Observation(NamedTuple):
 
 
 class Totals:
-    """The sums over all images so far, which add up over parts of a data set.
+    """The sums over all images so far, which can be added over parts of a data set.
 
     ``sums`` of a view are (classes, columns); ``trials`` and ``missing`` (classes,) count its rows. ``drawn`` are the
     sums of each resampled data set, (classes, columns, replicates), and ``drawn_trials`` (classes, replicates).
@@ -79,12 +79,12 @@ class Totals:
         return self.counters[view]
 
     def records(self, name: str) -> Records:
-        """All records of a name."""
+        """All records of this name."""
         return np.concatenate(self.kept[name])
 
     @property
     def measured(self) -> bool:
-        """Whether anything was predicted where it counts."""
+        """Whether anything was predicted in any trial."""
         return bool(self.missing.sum() < self.trials.sum())
 
     def __iadd__(self, other: Totals) -> Totals:
@@ -96,26 +96,25 @@ class Totals:
 
 
 class Statistic:
-    """A metric over images: `observe` and `report` are its own, the rest is inherited.
+    """A metric over images: a subclass defines `observe` and `report`, and inherits the rest.
 
-    A subclass says which baselines see the same images (``views``), how many numbers a `Row` has (``columns``), how
+    A subclass declares which baselines see the same images (``views``), how many numbers a `Row` has (``columns``), how
     many of them are resampled for the interval (``drawn_columns``, all by default; by class, or with ``by_class`` False
-    over the report classes together), which records it keeps (``records``), and what its notes call a trial (``unit``)
-    and one without a prediction (``lost``), which is a trial of its own or, with ``left_out``, none. ``needs`` is the
-    annotation without which an image is left out; ``reads_boxes`` is False where it does without the boxes that were
-    found.
+    over the report classes together), which records it keeps (``records``), and how its notes name a trial (``unit``)
+    and one without a prediction (``lost``), which counts as a trial or, with ``left_out``, does not. ``needs`` is the
+    annotation without which an image is left out; ``reads_boxes`` is False if it does not read the predicted boxes.
 
-    Intervals come from a bootstrap that draws images, with all that was found in them: `poisson_weights` gives each
-    image the same draws in every process and metric, so that merged parts have the interval of the whole.
+    Intervals come from a bootstrap over images, each with all of its predictions: `poisson_weights` gives each image
+    the same draws in every process and metric, so that merged parts have the interval of the whole.
 
     Args:
         classes: All class names, in the order of the report.
-        report_classes: Those that the mean is taken over; all when empty.
-        replicates: How many resampled data sets the interval rests on; 0 for no interval, at no cost.
+        report_classes: The classes over which the mean is taken; all when empty.
+        replicates: The number of resampled data sets for the interval; 0 for no interval, at no cost.
 
     Raises:
-        UserError: no class, a class named twice, a report class that is not among the classes, or a number of
-            replicates too small for an interval.
+        UserError: there is no class, a class is named twice, a report class is not among the classes, or the number of
+            replicates is too small for an interval.
     """
 
     needs: ClassVar[Literal["labels", "boxes", "masks"]] = "labels"
@@ -141,24 +140,24 @@ class Statistic:
         self._pending: list[tuple[int, int, Records]] = []
 
     def observe(self, seen: Evidence) -> Observation:
-        """What one image adds, as it is seen by the method or by a baseline."""
+        """What one image adds, for the method or for a baseline."""
         raise NotImplementedError(f"{type(self).__name__} has no observe")
 
     def report(self, totals: Totals) -> Metric | tuple[Metric, ...]:
-        """What the sums say."""
+        """The metric or metrics that follow from the sums."""
         raise NotImplementedError(f"{type(self).__name__} has no report")
 
     def update(self, found: Localization, sample: Sample) -> None:
-        """Take in one image: what was found in it and the ground truth.
+        """Add one image: its predictions and its ground truth.
 
         Raises:
-            UserError: the sample lacks what the metric needs, names a class that is none of the metric's, or a number
-                is not finite.
+            UserError: the sample lacks what the metric needs or names a class that is not one of the metric's, or a
+                number is not finite.
         """
         self.add(sample, self.observed(Evidence(found, sample, self.index)))
 
     def observed(self, seen: Evidence) -> dict[View, Observation]:
-        """What one image adds by each view; changes nothing."""
+        """What one image adds for each view; changes nothing."""
         self.check(seen.sample)
         kinds = {"found": lambda: seen, "centre": lambda: Centre.of(seen), "whole": lambda: Whole.of(seen)}
         return {view: self.observe(kinds[view]()) for view in self.views}
@@ -167,14 +166,14 @@ class Statistic:
         """Refuse a sample that the metric cannot use.
 
         Raises:
-            UserError: a label is none of the classes.
+            UserError: a label is not one of the classes.
         """
         self.mean.require((*sample.labels, *sample.ignored, *(sample.negatives or ())), sample.path)
         if sample.boxes is not None and self.needs == "boxes":
             self.mean.require(sample.boxes.labels, sample.path)
 
     def add(self, sample: Sample, observed: Mapping[View, Observation], totals: Totals | None = None) -> None:
-        """Add what one image was `observed` to add, to ``totals`` other than its own at once."""
+        """Add what was `observed` for one image; if ``totals`` other than its own are given, add to them at once."""
         key, own = image_key(sample.path), totals is None
         totals = self.totals if totals is None else totals
         for view, observation in observed.items():
@@ -196,12 +195,12 @@ class Statistic:
             self.settle(totals)
 
     def compute(self) -> Any:
-        """The number over all images so far, or several; a value is None where nothing could be measured."""
+        """The metric or metrics over all images so far; a value is None if nothing could be measured."""
         self.settle()
         return self.report(self.totals)
 
     def merge(self, other: Self) -> None:
-        """Add what another one saw: two halves of a data set measured apart give the whole."""
+        """Add the totals of another one: two halves of a data set measured separately give the whole."""
         other.settle()
         self.totals += other.totals
 
@@ -209,7 +208,7 @@ class Statistic:
         """The sums over no image."""
         classes, groups = len(self.mean.classes), len(self.mean.classes) if self.by_class else 1
         drawn = self.columns if self.drawn_columns is None else self.drawn_columns
-        # Whole numbers in doubles, which hold them exactly: matrix products have no other.
+        # Integers are held exactly in doubles, which matrix products require.
         counters = {
             "images": np.zeros(1, np.int64),
             "trials": np.zeros(classes, np.int64),
@@ -242,7 +241,7 @@ class Statistic:
             weighted_sums(totals.drawn[row], np.stack([values for _, values in members]), weights)
 
     def note(self, totals: Totals, *more: str) -> str:
-        """What a number was measured on, what was missing, and what else there is to say."""
+        """A note on what a number was measured on, what was missing, and ``more``."""
         missing = int(totals.missing.sum())
         return "; ".join([self.unit, *more, *([f"{missing} {self.lost}"] if missing else [])])
 

@@ -1,4 +1,4 @@
-"""Which map threshold and box rule to draw boxes with, and what they are worth where nobody chose them."""
+"""The choice of the map threshold and box rule on one split, for drawing boxes on another."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from wsl.metrics.statistic import Observation, Row, Statistic, Totals, ratio
 from wsl.results import BoxOrigin, Metric
 
 RULES: tuple[Literal["largest", "peak"], ...] = ("largest", "peak")
-"""Box rules that give a class one box. Of ``all`` parts CorLoc looks at the highest, which is that of the peak."""
+"""Box rules that give one box per class. Of ``all`` boxes CorLoc takes the highest-scored, the one of ``peak``."""
 
 
 class Choice(NamedTuple):
-    """The threshold and rule of most right boxes on a split, and how many of its (image, class) pairs are right."""
+    """The threshold and rule with the most correct boxes on a split, with their accuracy and the number of pairs."""
 
     threshold: float
     box_rule: str
@@ -30,13 +30,13 @@ class Choice(NamedTuple):
 
 
 class ThresholdChoice(Statistic):
-    """CorLoc over (image, class) pairs: of the boxes as they are, and of those at every map threshold and box rule.
+    """CorLoc over (image, class) pairs: of the predicted boxes, and of those at every map threshold and box rule.
 
-    `choose` picks threshold and rule for the whole data set, for use on another one. `compute` gives the accuracy of
-    the boxes found, and beside it the highest at any one threshold and rule, which is picked on the same images and
-    so is optimistic. A threshold for each image is never picked.
+    `choose` selects one threshold and rule for the whole data set, for use on another one. `compute` gives the accuracy
+    of the predicted boxes, and the highest accuracy at any one threshold and rule, which is chosen on the same images
+    and therefore optimistic. A threshold is never chosen for each image.
 
-    A trial is an (image, class) pair as in `CorLoc`; each counts alike. Pairs without a box or map are misses. The
+    A trial is an (image, class) pair as in `CorLoc`; all have equal weight. Pairs without a box or map are misses. The
     baseline is `centre_box`.
 
     >>> from wsl import Boxes, Localization
@@ -72,7 +72,7 @@ class ThresholdChoice(Statistic):
         super().__init__(classes, report_classes, **settings)
 
     def observe(self, seen: Evidence) -> Observation:
-        """Whether each class's box is right, whether it has no map, and whether the map's boxes are right."""
+        """Whether each class's box is correct, whether it has no map, and whether the map's boxes are correct."""
         rows = []
         for label in seen.pairs:
             numbers = np.zeros(self.columns, np.bool_)
@@ -84,7 +84,7 @@ class ThresholdChoice(Statistic):
         return Observation(rows)
 
     def _curves(self, seen: Evidence, label: str) -> Any:
-        """Whether the box of each rule is right at each threshold."""
+        """Whether the box of each rule is correct at each threshold."""
         step, rest = divmod(SWEPT, len(self.thresholds))
         swept, truth = seen.swept(label), seen.truth(label).xyxy
         if rest:
@@ -95,7 +95,7 @@ class ThresholdChoice(Statistic):
         """The best threshold and rule so far; ties go to ``largest``, then to the lowest threshold.
 
         Raises:
-            UserError: no image came with a map of an annotated class.
+            UserError: no image has a map of an annotated class.
         """
         return self._choose(self.totals)
 
@@ -107,7 +107,7 @@ class ThresholdChoice(Statistic):
         return Choice(float(self.thresholds[i]), RULES[rule], float(curve[rule, i] / pairs), pairs)
 
     def accuracies(self) -> dict[str, Doubles]:
-        """The accuracy at each threshold, by box rule: what `choose` picks from."""
+        """The accuracy at each threshold, by box rule, of which `choose` takes the highest."""
         pairs = max(1, int(self.totals.trials[list(self.mean.reported)].sum()))
         return {rule: row / pairs for rule, row in zip(RULES, self._curve(self.totals), strict=True)}
 
@@ -143,5 +143,5 @@ class ThresholdChoice(Statistic):
         return bool(totals.sums()[:, 1].sum() == totals.trials.sum())
 
     def _curve(self, totals: Totals) -> Any:
-        """Right boxes of the reported classes by rule and threshold."""
+        """Correct boxes of the report classes by rule and threshold."""
         return totals.sums()[list(self.mean.reported), 2:].sum(axis=0).reshape(len(RULES), -1)

@@ -1,4 +1,4 @@
-"""Is the class among the first k, and is its box right: top-k accuracy, and GT-known, Top-1 and Top-5 Loc."""
+"""Top-k accuracy, and GT-known, Top-1 and Top-5 localization."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from wsl.results import Metric
 
 
 def class_ranks(scores: npt.ArrayLike, targets: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """The place of each image's target among the classes, 0 for the first.
+    """The rank of each image's target among the classes, 0 for the first.
 
-    Of equal scores the lower class number ranks first.
+    Of equal scores, the lower class number ranks first.
 
     Shape:
         ``scores`` are (n, classes), ``targets`` (n,) class numbers; the result is (n,).
 
     Raises:
-        UserError: shapes do not fit, a score is NaN, or a target is not a class.
+        UserError: shapes do not match, a score is NaN, or a target is not a class.
 
     >>> class_ranks([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]], [2, 1]).tolist()
     [1, 1]
@@ -34,7 +34,7 @@ def class_ranks(scores: npt.ArrayLike, targets: npt.ArrayLike) -> npt.NDArray[np
     if table.ndim != 2 or numbers.shape != table.shape[:1]:
         raise UserError(f"scores have shape {table.shape}, targets {numbers.shape}, expected (n, classes) and (n,)")
     if np.isnan(table).any():
-        raise UserError("a score is NaN, expected numbers: no rank can be given to it")
+        raise UserError("a score is NaN, expected numbers: it cannot be ranked")
     if not np.issubdtype(numbers.dtype, np.integer) or not ((numbers >= 0) & (numbers < table.shape[1])).all():
         raise UserError(f"a target is none of the class numbers 0 to {table.shape[1] - 1}")
     own = np.take_along_axis(table, numbers[:, None], axis=1)
@@ -43,10 +43,10 @@ def class_ranks(scores: npt.ArrayLike, targets: npt.ArrayLike) -> npt.NDArray[np
 
 
 def top_k_accuracy(scores: npt.ArrayLike, targets: npt.ArrayLike, k: int = 1) -> float:
-    """The fraction of images whose target is among the k classes of highest score.
+    """The fraction of images whose target is among the k highest-scored classes.
 
     Shape:
-        as `class_ranks`.
+        As for `class_ranks`.
 
     Raises:
         UserError: as for `class_ranks`, k is below 1, or there is no image.
@@ -68,16 +68,16 @@ def top_k_loc(
     k: int | None = 1,
     iou_threshold: float = 0.5,
 ) -> float:
-    """The fraction of images whose class is among the first k and whose box of that class is right.
+    """The fraction of images whose class is among the first k and whose box of that class is correct.
 
     With ``k`` None the class is taken as known: GT-known Loc.
 
     Shape:
-        one box (4,) xyxy of the image's class, or None where none was found, one (n, 4) array of true boxes, and the
-        place of the class from 0 on an image.
+        For each image, one box (4,) xyxy of its class, or None if none was predicted, one (n, 4) array of true boxes,
+        and the rank of the class, from 0.
 
     Raises:
-        UserError: lengths differ, nothing was given, or a setting is out of range.
+        UserError: lengths differ or are 0, or a setting is out of range.
 
     Source: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 2015, section 4.2.
 
@@ -100,10 +100,11 @@ def top_k_loc(
 
 
 class TopKAccuracy(Statistic):
-    """How often the class of an image is among the k of highest score, over images of exactly one class.
+    """How often the class of an image is among the k highest-scored, over images of exactly one class.
 
-    Each image counts alike. A class that ``found.scores`` does not name has no rank and is missed; images without any
-    score are counted in the note. A k that all classes fit into is left out. The baseline is chance, k of all classes.
+    All images have equal weight. A class without a score in ``found.scores`` has no rank and is missed; images without
+    any score are counted in the note. A k that is not below the number of classes is left out. The baseline is chance:
+    k divided by the number of classes.
 
     >>> from wsl import Boxes, Localization
     >>> from wsl.samples import Sample
@@ -126,7 +127,7 @@ class TopKAccuracy(Statistic):
         super().__init__(classes, report_classes, **settings)
 
     def observe(self, seen: Evidence) -> Observation:
-        """Whether the class of an image that has one is among the first k."""
+        """Whether the class of an image with exactly one is among the first k."""
         scores = seen.scores
         if len(seen.sample.labels) != 1 or seen.sample.unknown(self.mean.classes) or not self.ks:
             return Observation()
@@ -134,7 +135,7 @@ class TopKAccuracy(Statistic):
         return Observation([Row(label, [seen.rank(label) < k for k in self.ks], not scores)])
 
     def report(self, totals: Totals) -> tuple[Metric, ...]:
-        """One metric a k; no value when no image came with a score."""
+        """One metric per k; no value if no image has a score."""
         metrics = [self.rate(totals, f"top-{k}", column, pooled=True) for column, k in enumerate(self.ks)]
         return tuple(
             replace(metric, baseline=None if metric.value is None else k / len(self.mean.classes))
@@ -143,12 +144,12 @@ class TopKAccuracy(Statistic):
 
 
 class TopKLoc(Statistic):
-    """GT-known Loc, and with the class among the first k as well: Top-1 Loc, Top-5 Loc.
+    """GT-known Loc, and the same with the class among the first k: Top-1 Loc, Top-5 Loc.
 
-    A trial is an (image, class) pair: each class in ``sample.labels`` that has a box; each counts alike, as the
-    benchmarks of one class an image have it. Of the boxes found for the class the one of highest score must reach
-    the IoU with any instance of it. A pair without a box or rank is a miss, and the note counts the former. Baseline
-    and whole image take the same classes with `centre_box` and `whole_box`.
+    A trial is an (image, class) pair: each class in ``sample.labels`` that has a box; all have equal weight, as in
+    benchmarks with one class per image. The highest-scored box predicted for the class must reach the IoU with any
+    instance of it. A pair without a box or rank is a miss, and the note counts the former. The baselines take the same
+    classes with `centre_box` and `whole_box`.
 
     >>> from wsl import Boxes, Localization
     >>> from wsl.samples import Sample
@@ -179,7 +180,7 @@ class TopKLoc(Statistic):
         super().__init__(classes, report_classes, **settings)
 
     def observe(self, seen: Evidence) -> Observation:
-        """Whether each class's box is right, with any rank and among the first k, and whether it has no rank."""
+        """Whether each class's box is correct, with any rank and among the first k, and whether it has no rank."""
         rows = []
         for label in seen.pairs:
             right, rank = seen.overlap(label) >= self.iou_threshold, seen.rank(label)
@@ -188,7 +189,7 @@ class TopKLoc(Statistic):
         return Observation(rows)
 
     def report(self, totals: Totals) -> tuple[Metric, ...]:
-        """GT-known Loc, then one metric a k; no value when no pair came with a box, or none with a score."""
+        """GT-known Loc, then one metric per k; no value if no pair has a box, or none has a score."""
         names = ["GT-known Loc", *(f"Top-{k} Loc" for k in self.ks)]
         metrics = [self.rate(totals, name, i, pooled=True) for i, name in enumerate(names)]
         if totals.sums()[:, -1].sum() == totals.trials.sum():

@@ -1,4 +1,4 @@
-"""Any metric of this room as a torchmetrics metric: for its trainers, collections and process groups."""
+"""Any `Statistic` as a torchmetrics metric, for its trainers, collections and process groups."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from wsl.samples import Sample
 class TorchMetric(torchmetrics.Metric):
     """A `Statistic` as a ``torchmetrics.Metric``, with its totals as states.
 
-    Two halves of a data set measured apart give the whole: with ``one.merge_state(other)`` in one process, by
-    themselves in `compute` where torch.distributed runs (``sync_on_compute=False`` leaves each process its own number).
-    In a ``torchmetrics.MetricCollection`` set ``compute_groups=False``: it takes metrics for one that agree on the
-    first image.
+    Two halves of a data set measured separately give the whole: with ``one.merge_state(other)`` in one process, or
+    automatically in `compute` under torch.distributed (``sync_on_compute=False`` keeps each process's own number). In a
+    ``torchmetrics.MetricCollection`` set ``compute_groups=False``, because it merges metrics that agree on the first
+    image.
 
     Args:
-        statistic: The metric; what it has seen is left out.
-        settings: What torchmetrics.Metric takes, such as ``sync_on_compute`` and ``process_group``.
+        statistic: The metric; images that it has already seen are not counted.
+        settings: Arguments of torchmetrics.Metric, such as ``sync_on_compute`` and ``process_group``.
 
     >>> from wsl import Boxes
     >>> from wsl.metrics import CorLoc
@@ -40,7 +40,7 @@ class TorchMetric(torchmetrics.Metric):
     full_state_update = False
 
     def __init__(self, statistic: Statistic, **settings: Any) -> None:
-        # torchmetrics would keep the last result even when a state is merged in.
+        # torchmetrics would keep a cached result even after another state is merged in.
         super().__init__(compute_with_cache=False, **settings)
         self._statistic = statistic
         nothing = statistic.nothing()
@@ -49,11 +49,11 @@ class TorchMetric(torchmetrics.Metric):
         for name, counter in nothing.counters.items():
             self.add_state(f"sum_{name}", torch.from_numpy(counter), dist_reduce_fx="sum")
         for name in nothing.kept:
-            # Rows of bytes, which tensors of any process can hold.
+            # Rows of bytes, which tensors can hold.
             self.add_state(f"records_{name}", [], dist_reduce_fx="cat")
 
     def update(self, found: Localization, sample: Sample) -> None:
-        """Take in one image, as `Statistic.update` does."""
+        """Add one image, as `Statistic.update` does."""
         statistic, totals = self._statistic, self._totals()
         before = {name: len(parts) for name, parts in totals.kept.items()}
         observed = statistic.observed(Evidence(found, sample, statistic.index))
@@ -65,23 +65,23 @@ class TorchMetric(torchmetrics.Metric):
                 getattr(self, f"records_{name}").append(_as_bytes(records).to(self.device))
 
     def compute(self) -> Any:
-        """The number over all images so far, or several; a value is None where nothing could be measured."""
+        """The metric or metrics over all images so far; a value is None if nothing could be measured."""
         return self._statistic.report(self._totals())
 
     @property
     def update_called(self) -> bool:
-        """Always true: no image at all is a result, the one without a value, and needs no warning."""
+        """Always true: without any image the result has no value, which needs no warning."""
         return True
 
     def sync(self, *args: Any, **settings: Any) -> None:
-        """As torchmetrics has it, also where a process saw no image: its empty lists need their shape and type."""
+        """Synchronise as torchmetrics does, also if a process saw no image: its empty lists need a shape and type."""
         for name, kind in self._kinds.items():
             if isinstance(getattr(self, f"records_{name}"), list) and not getattr(self, f"records_{name}"):
                 getattr(self, f"records_{name}").append(_as_bytes(np.empty(0, kind)).to(self.device))
         super().sync(*args, **settings)
 
     def _wrap_compute(self, compute: Callable[[], Any]) -> Callable[[], Any]:
-        # torchmetrics looks for tensors in what compute returns, and does not look into frozen dataclasses but fails.
+        # torchmetrics searches the result of compute for tensors, and fails on frozen dataclasses.
         sealed = super()._wrap_compute(lambda: _Sealed(compute()))
         return functools.wraps(compute)(lambda: sealed().content)
 

@@ -1,4 +1,4 @@
-"""A network of anybody's: out of its wrappers, copied, tried on images, its scores found in what it gives."""
+"""Arbitrary networks: unwrapping, copying, a trial run on images, and finding the scores in the output."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Net = TypeVar("Net", bound=nn.Module)
 def find_scores(output: Any, name: str | int | None = None) -> torch.Tensor:
     """The scores (N, K) in a classifier's output: a tensor, or one in a tuple, a dict or an object with ``logits``.
 
-    `name` says which: a key, an attribute or a position. Without it, ``logits`` are taken where there are any, else the
-    first tensor of two axes.
+    `name` selects one by key, attribute or position. By default ``logits`` are taken if there are any, else the first
+    tensor with two axes.
 
     Raises:
-        UserError: there are none.
+        UserError: there are no scores.
 
     >>> find_scores({"features": torch.zeros(2, 3, 4, 4), "logits": torch.zeros(2, 5)}).shape
     torch.Size([2, 5])
@@ -51,10 +51,10 @@ def find_scores(output: Any, name: str | int | None = None) -> torch.Tensor:
 
 
 def unwrapped(net: nn.Module) -> nn.Module:
-    """The module inside wrappers whose layers cannot be looked at: torch.compile, DataParallel.
+    """The module inside wrappers that hide its layers: torch.compile, DataParallel.
 
     Raises:
-        UserError: a scripted module.
+        UserError: the module is scripted.
 
     >>> net = nn.Linear(2, 2)
     >>> unwrapped(DataParallel(net)) is net
@@ -68,12 +68,12 @@ def unwrapped(net: nn.Module) -> nn.Module:
         else:
             break
     if isinstance(net, torch.jit.ScriptModule):
-        raise UserError("a scripted module cannot be looked into: give the module that it was made from")
+        raise UserError("a scripted module cannot be inspected: give the module that it was made from")
     return net
 
 
 def own_copy(net: Net) -> Net:
-    """A copy of somebody's network, without hooks that hold what cannot be copied.
+    """A copy of a network, without hooks whose state cannot be copied.
 
     Raises:
         UserError: the network cannot be copied.
@@ -82,7 +82,7 @@ def own_copy(net: Net) -> Net:
         with torch.inference_mode(False):
             try:
                 return copy.deepcopy(net)
-            except (RuntimeError, TypeError):  # hooks of another library that keep activations
+            except (RuntimeError, TypeError):  # hooks of another library that hold activations
                 hooks = ("_forward_hooks", "_backward_hooks", "_backward_pre_hooks")
                 held = (getattr(module, name) for module in net.modules() for name in hooks)
                 return copy.deepcopy(net, {id(one): type(one)() for one in held})
@@ -94,7 +94,7 @@ def own_copy(net: Net) -> Net:
 
 
 def frozen_copy(net: Net) -> Net:
-    """A copy in evaluation mode and float32, whose weights are not differentiated.
+    """A copy in evaluation mode and float32, whose weights require no gradients.
 
     Raises:
         UserError: the network cannot be copied.
@@ -103,7 +103,7 @@ def frozen_copy(net: Net) -> Net:
 
 
 class Looked(NamedTuple):
-    """A frozen copy of a network, what gives its scores (N, K), and what a survey found on some images."""
+    """A frozen copy of a network, a function for its scores (N, K), and the survey of it on some images."""
 
     net: nn.Module
     score: Score
@@ -113,7 +113,7 @@ class Looked(NamedTuple):
 
 
 def look(net: nn.Module, forward: Forward | None, output: str | int | None, side: int) -> Looked:
-    """Try a network on noise of a side, on its own device, and look inside.
+    """Run a network on noise images of this side, on its own device, and survey its layers.
 
     Raises:
         UserError: the network cannot be copied, does not take the images, gives no scores, or has no spatial layer.
@@ -127,7 +127,7 @@ def look(net: nn.Module, forward: Forward | None, output: str | int | None, side
         return Looked(ours, score, images, survey(ours, score, images), classes)
     except UserError:
         raise
-    except Exception as error:  # the network is somebody's, and so are its errors
+    except Exception as error:  # an arbitrary network may raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{type(net).__name__} does not take images (N, 3, {side}, {side}) ({type(error).__name__}: {reason}): "
@@ -141,7 +141,7 @@ def _device_of(net: nn.Module) -> torch.device:
 
 
 def scorer(net: nn.Module, forward: Forward | None, output: str | int | None) -> Score:
-    """What gives the scores (N, K) of images by a network."""
+    """A function from images to a network's scores (N, K)."""
     return lambda images: find_scores(net(images) if forward is None else forward(net, images), output)
 
 

@@ -1,4 +1,4 @@
-"""Backbones by name: images to a feature map, from torchvision, timm or our own small network."""
+"""Backbones by name: images to a feature map, from torchvision, timm or the small TinyNet."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from wsl.models.timm_models import TIMM, TimmFeatures
 from wsl.models.tiny import TinyNet
 from wsl.models.weights import first_line
 
-# Every network that takes several sizes takes this one, also those with windows of a fixed one.
+# Every network that takes several sizes takes this one, including those with windows of a fixed size.
 _PROBE = 224
-# What networks raise at a size that is not theirs.
+# The exceptions that networks raise for images of an unsupported size.
 _REFUSALS = (AssertionError, RuntimeError, ValueError, IndexError, TypeError)
 
 
 class Grids(NamedTuple):
-    """Where the cells of a backbone's map, its taps and its pyramid lie; None stands for equal parts of the image."""
+    """The positions of the cells of a backbone's map, taps and pyramid; None means equal parts of the image."""
 
     map: Grid | None
     taps: tuple[Grid | None, ...] = ()
@@ -41,17 +41,17 @@ class Grids(NamedTuple):
 
 
 class Backbone(nn.Module):
-    """A network that gives feature maps, and what a head needs to know of it.
+    """A network that gives feature maps, and what a head needs to know about it.
 
-    `net` gives the maps as it likes: channels first or last, as tokens, alone or as one of several tensors; then the
+    `net` may give maps in any layout: channels first or last, as tokens, alone or among several tensors, of which the
     coarsest map is taken. ``taps`` are the layers whose inputs are intermediate features, and ``pyramid`` those whose
-    inputs hold the same in as few channels as the network passes it on, for a `MapDecoder`.
+    inputs hold the same information in fewer channels, for a `MapDecoder`.
 
     Shape:
         (N, 3, H, W) to (N, ``out_channels``, about H / ``stride``, about W / ``stride``).
 
     Raises:
-        UserError: no feature map, or several alike.
+        UserError: there is no feature map, or several of the same size.
 
     >>> create_backbone("tinynet", weights="none").out_channels
     128
@@ -87,7 +87,7 @@ class Backbone(nn.Module):
 
     @property
     def prefix(self) -> int:
-        """How many class and register tokens come before the patches; 0 where the network gives none."""
+        """The number of class and register tokens before the patches; 0 if the network gives none."""
         return self._reading.prefix
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -110,22 +110,22 @@ class Backbone(nn.Module):
         return read_map(output, self._reading, size)
 
     def grids(self, size: tuple[int, int], reader: TapReader | None = None) -> Grids:
-        """Where the cells look in images of (height, width), which may depend on it: padding does, for one.
+        """The positions of the cells in images of (height, width), which may depend on the size, as with padding.
 
-        The answer is found by one forward pass of zeros and kept. While other threads run the network give the
-        `reader` that already is on it.
+        They are found by one forward pass of zeros and cached. While other threads run the network, pass the `reader`
+        that is already attached to it.
 
         >>> create_backbone("resnet18", "none").grids((64, 64)).map
         Grid(stride=32.0, start=0.5)
         """
         known = self._grids.get(size)
         if known is None:
-            with torch.inference_mode(False):  # in which the tracer would see other operations
+            with torch.inference_mode(False):  # in inference mode the tracer would see other operations
                 known = self._grids[size] = self._trace(size, reader)
         return known
 
     def level_shapes(self, size: tuple[int, int] | None = None) -> list[tuple[int, int, int]]:
-        """The shapes (C, h, w) of what a `MapDecoder` reads: those of the pyramid's layers, and of the map.
+        """The shapes (C, h, w) of the inputs of a `MapDecoder`: the pyramid's layers, and the map.
 
         >>> create_backbone("mobilenet_v2", "none").level_shapes((64, 64))
         [(32, 8, 8), (96, 4, 4), (1280, 2, 2)]
@@ -141,7 +141,7 @@ class Backbone(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are; the CPU without any."""
+        """The device of the weights; the CPU if there are none."""
         return next((parameter.device for parameter in self.net.parameters()), torch.device("cpu"))
 
     def _trace(self, size: tuple[int, int], reader: TapReader | None) -> Grids:
@@ -150,7 +150,7 @@ class Backbone(nn.Module):
         own = reader or TapReader(self)
         try:
             with evaluating(self.net), _plain_mode(), own.reading(tracer) as read, tracer:
-                features = self.forward(images)  # hooks on this module are its caller's
+                features = self.forward(images)  # not self(images), which would run the caller's hooks
         finally:
             if reader is None:
                 own.remove()
@@ -175,7 +175,7 @@ def _first_run(net: nn.Module, images: torch.Tensor, name: str) -> Any:
 
 @contextlib.contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode while the block runs; afterwards every module is in the mode that it was in."""
+    """Evaluation mode inside the block; afterwards the mode of every module is restored."""
     training = [module for module in net.modules() if module.training]
     if training:
         net.eval()
@@ -188,13 +188,13 @@ def evaluating(net: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_mode() -> Iterator[None]:
-    """Neither gradients nor inference mode."""
+    """Disable both gradients and inference mode."""
     with torch.inference_mode(False), torch.no_grad():
         yield
 
 
 def zeros(net: nn.Module, size: tuple[int, int]) -> torch.Tensor:
-    """An image that the network takes as it is now: on its device, and in its arithmetic where nothing converts.
+    """An image of zeros on the network's device, in the dtype of its weights unless autocast converts.
 
     >>> zeros(nn.Conv2d(3, 4, 1).half(), (2, 2)).dtype
     torch.float16
@@ -206,12 +206,12 @@ def zeros(net: nn.Module, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _stride(image: int, side: int) -> int:
-    """Image pixels per map cell; without padding a map is somewhat smaller than its stride says."""
+    """Image pixels per map cell; without padding a map is somewhat smaller than its stride implies."""
     return image // side if image % side == 0 else 2 ** round(math.log2(image / side))
 
 
 def list_backbones() -> list[str]:
-    """Names that `create_backbone` takes; with the timm extra also ``timm/`` and any name of timm.
+    """The names that `create_backbone` accepts; with the timm extra also ``timm/`` and any name of timm.
 
     >>> "resnet50" in list_backbones()
     True
@@ -222,11 +222,11 @@ def list_backbones() -> list[str]:
 def create_backbone(name: str, weights: str = "DEFAULT", output_stride: int | None = None) -> Backbone:
     """A backbone by name: a torchvision classifier up to its pooling or last tokens, ``timm/NAME``, or ``tinynet``.
 
-    `weights` is ``DEFAULT`` or a name that the library knows (downloaded by it on first use), the path of a local
-    file of the whole classifier, or ``none``. `output_stride` dilates the last stages for finer maps.
+    `weights` is ``DEFAULT`` or another name known to the library (downloaded on first use), the path of a local file
+    of the whole classifier, or ``none``. `output_stride` dilates the last stages for finer maps.
 
     Raises:
-        UserError: unknown name or weights, a network without a feature map, or one that cannot be dilated.
+        UserError: the name or weights are unknown, or the network has no feature map or cannot be dilated.
 
     >>> create_backbone("resnet18", weights="none", output_stride=16).stride
     16
@@ -238,12 +238,12 @@ def create_backbone(name: str, weights: str = "DEFAULT", output_stride: int | No
     if name.startswith(TIMM):
         return Backbone(TimmFeatures(name.removeprefix(TIMM), weights, output_stride), name)
     if name.startswith(HF):
-        raise UserError(f"{name} is a whole classifier and no backbone: expected a torchvision name or timm/NAME")
+        raise UserError(f"{name} is a whole classifier, not a backbone: expected a torchvision name or timm/NAME")
     net = create_classifier(name, weights).net
     if isinstance(net, VisionTransformer):
         return _encoder(net, name, output_stride)
     chain = find_chain(net, name)
-    # SqueezeNet's last map already holds its own classes; a new head wants the features below them.
+    # SqueezeNet's last map holds its class scores; a new head needs the features below.
     classifier = None if chain.significant() else conv_classifier(chain)
     features = chain.features if classifier is None else classifier.features
     return cut_backbone(net, features, name, output_stride)
@@ -253,19 +253,19 @@ def _encoder(net: VisionTransformer, name: str, output_stride: int | None) -> Ba
     """A vision transformer of torchvision up to its last tokens."""
     if output_stride not in (None, net.patch_size):
         raise UserError(f"output stride {output_stride} of {name}: its own is {net.patch_size} and cannot be changed")
-    net.heads = nn.Identity()  # weights without a use would hinder training in processes
+    net.heads = nn.Identity()  # unused weights would break distributed training
     return Backbone(LayerOutput(net, "encoder", side=net.image_size), name)
 
 
 def cut_backbone(net: nn.Module, features: fx.Node, name: str, output_stride: int | None = None) -> Backbone:
-    """The part of a classifier up to a node of its graph, dilated in place when asked."""
+    """The part of a classifier up to a node of its graph, dilated in place if an output stride is given."""
     body = cut(net, features)
     if output_stride is None:
         return Backbone(body, name)
     dilated = dilate(body, output_stride, name)
     try:
         backbone = Backbone(body, name, dilated)
-    except RuntimeError as error:  # a stride outside the layers, in the code itself
+    except RuntimeError as error:  # a stride in the forward code rather than in a layer
         raise UserError(f"{name} cannot be dilated to output stride {output_stride}: take another backbone") from error
     if backbone.stride != output_stride:
         raise UserError(f"output stride {output_stride} of {name}: its own is {backbone.stride} and cannot be changed")

@@ -1,4 +1,4 @@
-"""The short form of maps: a model and a batch of images in, maps of some classes out."""
+"""Class activation maps in one call: from a model and a batch of images to maps of some classes."""
 
 from __future__ import annotations
 
@@ -31,21 +31,22 @@ def cam(
 ) -> torch.Tensor:
     """Class activation maps of images, by a method of `wsl.cam.list_methods`.
 
-    `model` is a `Localizer`, a `CamLocalizer`, or any module that gives scores of images, of which a localizer is made
-    first: make it yourself where there is more than one batch (`Localizer.from_classifier`). `classes` are those of
-    every image, by name or index; or a list of such lists, or a tensor (N, J), with those of each image. None takes
-    the class of highest score. `method` "auto" takes class maps of the model's own where it has some. `layers` are
-    names of `named_modules`; the maps of several become one. `precision` is the arithmetic of the network: "auto" takes
-    bfloat16 where the device computes it faster.
+    `model` is a `Localizer`, a `CamLocalizer`, or any module that gives scores of images. Such a module is first
+    converted to a localizer; for several batches convert it once with `Localizer.from_classifier`. `classes` are the
+    classes of every image, by name or index; or a list of such lists, or a tensor (N, J), for each image. None takes
+    the highest-scored class. `method` "auto" takes the model's own class maps if it has them. `layers` are names from
+    `named_modules`; the maps of several are fused. `precision` is the arithmetic of the network: "auto" takes bfloat16
+    if the device computes it faster.
 
-    Maps are raw: their values are comparable between images, and nothing is clipped or stretched that the method
-    itself does not. The model stays as it is: mode, gradients, hooks, weights.
+    Maps are raw: their values are comparable between images, and are only clipped or stretched if the method itself
+    does so. The model's mode, gradients, hooks and weights are not changed.
 
     Shape:
         Normalised images (N, 3, H, W) to maps (N, J, h, w), float32.
 
     Raises:
-        UserError: an unknown class, method or layer, other shapes, or as many lists of classes as images missing.
+        UserError: a class, method or layer is unknown, images have another shape, or the number of lists of classes is
+            not the number of images.
         RunError: the model's scores are not finite.
 
     >>> from torchvision.models import vgg11
@@ -86,7 +87,7 @@ def _localizer(model: Any, method: str, layers: Sequence[str]) -> Model:
 
 
 def _indices(classes: Any, shape: Sequence[int], names: Sequence[str]) -> torch.Tensor:
-    """Class indices (N, J) of images whose scores have that shape."""
+    """Class indices (N, J) for images whose scores have this shape."""
     images, count = shape
     if isinstance(classes, torch.Tensor):
         classes = classes.tolist()
@@ -96,7 +97,7 @@ def _indices(classes: Any, shape: Sequence[int], names: Sequence[str]) -> torch.
     if not rows or not all(isinstance(row, (list, tuple)) for row in rows):
         rows = [rows] * images
     if len(rows) != images:
-        raise UserError(f"{len(rows)} lists of classes for {images} images: expected one an image")
+        raise UserError(f"{len(rows)} lists of classes for {images} images: expected one per image")
     if len({len(row) for row in rows}) > 1:
         raise UserError(f"lists of {sorted({len(row) for row in rows})} classes: expected as many for every image")
     check_classes({one for row in rows for one in row if isinstance(one, str)}, names)

@@ -1,4 +1,4 @@
-"""A classifier with a CAM method, ready to run on one device."""
+"""A classifier with a CAM method, prepared for inference on one device."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from wsl.models.taps import TapReader
 
 
 class InferenceCam:
-    """A copy of a `CamLocalizer`'s network for one device and one arithmetic.
+    """A copy of a `CamLocalizer`'s network for one device and one precision.
 
-    `backbone` shows the intermediate features of `net`; without one there are none.
+    `backbone` gives the intermediate features of `net`; without it there are none.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class InferenceCam:
         self._grids: dict[tuple[int, int], Mapping[str, Grid | None]] = {}
 
     def __call__(self, images: torch.Tensor, *, taps: bool = False) -> LazyOutput:
-        """Scores, lazy maps and, where asked, intermediate features of normalised images (N, 3, H, W)."""
+        """Scores, lazy maps and, if requested, intermediate features of normalised images (N, 3, H, W)."""
         size = (images.shape[-2], images.shape[-1])
         features: tuple[Features, ...] = ()
         with autocast(self._device, self._dtype):
@@ -74,7 +74,7 @@ class InferenceCam:
         return to_probabilities(scores, multi_label=self._multi_label)
 
     def _grids_of(self, size: tuple[int, int]) -> Mapping[str, Grid | None]:
-        """Where the cells of each layer's map lie; found by one forward pass of zeros and kept."""
+        """The positions of the cells of each layer's map, found by one forward pass of zeros and cached."""
         known = self._grids.get(size)
         if known is None:
             with torch.inference_mode(False), autocast(self._device, self._dtype):

@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 
 
 class CamLocalizer(nn.Module):
-    """A classifier that localizes by a CAM method, with no training: scores are its own, maps are made on demand.
+    """A classifier that localizes by a CAM method, without training: scores are unchanged, maps are lazy.
 
-    `net` is any module that gives scores of images; it becomes a part of this one and is not changed. `method` is a
-    spec string of `wsl.cam.list_methods`, such as ``layercam`` or ``scorecam(channels=64)``; "auto" is ``legrad`` where
-    the scores are those of a class token, and ``layercam`` elsewhere. `layers` are names of `net.named_modules`; by
-    default the last layer that the scores depend on, and for methods of several layers those of the last stages.
-    `output` names the scores in the module's output, where they are not found; `forward` calls a module that takes more
-    than images. `multi_label` says whether scores become probabilities by a sigmoid each or by one softmax. `name` is
-    the classifier's, `reason` says why it has no class maps of its own, and `looked` is what is known of its inside.
+    `net` is any module that gives scores of images; it becomes a submodule and is not changed. `method` is a spec
+    string from `wsl.cam.list_methods`, such as ``layercam`` or ``scorecam(channels=64)``; "auto" is ``legrad`` if the
+    scores come from a class token, else ``layercam``. `layers` are names from `net.named_modules`; by default the last
+    layer that the scores depend on, and for methods of several layers those of the last stages. `output` selects the
+    scores in the module's output if they are not found automatically; `forward` calls a module that takes more than
+    images. `multi_label` says whether scores become probabilities by sigmoids or by one softmax. `name` is the name of
+    the classifier, `reason` says why it has no class maps of its own, and `looked` is the survey of its layers.
 
     Shape:
         (N, 3, H, W) normalised images to scores (N, K) and maps (N, K, h, w).
 
     Raises:
-        UserError: an unknown method or layer, a network that does not take the images, one without spatial layers or
-            scores, or one that has not what the method reads.
+        UserError: the method or a layer is unknown, or the network does not take the images, has no spatial layers or
+            scores, or lacks what the method reads.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 30 * 30, 2))
     >>> model = CamLocalizer(net, classes=["cat", "dog"], preprocessing=Preprocessing(image_size=32))
@@ -94,7 +94,7 @@ class CamLocalizer(nn.Module):
 
     @classmethod
     def of(cls, localizer: Localizer, *, method: str, layers: Sequence[str] = ()) -> CamLocalizer:
-        """A localizer with maps by a CAM method in the place of its own, by default of its backbone's features.
+        """A localizer with maps by a CAM method instead of its own, by default from its backbone's features.
 
         >>> from wsl.models import Localizer
         >>> CamLocalizer.of(Localizer("tinynet", 2, weights="none"), method="gradcam").layers
@@ -112,7 +112,7 @@ class CamLocalizer(nn.Module):
         )
 
     def by(self, method: str = AUTO, layers: Sequence[str] = ()) -> CamLocalizer:
-        """The same classifier with maps by another method or of other layers."""
+        """The same classifier with maps by another method or from other layers."""
         return CamLocalizer(
             self.net,
             method=self.method if method == AUTO else method,
@@ -127,7 +127,7 @@ class CamLocalizer(nn.Module):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """What maps are made of: layers, or blocks with their attention."""
+        """The layers, or the attention blocks, from which maps are made."""
         return tuple(self.inside.blocks) if self._method.by_attention else self.layers
 
     def forward(self, images: torch.Tensor) -> HeadOutput:
@@ -138,9 +138,9 @@ class CamLocalizer(nn.Module):
         return HeadOutput(output.scores, output.maps_of(every))
 
     def for_inference(self, device: torch.device, dtype: torch.dtype) -> InferenceCam:
-        """The model ready to run on a device in an arithmetic; the model itself stays as it is.
+        """A copy of the model prepared for inference on a device and in a precision; the model is not changed.
 
-        The copy is kept and given again until a weight changes, as that of a `Localizer`.
+        The copy is cached until a weight changes, as for a `Localizer`.
         """
         return self._ready.get(self, device, dtype, lambda: self._make_ready(device, dtype))
 
@@ -149,7 +149,7 @@ class CamLocalizer(nn.Module):
         return to_probabilities(scores, multi_label=self.multi_label)
 
     def _set_up(self, net: nn.Module, score: Score, images: torch.Tensor, layers: Sequence[str], found: Survey) -> None:
-        """Choose the layers of the method, and try it: what cannot work is said now."""
+        """Choose the layers of the method and try it, so that errors are raised now."""
         self._method: Method = parse_method(self.method)[1]
         self.layers = _layers(layers, self._method, found)
         self.inside = Inside(self.layers, found.blocks, found.prefix, found.by_class_token)
@@ -180,7 +180,7 @@ class CamLocalizer(nn.Module):
         return self._forward is _scores_of and self.layers == ("backbone",) and self._method.reads != "network"
 
     def _features(self, net: Any) -> Backbone | None:
-        """The network as a backbone that shows intermediate features; None where it has none."""
+        """The network as a backbone with intermediate features; None if it has none."""
         if self._forward is _scores_of:
             backbone: Backbone = net.backbone
             return backbone
@@ -192,7 +192,7 @@ class CamLocalizer(nn.Module):
 
 
 def made_by(model: object) -> str:
-    """How a model's maps are made, in a few words; empty where they are class maps of its own.
+    """A short description of how a model's maps are made; empty for its own class maps.
 
     >>> head = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 2))
     >>> made_by(CamLocalizer(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), head)))
@@ -206,7 +206,7 @@ def made_by(model: object) -> str:
 
 
 def _scores_of(localizer: Localizer, images: torch.Tensor) -> torch.Tensor:
-    """The scores alone: the maps of some heads cost more than the network, and so do gradients through them."""
+    """The scores alone, because the maps of some heads, and gradients through them, cost more than the network."""
     features, head = localizer.backbone(images), localizer.head
     if localizer.probe is not None:
         return localizer.probe(features)  # type: ignore[no-any-return]
@@ -218,13 +218,13 @@ def _scores_of(localizer: Localizer, images: torch.Tensor) -> torch.Tensor:
 
 
 def _chosen(method: str, found: Survey, reason: str) -> tuple[str, str]:
-    """The method, and why."""
+    """The method, and the reason for it."""
     if method == IN_GRAPH:
         raise UserError("method is 'cam', but this classifier has no class maps of its own: expected another, or auto")
     if method != AUTO:
         return method, "asked for"
     if found.by_class_token and found.blocks:
-        return "legrad", "the scores are those of a class token"
+        return "legrad", "the scores come from a class token"
     return "layercam", reason or f"what follows {found.last.name} is more than pooling and a linear layer"
 
 

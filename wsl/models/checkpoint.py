@@ -1,7 +1,8 @@
-"""Models on the disk: one safetensors file whose metadata says how to build what its tensors fill."""
+"""Models as files: one safetensors file whose metadata describes how to build the model."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from wsl.checkpoints import (
     Recipe,
     check_weights,
     checkpoint_file,
+    holds_tensors_alone,
     no_model,
     read_description,
     read_recipe,
@@ -32,6 +34,7 @@ from wsl.documents import located, reading
 from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.hub import hub_address
+from wsl.models.architecture import find_architecture
 from wsl.models.backbone import list_backbones
 from wsl.models.cam_localizer import CamLocalizer
 from wsl.models.classifiers import TINY
@@ -43,12 +46,14 @@ from wsl.models.state_dicts import load_strictly
 from wsl.models.timm_models import TIMM, names_place, refuse_place
 from wsl.models.weights import read_state_dict
 
+log = logging.getLogger("wsl")
+
 
 def save(model: Localizer, path: Path) -> None:
     """Write the model to one file, replacing an old one in a single step; `Localizer.save` is its short form.
 
     Raises:
-        UserError: the backbone is a module that has no name to build it by, or named by a place to download from.
+        UserError: the backbone is a module without a name to rebuild it from, or its name is a download location.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -71,8 +76,8 @@ def _state(model: Localizer) -> dict[str, torch.Tensor]:
 def load(path: str | Path) -> Localizer:
     """A model from a run folder, its ``model.safetensors``, or the Hugging Face hub, in evaluation mode on the CPU.
 
-    An address of the hub is ``hf://user/model`` or ``hf://user/model@revision``; what was fetched before is read from
-    the hub client's cache when the hub cannot be reached.
+    An address of the hub is ``hf://user/model`` or ``hf://user/model@revision``; if the hub cannot be reached, earlier
+    downloads are read from the hub client's cache.
 
     Raises:
         UserError: there is no such file, it was not written by `save`, or its tensors do not fit.
@@ -86,7 +91,7 @@ def load(path: str | Path) -> Localizer:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A model to be sent to another process: what it is built by and its weights, or the module itself."""
+    """A model to send to another process: how to build it and its weights, or the module itself."""
 
     description: str = ""
     weights: bytes = b""
@@ -94,7 +99,7 @@ class Packed:
 
 
 def pack(model: Model) -> Packed:
-    """A model as plain bytes where it has a name to build it by (a run, a classifier's name, an ONNX file).
+    """A model as plain bytes if it can be rebuilt from a name (a run, a classifier's name, an ONNX file).
 
     >>> unpack(pack(Localizer("tinynet", 2, weights="none"))).classes
     ('class 0', 'class 1')
@@ -107,7 +112,7 @@ def pack(model: Model) -> Packed:
 
 
 def unpack(packed: Packed) -> Model:
-    """The model that `pack` took, in evaluation mode on the CPU."""
+    """The model that was passed to `pack`, in evaluation mode on the CPU."""
     if packed.module is not None:
         model: Model = packed.module
         return model
@@ -123,13 +128,13 @@ def create(
 ) -> Localizer:
     """The model that the settings of ``wsl-train`` describe, before it is trained.
 
-    Where ``settings.weights`` names another run, its backbone goes on from there, and its head too if it has the
-    same classes, neck and maps per class and the pooling makes maps of the same kind, or the same encoder.
+    If ``settings.weights`` names another run, the backbone starts from its weights. So does the head, if it has the
+    same classes, neck and maps per class, and a pooling of the same kind of maps or the same encoder.
 
     Raises:
-        UserError: an unknown name, a place to download from, or weights of another backbone.
+        UserError: a name is unknown or a download location, or the weights are those of another backbone.
     """
-    refuse_place(settings.backbone)  # now, and not when the trained model is saved
+    refuse_place(settings.backbone)  # now rather than when the trained model is saved
     start = _run_file(settings.weights)
     model = Localizer(
         settings.backbone,
@@ -149,7 +154,7 @@ def create(
         before = load(start)
         if before.recipe.backbone != settings.backbone:
             raise UserError(f"{start} has the backbone {before.recipe.backbone}, expected {settings.backbone}")
-        # Poolings inside may have parameters of their own, which another kind neither has nor wants.
+        # Replaced poolings may have parameters, which poolings of another kind lack.
         alike = before.recipe.downsampling == settings.downsampling
         model.backbone.load_state_dict(before.backbone.state_dict(), strict=alike)
         _continue_head(model, before)
@@ -157,7 +162,7 @@ def create(
 
 
 def _continue_head(model: Localizer, before: Localizer) -> None:
-    """Take over the head of another run where it fits: class maps of the same kind, or the vectors of one encoder."""
+    """Copy the head's weights from another run if they fit: the same kind of class maps, or the same encoder."""
     if before.classes != model.classes:
         return
     if isinstance(model.head, MapClassifier) and isinstance(before.head, MapClassifier):
@@ -177,7 +182,7 @@ def _continue_calibration(head: MapClassifier, before: MapClassifier) -> None:
 
 
 def _alike(one: nn.Module, other: nn.Module) -> bool:
-    """Whether the two convolutions hold weights of the same kind and shape."""
+    """Whether the two convolutions have weights of the same kind and shape."""
     shapes = ({name: tensor.shape for name, tensor in module.state_dict().items()} for module in (one, other))
     return type(one) is type(other) and next(shapes) == next(shapes)
 
@@ -196,14 +201,16 @@ def open_model(
     layers: Sequence[str] = (),
     model: str | None = None,
 ) -> Localizer | OnnxLocalizer | CamLocalizer:
-    """What ``--weights`` names: a run folder, a checkpoint, an ONNX model, or a classifier's name, with no training.
+    """The model that ``--weights`` names: a run folder, a checkpoint, an ONNX model, or a classifier by name.
 
-    `local_weights` are a file for a classifier's name, or a folder for ``hf/NAME``. With `model`, the function of one's
-    own code that builds a classifier (``package.module:build``), `weights` is the file of its tensors; the code is
-    imported. `method` is a CAM method in the place of the model's own class maps, and `layers` those that it reads.
+    A file of tensors alone is matched with the classifier of torchvision or timm whose parameters it holds.
+
+    `local_weights` is a file for a classifier's name, or a folder for ``hf/NAME``. With `model`, a function in the
+    user's code that builds a classifier (``package.module:build``), `weights` is the file of its tensors; the code is
+    imported. `method` is a CAM method to use instead of the model's own class maps, and `layers` the layers it reads.
 
     Raises:
-        UserError: it is none of them, or the model has not what the method reads.
+        UserError: ``weights`` is none of these, or the model lacks what the method reads.
     """
     if model is not None:
         check_weights(weights, local_weights, model)
@@ -219,6 +226,8 @@ def open_model(
             if method not in (AUTO, IN_GRAPH) or layers:
                 raise UserError(f"{weights} has its class maps alone, and CAM methods read layers: take the run itself")
             return OnnxLocalizer(Path(weights))
+        if holds_tensors_alone(weights):
+            return _of_architecture(Path(weights), method, layers)
         run = load(weights)
         return run if method in (AUTO, IN_GRAPH) and not layers else CamLocalizer.of(run, method=method, layers=layers)
     if weights == TINY or not (weights in list_backbones() or weights.startswith((TIMM, HF))):
@@ -227,3 +236,19 @@ def open_model(
         weights, str(local_weights) if local_weights else "DEFAULT", method=method, layers=layers
     )
     return opened.eval()
+
+
+def _of_architecture(path: Path, method: str, layers: Sequence[str]) -> Localizer | CamLocalizer:
+    """The classifier that a file of tensors belongs to.
+
+    Raises:
+        UserError: none is known that it does.
+    """
+    name = find_architecture(path)
+    if name is None:
+        raise UserError(
+            f"{path} holds the tensors of a network that is not recognised: give its name, --weights NAME "
+            f"--local-weights {path}, or the code that builds it, --weights {path} --model package.module:build"
+        )
+    log.info("%s has the tensors of %s: as --weights %s --local-weights %s", path, name, name, path)
+    return Localizer.from_classifier(name, str(path), method=method, layers=layers).eval()

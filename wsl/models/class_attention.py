@@ -1,4 +1,4 @@
-"""A backbone's tokens together with what its class token attends to."""
+"""A backbone's tokens together with the attention of its class token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wsl.cam.class_attention import ClassAttentionMode, class_attention
 from wsl.errors import UserError
 from wsl.models.backbone import Backbone, evaluating, zeros
 
-# How timm, torchvision and transformers call the parameter.
+# Names of the parameter in timm, torchvision and transformers.
 _CLASS_TOKENS = ("cls_token", "class_token")
 
 
@@ -37,16 +37,16 @@ def attended(backbone: Backbone, images: torch.Tensor) -> Attended:
         features = backbone(images)
     height, width = features.shape[-2:]
     tokens = backbone.prefix + height * width
-    # Attention in windows, or over channels, has other shapes. The length of images would be a constant to an export.
+    # Attention in windows, or over channels, has other shapes. len(images) would become a constant in an export.
     own = [row for row in rows if row.shape[0] == images.shape[0] and row.shape[-1] == tokens]
     return Attended(features, class_attention(own, backbone.prefix, (height, width)))
 
 
 def check_class_token(backbone: Backbone, head: str) -> None:
-    """Check that a head which reads the attention of a class token can.
+    """Check that a backbone has the class token whose attention a head reads.
 
     Raises:
-        UserError: the backbone has no class token, or none that attends to its patches.
+        UserError: the backbone has no class token, or it does not attend to the patches.
 
     >>> from wsl.models import create_backbone
     >>> check_class_token(create_backbone("tinynet", "none"), "ts-cam")

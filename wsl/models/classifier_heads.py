@@ -1,4 +1,4 @@
-"""Heads of other people's classifiers whose scores are the mean of class maps, but not of a plain 1x1 convolution."""
+"""Heads of pretrained classifiers whose scores are the mean of class maps, but not of a plain 1x1 convolution."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from heads import MapClassifier
 
 
 class RectifiedMapClassifier(MapClassifier):
-    """A head whose maps pass a ReLU before they are pooled, as SqueezeNet's classifier does."""
+    """A head whose maps pass a ReLU before they are pooled, as in SqueezeNet's classifier."""
 
     rectified = True
 
@@ -20,10 +20,10 @@ class RectifiedMapClassifier(MapClassifier):
 
 
 class NormedMapClassifier(MapClassifier):
-    """A head with a layer norm between global average pooling and the linear layer, as ConvNeXt's has.
+    """A head with a layer norm between global average pooling and the linear layer, as in ConvNeXt.
 
-    The norm's mean and variance are those of the pooled features. With them every location is normalised alike, so that
-    the mean of the class maps is the score.
+    The mean and variance of the norm are those of the pooled features. Every location is normalised by them, so the
+    mean of the class maps is the score.
 
     >>> head = NormedMapClassifier(8, 3, "gap")
     >>> scores, maps = head(torch.randn(2, 8, 5, 5))
@@ -36,7 +36,7 @@ class NormedMapClassifier(MapClassifier):
         self.norm = nn.LayerNorm(in_channels, eps=eps)
 
     def normalised(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (N, C, h, w) by the statistics of their means, in float32."""
+        """Features (N, C, h, w) normalised by the statistics of their means, in float32."""
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
             means = features.mean((2, 3))

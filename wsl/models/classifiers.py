@@ -1,8 +1,7 @@
-"""Classifiers by name, as torchvision and timm build them, with pretrained, local or no weights."""
+"""Classifiers of torchvision, timm and transformers by name, with pretrained, local or no weights."""
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,8 +15,9 @@ from torchvision import models as torchvision_models
 from wsl.checkpoints import HF
 from wsl.config import Preprocessing
 from wsl.errors import UserError, nearest
+from wsl.models.known_classes import known_classes
 from wsl.models.state_dicts import fit_names, load_strictly
-from wsl.models.timm_models import TIMM, create_resizable
+from wsl.models.timm_models import TIMM, create_resizable, timm_data
 from wsl.models.transformers_models import open_transformers
 from wsl.models.weights import StateDict, fetch, read_raw, read_state_dict, weights_path
 
@@ -26,7 +26,7 @@ TINY = "tinynet"
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A whole classifier as its library builds it, with what its weights say of images and classes.
+    """A whole classifier as built by its library, with the preprocessing and classes of its weights.
 
     ``forward`` calls a network that takes more than images.
     """
@@ -42,10 +42,10 @@ class Classifier:
 def create_classifier(name: str, weights: str = "DEFAULT", *, num_classes: int | None = None) -> Classifier:
     """A classifier of torchvision (or ``timm/NAME``, ``hf/NAME``) by name, with pretrained, local or no weights.
 
-    A local file decides the number of classes itself; `num_classes` is that of a network without weights.
+    A local file determines the number of classes; `num_classes` is for a network without weights.
 
     Raises:
-        UserError: unknown name or weights; a download that failed; a file that does not fit.
+        UserError: the name or weights are unknown, a download failed, or a file does not fit.
     """
     if name.startswith(TIMM):
         return _timm_classifier(name, weights, num_classes)
@@ -68,33 +68,38 @@ def create_classifier(name: str, weights: str = "DEFAULT", *, num_classes: int |
         return Classifier(_pretrained(builder, entry, name), name, preprocessing, categories)
     if weights == "none":
         options = {} if num_classes is None else {"num_classes": num_classes}
-        net = _untrained(builder, **options)
-        # A vision transformer is built for one size, which need not be that of its default weights.
+        net = untrained(builder, **options)
+        # A vision transformer is built for one size, which may differ from that of its default weights.
         side = getattr(net, "image_size", preprocessing.image_size)
         return Classifier(net, name, replace(preprocessing, image_size=side))
     path = weights_path(weights, name, ["DEFAULT", *kinds.__members__])
     state = read_state_dict(path)
-    net = _untrained(builder)
+    net = untrained(builder)
     state = fit_names(state, net.state_dict(), path, name)
     default, count = (_count_classes(one, net, path, name) for one in (net.state_dict(), state))
     if count != default:
-        net = _untrained(builder, num_classes=count)
+        net = untrained(builder, num_classes=count)
     load_strictly(net, _without_auxiliary(state, net), path, name)
     return Classifier(net, name, preprocessing, categories if count == len(categories) else ())
 
 
-def _untrained(builder: Callable[..., nn.Module], **options: Any) -> nn.Module:
+def untrained(builder: Callable[..., nn.Module], **options: Any) -> nn.Module:
+    """A network of torchvision with random weights.
+
+    >>> type(untrained(torchvision_models.get_model_builder("squeezenet1_1"))).__name__
+    'SqueezeNet'
+    """
     with warnings.catch_warnings():
-        # GoogLeNet and Inception announce a change of their initialisation.
+        # GoogLeNet and Inception warn of a coming change of their initialisation.
         warnings.simplefilter("ignore", FutureWarning)
         return builder(weights=None, **options)
 
 
 def _pretrained(builder: Callable[..., nn.Module], entry: Any, name: str) -> nn.Module:
-    """What ``builder(weights=entry)`` gives, from a file that is checked and never unpickled.
+    """The result of ``builder(weights=entry)``, from a file that is checked and never unpickled.
 
-    The builders know more than a state dict says: options that belong to the weights, and old names of parameters.
-    They get an entry like theirs that hands out tensors which are already there.
+    The builders know options that belong to the weights and old names of parameters, which a state dict does not tell.
+    They get a substitute entry that returns the tensors already loaded.
     """
     file = fetch(entry.url, f"{name}'s weights {entry.name}")
     state = read_raw(file)
@@ -107,7 +112,7 @@ def _pretrained(builder: Callable[..., nn.Module], entry: Any, name: str) -> nn.
 
 
 def _count_classes(state: StateDict, net: nn.Module, path: Path, name: str) -> int:
-    """Outputs of the classifier's last layer: models list their layers from input to output, files need not."""
+    """The number of outputs of the last layer. Models list their layers from input to output, files may not."""
     last = [key for key, tensor in net.state_dict().items() if tensor.ndim >= 2 and not _is_auxiliary(key)][-1]
     if last not in state:
         raise UserError(f"{path} does not fit {name}: {last} is missing (was it saved from another model?)")
@@ -119,7 +124,7 @@ def _is_auxiliary(key: str) -> bool:
 
 
 def _without_auxiliary(state: StateDict, net: nn.Module) -> StateDict:
-    """GoogLeNet's and Inception's files may lack the auxiliary classifiers; they serve training only."""
+    """The state with missing auxiliary classifiers filled in, and superfluous ones removed; files may lack them."""
     own = {key: value for key, value in net.state_dict().items() if _is_auxiliary(key)}
     return {**own, **{k: v for k, v in state.items() if not (_is_auxiliary(k) and k not in own)}} if own else state
 
@@ -133,9 +138,6 @@ def _timm_classifier(name: str, weights: str, num_classes: int | None) -> Classi
             f"{name} has no classifier, its weights give features: train a head on labelled images with wsl-train "
             f"--data DATA --out RUN --backbone {name} --freeze-backbone{head}, then take --weights RUN"
         )
-    data = importlib.import_module("timm.data").resolve_model_data_config(net)
+    data = timm_data().resolve_model_data_config(net)
     preprocessing = Preprocessing(image_size=data["input_size"][-1], mean=tuple(data["mean"]), std=tuple(data["std"]))
-    categories: tuple[str, ...] = ()
-    if getattr(net, "num_classes", 0) == 1000:
-        categories = tuple(torchvision_models.ResNet50_Weights.DEFAULT.meta["categories"])
-    return Classifier(net, name, preprocessing, categories)
+    return Classifier(net, name, preprocessing, known_classes(net))

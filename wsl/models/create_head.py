@@ -1,4 +1,4 @@
-"""The head of a localizer by its settings."""
+"""The head of a localizer from its settings."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from wsl.models.gradient_head import GradientHead
 HEADS: Mapping[str, type[MapClassifier | AdversarialClassifier]] = MappingProxyType(
     {"ts-cam": TokenClassifier, "scm": TokenClassifier, "acol": AdversarialClassifier}
 )
-"""Every head beside the default one, by name."""
+"""Every head except the default one, by name."""
 
-_LARGEST = 4 << 30  # bytes of a head's parameters
+_LARGEST = 4 << 30  # limit of a head's parameters in bytes
 
 
 def create_head(
     channels: int, num_classes: int, *, head: str | None, pooling: str, neck: str | None, maps_per_class: int
 ) -> MapClassifier | AdversarialClassifier | GradientHead:
-    """A head on features of so many channels; see `Localizer` for the settings.
+    """A head for features with ``channels`` channels; see `Localizer` for the settings.
 
     Raises:
-        UserError: an unknown name, or settings that do not go together.
+        UserError: a name is unknown, or settings are incompatible.
 
     >>> create_head(192, 20, head="ts-cam", pooling="gap", neck=None, maps_per_class=1).conv.kernel_size
     (3, 3)
@@ -40,7 +40,7 @@ def create_head(
     except (ValueError, TypeError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(str(error).splitlines()[0]) from error  # torch adds where in its code
+        raise UserError(str(error).splitlines()[0]) from error  # torch appends locations in its code
     if not isinstance(module, VectorClassifier):
         return module
     if head is not None:
@@ -54,7 +54,7 @@ def create_head(
 
 
 def check_affordable(build: Callable[[], nn.Module], what: str) -> None:
-    """Check that the parameters of a module take 4 GiB at most, before memory is asked for.
+    """Check that the parameters of a module take at most 4 GiB, before allocating them.
 
     Raises:
         UserError: they take more.
@@ -64,9 +64,9 @@ def check_affordable(build: Callable[[], nn.Module], what: str) -> None:
     wsl.errors.UserError: that layer takes 4e+03 GB, expected 4.29 at most: give it smaller numbers
     """
     try:
-        with torch.device("meta"):  # where modules have sizes and no memory
+        with torch.device("meta"):  # where modules have sizes but no memory
             module = build()
-    except RuntimeError as error:  # a number of bytes beyond 64 bits
+    except RuntimeError as error:  # the number of bytes exceeds 64 bits
         raise UserError(f"{what} takes more memory than there is: give it smaller numbers") from error
     size = sum(one.numel() * one.element_size() for one in module.parameters())
     if size > _LARGEST:

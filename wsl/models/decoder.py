@@ -1,4 +1,4 @@
-"""The map decoder: intermediate features of a frozen backbone to a map of each class's whole extent."""
+"""The map decoder: intermediate features of a frozen backbone to maps of whole objects."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ WIDTH = 64
 
 
 class MapDecoder(nn.Module):
-    """A small network from several levels of a backbone's features to one map a class.
+    """A small network from several levels of a backbone's features to one map per class.
 
-    Each level is standardised and projected to `width` channels by a 1x1 convolution. The coarser ones are sampled
-    bilinearly where the cells of the finest look in the image, and all are added. Two residual blocks of 3x3
-    convolutions follow, and a 1x1 convolution gives the logit that a cell belongs to an object of the class. The last
-    layer begins with a small probability, since most classes are absent from most images.
+    Each level is standardised and projected to `width` channels by a 1x1 convolution. Coarser levels are sampled
+    bilinearly at the positions of the finest level's cells in the image, and all are added. Two residual blocks of 3x3
+    convolutions follow, and a 1x1 convolution gives the logit that a cell belongs to an object of the class. The bias
+    of the last layer starts at a small probability, because most classes are absent from most images.
 
-    `channels` are those of the levels.
+    `channels` are the channels of the levels.
 
     Shape:
-        Levels (N, C, h, w) each, in any order, to logits (N, K, h, w) on the grid of the `finest`.
+        Levels, (N, C, h, w) each, in any order, to logits (N, K, h, w) on the grid of the `finest`.
 
     >>> decoder = MapDecoder([32, 96], num_classes=20)
     >>> fine = Features(torch.zeros(1, 32, 8, 8), Grid(8, 0.5))
@@ -77,26 +77,26 @@ class _Block(nn.Module):
 
 
 def levels(backbone: Backbone, read: Mapping[str, torch.Tensor], grids: Grids) -> list[Features]:
-    """What a decoder reads of a backbone's forward pass: its pyramid, and its map as the last level."""
+    """The inputs of a decoder from a backbone's forward pass: its pyramid, and its map as the last level."""
     finer = [Features(read[name], grid) for name, grid in zip(backbone.pyramid, grids.pyramid, strict=True)]
     return [*finer, Features(read[MAP], grids.map)]
 
 
 def finest(levels: Sequence[Features]) -> Features:
-    """The level whose cells lie closest together; where that is not known, the one of most cells.
+    """The level with the smallest stride, or if strides are unknown, the one with the most cells.
 
     >>> levels = [Features(torch.zeros(1, 1, side, side), None) for side in (2, 4)]
     >>> finest(levels) is levels[1]
     True
     """
     grids = [level.grid.stride for level in levels if level.grid is not None]
-    if len(grids) == len(levels):  # an exporter that leaves sizes open cannot compare them
+    if len(grids) == len(levels):  # strides, because an exporter cannot compare dynamic sizes
         return levels[grids.index(min(grids))]
     return max(levels, key=lambda level: level.values.shape[2:].numel())
 
 
 def aligned(level: Features, to: Features, size: tuple[int, int]) -> torch.Tensor:
-    """A level of features sampled bilinearly where the cells of another look, in an image of (height, width).
+    """A level of features sampled bilinearly at the cell positions of another, in an image of (height, width).
 
     Shape:
         (N, C, h, w) and a level of (h', w') cells to (N, C, h', w').
@@ -113,9 +113,9 @@ def aligned(level: Features, to: Features, size: tuple[int, int]) -> torch.Tenso
 
 
 def _sampled(values: torch.Tensor, axis: int, new: int, side: int, grid: Grid | None, to: Grid | None) -> torch.Tensor:
-    """The product with the matrix of `sampling`, in operations that an exporter can leave the sizes open in."""
+    """The product with the matrix of `sampling`, in operations that can be exported with dynamic sizes."""
     old = values.shape[axis]
-    # On CUDA the gradients of `index_select` are added up in no fixed order.
+    # On CUDA the gradients of `index_select` are summed in no fixed order.
     if values.requires_grad:
         matrix = sampling(old, new, side, grid, to).on(values.device).to(values.dtype)
         return matrix @ values if axis == 2 else values @ matrix.mT
@@ -132,10 +132,10 @@ def _sampled(values: torch.Tensor, axis: int, new: int, side: int, grid: Grid | 
 def sampling(old: int, new: int, side: int, grid: Grid | None, to: Grid | None) -> Matrix:
     """The matrix (new, old) that samples a row of `old` cells at the centres of `new` others.
 
-    `side` is the length of the image, of which cells on an unknown grid are equal parts.
+    `side` is the length of the image; cells on an unknown grid are equal parts of it.
     """
     stride, start = grid or (side / old, side / old / 2)
     step, first = to or (side / new, side / new / 2)
-    # Where the other cells begin and end, in cells of these.
+    # Where the new cells start and end, in units of the old cells.
     begin, end = (((first + step * (i - 0.5)) - start) / stride + 0.5 for i in (0, new))
     return interpolate(old, begin, end, new)

@@ -1,4 +1,4 @@
-"""Where the network runs and in which arithmetic."""
+"""The device and precision of the network."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from wsl.errors import UserError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` is CUDA, else Apple's MPS, else the CPU.
+    """The device of this name; ``auto`` is CUDA, else Apple's MPS, else the CPU.
 
     Raises:
-        UserError: no such device here.
+        UserError: the device is not available.
 
     >>> choose_device("cpu")
     device(type='cpu')
@@ -33,7 +33,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """The network's arithmetic; ``auto`` is bfloat16 where the device computes it natively, else float32.
+    """The dtype of the network; ``auto`` is bfloat16 if the device computes it natively, else float32.
 
     >>> choose_dtype("fp32", torch.device("cpu"))
     torch.float32
@@ -46,7 +46,7 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """The network's arithmetic: float32, or lower precision where torch holds that to be safe.
+    """Autocast to a dtype: float32, or lower precision in operations for which torch considers it safe.
 
     >>> with autocast(torch.device("cpu"), torch.bfloat16):
     ...     (torch.ones(1, 1) @ torch.ones(1, 1)).dtype
@@ -57,7 +57,7 @@ def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
 
 @contextmanager
 def repeatable() -> Iterator[None]:
-    """Let cuDNN take algorithms that add up in one order only: the same training then gives the same weights.
+    """Restrict cuDNN to deterministic algorithms, so that the same training gives the same weights.
 
     >>> with repeatable():
     ...     torch.backends.cudnn.deterministic
@@ -79,5 +79,5 @@ def _computes_bf16(device: torch.device) -> bool:
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     if capabilities:
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    # Older versions of torch answer only this private question.
+    # Older versions of torch have only this private function.
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())

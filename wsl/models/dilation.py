@@ -11,12 +11,12 @@ _WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, Downsampling)
 
 
 def dilate(net: fx.GraphModule, output_stride: int, name: str) -> tuple[str, ...]:
-    """Lower the stride of a cut network (a traced graph) in place, keeping what it computes at the old positions.
+    """Lower the stride of a cut network (a traced graph) in place, without changing its values at the old positions.
 
-    A layer that would take the stride beyond `output_stride` gets stride 1, and each later k x k layer is dilated
-    by the factor that was saved, so that ``dilated(x)[..., ::2, ::2]`` equals ``original(x)`` (Holschneider et al.
-    1989; DeepLab, Chen et al. 2015) wherever no layer on the way pools the whole map. Returns the layers that no
-    longer shrink the map: of each stage the first.
+    A layer that would raise the stride above `output_stride` gets stride 1, and each later k x k layer is dilated by
+    the factor that was saved, so that ``dilated(x)[..., ::2, ::2]`` equals ``original(x)`` (Holschneider et al. 1989;
+    DeepLab, Chen et al. 2015), unless a layer in between pools the whole map. Returns the layers that no longer shrink
+    the map, the first of each stage.
 
     Raises:
         UserError: a layer cannot be dilated (an even kernel, an average).
@@ -43,7 +43,7 @@ def dilate(net: fx.GraphModule, output_stride: int, name: str) -> tuple[str, ...
 def _dilate_layer(
     module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d | Downsampling, stride: int, output_stride: int, where: str
 ) -> None:
-    """One layer that sees a map of `stride` in the original network."""
+    """Dilate one layer whose input has `stride` in the original network."""
     own = _side(module.stride)
     rate = max(1, stride // output_stride)
     if own > 1 and stride * own > output_stride:
@@ -59,10 +59,10 @@ def _dilate_layer(
         dilation, padding = _side(module.dilation) * rate, _side(module.padding) * rate
         module.dilation, module.padding = (dilation, dilation), (padding, padding)
         if isinstance(module, nn.Conv2d):
-            # Only padding modes other than zeros read this; keep it true for them.
+            # Only padding modes other than zeros read this; it must stay consistent for them.
             module._reversed_padding_repeated_twice = [padding] * 4
 
 
 def _side(value: object) -> int:
-    """A square setting as one number."""
+    """The side of a square setting."""
     return max(value) if isinstance(value, tuple) else int(str(value))

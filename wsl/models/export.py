@@ -1,4 +1,4 @@
-"""Models as files that run without this toolkit: torch.export's and ONNX, batch and image size left open."""
+"""Models as files that run without this toolkit: torch.export and ONNX, with dynamic batch and image size."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ log = logging.getLogger("wsl")
 
 METADATA_KEY = "wsl-toolkit"
 INPUT, OUTPUTS, DECODED, DETECTED = "images", ("scores", "maps"), "decoded", ("boxes", "box_scores")
-# The newest that onnxruntime 1.20 reads, and every network here can be written in.
+# The newest opset that onnxruntime 1.20 reads and in which every network here can be written.
 _OPSET = 20
-# Of logits around ten; a fused batch norm and another order of sums stay well below it.
+# For logits around ten; a fused batch norm and another order of sums stay well below it.
 _TOLERANCE = 1e-3
-# Characters of a size's expression. GoogLeNet's are of 60, a vision transformer's of 100, Swin's of 246.
+# Maximum length of a size's expression in characters: 60 in GoogLeNet, 100 in a vision transformer, 246 in Swin.
 _LONGEST = 105
 _SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 
@@ -42,27 +42,25 @@ _SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 def export_model(
     model: Localizer, path: Path, kind: Literal["onnx", "torch"], *, image_size: int | None = None
 ) -> float:
-    """Write a model as ONNX or as torch.export's program, and say how far its outputs are from the model's.
+    """Write a model as ONNX or as a torch.export program, and return how far its outputs are from the model's.
 
     The input ``images`` is (N, 3, H, W), normalised with the mean and standard deviation in the metadata; the outputs
-    are ``scores`` (N, K), ``maps`` (N, K, h, w), of a model with a map decoder ``decoded`` (N, K, h', w'), its
-    probabilities, and of one with a detector ``boxes`` (N, L, 4) and ``box_scores`` (N, L, K), what it says at each of
-    its places (before `wsl.maps.nms`). N, H and W are left open; H and W are `image_size` (by default the
-    model's own) where the sizes inside the network are no simple expressions of them, as where windows are padded:
-    Swin, networks of TensorFlow's padding, and vision transformers. The metadata (`METADATA_KEY`) is JSON:
-    classes, preprocessing, whether scores are for a sigmoid or a softmax, and where the cells of a map look: at any
-    image size, or where that depends on it at the given one. The result is the largest absolute difference over a batch
-    of another size than the one that was traced.
+    are ``scores`` (N, K), ``maps`` (N, K, h, w), for a model with a map decoder its probabilities ``decoded``
+    (N, K, h', w'), and for one with a detector ``boxes`` (N, L, 4) and ``box_scores`` (N, L, K) at each of its places,
+    before non-maximum suppression. N, H and W are dynamic. H and W are fixed to `image_size` (by default the model's
+    own) if sizes inside the network are not simple expressions of them, as with padded windows: Swin, networks with
+    TensorFlow padding, and vision transformers. The metadata (`METADATA_KEY`) is JSON: classes, preprocessing, whether
+    scores are for a sigmoid or a softmax, and the positions of a map's cells, at any image size or, if they depend on
+    it, at the given one. The result is the largest absolute difference over a batch of another size than the traced
+    one.
 
     Raises:
-        UserError: a head without class maps, another suffix than .onnx or .pt2, the onnx extra is missing, or the
-            network cannot be traced with open sizes.
-        RunError: the exported model computes something else.
+        UserError: the head has no class maps, the suffix is not .onnx or .pt2, the onnx extra is missing, or the
+            network cannot be traced with dynamic sizes.
+        RunError: the outputs of the exported model differ from the model's.
     """
     if path.suffix != _SUFFIXES[kind]:
-        raise UserError(
-            f"{path} is to be a model in the format {kind}: expected a name that ends with {_SUFFIXES[kind]}"
-        )
+        raise UserError(f"{path} does not fit the format {kind}: expected a name that ends with {_SUFFIXES[kind]}")
     if isinstance(model.head, GradientHead):
         raise UserError(
             f"{model.recipe.pooling} has no class maps of its own, and gradient maps cannot be exported: train a "
@@ -78,7 +76,7 @@ def export_model(
     with torch.no_grad(), replacing(path) as temporary:
         expected = net(other)
         if kind == "torch":
-            buffer = io.BytesIO()  # writing to a file of its own, torch ends the process where the disk is full
+            buffer = io.BytesIO()  # torch aborts the process if it writes to a file and the disk is full
             torch.export.save(program, buffer, extra_files={METADATA_KEY: description})
             temporary.write_bytes(buffer.getbuffer())
             found = torch.export.load(temporary).module()(other)
@@ -87,7 +85,7 @@ def export_model(
             outputs = session(temporary.read_bytes(), path).run(None, {INPUT: other.numpy()})
             found = tuple(torch.from_numpy(np.asarray(output)) for output in outputs)
         difference = max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
-        # A probe's logits of noise, which it was not fitted to, may be above a hundred.
+        # A probe's logits for noise may exceed a hundred, because it was not fitted to noise.
         allowed = _TOLERANCE * max(1.0, *(float(one.abs().max()) / 10 for one in expected))
         if not difference <= allowed:
             raise RunError(
@@ -97,7 +95,7 @@ def export_model(
 
 
 def describe(model: Localizer, side: int, *, sizes_open: bool = True) -> str:
-    """What a reader of the exported file needs to know, as JSON.
+    """The metadata of an exported file, as JSON.
 
     >>> model = Localizer("tinynet", classes=["cat", "dog"], weights="none")
     >>> json.loads(describe(model, 64))["grid"]
@@ -122,7 +120,7 @@ def describe(model: Localizer, side: int, *, sizes_open: bool = True) -> str:
 
 
 def _describe_grid(model: Localizer, side: int, *, sizes_open: bool, decoded: bool = False) -> dict[str, Any] | None:
-    """Where the cells look, and the image size (height, width) for which that holds; None for every size."""
+    """The grid of the cells, and the image size (height, width) for which it holds; None for every size."""
     backbone = model.backbone
 
     def of(side: int) -> Grid | None:
@@ -134,16 +132,16 @@ def _describe_grid(model: Localizer, side: int, *, sizes_open: bool, decoded: bo
         return None
     if not sizes_open:
         return {"stride": grid.stride, "start": grid.start, "size": [side, side]}
-    # Padding that makes up for a remainder shows at one of these for every stride up to 32.
+    # For every stride up to 32, padding of a remainder shows at one of these sizes.
     others = {of(side + more) for more in (1, 2, 4, 8, 16)}
     return {"stride": grid.stride, "start": grid.start, "size": None if others == {grid} else [side, side]}
 
 
 def session(file: bytes, name: object) -> Any:
-    """An onnxruntime session of a model file's bytes, on one core: whoever runs it decides how many run side by side.
+    """An onnxruntime session for the bytes of a model file, on one core; callers may run several in parallel.
 
     Raises:
-        UserError: the onnx extra is missing, or the file is no ONNX model.
+        UserError: the onnx extra is missing, or the file is not an ONNX model.
     """
     onnxruntime = _import("onnxruntime")
     options = onnxruntime.SessionOptions()
@@ -151,13 +149,13 @@ def session(file: bytes, name: object) -> Any:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"], enable_fallback=0)
-    except Exception as error:  # its exceptions share no class of their own
+    except Exception as error:  # onnxruntime's exceptions have no common base class
         reason = str(error).splitlines()[0]
         raise UserError(f"{name} cannot be run ({reason}): expected an ONNX model of wsl-export") from error
 
 
 class _Outputs(nn.Module):
-    """The model as the exporters like it: a plain pair of tensors."""
+    """The model with plain tensors as outputs, for the exporters."""
 
     def __init__(self, model: Localizer, side: int) -> None:
         super().__init__()
@@ -186,17 +184,17 @@ def _trace(net: nn.Module, example: torch.Tensor, model: Localizer) -> tuple[tor
         try:
             with _watching_sizes(net):
                 program = torch.export.export(net.eval(), (example,), dynamic_shapes=({0: free, 2: free, 3: free},))
-            # What was proved of a square image, as a transformer's grid may be, shows in another.
+            # Run a non-square image, because the trace may hold only for square ones, as with a transformer's grid.
             program.module()(torch.zeros(1, 3, example.shape[2] + 64, example.shape[3]))
             return program, True
-        except Exception as error:  # torch.export has a dozen kinds, most of them private
+        except Exception as error:  # torch.export raises a dozen types, most of them private
             problem = error
         try:
             closed = torch.export.export(net, (example,), dynamic_shapes=({0: free},))
         except Exception:
             reason = str(problem).strip().splitlines()[0][:200]
             raise UserError(
-                f"{name} cannot be exported with open sizes ({reason}): expected a network of convolutions, such as a "
+                f"{name} cannot be exported with dynamic sizes ({reason}): expected a convolutional network, such as a "
                 "ResNet or MobileNet"
             ) from problem
     log.warning("%s cannot be exported for every image size: exporting it for %d x %d", name, *example.shape[2:])
@@ -205,9 +203,9 @@ def _trace(net: nn.Module, example: torch.Tensor, model: Localizer) -> tuple[tor
 
 @contextlib.contextmanager
 def _watching_sizes(net: nn.Module) -> Iterator[None]:
-    """Stop where a size inside the network becomes a long expression of the image's.
+    """Stop if a size inside the network becomes a long expression of the image's size.
 
-    What torch proves about such expressions takes hours: each padded layer makes them two or three times as long.
+    Torch takes hours to reason about such expressions: each padded layer makes them two or three times as long.
     """
 
     def see(layer: nn.Module, inputs: Any, output: Any) -> None:
@@ -227,7 +225,7 @@ def _save_onnx(program: torch.export.ExportedProgram, path: Path, description: s
     _import("onnx")
     _import("onnxscript")
     with warnings.catch_warnings():
-        # The exporter warns of its own and its libraries' coming changes.
+        # The exporter warns of coming changes in itself and its libraries.
         warnings.simplefilter("ignore")
         converted = torch.onnx.export(
             program, dynamo=True, opset_version=_OPSET, input_names=[INPUT], output_names=outputs, verbose=False

@@ -1,4 +1,4 @@
-"""The feature map in what a network gives: a tensor, a list, a dictionary or an object with several."""
+"""The feature map in a network's output: a tensor, or one in a list, a dictionary or an object."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wsl.models.grid import Placement
 
 
 class Reading(NamedTuple):
-    """Which of the tensors that a network gives is its feature map, and how that is laid out."""
+    """Which tensor of a network's output is its feature map, and the layout of that tensor."""
 
     key: object
     kind: Kind
@@ -26,7 +26,7 @@ def choose_map(output: Any, place: Callable[[torch.Tensor], Placement], name: st
     """The coarsest map of a network's output.
 
     Raises:
-        UserError: there is no map, or there are several that are as coarse.
+        UserError: there is no map, or there are several of the coarsest size.
 
     >>> features = torch.zeros(1, 8, 7, 7)
     >>> choose_map({"out": features}, lambda tensor: Placement(find_layout(tensor.shape, (224, 224)), None), "net")
@@ -48,10 +48,10 @@ def choose_map(output: Any, place: Callable[[torch.Tensor], Placement], name: st
 
 
 def read_map(output: Any, reading: Reading, image_size: tuple[int, int]) -> torch.Tensor:
-    """The feature map (N, C, h, w) in the output for images of that (height, width).
+    """The feature map (N, C, h, w) in the output for images of (height, width).
 
     Raises:
-        UserError: tokens that make no map of such an image.
+        UserError: the tokens do not form a map of such an image.
     """
     tensor = output if reading.key is None else _tensors(output)[reading.key]
     if reading.kind == "nchw":
@@ -59,14 +59,14 @@ def read_map(output: Any, reading: Reading, image_size: tuple[int, int]) -> torc
     layout = find_layout(tensor.shape, image_size, kind=reading.kind, prefix=reading.prefix)
     if layout is None:
         raise UserError(
-            f"features of shape {tuple(tensor.shape)} are no map of an image of {image_size[0]} x {image_size[1]}: "
+            f"features of shape {tuple(tensor.shape)} are not a map of an image of {image_size[0]} x {image_size[1]}: "
             "expected a size that the network takes"
         )
     return to_map(tensor, layout)
 
 
 def _tensors(output: Any) -> dict[object, torch.Tensor]:
-    """The tensors of an output by their names or numbers; None is the name of one that comes alone."""
+    """The tensors of an output by name or number; a single tensor has the name None."""
     if isinstance(output, torch.Tensor):
         return {None: output}
     if isinstance(output, Mapping):

@@ -1,4 +1,4 @@
-"""What tells one model's weights from another's."""
+"""Fingerprints of models, which identify their weights."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from wsl.models.protocol import Model
 
 
 def fingerprint(model: Model) -> str:
-    """The SHA-256 of a model's weights and classes, and of how it is built where it has a recipe.
+    """The SHA-256 of a model's weights and classes, and of its recipe if it has one.
 
-    It does not depend on the file that the weights were read from, nor on the device.
+    It depends neither on the file from which the weights were read nor on the device.
 
     >>> model = Localizer("tinynet", 2, weights="none")
     >>> fingerprint(model) == fingerprint(model), fingerprint(model) == fingerprint(Localizer("tinynet", 2))
@@ -32,6 +32,6 @@ def fingerprint(model: Model) -> str:
             digest.update(config.to_json(net.recipe).encode())
         for name, tensor in sorted(net.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            # As bytes, since NumPy has no bfloat16.
+            # As bytes, because NumPy has no bfloat16.
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Any trained classifier as a model: its own class maps where it has some, else those of a CAM method."""
+"""Any trained classifier as a model: with its own class maps if it has them, else with those of a CAM method."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from wsl.models.cam_localizer import CamLocalizer
 from wsl.models.classifier_heads import NormedMapClassifier
 from wsl.models.classifiers import create_classifier
 from wsl.models.graph import Chain, ConvClassifier, conv_classifier, find_chain
+from wsl.models.known_classes import known_classes
 from wsl.models.layer_output import LayerOutput
 from wsl.models.linear_form import LinearForm, find_linear_form
 from wsl.models.localizer import Localizer
@@ -39,7 +40,7 @@ def from_classifier(
 ) -> Localizer | CamLocalizer:
     """See `Localizer.from_classifier`."""
     if method not in (AUTO, IN_GRAPH):
-        parse_method(method)  # a misspelt name is told before anything is built
+        parse_method(method)  # report a misspelt name before anything is built
     given = _given(classifier, weights, classes, preprocessing, output, forward)
     reason = f"layers are named ({', '.join(layers)})" if layers else ""
     exact: Localizer | None = None
@@ -73,7 +74,7 @@ def from_classifier(
 
 @dataclass(frozen=True)
 class _Given:
-    """A classifier that is ours, and what is known of it."""
+    """A copy of a classifier, and what is known about it."""
 
     net: nn.Module
     name: str
@@ -89,7 +90,7 @@ class _Given:
 
     @functools.cached_property
     def looked(self) -> Looked:
-        """What it is like inside."""
+        """The survey of its layers."""
         return look(self.net, self.forward, self.output, self.preprocessing.image_size)
 
 
@@ -113,13 +114,14 @@ def _given(
             forward or built.forward,
             built.multi_label,
         )
-    # The caller's module stays as it is, whatever is dilated or trained here.
+    # A copy, so that the caller's module is not changed by dilation or training.
     net = own_copy(unwrapped(classifier))
-    return _Given(net, "", tuple(classes), preprocessing or Preprocessing(), output, forward)
+    known = tuple(classes) or (known_classes(net) if output is None and forward is None else ())
+    return _Given(net, "", known, preprocessing or Preprocessing(), output, forward)
 
 
 def _exact(given: _Given, output_stride: int | None) -> Localizer:
-    """The classifier as a localizer with class maps of its own.
+    """The classifier as a localizer with its own class maps.
 
     Raises:
         UserError: its scores are not the mean of class maps; the message says what was found.
@@ -132,7 +134,7 @@ def _exact(given: _Given, output_stride: int | None) -> Localizer:
     if cut:
         try:
             return _by_cutting(given, output_stride)
-        except (UserError, RuntimeError) as error:  # the network's own, of images that it does not take
+        except (UserError, RuntimeError) as error:  # raised by the network for images that it does not take
             if output_stride is not None:
                 raise
             reason = str(error)
@@ -149,7 +151,7 @@ def _by_cutting(given: _Given, output_stride: int | None) -> Localizer:
     last = _classifying_layer(chain, shown)
     features = last.features if isinstance(last, ConvClassifier) else chain.features
     layer = last.conv if isinstance(last, ConvClassifier) else last
-    # timm's networks are not cut when they are loaded again: such a one has no name to save it by.
+    # Loading a timm network by name would not cut it, so a cut one cannot be saved by name.
     body = cut_backbone(net, features, "" if given.name.startswith(TIMM) else given.name, output_stride)
     if body.out_channels != layer.weight.shape[1]:
         raise UserError(
@@ -172,7 +174,7 @@ def _by_cutting(given: _Given, output_stride: int | None) -> Localizer:
 
 
 def _by_form(given: _Given, form: LinearForm) -> Localizer:
-    """A network that runs as a whole, of which one layer is read."""
+    """A network that runs as a whole, with the output of one layer read."""
     side = given.preprocessing.image_size
     body = Backbone(LayerOutput(given.net, form.layer, given.forward, side=side), given.name)
     model = Localizer(
@@ -192,7 +194,7 @@ def _by_form(given: _Given, form: LinearForm) -> Localizer:
 
 
 def _fill(model: Localizer, weight: torch.Tensor, bias: torch.Tensor) -> None:
-    """The classifier's linear layer as the head's 1x1 convolution."""
+    """Copy the classifier's linear layer to the head's 1x1 convolution."""
     assert isinstance(model.head, MapClassifier)
     assert model.head.conv.bias is not None
     with torch.no_grad():
@@ -210,4 +212,4 @@ def _classifying_layer(chain: Chain, name: str) -> nn.Linear | ConvClassifier:
         by_convolution = None if after else conv_classifier(chain)
         if by_convolution is not None:
             return by_convolution
-    raise UserError(f"{name} has not the form global average pooling -> linear; found {chain.describe()}")
+    raise UserError(f"{name} does not have the form global average pooling -> linear; found {chain.describe()}")

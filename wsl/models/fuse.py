@@ -1,4 +1,4 @@
-"""Layers of a traced network joined for inference: batch norms and activations go into the convolutions before them."""
+"""Fusion of a traced network's layers for inference: batch norms and activations into the preceding convolutions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wsl.models.padding import TensorFlowConv2d
 if TYPE_CHECKING:
     from wsl.models.localizer import Localizer
 
-# How oneDNN names an activation, and its numbers.
+# The oneDNN name of each activation, and its parameters.
 _ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.ReLU: ("relu", []),
     nn.ReLU6: ("hardtanh", [0.0, 6.0]),
@@ -54,7 +54,7 @@ def fuse_batch_norm(model: Localizer) -> Localizer:
 
 
 def _cut(output: LayerOutput) -> nn.Module:
-    """A whole classifier without what follows the layer that is read, where it can be traced; else as it was."""
+    """A whole classifier without the layers after the one that is read if it can be traced, else unchanged."""
     side = output.side or 224
     generator = torch.Generator().manual_seed(0)
     device = next((parameter.device for parameter in output.parameters()), torch.device("cpu"))
@@ -63,18 +63,18 @@ def _cut(output: LayerOutput) -> nn.Module:
             return output
         traced = trace_layer(output.net, output.layer)
         with torch.no_grad():
-            for height in (side, side + 32):  # sizes may have become constants
+            for height in (side, side + 32):  # two sizes, because a size may have become a constant
                 images = torch.randn((1, 3, height, side), generator=generator).to(device)
                 torch.testing.assert_close(traced(images), output(images), rtol=1e-4, atol=1e-5)
-    except (UserError, RuntimeError, AssertionError, TypeError):  # the network's own, of a size that it does not take
+    except (UserError, RuntimeError, AssertionError, TypeError):  # raised by the network for a size it does not take
         return output
     return traced
 
 
 def fuse_activations(model: Localizer) -> None:
-    """Let convolutions of a model on the CPU, without batch norms, apply the ReLU or ReLU6 behind them; in place.
+    """Fuse each ReLU or ReLU6 with the convolution before it, in place, in a model on the CPU without batch norms.
 
-    The results are equal up to rounding, and a pass over each map in memory is saved: a tenth of MobileNetV2's time.
+    Results are equal up to rounding. This saves a pass over each map in memory: a tenth of MobileNetV2's time.
     """
     net = model.backbone.net
     if not isinstance(net, fx.GraphModule) or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
@@ -86,7 +86,7 @@ def fuse_activations(model: Localizer) -> None:
 
 
 class _Convolution(nn.Module):
-    """A convolution and the activation behind it as one call of oneDNN."""
+    """A convolution and the following activation as one call of oneDNN."""
 
     def __init__(self, conv: nn.Conv2d, activation: str, numbers: list[float]) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class _Convolution(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self._pad is not None:
             x = self._pad(x)
-        # What torch.compile makes of these two layers, too. There is no public name for it, nor does autocast know it.
+        # torch.compile also fuses the two layers to this operation. It has no public name, and autocast ignores it.
         result: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
             x.to(self.weight.dtype), self.weight, self.bias, *self._shape, self._activation, self._numbers, ""
         )
@@ -106,7 +106,7 @@ class _Convolution(nn.Module):
 
 
 def _after_convolutions(net: fx.GraphModule) -> Iterator[tuple[fx.Node, nn.Conv2d, nn.Module]]:
-    """Convolutions whose output nobody reads but the module behind them, with their nodes and that module."""
+    """Convolutions whose output is read only by the following module, with their nodes and that module."""
     calls = [node for node in net.graph.nodes if node.op == "call_module"]
     uses = Counter(node.target for node in calls)
     for node in calls:
@@ -119,7 +119,7 @@ def _after_convolutions(net: fx.GraphModule) -> Iterator[tuple[fx.Node, nn.Conv2
 
 
 def _join(net: fx.GraphModule, source: fx.Node, joined: nn.Module) -> None:
-    """Put one module in the place of a node and of the one that reads it."""
+    """Replace a node and its reader by one module."""
     (node,) = source.users
     net.set_submodule(str(source.target), joined)
     node.replace_all_uses_with(source)

@@ -1,4 +1,4 @@
-"""A head on an encoder, which has no class maps of its own, with the maps that gradients give."""
+"""A head with an encoder, which has no class maps, and with gradient maps instead."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from wsl.cam import gradient_maps
 
 
 class GradientHead(nn.Module):
-    """Scores of a `heads.VectorClassifier`, and in evaluation gradient maps (XGrad-CAM) for class maps.
+    """Scores of a `heads.VectorClassifier`, and in evaluation gradient maps (XGrad-CAM) as class maps.
 
-    In training nobody looks at maps, and they cost a pass back through the encoder for each class: there they are
-    empty, (N, K, 0, 0). `maps` makes those of a few classes only. Scores can be differentiated, maps cannot.
+    In training, maps are empty, (N, K, 0, 0), because they are not used and cost a backward pass through the encoder
+    for each class. `maps` makes those of a few classes only. Scores can be differentiated, maps cannot.
 
     Shape:
         (N, C, h, w) to scores (N, K) and maps (N, K, h, w).
@@ -36,5 +36,5 @@ class GradientHead(nn.Module):
         return HeadOutput(self.classifier(features) if torch.is_grad_enabled() else scores, maps)
 
     def maps(self, features: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        """The maps (N, J, h, w) of the classes (N, J) of each image."""
+        """The maps (N, J, h, w) of each image's classes (N, J)."""
         return gradient_maps(self.classifier, features, classes).maps

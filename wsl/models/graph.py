@@ -1,6 +1,6 @@
-"""Where a classifier's graph can be cut: the feature map before its global pooling, and what follows it.
+"""The graph of a classifier and where to cut it: the feature map before global pooling, and what follows it.
 
-torchvision's and most of timm's classifiers can be traced by torch.fx, so one walk over the graph serves every
+The classifiers of torchvision and most of timm's can be traced by torch.fx, so one walk over the graph works for every
 family: from the output back along the single chain of operations to the first spatial pooling.
 """
 
@@ -29,7 +29,7 @@ _TRANSPARENT_CALLS = ("flatten", "dropout", "squeeze", "view", "reshape", "conti
 class Chain:
     """The operations between the last feature map and the output.
 
-    ``features`` is pooled by ``pool``, and ``rest`` follows it, first to last.
+    ``features`` is pooled by ``pool``, and ``rest`` follows it, from first to last.
     """
 
     features: fx.Node
@@ -42,7 +42,7 @@ class Chain:
         return self.modules.get(str(node.target)) if node.op == "call_module" else None
 
     def describe(self) -> str:
-        """What happens to the feature map, as a reader of the model's code would name it."""
+        """The operations on the feature map, by their names in the model's code."""
         parts = []
         for node in (self.pool, *self.significant()):
             module = self.module(node)
@@ -61,7 +61,7 @@ class Chain:
         return True
 
     def significant(self) -> list[fx.Node]:
-        """What follows the pooling, without the operations that do not change values in evaluation."""
+        """The operations after the pooling, without those that do not change values in evaluation."""
         return [node for node in self.rest if not self._is_transparent(node)]
 
     def _is_transparent(self, node: fx.Node) -> bool:
@@ -71,7 +71,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class ConvClassifier:
-    """A 1x1 convolution that makes the class maps right before the pooling, as SqueezeNet has it."""
+    """A 1x1 convolution that makes the class maps directly before the pooling, as in SqueezeNet."""
 
     features: fx.Node
     conv: nn.Conv2d
@@ -88,7 +88,7 @@ def find_chain(model: nn.Module, name: str) -> Chain:
     modules = dict(model.named_modules())
     node = next(node for node in graph.nodes if node.op == "output")
     rest: list[fx.Node] = []
-    no_map = f"{name} gives no feature map that is pooled into its output"
+    no_map = f"{name} has no feature map that is pooled into its output"
     while True:
         inputs = _signals(node)
         if len(inputs) != 1:
@@ -105,7 +105,7 @@ def find_chain(model: nn.Module, name: str) -> Chain:
 
 
 def conv_classifier(chain: Chain) -> ConvClassifier | None:
-    """The form (dropout,) conv 1x1(, ReLU), pooling at the end of a classifier; None where there is another."""
+    """The form (dropout,) conv 1x1(, ReLU), pooling at the end of a classifier; None if it has another form."""
     node = chain.features
     rectified = isinstance(chain.module(node), nn.ReLU)
     if rectified:
@@ -120,7 +120,7 @@ def conv_classifier(chain: Chain) -> ConvClassifier | None:
 
 
 def cut(model: nn.Module, node: fx.Node) -> fx.GraphModule:
-    """The part of the traced model up to `node`, with its parameters (shared) under their own names."""
+    """The part of the traced model up to `node`, sharing its parameters under their original names."""
     graph = node.graph
     for output in [n for n in graph.nodes if n.op == "output"]:
         graph.erase_node(output)
@@ -133,10 +133,10 @@ def cut(model: nn.Module, node: fx.Node) -> fx.GraphModule:
 
 
 def trace_layer(model: nn.Module, layer: str) -> fx.GraphModule:
-    """The traced network up to the last run of a named layer, of whatever kind.
+    """The traced network up to the last run of a named layer of any kind.
 
     Raises:
-        UserError: the network cannot be traced, or the layer gives something else than one tensor.
+        UserError: the network cannot be traced, or the layer does not give a single tensor.
 
     >>> net = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Flatten())
     >>> trace_layer(net, "0")(torch.zeros(1, 3, 8, 8)).shape
@@ -145,18 +145,18 @@ def trace_layer(model: nn.Module, layer: str) -> fx.GraphModule:
     tracer = _Tracer(layer)
     _trace(model, type(model).__name__, tracer)
     if not isinstance(tracer.seen, fx.Node):
-        raise UserError(f"layer {layer!r} of {type(model).__name__} gives no single tensor")
+        raise UserError(f"layer {layer!r} of {type(model).__name__} does not give a single tensor")
     return cut(model, tracer.seen)
 
 
 class _Tracer(fx.Tracer):
-    """Traces into everything but torch's and our own layers and those whose training mode must stay a question.
+    """Traces into everything except torch's and our own layers, and layers whose training mode must stay dynamic.
 
-    ``seen`` is the node that a layer of that name ends with.
+    ``seen`` is the node at the end of the layer named ``layer``.
     """
 
     def __init__(self, layer: str = "") -> None:
-        # torch 2.14 declares a tuple of one module, later releases of any number.
+        # torch 2.14 annotates this as a tuple of one module, later releases as one of any number.
         wrapped: Any = (math, torchvision.ops)
         super().__init__(autowrap_modules=wrapped)
         self.layer = layer
@@ -177,7 +177,7 @@ class _Tracer(fx.Tracer):
 def _trace(model: nn.Module, name: str, tracer: fx.Tracer | None = None) -> fx.Graph:
     was_training = model.training
     try:
-        # In evaluation: auxiliary classifiers of the training mode are not part of the model wanted.
+        # In evaluation mode, to leave out auxiliary classifiers for training.
         return (tracer or _Tracer()).trace(model.eval())
     except Exception as error:  # torch.fx raises whatever the traced code raises
         reason = str(error).splitlines()[0] if str(error) else "no reason given"
@@ -194,7 +194,7 @@ def _name(node: fx.Node) -> str:
 
 
 def _signals(node: fx.Node) -> list[fx.Node]:
-    """Inputs that carry the image's signal: neither parameters nor sizes (`x.view(x.size(0), -1)`)."""
+    """Inputs that depend on the image's content: neither parameters nor sizes (`x.view(x.size(0), -1)`)."""
     return [
         source
         for source in node.all_input_nodes

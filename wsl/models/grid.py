@@ -1,4 +1,4 @@
-"""Where in the image the cells of a feature map look."""
+"""Positions in the image of the cells of a feature map."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from wsl.models.positions import Positions, line, plane
 
 
 class Grid(NamedTuple):
-    """Centres of a map's cells in pixels of the network's input: cell i lies at ``start + i * stride``.
+    """Centres of the receptive fields of a map's cells, in pixels of the network's input: ``start + i * stride``.
 
-    A resizing that takes the cells for equal parts of the image puts them at ``stride / 2 + i * stride``. Networks of
-    padded odd kernels (ResNet, MobileNet, …) look at ``0.5 + i * stride`` instead: almost half a cell to the left
-    and above. Patches and even kernels without padding (ViT, ConvNeXt, VGG) lie where the parts do.
+    Resizing a map as if its cells were equal parts of the image places them at ``stride / 2 + i * stride``. In networks
+    with padded odd kernels (ResNet, MobileNet, …) they are at ``0.5 + i * stride`` instead, almost half a cell further
+    left and up. With patches, or even kernels without padding (ViT, ConvNeXt, VGG), they coincide with equal parts.
     """
 
     stride: float
@@ -32,7 +32,7 @@ class Grid(NamedTuple):
 class Placement(NamedTuple):
     """How a layer's output is read as a map, and where the cells of the map lie.
 
-    Without a layout there is no map. Without a grid, take the cells for equal parts of the image.
+    Without a layout there is no map. Without a grid, the cells are treated as equal parts of the image.
     """
 
     layout: Layout | None
@@ -42,8 +42,8 @@ class Placement(NamedTuple):
 def trace(net: nn.Module, images: torch.Tensor, layers: Iterable[str], *, call: Any = None) -> dict[str, Placement]:
     """Layouts and grids of the outputs of named layers, for images of this size, by one forward pass without gradients.
 
-    Of a layer that runs several times the last run counts, and of one that gives several tensors the first. One that
-    does not run is left out. `call` runs the network on the images where ``net(images)`` does not.
+    If a layer runs several times, the last run counts; if it gives several tensors, the first. A layer that does not
+    run is left out. `call` runs the network on the images if ``net(images)`` does not.
 
     Shape:
         `images` is (N, 3, H, W); one image is enough.
@@ -54,7 +54,7 @@ def trace(net: nn.Module, images: torch.Tensor, layers: Iterable[str], *, call: 
     """
     found: dict[str, Placement] = {}
     with torch.inference_mode(False):
-        images = images.clone()  # of inference mode's tensors other operations are seen
+        images = images.clone()  # for tensors of inference mode, other operations would be dispatched
     tracer = PositionTracer(images)
 
     def see(name: str, layer: nn.Module, inputs: Any, output: Any) -> None:
@@ -77,12 +77,12 @@ def trace(net: nn.Module, images: torch.Tensor, layers: Iterable[str], *, call: 
 
 
 def follow(tracer: PositionTracer, layer: Downsampling, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-    """A forward hook of our own poolings, whose kernels write their results place by place."""
+    """A forward hook for the poolings of `heads.downsampling`, whose kernels hide the operations from the tracer."""
     tracer.follow_window(inputs[0], output, layer.kernel_size, layer.stride, layer.padding, layer.dilation)
 
 
 def place(tracer: PositionTracer, tensor: torch.Tensor, images: torch.Tensor) -> Placement:
-    """The layout and grid of a tensor that was computed of the images while the tracer followed it."""
+    """The layout and grid of a tensor that was computed from the images under the tracer."""
     if tensor.ndim == 0 or len(tensor) != len(images):
         return Placement(None, None)  # parts of images, such as windows
     positions = tracer.positions(tensor)

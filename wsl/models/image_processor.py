@@ -1,4 +1,4 @@
-"""The settings of transformers' image processors, read as what prepares images here."""
+"""The settings of transformers' image processors, converted to `Preprocessing`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from wsl.config import Preprocessing
 
-# Pixels are stored up to it, and `Preprocessing` takes them in [0, 1].
+# The largest stored pixel value, which is 1 for `Preprocessing`.
 _WHITE = 255.0
 
 
 def read_processor(settings: Mapping[str, Any], native: Any = None) -> Preprocessing:
-    """An image processor's steps as a size, and one subtraction and one division of pixels in [0, 1].
+    """An image processor's steps as an image size, and a mean and std of pixels in [0, 1].
 
-    `native` is the size that the network's configuration names, for settings without one. Without settings mean and std
-    are ImageNet's.
+    `native` is the size in the network's configuration, for settings without one. Without settings, mean and std are
+    those of ImageNet.
 
     >>> read_processor({"size": {"shortest_edge": 384}, "do_rescale": True, "do_normalize": False})
     Preprocessing(image_size=384, resize='warp', mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -26,7 +26,7 @@ def read_processor(settings: Mapping[str, Any], native: Any = None) -> Preproces
         return Preprocessing(image_size=side)
     scale, offset = _WHITE, 0.0
     if settings.get("do_rescale"):
-        # Exactly one, and not nearly, where pixels are divided by 255.
+        # Rounded, to be exactly 1 if pixels are divided by 255.
         scale = round(_WHITE * float(settings.get("rescale_factor") or 1 / _WHITE), 9)
         offset = 1.0 if settings.get("rescale_offset") else 0.0
     mean, std = [0.0] * 3, [1.0] * 3
@@ -44,7 +44,7 @@ def _channels(value: Any) -> list[float]:
 
 
 def _side(size: Any) -> int | None:
-    """The side of a square image, in whichever way a size is given; of one that is not square its height."""
+    """The side of a square image for any form of size; for a size that is not square, its height."""
     if isinstance(size, Mapping):
         size = next((size[key] for key in ("height", "shortest_edge", "longest_edge") if size.get(key)), None)
     elif isinstance(size, (list, tuple)):

@@ -1,4 +1,4 @@
-"""A localizer made ready to run: batch norms folded, weights in the arithmetic of the device, maps on demand."""
+"""A localizer prepared for inference: batch norms folded, weights converted to the device's precision, lazy maps."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 
 class InferenceLocalizer:
-    """A copy of a `Localizer` for one device and one arithmetic; the model itself stays as it is.
+    """A copy of a `Localizer` for one device and one precision; the model itself is not changed.
 
-    Of a head with global average pooling only the maps asked for are computed: the scores are those of the mean
-    features, in float32, which equal the means of the maps up to rounding.
+    For a head with global average pooling only the requested maps are computed: scores are computed from the mean
+    features, in float32, and equal the means of the maps up to rounding.
     """
 
     def __init__(self, model: Localizer, device: torch.device, dtype: torch.dtype) -> None:
@@ -55,7 +55,7 @@ class InferenceLocalizer:
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor, *, taps: bool = False) -> LazyOutput:
-        """Scores, lazy maps and, where asked, intermediate features of normalised images (N, 3, H, W)."""
+        """Scores, lazy maps and, if requested, intermediate features of normalised images (N, 3, H, W)."""
         backbone = self._model.backbone
         with autocast(self._device, self._dtype):
             size = (images.shape[-2], images.shape[-1])
@@ -77,7 +77,7 @@ class InferenceLocalizer:
         return to_probabilities(scores, multi_label=self._model.recipe.multi_label)
 
     def _decoded(self, decoder: MapDecoder, features: Sequence[Features], size: tuple[int, int]) -> LazyMaps:
-        """Probabilities of the decoder in float32, on demand."""
+        """Lazy probabilities of the decoder, in float32."""
 
         def maps_of(classes: torch.Tensor) -> torch.Tensor:
             with autocast(self._device, self._dtype):
@@ -121,14 +121,14 @@ class InferenceLocalizer:
 
 
 def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
-    """Convert the weights that autocast would convert anew in each call."""
+    """Convert the weights that autocast would convert again in each call."""
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             layer.to(dtype)
 
 
 class LinearHead(NamedTuple):
-    """A head of global average pooling whose class maps are linear in features that are first prepared.
+    """A head with global average pooling whose class maps are linear in prepared features.
 
     Shape:
         ``weight`` is (K, C) and ``bias`` (K,); ``prepare`` keeps the shape of features (N, C, h, w).
@@ -144,7 +144,7 @@ class LinearHead(NamedTuple):
             return F.linear(prepared.mean((2, 3), dtype=torch.float32), self.weight, self.bias)
 
     def lazy(self, features: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
-        """Scores (N, K), and what makes the maps of classes (N, J)."""
+        """Scores (N, K), and a function for the maps of classes (N, J)."""
         prepared = self.prepare(features)
 
         def maps_of(classes: torch.Tensor) -> torch.Tensor:
@@ -157,7 +157,7 @@ class LinearHead(NamedTuple):
 
 
 def linear_head(head: nn.Module) -> LinearHead | None:
-    """The linear form of a head that is a convolution and global average pooling; None for another."""
+    """The linear form of a head with a 1x1 convolution and global average pooling; None for other heads."""
     if type(head) not in (MapClassifier, NormedMapClassifier):
         return None
     assert isinstance(head, MapClassifier)

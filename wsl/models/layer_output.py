@@ -1,4 +1,4 @@
-"""A layer of somebody's network as a network of its own."""
+"""A layer of a network as a network of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wsl.errors import UserError
 class LayerOutput(nn.Module):
     """The output of a named layer, for networks that cannot be cut: the whole network runs.
 
-    `forward` calls a network that takes more than images, and `side` is that of images that it takes.
+    `forward` calls a network that takes more than images, and `side` is the side of images that it accepts.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2))
     >>> LayerOutput(net, "0")(torch.zeros(1, 3, 8, 8)).shape
@@ -36,16 +36,16 @@ class LayerOutput(nn.Module):
 
     @property
     def called_otherwise(self) -> bool:
-        """Whether a function of somebody's calls the network."""
+        """Whether a custom function calls the network."""
         return self._forward is not None
 
     def forward(self, images: torch.Tensor) -> Any:
-        """What the layer gives for a batch of images."""
+        """The layer's output for a batch of images."""
         outputs: list[Any] = []
         thread = threading.get_ident()
 
         def see(module: nn.Module, inputs: Any, output: Any) -> None:
-            if threading.get_ident() == thread:  # another thread's run of the same network has a hook of its own
+            if threading.get_ident() == thread:  # other threads that run the same network have their own hooks
                 outputs.append(output)
 
         hook = self.net.get_submodule(self.layer).register_forward_hook(see)

@@ -1,4 +1,4 @@
-"""Classifiers whose scores are the mean of class maps: found by trying, whatever they are built of."""
+"""Detection of classifiers whose scores are the mean of class maps, by running them on test inputs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from wsl.cam.forward import Network, Score
 from wsl.cam.survey import Survey
 from wsl.cam.taps import open_output
 
-# Of logits: what float32 makes of sums over some thousand channels.
+# For logits: the float32 rounding error of sums over some thousand channels.
 _TOLERANCE = 1e-4
-# Vectors that are tried at once: each is a whole map.
+# Number of vectors per batch; each is a whole map.
 _AT_ONCE = 128
 
 
@@ -43,11 +43,11 @@ class LinearForm(NamedTuple):
 
 @torch.no_grad()
 def find_linear_form(net: nn.Module, score: Score, images: torch.Tensor, found: Survey) -> LinearForm | None:
-    """The form of a network, which is ours, if its scores are linear in the mean of its last map; else None.
+    """The form of a network, which may be modified, if its scores are linear in the mean of its last map; else None.
 
-    What follows the last map, and a layer norm behind the mean where there is one, is run on unit vectors. Whatever
-    adds up to a linear layer is then known, and is compared with the scores of the images: flattening, dropout, batch
-    norms, 1x1 convolutions, several linear layers.
+    The layers after the last map, and after a layer norm of the mean if there is one, are run on unit vectors. This
+    gives the equivalent linear layer of any combination of flattening, dropout, batch norms, 1x1 convolutions and
+    linear layers, which is then verified on the scores of the images.
 
     >>> from wsl.cam.survey import survey
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
@@ -90,7 +90,7 @@ def _affine(
     """Weight (K, C) and bias (K,) of a function of vectors (M, C), if it is affine and gives these scores of these."""
     channels, count = vectors.shape[1], scores.shape[1]
     generator = torch.Generator().manual_seed(0)
-    # Of every size: near zero, any activation function is nearly linear.
+    # Vectors of several magnitudes, because every activation function is nearly linear close to zero.
     one, other = torch.randn((2, 4, channels), generator=generator) * torch.tensor([0.1, 1, 10, 100])[:, None]
     try:
         found = function(torch.cat([vectors, vectors.new_zeros(1, channels), one, other, one + other]))
@@ -101,15 +101,15 @@ def _affine(
             return None
         units = torch.split(torch.eye(channels), _AT_ONCE)
         weight = torch.cat([function(some) - bias for some in units]).T.contiguous()
-    except (RuntimeError, ValueError, AssertionError):  # the end of somebody's network, on a batch it did not expect
+    except (RuntimeError, ValueError, AssertionError):  # the network's last layers do not accept the batch
         return None
-    # Weights that are still zero say nothing of what they will be multiplied with.
+    # Zero weights do not show which values they are multiplied with.
     known = bool(weight.any()) and _near(F.linear(vectors, weight, bias[0]), scores)
     return (weight, bias[0]) if known else None
 
 
 def _near(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Whether each row is as expected, up to rounding of its largest value."""
+    """Whether each row is as expected, up to the rounding error of its largest value."""
     return bool(((found - expected).abs() <= _TOLERANCE * expected.abs().amax(1, keepdim=True)).all())
 
 
@@ -120,7 +120,7 @@ class _Behind(NamedTuple):
 
 @contextmanager
 def _norms_behind(net: nn.Module, layer: str, channels: int) -> Iterator[list[tuple[str, _Behind]]]:
-    """The layer norms that see a vector of that many channels an image after a layer has run."""
+    """The layer norms that get a vector of ``channels`` channels per image after a layer has run."""
     behind: list[tuple[str, _Behind]] = []
     ran: list[bool] = []
 

@@ -40,20 +40,20 @@ class Localizer(nn.Module):
     """A backbone and a pooling head: images to class scores and class activation maps.
 
     `backbone` is a torchvision name, ``timm/NAME``, ``tinynet``, or a module that gives feature maps. `pooling` is a
-    spec string of `heads.list_poolings`, or of `heads.list_encoders`: then the maps are gradient maps, in evaluation,
-    and empty in training. `head` is ``ts-cam`` or ``scm`` (`heads.TokenClassifier`) on a vision transformer with a
-    class token: then the maps are in evaluation those times its attention; or ``acol(threshold=0.7)``
-    (`heads.AdversarialClassifier`) on any backbone. `downsampling` is one of
-    `heads.list_downsamplings` and takes the place of the backbone's max and average pools (`heads.replace_pooling`);
-    `neck` is one of `heads.list_necks`, between backbone and head. `weights` are the backbone's: ``DEFAULT``, a local
-    file, or ``none``; `padding` "tensorflow" is for those that were trained there (`pad_as_tensorflow`). `multi_label`
-    says whether scores become probabilities by a sigmoid each or by one softmax.
+    spec string from `heads.list_poolings`, or from `heads.list_encoders`, with which maps are gradient maps in
+    evaluation and empty in training. `head` is ``ts-cam`` or ``scm`` (`heads.TokenClassifier`) for a vision transformer
+    with a class token, whose attention is multiplied with the maps in evaluation; or ``acol(threshold=0.7)``
+    (`heads.AdversarialClassifier`) for any backbone. `downsampling` is one of `heads.list_downsamplings` and replaces
+    the backbone's max and average pools (`heads.replace_pooling`); `neck` is one of `heads.list_necks`, between
+    backbone and head. `weights` are those of the backbone: ``DEFAULT``, a local file, or ``none``; `padding`
+    "tensorflow" is for weights trained in TensorFlow (`pad_as_tensorflow`). `multi_label` says whether scores become
+    probabilities by sigmoids or by one softmax.
 
     Shape:
         (N, 3, H, W) normalised images to scores (N, K) and maps (N, K, h, w).
 
     Raises:
-        UserError: an unknown name, weights that do not fit, a backbone without feature maps.
+        UserError: a name is unknown, weights do not fit, or the backbone has no feature maps.
 
     >>> model = Localizer("tinynet", classes=["cat", "dog"], pooling="lse(beta=4)", weights="none").eval()
     >>> scores, maps = model(torch.zeros(1, 3, 64, 64))
@@ -116,10 +116,10 @@ class Localizer(nn.Module):
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Localizer:
-        """An untrained model of that recipe, to load a checkpoint into.
+        """An untrained model with this recipe, into which a checkpoint can be loaded.
 
         Raises:
-            UserError: a recipe of unknown names, or one whose backbone is a place to download from.
+            UserError: a name in the recipe is unknown, or its backbone is a download location.
         """
         refuse_place(recipe.backbone)
         backbone: str | Backbone = recipe.backbone
@@ -170,22 +170,21 @@ class Localizer(nn.Module):
         output: str | int | None = None,
         forward: Callable[[Any, torch.Tensor], Any] | None = None,
     ) -> Localizer | CamLocalizer:
-        """Any trained classifier, with no training: its scores are its own, and class maps say where they come from.
+        """Any trained classifier as a localizer, without training: scores are unchanged, and class maps explain them.
 
         `classifier` is a torchvision name, ``timm/NAME``, ``hf/NAME`` or any module that gives scores of images; a
-        module is copied. Where the scores are the mean of class maps (global average pooling and what adds up to one
-        linear layer, with a layer norm between them if there is one) the result is a `Localizer` with these maps (CAM,
-        Zhou et al. 2016). Otherwise it is a `CamLocalizer`, which makes maps by a CAM method, of gradients or of
-        attention.
+        module is copied. If the scores are the mean of class maps (global average pooling, an optional layer norm, and
+        layers equivalent to one linear layer), the result is a `Localizer` with these maps (CAM, Zhou et al. 2016).
+        Otherwise it is a `CamLocalizer`, which makes maps by a CAM method from gradients or attention.
 
-        `method` "auto" chooses so, "cam" asks for class maps of the classifier's own, and any other name of
-        `wsl.cam.list_methods` for that method. `layers` are those that it reads. `weights` of a classifier named are
-        ``DEFAULT``, a local file, or ``none``. `output_stride` dilates the last stages for finer maps. `output` and
-        `forward` say how scores are got of a module, see `CamLocalizer`.
+        `method` "auto" makes this choice, "cam" requires the classifier's own class maps, and any other name in
+        `wsl.cam.list_methods` selects that method. `layers` are the layers it reads. `weights` of a named classifier
+        are ``DEFAULT``, a local file, or ``none``. `output_stride` dilates the last stages for finer maps. `output` and
+        `forward` say how to get the scores of a module, see `CamLocalizer`.
 
         Raises:
-            UserError: an unknown name, method or layer, a network without a spatial layer, or, with "cam", one whose
-                scores are not the mean of class maps; the message names what was found.
+            UserError: a name, method or layer is unknown, the network has no spatial layer, or, with "cam", its scores
+                are not the mean of class maps; the message says what was found.
 
         >>> from torchvision.models import resnet18, vgg11
         >>> Localizer.from_classifier(resnet18()).head.pooling
@@ -193,7 +192,7 @@ class Localizer(nn.Module):
         >>> Localizer.from_classifier(vgg11()).method
         'layercam'
         """
-        # That module builds localizers, so it cannot be loaded before this one.
+        # Imported here, because that module imports this one.
         from wsl.models.from_classifier import from_classifier
 
         return from_classifier(
@@ -209,19 +208,19 @@ class Localizer(nn.Module):
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write the model to a ``.safetensors`` file, or as ``model.safetensors`` into a folder; the file.
+        """Write the model to a ``.safetensors`` file, or as ``model.safetensors`` into a folder, and return the path.
 
-        `wsl.load` reads both. An old file is replaced in a single step.
+        `wsl.load` reads both. An existing file is replaced atomically.
 
         Raises:
-            UserError: the backbone is a module that has no name to build it by.
+            UserError: the backbone is a module without a name to rebuild it from.
 
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Localizer("tinynet", 2, weights="none").save(folder).name
         'model.safetensors'
         """
-        from wsl.models.checkpoint import save  # which builds localizers
+        from wsl.models.checkpoint import save  # which imports this module
 
         path = Path(path)
         file = path if path.suffix == ".safetensors" else path / FILE_NAME
@@ -232,17 +231,18 @@ class Localizer(nn.Module):
     def push_to_hub(
         self, name: str, *, private: bool | None = None, revision: str | None = None, token: str | None = None
     ) -> str:
-        """Upload the model to the Hugging Face hub as ``user/model``; the address by which `wsl.load` loads it.
+        """Upload the model to the Hugging Face hub as ``user/model``, and return the address for `wsl.load`.
 
-        The repository gets ``model.safetensors`` and a README.md, and is made where there is none, by `private` for
-        oneself. `revision` is the branch that is written, the main one by default. `token` is that of the hub's client
-        where it is not given (``hf auth login``).
+        The repository gets ``model.safetensors`` and a README.md. It is created if it does not exist, as a private one
+        with `private`. `revision` is the branch to write, by default the main one. `token` is by default that of the
+        hub's client (``hf auth login``).
 
         Raises:
-            UserError: no name of a repository, huggingface_hub is not installed, or a model that cannot be saved.
-            RunError: the hub refused it, or cannot be reached.
+            UserError: the name is not that of a repository, huggingface_hub is not installed, or the model cannot be
+                saved.
+            RunError: the hub refused the upload, or cannot be reached.
         """
-        from wsl.models.publish import push_to_hub  # which loads and saves localizers
+        from wsl.models.publish import push_to_hub  # which imports this module
 
         return push_to_hub(self, name, private=private, revision=revision, token=token)
 
@@ -252,12 +252,12 @@ class Localizer(nn.Module):
         return self.recipe.classes
 
     def grid(self, size: tuple[int, int]) -> Grid | None:
-        """Where in an input of (height, width) the cells of the maps lie; None where that is not known."""
+        """The positions of the maps' cells in an input of (height, width); None if they are not known."""
         return self.backbone.grids(size).map
 
     @property
     def levels(self) -> int:
-        """How many levels of intermediate features a refinement can read."""
+        """The number of levels of intermediate features that a refinement can read."""
         return len(self.backbone.taps)
 
     @property
@@ -272,17 +272,17 @@ class Localizer(nn.Module):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What the images must have gone through."""
+        """The preprocessing that the images must have gone through."""
         return self.recipe.preprocessing
 
     def forward(self, images: torch.Tensor) -> HeadOutput:
-        """Class scores, the probe's where there is one, and class maps of a batch of normalised images."""
+        """Class scores (those of the probe if there is one) and class maps of a batch of normalised images."""
         features, attention = self.encode(images)
         output = self.classify(features, attention)
         return output if self.probe is None else output._replace(scores=self.probe(features))
 
     def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The backbone's features, and the attention of a class token where the head reads it."""
+        """The backbone's features, and the attention of a class token if the head reads it."""
         if isinstance(self.head, TokenClassifier) and self.head.needs_attention:
             return attended(self.backbone, images)
         return self.backbone(images), None
@@ -293,11 +293,11 @@ class Localizer(nn.Module):
         return output
 
     def for_inference(self, device: torch.device, dtype: torch.dtype) -> InferenceLocalizer:
-        """The model ready to run on a device in an arithmetic; the model itself stays as it is.
+        """A copy of the model prepared for inference on a device and in a precision; the model is not changed.
 
-        The copy is kept and given again until a weight changes. Changes made through ``Tensor.data`` are not seen: make
-        them under `torch.no_grad` on the parameter itself. Neither are the steps of fused optimizers: after one call
-        `torch.autograd.graph.increment_version` on the parameters.
+        The copy is cached until a weight changes. Changes through ``Tensor.data`` are not noticed: make them under
+        `torch.no_grad` on the parameter itself. Neither are steps of fused optimizers: call
+        `torch.autograd.graph.increment_version` on the parameters afterwards.
 
         >>> model = Localizer("tinynet", 20, pooling="netvlad(clusters=4)", weights="none")
         >>> output = model.for_inference(torch.device("cpu"), torch.float32)(torch.zeros(2, 3, 64, 64))
@@ -311,19 +311,19 @@ class Localizer(nn.Module):
         return to_probabilities(scores, multi_label=self.recipe.multi_label)
 
     def rectify(self) -> None:
-        """Let the maps pass a ReLU before they are pooled."""
+        """Insert a ReLU between the maps and the pooling."""
         self._replace_head(RectifiedMapClassifier(self.backbone.out_channels, len(self.classes), self.recipe.pooling))
         self.recipe = dataclasses.replace(self.recipe, rectified=True)
 
     def read_layer(self, layer: str, norm_eps: float | None) -> None:
-        """Note that the backbone is a layer of a whole classifier, with a layer norm behind the pooling or without."""
+        """Record that the backbone is a layer of a whole classifier, with or without a layer norm after the pooling."""
         if norm_eps is not None:
             head = NormedMapClassifier(self.backbone.out_channels, len(self.classes), self.recipe.pooling, norm_eps)
             self._replace_head(head)
         self.recipe = dataclasses.replace(self.recipe, layer=layer, norm_eps=norm_eps)
 
     def add_decoder(self) -> MapDecoder:
-        """Give the model a new map decoder, untrained, in the place of one that it may have."""
+        """Give the model a new, untrained map decoder, replacing an existing one."""
         decoder = MapDecoder([shape[0] for shape in self.backbone.level_shapes()], len(self.classes))
         self.decoder = decoder.to(self.backbone.device)
         self.recipe = dataclasses.replace(self.recipe, decoder=self.backbone.pyramid)
@@ -337,17 +337,17 @@ class Localizer(nn.Module):
         return detector
 
     def add_probe(self, posteriors: int = 0) -> LinearProbe:
-        """Give the model a new linear probe, untrained, for its scores; the maps stay the head's."""
+        """Give the model a new, untrained linear probe for its scores; the maps remain those of the head."""
         probe = LinearProbe(self.backbone.out_channels, len(self.classes), posteriors)
         self.probe = probe.to(self.backbone.device)
         self.recipe = dataclasses.replace(self.recipe, probe=posteriors)
         return probe
 
     def add_reactivation(self) -> nn.Parameter:
-        """Give the head a second classifier's weights, for its maps in evaluation (ReCAM); the weights.
+        """Add the weights of a second classifier to the head, for its maps in evaluation (ReCAM), and return them.
 
         Raises:
-            UserError: the head is not one 1x1 convolution of the features.
+            UserError: the head is not a single 1x1 convolution of the features.
         """
         if type(self.head) is not MapClassifier:
             raise UserError(f"head {self.recipe.head or self.recipe.pooling} has no maps of a 1x1 convolution")
@@ -369,7 +369,7 @@ def _downsample(backbone: Backbone, downsampling: str) -> Backbone:
     try:
         replaced = replace_pooling(net, downsampling)
         downsampled = Backbone(net, backbone.name, backbone.dilated)
-        # Some refuse what they are given, such as negative values: better here than in the first step.
+        # Some poolings refuse their inputs, such as negative values: better now than in the first step.
         noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             downsampled(noise)

@@ -1,4 +1,4 @@
-"""An exported ONNX model in the place of a `Localizer`, for prediction."""
+"""An exported ONNX model with the interface of a `Localizer`, for prediction."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from wsl.models.protocol import LazyMaps, LazyOutput, gather_maps, to_probabilit
 
 
 class OnnxLocalizer(nn.Module):
-    """A model that `wsl.models.export_model` wrote, run by onnxruntime on the CPU.
+    """A model written by `wsl.models.export_model`, run by onnxruntime on the CPU.
 
     Shape:
-        (N, 3, H, W) normalised images to scores (N, K) and maps (N, K, h, w), as of a `Localizer`.
+        (N, 3, H, W) normalised images to scores (N, K) and maps (N, K, h, w), as for a `Localizer`.
 
     Raises:
-        UserError: the file is no ONNX model, or says nothing of classes and preprocessing.
+        UserError: the file is not an ONNX model, or lacks classes and preprocessing.
     """
 
     def __init__(self, file: Path | bytes) -> None:
@@ -65,7 +65,7 @@ class OnnxLocalizer(nn.Module):
         return HeadOutput(*self.outputs(images)[:2])
 
     def outputs(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """All outputs of the file: scores, maps and, of a model with a decoder, its maps; and what its detector found.
+        """All outputs of the file: scores, maps and, for a model with a decoder, its maps; then those of its detector.
 
         Raises:
             UserError: the file is for images of another size.
@@ -77,7 +77,7 @@ class OnnxLocalizer(nn.Module):
             )
         try:
             outputs = self._session.run(None, {INPUT: images.float().cpu().contiguous().numpy()})
-        except Exception as error:  # its exceptions share no class of their own
+        except Exception as error:  # onnxruntime's exceptions have no common base class
             raise UserError(f"the ONNX model cannot be run ({describe(error)}): export it again") from error
         self._check_classes(outputs[0].shape[1])
         return [torch.from_numpy(output) for output in outputs]
@@ -90,17 +90,17 @@ class OnnxLocalizer(nn.Module):
             )
 
     def grid(self, size: tuple[int, int], output: str = "maps") -> Grid | None:
-        """Where in an input of (height, width) the cells of the maps lie; None where the file does not say."""
+        """The positions of the maps' cells in an input of (height, width); None if the file does not say."""
         grid, known = self._grids[output]
         return grid if known in (None, size) else None
 
     def for_inference(self, device: torch.device, dtype: torch.dtype) -> OnnxInference:
-        """The model ready to run; onnxruntime computes on the CPU in the file's own arithmetic."""
+        """The model prepared for inference; onnxruntime computes on the CPU in the file's own precision."""
         return OnnxInference(self)
 
 
 def _read_grid(known: dict[str, Any] | None) -> tuple[Grid | None, tuple[int, int] | None]:
-    """The grid in a file's description and the size it is for; older files name none, and mean every size."""
+    """The grid in a file's description and its image size; older files have no size, which means every size."""
     if known is None:
         return None, None
     size = known.get("size")

@@ -1,4 +1,4 @@
-"""Networks of the user's own code: built by a function that is named, with tensors from a file."""
+"""Networks from the user's own code: built by a named function, with tensors from a file."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ log = logging.getLogger("wsl")
 
 
 def build_own(model: str, weights: Path) -> nn.Module:
-    """The module that ``package.module:build`` gives, with the tensors of a file, in evaluation mode.
+    """The network built by ``package.module:build``, with the tensors of a file, in evaluation mode.
 
-    The module is imported as ``python -m`` would, from the current folder first. The current folder stays on the import
-    path, since the code may import more of itself when it runs.
+    The module is imported as by ``python -m``, from the current folder first. The current folder stays on the import
+    path, because the code may import further modules when it runs.
 
     Raises:
-        UserError: no such module or function, an error inside it, something else than a `torch.nn.Module`, or tensors
-            that do not fit.
+        UserError: there is no such module or function, it raises an error or does not return a `torch.nn.Module`, or
+            the tensors do not fit.
     """
     build = _function(model)
     try:
@@ -46,13 +46,13 @@ def build_own(model: str, weights: Path) -> nn.Module:
 
 
 def described(net: nn.Module, model: str) -> tuple[tuple[str, ...], Preprocessing]:
-    """The class names and the preprocessing that a module has as ``classes`` and ``preprocessing``.
+    """The class names and the preprocessing in a module's attributes ``classes`` and ``preprocessing``.
 
-    ``classes`` are strings; ``preprocessing`` is a `wsl.config.Preprocessing` or a dict of its fields. Without them the
-    classes have numbers and the preprocessing is the default, as a line then says.
+    ``classes`` are strings; ``preprocessing`` is a `wsl.config.Preprocessing` or a dict of its fields. Without them,
+    classes are numbered and the preprocessing is the default, and a warning is logged.
 
     Raises:
-        UserError: a dict of other fields, or of other values.
+        UserError: the dict has unknown fields or invalid values.
 
     >>> net = nn.Identity()
     >>> net.classes, net.preprocessing = ["cat", "dog"], {"image_size": 96}
@@ -105,7 +105,7 @@ def _import(path: str, model: str) -> Any:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    importlib.invalidate_caches()  # the file may have been written a moment ago, in a notebook
+    importlib.invalidate_caches()  # the file may just have been written, for example in a notebook
     try:
         return importlib.import_module(path)
     except Exception as error:  # it is the user's code

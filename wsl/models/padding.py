@@ -1,4 +1,4 @@
-"""Convolutions padded as TensorFlow pads them, for weights that were trained there."""
+"""TensorFlow's padding of convolutions, for weights trained in TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from wsl.models.backbone import Backbone
 def pad_as_tensorflow(backbone: Backbone) -> Backbone:
     """A copy of a backbone whose strided convolutions and max pools pad as TensorFlow does.
 
-    There "same" padding makes ceil(n / stride) cells of n, and what does not divide by two goes to the right and below.
-    With a stride of 2, a kernel of 3 and an even size nothing is padded to the left and above, while torchvision's
-    networks pad one pixel on every side. Weights of the one lose accuracy in a network of the other. Where the cells
-    of the maps look is followed, as ever. Layers without stride pad alike in both.
+    TensorFlow's "same" padding turns n cells into ceil(n / stride), with any odd pixel of padding on the right and at
+    the bottom. With stride 2, kernel 3 and an even size, nothing is padded on the left and at the top, while
+    torchvision's networks pad one pixel on every side. Weights trained with one lose accuracy with the other. The
+    positions of the maps' cells are traced as usual. Layers without stride pad the same way in both.
 
     Raises:
-        UserError: no layer pads otherwise.
+        UserError: no layer would pad differently.
 
     >>> from wsl.models import create_backbone
     >>> pad_as_tensorflow(create_backbone("mobilenet_v2", "none")).grids((64, 64)).map
@@ -40,7 +40,7 @@ def pad_as_tensorflow(backbone: Backbone) -> Backbone:
 
 
 def _pads_otherwise(module: nn.Module) -> bool:
-    """Whether it is a strided layer that makes ceil(n / stride) cells of n by padding alike on both sides."""
+    """Whether a module is a strided layer that turns n cells into ceil(n / stride) by equal padding on both sides."""
     if type(module) is nn.Conv2d:
         if module.padding_mode != "zeros" or isinstance(module.padding, str):
             return False
@@ -56,11 +56,11 @@ def _pads_otherwise(module: nn.Module) -> bool:
 
 
 class TensorFlowConv2d(nn.Conv2d):
-    """A convolution that pads its input as TensorFlow's "same" does."""
+    """A convolution with TensorFlow's "same" padding."""
 
     @classmethod
     def of(cls, conv: nn.Conv2d) -> TensorFlowConv2d:
-        """The same convolution with its weights, padded otherwise."""
+        """The same convolution and weights with TensorFlow's padding."""
         padded = copy.copy(conv)
         padded.__class__ = cls
         padded.padding = (0, 0)
@@ -77,7 +77,7 @@ class TensorFlowConv2d(nn.Conv2d):
 
 
 class TensorFlowMaxPool2d(nn.MaxPool2d):
-    """A max pool that pads its input as TensorFlow's "same" does."""
+    """A max pool with TensorFlow's "same" padding."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pad and pool."""

@@ -1,4 +1,4 @@
-"""What an operation does to positions: windows, moves, products, and combinations number by number."""
+"""Rules for the effect of operations on positions: windows, moves, products, and elementwise combinations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.utils import _pytree as pytree
 
 from wsl.models.positions import Line, Positions, drawn, line, plane, varies
 
-# Operations whose results are some of their arguments' numbers, unchanged. Coordinates go through the same operation.
+# Operations that only move the values of their arguments. The same operation is applied to coordinates.
 _MOVES = {
     "alias",
     "cat",
@@ -47,7 +47,7 @@ _VIEWS = {"view", "_unsafe_view", "_reshape_alias", "reshape"}
 _REDUCTIONS = {"mean", "sum", "amax", "amin", "max", "min", "logsumexp", "nansum", "var", "std"}
 _PADS = {"constant_pad_nd", "reflection_pad2d", "replication_pad2d"}
 _PRODUCTS = {"mm": 0, "bmm": 0, "matmul": 0, "addmm": 1, "baddbmm": 1, "addbmm": 1}
-# Same shape, other order, or a choice that depends on the numbers: nothing is known afterwards.
+# Operations that reorder or choose values by their content: positions are unknown afterwards.
 _UNKNOWN = {"gather", "scatter", "sort", "topk", "argsort", "grid_sampler_2d", "cumsum", "col2im", "take", "as_strided"}
 
 Read = Callable[[torch.Tensor], Positions | None]
@@ -56,7 +56,7 @@ Read = Callable[[torch.Tensor], Positions | None]
 def place_results(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], results: list[torch.Tensor], read: Read
 ) -> Sequence[Positions | None]:
-    """Positions of each tensor that an operation gave."""
+    """The positions of each result of an operation."""
     name = func.overloadpacket.__name__.rstrip("_")
     unknown: list[Positions | None] = [None] * len(results)
     if name in _UNKNOWN:
@@ -93,7 +93,7 @@ def place_results(
 
 
 def _coordinates(args: tuple[Any, ...], read: Read, axis: int) -> tuple[Any, ...]:
-    """The arguments with coordinates in the place of the tensors that have them, NaN in those that do not."""
+    """The arguments with tensors replaced by their coordinates, or by NaN if they have none."""
 
     def one(tensor: torch.Tensor) -> torch.Tensor:
         found = read(tensor)
@@ -110,7 +110,7 @@ def _coordinates(args: tuple[Any, ...], read: Read, axis: int) -> tuple[Any, ...
 def _one_by_one(
     change: Callable[..., Positions | None], source: Positions, shape: Sequence[int], *settings: Any
 ) -> Positions | None:
-    """A change of maps (N, C, h, w), one map at a time where they are windows of an image and lie at other places."""
+    """Apply a change to maps (N, C, h, w), one map at a time if they are windows of an image at different places."""
     if source.y.ndim != 4 or len(source.y) == 1 or len(source.y) != shape[0] or not any(varies(s, 0) for s in source):
         return change(source, shape, *settings)
     alone = (1, *shape[1:])
@@ -122,7 +122,7 @@ def _one_by_one(
 def slide(
     source: Positions, shape: Sequence[int], kernel: Any, stride: Any, padding: Any, dilation: Any = 1
 ) -> Positions | None:
-    """The middle of each window of a convolution or a pooling."""
+    """The centre of each window of a convolution or a pooling."""
     if source.y.ndim != 4:
         return None
     found = plane(source)
@@ -136,7 +136,7 @@ def slide(
 
 
 def _pad(source: Positions, shape: Sequence[int], amounts: list[int]) -> Positions:
-    """Padding goes on as the map does where that is one of (N, C, h, w), and else has no place."""
+    """Extrapolate coordinates to the padding of a map (N, C, h, w); other padding has no position."""
     padded = source.map(lambda one: torch.nn.functional.pad(one, amounts, value=float("nan")))
     if source.y.ndim != 4 or any(amounts[4:]):
         return padded
@@ -168,15 +168,15 @@ def _adapt(source: Positions, shape: Sequence[int]) -> Positions | None:
 
 
 def _averaged(coordinates: torch.Tensor, axes: list[int]) -> torch.Tensor:
-    """The middle of what is reduced; nothing where it is all there was, as in global pooling."""
+    """The centre of the reduced values; NaN if everything is reduced, as in global pooling."""
     mean = coordinates.nanmean(axes, keepdim=True)
     return torch.full_like(mean, float("nan")) if varies(coordinates) and not varies(mean) else mean
 
 
 def _multiply(one: Positions | None, other: Positions | None, shape: Sequence[int]) -> Positions | None:
-    """Of a product of matrices: the places of the rows of the first, else of the columns of the second.
+    """The positions in a product of matrices: those of the rows of the first, else of the columns of the second.
 
-    Features of several places become one where weights multiply them, as where patches are merged; products with
+    Multiplication by weights may merge features of several positions, as when patches are merged; products with
     attention or with other features do not.
     """
     if one is not None and (other is None or not any(varies(part, -1) for part in one)):
@@ -187,7 +187,7 @@ def _multiply(one: Positions | None, other: Positions | None, shape: Sequence[in
 
 
 def _combine(known: Sequence[Positions], shape: torch.Size) -> Positions | None:
-    """The mean of several, number by number; what was broadcast counts only where nothing else is known."""
+    """The elementwise mean of several positions; broadcast ones count only if nothing else is known."""
     whole = [one for one in known if one.y.shape == shape]
     if not whole:
         sides = list(zip(known[0].y.shape[::-1], shape[::-1], strict=False))
@@ -210,7 +210,7 @@ def _along(axis: int, setting: Any) -> int:
 
 
 def _named(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """An operation's arguments by the names of its schema, without those left to their defaults."""
+    """An operation's arguments by the names in its schema, without those left at their defaults."""
     return dict(zip((argument.name for argument in func._schema.arguments), args, strict=False)) | kwargs
 
 
@@ -228,7 +228,7 @@ def _pooling(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
     return kernel, given.get("stride") or kernel, given.get("padding", 0), given.get("dilation", 1)
 
 
-# What gives kernel, stride, padding and dilation of the operations that slide a window.
+# Functions that return kernel, stride, padding and dilation of operations with a sliding window.
 _WINDOWS = {
     "convolution": _convolution,
     "_convolution": _convolution,

@@ -1,4 +1,4 @@
-"""Positions that go along with a forward pass, through whatever is computed."""
+"""Tracing of image positions through a forward pass."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from wsl.models.positions import Positions
 
 
 class PositionTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows every number of a batch of images through what is computed while the block runs.
+    """A mode that traces the positions of values of a batch of images through all operations inside the block.
 
-    Convolutions and poolings put a number at the middle of its window, padding included. What is copied keeps its
-    place, and a combination of several lies at their mean. Of anything else no place is known. Inference mode shows
-    other operations: leave it with ``torch.inference_mode(False)``.
+    The result of a convolution or pooling lies at the centre of its window, including padding. A copied value keeps its
+    position, and a combination of several lies at their mean. Other results have no known position. Inference mode
+    dispatches other operations: leave it with ``torch.inference_mode(False)``.
 
     >>> images = torch.zeros(1, 3, 32, 32)
     >>> with PositionTracer(images) as tracer:
@@ -35,13 +35,13 @@ class PositionTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._seen = {_key(images): Positions(row[:, None].expand(images.shape), column.expand(images.shape))}
 
     def positions(self, tensor: torch.Tensor) -> Positions | None:
-        """What is known of a tensor that was computed in the block and still exists."""
+        """The known positions of a tensor that was computed in the block and still exists."""
         return self._seen.get(_key(tensor))
 
     def follow_window(
         self, source: torch.Tensor, output: torch.Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any
     ) -> None:
-        """Say that an output was computed window by window, where the operations themselves do not show it."""
+        """Declare that an output was computed window by window, for operations that do not show it."""
         positions = self.positions(source)
         self._write(output, positions and slide(positions, output.shape, kernel, stride, padding, dilation))
 
@@ -55,7 +55,7 @@ class PositionTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         known = {_key(t): self._seen.get(_key(t)) for t in tensors}
         placed: Sequence[Positions | None] = [None] * len(results)
         if any(known.values()):
-            with contextlib.suppress(RuntimeError, IndexError, TypeError, ValueError):  # used as nobody does
+            with contextlib.suppress(RuntimeError, IndexError, TypeError, ValueError):  # unusual arguments
                 placed = place_results(func, args, kwargs, results, lambda tensor: known.get(_key(tensor)))
         for result, positions in zip(results, placed, strict=True):
             self._write(result, positions)
@@ -69,6 +69,6 @@ class PositionTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _key(tensor: torch.Tensor) -> tuple[object, ...]:
-    # Not the object: autograd gives the same numbers in another tensor. Who holds the memory of one that is gone
-    # writes an entry of its own.
+    # Not by object, because autograd returns the same values in another tensor. A tensor that reuses freed memory
+    # writes its own entry.
     return tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride()

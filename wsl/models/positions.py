@@ -1,4 +1,4 @@
-"""Where in the image the numbers inside a network come from."""
+"""Positions in the image of the values inside a network."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import NamedTuple
 
 import torch
 
-# Pixels; less is a rounding error.
+# In pixels; smaller differences are rounding errors.
 _SAME = 1e-2
 
 
 class Positions(NamedTuple):
-    """Coordinates of a tensor's numbers in pixels of the image, along its height and its width.
+    """Coordinates of a tensor's values in pixels of the image, along its height and its width.
 
     Shape:
-        That of the tensor; NaN where a number has no place. Axes along which nothing changes are expanded.
+        That of the tensor; NaN for a value without a position. Axes along which nothing changes are expanded.
     """
 
     y: torch.Tensor
     x: torch.Tensor
 
     def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Positions:
-        """The same change of both."""
+        """The same change applied to both coordinates."""
         return Positions(change(self.y), change(self.x))
 
 
@@ -34,9 +34,9 @@ class Line(NamedTuple):
 
 
 def line(coordinates: torch.Tensor) -> Line | None:
-    """The line on which the (..., L) coordinates lie along their last axis; None where they do not.
+    """The line on which coordinates (..., L) lie along their last axis; None if they do not.
 
-    Places without coordinates, as padding has, are no hindrance.
+    Places without coordinates, such as padding, are ignored.
 
     >>> line(torch.tensor([[float("nan"), 1.0, 3.0], [-1.0, 1.0, 3.0]]))
     Line(start=-1.0, stride=2.0)
@@ -57,7 +57,7 @@ def line(coordinates: torch.Tensor) -> Line | None:
 
 
 def compact(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor with axes along which it is expanded cut to one."""
+    """The tensor with its expanded axes reduced to length one."""
     for axis in range(tensor.ndim - 1):
         if tensor.stride(axis) == 0:
             tensor = tensor.narrow(axis, 0, 1)
@@ -70,7 +70,7 @@ def plane(positions: Positions) -> Positions:
 
 
 def drawn(lines: Sequence[Line], shape: Sequence[int], device: torch.device) -> Positions:
-    """Positions of maps (N, C, h, w) whose rows and columns lie on two lines."""
+    """The positions of maps (N, C, h, w) whose rows and columns lie on two lines."""
     down, across = (
         one.start + one.stride * torch.arange(side, device=device) for one, side in zip(lines, shape[-2:], strict=True)
     )

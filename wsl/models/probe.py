@@ -1,4 +1,4 @@
-"""The linear probe of a frozen backbone: pooled features, and what its own classifier says of them, to class scores."""
+"""The linear probe of a frozen backbone: pooled features, and the posteriors of its own classifier, to class scores."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from wsl.errors import UserError
 
 
 class LinearProbe(nn.Module):
-    """One linear layer on the roots of pooled features and of a fixed classifier's posteriors.
+    """One linear layer on the square roots of pooled features and of a fixed classifier's posteriors.
 
-    What the layer reads are `pooled_features` and, with `posteriors`, the roots of as many class probabilities: those
-    of the mean features, then the maxima over all cells. ``classifier`` is the linear layer that gives them by a
-    softmax; that of the backbone's own ImageNet classifier, for one. Everything is computed in float32.
+    The layer's inputs are `pooled_features` and, with `posteriors`, the square roots of that number of class
+    probabilities: those of the mean features, then their maxima over all cells. ``classifier`` is the linear layer
+    whose softmax gives them, for example that of the backbone's own ImageNet classifier. Everything is computed in
+    float32.
 
     Shape:
-        Features (N, channels, h, w) to scores (N, num_classes), for a sigmoid each.
+        Features (N, channels, h, w) to scores (N, num_classes), each for a sigmoid.
 
-    Source: the root of probabilities, whose distance is Hellinger's, is that of Arandjelovic & Zisserman, Three Things
-    Everyone Should Know to Improve Object Retrieval, CVPR 2012, section 3.
+    Source: square roots of probabilities, whose distance is Hellinger's, are those of Arandjelovic & Zisserman, Three
+    Things Everyone Should Know to Improve Object Retrieval, CVPR 2012, section 3.
 
     >>> probe = LinearProbe(8, 2, posteriors=5)
     >>> probe(torch.rand(3, 8, 4, 4)).shape, probe.linear.in_features
@@ -38,31 +39,31 @@ class LinearProbe(nn.Module):
             return scores
 
     def inputs(self, features: torch.Tensor) -> torch.Tensor:
-        """What the linear layer reads, (N, 2 (channels + posteriors))."""
+        """The inputs of the linear layer, (N, 2 (channels + posteriors))."""
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
             parts = [features.mean((2, 3)), features.amax((2, 3))]
             if self.classifier is not None:
                 parts.append(self.classifier(parts[0]).softmax(1))
-                # One product of matrices: convolutions may be of lower precision on CUDA.
+                # A matrix product, because convolutions may have lower precision on CUDA.
                 parts.append(self.classifier(features.flatten(2).transpose(1, 2)).softmax(2).amax(1))
             return _root(torch.cat(parts, 1))
 
 
 def pooled_features(maps: torch.Tensor) -> torch.Tensor:
-    """Feature maps as vectors: the root of each channel's mean, then the root of its maximum.
+    """Feature maps as vectors: the square roots of each channel's mean, then of its maximum.
 
-    A network's activations after a ReLU are skewed, a few images having many times the others' values; roots make
-    linear models of them fit better. Of a value v below 0 it is ``-sqrt(-v)``, and its gradient at 0 is taken as 0.
+    Activations after a ReLU are skewed, with values many times higher in a few images than in others; linear models fit
+    their square roots better. For a value v below 0 it is ``-sqrt(-v)``, and the gradient at 0 is defined as 0.
 
     Shape:
         (N, C, h, w) to (N, 2 C), float32 or the maps' float64.
 
     Raises:
-        UserError: not (N, C, h, w) with at least one cell.
+        UserError: the shape is not (N, C, h, w) with at least one cell.
 
-    Source: the root is that of Perronnin et al., Improving the Fisher Kernel for Large-Scale Image Classification, ECCV
-    2010, section 3.2.
+    Source: the square root is that of Perronnin et al., Improving the Fisher Kernel for Large-Scale Image
+    Classification, ECCV 2010, section 3.2.
 
     >>> pooled_features(torch.tensor([[[[0.0, 0.0], [0.0, 16.0]], [[-4.0, -4.0], [-4.0, -4.0]]]])).tolist()
     [[2.0, -2.0, 4.0, -2.0]]
@@ -74,5 +75,5 @@ def pooled_features(maps: torch.Tensor) -> torch.Tensor:
 
 
 def _root(values: torch.Tensor) -> torch.Tensor:
-    """Signed roots; the gradient at 0 would be infinite, and NaN behind it."""
+    """Signed square roots, with the gradient at 0 set to 0 instead of infinity."""
     return values.sign() * torch.where(values == 0, 1, values).abs().sqrt()

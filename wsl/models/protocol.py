@@ -1,4 +1,4 @@
-"""What a predictor asks of a model, whatever it was built with."""
+"""The protocol of models: what a predictor requires of a model of any kind."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ DetectedOf = Callable[[torch.Tensor], "Detected"]
 
 
 class Features(NamedTuple):
-    """Intermediate features (N, C, h, w), and where in the input their cells lie; None where that is not known."""
+    """Intermediate features (N, C, h, w), and the positions of their cells in the input; None if not known."""
 
     values: torch.Tensor
     grid: Grid | None
 
 
 class LazyMaps(NamedTuple):
-    """Maps on demand, and where in the input their cells lie; None where that is not known.
+    """Lazy maps, and the positions of their cells in the input; None if not known.
 
     Shape:
-        ``of`` takes class indices (N, J), int64, and gives their maps (N, J, h, w).
+        ``of`` takes class indices (N, J), int64, and returns their maps (N, J, h, w).
     """
 
     of: MapsOf
@@ -45,15 +45,15 @@ class Detected(NamedTuple):
 
 
 class LazyOutput(NamedTuple):
-    """Scores of a batch, its maps on demand, and its intermediate features.
+    """Scores of a batch, its lazy maps, and its intermediate features.
 
-    ``grid`` says where in the input the cells of the maps lie; None where that is not known, and then they are taken
-    for equal parts of it. ``taps`` are empty unless they were asked for; ``decoded``, the maps of the model's decoder
-    with values in [0, 1], are then there too if it has one, and so is ``detected``, what its detector finds.
+    ``grid`` holds the positions of the maps' cells in the input; None if they are not known, in which case the cells
+    are treated as equal parts. ``taps`` are empty unless requested; with them comes ``decoded``, the maps of the
+    model's decoder with values in [0, 1], if it has one, and ``detected``, what its detector finds.
 
     Shape:
-        ``scores`` is (N, K). ``maps_of`` takes class indices (N, J), int64, and gives their maps (N, J, h, w), and
-        ``detected`` what was found of these classes.
+        ``scores`` is (N, K). ``maps_of`` takes class indices (N, J), int64, and returns their maps (N, J, h, w);
+        ``detected`` returns what was found of these classes.
     """
 
     scores: torch.Tensor
@@ -64,7 +64,7 @@ class LazyOutput(NamedTuple):
     detected: DetectedOf | None = None
 
     def maps(self, *, decoded: bool = False) -> LazyMaps:
-        """The maps of the head, or those of the decoder, which must be there."""
+        """The maps of the head, or those of the decoder, which must exist."""
         if not decoded:
             return LazyMaps(self.maps_of, self.grid)
         assert self.decoded is not None
@@ -72,10 +72,10 @@ class LazyOutput(NamedTuple):
 
 
 class InferenceModel(Protocol):
-    """A model that is ready to run on one device: no gradients, no training mode, safe to call from several threads."""
+    """A model prepared for inference on one device: no gradients, no training mode, thread-safe."""
 
     def __call__(self, images: torch.Tensor, *, taps: bool = False) -> LazyOutput:
-        """Scores, lazy maps and, where asked, intermediate features of normalised images (N, 3, H, W)."""
+        """Scores, lazy maps and, if requested, intermediate features of normalised images (N, 3, H, W)."""
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores as probabilities in double precision, (…, K) to (…, K)."""
@@ -90,11 +90,11 @@ class Model(Protocol):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What the images must have gone through."""
+        """The preprocessing that the images must have gone through."""
 
     @property
     def levels(self) -> int:
-        """How many levels of intermediate features a refinement can read."""
+        """The number of levels of intermediate features that a refinement can read."""
 
     @property
     def decodes(self) -> bool:
@@ -105,11 +105,11 @@ class Model(Protocol):
         """Whether the model has a box detector beside it."""
 
     def for_inference(self, device: torch.device, dtype: torch.dtype) -> InferenceModel:
-        """The model ready to run; the model itself stays as it is."""
+        """A copy of the model prepared for inference; the model is not changed."""
 
 
 def gather_maps(maps: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """Of maps (N, K, h, w) those of each image's classes (N, J): (N, J, h, w).
+    """The maps (N, J, h, w) of each image's classes (N, J), out of maps (N, K, h, w).
 
     >>> gather_maps(torch.zeros(1, 5, 2, 2), torch.tensor([[3, 4]])).shape
     torch.Size([1, 2, 2, 2])
@@ -119,10 +119,10 @@ def gather_maps(maps: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
 
 
 def class_names(classes: Sequence[str], count: int) -> tuple[str, ...]:
-    """The names of so many classes; numbers where nobody names them.
+    """The names of ``count`` classes; without names, numbered ones.
 
     Raises:
-        UserError: more or fewer names.
+        UserError: the number of names is not ``count``.
 
     >>> class_names([], 2), class_names(["cat", "dog"], 2)
     (('class 0', 'class 1'), ('cat', 'dog'))
@@ -135,24 +135,24 @@ def class_names(classes: Sequence[str], count: int) -> tuple[str, ...]:
 
 
 def to_probabilities(scores: torch.Tensor, *, multi_label: bool) -> torch.Tensor:
-    """Scores as probabilities in double precision, by a sigmoid each or by one softmax: (…, K) to (…, K).
+    """Scores as probabilities in double precision, by sigmoids or by one softmax: (…, K) to (…, K).
 
-    Single precision would make equals of all confident images and lose their ranking.
+    In single precision, all confident images would have equal probabilities and lose their ranking.
 
     >>> to_probabilities(torch.zeros(2), multi_label=False).tolist()
     [0.5, 0.5]
     """
-    scores = (scores.cpu() if scores.device.type == "mps" else scores).double()  # which has no doubles
+    scores = (scores.cpu() if scores.device.type == "mps" else scores).double()  # MPS has no doubles
     return scores.sigmoid() if multi_label else scores.softmax(-1)
 
 
 def resolve_refine(refine: Refine, model: Model) -> Refine:
     """The refinement that "auto" stands for.
 
-    That is decoder for a model that has one, and affinity where the model shows two levels of intermediate features.
+    This is decoder for a model that has one, else affinity for a model with two levels of intermediate features.
 
     Raises:
-        UserError: an unknown refinement, or "decoder" for a model without one.
+        UserError: the refinement is unknown, or it is "decoder" for a model without one.
 
     >>> from wsl.models import Localizer
     >>> resolve_refine("auto", Localizer("resnet18", 2, weights="none"))

@@ -1,4 +1,4 @@
-"""A model as a repository of the Hugging Face hub: its checkpoint and a card that says how to use it."""
+"""A model as a repository of the Hugging Face hub: its checkpoint and a model card with usage."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _NAMES = 50
 def push_to_hub(
     model: Localizer, name: str, *, private: bool | None = None, revision: str | None = None, token: str | None = None
 ) -> str:
-    """Upload a model, and give the address that loads it; `Localizer.push_to_hub` says more.
+    """Upload a model, and return the address from which it is loaded; see `Localizer.push_to_hub`.
 
     Raises:
-        UserError: no name of a repository, huggingface_hub is not installed, or a model that cannot be saved.
-        RunError: the hub refused it, or cannot be reached.
+        UserError: the name is not that of a repository, huggingface_hub is not installed, or the model cannot be saved.
+        RunError: the hub refused the upload, or cannot be reached.
     """
     address = hub_address(name if name.startswith("hf:") else f"hf://{name}")
     assert address is not None
@@ -44,12 +44,12 @@ def push_to_hub(
                 api.upload_folder(
                     repo_id=address.name, folder_path=scratch, revision=revision, commit_message="Upload a model"
                 )
-        except Exception as error:  # of the hub's client, of its HTTP library, or of the system
+        except Exception as error:  # from the hub's client, its HTTP library, or the system
             reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             raise RunError(
                 f"{address} could not be uploaded ({reason}): log in with `hf auth login`, or give token=…"
             ) from error
-    fetch_run.cache_clear()  # which may hold the state before
+    fetch_run.cache_clear()  # it may hold the previous state
     return str(address._replace(revision=revision))
 
 

@@ -1,4 +1,4 @@
-"""Tensors of a file fitted to the parameters of a network: other prefixes, older names, and nothing left over."""
+"""Matching the tensors of a file to the parameters of a network: prefixes, older names, and nothing left over."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from torch import nn
 from wsl.errors import UserError
 from wsl.models.weights import StateDict, first_line
 
-# Counted by batch norms since torch 0.4.1 and used by none in evaluation.
+# Counted by batch norms since torch 0.4.1, and not used in evaluation.
 _COUNTER = "num_batches_tracked"
-# torchvision's own files of DenseNet have names that its builder replaces.
+# torchvision's own files of DenseNet have older names, which its builder replaces.
 _DENSE_LAYER = re.compile(r"(denselayer\d+)\.(norm|conv)\.(\d)\.")
 
 
 def fit_names(state: StateDict, names: Collection[str], path: Path, name: str) -> StateDict:
     """The state dict under the network's own parameter names.
 
-    What a wrapper put before all of them is taken off: ``module.`` (data parallel), ``_orig_mod.`` (torch.compile),
-    ``model.`` or ``net.`` (Lightning), or any other. Names that belong to nothing are kept, to be refused.
+    The prefix of a wrapper is removed: ``module.`` (data parallel), ``_orig_mod.`` (torch.compile), ``model.`` or
+    ``net.`` (Lightning), or any other. Names that match no parameter are kept, so that they are refused later.
 
     Raises:
-        UserError: the network is in there several times, under several prefixes.
+        UserError: the file contains the network several times, under several prefixes.
 
     >>> import torch
     >>> list(fit_names({"model.fc.bias": torch.zeros(1)}, ["fc.bias"], Path("a.pth"), "net"))
@@ -36,7 +36,7 @@ def fit_names(state: StateDict, names: Collection[str], path: Path, name: str) -
     own = [key for key in names if not key.endswith(_COUNTER)]
     if not own or all(key in state for key in own):
         return state
-    # A layer's name may end with another's, as downsample.0.weight does with 0.weight: the most complete one counts.
+    # A layer's name may end with another's, as downsample.0.weight ends with 0.weight: the longest match counts.
     covered: dict[str, int] = {}
     for prefix in {key.removesuffix(one) for one in own[:1] + own[-1:] for key in state if key.endswith(one)}:
         if not prefix or prefix.endswith("."):
@@ -54,7 +54,7 @@ def fit_names(state: StateDict, names: Collection[str], path: Path, name: str) -
 
 
 def load_strictly(model: nn.Module, state: StateDict, path: Path, name: str) -> None:
-    """Load every tensor, or say in one line which is the first that does not fit.
+    """Load every tensor, or report in one line the first one that does not fit.
 
     Raises:
         UserError: a name or a shape differs.
@@ -63,7 +63,7 @@ def load_strictly(model: nn.Module, state: StateDict, path: Path, name: str) -> 
     state = fit_names(state, own, path, name)
     state |= {key: tensor for key, tensor in own.items() if key.endswith(_COUNTER) and key not in state}
     reason = None
-    # Layers read the version of their own format there, and convert what is older; what a file is of is not in it.
+    # Layers read the version of their format from the metadata and convert older ones; files do not contain it.
     for metadata in (getattr(own, "_metadata", None), None):
         versioned: Any = OrderedDict(state)
         versioned._metadata = metadata
@@ -76,7 +76,7 @@ def load_strictly(model: nn.Module, state: StateDict, path: Path, name: str) -> 
 
 
 def _misfit(state: StateDict, own: StateDict) -> str:
-    """The first tensor that is missing, of another shape or too many."""
+    """The first tensor that is missing, superfluous or of another shape."""
     for key, tensor in own.items():
         if key not in state:
             return f"{key} is missing (was it saved from another model or head?)"

@@ -1,4 +1,4 @@
-"""Intermediate features of a backbone: which layers show them, and their inputs, caught while the network runs."""
+"""Intermediate features of a backbone: finding the layers that have them as inputs, and reading these in a run."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from wsl.models.backbone import Backbone
 
 MAP = ""
-"""The backbone's own map, in the place of a layer's name."""
+"""The key of the backbone's own map, used instead of a layer's name."""
 _WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, Downsampling)
 Inputs = tuple[torch.Tensor, ...]
 
 
 class TapFinder:
-    """Finds the layers that shrink the map of a network, or did before they were dilated, while it is traced."""
+    """Finds the layers that shrink a network's map, or did so before dilation, while the network is traced."""
 
     def __init__(self, tracer: PositionTracer, images: torch.Tensor, dilated: Collection[str]) -> None:
         self._tracer, self._images, self._dilated = tracer, images, dilated
@@ -34,17 +34,18 @@ class TapFinder:
         self._before: tuple[str, nn.Module, torch.Size] | None = None
 
     def layers(self) -> tuple[str, ...]:
-        """The last two layers that shrink a map of 4 to 16 pixels a cell.
+        """The last two layers that shrink a map of 4 to 16 pixels per cell.
 
-        Their inputs show colours, textures and parts, and not yet classes. A network may have one such layer or none.
+        Their inputs represent colours, textures and parts rather than classes. A network may have one such layer or
+        none.
         """
         return tuple(name for name, grid in self._shrinking.items() if 4 <= grid.stride <= 16)[-2:]
 
     def narrow_layers(self) -> tuple[str, ...]:
-        """Layers whose inputs hold what `layers` read in fewer channels, where a 1x1 convolution widened it before.
+        """Layers whose inputs hold the same features as those of `layers` in fewer channels, before a 1x1 convolution.
 
-        Inverted bottlenecks (MobileNetV2, EfficientNet, …) shrink a map inside a block that is six times as wide as
-        what goes from block to block.
+        Inverted bottlenecks (MobileNetV2, EfficientNet, …) shrink a map inside a block, where it has six times as many
+        channels as between blocks.
         """
         return tuple(self._narrow.get(name, name) for name in self.layers())
 
@@ -69,7 +70,7 @@ class TapFinder:
         grid = place(self._tracer, inputs[0], self._images).grid
         if grid is None:
             return
-        # Other branches of the same block shrink the same map once more.
+        # Other branches of the same block shrink the same map again.
         again = any(grid.stride == before.stride for before in self._shrinking.values())
         if name in self._dilated or not again:
             self._shrinking[name] = grid
@@ -78,7 +79,7 @@ class TapFinder:
 
 
 def _widens(layer: nn.Module, made: torch.Size, read: torch.Size) -> bool:
-    """Whether the layer before made what the next one reads, of fewer channels and cell by cell."""
+    """Whether the previous layer made the input of the next one cell by cell from fewer channels."""
     if not isinstance(layer, nn.Conv2d) or layer.kernel_size != (1, 1) or layer.stride != (1, 1):
         return False
     return made == read and layer.in_channels < layer.out_channels
@@ -87,8 +88,7 @@ def _widens(layer: nn.Module, made: torch.Size, read: torch.Size) -> bool:
 class TapReader:
     """Reads the inputs of a backbone's taps and of its decoder's layers (`Backbone.taps`, `Backbone.pyramid`).
 
-    Each thread reads its own. The hooks stay on the backbone until `remove` takes them off: give it a copy that is
-    yours.
+    Each thread reads its own run. The hooks stay on the backbone until `remove` is called, so pass a copy.
 
     >>> from wsl.models import create_backbone
     >>> backbone = create_backbone("resnet18", "none")
@@ -113,9 +113,9 @@ class TapReader:
 
     @contextmanager
     def reading(self, tracer: PositionTracer | None = None) -> Iterator[dict[str, torch.Tensor]]:
-        """The features by the names of their layers, (N, C, h, w) each, once the network has run in the block.
+        """The features by layer name, (N, C, h, w) each, available once the network has run inside the block.
 
-        The backbone's own map is there as `MAP`. `tracer` follows positions meanwhile.
+        The backbone's own map has the key `MAP`. `tracer` traces positions during the run.
         """
         features: dict[str, torch.Tensor] = {}
         self._reading.features, self._reading.tracer = features, tracer
@@ -125,7 +125,7 @@ class TapReader:
             del self._reading.features, self._reading.tracer
 
     def remove(self) -> None:
-        """Take the hooks off."""
+        """Remove the hooks."""
         for hook in self._hooks:
             hook.remove()
 

@@ -1,4 +1,4 @@
-"""timm's networks: built by name, with weights that are checked, and asked for feature maps in one layout."""
+"""timm's networks: built by name, with verified weights, as classifiers or feature extractors."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import nn
 
 from wsl.checkpoints import HF
 from wsl.errors import UserError, nearest
+from wsl.hub import hub_client, quiet
 from wsl.models.state_dicts import fit_names, load_strictly
 from wsl.models.weights import (
     fetch,
@@ -24,10 +25,11 @@ from wsl.models.weights import (
     tensors_only,
     weights_path,
 )
+from wsl.progress import quiet_import
 
 TIMM = "timm/"
 
-# Options by which architectures of a fixed image size take others: with padding where patches do not divide it.
+# Options with which architectures of a fixed image size accept others, with padding if patches do not divide the size.
 _RESIZABLE = (
     {"dynamic_img_size": True, "dynamic_img_pad": True},
     {"dynamic_img_size": True},
@@ -36,7 +38,7 @@ _RESIZABLE = (
 
 
 def names_place(name: str) -> bool:
-    """Whether the model would be looked for at a place (a repository of the hub, a folder), not by a name timm knows.
+    """Whether the name is a location (a repository of the hub, a folder) rather than a name that timm knows.
 
     >>> names_place("timm/hf-hub:someone/net"), names_place("hf/someone/net"), names_place("timm/resnet50.a1_in1k")
     (True, True, False)
@@ -47,7 +49,7 @@ def names_place(name: str) -> bool:
 
 
 def is_timm_model(name: str) -> bool:
-    """Whether ``timm/NAME`` is a network that timm knows by that name, where timm is installed.
+    """Whether timm is installed and ``timm/NAME`` is a network that it knows by name.
 
     >>> is_timm_model("timm/resnet18"), is_timm_model("timm/resnet18.a1_in1k"), is_timm_model("timm/hf-hub:some/net")
     (True, True, False)
@@ -60,10 +62,10 @@ def is_timm_model(name: str) -> bool:
 
 
 def refuse_place(name: str) -> None:
-    """Check that a backbone is named and not located: opening a checkpoint must not download what it says.
+    """Refuse a backbone given as a location: opening a checkpoint must not download what it names.
 
     Raises:
-        UserError: a place.
+        UserError: the name is a location.
 
     >>> refuse_place("timm/local-dir:net")
     Traceback (most recent call last):
@@ -77,26 +79,45 @@ def refuse_place(name: str) -> None:
 
 
 class UnknownOption(UserError):
-    """A network's constructor does not know an option."""
+    """Raised for an option that a network's constructor does not have."""
 
 
 def _timm() -> Any:
     try:
-        return importlib.import_module("timm")
+        with quiet_import():
+            return importlib.import_module("timm")
     except ImportError as error:
         raise UserError("timm backbones need the timm extra: pip install 'wsl-toolkit[timm]'") from error
 
 
+def timm_data() -> Any:
+    """timm's module of data: preprocessing, and what it knows of ImageNet.
+
+    Raises:
+        UserError: timm is not installed.
+    """
+    _timm()
+    return importlib.import_module("timm.data")
+
+
+def timm_names() -> list[str]:
+    """The architectures of timm; none where it is not installed."""
+    try:
+        return list(_timm().list_models())
+    except UserError:
+        return []
+
+
 def create_timm(name: str, weights: str, **options: Any) -> nn.Module:
-    """A network of timm by its name there, with pretrained weights, those of a local file, or none."""
+    """A network of timm by name, with pretrained weights, those of a local file, or none."""
     timm = _timm()
     local = None if weights in ("DEFAULT", "none") else weights_path(weights, f"{TIMM}{name}", ["DEFAULT"])
     pretrained, what = weights == "DEFAULT", f"timm's weights of {name}"
     try:
         overlay = _timm_overlay(timm, name, what) if pretrained else {}
-        # From the Hugging Face hub timm takes safetensors where there are any, else pickled files: as tensors only, but
-        # not in every release, and unguarded where torch then raises a TypeError.
-        with tensors_only():
+        # From the Hugging Face hub timm loads safetensors if there are any, else pickled files: as tensors only, but
+        # not in every release, and without that restriction after a TypeError.
+        with tensors_only(), quiet(hub_client()):
             net: nn.Module = timm.create_model(name, pretrained=pretrained, **overlay, **options)
     except UserError:
         raise
@@ -116,7 +137,7 @@ def create_timm(name: str, weights: str, **options: Any) -> nn.Module:
 
 
 def _load_local(net: nn.Module, path: Path, name: str) -> None:
-    """Fill a network from a local file, whose classifier may be of another number of classes, or not be wanted."""
+    """Fill a network from a local file, whose classifier may have another number of classes or be unused."""
     own = net.state_dict()
     state = fit_names(read_state_dict(path), own, path, f"timm/{name}")
     if getattr(net, "num_classes", 0) == 0:
@@ -131,8 +152,8 @@ def _load_local(net: nn.Module, path: Path, name: str) -> None:
 
 
 def create_resizable(name: str, weights: str, **options: Any) -> nn.Module:
-    """As `create_timm`, for images of other sizes too where the architecture takes them."""
-    # What a constructor takes is known to itself only; it says so before weights are fetched.
+    """As `create_timm`, and if the architecture allows it, also for images of other sizes."""
+    # Only the constructor knows its options; it refuses unknown ones before weights are fetched.
     for flags in _RESIZABLE:
         with contextlib.suppress(UnknownOption):
             return create_timm(name, weights, **options, **flags)
@@ -140,7 +161,7 @@ def create_resizable(name: str, weights: str, **options: Any) -> nn.Module:
 
 
 def _timm_overlay(timm: Any, name: str, what: str) -> dict[str, Any]:
-    """The tensors of the few models that timm would get through torch.hub, whose cache it unpickles unchecked."""
+    """The tensors of the few models that timm would load through torch.hub, whose cache it unpickles unchecked."""
     if names_place(f"{TIMM}{name}"):
         return {}
     known = timm.models.get_pretrained_cfg(name)
@@ -150,7 +171,7 @@ def _timm_overlay(timm: Any, name: str, what: str) -> dict[str, Any]:
 
 
 class TimmFeatures(nn.Module):
-    """timm's ``forward_features``; ``side`` is the image size that its weights are for, ``prefix`` its other tokens."""
+    """timm's ``forward_features``; ``side`` is the image size of its weights, ``prefix`` the number of other tokens."""
 
     def __init__(self, name: str, weights: str, output_stride: int | None) -> None:
         super().__init__()

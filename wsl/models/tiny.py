@@ -1,4 +1,4 @@
-"""A small convolutional backbone that trains from scratch on a laptop's processor in a minute."""
+"""A small convolutional backbone that trains from scratch on a laptop's CPU in a minute."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from torch import nn
 class TinyNet(nn.Sequential):
     """Six convolutions with batch norm, stride 8: for demonstrations, tests and small pictures.
 
-    A cell of the map sees 50 pixels, and they lie around the cell's own 8: the strided layers have even kernels. Odd
-    ones, with their padding, would put every cell's centre into its upper left pixel, and boxes 3.5 pixels off.
+    The receptive field of a cell is 50 pixels wide and centred on the cell's own 8 pixels, because the strided layers
+    have even kernels. Padded odd kernels would put every cell's centre on its upper left pixel, and boxes 3.5 pixels
+    off.
 
     Shape:
         (N, 3, H, W) to (N, 128, H / 8, W / 8), rounded down.

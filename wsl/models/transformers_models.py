@@ -1,4 +1,4 @@
-"""Image classifiers of transformers: from the Hugging Face hub or a local folder, as safetensors only."""
+"""Image classifiers of transformers, from the Hugging Face hub or a local folder, only as safetensors."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from wsl.documents import load_json
 from wsl.errors import DownloadError, UserError
 from wsl.models.image_processor import read_processor
 from wsl.models.weights import first_line, read_state_dict
+from wsl.progress import quiet_import
 
 log = logging.getLogger("wsl")
 
@@ -32,7 +33,7 @@ _EXAMPLE = "google/vit-base-patch16-224"
 
 
 class Opened(NamedTuple):
-    """A classifier of transformers, what its files say of images and classes, and what calls it."""
+    """A classifier of transformers, the preprocessing and classes in its files, and the function that calls it."""
 
     net: nn.Module
     preprocessing: Preprocessing
@@ -44,16 +45,16 @@ class Opened(NamedTuple):
 def open_transformers(name: str, weights: str) -> Opened:
     """An image classifier by its name on the hub, or from local files.
 
-    `weights` is ``DEFAULT`` for those of the hub (downloaded on first use), a folder that ``save_pretrained`` wrote, or
-    a file of tensors: then the configuration is read beside it, or else that of `name`.
+    `weights` is ``DEFAULT`` for those of the hub (downloaded on first use), a folder written by ``save_pretrained``, or
+    a file of tensors, whose configuration is read from beside it or else from `name`.
 
     Raises:
-        UserError: no such model, a download that failed, a configuration of something else, pickled weights, or
-            tensors that do not fit.
+        UserError: there is no such model, a download failed, the configuration is not one of an image classifier, the
+            weights are pickled, or tensors do not fit.
     """
     shown = f"{HF}{name}"
     if not _NAME.fullmatch(name):
-        raise UserError(f"{shown!r} is no name of the Hugging Face hub: expected one such as {HF}{_EXAMPLE}")
+        raise UserError(f"{shown!r} is not a name on the Hugging Face hub: expected one such as {HF}{_EXAMPLE}")
     if weights == "none":
         raise UserError(
             f"{shown} without weights: transformers builds a network from its {_CONFIG} alone, expected DEFAULT or a "
@@ -76,7 +77,7 @@ def open_transformers(name: str, weights: str) -> Opened:
 
 
 def call(net: Any, images: torch.Tensor) -> Any:
-    """What a classifier gives for images of any size, also where its position embeddings are those of one size."""
+    """The output of a classifier for images of any size, even if its position embeddings are for one size."""
     native = getattr(net.config, "image_size", None)
     sides = tuple(native) if isinstance(native, (list, tuple)) else (native, native)
     if tuple(images.shape[-2:]) != sides and _INTERPOLATE in inspect.signature(net.forward).parameters:
@@ -85,20 +86,21 @@ def call(net: Any, images: torch.Tensor) -> Any:
 
 
 def call_flipped(net: Any, images: torch.Tensor) -> Any:
-    """What a classifier that was trained on blue, green and red gives for red, green and blue."""
+    """The output for RGB images of a classifier that was trained on BGR images."""
     return call(net, images.flip(1))
 
 
 def _library(name: str) -> Any:
     try:
-        return importlib.import_module(name)
+        with quiet_import():
+            return importlib.import_module(name)
     except ImportError as error:
         raise UserError(f"{HF} models need the transformers extra: pip install 'wsl-toolkit[transformers]'") from error
 
 
 @contextlib.contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """Inside, neither transformers nor the hub's client shows warnings or progress bars; errors are raised anyway."""
+    """Silence warnings and progress bars of transformers and the hub's client; errors are still raised."""
     loggers = [transformers.utils.logging, _library("huggingface_hub.utils.logging")]
     levels, bars = [one.get_verbosity() for one in loggers], loggers[0].is_progress_bar_enabled()
     with warnings.catch_warnings():
@@ -117,13 +119,13 @@ def _quiet(transformers: Any) -> Iterator[None]:
 
 def _fetch(name: str, patterns: tuple[str, ...] = _TENSORS) -> tuple[Path, None]:
     """The folder of a model in the hub's cache, filled first where files are missing."""
-    # The files are got one by one and opened as a folder: by itself, transformers has pickled weights converted by a
-    # service on the net.
+    # The files are fetched one by one and opened as a folder, because transformers itself has pickled weights converted
+    # by an online service.
     hub = _library("huggingface_hub")
     log.info("opening %s%s from the Hugging Face hub or its local cache", HF, name)
     try:
         return Path(hub.snapshot_download(name, allow_patterns=[_CONFIG, _PROCESSOR, *patterns])), None
-    except Exception as error:  # of the hub's client, of its HTTP library, or of the system
+    except Exception as error:  # from the hub's client, its HTTP library, or the system
         raise DownloadError(
             f"{HF}{name} could not be downloaded ({first_line(error)}): check the name and the connection, or give a "
             "folder that save_pretrained wrote with --local-weights"
@@ -131,7 +133,7 @@ def _fetch(name: str, patterns: tuple[str, ...] = _TENSORS) -> tuple[Path, None]
 
 
 def _local(name: str, weights: str) -> tuple[Path, Path | None]:
-    """The folder of the configuration, and the file of the tensors where one was named."""
+    """The folder of the configuration, and the file of the tensors if one was named."""
     path = Path(weights)
     if path.is_dir():
         return path, None
@@ -158,7 +160,7 @@ def _load(transformers: Any, folder: Path, file: Path | None, shown: str) -> nn.
     family = transformers.AutoModelForImageClassification
     try:
         config = transformers.AutoConfig.from_pretrained(folder, **options)
-        if state is not None:  # for which the family does not look for the kind itself
+        if state is not None:  # with a state dict, the auto class does not choose the kind of model itself
             with torch.device("meta"):
                 family = type(family.from_config(config, trust_remote_code=False))
         net, found = family.from_pretrained(
@@ -167,10 +169,10 @@ def _load(transformers: Any, folder: Path, file: Path | None, shown: str) -> nn.
             state_dict=state,
             use_safetensors=True,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that the first is named below
+            ignore_mismatched_sizes=True,  # the first mismatch is reported below
             **options,
         )
-    except Exception as error:  # a damaged file, another task's model, code to trust: each has a kind of its own
+    except Exception as error:  # a damaged file, a model of another task or with remote code: the types differ
         raise UserError(
             f"{shown} cannot be opened from {file or folder} ({first_line(error)}): expected an image classifier that "
             "transformers knows"
@@ -181,7 +183,7 @@ def _load(transformers: Any, folder: Path, file: Path | None, shown: str) -> nn.
 
 
 def _refuse_kernels(settings: Any, path: Path, asked: bool = False) -> None:
-    """Check that a configuration names no compiled code of the hub, as it may for attention: a name has a slash."""
+    """Check that a configuration names no compiled code on the hub, as it can for attention by a name with a slash."""
     if isinstance(settings, dict):
         for key, value in settings.items():
             _refuse_kernels(value, path, asked or "_implementation" in key)
@@ -190,7 +192,7 @@ def _refuse_kernels(settings: Any, path: Path, asked: bool = False) -> None:
 
 
 def _check_complete(found: dict[str, Any], path: Path, shown: str) -> None:
-    """Check that no parameter was left at random; tensors that a network does not use are those of other tasks."""
+    """Check that no parameter was left at random; unused tensors are allowed, as they belong to other tasks."""
     for key, given, expected in sorted(found["mismatched_keys"]):
         raise UserError(
             f"{path} does not fit {shown}: {key} is {tuple(given)}, expected {tuple(expected)} "
@@ -203,7 +205,7 @@ def _check_complete(found: dict[str, Any], path: Path, shown: str) -> None:
 
 
 def _processor(transformers: Any, folder: Path, shown: str) -> dict[str, Any]:
-    """What the image processor's settings are, with the defaults of its kind; empty without a file of them."""
+    """The image processor's settings, with the defaults of its kind; empty without a settings file."""
     if not (folder / _PROCESSOR).is_file():
         log.warning(
             "%s: no %s in %s, taking ImageNet's mean and std and the size of its configuration",
@@ -216,7 +218,7 @@ def _processor(transformers: Any, folder: Path, shown: str) -> dict[str, Any]:
         processor = transformers.AutoImageProcessor.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except Exception as error:  # no JSON, an unknown kind, a library that it needs
+    except Exception as error:  # not JSON, an unknown kind, or a missing library
         raise UserError(f"{folder / _PROCESSOR} cannot be read for {shown} ({first_line(error)})") from error
     settings: dict[str, Any] = processor.to_dict()
     return settings

@@ -1,4 +1,4 @@
-"""Weights from local files and of known names, never through pickled code."""
+"""Weights from local files and by known names, never through pickled code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger("wsl")
 
 StateDict = dict[str, torch.Tensor]
 
-# What torch.hub's downloader and the files of torchvision and timm agree on: name-0a1b2c3d.pth.
+# The hash in file names of torch.hub, torchvision and timm: name-0a1b2c3d.pth.
 _HASH = re.compile(r"-([a-f0-9]{8,})\.")
 _AVERAGED = ("state_dict_ema", "model_ema")
 _ONLY, _NOT_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
@@ -32,12 +32,12 @@ _ONLY, _NOT_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY
 def read_state_dict(path: Path) -> StateDict:
     """Tensors by name from a ``.safetensors`` file or a ``.pth`` that holds tensors only.
 
-    A checkpoint's usual wrappings (``state_dict``, ``model``) and the ``module.`` of data-parallel training are
-    taken off. Where a checkpoint also holds averaged weights (``state_dict_ema``, ``model_ema``), those are taken, as
-    timm and torchvision evaluate them.
+    The usual nesting of checkpoints (``state_dict``, ``model``) and the ``module.`` of data-parallel training are
+    removed. If a checkpoint also holds averaged weights (``state_dict_ema``, ``model_ema``), these are taken, as timm
+    and torchvision do for evaluation.
 
     Raises:
-        UserError: the file is missing, is of another kind, or carries pickled code.
+        UserError: the file is missing, has another format, or contains pickled code.
     """
     return _unwrap(_read(path), path)
 
@@ -46,7 +46,7 @@ def weights_path(weights: str, name: str, names: list[str]) -> Path:
     """The local file that ``weights`` names.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such file.
     """
     path = Path(weights)
     if path.exists():
@@ -55,12 +55,12 @@ def weights_path(weights: str, name: str, names: list[str]) -> Path:
 
 
 def fetch(url: str, what: str) -> Path:
-    """The file of that address in torch.hub's cache, downloaded if it is not there yet.
+    """The file of a URL in torch.hub's cache, downloaded if necessary.
 
-    The SHA-256 in its name is checked each time: what lies in a cache need not be what was once downloaded.
+    The SHA-256 in its name is checked each time, because a cached file may have changed since its download.
 
     Raises:
-        UserError: a download that failed, or a file that is not what its name says; `what` opens the message.
+        UserError: the download failed, or the file does not match its name; the message starts with `what`.
     """
     file = Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(urlparse(url).path).name)
     found = _HASH.search(file.name)
@@ -86,7 +86,7 @@ def fetch(url: str, what: str) -> Path:
 
 
 def not_fetched(what: str, error: Exception) -> DownloadError:
-    """The error for named weights that did not come, or not as tensors."""
+    """The error for named weights that could not be downloaded, or not be read as tensors."""
     return DownloadError(
         f"{what} could not be downloaded or read ({first_line(error)}): check the connection, or get the file "
         "elsewhere and give it with --local-weights FILE (wsl-train: --weights FILE)"
@@ -94,10 +94,10 @@ def not_fetched(what: str, error: Exception) -> DownloadError:
 
 
 def read_raw(path: Path) -> dict[str, Any]:
-    """What a file holds, wrappings and all, for a library that takes them off itself.
+    """The contents of a file, including any nesting, for a library that removes it itself.
 
     Raises:
-        UserError: as `read_state_dict`.
+        UserError: as for `read_state_dict`.
     """
     loaded = _read(path)
     if not isinstance(loaded, dict):
@@ -107,7 +107,7 @@ def read_raw(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def tensors_only() -> Iterator[None]:
-    """Inside, every `torch.load` takes tensors only, whoever calls it and whatever they ask for."""
+    """Inside the block, every `torch.load` loads only tensors, whoever calls it and with whatever arguments."""
     before = {name: os.environ.pop(name, None) for name in (_ONLY, _NOT_ONLY)}
     os.environ[_ONLY] = "1"
     try:
@@ -120,7 +120,7 @@ def tensors_only() -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says in its first line, or its kind if it says nothing."""
+    """The first line of an error's message, or its type if the message is empty."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
@@ -141,7 +141,7 @@ def _read(path: Path) -> object:
             "save it again as model.state_dict() or as safetensors"
         ) from error
     except Exception as error:
-        # On damaged files torch's reader raises a dozen kinds, some without a word.
+        # For damaged files torch's reader raises a dozen types, some without a message.
         raise UserError(f"{path} is not a PyTorch checkpoint ({first_line(error)})") from error
 
 

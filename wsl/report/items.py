@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from wsl.boxes import Boxes
 from wsl.config import BoxConfig
+from wsl.draw import class_color
 from wsl.errors import RunError
 from wsl.metrics import failures, pointing_hit
 from wsl.metrics.overlap import best_iou
@@ -84,6 +85,7 @@ def _entry(
         outcome = (judged[label] or "right") if label in judged else "not in the image"
     return {
         "label": label,
+        "colour": "#{:02x}{:02x}{:02x}".format(*class_color(label)),
         "score": round(found.scores.get(label, 0.0), 4),
         "boxes": [_rounded(row) for row in boxes.xyxy.tolist()],
         "point": None if point is None else _rounded(list(point)),

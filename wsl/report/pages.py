@@ -52,7 +52,7 @@ def write_report(
     *,
     max_items: int = MAX_ITEMS,
     max_bytes: int = MAX_BYTES,
-    color_maps: Sequence[str] = ("viridis", "cividis", "inferno", "turbo"),
+    color_maps: Sequence[str] = ("turbo", "viridis", "cividis", "inferno"),
 ) -> ReportSummary:
     """Write ``report.html`` (and ``report-2.html``, … when one page is full) into ``out``.
 

@@ -84,7 +84,8 @@ def _check_same(settings: TrainConfig) -> None:
             f"no run to resume in {settings.out}: expected its config.json; leave --resume out to start one"
         )
     for name, now, then in _differences(json.loads(config.to_json(settings)), json.loads(config.to_json(before))):
-        raise UserError(f"--resume with {name} {now}: the run in {settings.out} began with {then}; give the same")
+        what = "as many or more" if name == "--epochs" else "the same"
+        raise UserError(f"--resume with {name} {now}: the run in {settings.out} began with {then}; give {what}")
 
 
 def _differences(now: Any, then: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -92,5 +93,5 @@ def _differences(now: Any, then: Any, name: str = "") -> Iterator[tuple[str, Any
         for key in now:
             if key not in _FREE:
                 yield from _differences(now[key], then[key], key)
-    elif now != then:
+    elif now != then and not (name == "epochs" and now > then):  # a run may be extended
         yield f"--{name.replace('_', '-')}", now, then

@@ -21,6 +21,7 @@ from wsl.errors import UserError
 from wsl.models import Localizer, choose_device, create
 from wsl.progress import progress
 from wsl.samples import SampleSet
+from wsl.training import run_check
 from wsl.training.epoch_table import EpochTable, figures
 from wsl.training.learner import Learner
 from wsl.training.lr_search import LrSearch
@@ -77,6 +78,8 @@ class Run:
         main, last = self._accelerator.is_main_process, count_epochs(config.optim)
         if main and not config.resume:
             run.start(config)
+        elif main:
+            run_check.record(config.out, optim=config.optim)  # it may be extended
         patience = config.patience
         table = EpochTable(last, first, config.best_by, time.perf_counter() - started)
         with _scalars(config, self._writer_class if main else None, first) as write_scalars:

@@ -115,7 +115,7 @@ def read_label_studio(path: Path, *, predictions: bool = False, sizes: Measure |
         url = data.get("image") if isinstance(data, dict) else None
         if not isinstance(url, str):
             raise UserError(f"{path}: a task has no data.image; expected {_EXPECTED}")
-        name = _own_name(task, image_name(url))
+        name = own_name(task, image_name(url))
         results, reviewed = _results(task, path, name, predictions=predictions)
         size = None if results is None else _size(task, results, sizes, path, name)
         if results is None or size is None:
@@ -170,8 +170,12 @@ def image_name(url: str) -> str:
     return upload[1] if upload else path.lstrip("/") if len(parts.scheme) > 1 else path
 
 
-def _own_name(task: Mapping[str, Any], name: str) -> str:
-    """The name that `write_label_studio` wrote beside the address of the same image; else that of the address."""
+def own_name(task: Mapping[str, Any], name: str) -> str:
+    """The name that `write_label_studio` wrote beside the address of an image; else ``name``, that of the address.
+
+    >>> own_name({"meta": {"name": "cats/a.jpg"}}, "photos/cats/a.jpg"), own_name({}, "photos/cats/a.jpg")
+    ('cats/a.jpg', 'photos/cats/a.jpg')
+    """
     meta = task.get("meta")
     own = meta.get("name") if isinstance(meta, dict) else None
     return own if isinstance(own, str) and f"/{name}".endswith(f"/{own}") else name

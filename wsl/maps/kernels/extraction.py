@@ -1,6 +1,6 @@
-"""Boxes of maps in one compiled call: resample, normalise, threshold, label the components, choose and measure them.
+"""Boxes of maps in one compiled call: resample, normalise, threshold, then label, choose and measure components.
 
-Foreground is stored as runs, the horizontal stretches of foreground pixels; components are unions of runs.
+Foreground is stored as runs, which are horizontal stretches of foreground pixels; components are unions of runs.
 
 Source: He, Chao & Suzuki, A Run-Based Two-Scan Labeling Algorithm, IEEE Transactions on Image Processing 2008.
 """
@@ -32,9 +32,9 @@ EMPTY, FULL = np.uint64(0), np.uint64(0x0101010101010101)
 def extract_all(
     maps: FloatArray, sizes: Table, working: Table, thresholds: Doubles, rule: int, min_area: float, nms_iou: float
 ) -> tuple[FloatArray, FloatArray, npt.NDArray[np.int64]]:
-    """The boxes of several maps, one map behind another: boxes (n, 4), scores (n,), and each map's number of boxes.
+    """The boxes of several maps, concatenated: boxes (n, 4), scores (n,), and each map's number of boxes.
 
-    A box that overlaps a higher-scored one of its map by more than ``nms_iou`` is left out.
+    A box whose IoU with a higher-scored box of its map is above ``nms_iou`` is dropped.
 
     Shape:
         ``maps`` is (M, h, w); ``sizes`` and ``working`` are (M, 2), the (width, height) of the image and of the
@@ -65,7 +65,7 @@ def extract(
 ) -> tuple[FloatArray, FloatArray]:
     """Boxes (n, 4) in pixels of an image of ``size`` (width, height) and their scores (n,), highest score first.
 
-    Of several rising thresholds the boxes are those of the first, and those that they part into (`parted`).
+    For several ascending thresholds, the boxes are those of the first and those that they split into (`parted`).
 
     Shape:
         ``cells`` is (h, w), ``shape`` the (H, W) of the resolution to work in, ``rule`` one of the numbers above; the
@@ -96,7 +96,7 @@ def extract(
 def boxes_of(
     heat: FloatArray, mask: npt.NDArray[np.uint8], rule: int, min_area: float, size: tuple[int, int]
 ) -> tuple[FloatArray, FloatArray]:
-    """Boxes and scores of the foreground of a map that is in [0, 1], as `extract` returns them."""
+    """Boxes and scores of the foreground of a map in [0, 1], as `extract` returns them."""
     runs = runs_of(mask)
     components = number_components(runs)
     if rule == LARGEST:
@@ -113,9 +113,9 @@ def boxes_of(
 
 @compiled
 def bilinear(cells: FloatArray, shape: tuple[int, int]) -> FloatArray:
-    """A map resampled bilinearly: cell centres on pixel centres, the outermost cells extended to the border.
+    """A map resampled bilinearly: half-pixel centres, with the outermost cells extended to the border.
 
-    Where neighbouring cells are equal, so are the pixels between them, to the bit.
+    If neighbouring cells are equal, the pixels between them are equal to the bit.
 
     Shape:
         ``cells`` is (h, w); the result has ``shape`` (H, W).
@@ -139,7 +139,7 @@ def bilinear(cells: FloatArray, shape: tuple[int, int]) -> FloatArray:
 
 @compiled
 def places(cells: int, pixels: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
-    """Of each pixel along one axis the cell to its left, and how far it lies from that cell to the next."""
+    """For each pixel along one axis, the cell to its left and the fractional distance from it to the next cell."""
     left, share = np.empty(pixels, np.int64), np.empty(pixels, np.float32)
     for pixel in range(pixels):
         place = min(max((pixel + 0.5) * (cells / pixels) - 0.5, 0.0), cells - 1.0)
@@ -152,7 +152,7 @@ def places(cells: int, pixels: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
 def extremes(values: FloatArray) -> tuple[Any, Any, bool]:
     """The lowest and the highest value, and whether all values are finite."""
     height, width = values.shape
-    # A minimum for each column, because a loop with a single minimum is not vectorised.
+    # One minimum for each column, because a loop with a single minimum is not vectorised.
     low, high, residue = values[0].copy(), values[0].copy(), np.zeros(width, np.float32)
     for y in range(height):
         for x in range(width):
@@ -169,10 +169,10 @@ def extremes(values: FloatArray) -> tuple[Any, Any, bool]:
 
 @compiled
 def normalise_and_cut(heat: FloatArray, low: Any, span: Any, threshold: Any) -> npt.NDArray[np.uint8]:
-    """Stretch ``heat`` to [0, 1] in place; the result is 1 where it exceeds the threshold, its rows padded by 0.
+    """Stretch ``heat`` to [0, 1] in place, and return a mask of what exceeds the threshold, rows padded with 0.
 
     Shape:
-        ``heat`` is (H, W); the result is (H, W + 1 or more), a multiple of 8 columns.
+        ``heat`` is (H, W); the result has H rows and at least W + 1 columns, a multiple of 8.
     """
     height, width = heat.shape
     mask = np.zeros((height, (width + 8) // 8 * 8), np.uint8)
@@ -186,7 +186,7 @@ def normalise_and_cut(heat: FloatArray, low: Any, span: Any, threshold: Any) -> 
 
 @compiled
 def cut(heat: FloatArray, threshold: Any, mask: npt.NDArray[np.uint8]) -> None:
-    """Write the foreground of a map that is in [0, 1] over a mask of `normalise_and_cut`."""
+    """Overwrite a mask from `normalise_and_cut` with the foreground of a map in [0, 1]."""
     for y in range(heat.shape[0]):
         for x in range(heat.shape[1]):
             mask[y, x] = heat[y, x] > threshold
@@ -194,10 +194,11 @@ def cut(heat: FloatArray, threshold: Any, mask: npt.NDArray[np.uint8]) -> None:
 
 @compiled
 def runs_of(mask: npt.NDArray[np.uint8]) -> Integers:
-    """Runs in reading order: first column, column after the last, row, and a run of the same component before it.
+    """Runs in reading order: first column, column after the last, row, and an earlier run of the same component.
 
     Shape:
-        ``mask`` is as `normalise_and_cut` returns it; the result is (n, 4). The first run of a component names itself.
+        ``mask`` is as returned by `normalise_and_cut`; the result is (n, 4). The first run of a component refers to
+        itself.
     """
     height, width = mask.shape
     words = mask.view(np.uint64)
@@ -206,7 +207,7 @@ def runs_of(mask: npt.NDArray[np.uint8]) -> Integers:
     for y in range(height):
         first, inside = count, False
         for word in range(width // 8):
-            # Most words lie within the foreground or the background.
+            # Most words lie entirely within the foreground or the background.
             if words[y, word] == (FULL if inside else EMPTY):
                 continue
             for x in range(8 * word, 8 * word + 8):
@@ -230,7 +231,7 @@ def runs_of(mask: npt.NDArray[np.uint8]) -> Integers:
 
 @compiled
 def unite(runs: Integers, one: int, other: int) -> None:
-    """Make one component of two runs' components; the first run of both represents it."""
+    """Merge the components of two runs; the first run of both represents the result."""
     one, other = root_of(runs, one), root_of(runs, other)
     runs[max(one, other), LABEL] = min(one, other)
 
@@ -246,7 +247,7 @@ def root_of(runs: Integers, run: int) -> int:
 
 @compiled
 def number_components(runs: Integers) -> Table:
-    """Number the components in the order of their first runs, label the runs so, and measure the components.
+    """Number the components in the order of their first runs, label the runs accordingly, and measure the components.
 
     Shape:
         ``runs`` is (n, 4); the result is (components, 5): half-open box and number of pixels.
@@ -259,7 +260,7 @@ def number_components(runs: Integers) -> Table:
             count += 1
             table[number, X0], table[number, Y0], table[number, X1], table[number, AREA] = start, row, end, 0
         else:
-            # A run names a run before it, which has its number already.
+            # A run refers to an earlier run, which is already numbered.
             number = runs[before, LABEL]
         runs[i, LABEL] = number
         table[number, X0], table[number, X1] = min(table[number, X0], start), max(table[number, X1], end)
@@ -270,11 +271,11 @@ def number_components(runs: Integers) -> Table:
 
 @compiled
 def largest(components: Table) -> npt.NDArray[np.intp]:
-    """The component of most pixels; ties go to the topmost, then the leftmost box, then the first component."""
+    """The component with the most pixels; ties go to the topmost, then the leftmost box, then the first component."""
     best = 0
     for i in range(1, len(components)):
         area, most = components[i, AREA], components[best, AREA]
-        # Of two components the one with the higher number never begins in a higher row.
+        # A component with a higher number never starts in an earlier row.
         level = area == most and components[i, Y0] == components[best, Y0]
         if area > most or (level and components[i, X0] < components[best, X0]):
             best = i
@@ -283,7 +284,7 @@ def largest(components: Table) -> npt.NDArray[np.intp]:
 
 @compiled
 def holding_peak(heat: FloatArray, runs: Integers) -> npt.NDArray[np.intp]:
-    """The component of the first pixel, in reading order, that has the maximum, which is 1."""
+    """The component of the first pixel, in reading order, with the maximum value 1."""
     for start, end, row, label in runs:
         for value in heat[row, start:end]:
             if value == 1:
@@ -293,14 +294,14 @@ def holding_peak(heat: FloatArray, runs: Integers) -> npt.NDArray[np.intp]:
 
 @compiled
 def maxima(heat: FloatArray, runs: Integers, chosen: npt.NDArray[np.intp], count: int) -> FloatArray:
-    """The highest value of ``heat`` inside each chosen component, of ``count`` components.
+    """The maximum of ``heat`` inside each chosen component, out of ``count`` components.
 
     Shape:
         ``chosen`` is (n,); the result is (n,).
     """
     place = np.full(count, -1, np.int64)
     place[chosen] = np.arange(len(chosen))
-    # Floats that are not negative sort as their bits do, and a loop over the maximum of integers is vectorised.
+    # Non-negative floats sort as their bits do, and a loop over integer maxima is vectorised.
     bits, tops = heat.view(np.int32), np.zeros(len(chosen), np.int32)
     for start, end, row, label in runs:
         if place[label] >= 0:

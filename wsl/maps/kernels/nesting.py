@@ -1,4 +1,4 @@
-"""Components at several thresholds: what each of the lowest parts into at the higher ones."""
+"""Components at several thresholds: how those of the lowest threshold split at the higher ones."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from wsl.boxes import FloatArray
 from wsl.maps.compiled import compiled
 from wsl.maps.kernels.ranking import ranking
 
-# Of the rule `nested`, chosen on photographs that were held out of VOC's train.
+# Score factors of the rule `nested`, chosen on photographs held out of VOC's train split.
 WHOLE, PART = np.float32(0.9), np.float32(0.7)
 
 
 @compiled
 def parted(xyxy: FloatArray, scores: FloatArray, ends: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
-    """All boxes of the lowest of several thresholds, and those that they split into at the higher ones.
+    """All boxes at the lowest of several thresholds, and the boxes of components that split at higher ones.
 
-    Two or more components inside one of a lower threshold get boxes of their own, with 0.7 of their score, and the
-    score of the box around them falls to 0.9 of what it was. A component that only shrinks adds none. Highest score
-    first.
+    If a component contains two or more components of a higher threshold, each of these gets a box with 0.7 times its
+    score, and the score of the box around them is multiplied by 0.9. A component that only shrinks adds no box.
+    Highest score first.
 
     Shape:
-        ``xyxy`` (n, 4) and ``scores`` (n,) are of all levels, those of one before ``ends[level]``; the result has as
-        many rows or fewer.
+        ``xyxy`` (n, 4) and ``scores`` (n,) hold all levels one after another; ``ends[level]`` is the end of a level.
+        The result has at most n rows.
     """
     count = ends[0]
     boxes, ranks = np.empty((len(xyxy), 4), np.float32), np.empty(len(xyxy), np.float32)
     boxes[:count], ranks[:count] = xyxy[:count], scores[:count]
-    # Of each component that is followed, its box at this level and the one of the result that stands for it.
+    # For each component that is tracked, its box at this level and the box that represents it in the result.
     extents, shown = np.arange(count), np.arange(count)
     for level in range(1, len(ends)):
         inner = np.arange(ends[level - 1], ends[level])
@@ -57,7 +57,7 @@ def parted(xyxy: FloatArray, scores: FloatArray, ends: npt.NDArray[np.int64]) ->
 
 @compiled
 def smallest_around(xyxy: FloatArray, box: int, extents: npt.NDArray[np.int64]) -> int:
-    """The place of the smallest of some boxes that holds a box, the first of equal ones; -1 where none does."""
+    """The index of the smallest box that contains a box, the first of equal ones; -1 if none does."""
     best, least = -1, np.float32(np.inf)
     for place in range(len(extents)):
         outer = xyxy[extents[place]]

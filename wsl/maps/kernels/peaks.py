@@ -1,4 +1,4 @@
-"""The highest pixel of a map resized bilinearly, from the few pixels that can be it."""
+"""The highest pixel of a bilinearly resized map, found among the few possible pixels."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Indices = npt.NDArray[np.int64]
 
 @compiled
 def highest_pixels(maps: FloatArray, sizes: Indices) -> tuple[Indices, npt.NDArray[np.bool_]]:
-    """The highest pixel of each map, (M, 2), and whether rounding leaves no doubt about it, (M,).
+    """The highest pixel of each map, (M, 2), and whether it is certain despite rounding, (M,).
 
     Shape:
-        ``maps`` is (M, h, w), ``sizes`` (M, 2): the (width, height) that a map is resized to.
+        ``maps`` is (M, h, w), ``sizes`` (M, 2): the (width, height) to which a map is resized.
     """
     pixels, certain = np.empty((len(maps), 2), np.int64), np.empty(len(maps), np.bool_)
     for i in range(len(maps)):
@@ -27,9 +27,9 @@ def highest_pixels(maps: FloatArray, sizes: Indices) -> tuple[Indices, npt.NDArr
 
 @compiled
 def highest_pixel(cells: FloatArray, width: int, height: int) -> tuple[int, int, bool]:
-    """Column and row of the highest pixel of the `window`, and whether rounding leaves no doubt about it.
+    """Column and row of the highest pixel of the `window`, and whether it is certain despite rounding.
 
-    Without contrast it is (0, 0), without doubt.
+    For a map without contrast it is (0, 0), and certain.
 
     Shape:
         ``cells`` is (h, w), resized to (``height``, ``width``).
@@ -47,7 +47,7 @@ def highest_pixel(cells: FloatArray, width: int, height: int) -> tuple[int, int,
     heights = sample(cells, columns, rows, width, height)
     place = heights.argmax()
     top = heights.flat[place]
-    # More than what float32 weights and sums can be off by. Between closer rivals their rounding decides.
+    # An upper bound of the error of float32 weights and sums. Between closer values, rounding would decide.
     rounding = 1e-43 + 5e-7 * (max(cells.shape) * (high - low) + max(abs(low), abs(high)))
     rivals = 0
     for value in heights.flat:
@@ -63,11 +63,12 @@ def position(pixel: int, cells: int, pixels: int) -> float:
 
 @compiled
 def window(cells: FloatArray, width: int, height: int) -> tuple[int, int, int, int]:
-    """First and last column, first and last row of the pixels that stand for all: without what only extends a border.
+    """First and last column, first and last row of the pixels to search: those that do not merely extend a border.
 
     Beyond the centres of the outermost cells the resized map is constant along the axis. Equal rows or columns at a
-    border are such an extension too: a map whose cells begin further inside the image has been resampled to it. Of each
-    the pixel next to the cell stays, and of a map without change along the axis the one in the middle.
+    border are also treated as such an extension, because a map whose cells start further inside the image may have been
+    resampled. Of each extension, the pixel next to the cell is kept; of a map that is constant along the axis, the
+    middle pixel.
     """
     height_before, height_behind = 0, 0
     while height_before < cells.shape[0] - 1 and np.array_equal(cells[height_before], cells[height_before + 1]):
@@ -88,11 +89,11 @@ def window(cells: FloatArray, width: int, height: int) -> tuple[int, int, int, i
 
 @compiled
 def inner(cells: int, pixels: int, before: int, behind: int) -> tuple[int, int]:
-    """The last pixel up to the centre of cell ``before``, and the first from that of the cell ``behind`` the last."""
+    """The last pixel up to the centre of cell ``before``, and the first from the centre of cell ``behind`` the last."""
     if before == cells - 1:
         return (pixels - 1) // 2, (pixels - 1) // 2
     first, last = 0, pixels - 1
-    # Rounding must not tell a pixel on a centre from one beyond it.
+    # With a tolerance, so that rounding does not move a pixel on a centre beyond it.
     while first < last and position(first + 1, cells, pixels) <= before + 1e-9:
         first += 1
     while last > first and position(last - 1, cells, pixels) >= cells - 1 - behind - 1e-9:
@@ -104,8 +105,8 @@ def inner(cells: int, pixels: int, before: int, behind: int) -> tuple[int, int]:
 def candidates(cells: int, pixels: int, first: int, last: int) -> Indices:
     """Pixels from ``first`` to ``last`` among which the maximum must lie: the first and the last between two centres.
 
-    Between the centres of four cells the resized map is bilinear, and a bilinear function takes its maximum over a
-    rectangle in one of the rectangle's corners.
+    Between the centres of four cells the resized map is bilinear, and the maximum of a bilinear function over a
+    rectangle lies in one of its corners.
     """
     found, count = np.zeros(2 * cells + 4, np.int64), 1
     found[0], interval = first, np.floor(position(first, cells, pixels))

@@ -11,7 +11,7 @@ from wsl.maps.compiled import compiled
 
 @compiled
 def ranking(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.intp]:
-    """The order by score, the highest first; ties go to the topmost, then the leftmost, then the smaller box."""
+    """The order by descending score; ties go to the topmost, then the leftmost, then the smaller box."""
     count = len(scores)
     order, merged = np.arange(count), np.empty(count, np.intp)
     half = 1

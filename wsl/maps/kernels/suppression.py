@@ -14,7 +14,7 @@ Doubles = npt.NDArray[np.float64]
 
 @compiled
 def kept(xyxy: Doubles, scores: npt.NDArray[Any], classes: npt.NDArray[np.int64], iou: float) -> npt.NDArray[np.intp]:
-    """Indices of the boxes that overlap no kept box of their class by more than ``iou``, highest score first.
+    """Indices of the boxes whose IoU with every kept box of their class is at most ``iou``, highest score first.
 
     Ties of scores go to the first box.
 

@@ -1,8 +1,8 @@
-"""Refinements of class maps by name: each turns maps of what tells a class apart into maps of the whole object.
+"""Refinements of class maps by name: each extends maps of discriminative parts to maps of whole objects.
 
-A refinement is one file with a function ``refine`` (see `Refine`), and a line in `REFINEMENTS`. The functions behind
-them have settings: `random_walk` (affinity), `pixel_adaptive` (pamr), `dense_crf` (crf), `guided_filter` (guided) and
-`grab_cut` (grabcut).
+A refinement is one file with a function ``refine`` (see `Refine`), and a line in `REFINEMENTS`. The underlying
+functions have settings: `random_walk` (affinity), `pixel_adaptive` (pamr), `dense_crf` (crf), `guided_filter` (guided)
+and `grab_cut` (grabcut).
 
 >>> sorted(REFINEMENTS)
 ['affinity', 'crf', 'decoder', 'grabcut', 'guided', 'pamr']
@@ -41,7 +41,7 @@ class Refine(Protocol):
     """A refinement of the class maps of a batch of images, on the device of its tensors."""
 
     def __call__(self, maps: Tensor, image: Tensor | None, features: Sequence[Tensor]) -> Tensor:
-        """Refine the maps of J classes an image.
+        """Refine the maps of J classes per image.
 
         All arguments cover exactly the images' content. Results are float32, have no gradient, stay within each map's
         own range, and do not depend on the other images of the batch. A refinement ignores the arguments that it does
@@ -56,9 +56,9 @@ class Refine(Protocol):
 class Refinement(NamedTuple):
     """A refinement and what it reads.
 
-    ``cells`` are those that it wants of features at most on their longer side; None takes them as they are. The image
-    is made only for a refinement that reads it, and intermediate features only for one that reads those. A ``decoded``
-    one is of the maps of the model's decoder.
+    ``cells`` is the largest number of cells on the longer side of the features that it reads; None leaves features at
+    their own size. The image and the intermediate features are computed only for refinements that read them. A
+    ``decoded`` refinement applies to the maps of the model's decoder.
     """
 
     apply: Refine
@@ -78,4 +78,4 @@ REFINEMENTS: Mapping[str, Refinement] = MappingProxyType(
         "grabcut": Refinement(grabcut.refine, reads_image=True, reads_features=False),
     }
 )
-"""From the part that tells a class apart to the whole object."""
+"""Every refinement by name."""

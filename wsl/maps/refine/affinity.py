@@ -1,4 +1,4 @@
-"""Class maps spread over similar cells: from the part that tells a class apart to the whole object."""
+"""Class maps spread over similar cells: from the discriminative part to the whole object."""
 
 from __future__ import annotations
 
@@ -29,23 +29,22 @@ def random_walk(
     """Spread class maps over cells with similar features by a random walk over each image's own affinities.
 
     The similarity of two cells is the cosine of their features after subtracting the image's mean, averaged over the
-    layers in ``features``. Their affinity is the similarity to a ``power`` where it is positive, else 0. Each of
+    layers in ``features``. Their affinity is the similarity raised to ``power`` if it is positive, else 0. Each of
     ``steps`` replaces a cell's value by the mean of all cells' values, weighted by their affinities to the cell. A
-    larger power restricts the walk to more similar cells, more steps carry it further. Values stay within each map's
-    own range, so boxes want a higher threshold than before (0.5 instead of 0.2).
+    larger power restricts the walk to more similar cells; more steps carry it further. Values stay within each map's
+    own range, so boxes need a higher threshold than without refinement (0.5 instead of 0.2).
 
     Computed in float32 on the device of the maps, without gradients, also under autocast.
 
     Shape:
         ``maps`` (N, J, h, w) and each of ``features`` (N, C, h', w') cover exactly the images. The result is
-        (N, J, n, m): the finest features' own grid, or one of its shape with ``cells`` on the longer side where it is
-        finer.
+        (N, J, n, m): the grid of the finest features, reduced to ``cells`` on the longer side if it is larger.
 
     Raises:
         UserError: a tensor has another shape, or a setting is out of range.
 
     Source: Ahn & Kwak, Learning Pixel-level Semantic Affinity with Image-level Supervision for Weakly Supervised
-    Semantic Segmentation, CVPR 2018, "Revising CAMs Using AffinityNet", with the backbone's own features in place of
+    Semantic Segmentation, CVPR 2018, "Revising CAMs Using AffinityNet", with the backbone's own features instead of
     the trained AffinityNet.
 
     >>> bright_and_dark = torch.tensor([[[[1.0, 1, -1, -1], [1, 1, -1, -1]]]])
@@ -55,15 +54,15 @@ def random_walk(
     _check(maps, features, power, steps, cells)
     with torch.no_grad(), torch.autocast(maps.device.type, enabled=False):
         height, width = _grid(features, cells)
-        # Products of channels-last tensors would be taken channel by channel.
+        # bmm of channels-last tensors would run channel by channel.
         layers = [layer.to(torch.float32, memory_format=torch.contiguous_format) for layer in features]
         affinities = _affinities(layers, (height, width), power)
         totals = affinities.sum(1, keepdim=True)
         lowest = maps.float().amin((2, 3), keepdim=True)
-        # Relative to the lowest value, a constant map stays exactly constant.
+        # Relative to the lowest value, so that a constant map stays exactly constant.
         values = resized(maps.float() - lowest, (height, width), area=False).flatten(2)
         for _ in range(steps):
-            # Affinities are symmetric.
+            # No transpose is needed: affinities are symmetric.
             values = torch.bmm(values, affinities) / totals
         return values.view(*maps.shape[:2], height, width) + lowest
 
@@ -80,27 +79,27 @@ def _check(maps: Tensor, features: Sequence[Tensor], power: int, steps: int, cel
 
 
 def _grid(features: Sequence[Tensor], cells: int) -> tuple[int, int]:
-    """Height and width of the finest layer, shrunk to at most ``cells`` a side."""
+    """Height and width of the finest layer, reduced to at most ``cells`` on the longer side."""
     height, width = max((layer.shape[2:] for layer in features), key=max)
     return shrunk(height, width, cells)
 
 
 def _affinities(layers: Sequence[Tensor], size: tuple[int, int], power: int) -> Tensor:
-    """Affinities (N, n, n) of the n cells of a grid of that size; 1 of a cell to itself."""
+    """Affinities (N, n, n) of the n cells of a grid of this size; 1 for a cell and itself."""
     directions = torch.cat([_directions(layer, size) for layer in layers], 1)
     similarities = torch.bmm(directions.mT, directions).div_(len(layers))
     affinities = similarities.clamp_(min=0).pow_(power)
-    # Also for a cell that equals the mean and has no direction.
+    # Including cells that equal the mean, whose direction is zero.
     affinities.diagonal(dim1=1, dim2=2).fill_(1)
     return affinities
 
 
 def _directions(layer: Tensor, size: tuple[int, int]) -> Tensor:
-    """Unit vectors (N, C, n) from the mean of a layer's cells to each cell; 0 where only rounding differs from it."""
+    """Unit vectors (N, C, n) from the mean of a layer's cells to each cell; 0 if they differ by rounding only."""
     height, width = layer.shape[2:]
     cells = resized(layer, size, area=height >= size[0] and width >= size[1]).flatten(2)
     highest = cells.abs().amax((1, 2), keepdim=True)
     cells -= cells.mean(2, keepdim=True)
-    # vector_norm takes ten times as long.
+    # torch.linalg.vector_norm takes ten times as long.
     lengths = cells.square().sum(1, keepdim=True).sqrt_()
     return cells.mul_((lengths > 1e-5 * highest) / lengths.clamp(min=torch.finfo(torch.float32).tiny))

@@ -14,7 +14,7 @@ from wsl.maps.refine.working_grid import on_working_grid
 CELLS = 48
 ITERATIONS = 10
 
-# So many entries of a kernel are held at once, 64 MiB: all of those of 64 x 64 cells.
+# Entries of a kernel held at once, 64 MiB: the whole kernel of 64 x 64 cells.
 _CHUNK = 1 << 24
 
 
@@ -41,30 +41,30 @@ def dense_crf(
     clip: float = 1e-5,
     cells: int = CELLS,
 ) -> Tensor:
-    """Label each cell as foreground or background, so that cells of like colour get the same label.
+    """Label each cell as foreground or background, so that cells of similar colour get the same label.
 
-    Each map is a field of its own. The map, normalised to [0, 1] and kept from 0 and 1 by ``clip``, is the probability
-    of foreground, with its odds divided by those of ``level``: what is at ``level`` of the range is as likely the one
-    as the other. The pairwise terms are two Gaussian kernels, of position alone with the standard deviation ``near``,
-    and of position and colour with ``far`` and ``colour``, weighted by ``near_weight`` and ``far_weight`` in a Potts
-    model. Distances are fractions of the image's longer side. The marginals are those after ``iterations`` of the mean
-    field. Every cell is compared with every other: time grows with the fourth power of ``cells``, and so does memory
-    up to the 64 MiB of a kernel of 64 x 64 cells; beyond, the kernel is computed anew in parts.
+    Each map is a separate field. The map, normalised to [0, 1] and clipped to [``clip``, 1 - ``clip``], is the
+    probability of foreground, with its odds divided by those of ``level``: at ``level`` of the range, foreground and
+    background are equally likely. The pairwise terms are two Gaussian kernels in a Potts model: one of position with
+    standard deviation ``near``, weighted by ``near_weight``, and one of position and colour with standard deviations
+    ``far`` and ``colour``, weighted by ``far_weight``. Distances are fractions of the image's longer side. Inference is
+    ``iterations`` of the mean field. Every cell is compared with every other: time grows with the fourth power of
+    ``cells``, and so does memory up to the 64 MiB of a kernel of 64 x 64 cells; larger kernels are recomputed in parts.
 
-    The result is the marginal of foreground, scaled to each map's own range; a constant map stays as it is. Computed in
+    The result is the marginal of foreground, scaled to each map's own range; a constant map is unchanged. Computed in
     float32 on the device of the maps, image by image, without gradients, also under autocast.
 
     Shape:
         ``maps`` (N, J, h, w) and ``image`` (N, 3, H, W), RGB in [0, 1], cover exactly the images. The result is
-        (N, J, n, m): the image's own grid, or one of its shape with ``cells`` on the longer side where it is finer.
+        (N, J, n, m): the grid of the image, reduced to ``cells`` on the longer side if it is larger.
 
     Raises:
-        UserError: no image, a tensor has another shape, or a setting is out of range.
+        UserError: there is no image, a tensor has another shape, or a setting is out of range.
 
     Source: Krähenbühl & Koltun, Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials, NIPS 2011,
-    algorithm 1, with the symmetric normalisation and the self term of their code, and with sums in the place of its
+    algorithm 1, with the symmetric normalisation and the self term of their code, and with exact sums instead of its
     lattice. The defaults are those of Araslanov & Roth, CVPR 2020, for images of 500 pixels: standard deviations of 3
-    and of 80 pixels and 13 grey levels, weights of 3 and 10.
+    and 80 pixels and of 13 grey levels, weights of 3 and 10.
 
     >>> halves = torch.tensor([0.0, 0, 1, 1]).expand(1, 3, 1, 4)
     >>> dense_crf(torch.tensor([[[[8.0, 6.0, 0.0, 1.0]]]]), halves, far=0.5).round()[0, 0, 0].tolist()
@@ -72,8 +72,8 @@ def dense_crf(
     """
     if iterations < 0 or not 0 < level < 1 or not 0 < clip < 0.5:
         raise UserError(
-            f"iterations {iterations}, level {level}, clip {clip}: expected at least 0, a fraction of (0, 1) and "
-            "one of (0, 0.5)"
+            f"iterations {iterations}, level {level}, clip {clip}: expected at least 0, a fraction in (0, 1) and "
+            "one in (0, 0.5)"
         )
     if not min(near, far, colour) > 0 or not min(near_weight, far_weight) >= 0:
         raise UserError(
@@ -91,7 +91,7 @@ def dense_crf(
         for place, (unary, picture) in enumerate(zip(odds, guide, strict=True)):
             field = _Field(picture, near, near_weight, far, colour, far_weight)
             marginals[place] = field.marginals(unary, iterations)
-        # NaN, too, is no contrast.
+        # NaN also counts as no contrast.
         return torch.where(extent > 0, marginals * span, values) + lowest
 
 
@@ -106,7 +106,7 @@ class _Field:
         down, right = (torch.arange(side, device=image.device, dtype=torch.float32) for side in self._size)
         self._rows, self._columns = (_gaussian(axis / (near * longer)) for axis in (down, right))
         place = torch.stack(torch.meshgrid(down, right, indexing="ij")) / (far * longer)
-        # Distances of small numbers lose fewer digits.
+        # Distances between smaller numbers lose fewer digits.
         picture = image - image.mean((1, 2), keepdim=True)
         self._points = torch.cat([place, picture / colour]).flatten(1).T.contiguous()
         self._near_weight, self._far_weight = near_weight, far_weight
@@ -122,7 +122,7 @@ class _Field:
         """The probability of foreground (J, h, w), given its log-odds without neighbours."""
         probability = unary.sigmoid()
         for _ in range(iterations):
-            # Background is what is left to 1, and so are its messages.
+            # The probabilities of foreground and background sum to 1, so its messages need no second product.
             probability = (unary + 2 * self.messages(probability) - self._of_ones).sigmoid_()
         return probability
 
@@ -144,7 +144,7 @@ class _Field:
 
     def _kernel(self, part: slice) -> Tensor:
         """Some rows of the kernel of position and colour."""
-        # The faster way to take distances would lose the digits of the nearest, which weigh most.
+        # By the faster matrix product, the shortest distances, which weigh most, would lose their digits.
         distances = torch.cdist(self._points[part], self._points, compute_mode="donot_use_mm_for_euclid_dist")
         return distances.square_().mul_(-0.5).exp_()
 

@@ -1,4 +1,4 @@
-"""A step of the random walk for the maps of a decoder, which hold whole objects already and lack their edges."""
+"""One step of the random walk for the maps of a decoder, which already cover whole objects but lack sharp edges."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wsl.maps.refine.affinity import random_walk
 
 
 def refine(maps: Tensor, image: Tensor | None, features: Sequence[Tensor], *, steps: int = 1) -> Tensor:
-    """Apply `random_walk` with so many ``steps``; without features the maps stay as they are.
+    """Apply `random_walk` with ``steps``; without features, return the maps unchanged.
 
     >>> import torch
     >>> refine(torch.ones(1, 1, 2, 2), None, [torch.ones(1, 3, 2, 2)]).shape

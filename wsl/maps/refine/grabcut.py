@@ -1,4 +1,4 @@
-"""Class maps cut out of the image by GrabCut, on the host."""
+"""Class maps segmented by GrabCut, on the CPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wsl.maps.refine.working_grid import on_working_grid
 
 CELLS = 128
 
-# What OpenCV fills in and refines: one model of colours for each of foreground and background.
+# Shape of the colour model, one for foreground and one for background, which OpenCV fills in and refines.
 _MODEL = (1, 65)
 _NO_BOX = (0, 0, 0, 0)
 
@@ -39,24 +39,24 @@ def grab_cut(
     iterations: int = 5,
     cells: int = CELLS,
 ) -> Tensor:
-    """Cut each map's object out of the image with OpenCV's GrabCut.
+    """Segment each map's object with OpenCV's GrabCut.
 
-    Cells of at least ``sure`` of the map's range are foreground. Of the others those above ``probable`` of the range
-    start as foreground, the rest as background, and ``iterations`` of two models of colours and a minimum cut decide.
-    Where all becomes foreground, the map's lowest cells are still background. The result has two values, the ends of
-    the map's own range; a constant map stays as it is.
+    Cells at or above ``sure`` of the map's range are foreground. Of the others, those above ``probable`` of the range
+    start as foreground and the rest as background; ``iterations`` of two colour models and a minimum cut decide. If all
+    cells would be foreground, the map's lowest cells remain background. The result has two values, the ends of the
+    map's own range; a constant map is unchanged.
 
-    It is slow: every map of every image is cut by itself on one core of the host, in 30 to 80 ms at 128 cells, and a
-    GPU waits meanwhile. OpenCV's random numbers are seeded in a thread of its own: the result is the same each time,
-    and those of the caller's thread are left alone.
+    It is slow: every map of every image is cut separately on one CPU core, in 30 to 80 ms at 128 cells, while a GPU
+    waits. OpenCV's random numbers are seeded in a separate thread, so the result is reproducible and the random numbers
+    of the caller's thread are not affected.
 
     Shape:
         ``maps`` (N, J, h, w) and ``image`` (N, 3, H, W), RGB in [0, 1], cover exactly the images. The result is
-        (N, J, n, m) on the maps' device: the image's own grid, or one of its shape with ``cells`` on the longer side
-        where it is finer.
+        (N, J, n, m) on the maps' device: the grid of the image, reduced to ``cells`` on the longer side if it is
+        larger.
 
     Raises:
-        UserError: no image, a tensor has another shape, or a setting is out of range.
+        UserError: there is no image, a tensor has another shape, or a setting is out of range.
 
     Source: Rother, Kolmogorov & Blake, GrabCut, SIGGRAPH 2004, by ``cv2.grabCut``.
 
@@ -86,13 +86,13 @@ def _cut(
 ) -> None:
     """Turn values (h, w) into 1 for foreground and 0 for background, in place. Values without contrast become 0."""
     lowest, highest = values.min(), values.max()
-    if not highest > lowest:  # NaN, too, is no contrast
+    if not highest > lowest:  # NaN also counts as no contrast
         values -= lowest
         return
     fractions = (values - lowest) / (highest - lowest)
     mask = np.where(fractions > probable, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     mask[fractions >= sure] = cv2.GC_FGD
-    # The random numbers that start the models are those of the thread.
+    # OpenCV initialises the models with the random numbers of the current thread.
     cv2.setRNGSeed(0)
     cv2.grabCut(image, mask, _NO_BOX, np.zeros(_MODEL), np.zeros(_MODEL), iterations, cv2.GC_INIT_WITH_MASK)
     foreground = (mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)

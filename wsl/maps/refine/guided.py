@@ -1,4 +1,4 @@
-"""Class maps filtered with the image as guide: edges of the map follow those of the image."""
+"""Class maps filtered with the image as guide, so that edges of the map follow those of the image."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def guided_filter(
 ) -> Tensor:
     """Fit each map in every window by a linear function of the image's colour, and average the fits of all windows.
 
-    In the window of ``2 radius + 1`` cells a side around a cell, less what lies beyond the border, the map is fitted by
-    ``a · colour + b`` with the penalty ``eps |a|^2``, a variance of colours in [0, 1]: where the image varies less, the
-    result is a mean of the map; where it varies more, an edge of the image becomes an edge of the map. Where the image
-    has one colour throughout, the result is the map's mean over windows, taken twice.
+    In the square window of side ``2 radius + 1`` around each cell, cut off at the border, the map is fitted by
+    ``a · colour + b`` with the penalty ``eps |a|^2``. ``eps`` is a variance of colours in [0, 1]: where the image
+    varies less, the result is a mean of the map; where it varies more, an edge of the image becomes an edge of the map.
+    Where the image has a constant colour, the result is the map's mean over windows, taken twice.
 
-    A fit can leave the map's range; the result is clamped to each map's own. Computed in float32 on the device of the
-    maps, without gradients, also under autocast.
+    A fit can leave the map's range, so the result is clamped to it. Computed in float32 on the device of the maps,
+    without gradients, also under autocast.
 
     Shape:
         ``maps`` (N, J, h, w) and ``image`` (N, 3, H, W), RGB in [0, 1], cover exactly the images. The result is
-        (N, J, n, m): the image's own grid, or one of its shape with ``cells`` on the longer side where it is finer.
+        (N, J, n, m): the grid of the image, reduced to ``cells`` on the longer side if it is larger.
 
     Raises:
-        UserError: no image, a tensor has another shape, or a setting is out of range.
+        UserError: there is no image, a tensor has another shape, or a setting is out of range.
 
     Source: He, Sun & Tang, Guided Image Filtering, TPAMI 2013, equations 15 to 18 (a colour guide).
 
@@ -58,7 +58,7 @@ def guided_filter(
         height, width = values.shape[2:]
         rows, columns = (window(side, radius).on(values.device) for side in (height, width))
 
-        # Products with banded matrices take less time than running sums at these sizes, and round less.
+        # At these sizes, products with banded matrices are faster than running sums, and round less.
         def mean(images: Tensor) -> Tensor:
             return rows @ (images @ columns.T)
 
@@ -78,14 +78,14 @@ def guided_filter(
 def _solve(covariance: Tensor, products: Tensor, eps: float) -> Tensor:
     """The slopes (N, J, 3, h, w) of a ridge regression of 3 colours.
 
-    By elimination without pivots, which is stable for a positive definite matrix; of nearly grey images the cofactors
+    By elimination without pivots, which is stable for a positive definite matrix; for nearly grey images the cofactors
     of the inverse would lose all digits.
 
     Shape:
         ``covariance`` (N, 6, h, w), the upper triangle row by row, and ``products`` (N, J, 3, h, w).
     """
     rr, rg, rb, gg, gb, bb = covariance[:, :, None].unbind(1)
-    # Rounding can leave the variance of an area of one colour below 0.
+    # Rounding can make the variance of an area of constant colour negative.
     rr, gg, bb = (variance.clamp(min=0) + eps for variance in (rr, gg, bb))
     red, green, blue = products.unbind(2)
     by_red, from_red = rg / rr, rb / rr

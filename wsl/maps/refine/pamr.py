@@ -1,4 +1,4 @@
-"""Class maps averaged over the neighbours of like colour (PAMR)."""
+"""Class maps averaged over neighbours of similar colour (PAMR)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from wsl.maps.refine.working_grid import on_working_grid
 CELLS = 80
 DILATIONS = (1, 2, 4, 8, 12, 24)
 
-# The paper's code adds 1e-8 to a standard deviation, less than the rounding of averages over an area of one colour,
-# which would then decide the weights there. This is a thousandth of a grey level.
+# The paper's code adds 1e-8 to a standard deviation. That is less than the rounding error of averages over an area of
+# constant colour, which would then decide the weights there. This is a thousandth of a grey level.
 _FLAT = 1e-3 / 255
 
 
@@ -36,26 +36,26 @@ def pixel_adaptive(
     dilations: Sequence[int] = DILATIONS,
     cells: int = CELLS,
 ) -> Tensor:
-    """Pixel-adaptive mask refinement: replace each cell by a mean of its neighbours, weighted by likeness of colour.
+    """Pixel-adaptive mask refinement: replace each cell by a mean of its neighbours, weighted by colour similarity.
 
-    The neighbours are the eight at each of the ``dilations``; beyond the border lie copies of it. The weights are the
-    softmax over all neighbours of the negative absolute difference of their colour to the cell's, in units of a tenth
-    of the local standard deviation, averaged over the three channels. The cell itself has no weight. The deviation is
-    that of the 3x3 cells at all dilations together.
+    The neighbours are the eight at each of the ``dilations``, with the border replicated. The weights are the softmax
+    over all neighbours of the negative absolute difference between their colour and the cell's, in units of a tenth of
+    the local standard deviation, averaged over the three channels. The cell itself has no weight. The standard
+    deviation is that of the 3x3 cells at all dilations together.
 
-    A map is refined linearly and by itself. The background channel that the paper adds to the maps of a softmax would
-    change none of them, only which map is highest, and no such choice is made here. Values stay within each map's own
+    Each map is refined linearly and independently. The background channel that the paper adds to the maps of a softmax
+    would change none of them, only which map is highest, and that is not used here. Values stay within each map's own
     range. Computed in float32 on the device of the maps, without gradients, also under autocast.
 
     Shape:
         ``maps`` (N, J, h, w) and ``image`` (N, 3, H, W), RGB in [0, 1], cover exactly the images. The result is
-        (N, J, n, m): the image's own grid, or one of its shape with ``cells`` on the longer side where it is finer.
+        (N, J, n, m): the grid of the image, reduced to ``cells`` on the longer side if it is larger.
 
     Raises:
-        UserError: no image, a tensor has another shape, or a setting is out of range.
+        UserError: there is no image, a tensor has another shape, or a setting is out of range.
 
     Source: Araslanov & Roth, Single-Stage Semantic Segmentation from Image Labels, CVPR 2020, section 3.3, and its
-    code, but for the resampling: here cells cover equal parts of the image, there the corners' centres are aligned.
+    code, except for the resampling: here cells cover equal parts of the image, there the corners are aligned.
 
     >>> halves = torch.tensor([0.0, 0, 1, 1]).expand(1, 3, 1, 4)
     >>> corner = torch.tensor([[[[8.0, 0, 0, 0]]]])
@@ -83,7 +83,7 @@ def _weights(image: Tensor, dilations: Sequence[int]) -> Tensor:
     for neighbour in _neighbours(image, dilations):
         mean += neighbour
     mean /= count
-    # The cell itself counts once a dilation.
+    # The cell itself counts once per dilation.
     squares = len(dilations) * (image - mean).square_()
     for neighbour in _neighbours(image, dilations):
         squares += (neighbour - mean).square_()
@@ -93,7 +93,7 @@ def _weights(image: Tensor, dilations: Sequence[int]) -> Tensor:
 
 
 def _neighbours(images: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
-    """Of images (…, h, w) those shifted to each of the eight neighbours at each dilation, views of one padded copy."""
+    """Images (…, h, w) shifted to each of the eight neighbours at each dilation, as views of one padded copy."""
     height, width = images.shape[-2:]
     most = max(dilations)
     padded = (

@@ -15,8 +15,8 @@ from wsl.resampling import average, interpolate, shrunk
 class Working(NamedTuple):
     """Maps and their image on one grid, in float32.
 
-    ``values`` are relative to each map's lowest value, so that a constant map is exactly 0 and what is added back keeps
-    it constant. ``span`` is each map's range.
+    ``values`` are relative to each map's lowest value, so that a constant map is exactly 0, and stays constant when
+    ``lowest`` is added back. ``span`` is each map's range.
 
     Shape:
         ``values`` (N, J, h, w), ``lowest`` and ``span`` (N, J, 1, 1), ``guide`` (N, 3, h, w).
@@ -35,10 +35,10 @@ def on_working_grid(maps: Tensor, image: Tensor | None, cells: int) -> Working:
 
     Shape:
         ``maps`` (N, J, h, w) and ``image`` (N, 3, H, W) cover exactly the images. The grid is that of the image's
-        pixels, or one of its shape with ``cells`` on the longer side where it is finer.
+        pixels, reduced to ``cells`` on the longer side if it is larger.
 
     Raises:
-        UserError: no image, a tensor has another shape, or ``cells`` is less than 1.
+        UserError: there is no image, a tensor has another shape, or ``cells`` is less than 1.
 
     >>> on_working_grid(torch.ones(1, 2, 3, 4), torch.ones(1, 3, 30, 40), 16).values.shape
     torch.Size([1, 2, 12, 16])
@@ -59,17 +59,17 @@ def on_working_grid(maps: Tensor, image: Tensor | None, cells: int) -> Working:
 
 
 def check_maps(maps: Tensor) -> None:
-    """Refuse maps of another shape than (N, J, h, w), or without a cell.
+    """Refuse maps whose shape is not (N, J, h, w), or which have no cell.
 
     Raises:
-        UserError: they are of another shape.
+        UserError: the shape is another one.
     """
     if maps.ndim != 4 or 0 in maps.shape[2:]:
         raise UserError(f"maps have shape {tuple(maps.shape)}, expected (N, J, h, w) with at least one cell")
 
 
 def resized(images: Tensor, size: Sequence[int], *, area: bool = False) -> Tensor:
-    """(N, C, h, w) resampled to a size (height, width) by averages over areas or else bilinearly, as OpenCV does.
+    """Images (N, C, h, w) resampled to (height, width) as in OpenCV: by area averages, or else bilinearly.
 
     >>> resized(torch.tensor([[[[0.0, 4.0]]]]), (1, 4)).tolist()
     [[[[0.0, 1.0, 3.0, 4.0]]]]

@@ -1,7 +1,7 @@
 """Components of the foreground and holes in it at every threshold, by union-find over pixels ordered by level.
 
-Pixels are numbered row-major in a grid with a border of one pixel, whose rows are ``stride`` (a power of two) apart:
-pixel (x, y) has the number ``(y + 1) * stride + x + 1``. The columns in a record count that border too.
+Pixels are numbered row-major in a grid with a border of one pixel and rows of ``stride`` (a power of two) pixels: pixel
+(x, y) has the number ``(y + 1) * stride + x + 1``. Column numbers in a record include that border.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Pixel = int | np.int64
 
 # The columns of a record: the component's first and last column, its first and last pixel in reading order, its number
 # of pixels, the pixel of its extreme level, its 2x2 blocks and its Euler number (see `component_records`), and the
-# levels at which it came to this state and left it.
+# levels at which it entered and left this state.
 X0, X1, FIRST, LAST, AREA, PEAK, BLOCKS, EULER, SINCE, UNTIL = range(10)
 COLUMNS = 10
 OUTSIDE = 1
@@ -46,19 +46,19 @@ def component_records(
 
     A row of the first result is a component at the thresholds i with ``UNTIL <= i < SINCE``. ``PEAK`` is its highest
     pixel; ties go to the first. With ``outlines``, ``BLOCKS`` is twice the area of the polygons between the centres of
-    its pixels (2 for a block of 2x2 pixels, 1 for one that lacks a pixel), and ``EULER`` is four times (1 - its number
-    of holes). Row i of the second result is the component of most pixels at threshold i; ties go to the topmost, then
-    the leftmost box, then the first in reading order. Its ``AREA`` is 0 where there is no component.
+    its pixels (2 for a full block of 2x2 pixels, 1 for three of them), and ``EULER`` is four times (1 - its number of
+    holes). Row i of the second result is the component with the most pixels at threshold i; ties go to the topmost,
+    then the leftmost box, then the first in reading order. Its ``AREA`` is 0 if there is no component.
 
-    ``order`` may list the pixels of ``SHAPES_COMPONENT`` only; then only levels and boxes are valid.
+    ``order`` may list only the pixels of ``SHAPES_COMPONENT``; then only levels and boxes are valid.
 
     Shape:
-        ``order``, ``offsets`` and ``neighbourhoods`` are as the functions of those modules return them; the results
+        ``order``, ``offsets`` and ``neighbourhoods`` are as returned by the functions of those modules; the results
         are (n, 10) and (levels - 1, 10), columns as above.
     """
     levels = len(offsets)
     labels = np.zeros(len(neighbourhoods), np.uint32)
-    # No two pixels that begin a component are neighbours.
+    # Two pixels that start a component are never neighbours.
     capacity = len(neighbourhoods) // 4 + stride
     root, births, touched = np.empty(capacity, np.uint32), np.empty(capacity, np.int32), np.empty(capacity, np.int32)
     state, records = np.empty((capacity, COLUMNS), np.int32), np.empty((1024, COLUMNS), np.int32)
@@ -115,11 +115,11 @@ def component_records(
 def hole_records(order: Order, offsets: Offsets, neighbourhoods: Neighbourhoods, width: int, stride: int) -> Records:
     """Every state of every hole in the foreground: 4-connected background that does not reach the map's border.
 
-    A row is a hole at the thresholds i with ``SINCE <= i < UNTIL``. ``order`` may list the pixels of ``SHAPES_HOLE``
-    only; then only levels and boxes are valid.
+    A row is a hole at the thresholds i with ``SINCE <= i < UNTIL``. ``order`` may list only the pixels of
+    ``SHAPES_HOLE``; then only levels and boxes are valid.
 
     Shape:
-        as for `component_records`; the result is (n, 10).
+        As for `component_records`; the result is (n, 10).
     """
     levels = len(offsets)
     labels = np.zeros(len(neighbourhoods), np.uint32)
@@ -127,7 +127,7 @@ def hole_records(order: Order, offsets: Offsets, neighbourhoods: Neighbourhoods,
     labels[: stride + 1] = labels[last:] = OUTSIDE
     for start in range(stride, last, stride):
         labels[start] = labels[start + width + 1] = OUTSIDE
-    # No two pixels that begin a hole are neighbours.
+    # Two pixels that start a hole are never neighbours.
     capacity = len(order) // 2 + 3
     root = np.empty(capacity, np.uint32)
     state, records = np.empty((capacity, COLUMNS), np.int32), np.empty((1024, COLUMNS), np.int32)
@@ -143,7 +143,7 @@ def hole_records(order: Order, offsets: Offsets, neighbourhoods: Neighbourhoods,
             neighbours = neighbourhoods[np.uint64(pixel)]
             event = HOLE_EVENT[neighbours]
             if standing == 0 and event != BEGINS:
-                # A pixel that is skipped while there is no hole belongs to the outside, and leads there.
+                # A pixel skipped while there is no hole belongs to the outside, and points to it.
                 continue
             number, column = np.int32(pixel), np.int32(pixel & (stride - 1))
             if event == BEGINS:
@@ -184,7 +184,7 @@ def find(root: Labels, label: int) -> int:
 
 @compiled
 def label_at(labels: Labels, neighbourhoods: Neighbourhoods, toward: npt.NDArray[np.int64], pixel: Pixel) -> int:
-    """The label of a pixel that was skipped: that of the first labelled pixel on the way to its component's origin."""
+    """The label of a skipped pixel: that of the first labelled pixel on the path to its component's origin."""
     end = pixel
     while labels[np.uint64(end)] == 0:
         end += toward[neighbourhoods[np.uint64(end)]]
@@ -197,7 +197,7 @@ def label_at(labels: Labels, neighbourhoods: Neighbourhoods, toward: npt.NDArray
 
 @compiled
 def begin(root: Labels, state: Records, label: int, pixel: Number, column: Number, level: int) -> None:
-    """A new component of one pixel."""
+    """Start a component of one pixel."""
     root[label] = label
     state[label, X0] = state[label, X1] = column
     state[label, FIRST] = state[label, LAST] = pixel
@@ -224,7 +224,7 @@ def grow(state: Records, label: int, pixel: Number, column: Number) -> None:
 
 @compiled
 def join(root: Labels, state: Records, component: int, other: int) -> int:
-    """Join two components under the label of the larger one, which most pixels have."""
+    """Join two components under the label of the larger one, so that fewer pixels change their label."""
     kept, gone = (other, component) if state[other, AREA] > state[component, AREA] else (component, other)
     root[gone] = kept
     state[kept, X0] = min(state[kept, X0], state[gone, X0])
@@ -232,7 +232,7 @@ def join(root: Labels, state: Records, component: int, other: int) -> int:
     state[kept, FIRST] = min(state[kept, FIRST], state[gone, FIRST])
     state[kept, LAST] = max(state[kept, LAST], state[gone, LAST])
     state[kept, AREA] += state[gone, AREA]
-    # Labels count up in the order of visits, so the lower one holds the more extreme pixel.
+    # Labels are numbered in the order of visits, so the lower one holds the more extreme pixel.
     state[kept, PEAK] = min(state[kept, PEAK], state[gone, PEAK])
     state[kept, BLOCKS] += state[gone, BLOCKS]
     state[kept, EULER] += state[gone, EULER]
@@ -241,7 +241,7 @@ def join(root: Labels, state: Records, component: int, other: int) -> int:
 
 @compiled
 def record(state: Records, label: int, level: int, records: Records, count: int) -> int:
-    """Record the state of a component before its first change at a level; the number of records after that."""
+    """Record the state of a component before its first change at a level, and return the new number of records."""
     if state[label, SINCE] != level:
         for column in range(UNTIL):
             records[count, column] = state[label, column]
@@ -255,7 +255,7 @@ def record(state: Records, label: int, level: int, records: Records, count: int)
 def with_last_states(
     root: Labels, state: Records, first: int, last: int, level: int, records: Records, count: int
 ) -> Records:
-    """The records, and the states in which the components from the first to the last label are at the end."""
+    """The records, followed by the final states of the components from the first to the last label."""
     records = with_room(records, count, last)
     for label in range(first, last + 1):
         if root[label] == label:
@@ -265,8 +265,8 @@ def with_last_states(
 
 @compiled
 def with_room(records: Records, count: int, more: int) -> Records:
-    """The records, copied into a longer array when there is no room for so many more."""
-    # Most maps need a few hundred. Allocating the worst case would take longer than everything else.
+    """The records, copied into a longer array if there is no room for ``more``."""
+    # Most maps need a few hundred. Allocating the worst case would dominate the run time.
     if count + more <= len(records):
         return records
     longer = np.empty((count + max(more, count), COLUMNS), np.int32)
@@ -276,7 +276,7 @@ def with_room(records: Records, count: int, more: int) -> Records:
 
 @compiled
 def larger(state: Records, one: int, other: int, stride: Number) -> int:
-    """The component of more pixels; ties go to the topmost, then the leftmost, then the first in reading order."""
+    """The component with more pixels; ties go to the topmost, then the leftmost, then the first in reading order."""
     if state[other, AREA] != state[one, AREA]:
         return other if state[other, AREA] > state[one, AREA] else one
     if state[other, FIRST] // stride != state[one, FIRST] // stride:

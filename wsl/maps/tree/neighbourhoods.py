@@ -1,10 +1,10 @@
-"""Which neighbours of a pixel join the foreground before it, and what follows for components and holes.
+"""Neighbours of a pixel that join the foreground before it, and what they imply for components and holes.
 
-A neighbourhood is a number of eight bits, one a neighbour that joins before the pixel: north-west, north, north-east,
-west, east, south-west, south, south-east from the lowest bit on. Pixels join the foreground from the highest level to
-the lowest, those of one level in reading order; they join the holes in the opposite order. One number therefore tells
-whether a pixel begins a component or a hole, lets one grow, or joins several. In a smooth map nearly every pixel lets
-one component and one hole grow, and few can widen their boxes.
+A neighbourhood is a number of eight bits, one for each neighbour, set if it joins before the pixel: north-west, north,
+north-east, west, east, south-west, south, south-east, starting at the lowest bit. Pixels join the foreground from the
+highest level to the lowest, and in reading order within a level; they join holes in the opposite order. The number
+therefore tells whether a pixel starts a component or a hole, extends one, or joins several. In a smooth map nearly
+every pixel extends one component and one hole, and few can widen their boxes.
 
 Source: Gray, Local Properties of Binary Images in Two Dimensions, IEEE Transactions on Computers 1971 (areas and
 holes from blocks of 2x2 pixels).
@@ -33,7 +33,7 @@ def neighbourhoods_of(heat: npt.NDArray[Any], stride: int) -> Neighbourhoods:
     """The neighbourhood of every pixel; pixels outside the map never join the foreground.
 
     Shape:
-        ``heat`` is (h, w); the result lists the pixels as `ordering` numbers them.
+        ``heat`` is (h, w); the result is indexed by the pixel numbers of `ordering`.
     """
     height, width = heat.shape
     padded = np.zeros((height + 2, width + 2), heat.dtype)
@@ -61,11 +61,11 @@ def neighbourhoods_of(heat: npt.NDArray[Any], stride: int) -> Neighbourhoods:
 def outer_neighbourhoods_of(levels: Neighbourhoods, stride: int) -> Neighbourhoods:
     """The outer neighbourhood of every pixel: which pixels two steps away join before it.
 
-    It is a number of four bits: north, west, east, south from the lowest bit on. That of a pixel of level 0, which
-    never joins, has no meaning.
+    It is a number of four bits: north, west, east, south, starting at the lowest bit. It is meaningless for a pixel of
+    level 0, which never joins.
 
     Shape:
-        ``levels`` is (h, w); the result lists the pixels as `ordering` numbers them.
+        ``levels`` is (h, w); the result is indexed by the pixel numbers of `ordering`.
     """
     height, width = levels.shape
     padded = np.zeros((height + 4, width + 4), levels.dtype)
@@ -82,7 +82,7 @@ def outer_neighbourhoods_of(levels: Neighbourhoods, stride: int) -> Neighbourhoo
 
 
 def _groups(places: list[Place], touch: Callable[[int, int], bool]) -> list[list[Place]]:
-    """The connected groups of places."""
+    """The connected groups of neighbour positions."""
     groups: list[list[Place]] = []
     for place in places:
         near = [g for g in groups if any(touch(abs(place[0] - y), abs(place[1] - x)) for y, x in g)]
@@ -91,7 +91,7 @@ def _groups(places: list[Place], touch: Callable[[int, int], bool]) -> list[list
 
 
 def _of_component(neighbours: int) -> tuple[int, Place]:
-    """Whether a component begins, grows or meets others at a pixel, and a neighbour that belongs to it."""
+    """Whether a component starts, grows or meets others at a pixel, and a neighbour that belongs to it."""
     present = [place for bit, place in enumerate(PLACES) if neighbours >> bit & 1]
     groups = _groups(present, lambda y, x: max(y, x) == 1)
     return min(len(groups), MEETS), _middle(present)
@@ -106,16 +106,16 @@ def _of_hole(neighbours: int) -> tuple[int, Place]:
 
 
 def _middle(places: list[Place]) -> Place:
-    """The place nearest to the mean direction, where a slope is steepest: the shortest way to a component's origin."""
+    """The position nearest to the mean direction, where the slope is steepest: the shortest path to the origin."""
     y, x = np.sum(places, axis=0) if places else (0, 0)
     return max(places, key=lambda place: (place[0] * y + place[1] * x) / np.hypot(*place), default=(0, 0))
 
 
 def _shapes_component(neighbours: int, outer: int) -> bool:
-    """Whether a pixel may begin a component, join others or widen its component's box.
+    """Whether a pixel may start a component, join others or widen its component's box.
 
-    It widens the box to the west when the whole component lies east of it: no neighbour elsewhere belongs to it, and
-    no pixel two steps north or south that touches one of the neighbours.
+    It widens the box to the west if the whole component lies east of it: no other neighbour belongs to the component,
+    nor any pixel two steps north or south that touches one of the neighbours.
     """
     if _of_component(neighbours)[0] != GROWS:
         return True
@@ -131,15 +131,15 @@ def _shapes_component(neighbours: int, outer: int) -> bool:
 
 
 def _shapes_hole(neighbours: int) -> bool:
-    """The same for a hole: a pixel widens its box where only one of the four sides is the hole's."""
+    """Whether a pixel may start a hole, join others or widen a box, which it does if one side alone is the hole's."""
     return _of_hole(neighbours)[0] != GROWS or (~neighbours & SIDES).bit_count() == 1
 
 
 def _block(neighbours: int, corner: int, vertical: int, horizontal: int) -> tuple[int, int]:
-    """What a pixel in a 2x2 block adds to twice the area between pixel centres, and to four times the Euler number.
+    """A pixel's contribution in a 2x2 block to twice the area between pixel centres and four times the Euler number.
 
-    The third pixel adds a triangle, the fourth another one. The Euler number counts blocks of one pixel, minus those
-    of three, minus twice those of two diagonal ones.
+    The third and the fourth pixel of a block each add a triangle. Four times the Euler number is the number of blocks
+    with one pixel, minus the number with three, minus twice the number with two diagonal pixels.
     """
     others = [neighbours >> bit & 1 for bit in (corner, vertical, horizontal)]
     before, diagonal = sum(others), others[0]
@@ -154,7 +154,7 @@ _BLOCKS = [
 ]
 
 COMPONENT_EVENT, HOLE_EVENT = (np.array([event for event, _ in rules], np.uint8) for rules in (_COMPONENTS, _HOLES))
-# A neighbour's row and column, relative to the pixel.
+# Row and column of a neighbour relative to the pixel.
 COMPONENT_AT, HOLE_AT = (np.array([place for _, place in rules], np.int64) for rules in (_COMPONENTS, _HOLES))
 SHAPES_COMPONENT = np.array(
     [[_shapes_component(neighbours, outer) for outer in range(16)] for neighbours in range(256)]

@@ -1,4 +1,4 @@
-"""The levels of a map's pixels, and the pixels in the order of their levels, by counting sort."""
+"""Levels of a map's pixels, and the pixels sorted by level, by counting sort."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def threshold_levels(heat: FloatArray, thresholds: FloatArray) -> npt.NDArray[np
         ``heat`` is (h, w) in [0, 1], ``thresholds`` (T,) ascending in [0, 1]; the result is (h, w), 0 to T.
     """
     height, width = heat.shape
-    # Thresholds in a lower bucket than the value's are lower than the value, so counting starts after those.
+    # Thresholds in a lower bucket than the value's are below the value, so counting starts after them.
     behind = np.zeros(BUCKETS + 2, np.int64)
     for threshold in thresholds:
         behind[int(threshold * np.float32(BUCKETS)) + 1] += 1
@@ -45,10 +45,10 @@ def threshold_levels(heat: FloatArray, thresholds: FloatArray) -> npt.NDArray[np
 
 @compiled
 def eight_bits(values: npt.NDArray[Any], scale: Any) -> tuple[npt.NDArray[np.uint8], int, bool]:
-    """``uint8(values * scale)``, the highest of it, and whether all values lie in [0, 1].
+    """``uint8(values * scale)``, its maximum, and whether all values lie in [0, 1].
 
     Shape:
-        ``values`` is (h, w), and ``scale`` the number 255 in their own precision.
+        ``values`` is (h, w), and ``scale`` the number 255 in the precision of the values.
     """
     height, width = values.shape
     levels, highest, valid = np.empty((height, width), np.uint8), 0, True
@@ -65,7 +65,7 @@ def eight_bits(values: npt.NDArray[Any], scale: Any) -> tuple[npt.NDArray[np.uin
 
 @compiled
 def order_by_level(levels: Levels, count: int, stride: int) -> tuple[Order, Offsets]:
-    """Pixels from the lowest level to the highest, those of one level in reading order.
+    """Pixels from the lowest level to the highest, in reading order within a level.
 
     Shape:
         ``levels`` is (h, w), whole numbers from 0 to ``count`` - 1. The first result lists the h*w numbers of pixels
@@ -93,12 +93,12 @@ def order_by_level(levels: Levels, count: int, stride: int) -> tuple[Order, Offs
 def order_of_shaping_pixels(
     levels: Levels, neighbourhoods: Neighbourhoods, outer: Neighbourhoods, count: int, stride: int
 ) -> tuple[Order, Offsets, Order, Offsets]:
-    """As `order_by_level`, for the pixels that shape components only, then for those that shape holes only.
+    """As `order_by_level`, once with only the pixels that shape components, once with only those that shape holes.
 
-    A pixel shapes a component when it begins one, joins several, or can widen a box (see `neighbourhoods`).
+    A pixel shapes a component if it starts one, joins several, or can widen a box (see `neighbourhoods`).
 
     Shape:
-        ``neighbourhoods`` and ``outer`` are in the order of pixels' numbers.
+        ``neighbourhoods`` and ``outer`` are indexed by pixel numbers.
     """
     height, width = levels.shape
     components, holes = np.empty(height * width + 1, np.uint32), np.empty(height * width + 1, np.uint32)
@@ -108,7 +108,7 @@ def order_of_shaping_pixels(
         start = (y + 1) * stride + 1
         for x in range(width):
             neighbours = neighbourhoods[np.uint64(start + x)]
-            # Written in any case and kept when needed: a branch would be mispredicted often.
+            # Always written, and kept only if needed: a branch would often be mispredicted.
             components[np.uint64(n_components)] = holes[np.uint64(n_holes)] = start + x
             of_components[np.uint64(n_components)] = of_holes[np.uint64(n_holes)] = levels[y, x]
             n_components += SHAPES_COMPONENT[neighbours, outer[np.uint64(start + x)]]
@@ -138,10 +138,10 @@ def _sorted(pixels: Order, levels: Levels, count: int) -> tuple[Order, Offsets]:
 def order_by_value(heat: FloatArray, stride: int) -> tuple[Order, Offsets, FloatArray]:
     """As `order_by_level` with a level for each distinct value, and those values in ascending order.
 
-    Floats that are not negative sort as the whole numbers that their bits are: three passes of eleven bits.
+    Non-negative floats sort as the integers given by their bits: three passes of eleven bits.
 
     Shape:
-        ``heat`` is (h, w), nowhere negative.
+        ``heat`` is (h, w), without negative values.
     """
     height, width = heat.shape
     size = height * width

@@ -1,4 +1,4 @@
-"""The component of the largest outline: twice the area it encloses, holes and what lies in them included."""
+"""The component with the largest outline, by the area enclosed, including holes and their contents."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def largest_outlines(
     levels: Levels, xyxy: Integers, first: Integers, blocks: Integers, holes: Integers,
     since: Integers, until: Integers, count: int,
 ) -> Integers:  # fmt: skip
-    """The component whose outline encloses most at each threshold; -1 for none.
+    """The component whose outline encloses the largest area at each threshold; -1 if there is none.
 
-    An outline runs through the centres of a component's outermost pixels, as OpenCV's ``contourArea`` takes it. Ties go
-    to the component whose first pixel is last in reading order. (A component inside another one's hole is never the
+    An outline runs through the centres of a component's outermost pixels, as in OpenCV's ``contourArea``. Ties go to
+    the component whose first pixel is last in reading order. (A component inside another one's hole is never the
     largest, so this is the first of the largest contours in the order of ``findContours``, which lists them from the
     last to the first.)
 
     Shape:
-        ``levels`` is (h, w). The others have an entry or row a component: its half-open box in pixels, its first pixel
-        ``y * w + x``, twice the area of its 2x2 blocks, its number of holes, and the thresholds ``until <= i < since``
-        at which it is present. The result is (``count``,).
+        ``levels`` is (h, w). The others have an entry or row for each component: its half-open box in pixels, its first
+        pixel ``y * w + x``, twice the area of its 2x2 blocks, its number of holes, and the thresholds
+        ``until <= i < since`` at which it is present. The result is (``count``,).
     """
     best = np.full(count, -1, np.int64)
-    # A lower bound of what the largest outline encloses: a component's blocks, before its holes are counted.
+    # A lower bound of the largest enclosed area: a component's blocks, without its holes.
     least = np.zeros(count, np.int64)
     for component in range(len(blocks)):
         for i in range(until[component], since[component]):
@@ -56,17 +56,17 @@ def largest_outlines(
 
 @compiled
 def outline_area(levels: Levels, first: int, level: int) -> int:
-    """Twice the area inside the outline of the component, of a level or higher, that begins at a pixel.
+    """Twice the area inside the outline of the component, at this level or higher, whose first pixel is given.
 
     Shape:
-        ``levels`` is (h, w), the first pixel in reading order is given as ``y * w + x``.
+        ``levels`` is (h, w); the first pixel in reading order is given as ``y * w + x``.
     """
     height, width = levels.shape
     steps_x, steps_y = (1, 1, 0, -1, -1, -1, 0, 1), (0, 1, 1, 1, 0, -1, -1, -1)
     y, x = first // width, first % width
     start_x, start_y, start_step, area, step = x, y, -1, 0, 0
     while True:
-        # Clockwise, beginning after the previous pixel, which comes last.
+        # Clockwise, starting after the previous pixel, which is tried last.
         for turn in range(5, 13):
             ahead = (step + turn) & 7
             next_x, next_y = x + steps_x[ahead], y + steps_y[ahead]

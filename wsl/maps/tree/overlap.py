@@ -18,7 +18,8 @@ def raise_to_best_iou(
 ) -> None:
     """Raise ``best[low:high]`` of every box to its highest IoU with a ground-truth box.
 
-    Sides are ``extra`` longer: 0 for half-open boxes, 1 for inclusive far corners. Boxes without area overlap nothing.
+    ``extra`` is added to each side: 0 for half-open boxes, 1 for inclusive far corners. Boxes without area overlap
+    nothing.
 
     Shape:
         ``best`` is (T,), ``boxes`` (n, 4) with ``low`` and ``high`` (n,), ``ground_truth`` (m, 4).
@@ -35,10 +36,10 @@ def raise_to_best_iou(
 def raise_by_records(
     best: Doubles, records: Records, stride: int, width: int, height: int, ground_truth: Doubles, around: int
 ) -> None:
-    """Raise ``best`` to the highest IoU of each recorded component, with boxes as the benchmark has them.
+    """Raise ``best`` to the highest IoU of each recorded component, with boxes as in the benchmark.
 
-    Boxes are ``around`` wider on each side. A far corner is inclusive and lies one pixel outside the component, except
-    at the map's border.
+    Boxes are ``around`` pixels wider on each side. A far corner is inclusive and lies one pixel outside the component,
+    except at the map's border.
 
     Shape:
         ``best`` is (T,), ``records`` (n, 10), ``ground_truth`` (m, 4).

@@ -18,10 +18,10 @@ BOX = [X0, FIRST, X1, LAST]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Components:
-    """Connected components of a map with the levels at which each is present, one a row of ``records``.
+    """Connected components of a map with the levels at which each is present, one per row of ``records``.
 
-    Columns are computed when they are read. ``stride`` is that of the grid in which the records number pixels, and
-    ``width`` the map's.
+    Columns are computed when they are read. ``stride`` is the row length of the grid in which the records number
+    pixels, and ``width`` is the width of the map.
 
     >>> record = np.array([[2, 3, 6, 7, 2, 7, 0, 4, 1, 0]], np.int32)  # two cells beside each other
     >>> Components(record, stride=4, width=2).xyxy.tolist()
@@ -49,7 +49,7 @@ class Components:
         """Half-open boxes in cells, (n, 4)."""
         xyxy = self.records[:, BOX].astype(np.int64)
         xyxy[:, 1::2] //= self.stride
-        # The border of one cell on each side comes off; the far edges are half-open.
+        # Without the border of one cell; the far edges are half-open.
         return np.asarray(xyxy - np.array([1, 1, 0, 0]))
 
     @property
@@ -79,7 +79,7 @@ class Components:
 
     @property
     def since(self) -> Integers:
-        """The level at which each came to this state, (n,)."""
+        """The level at which each entered this state, (n,)."""
         return self.records[:, SINCE].astype(np.int64)
 
     @property
@@ -93,7 +93,7 @@ class Components:
 
 
 def stride_of(heat: npt.NDArray[Any]) -> int:
-    """The distance between rows in the grid that the compiled loops number: a power of two.
+    """The row length of the grid in which the compiled loops number pixels: a power of two.
 
     Raises:
         UserError: the map has too many cells to number.

@@ -8,7 +8,7 @@ const palettes = Object.fromEntries(Object.entries(read("palettes")).map(([name,
 const settings = read("settings");
 const adjustable = items.some((item) => item.classes.some((entry) => entry.steps));
 const marks = new Marks(settings.title, settings.boxes, adjustable);
-const state = { step: Math.round(settings.boxes.threshold * 100), opacity: 0.55, truths: true, palette: "viridis" };
+const state = { step: Math.round(settings.boxes.threshold * 100), opacity: 0.55, truths: true, palette: "turbo" };
 let shown = [];
 let focused = -1;
 
@@ -31,6 +31,8 @@ class Card {
     this.element = document.createElement("figure");
     this.element.className = "card";
     this.element.tabIndex = 0;
+    // A strip would be too low or too narrow to be seen.
+    this.element.style.setProperty("--aspect", Math.min(Math.max(item.width / item.height, 0.6), 2.5));
     this.stage = document.createElement("div");
     this.stage.className = "stage";
     this.caption = document.createElement("figcaption");
@@ -61,6 +63,7 @@ class Card {
       const mark = marks.of(this.item, entry);
       chip.textContent = `${{ accept: "✓ ", reject: "✗ " }[mark] ?? ""}${entry.label} ${percent(entry.score)}`;
       if (mark) chip.dataset.mark = mark;
+      chip.style.setProperty("--class", entry.colour);
       chip.setAttribute("aria-pressed", index === this.chosen);
       chip.addEventListener("click", (event) => { event.stopPropagation(); this.choose(index); });
       chips.append(chip);
@@ -106,7 +109,6 @@ class Card {
     this.parts = makeFrame(this.item, this.fineness);
     this.parts.image.src = `data:image/webp;base64,${this.item.picture}`;
     this.stage.append(this.parts.frame);
-    fitFrame(this.parts.frame, this.item, this.stage);
     this.draw();
   }
 
@@ -249,10 +251,8 @@ byId("palette").addEventListener("input", (event) => {
 byId("save").addEventListener("click", () => marks.save(state.step));
 byId("theme").addEventListener("click", toggleTheme);
 byId("help").addEventListener("click", () => byId("keys").showModal());
-window.addEventListener("resize", () => {
-  for (const card of [...shown, ...(viewer ? [viewer] : [])])
-    if (card.parts) fitFrame(card.parts.frame, card.item, card.stage);
-});
+window.addEventListener("beforeprint", () => { for (const card of shown) card.show(); });
+window.addEventListener("afterprint", arrange);
 
 function fill(select, values) {
   for (const value of values) select.append(new Option(value, value));

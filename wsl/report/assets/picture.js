@@ -99,14 +99,15 @@ function drawShapes(svg, item, entry, step, withTruths) {
     for (const box of boxesAt(entry, step)) shapes.push(...boxShapes(box, "predicted"));
     if (entry.point) shapes.push(...pointShapes(entry.point, entry.hit, Math.max(item.width, item.height)));
   }
+  if (entry) svg.style.setProperty("--predicted", entry.colour);
   svg.replaceChildren(...shapes);
 }
 
-// A frame of the image's aspect that fits its stage; the canvas is as fine as needed and no finer.
+// A frame of the image's aspect, which the style fits into its stage; the canvas is as fine as needed and no finer.
 function makeFrame(item, fineness) {
   const frame = document.createElement("div");
   frame.className = "frame";
-  frame.style.aspectRatio = `${item.width} / ${item.height}`;
+  frame.style.setProperty("--true-aspect", item.width / item.height);
   const image = document.createElement("img");
   image.alt = item.name;
   image.decoding = "async";
@@ -117,12 +118,4 @@ function makeFrame(item, fineness) {
   const svg = shape("svg", { viewBox: `0 0 ${item.width} ${item.height}`, preserveAspectRatio: "none" }, "shapes");
   frame.append(image, canvas, svg);
   return { frame, image, canvas, svg };
-}
-
-// Width and height in the stage: CSS alone cannot contain an aspect in both directions.
-function fitFrame(frame, item, stage) {
-  const box = stage.getBoundingClientRect();
-  const scale = Math.min(box.width / item.width, box.height / item.height);
-  frame.style.width = `${item.width * scale}px`;
-  frame.style.height = `${item.height * scale}px`;
 }

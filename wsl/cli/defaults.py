@@ -1,0 +1,97 @@
+"""Settings that a command line takes from files: of ``--config``, and of the run that ``--resume`` names."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wsl import config as settings
+from wsl.cli.flags import TrainFlags
+from wsl.config.checks import kinds
+from wsl.config.keywords import groups_of
+from wsl.documents import load_json
+from wsl.errors import UserError, nearest
+from wsl.files import UniqueNames
+
+_RUN = "config.json"
+# What is done to a run once belongs to no other.
+_ONCE = ("resume", "overwrite")
+
+
+def train_defaults(args: Sequence[str]) -> TrainFlags | None:
+    """The settings of a training before its flags: of the file ``--config``, or of the run that is resumed.
+
+    Raises:
+        UserError: the file is not there, or has a setting that is not known.
+
+    >>> train_defaults(["--data", "photos"]) is None
+    True
+    """
+    given = _value(args, "--config")
+    if given is not None:
+        return _from_file(Path(given))
+    out = _value(args, "--out")
+    if "--resume" not in args or out is None:
+        return None
+    runs = [_from_file(file) for file in _runs(Path(out))]
+    if not runs:
+        return None
+    poolings = tuple(run.model.pooling[0] for run in runs)
+    return dataclasses.replace(runs[0], out=Path(out), model=dataclasses.replace(runs[0].model, pooling=poolings))
+
+
+def _runs(out: Path) -> list[Path]:
+    """The settings of the run in a folder, or of those that one command began for several poolings."""
+    if (out / _RUN).is_file():
+        return [out / _RUN]
+    files = sorted(out.glob(f"*/{_RUN}"))
+    return [file for file in files if UniqueNames()(_from_file(file).model.pooling[0]) == file.parent.name]
+
+
+def _value(args: Sequence[str], flag: str) -> str | None:
+    """The value of a flag, written behind it or after an equals sign; the last one counts."""
+    found = None
+    for i, arg in enumerate(args):
+        if arg == flag and i + 1 < len(args):
+            found = args[i + 1]
+        elif arg.startswith(f"{flag}="):
+            found = arg.partition("=")[2]
+    return found
+
+
+def _from_file(file: Path) -> TrainFlags:
+    expected = "settings of wsl-train, as config.json of a run has them"
+    values = load_json(file, expected)
+    if not isinstance(values, dict):
+        raise UserError(f"{file} is not a JSON object: expected {expected}")
+    _check_names(values, settings.TrainConfig, str(file))
+    values = {name: value for name, value in values.items() if name not in _ONCE}
+    model = values.get("model")
+    if isinstance(model, dict) and isinstance(model.get("pooling"), str):
+        values["model"] = {**model, "pooling": [model["pooling"]]}
+    try:
+        return settings.from_json(json.dumps(values), TrainFlags)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+
+
+def _check_names(values: dict[str, Any], kind: type, where: str) -> None:
+    """Refuse names that are no settings.
+
+    Raises:
+        UserError: one is not; the nearest one is suggested, in whatever group it is.
+    """
+    groups = groups_of(kind)
+    known = {one.name for one in dataclasses.fields(kind)}
+    for name, value in values.items():
+        if name not in known:
+            group = next((group for group, inner in groups.items() if name in kinds(inner)), None)
+            near = nearest(name, known)
+            hint = f"did you mean {near!r}?" if near else f"expected some of {', '.join(sorted(known))}"
+            hint = f"it belongs to {group!r}" if group is not None else hint
+            raise UserError(f"{where}: unknown setting {name!r}: {hint}")
+        if name in groups and isinstance(value, dict):
+            _check_names(value, groups[name], f"{where}: {name}")

@@ -1,0 +1,68 @@
+"""Names of the classes of networks that torchvision and timm know: those of ImageNet and its parts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+from torchvision import models as torchvision_models
+
+from wsl.models.timm_models import timm_data
+
+_IMAGENET = 1000
+
+
+def known_classes(net: nn.Module) -> tuple[str, ...]:
+    """The names of a network's classes, where its library knows them; none for a network of somebody else.
+
+    A network of torchvision with 1000 classes has those of ImageNet. One of timm has the names that its weights come
+    with, or those of the part of ImageNet-21k that has as many classes.
+
+    >>> known_classes(torchvision_models.squeezenet1_1(weights=None))[281], known_classes(nn.Linear(2, 1000))
+    ('tabby', ())
+    """
+    library = type(net).__module__.partition(".")[0]
+    if library == "timm":
+        return _of_timm(net)
+    known = library == "torchvision" and _outputs(net) == _IMAGENET
+    return _imagenet() if known else ()
+
+
+def _imagenet() -> tuple[str, ...]:
+    return tuple(torchvision_models.ResNet50_Weights.DEFAULT.meta["categories"])
+
+
+def _outputs(net: nn.Module) -> int:
+    """The number of outputs of the last layer that has weights."""
+    weights = [
+        tensor for key, tensor in net.named_parameters() if tensor.ndim >= 2 and not key.lower().startswith("aux")
+    ]
+    return len(weights[-1]) if weights else 0
+
+
+def _of_timm(net: Any) -> tuple[str, ...]:
+    count = getattr(net, "num_classes", 0)
+    own = (getattr(net, "pretrained_cfg", None) or {}).get("label_names")
+    if isinstance(own, (list, tuple)) and len(own) == count:
+        return _distinct([str(name) for name in own], [str(i) for i in range(count)])
+    if count == _IMAGENET:
+        return _imagenet()
+    data = timm_data()
+    subset = data.infer_imagenet_subset(net)
+    if subset is None:
+        return ()
+    info = data.ImageNetInfo(subset)
+    names = [info.index_to_description(i).partition(",")[0] for i in range(count)]
+    return _distinct(names, [info.index_to_label_name(i) for i in range(count)])
+
+
+def _distinct(names: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
+    """Names of which no two are the same: those that are get their key behind them.
+
+    >>> _distinct(["crane", "crane", "dog"], ["n1", "n2", "n3"])
+    ('crane (n1)', 'crane (n2)', 'dog')
+    """
+    counts = Counter(names)
+    return tuple(name if counts[name] == 1 else f"{name} ({key})" for name, key in zip(names, keys, strict=True))
