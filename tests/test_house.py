@@ -33,7 +33,7 @@ def test_tools_tests_and_demo_are_not_importable_from_elsewhere(tmp_path):
         assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
 
 
-OPTIONAL = ["timm", "transformers", "tensorboard", "shards", "label-studio", "demo"]
+OPTIONAL = ["timm", "hub", "transformers", "tensorboard", "shards", "label-studio", "demo"]
 
 
 def test_the_lowest_versions_are_those_that_are_allowed():

@@ -108,10 +108,10 @@ def test_choices_are_the_classes_of_the_image(predictor, photos):
 
 def test_each_task_has_an_answer_whatever_becomes_of_its_image(client, photos, caplog):
     (photos / "text.png").write_text("no picture", encoding="utf-8")
-    names = ["b.png", "gone.png", "../secret.png", "text.png", "a b/ä.png"]
+    names = ["b.png", "gone.png", "../secret.png", "text.png", "a b/ä.png", "long" * 500]
     with caplog.at_level(logging.WARNING, "wsl"):
         answers = predicted(client, *map(task, names)).json()["results"]
-    assert [bool(answer["result"]) for answer in answers] == [True, False, False, False, True]
+    assert [bool(answer["result"]) for answer in answers] == [True, False, False, False, True, False]
     told = [record.message for record in caplog.records]
     assert any("names '../secret.png', which is not inside" in line for line in told)
     assert any("gone.png: no such image; --image-root" in line for line in told)

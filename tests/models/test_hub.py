@@ -28,6 +28,7 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Request)
+        self.address = f"http://127.0.0.1:{self.server_port}"
         self.commits: dict[str, dict[str, bytes]] = {}
         self.branches: dict[str, str] = {}
         self.created: list[dict] = []
@@ -63,7 +64,7 @@ class Request(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == "/api/repos/create":
             self.server.created.append(json.loads(body))
-            self.answer_json({"url": f"http://127.0.0.1/{NAME}", "name": NAME, "id": NAME})
+            self.answer_json({"url": f"{self.server.address}/{NAME}", "name": NAME, "id": NAME})
         elif "/branch/" in path:
             self.answer_json({})
         elif path == "/api/validate-yaml":  # of the card
@@ -77,7 +78,9 @@ class Request(BaseHTTPRequestHandler):
                 one["value"]["path"]: base64.b64decode(one["value"]["content"]) for one in lines if one["key"] == "file"
             }
             sha = self.server.commit(path.rpartition("/commit/")[2], files)
-            self.answer_json({"success": True, "commitOid": sha, "commitUrl": f"http://127.0.0.1/{NAME}/commit/{sha}"})
+            self.answer_json(
+                {"success": True, "commitOid": sha, "commitUrl": f"{self.server.address}/{NAME}/commit/{sha}"}
+            )
         else:
             self.answer_json({"error": path}, 404)
 
@@ -113,7 +116,7 @@ class Request(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     server = Hub()
-    address = f"http://127.0.0.1:{server.server_port}"
+    address = server.address
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     monkeypatch.setattr(constants, "ENDPOINT", address)

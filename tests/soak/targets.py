@@ -23,13 +23,17 @@ from PIL import Image
 
 import heads
 from wsl import checkpoints, config
+from wsl.boxes import Boxes
 from wsl.config import DataConfig
 from wsl.config.shared import DataFormat
 from wsl.data import read_samples
+from wsl.documents import parse_json
+from wsl.errors import UserError
 from wsl.files.locks import LOCK
 from wsl.formats import READERS, LocalizationWriter, MapStore, Split, read_localizations
 from wsl.formats.exchange import FORMATS
 from wsl.formats.exchange.layout import copies_list, read_copies
+from wsl.formats.review import read_review
 from wsl.images import image_size, read_image
 from wsl.images.decode import _FORMATS as IMAGES
 from wsl.images.decode import read_numbers
@@ -350,6 +354,70 @@ def _own() -> Iterator[Target]:
 
     yield Target("lock", lock, take)
 
+    def review(folder: Path) -> None:
+        marks = [
+            {"image": "a.jpg", "class": "dog", "mark": "accept"},
+            {"image": "b.jpg", "class": "dog", "mark": "reject"},
+        ]
+        document = {"title": "x", "boxes": {"threshold": 0.4, "box_rule": "all"}, "marks": marks}
+        (folder / "reviewed.json").write_text(json.dumps(document), encoding="utf-8")
+
+    yield Target("review", review, lambda folder: read_review(folder / "reviewed.json"))
+
+    def given(folder: Path) -> None:
+        (folder / "config.json").write_text(config.to_json(SETTINGS[config.TrainConfig]), encoding="utf-8")
+
+    def take_defaults(folder: Path) -> None:
+        from wsl.cli.defaults import train_defaults
+
+        train_defaults(["--config", str(folder / "config.json"), "--epochs", "3"])
+
+    yield Target("settings of a command", given, take_defaults)
+
+
+def _labelling() -> Iterator[Target]:
+    """What Label Studio sends to its backend."""
+    from wsl.labelling import Annotator, Interface
+
+    class Predictor:
+        """Finds a dog in everything, without the threads of a real one; decoders have targets of their own."""
+
+        classes = ("cat", "dog")
+
+        def __call__(self, images: Any, *, errors: str) -> list[Localization]:
+            dog = Boxes(xyxy=[[0, 0, 4, 4]], labels=["dog"])
+            scores = {"dog": 0.5, "cat": 0.2}
+            return [
+                Localization(path=one.image, size=(20, 10), scores=scores, boxes=dog, points={"dog": (1, 1)})
+                for one in images
+            ]
+
+    xml = (
+        '<View><Image name="img" value="$image"/><RectangleLabels name="box" toName="img"><Label value="dog"/>'
+        '<Label value="cat" alias="Cat"/></RectangleLabels><Choices name="what" toName="img"><Choice value="cat"/>'
+        "</Choices></View>"
+    )
+
+    def request(folder: Path) -> None:
+        Image.new("RGB", (20, 10)).save(folder / "a.png")
+        tasks = [{"data": {"image": "/data/local-files/?d=a.png"}}, {"data": {"image": "/data/upload/1/b.png"}}]
+        body = {"tasks": tasks, "project": "1.2", "label_config": xml}
+        (folder / "request.json").write_text(json.dumps(body), encoding="utf-8")
+
+    def answer(folder: Path) -> None:
+        body = parse_json((folder / "request.json").read_bytes(), "the request", "a request")
+        if not isinstance(body, dict) or not isinstance(body.get("tasks"), list):
+            raise UserError("no tasks")
+        answers = Annotator(Predictor(), folder, "x").answer(body["tasks"], str(body.get("label_config")))
+        assert len(answers) == len(body["tasks"])
+
+    yield Target("labelling tasks", request, answer, lambda folder: [folder / "request.json"])
+    yield Target(
+        "labelling interface",
+        lambda folder: (folder / "interface.xml").write_text(xml, encoding="utf-8"),
+        lambda folder: Interface.read((folder / "interface.xml").read_text("utf-8", "replace"), ["cat", "dog"]),
+    )
+
 
 SETTINGS: dict[Any, Any] = {
     config.TrainConfig: config.TrainConfig(data=DataConfig(data=Path("x")), out=Path("y")),
@@ -412,7 +480,7 @@ def targets(*, models: bool = True) -> list[Target]:
     for kind in IMAGES:
         found += [_picture(kind, read_image), _picture(kind, image_size)]
     found += [_picture("PNG", read_numbers, "P"), _picture("PNG", read_mask, "L"), _picture("PNG", read_image, "RGBA")]
-    return [*found, *_own(), *(_models() if models else ())]
+    return [*found, *_own(), *((*_models(), *_labelling()) if models else ())]
 
 
 def missing() -> set[str]:

@@ -284,6 +284,16 @@ def test_files_that_cannot_be_read_or_fetched_are_findings(run, tmp_path, monkey
     assert "--local-weights FILE" in str(diagnosis)
     with pytest.raises(UserError, match="no class 'green'"):
         doctor(damaged, weights=str(run), label="green")
+    with pytest.raises(UserError, match=r"lost\.png: no such file"):
+        doctor("lost.png", weights=str(run))
+
+
+def test_scores_that_are_no_numbers_are_null_for_machines():
+    evidence = Evidence(image=Path("a.png"), scores={"cat": float("nan"), "dog": 0.5})
+    config = DoctorConfig(image=Path("a.png"), weights="w")
+    diagnosis = verb.Diagnosis(config=config, evidence=evidence, findings=findings(evidence))
+    assert json.loads(json.dumps(diagnosis.to_json(), allow_nan=False))["scores"] == {"cat": None, "dog": 0.5}
+    assert [finding.symptom for finding in diagnosis.findings] == ["Blank map"]
 
 
 def test_every_symptom_has_its_section_on_the_page():

@@ -332,7 +332,7 @@ def test_the_source_is_not_written_over(name, found, tmp_path):
             write(name, source, out, source_format=name, overwrite=True)
     assert contents(data) == before
     if name != "labelme":  # whose reader takes all JSON below its folder
-        write("coco" if name != "coco" else "csv", source, data, source_format=name)
+        write("coco" if name != "coco" else "csv", source, data, source_format=name, keep_unreviewed=True)
         assert before.items() <= contents(data).items()
 
 

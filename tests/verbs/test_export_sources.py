@@ -73,6 +73,13 @@ def test_yolo_without_splits_says_what_it_validates_on(localize, tmp_path, capsy
     assert "data.yaml names the same images to train and to validate on" in capsys.readouterr().out
 
 
+def test_a_split_of_which_nothing_is_left_is_no_split(localize, tmp_path):
+    found = localize("found", {"train/a.png": 0.9, "val/b.png": 0.1})
+    result = export(found, format="yolo", out=tmp_path / "out", copy_images=True, min_score=0.5)
+    assert data_yaml(tmp_path / "out")["val"] == "images/train"
+    assert "the same images to train and to validate on" in result.note
+
+
 def test_the_splits_of_a_tool_become_folders(tmp_path):
     for name in ("train/images/a.png", "valid/images/b.png"):
         save_image(tmp_path / "set" / name, np.zeros((6, 8, 3), np.uint8))

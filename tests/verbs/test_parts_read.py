@@ -117,6 +117,8 @@ def test_both_kinds_in_one_folder_are_not_guessed(both, tmp_path):
 
 def test_an_export_tells_an_image_that_comes_twice(both, tmp_path, capsys):
     lines = (both / "lines" / "localizations.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    (tmp_path / "localizations.jsonl").write_text("".join([*lines, lines[3]]), encoding="utf-8")
-    assert cli.export([str(tmp_path), "--format", "csv", "--out", str(tmp_path / "out")]) == 2
-    assert "val03.png comes twice, expected each image once" in capsys.readouterr().err
+    other = {**json.loads(lines[3]), "boxes": []}
+    for again, code in ((lines[3], 0), (json.dumps(other) + "\n", 2)):
+        (tmp_path / "localizations.jsonl").write_text("".join([*lines, again]), encoding="utf-8")
+        assert cli.export([str(tmp_path), "--format", "csv", "--out", str(tmp_path / f"out {code}")]) == code
+    assert "val03.png comes twice in" in capsys.readouterr().err

@@ -106,8 +106,8 @@ def test_a_probe_gives_the_probabilities_and_the_head_the_maps(world, fitted, ph
     assert model_bytes(outs["again"]) != model_bytes(outs["at once"])
     written = json.loads((outs["again"] / "config.json").read_text(encoding="utf-8"))
     assert written["probing"] == {"probe": True, "probe_penalty": 2.0}
-    for name in ("afterwards", "again"):
-        assert cli.train(command(world, outs[name], *FIT, "--resume", "--probe")) == 0
+    for name, penalty in (("afterwards", []), ("again", ["--probe-penalty", "0.02"])):  # which has another one by now
+        assert cli.train(command(world, outs[name], *FIT, "--resume", "--probe", *penalty)) == 0
         assert model_bytes(outs[name]) == model_bytes(outs["at once"])
     assert all(record(out) == record(fitted) for out in outs.values())
     # Without the flag a run keeps the probe that it has.

@@ -81,9 +81,12 @@ def is_image_file(path: Path) -> bool:
     >>> is_image_file(Path("no such file.jpg"))
     False
     """
-    if path.is_file():
-        return True
-    place = archived(path)
+    try:
+        if path.is_file():
+            return True
+        place = archived(path)
+    except OSError:  # a name that is too long for the disk
+        return False
     return place is not None and place[1] in _index(place[0])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,9 @@ from wsl.diagnosis.checks import findings
 from wsl.diagnosis.evidence import Evidence
 from wsl.diagnosis.finding import Finding
 from wsl.diagnosis.text import advice, described
-from wsl.errors import BadImageError, DownloadError
+from wsl.errors import BadImageError, DownloadError, UserError
 from wsl.files import check_folder
+from wsl.images.archives import archived
 from wsl.progress import loading
 
 
@@ -44,7 +46,10 @@ class Diagnosis:
         return {
             "image": str(evidence.image),
             "label": evidence.label,
-            "scores": dict(sorted(evidence.scores.items(), key=lambda item: -item[1])[:100]),
+            "scores": {
+                name: score if math.isfinite(score) else None
+                for name, score in sorted(evidence.scores.items(), key=lambda item: -item[1])[:100]
+            },
             "boxes": [] if evidence.found is None else evidence.found.boxes.xyxy.tolist(),
             "seconds": dict(evidence.seconds),
             "findings": [finding._asdict() for finding in self.findings],
@@ -60,8 +65,10 @@ def doctor(config: DoctorConfig) -> Diagnosis:
     weights that cannot be fetched, and memory that does not suffice are findings, and not errors.
 
     Raises:
-        UserError: no such model or class, a setting out of range, or a refinement that the model has nothing for.
+        UserError: no such file, model or class, a setting out of range, or a refinement that the model has nothing for.
     """
+    if not config.image.exists() and archived(config.image) is None:
+        raise UserError(f"{config.image}: no such file, expected an image")
     check_folder(config.out, "the pictures")
     recipe = check_weights(config.weights, config.local_weights, config.cam.model)
     if recipe is not None and config.label:

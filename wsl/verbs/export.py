@@ -21,8 +21,10 @@ from wsl.formats.exchange.labelled import Labelled, to_localization
 from wsl.formats.exchange.layout import Area, read_copies, staged, undo_exchange
 from wsl.formats.exchange.masks import write_coco_masks, write_voc_masks
 from wsl.formats.exchange.placing import FlatNames, SplitFolders
+from wsl.formats.exchange.yolo import first_folder
 from wsl.progress import loading, track
 from wsl.results import Localization
+from wsl.split_names import role
 from wsl.verbs.export_copies import Copies
 from wsl.verbs.export_sources import Sources
 
@@ -130,7 +132,7 @@ class _Writing:
         self.copies: Copies | None = None
         self._config, self._sources = config, sources
         self._place = self._placing()
-        self.note = {"yolo": self._about_splits, "label-studio": self._about_serving}.get(config.format, str)()
+        self._folders = set[str]()
 
     def write(self, out: Path) -> Path:
         """Write the files of the format."""
@@ -167,6 +169,7 @@ class _Writing:
             image = self._place(item.labelled)
             if self.copies is not None:
                 self.copies.add(self._sources.root / item.labelled.name, image.name)
+            self._folders.add(first_folder(image.name))
             yield image, item.found
             self.images += 1
             self.boxes += len(image.boxes)
@@ -178,12 +181,16 @@ class _Writing:
             return SplitFolders(self._sources.folders, self._sources.splits, flat=flat)
         return FlatNames() if flat else lambda image: image
 
+    @property
+    def note(self) -> str:
+        """What to know of the files once they are written."""
+        return {"yolo": self._about_splits, "label-studio": self._about_serving}.get(self._config.format, str)()
+
     def _about_splits(self) -> str:
         """What to know of the splits of YOLO, whose trainers always validate."""
-        splits = SplitFolders(self._sources.folders, {None}, flat=False).splits
-        if splits or (isinstance(self._place, SplitFolders) and self._place.splits):
+        if {"train", "val"} <= set(map(role, self._folders)) and None not in map(role, self._folders):
             return ""
-        return "data.yaml names the same images to train and to validate on, since they lie in no folders train and val"
+        return "data.yaml names the same images to train and to validate on: not all lie in folders train and val"
 
     def _write_localizations(self, out: Path) -> Path:
         with LocalizationWriter(out) as writer:

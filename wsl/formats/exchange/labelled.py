@@ -126,7 +126,10 @@ def class_index(classes: Sequence[str]) -> dict[str, int]:
     {'cat': 0, 'dog': 1}
     """
     if not classes:
-        raise UserError("no class to export: nothing was localized; give the names with --classes")
+        raise UserError(
+            "no class to export: no image has a box that is exported; keep boxes of lower scores, or give names with "
+            "--classes"
+        )
     return {name: number for number, name in enumerate(classes)}
 
 
