@@ -84,7 +84,7 @@ def flags(kind: type, prefix: str = "") -> list[str]:
 
 RUNTIME = ["device", "precision", "workers", "strict"]
 DATA = ["data", "format", "image_root", "year", "download", "uncertain", "val_fraction", "split_seed"]
-BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
+BOXES = ["threshold", "box_rule", "min_area", "nms_iou", "detector"]
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,8 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou"]
                 *("probe", "probe_penalty"),
                 *("decode", "decoder_rounds", "decoder_epochs", "decoder_batch_size", "decoder_lr"),
                 *("decoder_weight_decay", "decoder_cache"),
+                *("detect", "detector_rounds", "detector_epochs", "detector_batch_size", "detector_lr"),
+                *("detector_weight_decay", "detector_mosaics", "detector_cache"),
                 *RUNTIME,
                 *(
                     "cache",

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from wsl.models.cam import cam
     from wsl.results import Localization
     from wsl.verbs.compare import compare
-    from wsl.verbs.decode import decode
     from wsl.verbs.doctor import doctor
     from wsl.verbs.evaluate import evaluate
     from wsl.verbs.export import export
+    from wsl.verbs.finished import decode
     from wsl.verbs.train import train
     from wsl.verbs.visualize import visualize
 
@@ -40,7 +40,7 @@ _WHERE = {
     "Source": "wsl.inference",
     "UserError": "wsl.errors",
     "compare": "wsl.verbs.compare",
-    "decode": "wsl.verbs.decode",
+    "decode": "wsl.verbs.finished",
     "doctor": "wsl.verbs.doctor",
     "evaluate": "wsl.verbs.evaluate",
     "export": "wsl.verbs.export",

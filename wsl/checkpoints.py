@@ -31,6 +31,7 @@ class Recipe:
     after the pooling. ``decoder`` are the layers that a map decoder reads in addition to the map; None without a
     decoder. ``probe`` is the number of posteriors that a linear probe reads in addition to pooled features; None
     without a probe. ``reactivated`` says whether maps are those of two classifiers (ReCAM).
+    ``detector`` says whether there is a box detector, which reads the layers that the map decoder reads.
     """
 
     backbone: str
@@ -50,6 +51,7 @@ class Recipe:
     head: str | None = None
     probe: int | None = None
     reactivated: bool = False
+    detector: bool = False
 
 
 def read_recipe(path: str | Path) -> Recipe:

@@ -6,9 +6,9 @@
         --rows decoder decoder-tensorflow --seeds 0 1 2
 
 Each row is one `wsl-train` on the split train, the last epoch kept, and a `wsl-evaluate` on val for each reading of its
-maps: as they are, refined and, of rows with a decoder, decoded from one view and from two. The commands are printed as
-they run. Rows that were trained before are evaluated again, not trained again. With several seeds figures are means,
-and half the distance of the lowest and the highest stands behind them.
+maps: as they are, refined and, of rows with a decoder, decoded from one view and from two, with a detector and without.
+The commands are printed as they run. Rows that were trained before are evaluated again, not trained again. With several
+seeds figures are means, and half the distance of the lowest and the highest stands behind them.
 """
 
 from __future__ import annotations
@@ -48,14 +48,20 @@ ROWS = {
     "gap-tuned": ["--pooling", "gap", *TUNED],
     "weldon-tuned": ["--pooling", "weldon(k_max=0.2, k_min=0.2)", *TUNED],
     "decoder": DECODED,
+    "detector": [*DECODED, "--detect"],
     "decoder-tensorflow": ["--padding", "tensorflow", *DECODED],
 }
 # How the maps are read. The refined maps' threshold was chosen on photographs of train.
 READINGS = {"val": ["--refine", "none"], "val-refined": ["--refine", "affinity", "--threshold", "0.5"]}
 # Threshold and rule of the decoder's maps are the defaults, which were chosen on photographs of train.
 DECODED_READINGS = {
-    "val-decoder": ["--refine", "decoder"],
-    "val-decoder-flip": ["--refine", "decoder", "--tta", "flip"],
+    "val-decoder": ["--refine", "decoder", "--no-detector"],
+    "val-decoder-flip": ["--refine", "decoder", "--no-detector", "--tta", "flip"],
+}
+# The same maps; boxes are fused with the detector's.
+DETECTED_READINGS = {
+    "val-detector": ["--refine", "decoder"],
+    "val-detector-flip": ["--refine", "decoder", "--tta", "flip"],
 }
 # Fine-tuning goes on from the frozen backbone's head: a head at random would first spoil the features below it.
 STARTS = {"gap-tuned": "gap", "weldon-tuned": "weldon"}
@@ -97,7 +103,8 @@ def run_row(name: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
 
 def readings(name: str) -> dict[str, list[str]]:
     """The ways to read the maps of a row."""
-    return {**READINGS, **(DECODED_READINGS if "--decode" in ROWS[name] else {})}
+    decoded = DECODED_READINGS if "--decode" in ROWS[name] else {}
+    return {**READINGS, **decoded, **(DETECTED_READINGS if "--detect" in ROWS[name] else {})}
 
 
 def hold_out(voc: Path, folder: Path, count: int) -> Path:
@@ -162,7 +169,7 @@ def main() -> None:
     if args.hold_out:
         args.voc = str(hold_out(Path(args.voc), args.out / "held-out", args.hold_out))
     rows = {name: [run_row(name, seed, args) for seed in args.seeds] for name in args.rows}
-    for reading, flags in {**READINGS, **DECODED_READINGS}.items():
+    for reading, flags in {**READINGS, **DECODED_READINGS, **DETECTED_READINGS}.items():
         if not any(reading in readings(name) for name in rows):
             continue
         print(f"\n{reading} ({shlex.join(flags) or 'maps as they are'}):\n")

@@ -13,9 +13,19 @@ import pytest
 import torch
 from torch import nn
 
-from wsl.config import DataConfig, ModelConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
+from wsl.config import (
+    DataConfig,
+    DecodeConfig,
+    DecoderConfig,
+    ModelConfig,
+    OptimConfig,
+    Preprocessing,
+    RuntimeConfig,
+    TrainConfig,
+)
 from wsl.formats.shards.parts import PartWriter
 from wsl.models.tiny import TinyNet
+from wsl.verbs.finished import decode
 from wsl.verbs.train import train
 
 TIMING = ("seconds", "images_per_second")
@@ -112,6 +122,17 @@ def assert_same_run() -> Callable[[Path, Path], None]:
         assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
 
     return check
+
+
+@pytest.fixture(scope="session")
+def decoded(run, tmp_path_factory) -> Path:
+    """The run with a map decoder."""
+    out = shutil.copytree(run, tmp_path_factory.mktemp("decoded") / "run")
+    decoding = DecoderConfig(decode=True, decoder_rounds=2, decoder_epochs=6, decoder_batch_size=8)
+    runtime = RuntimeConfig(device="cpu", precision="fp32", workers=0)
+    result = decode(DecodeConfig(run=out, decoding=decoding, runtime=runtime))
+    assert (result.model, result.rounds, result.skipped) == (out / "model.safetensors", 2, 0)
+    return out
 
 
 @pytest.fixture(scope="session")

@@ -10,30 +10,21 @@ from wsl import Predictor, UserError, cli
 from wsl.config import DataConfig, DecodeConfig, DecoderConfig, Preprocessing, RuntimeConfig
 from wsl.files import replacing
 from wsl.models import Localizer, load, save
-from wsl.training import decoder_rounds
-from wsl.verbs.decode import decode
+from wsl.training import decoder_rounds, kept_rounds
+from wsl.verbs.finished import decode
 
-SETTINGS = DecoderConfig(decode=True, decoder_rounds=2, decoder_epochs=6, decoder_batch_size=8)
 RUNTIME = RuntimeConfig(device="cpu", precision="fp32", workers=0)
+DECODING = DecoderConfig(decode=True, decoder_rounds=2, decoder_epochs=6, decoder_batch_size=8)
 
 
 def config(run, **settings) -> DecodeConfig:
-    return DecodeConfig(**{"run": run, "decoding": SETTINGS, "runtime": RUNTIME, **settings})
+    return DecodeConfig(**{"run": run, "decoding": DECODING, "runtime": RUNTIME, **settings})
 
 
 @pytest.fixture
 def copied(run, tmp_path):
     """The run, to be changed."""
     return shutil.copytree(run, tmp_path / "run")
-
-
-@pytest.fixture(scope="session")
-def decoded(run, tmp_path_factory):
-    """The run with a decoder."""
-    out = shutil.copytree(run, tmp_path_factory.mktemp("decoded") / "run")
-    result = decode(config(out))
-    assert (result.model, result.rounds, result.skipped) == (out / "model.safetensors", 2, 0)
-    return out
 
 
 def test_boxes_are_nearer_to_the_things(run, decoded, world, tmp_path):
@@ -77,21 +68,24 @@ def test_a_decoder_is_used_where_there_is_one(run, decoded, photos, tmp_path, ca
 
 
 def test_training_ends_with_it(world, tmp_path):
-    """`--decode` gives what `--decoder` gives afterwards, and resuming a finished run trains it, too."""
+    """`--decode` gives what `--decoder` gives afterwards, and resuming a finished run trains it; detectors likewise."""
     small = ["--data", str(world), "--backbone", "tinynet", "--weights", "none", "--image-size", "32", "--epochs", "1"]
     small += ["--batch-size", "16", "--workers", "0", "--device", "cpu", "--precision", "fp32", "--val-split", "None"]
     decoder = ["--decoder-rounds", "1", "--decoder-epochs", "1"]
+    detector = ["--detector-rounds", "1", "--detector-epochs", "1"]
     machine = ["--workers", "0", "--device", "cpu", "--precision", "fp32"]
     outs = [tmp_path / name for name in ("at once", "afterwards", "resumed")]
-    assert cli.train([*small, "--out", str(outs[0]), "--decode", *decoder]) == 0
+    assert cli.train([*small, "--out", str(outs[0]), "--decode", *decoder, "--detect", *detector]) == 0
     for out in outs[1:]:
         assert cli.train([*small, "--out", str(out)]) == 0
         assert not load(out).decodes
     assert cli.train(["--decoder", str(outs[1]), *decoder, *machine]) == 0
-    assert cli.train([*small, "--out", str(outs[2]), "--resume", "--decode", *decoder]) == 0
+    assert not load(outs[1]).detects
+    assert cli.train(["--detector", str(outs[1]), *detector, *machine]) == 0
+    assert cli.train([*small, "--out", str(outs[2]), "--resume", "--decode", *decoder, "--detect", *detector]) == 0
     files = [(out / "model.safetensors").read_bytes() for out in outs]
     assert files[0] == files[1] == files[2]
-    assert load(outs[0]).decodes
+    assert load(outs[0]).detects
 
 
 @pytest.mark.parametrize(("seed", "rounds"), [(0, 1), (1, 2)])
@@ -125,7 +119,7 @@ def test_a_run_has_no_decoder_before_it_is_whole(copied, monkeypatch):
         return replacing(path)
 
     before = (copied / "model.safetensors").read_bytes()
-    monkeypatch.setattr(decoder_rounds, "replacing", full)
+    monkeypatch.setattr(kept_rounds, "replacing", full)
     with pytest.raises(OSError, match="No space"):
         decode(config(copied))
     assert (copied / "model.safetensors").read_bytes() == before

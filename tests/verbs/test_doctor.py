@@ -147,7 +147,8 @@ class Swapped:
     """A model whose maps are those of the opposite sign."""
 
     def __init__(self, model) -> None:
-        self.classes, self.preprocessing, self.levels, self.decodes = model.classes, model.preprocessing, 0, False
+        self.classes, self.preprocessing, self.levels = model.classes, model.preprocessing, 0
+        self.decodes = self.detects = False
         self._model = model
 
     def for_inference(self, device, dtype):

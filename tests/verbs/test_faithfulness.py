@@ -27,6 +27,7 @@ class Corner:
     classes = ("dark", "bright")
     levels = 0
     decodes = False
+    detects = False
 
     def __init__(self, rows, columns, *, right=True, resize="warp"):
         self.preprocessing = Preprocessing(image_size=SIDE, resize=resize, mean=(0, 0, 0), std=(1, 1, 1))

@@ -29,12 +29,8 @@ def train(args: Sequence[str] | None = None) -> int:
 
     def work(flags: TrainFlags) -> Outcome:
         config = flags.resolved()
-        if isinstance(config, settings.DecodeConfig):
-            from wsl.verbs.decode import decode
-
-            decoded = decode(config)
-            took = f"({decoded.seconds:.0f} s{_skipped(decoded.skipped)})"
-            return Outcome(f"decoder of {decoded.rounds} rounds\n{decoded.model}  {took}", _plain(decoded))
+        if not isinstance(config, tuple):
+            return _part(config)
         if flags.find_lr:
             return _learning_rates(config, flags.find_lr_steps)
         from wsl.verbs.train import train as verb
@@ -50,6 +46,19 @@ def train(args: Sequence[str] | None = None) -> int:
         return Outcome("\n".join(texts), record)
 
     return run(work, TrainFlags, examples.TRAIN, args, first=examples.FIRST_TRAIN, defaults=train_defaults)
+
+
+def _part(config: settings.DecodeConfig | settings.DetectConfig) -> Outcome:
+    """A further part of a finished run."""
+    from wsl.verbs.finished import decode, detect
+
+    if isinstance(config, settings.DecodeConfig):
+        part, result = "decoder", decode(config)
+    else:
+        part, result = "detector", detect(config)
+    rounds = f"{result.rounds} round{'s' if result.rounds > 1 else ''}"
+    took = f"({result.seconds:.0f} s{_skipped(result.skipped)})"
+    return Outcome(f"{part} of {rounds}\n{result.model}  {took}", _plain(result))
 
 
 def _learning_rates(configs: Sequence[settings.TrainConfig], steps: int) -> Outcome:

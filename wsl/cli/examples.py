@@ -27,6 +27,7 @@ Examples:
   wsl-train --data VOCdevkit/VOC2012 --out runs/fitted --backbone resnet50 --freeze-backbone --optimizer lbfgs --probe
   wsl-train --data VOCdevkit/VOC2012 --out runs/gap --backbone resnet50 --find-lr
   wsl-train --decoder runs/gap
+  wsl-train --detector runs/boxes
   wsl-train --config runs/gap/config.json --pooling lse --out runs/lse
   wsl-train --out runs/gap --resume --epochs 40
 """

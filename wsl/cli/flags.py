@@ -59,12 +59,12 @@ class LocalizedData(DataFlags):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedData(DataFlags):
-    """The data set of a training; that of a decoder may be the run's own."""
+    """The data set of a training; that of a decoder or detector may be the run's own."""
 
     data: Path | None = None
     """Where the images and their labels are: a VOC folder (VOCdevkit/VOC2012), a COCO folder or JSON, an image folder
-    (class/image.jpg), a CSV, or metadata lists of the WSOL benchmark (<split>/image_ids.txt). With --decoder, those of
-    the run's training when it is left out."""
+    (class/image.jpg), a CSV, or metadata lists of the WSOL benchmark (<split>/image_ids.txt). With --decoder and
+    --detector, those of the run's training when it is left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ class ModelFlags(settings.ModelConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainFlags(settings.TrainConfig):
-    """A training, or that of a map decoder for a run that is finished."""
+    """A training, or that of a map decoder or box detector for a run that is finished."""
 
     model: ModelFlags = field(default_factory=ModelFlags)
     data: TrainedData = field(default_factory=TrainedData)
@@ -122,18 +122,21 @@ class TrainFlags(settings.TrainConfig):
     decoder: Path | None = None
     """In the place of --out: train a map decoder for the finished run in this folder, which keeps it. Of the other
     settings only --data, --train-split, --seed, the decoder's and the machine's go with it."""
+    detector: Path | None = None
+    """In the place of --out: train a box detector for the finished run in this folder, which has a map decoder. Of the
+    other settings only --data, --train-split, --seed, the detector's and the machine's go with it."""
 
     def __post_init__(self) -> None:
         """Check nothing: `resolved` gives the settings, which check themselves."""
 
-    def resolved(self) -> tuple[settings.TrainConfig, ...] | settings.DecodeConfig:
+    def resolved(self) -> tuple[settings.TrainConfig, ...] | settings.DecodeConfig | settings.DetectConfig:
         """The settings without flags, of each training.
 
         Raises:
-            UserError: neither --out nor --decoder, or flags that do not go together.
+            UserError: neither --out, --decoder nor --detector, or flags that do not go together.
         """
         data = self.data.resolved()
-        if self.decoder is None:
+        if self.decoder is None and self.detector is None:
             if self.resume and self.out is not None and data is None:
                 raise UserError(
                     f"no run to resume in {self.out}: expected its config.json; leave --resume out to start one"
@@ -153,29 +156,22 @@ class TrainFlags(settings.TrainConfig):
                 _resolved(self, settings.TrainConfig, self.data, out=folder, model=self.model.resolved(pooling))
                 for folder, pooling in zip(folders, poolings, strict=True)
             )
-        plain = type(self)(
-            data=self.data,
-            config=self.config,
-            decoder=self.decoder,
-            decoding=self.decoding,
-            runtime=self.runtime,
-            seed=self.seed,
-            train_split=self.train_split,
-        )
+        return self._part_of(data)
+
+    def _part_of(self, data: settings.DataConfig | None) -> settings.DecodeConfig | settings.DetectConfig:
+        """The settings of a further part of a finished run."""
+        flag, group = ("decoder", "decoding") if self.detector is None else ("detector", "detecting")
+        go_with_it = ("data", "config", flag, group, "runtime", "seed", "train_split")
+        plain = type(self)(**{name: getattr(self, name) for name in go_with_it})
         for one in fields(self):
             if getattr(self, one.name) != getattr(plain, one.name):
-                raise UserError(
-                    f"--decoder trains for a finished run, and settings of its {one.name} do not go with it"
-                )
+                raise UserError(f"--{flag} trains for a finished run, and settings of its {one.name} do not go with it")
         split = None if data is None and self.train_split == type(self).train_split else self.train_split
-        return settings.DecodeConfig(
-            run=self.decoder,
-            data=data,
-            train_split=split,
-            decoding=self.decoding,
-            runtime=self.runtime,
-            seed=self.seed,
-        )
+        alike: dict[str, Any] = {"data": data, "train_split": split, "runtime": self.runtime, "seed": self.seed}
+        if self.detector is not None:
+            return settings.DetectConfig(run=self.detector, detecting=self.detecting, **alike)
+        assert self.decoder is not None
+        return settings.DecodeConfig(run=self.decoder, decoding=self.decoding, **alike)
 
     def _going_on(self, run: Path) -> TrainFlags:
         if self.model.weights != settings.ModelConfig().weights:

@@ -5,6 +5,7 @@ from wsl.config.demo import DemoConfig
 from wsl.config.doctor import DoctorConfig
 from wsl.config.export import ExportConfig, ExportFormat
 from wsl.config.labelling import LabellingConfig
+from wsl.config.parts import DecodeConfig, DecoderConfig, DetectConfig, DetectorConfig, ProbeConfig
 from wsl.config.raster import RasterConfig
 from wsl.config.serial import from_json, to_json
 from wsl.config.shards import Engine, ShardConfig
@@ -22,16 +23,7 @@ from wsl.config.shared import (
     Resize,
     RuntimeConfig,
 )
-from wsl.config.training import (
-    HEADS,
-    DecodeConfig,
-    DecoderConfig,
-    ModelConfig,
-    OptimConfig,
-    Padding,
-    ProbeConfig,
-    TrainConfig,
-)
+from wsl.config.training import HEADS, ModelConfig, OptimConfig, Padding, TrainConfig
 from wsl.config.verbs import EvaluateConfig, LocalizeConfig, VisualizeConfig
 
 __all__ = [
@@ -45,6 +37,8 @@ __all__ = [
     "DecodeConfig",
     "DecoderConfig",
     "DemoConfig",
+    "DetectConfig",
+    "DetectorConfig",
     "DoctorConfig",
     "Engine",
     "EvaluateConfig",

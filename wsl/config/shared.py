@@ -202,6 +202,8 @@ class BoxConfig:
     0.01 for a decoder's maps."""
     nms_iou: float = 0.5
     """Of two boxes of the same class with a larger IoU, the lower-scored one is dropped."""
+    detector: bool = True
+    """Fuse the boxes of a decoder's maps with those of the run's detector, where it has one (wsl-train --detect)."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -219,7 +221,7 @@ class BoxConfig:
         """The same settings, with each None replaced by its default.
 
         >>> BoxConfig(threshold=0.4).resolved(BoxDefaults(0.3, "peak"))
-        BoxConfig(threshold=0.4, box_rule='peak', min_area=0.001, nms_iou=0.5)
+        BoxConfig(threshold=0.4, box_rule='peak', min_area=0.001, nms_iou=0.5, detector=True)
         """
         missing = {name: value for name, value in defaults._asdict().items() if getattr(self, name) is None}
         return replace(self, **missing)

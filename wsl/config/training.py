@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from wsl.config.checks import check, check_batch_size, check_known, check_types, spec_name
+from wsl.config.parts import DecoderConfig, DetectorConfig, ProbeConfig
 from wsl.config.shared import DataConfig, Preprocessing, RuntimeConfig
 
 Padding = Literal["own", "tensorflow"]
@@ -158,53 +159,6 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeConfig:
-    """The linear probe: class probabilities of a frozen backbone's pooled features, beside the head's maps."""
-
-    probe: bool = False
-    """After the last epoch, fit one logistic regression per class to the square roots of the frozen backbone's mean
-    features, of their maxima, and of the posteriors of its own classifier if it has one. The probe gives the
-    probabilities, the head the maps."""
-    probe_penalty: float = 0.02
-    """L2 penalty of the probe, on the weights of standardised features."""
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        check(self.probe_penalty > 0, f"probe penalty is {self.probe_penalty}, expected a number above 0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecoderConfig:
-    """The map decoder: a small network from intermediate features to maps of whole objects, for --refine decoder."""
-
-    decode: bool = False
-    """After the last epoch, train a map decoder on the classifier's own maps, so that boxes hold whole objects, one
-    box each. The backbone is not changed."""
-    decoder_rounds: int = 3
-    """Rounds of training, each from scratch: the first learns the classifier's refined maps, each later one the
-    refined maps of the decoder before it."""
-    decoder_epochs: int = 4
-    """Passes over the training images in each round."""
-    decoder_batch_size: int = 32
-    """Images per step of the decoder's training."""
-    decoder_lr: float = 3e-3
-    """Peak learning rate of the decoder."""
-    decoder_weight_decay: float = 0.05
-    """Weight decay of the decoder."""
-    decoder_cache: float = 20.0
-    """Gigabytes of disk for cached features, beside the run; if they need more, a random part of the images is used."""
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        for name in ("rounds", "epochs"):
-            value = getattr(self, f"decoder_{name}")
-            check(value >= 1, f"decoder {name} is {value}, expected 1 or more")
-        check_batch_size(self.decoder_batch_size)
-        check(self.decoder_lr > 0, f"decoder lr is {self.decoder_lr}, expected a positive number such as 3e-3")
-        check(self.decoder_cache > 0, f"decoder cache is {self.decoder_cache}, expected gigabytes above 0")
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Train a classifier with spatial pooling from image-level labels."""
 
@@ -222,6 +176,7 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     probing: ProbeConfig = field(default_factory=ProbeConfig)
     decoding: DecoderConfig = field(default_factory=DecoderConfig)
+    detecting: DetectorConfig = field(default_factory=DetectorConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     cache: Literal["none", "ram", "disk"] = "none"
     """Keep decoded and resized images for later epochs, in memory or on disk beside the run; crops are then cut from
@@ -298,23 +253,8 @@ class TrainConfig:
                 optim.multi_label,
                 "--probe gives each class a probability of its own: expected --loss bce or soft-margin with it",
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecodeConfig:
-    """Train a map decoder for a finished run."""
-
-    run: Path
-    """Run folder of wsl-train; the decoder is added to its model.safetensors."""
-    data: DataConfig | None = None
-    """The images to train on; None takes those the run was trained on."""
-    train_split: str | None = None
-    """Split to train on; None takes the one the run was trained on."""
-    decoding: DecoderConfig = field(default_factory=DecoderConfig)
-    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
-    seed: int = 0
-    """The same seed gives the same numbers on the same kind of device, version of torch and number of threads."""
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        check(self.seed >= 0, f"seed is {self.seed}, expected 0 or more")
+        check(
+            self.decoding.decode or not self.detecting.detect,
+            "--detect learns from the boxes of a map decoder: expected --decode with it, or --detector and the folder "
+            "of a run that has one",
+        )

@@ -39,7 +39,7 @@ def fit(image: UInt8Array, preprocessing: Preprocessing) -> tuple[UInt8Array, Ge
     geometry = place((image.shape[1], image.shape[0]), preprocessing)
     side = preprocessing.image_size
     left, top, right, bottom = (round(edge) for edge in geometry.content)
-    inner = _resize(image, right - left, bottom - top)
+    inner = resize(image, right - left, bottom - top)
     if inner.shape[:2] == (side, side):
         return inner, geometry
     colour = np.clip(np.rint(np.asarray(preprocessing.mean) * 255), 0, 255).astype(np.uint8)
@@ -71,7 +71,12 @@ def place(size: tuple[int, int], preprocessing: Preprocessing) -> Geometry:
     )
 
 
-def _resize(image: UInt8Array, width: int, height: int) -> UInt8Array:
+def resize(image: UInt8Array, width: int, height: int) -> UInt8Array:
+    """An image of another size: sides that shrink are averaged over areas, sides that grow interpolated linearly.
+
+    >>> resize(np.zeros((40, 30, 3), np.uint8), 60, 10).shape
+    (10, 60, 3)
+    """
     # In two steps, because INTER_AREA averages only if both sides shrink.
     smaller = (min(width, image.shape[1]), min(height, image.shape[0]))
     if smaller != (image.shape[1], image.shape[0]):

@@ -9,7 +9,8 @@ import numpy as np
 from wsl.boxes import Boxes, FloatArray
 from wsl.config import BoxConfig
 from wsl.errors import UserError
-from wsl.maps import ExtractedBoxes, extract_many
+from wsl.images.geometry import Geometry
+from wsl.maps import ExtractedBoxes, extract_many, fuse_many
 from wsl.maps.scale import as_map, as_size
 from wsl.results import Localization
 
@@ -70,6 +71,23 @@ def extract(maps: FloatArray, sizes: Sequence[tuple[int, int]], rule: BoxConfig)
     return extract_many(
         maps, sizes, threshold=rule.threshold, rule=rule.box_rule, min_area=rule.min_area, nms_iou=nms_iou
     )
+
+
+def fused(
+    drawn: Sequence[ExtractedBoxes],
+    xyxy: FloatArray,
+    scores: FloatArray,
+    geometries: Sequence[Geometry],
+    rule: BoxConfig,
+) -> list[ExtractedBoxes]:
+    """The boxes of each of M maps, fused with what a detector found of its class.
+
+    Shape:
+        ``xyxy`` (M, n, 4) are in pixels of the network's input, in which the images lie as ``geometries`` say, and
+        ``scores`` (M, n).
+    """
+    original = [place.boxes_to_original(boxes) for place, boxes in zip(geometries, xyxy, strict=True)]
+    return fuse_many(drawn, np.stack(original), scores, nms_iou=rule.nms_iou) if original else list(drawn)
 
 
 def scored(labels: Sequence[str], parts: Sequence[ExtractedBoxes], scores: Sequence[float]) -> Boxes:

@@ -17,7 +17,7 @@ from wsl.images.tensors import Normalise
 from wsl.inference.inputs import Input
 from wsl.inference.views import View
 from wsl.maps.refine import REFINEMENTS, Refinement, resized
-from wsl.models import Features, Model
+from wsl.models import Detected, Features, LazyOutput, Model
 
 
 class Group(NamedTuple):
@@ -38,8 +38,9 @@ class Output(NamedTuple):
 
     Shape:
         ``best`` (N, S) are class indices and ``probabilities`` (N, S) float64 theirs, highest first; ``chosen`` (N, J)
-        are the classes to localize, -1 for none, and ``confidences`` (N, J) float64 theirs. ``planes`` are inputs that
-        the device reads until the event is done.
+        are the classes to localize, -1 for none, and ``confidences`` (N, J) float64 theirs. ``detected`` is what a
+        detector found of the chosen classes in all views, in pixels of the input. ``planes`` are inputs that the
+        device reads until the event is done.
     """
 
     best: torch.Tensor
@@ -47,6 +48,7 @@ class Output(NamedTuple):
     chosen: torch.Tensor
     confidences: torch.Tensor
     groups: list[Group]
+    detected: Detected | None = None
     done: torch.cuda.Event | None = None
     planes: Planes | None = None
 
@@ -91,12 +93,14 @@ class Network:
         max_scores: int | None,
         views: Sequence[View],
         aligned: bool = True,
+        detect: bool = True,
     ) -> None:
         if isinstance(refine, str):
             self._refine = None if refine == "none" else REFINEMENTS[refine]
         else:
             self._refine = refine
         self._decoded = self._refine is not None and self._refine.decoded
+        self._detects = self._decoded and detect and model.detects
         self._reads_features = self._refine is not None and self._refine.reads_features
         if self._reads_features and not self._decoded and not model.levels:
             of_image = ", ".join(name for name, one in REFINEMENTS.items() if not one.reads_features)
@@ -134,6 +138,7 @@ class Network:
         chosen = self._choose(values, order, inputs)
         confidences = probabilities.gather(1, chosen.clamp(min=0))
         groups: list[Group] = []
+        detected = None
         if chosen.shape[1]:
             wanted = chosen.clamp(min=0).to(self.device)
             lazy = [output.maps(decoded=self._decoded) for output in outputs]
@@ -148,6 +153,8 @@ class Network:
                 )
                 for layer, grid in outputs[0].taps
             ]
+            if self._detects:
+                detected = self._detect(outputs, wanted)
             with torch.autocast(self.device.type, enabled=False):
                 groups = [self._read(rows, images, shown, layers, inputs[rows[0]].geometry) for rows in _alike(inputs)]
         kept = slice(None, self.max_scores)
@@ -157,9 +164,17 @@ class Network:
             chosen=_to_host(chosen),
             confidences=_to_host(confidences),
             groups=groups,
+            detected=detected,
             done=_recorded_event() if self.device.type == "cuda" else None,
             planes=loaded.planes,
         )
+
+    def _detect(self, outputs: Sequence[LazyOutput], wanted: torch.Tensor) -> Detected:
+        """What the detector finds of the classes in every view, on its way to the host."""
+        found = [one.detected(wanted) for one in outputs if one.detected is not None]
+        side = self.preprocessing.image_size
+        xyxy = [view.boxes(one.xyxy, side) for view, one in zip(self._views, found, strict=True)]
+        return Detected(_to_host(torch.cat(xyxy, 2)), _to_host(torch.cat([one.scores for one in found], 2)))
 
     @torch.inference_mode()
     def all_maps(self, loaded: Loaded) -> torch.Tensor:

@@ -144,4 +144,10 @@ class OpenedModel:
         maps = f"{made}, {maps}" if made else maps
         if self.config.refine == "auto" and self.refine != "none":
             maps += " (--refine none for the network's own)"
-        return f"boxes: {self.origin}; maps {maps}"
+        fused = ", fused with those of the run's detector" if self.detects else ""
+        return f"boxes: {self.origin}{fused}; maps {maps}"
+
+    @property
+    def detects(self) -> bool:
+        """Whether boxes are those of a detector, too."""
+        return self.refine == "decoder" and self.boxes.detector and self.model.detects

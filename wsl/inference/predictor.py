@@ -45,7 +45,8 @@ class Predictor:
     spreads the map over regions with similar backbone features, and "decoder" takes the maps of the model's decoder
     instead; "auto" is decoder if the model has one, else affinity if the backbone has two levels of intermediate
     features. For any model, maps can follow the colours of the image: "pamr", "crf", "guided", "grabcut". A custom
-    `Refinement` may also be given. The default threshold depends on the refinement, and is 0.2 for unrefined maps.
+    `Refinement` may also be given. If the model has a detector, its boxes are fused with those of the decoder's maps,
+    unless `detector` is False. The default threshold depends on the refinement, and is 0.2 for unrefined maps.
     `image_size` is the side of the network's input, by default that of the model. `tta` averages the scores and maps of
     several views: "flip" adds the mirrored image, and numbers are input sides that replace `image_size`. `precision`
     "auto" takes bfloat16 if the device computes it natively.
@@ -73,6 +74,7 @@ class Predictor:
         box_rule: BoxRule | None = None,
         min_area: float | None = None,
         nms_iou: float = 0.5,
+        detector: bool = True,
         refine: Refine | Refinement = "auto",
         tta: Sequence[str | int] = (),
         aligned: bool = True,
@@ -88,9 +90,8 @@ class Predictor:
         RuntimeConfig(precision=precision)
         check_batch_size(batch_size)
         self.refine: str = "own" if isinstance(refine, Refinement) else resolve_refine(refine, model)
-        self.boxes = BoxConfig(threshold=threshold, box_rule=box_rule, min_area=min_area, nms_iou=nms_iou).resolved(
-            BOX_DEFAULTS["affinity" if self.refine == "own" else self.refine]
-        )
+        boxes = BoxConfig(threshold=threshold, box_rule=box_rule, min_area=min_area, nms_iou=nms_iou, detector=detector)
+        self.boxes = boxes.resolved(BOX_DEFAULTS["affinity" if self.refine == "own" else self.refine])
         self.classes = model.classes
         sides, _ = parse_tta(tta)
         self.preprocessing = _resized(model.preprocessing, max(sides, default=image_size))
@@ -131,6 +132,7 @@ class Predictor:
             box_rule=boxes.box_rule,
             min_area=boxes.min_area,
             nms_iou=boxes.nms_iou,
+            detector=boxes.detector,
             device=runtime.device,
             precision=runtime.precision,
             **settings,
@@ -153,6 +155,7 @@ class Predictor:
             settings["max_scores"],
             settings["views"],
             settings["aligned"],
+            self.boxes.detector,
         )
         self._batches = Batches(self._network, Reader(self.classes, self.boxes), self.max_pixels)
         self._decodes_jpeg = self.preprocessing.resize == "warp" and decodes_jpeg(self.device)

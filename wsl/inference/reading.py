@@ -9,10 +9,11 @@ import numpy as np
 
 from wsl.boxes import Boxes, FloatArray
 from wsl.config import BoxConfig
-from wsl.inference.drawing import extract, scored
+from wsl.inference.drawing import extract, fused, scored
 from wsl.inference.inputs import Input
 from wsl.inference.network import Group, Output
 from wsl.maps import ExtractedBoxes, peaks
+from wsl.models import Detected
 from wsl.results import Localization
 
 # Of a thousand classes the lowest nine hundred are of little use, and writing them takes longer than computing them.
@@ -34,8 +35,8 @@ class Reader:
         if output.done is not None:
             output.done.synchronize()
         kept = [_distinct(classes) for classes in output.chosen.tolist()]
-        groups = [self._measure(inputs, group, kept) for group in output.groups]
-        return Measured(inputs, output._replace(planes=None), kept, groups)
+        groups = [self._measure(inputs, group, kept, output.detected) for group in output.groups]
+        return Measured(inputs, output._replace(planes=None, detected=None), kept, groups)
 
     def describe(self, measured: Measured) -> list[Localization]:
         """The localizations of a measured batch."""
@@ -69,15 +70,22 @@ class Reader:
             for image, part, numbers, scores in zip(inputs, parts, best, output.probabilities.tolist(), strict=True)
         ]
 
-    def _measure(self, inputs: Sequence[Input], group: Group, kept: list[list[int]]) -> _MeasuredGroup:
-        """Points and boxes of all maps of a group, in two compiled calls."""
+    def _measure(
+        self, inputs: Sequence[Input], group: Group, kept: list[list[int]], detected: Detected | None
+    ) -> _MeasuredGroup:
+        """Points and boxes of all maps of a group, in a few compiled calls."""
         flat = [(place, column) for place, row in enumerate(group.rows) for column in kept[row]]
         where = tuple(np.array(flat, np.intp).reshape(-1, 2).T)
         sizes = [inputs[group.rows[place]].geometry.original for place, _ in flat]
         raw = group.raw.numpy()[where]  # a copy, so that the batch's own memory can be freed
         maps = raw if group.maps is None else group.maps.numpy()[where]
         # The peak is that of the raw map: in a refined map the maximum moves to the largest area of similar features.
-        return _MeasuredGroup(group.rows, peaks(raw, sizes), maps, self._extract(maps, sizes))
+        boxes = self._extract(maps, sizes)
+        if detected is not None and self._boxes is not None:
+            rows, columns = [group.rows[place] for place, _ in flat], [column for _, column in flat]
+            xyxy, scores = (one.numpy()[rows, columns] for one in detected)
+            boxes = fused(boxes, xyxy, scores, [inputs[row].geometry for row in rows], self._boxes)
+        return _MeasuredGroup(group.rows, peaks(raw, sizes), maps, boxes)
 
     def _extract(self, maps: FloatArray, sizes: Sequence[tuple[int, int]]) -> list[ExtractedBoxes]:
         if self._boxes is None:

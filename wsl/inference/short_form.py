@@ -24,6 +24,7 @@ class PredictorSettings(TypedDict, total=False):
     box_rule: BoxRule | None
     min_area: float | None
     nms_iou: float
+    detector: bool
     refine: Refine | Refinement
     tta: Sequence[str | int]
     image_size: int | None

@@ -50,6 +50,18 @@ class View(NamedTuple):
             offset_y=image.offset_y * factor,
         )
 
+    def boxes(self, xyxy: torch.Tensor, canvas: int) -> torch.Tensor:
+        """Boxes (…, 4) found in the view, in pixels of an input whose sides are `canvas`.
+
+        >>> View(20, mirrored=True).boxes(torch.tensor([0.0, 2.0, 5.0, 4.0]), 40).tolist()
+        [30.0, 4.0, 40.0, 8.0]
+        """
+        side = self.side or canvas
+        if self.mirrored:
+            x0, y0, x1, y1 = xyxy.unbind(-1)
+            xyxy = torch.stack([side - x1, y0, side - x0, y1], -1)
+        return xyxy * (canvas / side)
+
     def cropped(self, image: Geometry, maps: Features) -> torch.Tensor:
         """The maps of the view as maps of the image, (N, J, h, w), covering exactly its content."""
         cropped = self.geometry(image).crop_tensor(*maps)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from wsl.maps.benchmark import benchmark_boxes, benchmark_map
 from wsl.maps.boxes import ExtractedBoxes, boxes_from_map, extract_boxes, extract_many
 from wsl.maps.by_threshold import ThresholdBoxes, largest_boxes, threshold_boxes
+from wsl.maps.fusion import fuse_many
 from wsl.maps.overlaps import Protocol, overlaps, sweep_overlaps
 from wsl.maps.peaks import peak, peaks
 from wsl.maps.scale import heatmap, normalise, resize_map
@@ -32,6 +33,7 @@ __all__ = [
     "boxes_from_map",
     "extract_boxes",
     "extract_many",
+    "fuse_many",
     "heatmap",
     "largest_boxes",
     "nms",

@@ -5,17 +5,21 @@ from wsl.models.cam_localizer import CamLocalizer, made_by
 from wsl.models.checkpoint import create, load, open_model, pack, save, unpack
 from wsl.models.classifiers import create_classifier
 from wsl.models.decoder import MapDecoder
+from wsl.models.detector import BoxDetector, Dense
 from wsl.models.device import autocast, choose_device, choose_dtype, repeatable
 from wsl.models.export import export_model
 from wsl.models.gradient_head import GradientHead
 from wsl.models.localizer import Localizer
 from wsl.models.onnx import OnnxLocalizer
 from wsl.models.probe import LinearProbe, pooled_features
-from wsl.models.protocol import Features, InferenceModel, LazyOutput, Model, resolve_refine
+from wsl.models.protocol import Detected, Features, InferenceModel, LazyOutput, Model, resolve_refine
 
 __all__ = [
     "Backbone",
+    "BoxDetector",
     "CamLocalizer",
+    "Dense",
+    "Detected",
     "Features",
     "GradientHead",
     "InferenceModel",

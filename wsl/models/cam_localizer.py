@@ -89,7 +89,7 @@ class CamLocalizer(nn.Module):
             self.method, self.why = "layercam", f"{self.why}, but {error}"
             self._set_up(ours, score, images[:1], layers, found)
         backbone = self._features(ours)
-        self.decodes = False
+        self.decodes = self.detects = False
         self.levels = 0 if backbone is None else len(backbone.taps)
 
     @classmethod

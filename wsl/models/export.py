@@ -29,7 +29,7 @@ from wsl.models.taps import TapReader
 log = logging.getLogger("wsl")
 
 METADATA_KEY = "wsl-toolkit"
-INPUT, OUTPUTS, DECODED = "images", ("scores", "maps"), "decoded"
+INPUT, OUTPUTS, DECODED, DETECTED = "images", ("scores", "maps"), "decoded", ("boxes", "box_scores")
 # The newest opset that onnxruntime 1.20 reads and in which every network here can be written.
 _OPSET = 20
 # For logits around ten; a fused batch norm and another order of sums stay well below it.
@@ -45,12 +45,14 @@ def export_model(
     """Write a model as ONNX or as a torch.export program, and return how far its outputs are from the model's.
 
     The input ``images`` is (N, 3, H, W), normalised with the mean and standard deviation in the metadata; the outputs
-    are ``scores`` (N, K), ``maps`` (N, K, h, w) and, for a model with a map decoder, its probabilities ``decoded``
-    (N, K, h', w'). N, H and W are dynamic. H and W are fixed to `image_size` (by default the model's own) if sizes
-    inside the network are not simple expressions of them, as with padded windows: Swin, networks with TensorFlow
-    padding, and vision transformers. The metadata (`METADATA_KEY`) is JSON: classes, preprocessing, whether scores are
-    for a sigmoid or a softmax, and the positions of a map's cells, at any image size or, if they depend on it, at the
-    given one. The result is the largest absolute difference over a batch of another size than the traced one.
+    are ``scores`` (N, K), ``maps`` (N, K, h, w), for a model with a map decoder its probabilities ``decoded``
+    (N, K, h', w'), and for one with a detector ``boxes`` (N, L, 4) and ``box_scores`` (N, L, K) at each of its places,
+    before non-maximum suppression. N, H and W are dynamic. H and W are fixed to `image_size` (by default the model's
+    own) if sizes inside the network are not simple expressions of them, as with padded windows: Swin, networks with
+    TensorFlow padding, and vision transformers. The metadata (`METADATA_KEY`) is JSON: classes, preprocessing, whether
+    scores are for a sigmoid or a softmax, and the positions of a map's cells, at any image size or, if they depend on
+    it, at the given one. The result is the largest absolute difference over a batch of another size than the traced
+    one.
 
     Raises:
         UserError: the head has no class maps, the suffix is not .onnx or .pt2, the onnx extra is missing, or the
@@ -79,7 +81,7 @@ def export_model(
             temporary.write_bytes(buffer.getbuffer())
             found = torch.export.load(temporary).module()(other)
         else:
-            _save_onnx(program, temporary, description, (*OUTPUTS, DECODED)[: len(expected)])
+            _save_onnx(program, temporary, description, (*OUTPUTS, DECODED, *DETECTED)[: len(expected)])
             outputs = session(temporary.read_bytes(), path).run(None, {INPUT: other.numpy()})
             found = tuple(torch.from_numpy(np.asarray(output)) for output in outputs)
         difference = max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
@@ -167,8 +169,12 @@ class _Outputs(nn.Module):
             return tuple(self.model(images))
         with self._taps.reading() as read:
             scores, maps = self.model(images)
-        logits = decoder(levels(backbone, read, self._grids), (images.shape[-2], images.shape[-1]))
-        return scores, maps, logits.sigmoid()
+        shown, size = levels(backbone, read, self._grids), (images.shape[-2], images.shape[-1])
+        decoded = decoder(shown, size).sigmoid()
+        if self.model.detector is None:
+            return scores, maps, decoded
+        found = self.model.detector(shown, size)
+        return scores, maps, decoded, found.xyxy, found.scores
 
 
 def _trace(net: nn.Module, example: torch.Tensor, model: Localizer) -> tuple[torch.export.ExportedProgram, bool]:

@@ -15,10 +15,20 @@ from heads.pooling import GAP
 from wsl.models.class_attention import attended
 from wsl.models.classifier_heads import NormedMapClassifier
 from wsl.models.decoder import MapDecoder, finest, levels
+from wsl.models.detector import BoxDetector, best_places
 from wsl.models.device import autocast
 from wsl.models.fuse import fuse_activations, fuse_batch_norm
 from wsl.models.gradient_head import GradientHead
-from wsl.models.protocol import Features, LazyMaps, LazyOutput, MapsOf, gather_maps, to_probabilities
+from wsl.models.protocol import (
+    Detected,
+    DetectedOf,
+    Features,
+    LazyMaps,
+    LazyOutput,
+    MapsOf,
+    gather_maps,
+    to_probabilities,
+)
 from wsl.models.taps import TapReader
 
 if TYPE_CHECKING:
@@ -55,10 +65,12 @@ class InferenceLocalizer:
             with self._taps.reading() as read:
                 scores, maps_of = self._lazy(images)
             shown = tuple(Features(read[name], grid) for name, grid in zip(backbone.taps, grids.taps, strict=True))
-            decoded = None
+            decoded = detected = None
             if self._model.decoder is not None:
                 decoded = self._decoded(self._model.decoder, levels(backbone, read, grids), size)
-            return LazyOutput(scores, maps_of, grids.map, shown, decoded)
+            if self._model.detector is not None:
+                detected = self._detected(self._model.detector, levels(backbone, read, grids), size)
+            return LazyOutput(scores, maps_of, grids.map, shown, decoded, detected)
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores as probabilities in double precision, (…, K) to (…, K)."""
@@ -73,6 +85,16 @@ class InferenceLocalizer:
             return gather_maps(logits, classes).float().sigmoid()
 
         return LazyMaps(maps_of, finest(features).grid)
+
+    def _detected(self, detector: BoxDetector, features: Sequence[Features], size: tuple[int, int]) -> DetectedOf:
+        """Boxes of the detector in float32, on demand."""
+
+        def boxes_of(classes: torch.Tensor) -> Detected:
+            with autocast(self._device, self._dtype):
+                found = detector(features, size)
+            return best_places(found.xyxy, found.scores, classes)
+
+        return boxes_of
 
     def _lazy(self, images: torch.Tensor) -> tuple[torch.Tensor, MapsOf]:
         head, probe = self._model.head, self._model.probe

@@ -21,6 +21,7 @@ from wsl.models.classifier_heads import NormedMapClassifier, RectifiedMapClassif
 from wsl.models.classifiers import create_classifier
 from wsl.models.create_head import create_head
 from wsl.models.decoder import MapDecoder
+from wsl.models.detector import BoxDetector
 from wsl.models.gradient_head import GradientHead
 from wsl.models.grid import Grid
 from wsl.models.inference import InferenceLocalizer
@@ -95,6 +96,7 @@ class Localizer(nn.Module):
             backbone.out_channels, len(classes), head=head, pooling=pooling, neck=neck, maps_per_class=maps_per_class
         ).to(backbone.device)
         self.decoder: MapDecoder | None = None
+        self.detector: BoxDetector | None = None
         if head is not None and isinstance(self.head, TokenClassifier):
             check_class_token(backbone, head)
         self.probe: LinearProbe | None = None
@@ -148,6 +150,8 @@ class Localizer(nn.Module):
         if recipe.decoder is not None:
             model.backbone.pyramid = recipe.decoder
             model.add_decoder()
+        if recipe.detector:
+            model.add_detector()
         if recipe.probe is not None:
             model.add_probe(recipe.probe)
         return model
@@ -262,6 +266,11 @@ class Localizer(nn.Module):
         return self.decoder is not None
 
     @property
+    def detects(self) -> bool:
+        """Whether the model has a box detector beside its map decoder."""
+        return self.detector is not None
+
+    @property
     def preprocessing(self) -> Preprocessing:
         """The preprocessing that the images must have gone through."""
         return self.recipe.preprocessing
@@ -319,6 +328,13 @@ class Localizer(nn.Module):
         self.decoder = decoder.to(self.backbone.device)
         self.recipe = dataclasses.replace(self.recipe, decoder=self.backbone.pyramid)
         return decoder
+
+    def add_detector(self) -> BoxDetector:
+        """Give the model a new box detector, untrained, in the place of one that it may have."""
+        detector = BoxDetector([shape[0] for shape in self.backbone.level_shapes()], len(self.classes))
+        self.detector = detector.to(self.backbone.device)
+        self.recipe = dataclasses.replace(self.recipe, detector=True)
+        return detector
 
     def add_probe(self, posteriors: int = 0) -> LinearProbe:
         """Give the model a new, untrained linear probe for its scores; the maps remain those of the head."""

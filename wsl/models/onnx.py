@@ -16,7 +16,8 @@ from wsl.config import Preprocessing
 from wsl.documents import parse_json, reading
 from wsl.documents.guard import describe
 from wsl.errors import UserError
-from wsl.models.export import DECODED, INPUT, METADATA_KEY, OUTPUTS, session
+from wsl.models.detector import best_places
+from wsl.models.export import DECODED, DETECTED, INPUT, METADATA_KEY, OUTPUTS, session
 from wsl.models.grid import Grid
 from wsl.models.protocol import LazyMaps, LazyOutput, gather_maps, to_probabilities
 
@@ -39,7 +40,8 @@ class OnnxLocalizer(nn.Module):
         self._session = session(self.file, path)
         names = [output.name for output in self._session.get_outputs()]
         description = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        self.decodes = names == [*OUTPUTS, DECODED]
+        self.detects: bool = names == [*OUTPUTS, DECODED, *DETECTED]
+        self.decodes: bool = self.detects or names == [*OUTPUTS, DECODED]
         if description is None or not (self.decodes or names == list(OUTPUTS)):
             raise UserError(f"{path} was not written by wsl-export: it says nothing of classes and preprocessing")
         with reading(path, "a description of classes and preprocessing: export it again"):
@@ -63,7 +65,7 @@ class OnnxLocalizer(nn.Module):
         return HeadOutput(*self.outputs(images)[:2])
 
     def outputs(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """All outputs of the file: scores, maps and, for a model with a decoder, its maps.
+        """All outputs of the file: scores, maps and, for a model with a decoder, its maps; then those of its detector.
 
         Raises:
             UserError: the file is for images of another size.
@@ -114,12 +116,19 @@ class OnnxInference:
     def __call__(self, images: torch.Tensor, *, taps: bool = False) -> LazyOutput:
         """Scores and maps of normalised images (N, 3, H, W)."""
         scores, *maps = (output.to(images.device) for output in self._model.outputs(images))
+        found = (maps.pop(-2), maps.pop()) if self._model.detects else None
         size = (images.shape[-2], images.shape[-1])
         shown, *decoded = (
             LazyMaps(partial(gather_maps, one), self._model.grid(size, name))
             for one, name in zip(maps, ("maps", DECODED), strict=False)
         )
-        return LazyOutput(scores, shown.of, shown.grid, decoded=decoded[0] if decoded else None)
+        return LazyOutput(
+            scores,
+            shown.of,
+            shown.grid,
+            decoded=decoded[0] if decoded else None,
+            detected=None if found is None else partial(best_places, *found),
+        )
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores as probabilities in double precision, (…, K) to (…, K)."""

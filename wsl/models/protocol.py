@@ -12,6 +12,7 @@ from wsl.errors import UserError
 from wsl.models.grid import Grid
 
 MapsOf = Callable[[torch.Tensor], torch.Tensor]
+DetectedOf = Callable[[torch.Tensor], "Detected"]
 
 
 class Features(NamedTuple):
@@ -32,15 +33,27 @@ class LazyMaps(NamedTuple):
     grid: Grid | None
 
 
+class Detected(NamedTuple):
+    """What a detector found of J classes in N images, n boxes each, of which many may be of the same thing.
+
+    Shape:
+        ``xyxy`` (N, J, n, 4) float32 in pixels of the input, ``scores`` (N, J, n) float32 in [0, 1].
+    """
+
+    xyxy: torch.Tensor
+    scores: torch.Tensor
+
+
 class LazyOutput(NamedTuple):
     """Scores of a batch, its lazy maps, and its intermediate features.
 
     ``grid`` holds the positions of the maps' cells in the input; None if they are not known, in which case the cells
     are treated as equal parts. ``taps`` are empty unless requested; with them comes ``decoded``, the maps of the
-    model's decoder with values in [0, 1], if it has one.
+    model's decoder with values in [0, 1], if it has one, and ``detected``, what its detector finds.
 
     Shape:
-        ``scores`` is (N, K). ``maps_of`` takes class indices (N, J), int64, and returns their maps (N, J, h, w).
+        ``scores`` is (N, K). ``maps_of`` takes class indices (N, J), int64, and returns their maps (N, J, h, w);
+        ``detected`` returns what was found of these classes.
     """
 
     scores: torch.Tensor
@@ -48,6 +61,7 @@ class LazyOutput(NamedTuple):
     grid: Grid | None = None
     taps: tuple[Features, ...] = ()
     decoded: LazyMaps | None = None
+    detected: DetectedOf | None = None
 
     def maps(self, *, decoded: bool = False) -> LazyMaps:
         """The maps of the head, or those of the decoder, which must exist."""
@@ -85,6 +99,10 @@ class Model(Protocol):
     @property
     def decodes(self) -> bool:
         """Whether the model has a map decoder."""
+
+    @property
+    def detects(self) -> bool:
+        """Whether the model has a box detector beside it."""
 
     def for_inference(self, device: torch.device, dtype: torch.dtype) -> InferenceModel:
         """A copy of the model prepared for inference; the model is not changed."""

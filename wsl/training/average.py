@@ -42,6 +42,10 @@ class WeightAverage:
         finally:
             self._put(own)
 
+    def put(self) -> None:
+        """Give the model the averages for good."""
+        self._put(self.average)
+
     def state_dict(self) -> dict[str, object]:
         """All that `load_state_dict` needs to go on."""
         return {"steps": self.steps, "average": dict(self.average)}

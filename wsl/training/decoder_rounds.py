@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from wsl import config as settings
 from wsl.checkpoints import model_digest
 from wsl.config import DecodeConfig
 from wsl.data import stacked_targets
 from wsl.errors import BadImageError, RunError, listed
-from wsl.files import replacing
 from wsl.images import place
 from wsl.inference import Predictor, Source
 from wsl.maps.refine import REFINEMENTS, Refinement
@@ -29,9 +22,11 @@ from wsl.models.decoder import finest
 from wsl.models.taps import MAP
 from wsl.progress import progress, track
 from wsl.samples import SampleSet
+from wsl.training.cache_room import affordable_part
 from wsl.training.decoder import Levels, train_decoder
 from wsl.training.decoder_targets import VIEWS, Cells, Targets
-from wsl.training.features import FeatureCache, affordable, report_skipped
+from wsl.training.features import FeatureCache, report_skipped
+from wsl.training.kept_rounds import KeptRounds
 
 log = logging.getLogger("wsl")
 
@@ -48,7 +43,8 @@ class DecoderTraining:
 
     def __init__(self, model: Localizer, samples: SampleSet, config: DecodeConfig, device: torch.device) -> None:
         self.model, self.config, self.device = model.to(device), config, device
-        self.samples = self._affordable(samples)
+        room = config.decoding.decoder_cache
+        self.samples = affordable_part(samples, model, room, "decoder", room, config.seed)
         self._labels, self._known = map(torch.from_numpy, stacked_targets(self.samples))
         self._warn_of_missing()
         side = model.preprocessing.image_size
@@ -62,11 +58,21 @@ class DecoderTraining:
         best = finest([Features(torch.empty(1, *shape), grid) for shape, grid in zip(shapes, every, strict=True)])
         self._cells = Cells((best.values.shape[2], best.values.shape[3]), best.grid, side)
         self.skipped = cache.skipped
+        known = [model_digest(config.run), config.seed, len(self.samples), settings.to_json(config.decoding)]
+        self._kept = KeptRounds(config.run, "decoder", self.rounds, known)
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds there are."""
+        return self.config.decoding.decoder_rounds
 
     def run(self) -> None:
         """Train all rounds that are left; the model then has the last one's decoder."""
-        rounds = self.config.decoding.decoder_rounds
-        done = self._resume()
+        rounds = self.rounds
+        done, state = self._kept.last()
+        if done:
+            self.model.add_decoder().load_state_dict(state)
+            self.model.eval()
         for number in range(done + 1, rounds + 1):
             targets = self._targets(number)
             if not targets.known.any():
@@ -85,13 +91,12 @@ class DecoderTraining:
                     seed=self.config.seed,
                     advance=advance,
                 )
-            self._keep(number)
+            self._kept.keep(number, decoder)
             log.info("decoder, round %d/%d  loss %.4f", number, rounds, loss)
 
     def finish(self) -> None:
         """Remove the rounds that were kept; call it once the model is saved."""
-        for number in range(1, self.config.decoding.decoder_rounds + 1):
-            self._path(number).unlink(missing_ok=True)
+        self._kept.remove()
 
     def _targets(self, number: int) -> Targets:
         """The target maps of a round."""
@@ -127,21 +132,6 @@ class DecoderTraining:
         steps = max(1, 4 - number)
         return REFINEMENTS["decoder"]._replace(apply=partial(walk.refine, steps=steps))
 
-    def _affordable(self, samples: SampleSet) -> SampleSet:
-        """So many images, chosen at random, that their features fit into the room given for them."""
-        most = affordable(self.model, self.config.decoding)
-        if most >= len(samples):
-            return samples
-        chosen = np.sort(np.random.default_rng(self.config.seed).permutation(len(samples))[:most])
-        log.warning(
-            "the decoder is trained on %d of %d images, since the features of no more fit into --decoder-cache %g "
-            "(gigabytes)",
-            most,
-            len(samples),
-            self.config.decoding.decoder_cache,
-        )
-        return SampleSet(classes=samples.classes, samples=tuple(samples.samples[row] for row in chosen))
-
     def _warn_of_missing(self) -> None:
         missing = [
             name
@@ -150,35 +140,3 @@ class DecoderTraining:
         ]
         if missing:
             log.warning("no training image shows %s: the decoder's maps of such a class are 0", listed(missing))
-
-    def _path(self, number: int) -> Path:
-        return self.config.run / "last" / f"decoder-{number}.safetensors"
-
-    def _identity(self) -> str:
-        """What rounds have to have in common to follow each other."""
-        known = [model_digest(self.config.run), self.config.seed, len(self.samples)]
-        text = json.dumps([*known, settings.to_json(self.config.decoding)])
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def _keep(self, number: int) -> None:
-        assert self.model.decoder is not None
-        state = {name: tensor.cpu().contiguous() for name, tensor in self.model.decoder.state_dict().items()}
-        with replacing(self._path(number)) as temporary:
-            save_file(state, temporary, metadata={"identity": self._identity()})
-
-    def _resume(self) -> int:
-        """Put back the last round that was finished with these settings; how many there were."""
-        for number in range(self.config.decoding.decoder_rounds, 0, -1):
-            path = self._path(number)
-            try:
-                with safe_open(path, framework="pt") as file:
-                    state = {name: file.get_tensor(name) for name in list(file.keys())}
-                    same = (file.metadata() or {}).get("identity") == self._identity()
-            except (SafetensorError, OSError):  # there is none, or half of one
-                continue
-            if same:
-                self.model.add_decoder().load_state_dict(state)
-                self.model.eval()
-                log.info("decoder: going on after round %d", number)
-                return number
-        return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from wsl.config import DecoderConfig, RuntimeConfig, to_json
+from wsl.config import RuntimeConfig, to_json
 from wsl.documents.guard import describe
 from wsl.errors import BadImageError, RunError
 from wsl.files import remove_litter, replacing
@@ -243,17 +242,6 @@ def report_skipped(lines: Iterable[str], known: set[str], strict: bool) -> None:
         if line not in known:
             log.warning("skipped: %s", line)
             known.add(line)
-
-
-def affordable(model: Localizer, config: DecoderConfig) -> int:
-    """Of how many images the features that a map decoder reads, also of the mirror image, fit into `decoder_cache`.
-
-    >>> affordable(Localizer("tinynet", 2, weights="none"), DecoderConfig(decoder_cache=1))
-    996
-    """
-    side = model.preprocessing.image_size
-    numbers = sum(math.prod(shape) for shape in model.backbone.level_shapes((side, side)))
-    return max(1, int(config.decoder_cache * 1e9 / (2 * numbers * np.dtype(np.float16).itemsize)))
 
 
 def identify_files(samples: SampleSet) -> list[Any]:

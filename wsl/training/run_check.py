@@ -30,6 +30,7 @@ _FREE = (
     "download",
     "probing",
     "decoding",
+    "detecting",
 )
 
 

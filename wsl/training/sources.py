@@ -22,7 +22,8 @@ from wsl.progress import Advance
 from wsl.results import Localization
 from wsl.samples import Sample, SampleSet
 from wsl.training.augmentation import create_augmentation
-from wsl.training.features import FeatureCache, affordable, report_skipped
+from wsl.training.cache_room import affordable
+from wsl.training.features import FeatureCache, report_skipped
 from wsl.training.loading import Batch, ImageDataset, collate, start_worker
 from wsl.training.network import Example
 from wsl.training.order import Order
@@ -183,7 +184,7 @@ class FeatureSource:
         self._val_samples = None if val is None else val.samples
         cache = FeatureCache(config.out.parent / ".features", model, config.runtime, device)
         # What a decoder will read comes of the same forward passes.
-        decodes = config.decoding.decode and affordable(model, config.decoding) >= len(train)
+        decodes = config.decoding.decode and affordable(model, config.decoding.decoder_cache) >= len(train)
         layers = [*model.backbone.pyramid, MAP] if decodes else [MAP]
         views = (False, True) if config.optim.flip else (False,)
         self._train = [cache.levels(train, mirrored, layers)[-1] for mirrored in views]

@@ -92,7 +92,7 @@ class ModelInfo:
     ``map_size`` is (height, width) at the model's own ``image_size``; ``grid`` is the distance of the centres of its
     cells and the centre of the first, in pixels of the network's input, or None for equal parts of it.
     ``posteriors`` is how many of them the model's linear probe reads, None without a probe; ``decoder`` is whether
-    there is a map decoder.
+    there is a map decoder, ``detector`` whether there is a box detector beside it.
     """
 
     name: str
@@ -108,6 +108,7 @@ class ModelInfo:
     levels: int
     posteriors: int | None = None
     decoder: bool = False
+    detector: bool = False
 
     def __str__(self) -> str:
         height, width = self.map_size
@@ -131,7 +132,8 @@ class ModelInfo:
 
     def _refinement(self) -> str:
         if self.decoder:
-            return "decoder (maps of the model's map decoder)"
+            fused = "; boxes are fused with those of its detector" if self.detector else ""
+            return f"decoder (maps of the model's map decoder){fused}"
         return f"affinity ({self.levels} levels of features)" if self.levels >= 2 else "none by default"
 
 
@@ -164,6 +166,7 @@ def model_info(weights: str, local_weights: Path | None = None, cam: CamConfig |
         levels=model.levels,
         posteriors=_posteriors(model),
         decoder=model.decodes,
+        detector=model.detects,
     )
 
 

@@ -74,10 +74,15 @@ class Predictions:
 
     @property
     def drawn(self) -> str:
-        """How a model's maps are drawn, where that is not what the protocol has: for the report."""
-        if self.kind != "model" or self.aligned == (self.config.protocol == "default"):
+        """For the report: how maps are drawn where the protocol has it otherwise, and whether a detector is heard."""
+        if self.kind != "model" or self.model is None:
             return ""
-        return ", maps where their cells look" if self.aligned else ", maps resized to the image"
+        said = ""
+        if self.aligned != (self.config.protocol == "default"):
+            said = ", maps where their cells look" if self.aligned else ", maps resized to the image"
+        if self.refine == "decoder" and self.config.boxes.detector and self.model.detects:
+            said += ", boxes fused with those of the detector"
+        return said
 
     @property
     def stage(self) -> str:

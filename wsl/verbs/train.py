@@ -8,9 +8,10 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wsl.checkpoints import FILE_NAME, check_weights, is_path
-from wsl.config import DecodeConfig, TrainConfig
+from wsl.config import DecodeConfig, DetectConfig, TrainConfig
 from wsl.config.keywords import by_keywords
 from wsl.data import as_trained, divided_samples, read_samples
 from wsl.data.splits import UnknownSplit
@@ -22,7 +23,7 @@ from wsl.samples import SampleSet
 from wsl.split_names import role
 from wsl.training.label_check import check_labels
 from wsl.training.run_check import check_run
-from wsl.verbs.decode import train_decoder
+from wsl.verbs.finished import train_part
 
 _KEPT = 0.2  # of each class, for validation
 
@@ -72,8 +73,10 @@ def train(config: TrainConfig) -> TrainResult:
         skipped = run.skipped
         if config.decoding.decode and _is_first():
             del run  # and what it holds in memory
-            decoding = DecodeConfig(run=config.out, decoding=config.decoding, runtime=config.runtime, seed=config.seed)
-            skipped = max(skipped, train_decoder(decoding, samples).skipped)
+            more: dict[str, Any] = {"run": config.out, "runtime": config.runtime, "seed": config.seed}
+            skipped = max(skipped, train_part(DecodeConfig(**more, decoding=config.decoding), samples).skipped)
+            if config.detecting.detect:
+                train_part(DetectConfig(**more, detecting=config.detecting), samples)
     return TrainResult(
         model=config.out / FILE_NAME,
         best_epoch=best["epoch"],

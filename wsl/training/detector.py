@@ -1,0 +1,127 @@
+"""Training of a box detector on cached features: one round from scratch, on given boxes of the images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from wsl.config import DetectorConfig
+from wsl.errors import RunError
+from wsl.models import BoxDetector, Features, autocast, repeatable
+from wsl.models.grid import Grid
+from wsl.progress import Advance
+from wsl.training.average import WeightAverage
+from wsl.training.detector_loss import GoalBatch, detector_loss
+from wsl.training.detector_targets import Assigner, Goals, LabelledBoxes, Part
+from wsl.training.optimizer import lr_factor, set_lr, split_decay
+
+FloatArray = npt.NDArray[np.float32]
+_AVERAGE = 0.995
+_LONGEST_STEP = 5.0
+
+
+class Scene(NamedTuple):
+    """An input to learn from: its features, which are a ``row`` of the view ``view``, and the images that it shows."""
+
+    view: int
+    row: int
+    parts: tuple[Part, ...]
+
+
+class Scenes(NamedTuple):
+    """Everything that may be shown: each item as one `Scene` or a choice of several, such as its mirror image.
+
+    ``views`` are cached features, a memory map (images, C, h, w) a level; their cells lie on ``grids`` in inputs of
+    ``size`` (height, width).
+    """
+
+    items: Sequence[Sequence[Scene]]
+    views: Sequence[Sequence[npt.NDArray[np.float16]]]
+    grids: Sequence[Grid | None]
+    size: tuple[int, int]
+
+    def features(self, scenes: Sequence[Scene], device: torch.device) -> list[Features]:
+        """The features of some scenes."""
+        levels = ([self.views[one.view][level][one.row] for one in scenes] for level in range(len(self.grids)))
+        return [Features(_stacked(rows, device), grid) for rows, grid in zip(levels, self.grids, strict=True)]
+
+
+def _stacked(rows: Sequence[npt.NDArray[np.float16]], device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.stack(rows)).to(device).float().contiguous(memory_format=torch.channels_last)
+
+
+@repeatable()
+def train_detector(
+    detector: BoxDetector,
+    scenes: Scenes,
+    boxes: Sequence[LabelledBoxes],
+    labels: FloatArray,
+    known: FloatArray,
+    config: DetectorConfig,
+    *,
+    dtype: torch.dtype,
+    seed: int,
+    advance: Advance,
+) -> float:
+    """Train a new detector, which then has the average of its weights; returns the mean loss of the last epoch.
+
+    `advance` is told the scenes done. What is drawn at random comes from the seed.
+
+    Shape:
+        ``boxes`` are those of each image; ``labels`` (images, K) are 1 for present and 0 for absent classes, ``known``
+        (images, K) 0 where that is not known.
+
+    Raises:
+        RunError: the loss is no longer finite.
+    """
+    device = next(detector.parameters()).device
+    detector.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(split_decay(detector, config.detector_lr, config.detector_weight_decay))
+    average = WeightAverage(detector, _AVERAGE)
+    steps = math.ceil(len(scenes.items) / config.detector_batch_size)
+    total, warmup = config.detector_epochs * steps, round(steps / 2)
+    detector.train()
+    loss, assigner = torch.zeros((), device=device), None
+    for step, chosen in enumerate(_batches(scenes.items, config, seed)):
+        set_lr(optimizer, lr_factor(step, total, warmup, "cosine"))
+        with autocast(device, dtype):
+            found = detector(scenes.features(chosen, device), scenes.size)
+        if assigner is None:
+            assigner = Assigner(found.places.cpu().numpy(), found.strides.cpu().numpy())
+        goals = _goals([assigner.assign(one.parts, boxes, labels, known) for one in chosen], device)
+        wrong = detector_loss(found, goals)
+        optimizer.zero_grad(set_to_none=True)
+        wrong.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(detector.parameters(), _LONGEST_STEP)
+        optimizer.step()
+        average.update()
+        loss = loss + wrong.detach() if step % steps else wrong.detach()
+        advance(len(chosen), note=None)
+    average.put()
+    detector.eval()
+    mean = float(loss) / steps
+    if not math.isfinite(mean):
+        raise RunError(
+            f"the detector's loss is {mean}: start again with a lower --detector-lr than {config.detector_lr:g}"
+        )
+    return mean
+
+
+def _goals(several: Sequence[Goals], device: torch.device) -> GoalBatch:
+    return GoalBatch(*(torch.from_numpy(np.stack(one)).to(device) for one in zip(*several, strict=True)))
+
+
+def _batches(items: Sequence[Sequence[Scene]], config: DetectorConfig, seed: int) -> Iterator[list[Scene]]:
+    """The scenes of all epochs' batches: every item once an epoch, in one of the ways that it can be shown."""
+    for epoch in range(1, config.detector_epochs + 1):
+        rng = np.random.default_rng((seed, epoch))
+        order = rng.permutation(len(items))
+        for start in range(0, len(order), config.detector_batch_size):
+            chosen = np.sort(order[start : start + config.detector_batch_size])  # so that files are read forwards
+            yield [items[item][int(rng.integers(len(items[item])))] for item in chosen]

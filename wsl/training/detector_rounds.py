@@ -1,0 +1,197 @@
+"""The rounds in which a box detector is trained: on the boxes of the decoder's maps, then on its own beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from wsl import config as settings
+from wsl.checkpoints import model_digest
+from wsl.config import BoxConfig, DetectConfig
+from wsl.config.shared import BOX_DEFAULTS
+from wsl.data import stacked_targets
+from wsl.errors import BadImageError, RunError, UserError
+from wsl.images import place
+from wsl.inference import Predictor, Source
+from wsl.maps import nms
+from wsl.models import Localizer, choose_dtype
+from wsl.models.taps import MAP
+from wsl.progress import progress, track
+from wsl.results import Localization
+from wsl.samples import SampleSet
+from wsl.training.cache_room import affordable_part
+from wsl.training.decoder_targets import VIEWS
+from wsl.training.detector import Scene, Scenes, train_detector
+from wsl.training.detector_targets import LabelledBoxes, Part
+from wsl.training.features import FeatureCache, identify_files, report_skipped
+from wsl.training.kept_rounds import KeptRounds
+from wsl.training.mosaics import draw_mosaics, plan_mosaics
+
+Layers = Sequence[npt.NDArray[np.float16]]
+
+log = logging.getLogger("wsl")
+
+# Of a class, boxes that score less than this part of the best in the image are left to be found in the next round, and
+# of two that overlap more than that the lower-scored one is left out.
+_LEAST, _OVERLAP = 0.5, 0.4
+
+
+class DetectorTraining:
+    """The training of a box detector for a model with a map decoder, in a run's folder.
+
+    Each round that is finished is kept there, and a training that was stopped goes on after it. ``skipped`` counts the
+    images that could not be read.
+
+    Raises:
+        UserError: the model has no map decoder.
+        RunError: no image with a label could be read, or the disk has not the room for features.
+    """
+
+    def __init__(self, model: Localizer, samples: SampleSet, config: DetectConfig, device: torch.device) -> None:
+        if not model.decodes:
+            raise UserError(
+                f"{config.run} has no map decoder, whose boxes a detector learns from: expected a run of wsl-train "
+                "--decode, or wsl-train --decoder before"
+            )
+        self.model, self.config, self.device = model.to(device), config, device
+        self.samples = self._affordable(samples)
+        self._labels, self._known = stacked_targets(self.samples)
+        self.skipped: set[str] = set()
+        self._features = self._cached()
+        known = [model_digest(config.run), config.seed, len(self.samples), settings.to_json(config.detecting)]
+        self._kept = KeptRounds(config.run, "detector", self.rounds, known)
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds there are."""
+        return self.config.detecting.detector_rounds
+
+    def run(self) -> None:
+        """Train all rounds that are left; the model then has the last one's detector."""
+        config, rounds = self.config, self.rounds
+        done, state = self._kept.last()
+        if done:
+            self.model.add_detector().load_state_dict(state)
+            self.model.eval()
+        for number in range(done + 1, rounds + 1):
+            found = self._found(number)
+            scenes, boxes = self._scenes(found), [labelled_boxes(one, self.model.classes) for one in found]
+            torch.manual_seed(config.seed)
+            detector = self.model.add_detector()
+            total = len(scenes.items) * config.detecting.detector_epochs
+            with progress(f"detector, round {number}/{rounds}", total) as advance:
+                loss = train_detector(
+                    detector,
+                    scenes,
+                    boxes,
+                    self._labels,
+                    self._known,
+                    config.detecting,
+                    dtype=choose_dtype(config.runtime.precision, self.device),
+                    seed=config.seed,
+                    advance=advance,
+                )
+            self._kept.keep(number, detector)
+            learnt = sum(len(one.weights) for one in boxes)
+            log.info("detector, round %d/%d  loss %.4f  of %d boxes", number, rounds, loss, learnt)
+
+    def finish(self) -> None:
+        """Remove the rounds and mosaics that were kept; call it once the model is saved."""
+        self._kept.remove()
+        self._features = [], []  # Windows removes no file that is open
+        for folder in (self.config.run / "last").glob("mosaics-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _found(self, number: int) -> list[Localization | None]:
+        """Where the classes of each image are: by the decoder, and after the first round by the detector, too."""
+        samples, first = self.samples.samples, number == 1
+        boxes = BoxConfig(box_rule="all" if first else None, detector=not first).resolved(BOX_DEFAULTS["decoder"])
+        predictor = Predictor.from_configs(
+            self.model, boxes=boxes, runtime=self.config.runtime, refine="decoder", tta=["flip"]
+        )
+        stream = predictor.stream(
+            (Source(sample.path, classes=sample.labels) for sample in samples),
+            errors="return",
+            workers=self.config.runtime.workers,
+        )
+        found: list[Localization | None] = []
+        for one in track(stream, f"boxes for round {number}", len(samples)):
+            if isinstance(one, BadImageError):
+                report_skipped([str(one)], self.skipped, self.config.runtime.strict)
+            found.append(None if isinstance(one, BadImageError) else dataclasses.replace(one, maps=None, image=None))
+        return found
+
+    def _cached(self) -> tuple[list[Layers], list[tuple[Part, ...]]]:
+        """The features of all images in either view and of mosaics of them, and what is where in the mosaics."""
+        side, layers = self.model.preprocessing.image_size, [*self.model.backbone.pyramid, MAP]
+        cache = self._cache(self.config.run.parent / ".features")
+        views: list[Layers] = [cache.levels(self.samples, view.mirrored, layers) for view in VIEWS]
+        self.skipped |= cache.skipped
+        readable = cache.readable(views[0][0])
+        if not (readable & (self._labels == 1).any(1)).any():
+            raise RunError("none of the images to train the detector on could be read: see the lines above")
+        count = round(self.config.detecting.detector_mosaics * int(readable.sum()))
+        plans = plan_mosaics(self._labels, self._known, readable, count, side, self.config.seed)
+        if plans:
+            files = identify_files(self.samples)
+            digest = hashlib.sha256(json.dumps([files, plans, side]).encode()).hexdigest()[:16]
+            folder = self.config.run / "last" / f"mosaics-{digest}"
+            drawn = draw_mosaics(plans, self.samples, side, folder)
+            views.append(self._cache(folder).levels(drawn, False, layers))
+        return views, plans
+
+    def _cache(self, folder: Path) -> FeatureCache:
+        return FeatureCache(folder, self.model, self.config.runtime, self.device)
+
+    def _scenes(self, found: Sequence[Localization | None]) -> Scenes:
+        """All that is shown: each image that was found as it is or mirrored, and the mosaics."""
+        model, side = self.model, self.model.preprocessing.image_size
+        views, plans = self._features
+        items: list[tuple[Scene, ...]] = []
+        for image, one in enumerate(found):
+            if one is not None:
+                geometry = place(one.size, model.preprocessing)
+                parts = [Part(image, view.mirrored, view.geometry(geometry).content) for view in VIEWS]
+                items.append(tuple(Scene(number, image, (part,)) for number, part in enumerate(parts)))
+        items += [(Scene(len(VIEWS), row, parts),) for row, parts in enumerate(plans)]
+        grids = model.backbone.grids((side, side))
+        return Scenes(items, views, (*grids.pyramid, grids.map), (side, side))
+
+    def _affordable(self, samples: SampleSet) -> SampleSet:
+        """So many images, chosen at random, that their features and those of their mosaics fit into the room."""
+        config = self.config.detecting
+        room = config.detector_cache / (1 + config.detector_mosaics / len(VIEWS))
+        return affordable_part(samples, self.model, room, "detector", config.detector_cache, self.config.seed)
+
+
+def labelled_boxes(found: Localization | None, classes: Sequence[str]) -> LabelledBoxes:
+    """The boxes of an image as what a detector learns from; none of an image that cannot be read.
+
+    A box weighs its score as a part of the best of its class.
+
+    >>> from wsl import Boxes
+    >>> two = Boxes(xyxy=[[0, 0, 50, 40], [60, 0, 90, 40]], labels=["dog", "dog"], scores=[0.8, 0.6])
+    >>> boxes = labelled_boxes(Localization(path="a.jpg", size=(100, 40), scores={}, boxes=two), ["cat", "dog"])
+    >>> boxes.classes.tolist(), boxes.xyxy.round(2).tolist()[0], boxes.weights.round(2).tolist()
+    ([1, 1], [0.0, 0.0, 0.5, 1.0], [1.0, 0.75])
+    """
+    if found is None or not len(found.boxes):
+        return LabelledBoxes.none()
+    boxes = found.boxes
+    index = np.array([classes.index(label) for label in boxes.labels], np.int64)
+    best = np.zeros(len(classes), np.float32)
+    np.maximum.at(best, index, boxes.scores)
+    weights = np.asarray(boxes.scores / np.maximum(best[index], np.finfo(np.float32).tiny), np.float32)
+    kept = nms(boxes.xyxy, weights, _OVERLAP, index)
+    kept = kept[weights[kept] >= _LEAST]
+    fractions = np.asarray(boxes.xyxy[kept] / np.array(found.size * 2), np.float32)
+    return LabelledBoxes(index[kept], fractions, weights[kept])

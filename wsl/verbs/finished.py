@@ -1,0 +1,139 @@
+"""Train a further part for a run that is finished: its map decoder, or its box detector."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wsl.checkpoints import FILE_NAME, check_weights
+from wsl.config import DecodeConfig, DetectConfig
+from wsl.config.keywords import by_keywords
+from wsl.data import as_trained, read_samples
+from wsl.errors import UserError, listed
+from wsl.files import locked
+from wsl.progress import loading
+from wsl.samples import SampleSet
+from wsl.training.run_check import CONFIG, record, recorded
+
+if TYPE_CHECKING:
+    from wsl.models import Localizer
+    from wsl.training.decoder_rounds import DecoderTraining
+    from wsl.training.detector_rounds import DetectorTraining
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartResult:
+    """Where the model with its new part is."""
+
+    model: Path
+    rounds: int
+    seconds: float
+    skipped: int
+
+
+@by_keywords(DecodeConfig, "run")
+def decode(config: DecodeConfig) -> PartResult:
+    """Train a map decoder on the images of a run's training, or others of the same classes, and keep it in the run.
+
+    Settings can be given by keyword: ``wsl.decode("runs/mine")``.
+
+    The run's scores and class maps stay what they were. A training that was stopped goes on after its last finished
+    round when it is started with the same settings again.
+
+    Raises:
+        UserError: there is no finished run, its data cannot be read, or another command writes to its folder.
+        RunError: no image could be read, or the disk is full.
+    """
+    return _part(config)
+
+
+@by_keywords(DetectConfig, "run")
+def detect(config: DetectConfig) -> PartResult:
+    """Train a box detector on the images of a run's training, or others of the same classes, and keep it in the run.
+
+    Settings can be given by keyword: ``detect("runs/mine")``.
+
+    It learns from the boxes of the run's map decoder, and from the labels where nothing is. The run's scores and maps
+    stay what they were. A training that was stopped goes on after its last finished round when it is started with the
+    same settings again.
+
+    Raises:
+        UserError: there is no finished run, it has no map decoder, its data cannot be read, or another command writes
+            to its folder.
+        RunError: no image could be read, or the disk is full.
+    """
+    return _part(config)
+
+
+def _part(config: DecodeConfig | DetectConfig) -> PartResult:
+    samples = _samples(config)
+    with locked(config.run, "wsl-train"):
+        return train_part(config, samples)
+
+
+def train_part(config: DecodeConfig | DetectConfig, samples: SampleSet) -> PartResult:
+    """The same for samples that are read already, in a folder that is locked already."""
+    started = time.perf_counter()
+    part = "decoder" if isinstance(config, DecodeConfig) else "detector"
+    with loading(f"the {part}'s training"):
+        from wsl.models import load, save
+
+        model = load(config.run)
+        if model.classes != samples.classes:
+            raise UserError(
+                f"{config.run} has the classes {listed(model.classes)}, and the images to train its {part} on "
+                f"{listed(samples.classes)}: expected the same in the same order"
+            )
+        training = _training(model, samples, config)
+    training.run()
+    path = config.run / FILE_NAME
+    save(model, path)
+    training.finish()
+    if (config.run / CONFIG).is_file():
+        if isinstance(config, DecodeConfig):
+            record(config.run, decoding=dataclasses.replace(config.decoding, decode=True))
+        else:
+            record(config.run, detecting=dataclasses.replace(config.detecting, detect=True))
+    return PartResult(
+        model=path,
+        rounds=training.rounds,
+        seconds=time.perf_counter() - started,
+        skipped=len(training.skipped),
+    )
+
+
+def _training(
+    model: Localizer, samples: SampleSet, config: DecodeConfig | DetectConfig
+) -> DecoderTraining | DetectorTraining:
+    from wsl.models import choose_device
+    from wsl.training.decoder_rounds import DecoderTraining
+    from wsl.training.detector_rounds import DetectorTraining
+
+    device = choose_device(config.runtime.device)
+    if isinstance(config, DecodeConfig):
+        return DecoderTraining(model, samples, config, device)
+    return DetectorTraining(model, samples, config, device)
+
+
+def _samples(config: DecodeConfig | DetectConfig) -> SampleSet:
+    """Check all that needs no torch, which takes seconds to load; the samples to train on."""
+    recipe = check_weights(str(config.run))
+    if recipe is None or not config.run.is_dir():
+        raise UserError(f"{config.run} is no run: expected a folder of wsl-train with model.safetensors")
+    if isinstance(config, DetectConfig) and recipe.decoder is None:
+        raise UserError(
+            f"{config.run} has no map decoder, whose boxes a detector learns from: train one first, with wsl-train "
+            f"--decoder {config.run}"
+        )
+    data, split = config.data, config.train_split
+    if data is None or split is None:
+        before = recorded(config.run, "give --data and --train-split")
+        if before is None and data is None:
+            raise UserError(f"{config.run} does not say what it was trained on (no {CONFIG}): give --data")
+        if before is not None:
+            data, split = data or before.data, split or before.train_split
+    assert data is not None
+    return read_samples(as_trained(data, config.run), split or "train")
