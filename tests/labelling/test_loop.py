@@ -71,7 +71,7 @@ def backend(photos, tmp_path):
     save(model, tmp_path / "run" / "model.safetensors")
     port = free_port()
     command = [sys.executable, str(ROOT / "tools" / "label_studio.py"), "--weights", str(tmp_path / "run")]
-    command += ["--image-root", str(photos), "--port", str(port)]
+    command += ["--image-root", str(photos.parent), "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
     with running(command, f"{url}/health", tmp_path / "backend.log") as process:
         yield url
@@ -84,7 +84,7 @@ def studio(photos, tmp_path):
     settings = {
         "LABEL_STUDIO_BASE_DATA_DIR": str(tmp_path / "studio"),
         "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
-        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(photos),
+        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(photos.parent),
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
         "SSRF_PROTECTION_ENABLED": "false",
         "ML_BLOCK_LOCAL_IP": "false",
@@ -109,18 +109,21 @@ def studio(photos, tmp_path):
 
 def test_predictions_are_drawn_ahead_and_corrections_come_back(studio, backend, photos, tmp_path):
     project = studio("projects", {"title": "animals", "label_config": INTERFACE})["id"]
-    urls = [f"/data/local-files/?d={name}" for name in ("0.png", "1.png", "gone.png")]
-    studio(f"projects/{project}/import", [{"image": url} for url in urls])
+    storage = {"project": project, "path": str(photos), "use_blob_urls": True, "regex_filter": ".*png"}
+    storage = studio("storages/localfiles", storage)["id"]
+    studio(f"storages/localfiles/{storage}/sync", {})
+    studio(f"projects/{project}/import", [{"image": "/data/local-files/?d=photos/gone.png"}])
     studio("ml", {"url": backend, "project": project, "title": "ours"})
     tasks = [task["id"] for task in studio(f"tasks?project={project}&fields=all")["tasks"]]
     chosen = {"selectedItems": {"all": False, "included": tasks}}
     studio(f"dm/actions?id=retrieve_tasks_predictions&project={project}", chosen)
     drawn = [studio(f"tasks/{task}")["predictions"] for task in tasks]
     assert [len(predictions[0]["result"]) > 0 for predictions in drawn] == [True, True, False]
-    corrected = drawn[0][0]["result"][:1]
+    first = next(task for task in tasks if "0.png" in str(studio(f"tasks/{task}")["data"]))
+    corrected = drawn[tasks.index(first)][0]["result"][:1]
     corrected[0]["value"].update({"x": 10, "y": 20, "width": 50, "height": 25})
-    studio(f"tasks/{tasks[0]}/annotations", {"result": corrected})
+    studio(f"tasks/{first}/annotations", {"result": corrected})
     exported = studio(f"projects/{project}/export?exportType=JSON")
     (tmp_path / "export.json").write_text(json.dumps(exported), encoding="utf-8")
-    image = next(one for one in read_label_studio(tmp_path / "export.json") if one.name == "0.png")
+    image = next(one for one in read_label_studio(tmp_path / "export.json") if one.name == "photos/0.png")
     np.testing.assert_allclose(image.boxes.xyxy, [[9, 12, 54, 27]], atol=1e-3)

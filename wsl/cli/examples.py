@@ -175,8 +175,8 @@ LABEL_STUDIO = """Draw boxes ahead in Label Studio, as the machine-learning back
 
 Examples:
 
-  wsl-label-studio --weights runs/gap --image-root photos/
-  wsl-label-studio --weights runs/gap --image-root photos/ --top-k None --score-threshold 0.5 --port 9091
+  wsl-label-studio --weights runs/gap --image-root .
+  wsl-label-studio --weights runs/gap --image-root . --top-k None --score-threshold 0.5 --port 9091
 """
 
 FIRST_TRAIN = """wsl-train needs images, in folders named after their classes, and a folder for the run:
@@ -201,5 +201,5 @@ FIRST_DOCTOR = """wsl-doctor needs an image, and the model that localizes it:
   wsl-doctor photo.jpg --weights resnet50
 More settings and examples: wsl-doctor --help"""
 FIRST_LABEL_STUDIO = """wsl-label-studio needs the model that draws boxes ahead, and the folder of the images:
-  wsl-label-studio --weights runs/mine --image-root photos/
+  wsl-label-studio --weights runs/mine --image-root .
 More settings and examples: wsl-label-studio --help"""
