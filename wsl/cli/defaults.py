@@ -12,7 +12,6 @@ from wsl import config as settings
 from wsl.cli.flags import TrainFlags
 from wsl.config.checks import kinds
 from wsl.config.keywords import groups_of
-from wsl.documents import load_json
 from wsl.errors import UserError, nearest
 from wsl.files import UniqueNames
 
@@ -63,6 +62,8 @@ def _value(args: Sequence[str], flag: str) -> str | None:
 
 
 def _from_file(file: Path) -> TrainFlags:
+    from wsl.documents import load_json  # with the parsers of all kinds of documents, which --help does not need
+
     expected = "settings of wsl-train, as config.json of a run has them"
     values = load_json(file, expected)
     if not isinstance(values, dict):
