@@ -44,6 +44,7 @@ def test_a_network_of_timm_has_the_names_that_its_weights_come_with():
     assert known_classes(net) == ("cat", "dog (1)", "dog (2)")
 
 
+@pytest.mark.long
 def test_a_network_of_somebody_else_has_none():
     class Own(nn.Module):
         def __init__(self):

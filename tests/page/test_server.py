@@ -29,6 +29,7 @@ for upload in (one for one in blocks if isinstance(one, gradio.Image) and one.in
 """
 
 
+@pytest.mark.long
 def test_an_upload_is_decoded_by_nobody_else(runs, tmp_path):
     """In a process of its own: gradio leaves an event loop open."""
     pytest.importorskip("gradio")

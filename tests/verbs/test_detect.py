@@ -119,7 +119,7 @@ def test_a_stopped_training_goes_on_after_its_last_finished_round(detected, copi
     assert (copied / "model.safetensors").read_bytes() == (detected / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["onnx", "packed"])
+@pytest.mark.parametrize("kind", [pytest.param("onnx", marks=pytest.mark.long), "packed"])
 def test_it_travels_with_its_model(detected, photos, tmp_path, kind):
     model = load(detected)
     if kind == "packed":

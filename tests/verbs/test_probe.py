@@ -136,6 +136,7 @@ def test_a_probe_of_a_head_trained_in_epochs(world, tmp_path):
     assert all(after[name].equal(tensor) for name, tensor in before.items())
 
 
+@pytest.mark.long
 def test_with_posteriors_and_a_decoder_it_goes_through_all_commands(world, photos, tmp_path, capsys):
     torch.manual_seed(0)
     net = torchvision_models.resnet18(num_classes=9)
