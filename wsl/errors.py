@@ -59,6 +59,15 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type if the message is empty.
+
+    >>> first_line(OSError("no route\\nat line 3")), first_line(ValueError())
+    ('no route', 'ValueError')
+    """
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most similar to another one; None if none is similar.
 

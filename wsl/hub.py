@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wsl.errors import DownloadError, UserError
+from wsl.errors import DownloadError, UserError, first_line
 from wsl.progress import quiet_import
 
 log = logging.getLogger("wsl")
@@ -78,10 +78,9 @@ def fetch_run(address: Address) -> Path:
         with quiet(hub):
             return Path(hub.snapshot_download(address.name, revision=address.revision, allow_patterns=list(_FILES)))
     except Exception as error:  # of the hub's client, of its HTTP library, or of the system
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise DownloadError(
-            f"{address} could not be downloaded ({reason}): check the name, the revision and the connection; of a "
-            "private one, log in with `hf auth login`"
+            f"{address} could not be downloaded ({first_line(error)}): check the name, the revision and the "
+            "connection; of a private one, log in with `hf auth login`"
         ) from error
 
 

@@ -12,7 +12,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from wsl.cam.forward import Score
 from wsl.cam.survey import Survey, survey
-from wsl.errors import UserError
+from wsl.errors import UserError, first_line
 
 Forward = Callable[[Any, torch.Tensor], Any]
 Net = TypeVar("Net", bound=nn.Module)
@@ -87,7 +87,7 @@ def own_copy(net: Net) -> Net:
                 held = (getattr(module, name) for module in net.modules() for name in hooks)
                 return copy.deepcopy(net, {id(one): type(one)() for one in held})
     except (RuntimeError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UserError(
             f"{type(net).__name__} cannot be copied ({reason}): expected a module that copy.deepcopy takes"
         ) from error
@@ -128,7 +128,7 @@ def look(net: nn.Module, forward: Forward | None, output: str | int | None, side
     except UserError:
         raise
     except Exception as error:  # an arbitrary network may raise anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UserError(
             f"{type(net).__name__} does not take images (N, 3, {side}, {side}) ({type(error).__name__}: {reason}): "
             "give the size and normalisation that it was trained with as preprocessing=, or as forward= a function "

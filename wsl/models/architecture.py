@@ -11,7 +11,7 @@ from torchvision import models as torchvision_models
 
 from wsl.errors import UserError
 from wsl.models.classifiers import untrained
-from wsl.models.state_dicts import fit_names
+from wsl.models.state_dicts import fit_names, is_auxiliary
 from wsl.models.timm_models import TIMM, create_timm, timm_names
 from wsl.models.weights import StateDict, read_state_dict
 
@@ -49,12 +49,12 @@ def _candidates(path: Path) -> Iterator[tuple[str, nn.Module]]:
 
 def _fits(state: StateDict, net: nn.Module, path: Path, name: str) -> bool:
     """Whether the tensors are those of a network, except for the number of classes."""
-    own = {key: tensor for key, tensor in net.state_dict().items() if not key.startswith(("aux", "AuxLogits"))}
+    own = {key: tensor for key, tensor in net.state_dict().items() if not is_auxiliary(key)}
     try:
         state = fit_names(state, own, path, name)
     except UserError:
         return False
-    found = {key: tensor for key, tensor in state.items() if not key.startswith(("aux", "AuxLogits"))}
+    found = {key: tensor for key, tensor in state.items() if not is_auxiliary(key)}
     counted = {key for key in {*own, *found} if not key.endswith(_COUNTER)}
     if any(key not in own or key not in found for key in counted):
         return False

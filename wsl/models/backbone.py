@@ -13,7 +13,7 @@ from torchvision import models as torchvision_models
 from torchvision.models import VisionTransformer
 
 from wsl.checkpoints import HF
-from wsl.errors import UserError
+from wsl.errors import UserError, first_line
 from wsl.models.classifiers import TINY, create_classifier
 from wsl.models.dilation import dilate
 from wsl.models.feature_map import choose_map, read_map
@@ -24,7 +24,6 @@ from wsl.models.position_tracer import PositionTracer
 from wsl.models.taps import TapFinder, TapReader
 from wsl.models.timm_models import TIMM, TimmFeatures
 from wsl.models.tiny import TinyNet
-from wsl.models.weights import first_line
 
 # Every network that takes several sizes takes this one, including those with windows of a fixed size.
 _PROBE = 224

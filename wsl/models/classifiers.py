@@ -16,7 +16,7 @@ from wsl.checkpoints import HF
 from wsl.config import Preprocessing
 from wsl.errors import UserError, nearest
 from wsl.models.known_classes import known_classes
-from wsl.models.state_dicts import fit_names, load_strictly
+from wsl.models.state_dicts import fit_names, is_auxiliary, load_strictly
 from wsl.models.timm_models import TIMM, create_resizable, timm_data
 from wsl.models.transformers_models import open_transformers
 from wsl.models.weights import StateDict, fetch, read_raw, read_state_dict, weights_path
@@ -113,20 +113,16 @@ def _pretrained(builder: Callable[..., nn.Module], entry: Any, name: str) -> nn.
 
 def _count_classes(state: StateDict, net: nn.Module, path: Path, name: str) -> int:
     """The number of outputs of the last layer. Models list their layers from input to output, files may not."""
-    last = [key for key, tensor in net.state_dict().items() if tensor.ndim >= 2 and not _is_auxiliary(key)][-1]
+    last = [key for key, tensor in net.state_dict().items() if tensor.ndim >= 2 and not is_auxiliary(key)][-1]
     if last not in state:
         raise UserError(f"{path} does not fit {name}: {last} is missing (was it saved from another model?)")
     return int(state[last].shape[0])
 
 
-def _is_auxiliary(key: str) -> bool:
-    return key.lower().startswith("aux")
-
-
 def _without_auxiliary(state: StateDict, net: nn.Module) -> StateDict:
     """The state with missing auxiliary classifiers filled in, and superfluous ones removed; files may lack them."""
-    own = {key: value for key, value in net.state_dict().items() if _is_auxiliary(key)}
-    return {**own, **{k: v for k, v in state.items() if not (_is_auxiliary(k) and k not in own)}} if own else state
+    own = {key: value for key, value in net.state_dict().items() if is_auxiliary(key)}
+    return {**own, **{k: v for k, v in state.items() if not (is_auxiliary(k) and k not in own)}} if own else state
 
 
 def _timm_classifier(name: str, weights: str, num_classes: int | None) -> Classifier:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from wsl import config
-from wsl.errors import RunError, UserError
+from wsl.errors import RunError, UserError, first_line
 from wsl.files import replacing
 from wsl.models.decoder import levels
 from wsl.models.fuse import fuse_batch_norm
@@ -150,7 +150,7 @@ def session(file: bytes, name: object) -> Any:
     try:
         return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions have no common base class
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise UserError(f"{name} cannot be run ({reason}): expected an ONNX model of wsl-export") from error
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 from torchvision import models as torchvision_models
 
+from wsl.models.state_dicts import is_auxiliary
 from wsl.models.timm_models import timm_data
 
 _IMAGENET = 1000
@@ -36,9 +37,7 @@ def _imagenet() -> tuple[str, ...]:
 
 def _outputs(net: nn.Module) -> int:
     """The number of outputs of the last layer that has weights."""
-    weights = [
-        tensor for key, tensor in net.named_parameters() if tensor.ndim >= 2 and not key.lower().startswith("aux")
-    ]
+    weights = [tensor for key, tensor in net.named_parameters() if tensor.ndim >= 2 and not is_auxiliary(key)]
     return len(weights[-1]) if weights else 0
 
 

@@ -14,9 +14,9 @@ from torch import nn
 
 from wsl import config
 from wsl.config import Preprocessing
-from wsl.errors import UserError, nearest
+from wsl.errors import UserError, first_line, nearest
 from wsl.models.state_dicts import load_strictly
-from wsl.models.weights import first_line, read_state_dict
+from wsl.models.weights import read_state_dict
 
 log = logging.getLogger("wsl")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsl.checkpoints import FILE_NAME, Recipe
-from wsl.errors import RunError, UserError, listed, printable
+from wsl.errors import RunError, UserError, first_line, listed, printable
 from wsl.hub import Address, fetch_run, hub_address, hub_client, quiet
 from wsl.models.checkpoint import save
 
@@ -45,9 +45,8 @@ def push_to_hub(
                     repo_id=address.name, folder_path=scratch, revision=revision, commit_message="Upload a model"
                 )
         except Exception as error:  # from the hub's client, its HTTP library, or the system
-            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             raise RunError(
-                f"{address} could not be uploaded ({reason}): log in with `hf auth login`, or give token=…"
+                f"{address} could not be uploaded ({first_line(error)}): log in with `hf auth login`, or give token=…"
             ) from error
     fetch_run.cache_clear()  # it may hold the previous state
     return str(address._replace(revision=revision))

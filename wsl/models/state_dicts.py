@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from wsl.errors import UserError
-from wsl.models.weights import StateDict, first_line
+from wsl.errors import UserError, first_line
+from wsl.models.weights import StateDict
 
 # Counted by batch norms since torch 0.4.1, and not used in evaluation.
 _COUNTER = "num_batches_tracked"
@@ -87,3 +87,12 @@ def _misfit(state: StateDict, own: StateDict) -> str:
             )
     unknown = sorted(set(state) - set(own))
     return f"{unknown[0]} is not part of it (another model?)" if unknown else ""
+
+
+def is_auxiliary(key: str) -> bool:
+    """Whether a parameter belongs to an auxiliary classifier of GoogLeNet or Inception, which only training needs.
+
+    >>> is_auxiliary("aux1.fc.weight"), is_auxiliary("AuxLogits.fc.bias"), is_auxiliary("fc.weight")
+    (True, True, False)
+    """
+    return key.lower().startswith("aux")

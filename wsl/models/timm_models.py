@@ -13,12 +13,11 @@ import torch
 from torch import nn
 
 from wsl.checkpoints import HF
-from wsl.errors import UserError, nearest
+from wsl.errors import UserError, first_line, nearest
 from wsl.hub import hub_client, quiet
 from wsl.models.state_dicts import fit_names, load_strictly
 from wsl.models.weights import (
     fetch,
-    first_line,
     not_fetched,
     read_raw,
     read_state_dict,

@@ -18,9 +18,9 @@ from torch import nn
 from wsl.checkpoints import HF
 from wsl.config import Preprocessing
 from wsl.documents import load_json
-from wsl.errors import DownloadError, UserError
+from wsl.errors import DownloadError, UserError, first_line
 from wsl.models.image_processor import read_processor
-from wsl.models.weights import first_line, read_state_dict
+from wsl.models.weights import read_state_dict
 from wsl.progress import quiet_import
 
 log = logging.getLogger("wsl")

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from wsl.errors import DownloadError, UserError
+from wsl.errors import DownloadError, UserError, first_line
 
 log = logging.getLogger("wsl")
 
@@ -117,11 +117,6 @@ def tensors_only() -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its type if the message is empty."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _read(path: Path) -> object:

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from wsl.errors import RunError
+from wsl.errors import RunError, first_line
 from wsl.training.order import Shard
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ def _together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        line = (str(error) or type(error).__name__).splitlines()[0]
+        line = first_line(error)
         raise RunError(
             f"another process of the training does not answer ({line}): what it printed says why; --resume continues "
             "from where the state was kept last"

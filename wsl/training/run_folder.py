@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from wsl import config
 from wsl.config import ProbeConfig, TrainConfig
 from wsl.documents import parse_json
-from wsl.errors import RunError, UserError
+from wsl.errors import RunError, UserError, first_line
 from wsl.files import replacing, write_text
 from wsl.models import Localizer, load, save
 from wsl.training.run_check import CONFIG, record
@@ -100,7 +100,7 @@ class RunFolder:
 
     def _full(self, error: Exception) -> RunError:
         return RunError(
-            f"{self.path} could not be written ({str(error).splitlines()[0]}): is the disk full? The state that was "
+            f"{self.path} could not be written ({first_line(error)}): is the disk full? The state that was "
             "kept before is whole, and --resume continues from it"
         )
 
@@ -155,7 +155,7 @@ class RunFolder:
             return int(state["epoch"])
         except (pickle.UnpicklingError, RuntimeError, KeyError, ValueError, TypeError, EOFError) as error:
             raise UserError(
-                f"{self.last} cannot be resumed ({(str(error) or type(error).__name__).splitlines()[0]}): was it "
+                f"{self.last} cannot be resumed ({first_line(error)}): was it "
                 "written by another version? --overwrite starts again"
             ) from error
 

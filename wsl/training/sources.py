@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from wsl.config import TrainConfig
 from wsl.data import stacked_targets
-from wsl.errors import BadImageError, RunError, UserError
+from wsl.errors import BadImageError, RunError, UserError, first_line
 from wsl.images.tensors import Normalise
 from wsl.inference import Predictor, Source
 from wsl.inference.reading import Reader
@@ -121,7 +121,7 @@ class ImageSource:
             if "DataLoader worker" not in str(error):
                 raise
             raise RunError(
-                f"a process that decodes images has died ({str(error).splitlines()[0]}): for want of memory, or of "
+                f"a process that decodes images has died ({first_line(error)}): for want of memory, or of "
                 "shared memory (/dev/shm, docker's --shm-size); give fewer --workers, or --workers 0"
             ) from error
 
