@@ -6,6 +6,9 @@ import socket
 
 from wsl.errors import RunError
 
+LOOPBACK = ("127.0.0.1", "localhost")
+"""The names of this machine that no other one reaches."""
+
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens on an address and port.

@@ -12,7 +12,7 @@ import wsl
 from wsl.cli import label_studio
 from wsl.config import PickConfig
 from wsl.formats.exchange.label_studio import read_label_studio
-from wsl.labelling import Annotator
+from wsl.labelling.answers import Annotator
 
 testclient = pytest.importorskip("starlette.testclient")
 pytest.importorskip("httpx")

@@ -3,7 +3,7 @@
 import pytest
 
 from wsl.errors import UserError
-from wsl.labelling import Interface
+from wsl.labelling.interface import Interface
 
 CLASSES = ["cat", "dog", "Dog", "traffic light"]
 

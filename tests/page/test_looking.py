@@ -7,7 +7,7 @@ import wsl
 from wsl.errors import UserError
 from wsl.images import read_image
 from wsl.models import CamLocalizer
-from wsl.page import draw, look
+from wsl.page.looking import draw, look
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.4, 0.8])

@@ -380,7 +380,8 @@ def _own() -> Iterator[Target]:
 
 def _labelling() -> Iterator[Target]:
     """What Label Studio sends to its backend."""
-    from wsl.labelling import Annotator, Interface
+    from wsl.labelling.answers import Annotator
+    from wsl.labelling.interface import Interface
 
     class Predictor:
         """Finds a dog in everything, without the threads of a real one; decoders have targets of their own."""

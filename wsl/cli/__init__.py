@@ -212,8 +212,8 @@ def demo(args: Sequence[str] | None = None) -> int:
     """`wsl-demo`."""
 
     def work(config: DemoFlags) -> Outcome:
-        with loading("the page"):
-            from wsl.page import serve
+        from wsl.page.server import serve
+
         serve(config)
         return Outcome("", {})
 
@@ -224,7 +224,7 @@ def label_studio(args: Sequence[str] | None = None) -> int:
     """`wsl-label-studio`."""
 
     def work(config: settings.LabellingConfig) -> Outcome:
-        from wsl.labelling import serve
+        from wsl.labelling.server import serve
 
         serve(config)
         return Outcome("", {})

@@ -7,6 +7,7 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -53,7 +54,6 @@ class OpenedModel:
 
     ``machine`` is the one on which it will run, None for this one.
 
-    >>> from pathlib import Path
     >>> from wsl.models import Localizer
     >>> config = LocalizeConfig(sources=("a.jpg",), weights="runs/mine", out=Path("found"))
     >>> origin = BoxOrigin(threshold=0.2, box_rule="largest", origin="the default")
@@ -82,6 +82,24 @@ class OpenedModel:
         refine = resolve_refine(config.refine, model)
         boxes, origin = resolve_boxes(config.boxes, config.weights, refine, cam.maps)
         return cls(config, model, refine, boxes, origin)
+
+    @classmethod
+    def open_for(cls, config: Any, source: Path, **given: Any) -> OpenedModel:
+        """Load the model of another command, with the settings that it shares with ``wsl-localize`` by name.
+
+        `given` are settings of ``wsl-localize`` that the command has in another form, or not at all.
+
+        Raises:
+            UserError: as for `open`.
+
+        >>> from wsl.config import LabellingConfig
+        >>> OpenedModel.open_for(LabellingConfig(weights="lost", image_root=Path("photos")), Path("photos"))
+        Traceback (most recent call last):
+        wsl.errors.UserError: no model 'lost': expected a run folder of wsl-train, ...
+        """
+        ours = {one.name for one in dataclasses.fields(LocalizeConfig)}
+        shared = {one.name: getattr(config, one.name) for one in dataclasses.fields(config) if one.name in ours}
+        return cls.open(LocalizeConfig(**{"sources": (str(source),), "out": Path(), **shared, **given}))
 
     def predictor(self, device: str | None = None, **others: Any) -> Predictor:
         """A predictor on the device of the settings or another one.

@@ -8,16 +8,15 @@ import tempfile
 import time
 from pathlib import Path
 
+from wsl.checkpoints import is_path, no_model
 from wsl.config import DemoConfig
 from wsl.errors import UserError
-from wsl.page.controls import Controls
-from wsl.page.shelf import Shelf
-from wsl.ports import listen
+from wsl.ports import LOOPBACK, listen
+from wsl.progress import loading
 
 log = logging.getLogger("wsl")
 
 _MAX_UPLOAD = "20mb"
-_HOSTS = ("127.0.0.1", "localhost")
 _A_WHILE = 300
 
 
@@ -32,8 +31,12 @@ def serve(config: DemoConfig) -> None:
         RunError: the port cannot be used.
         KeyboardInterrupt: it was stopped.
     """
-    listen(_HOSTS[0], config.port).close()  # an error before seconds are spent on loading
-    shelf = Shelf(config.models, config.local_weights)
+    host = LOOPBACK[0]
+    # Errors before seconds are spent on loading.
+    lost = next((name for name in config.models if is_path(name) and not Path(name).exists()), None)
+    if lost is not None:
+        raise no_model(lost)
+    listen(host, config.port).close()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before the import, which reads it
     with tempfile.TemporaryDirectory(prefix="wsl-page-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
@@ -41,18 +44,21 @@ def serve(config: DemoConfig) -> None:
             import gradio  # noqa: F401 - which the layout takes for granted
         except ImportError as error:
             raise UserError("the page needs the demo extra: pip install 'wsl-toolkit[demo]'") from error
-        from starlette.middleware import Middleware
-        from starlette.middleware.trustedhost import TrustedHostMiddleware
+        with loading("the page"):
+            from starlette.middleware import Middleware
+            from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-        from wsl.page.layout import STYLE, page, theme
+            from wsl.page.controls import Controls
+            from wsl.page.layout import STYLE, page, theme
+            from wsl.page.shelf import Shelf
 
-        controls = Controls(shelf, Path(folder))
+        controls = Controls(Shelf(config.models, config.local_weights), Path(folder))
         blocks = page(controls)
         # A page of another site that makes its name mean this machine would else read along.
-        trusted = Middleware(TrustedHostMiddleware, allowed_hosts=list(_HOSTS))
+        trusted = Middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
         try:
             blocks.launch(
-                server_name=_HOSTS[0],
+                server_name=host,
                 server_port=config.port,
                 max_file_size=_MAX_UPLOAD,
                 theme=theme(),
@@ -62,7 +68,7 @@ def serve(config: DemoConfig) -> None:
                 app_kwargs={"middleware": [trusted]},
                 prevent_thread_lock=True,  # gradio's own wait takes every signal for a good end
             )
-            log.info("http://%s:%d in a browser of this machine; Ctrl-C ends it", _HOSTS[0], config.port)
+            log.info("http://%s:%d in a browser of this machine; Ctrl-C ends it", host, config.port)
             while True:
                 time.sleep(_A_WHILE)
         finally:

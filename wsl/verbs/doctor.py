@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wsl.checkpoints import check_classes, check_weights
-from wsl.config import DoctorConfig, LocalizeConfig, RuntimeConfig
+from wsl.config import DoctorConfig, RuntimeConfig
 from wsl.config.keywords import by_keywords
 from wsl.diagnosis.checks import findings
 from wsl.diagnosis.evidence import Evidence
@@ -88,28 +88,13 @@ def _evidence(config: DoctorConfig) -> Evidence:
         decoded = decode(config.image)
     except BadImageError as error:
         return dataclasses.replace(nothing, failure=error)
+    runtime = RuntimeConfig(device=config.device, precision=config.precision)
     try:
         with loading(config.weights):
-            opened = OpenedModel.open(_localizing(config))
+            opened = OpenedModel.open_for(config, config.image, batch_size=1, runtime=runtime)
     except DownloadError as error:
         return dataclasses.replace(nothing, decoded=decoded, failure=error)
     return examine(opened, decoded, config.image, config.label)
-
-
-def _localizing(config: DoctorConfig) -> LocalizeConfig:
-    """The settings of wsl-localize for the image."""
-    return LocalizeConfig(
-        sources=(str(config.image),),
-        weights=config.weights,
-        out=config.out,
-        local_weights=config.local_weights,
-        cam=config.cam,
-        boxes=config.boxes,
-        refine=config.refine,
-        image_size=config.image_size,
-        batch_size=1,
-        runtime=RuntimeConfig(device=config.device, precision=config.precision),
-    )
 
 
 def _pictures(evidence: Evidence, out: Path) -> tuple[Path, ...]:
