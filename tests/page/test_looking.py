@@ -7,7 +7,11 @@ import wsl
 from wsl.errors import UserError
 from wsl.images import read_image
 from wsl.models import CamLocalizer
-from wsl.page.looking import draw, look
+from wsl.page.looking import draw, look, variant
+
+
+def look_with(image, model, *, pooling="", method="auto", **settings):
+    return look(image, variant(model, pooling=pooling, method=method), method=method, **settings)
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.4, 0.8])
@@ -30,7 +34,7 @@ def test_without_a_threshold_it_is_that_of_the_refinement(small_model, photo):
 
 def test_another_pooling_pools_the_same_maps(small_model, photo):
     image = read_image(photo)
-    own, again, top = (look(image, small_model, pooling=spec, label="dog") for spec in ("", "gap", "gmp"))
+    own, again, top = (look_with(image, small_model, pooling=spec, label="dog") for spec in ("", "gap", "gmp"))
     assert own.found.scores == again.found.scores
     assert top.found.scores["dog"] > own.found.scores["dog"]
     assert own.boxes_at().xyxy.tolist() == top.boxes_at().xyxy.tolist()
@@ -39,7 +43,10 @@ def test_another_pooling_pools_the_same_maps(small_model, photo):
 @pytest.mark.parametrize("method", ["gradcam", "layercam", "fullgrad"])
 def test_a_cam_method_takes_the_place_of_the_models_own_maps(small_model, photo, method):
     image = read_image(photo)
-    own, other = look(image, small_model, label="cat"), look(image, small_model, label="cat", method=method)
+    own, other = (
+        look(image, small_model, label="cat"),
+        look(image, variant(small_model, method=method), label="cat", method=method),
+    )
     assert other.found.scores == pytest.approx(own.found.scores, abs=1e-5)
     expected = wsl.Predictor(
         CamLocalizer.of(small_model, method=method), classes=["cat"], device="cpu", precision="fp32"
@@ -65,6 +72,6 @@ def test_pictures_are_large_enough_for_letters_and_small_enough_for_a_browser(sm
 )
 def test_a_mistake_is_told(settings, message, small_model, photo):
     with pytest.raises(UserError, match=message):
-        look(read_image(photo), small_model, **settings)
+        look_with(read_image(photo), small_model, **settings)
     with pytest.raises(UserError, match="threshold is 2"):
         look(read_image(photo), small_model).boxes_at(2)

@@ -14,8 +14,9 @@ from wsl.boxes import Boxes
 from wsl.config import BoxRule, Refine
 from wsl.errors import BadImageError, UserError
 from wsl.images import read_image
+from wsl.models import CamLocalizer, Localizer
 from wsl.page.downloads import Downloads, Found, write_many, write_one
-from wsl.page.looking import AUTO, Look, UInt8Array, draw, look
+from wsl.page.looking import AUTO, Look, UInt8Array, draw, look, variant
 from wsl.page.shelf import Shelf
 
 MAX_PIXELS = 40_000_000
@@ -70,8 +71,9 @@ class Controls:
         self.shelf, self.folder = shelf, folder
         self.downloads = Downloads(folder, _KEPT)
         self._under_way, self._closed = threading.Lock(), False
-        # Moving a slider asks the network nothing.
+        # Moving a slider asks the network nothing, and many images are of one variant.
         self._seen = functools.lru_cache(maxsize=_SEEN)(self._look)
+        self._variant = functools.lru_cache(maxsize=_SEEN)(self._make_variant)
 
     @contextlib.contextmanager
     def request(self) -> Iterator[None]:
@@ -158,5 +160,8 @@ class Controls:
         except BadImageError as error:
             # The folders of an upload are the server's.
             raise BadImageError(str(error).replace(file, Path(file).name)) from error
-        model = self.shelf(name)
-        return look(image, model, name=name, pooling=pooling, label=label, method=method, refine=refine)
+        model = self._variant(name, pooling, method)
+        return look(image, model, name=name, label=label, method=method, refine=refine)
+
+    def _make_variant(self, name: str, pooling: str, method: str) -> Localizer | CamLocalizer:
+        return variant(self.shelf(name), pooling=pooling, method=method)

@@ -1,4 +1,4 @@
-"""What the page computes: what a model sees in an image, and how that is drawn, as two pure functions."""
+"""What the page computes: a model's variants, what one sees in an image, and how that is drawn, as pure functions."""
 
 from __future__ import annotations
 
@@ -56,37 +56,48 @@ class Look:
         return boxes_of_maps(maps, self.found.scores, self.found.size, settings)
 
 
+def variant(model: Localizer | CamLocalizer, *, pooling: str = "", method: str = AUTO) -> Localizer | CamLocalizer:
+    """The same network with another pooling of its class maps, or with maps by a CAM method; the model itself without.
+
+    Raises:
+        UserError: an unknown pooling or method, or another pooling for a model without class maps.
+
+    >>> model = Localizer("tinynet", classes=["cat", "dog"], weights="none").eval()
+    >>> variant(model, pooling="gmp").head.pooling, variant(model) is model
+    (gmp, True)
+    """
+    pooled = _pooled_by(model, pooling) if pooling else model
+    if method == AUTO:
+        return pooled
+    return pooled.by(method) if isinstance(pooled, CamLocalizer) else CamLocalizer.of(pooled, method=method)
+
+
 def look(
     image: UInt8Array,
     model: Localizer | CamLocalizer,
     *,
     name: str = "",
-    pooling: str = "",
     label: str = "",
     method: str = AUTO,
     refine: Refine = "auto",
 ) -> Look:
     """Localize one class in an image; the one of highest score when no label is given.
 
-    With ``pooling``, the spec of another pooling than the model's own, the same class maps are pooled anew. ``method``
-    is a CAM method in the place of the model's own maps. ``name`` is that of the run or classifier, for which a
-    threshold may have been selected.
+    ``name`` is that of the run or classifier, and ``method`` the CAM method of the model's maps, for which a threshold
+    may have been selected.
 
     Raises:
-        UserError: an unknown class, pooling, method or refinement, or another pooling for a model without class maps.
+        UserError: an unknown class or refinement.
 
     >>> model = Localizer("tinynet", classes=["cat", "dog"], weights="none").eval()
-    >>> seen = look(np.zeros((40, 60, 3), np.uint8), model, pooling="gmp", label="dog")
+    >>> seen = look(np.zeros((40, 60, 3), np.uint8), model, label="dog")
     >>> seen.found.maps["dog"].shape, draw(seen, seen.boxes_at(0.3)).shape
     ((28, 28), (320, 480, 3))
     """
     if label and label not in model.classes:
         raise UserError(f"the model knows no class {label!r}; it knows {', '.join(model.classes[:20])}")
-    shown = _pooled_by(model, pooling) if pooling else model
-    if method != AUTO:
-        shown = shown.by(method) if isinstance(shown, CamLocalizer) else CamLocalizer.of(shown, method=method)
-    refine = resolve_refine(refine, shown)
-    predictor = Predictor(shown, classes=(label,) if label else (), refine=refine, device="cpu", precision="fp32")
+    refine = resolve_refine(refine, model)
+    predictor = Predictor(model, classes=(label,) if label else (), refine=refine, device="cpu", precision="fp32")
     boxes, _ = resolve_boxes(BoxConfig(), name, refine, method)
     found = predictor(image)
     return Look(image=image, found=found, label=label or next(iter(found.maps or ())), boxes=boxes)
