@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from wsl.config.checks import check, check_batch_size, check_types
 from wsl.config.shared import DataConfig, RuntimeConfig
@@ -48,12 +49,7 @@ class DecoderConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in ("rounds", "epochs"):
-            value = getattr(self, f"decoder_{name}")
-            check(value >= 1, f"decoder {name} is {value}, expected 1 or more")
-        check_batch_size(self.decoder_batch_size)
-        check(self.decoder_lr > 0, f"decoder lr is {self.decoder_lr}, expected a positive number such as 3e-3")
-        check(self.decoder_cache > 0, f"decoder cache is {self.decoder_cache}, expected gigabytes above 0")
+        _check_training(self, "decoder", "3e-3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +78,21 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in ("rounds", "epochs"):
-            value = getattr(self, f"detector_{name}")
-            check(value >= 1, f"detector {name} is {value}, expected 1 or more")
-        check_batch_size(self.detector_batch_size)
-        check(self.detector_lr > 0, f"detector lr is {self.detector_lr}, expected a positive number such as 2e-3")
+        _check_training(self, "detector", "2e-3")
         check(self.detector_mosaics >= 0, f"detector mosaics is {self.detector_mosaics}, expected 0 or more an image")
-        check(self.detector_cache > 0, f"detector cache is {self.detector_cache}, expected gigabytes above 0")
+
+
+def _check_training(config: Any, part: str, usual_lr: str) -> None:
+    """Check the settings that the trainings of all parts have, each under the part's name."""
+
+    def value(name: str) -> Any:
+        return getattr(config, f"{part}_{name}")
+
+    for name in ("rounds", "epochs"):
+        check(value(name) >= 1, f"{part} {name} is {value(name)}, expected 1 or more")
+    check_batch_size(value("batch_size"))
+    check(value("lr") > 0, f"{part} lr is {value('lr')}, expected a positive number such as {usual_lr}")
+    check(value("cache") > 0, f"{part} cache is {value('cache')}, expected gigabytes above 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,11 @@ import torch
 from torch.nn import functional as F
 
 from wsl.config import DecoderConfig
-from wsl.errors import RunError
 from wsl.models import Features, MapDecoder, repeatable
 from wsl.models.grid import Grid
 from wsl.progress import Advance
 from wsl.training.decoder_targets import VIEWS, Targets
-from wsl.training.optimizer import lr_factor, set_lr, split_decay
+from wsl.training.part_steps import train_steps
 
 # An absent class weighs as much as three present ones: what a map shows elsewhere draws boxes of classes not there.
 _ABSENT = 3.0
@@ -87,29 +86,25 @@ def train_decoder(
         RunError: the loss is no longer finite.
     """
     device = next(decoder.parameters()).device
-    optimizer = torch.optim.AdamW(split_decay(decoder, config.decoder_lr, config.decoder_weight_decay))
     images = np.flatnonzero(targets.known)
-    steps = math.ceil(len(images) / config.decoder_batch_size)
-    total, warmup = config.decoder_epochs * steps, round(steps / 2)
-    decoder.train()
-    loss = torch.zeros((), device=device)
-    for step, (view, chosen) in enumerate(_batches(images, config, seed)):
-        set_lr(optimizer, lr_factor(step, total, warmup, "cosine"))
+
+    def loss_of(batch: tuple[int, npt.NDArray[np.int64]]) -> tuple[torch.Tensor, int]:
+        view, chosen = batch
         wanted, weights = (one.to(device) for one in targets.batch(chosen, view, labels.shape[1]))
         logits = decoder(levels.batch(view, chosen, device), levels.size)
-        found = decoder_loss(logits, wanted, weights, labels[chosen].to(device), known[chosen].to(device))
-        optimizer.zero_grad(set_to_none=True)
-        found.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        loss = loss + found.detach() if step % steps else found.detach()
-        advance(len(chosen), note=None)
-    decoder.eval()
-    mean = float(loss) / steps
-    if not math.isfinite(mean):
-        raise RunError(
-            f"the decoder's loss is {mean}: start again with a lower --decoder-lr than {config.decoder_lr:g}"
-        )
-    return mean
+        return decoder_loss(logits, wanted, weights, labels[chosen].to(device), known[chosen].to(device)), len(chosen)
+
+    return train_steps(
+        decoder,
+        _batches(images, config, seed),
+        loss_of,
+        part="decoder",
+        lr=config.decoder_lr,
+        weight_decay=config.decoder_weight_decay,
+        epochs=config.decoder_epochs,
+        steps=math.ceil(len(images) / config.decoder_batch_size),
+        advance=advance,
+    )
 
 
 def _batches(

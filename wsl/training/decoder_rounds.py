@@ -12,21 +12,22 @@ from wsl import config as settings
 from wsl.checkpoints import model_digest
 from wsl.config import DecodeConfig
 from wsl.data import stacked_targets
-from wsl.errors import BadImageError, RunError, listed
+from wsl.errors import RunError, listed
 from wsl.images import place
-from wsl.inference import Predictor, Source
+from wsl.inference import Predictor
 from wsl.maps.refine import REFINEMENTS, Refinement
 from wsl.maps.refine import decoder as walk
 from wsl.models import Features, Localizer
 from wsl.models.decoder import finest
 from wsl.models.taps import MAP
-from wsl.progress import progress, track
+from wsl.progress import progress
 from wsl.samples import SampleSet
 from wsl.training.cache_room import affordable_part
 from wsl.training.decoder import Levels, train_decoder
 from wsl.training.decoder_targets import VIEWS, Cells, Targets
-from wsl.training.features import FeatureCache, report_skipped
+from wsl.training.features import FeatureCache
 from wsl.training.kept_rounds import KeptRounds
+from wsl.training.located import localize_labelled
 
 log = logging.getLogger("wsl")
 
@@ -69,11 +70,7 @@ class DecoderTraining:
     def run(self) -> None:
         """Train all rounds that are left; the model then has the last one's decoder."""
         rounds = self.rounds
-        done, state = self._kept.last()
-        if done:
-            self.model.add_decoder().load_state_dict(state)
-            self.model.eval()
-        for number in range(done + 1, rounds + 1):
+        for number in self._kept.resume(self.model.add_decoder):
             targets = self._targets(number)
             if not targets.known.any():
                 raise RunError("none of the images to train the decoder on could be read: see the lines above")
@@ -111,15 +108,10 @@ class DecoderTraining:
             device=str(self.device),
             precision=config.runtime.precision,
         )
-        found = predictor.stream(
-            (Source(sample.path, classes=sample.labels) for sample in self.samples.samples),
-            errors="return",
-            workers=config.runtime.workers,
-        )
         name = f"maps for round {number}"
-        for image, one in enumerate(track(found, name, len(labels))):
-            if isinstance(one, BadImageError):
-                report_skipped([str(one)], self.skipped, config.runtime.strict)
+        found = localize_labelled(predictor, self.samples, config.runtime, self.skipped, name)
+        for image, one in enumerate(found):
+            if one is None:
                 continue
             maps = one.maps or {}
             targets.add(image, [maps[label] for label in labels[image]], place(one.size, model.preprocessing))

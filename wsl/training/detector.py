@@ -9,17 +9,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from wsl.config import DetectorConfig
-from wsl.errors import RunError
 from wsl.models import BoxDetector, Features, autocast, repeatable
 from wsl.models.grid import Grid
 from wsl.progress import Advance
 from wsl.training.average import WeightAverage
 from wsl.training.detector_loss import GoalBatch, detector_loss
 from wsl.training.detector_targets import Assigner, Goals, LabelledBoxes, Part
-from wsl.training.optimizer import lr_factor, set_lr, split_decay
+from wsl.training.part_steps import train_steps
 
 FloatArray = npt.NDArray[np.float32]
 _AVERAGE = 0.995
@@ -82,34 +80,32 @@ def train_detector(
     """
     device = next(detector.parameters()).device
     detector.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(split_decay(detector, config.detector_lr, config.detector_weight_decay))
     average = WeightAverage(detector, _AVERAGE)
-    steps = math.ceil(len(scenes.items) / config.detector_batch_size)
-    total, warmup = config.detector_epochs * steps, round(steps / 2)
-    detector.train()
-    loss, assigner = torch.zeros((), device=device), None
-    for step, chosen in enumerate(_batches(scenes.items, config, seed)):
-        set_lr(optimizer, lr_factor(step, total, warmup, "cosine"))
+    assigner: Assigner | None = None
+
+    def loss_of(chosen: list[Scene]) -> tuple[torch.Tensor, int]:
+        nonlocal assigner
         with autocast(device, dtype):
             found = detector(scenes.features(chosen, device), scenes.size)
         if assigner is None:
             assigner = Assigner(found.places.cpu().numpy(), found.strides.cpu().numpy())
         goals = _goals([assigner.assign(one.parts, boxes, labels, known) for one in chosen], device)
-        wrong = detector_loss(found, goals)
-        optimizer.zero_grad(set_to_none=True)
-        wrong.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(detector.parameters(), _LONGEST_STEP)
-        optimizer.step()
-        average.update()
-        loss = loss + wrong.detach() if step % steps else wrong.detach()
-        advance(len(chosen), note=None)
+        return detector_loss(found, goals), len(chosen)
+
+    mean = train_steps(
+        detector,
+        _batches(scenes.items, config, seed),
+        loss_of,
+        part="detector",
+        lr=config.detector_lr,
+        weight_decay=config.detector_weight_decay,
+        epochs=config.detector_epochs,
+        steps=math.ceil(len(scenes.items) / config.detector_batch_size),
+        advance=advance,
+        longest=_LONGEST_STEP,
+        after=average.update,
+    )
     average.put()
-    detector.eval()
-    mean = float(loss) / steps
-    if not math.isfinite(mean):
-        raise RunError(
-            f"the detector's loss is {mean}: start again with a lower --detector-lr than {config.detector_lr:g}"
-        )
     return mean
 
 

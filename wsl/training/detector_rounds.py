@@ -19,21 +19,22 @@ from wsl.checkpoints import model_digest
 from wsl.config import BoxConfig, DetectConfig
 from wsl.config.shared import BOX_DEFAULTS
 from wsl.data import stacked_targets
-from wsl.errors import BadImageError, RunError, UserError
+from wsl.errors import RunError, UserError
 from wsl.images import place
-from wsl.inference import Predictor, Source
+from wsl.inference import Predictor
 from wsl.maps import nms
 from wsl.models import Localizer, choose_dtype
 from wsl.models.taps import MAP
-from wsl.progress import progress, track
+from wsl.progress import progress
 from wsl.results import Localization
 from wsl.samples import SampleSet
 from wsl.training.cache_room import affordable_part
 from wsl.training.decoder_targets import VIEWS
 from wsl.training.detector import Scene, Scenes, train_detector
 from wsl.training.detector_targets import LabelledBoxes, Part
-from wsl.training.features import FeatureCache, identify_files, report_skipped
+from wsl.training.features import FeatureCache, identify_files
 from wsl.training.kept_rounds import KeptRounds
+from wsl.training.located import localize_labelled
 from wsl.training.mosaics import draw_mosaics, plan_mosaics
 
 Layers = Sequence[npt.NDArray[np.float16]]
@@ -78,11 +79,7 @@ class DetectorTraining:
     def run(self) -> None:
         """Train all rounds that are left; the model then has the last one's detector."""
         config, rounds = self.config, self.rounds
-        done, state = self._kept.last()
-        if done:
-            self.model.add_detector().load_state_dict(state)
-            self.model.eval()
-        for number in range(done + 1, rounds + 1):
+        for number in self._kept.resume(self.model.add_detector):
             found = self._found(number)
             scenes, boxes = self._scenes(found), [labelled_boxes(one, self.model.classes) for one in found]
             torch.manual_seed(config.seed)
@@ -113,22 +110,14 @@ class DetectorTraining:
 
     def _found(self, number: int) -> list[Localization | None]:
         """Where the classes of each image are: by the decoder, and after the first round by the detector, too."""
-        samples, first = self.samples.samples, number == 1
+        first = number == 1
         boxes = BoxConfig(box_rule="all" if first else None, detector=not first).resolved(BOX_DEFAULTS["decoder"])
         predictor = Predictor.from_configs(
             self.model, boxes=boxes, runtime=self.config.runtime, refine="decoder", tta=["flip"]
         )
-        stream = predictor.stream(
-            (Source(sample.path, classes=sample.labels) for sample in samples),
-            errors="return",
-            workers=self.config.runtime.workers,
-        )
-        found: list[Localization | None] = []
-        for one in track(stream, f"boxes for round {number}", len(samples)):
-            if isinstance(one, BadImageError):
-                report_skipped([str(one)], self.skipped, self.config.runtime.strict)
-            found.append(None if isinstance(one, BadImageError) else dataclasses.replace(one, maps=None, image=None))
-        return found
+        name = f"boxes for round {number}"
+        found = localize_labelled(predictor, self.samples, self.config.runtime, self.skipped, name)
+        return [None if one is None else dataclasses.replace(one, maps=None, image=None) for one in found]
 
     def _cached(self) -> tuple[list[Layers], list[tuple[Part, ...]]]:
         """The features of all images in either view and of mosaics of them, and what is where in the mosaics."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,15 @@ class KeptRounds:
         state = {name: tensor.cpu().contiguous() for name, tensor in module.state_dict().items()}
         with replacing(self._path(number)) as temporary:
             save_file(state, temporary, metadata={"identity": self._identity})
+
+    def resume(self, add: Callable[[], nn.Module]) -> range:
+        """The rounds that are left; ``add`` makes the part that has the weights of the last one that is finished."""
+        done, state = self.last()
+        if done:
+            part = add()
+            part.load_state_dict(state)
+            part.eval()
+        return range(done + 1, self._rounds + 1)
 
     def last(self) -> tuple[int, dict[str, torch.Tensor]]:
         """The last round that was finished and its weights; 0 and nothing where none was."""
