@@ -1,1 +1,1 @@
-"""The web page: drop an image, see where its classes are, move the threshold, take the boxes along."""
+"""The web page: drop an image, see where its classes are, move the threshold, download the boxes."""

@@ -1,4 +1,4 @@
-"""What the controls of the page do: uploads in, pictures, tables and files out."""
+"""Actions of the page's controls, from uploads to pictures, tables and files."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from wsl.page.shelf import Shelf
 
 MAX_PIXELS = 40_000_000
 MANY = 48
-_KEPT = 16  # requests whose downloads are there
-_SEEN = 2  # what is compared
+_KEPT = 16  # requests whose downloads are kept
+_SEEN = 2  # two poolings can be compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What is asked of a model, and how its boxes are drawn.
+    """The settings of a request: the model, how its maps are made, and how boxes are drawn.
 
-    An empty ``pooling`` is the model's own, an empty ``label`` the class of highest score; without a threshold and a
-    rule they are those of the run, or of the refinement.
+    An empty ``pooling`` stands for the model's own, an empty ``label`` for the class with the highest score. Without a
+    threshold or rule, those of the run or of the refinement are used.
     """
 
     model: str
@@ -45,7 +45,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shown:
-    """What a model says of an image, drawn; ``known`` are the classes to choose from, ``threshold`` the one used."""
+    """The result for one image. ``known`` are the classes to choose from, ``threshold`` is the threshold used."""
 
     picture: UInt8Array
     label: str
@@ -56,7 +56,7 @@ class Shown:
 
 
 class ManyShown(NamedTuple):
-    """Pictures with captions, a line for each image that cannot be read, a ZIP file of boxes, the threshold used."""
+    """Pictures with captions, a line for each unreadable image, a ZIP file with the boxes, and the threshold used."""
 
     pictures: list[tuple[UInt8Array, str]]
     skipped: list[str]
@@ -65,19 +65,19 @@ class ManyShown(NamedTuple):
 
 
 class Controls:
-    """The page without its looks. Downloads are written below ``folder``, each into a folder of its own."""
+    """The page without its layout. Downloads are written below ``folder``, each into its own folder."""
 
     def __init__(self, shelf: Shelf, folder: Path) -> None:
         self.shelf, self.folder = shelf, folder
         self.downloads = Downloads(folder, _KEPT)
         self._under_way, self._closed = threading.Lock(), False
-        # Moving a slider asks the network nothing, and many images are of one variant.
+        # Moving a slider does not run the network again, and many images share one variant of the model.
         self._seen = functools.lru_cache(maxsize=_SEEN)(self._look)
         self._variant = functools.lru_cache(maxsize=_SEEN)(self._make_variant)
 
     @contextlib.contextmanager
     def request(self) -> Iterator[None]:
-        """One at a time, and none after `close`.
+        """Admit one request at a time, and none after `close`.
 
         Raises:
             UserError: the page is closed.
@@ -88,14 +88,14 @@ class Controls:
             yield
 
     def close(self) -> None:
-        """Wait for the request under way and refuse later ones: from now on nothing is written below ``folder``."""
+        """Wait for the current request and refuse later ones, so that nothing more is written below ``folder``."""
         with self._under_way:
             self._closed = True
 
     def localize(
         self, file: str | None, settings: Settings, beside: str | None = None
     ) -> tuple[Shown, Shown | None, list[Path]]:
-        """One image by one pooling, and of the same class by the one ``beside`` it; the files to take along.
+        """Localize one image, with ``beside`` by that pooling too; return the results and the downloads.
 
         Raises:
             UserError: no image, one that cannot be read, or a setting that the model does not know.
@@ -108,7 +108,7 @@ class Controls:
         return shown, other, write_one(found, self.downloads.new())
 
     def localize_many(self, files: Sequence[str], settings: Settings) -> ManyShown:
-        """Several images with the same settings.
+        """Localize several images with the same settings.
 
         Raises:
             UserError: no image, too many, none that can be read, or a setting that the model does not know.
@@ -131,7 +131,7 @@ class Controls:
         return ManyShown(pictures, skipped, write_many(found, self.downloads.new()), used)
 
     def remove_upload(self, before: str | None, now: str | None) -> str | None:
-        """Remove an upload that another one took the place of, or that was taken off the page; give the one there."""
+        """Remove an upload that was replaced or taken off the page; return the current one."""
         if before and before != now and Path(before).resolve().is_relative_to(self.folder.resolve()):
             Path(before).unlink(missing_ok=True)
         return now
@@ -158,7 +158,7 @@ class Controls:
         try:
             image = read_image(file, MAX_PIXELS)
         except BadImageError as error:
-            # The folders of an upload are the server's.
+            # Visitors need not know the server's folders.
             raise BadImageError(str(error).replace(file, Path(file).name)) from error
         model = self._variant(name, pooling, method)
         return look(image, model, name=name, label=label, method=method, refine=refine)

@@ -1,4 +1,4 @@
-"""What the page gives to take along: boxes in the forms of other tools, and pictures."""
+"""Downloads of the page: boxes in the formats of other tools, and pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WRITTEN = ("coco", "voc", "yolo")
 
 
 class Found(NamedTuple):
-    """One image to take along: the name of its file, its (width, height), its boxes, and the picture drawn of it."""
+    """One image to download: the name of its file, its (width, height), its boxes, and its picture with the heatmap."""
 
     name: str
     size: tuple[int, int]
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
 
 class Downloads:
-    """Folders for the files of each request below ``folder``; those of requests before the last ``kept`` are removed.
+    """A folder below ``folder`` for the files of each request; only those of the last ``kept`` requests are kept.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     Downloads(Path(folder), kept=1).new().parent == Path(folder)
@@ -52,7 +52,7 @@ class Downloads:
 
 
 def write_one(found: Found, folder: Path) -> list[Path]:
-    """The boxes of one image as COCO's, VOC's and YOLO's files, and the picture, in ``folder``."""
+    """Write the boxes of one image as COCO, VOC and YOLO files, and its picture, into ``folder``; return the files."""
     image = _labelled(found)
     stem = image.stem
     written = {"coco": "annotations/instances_all.json", "voc": f"Annotations/{stem}.xml", "yolo": f"labels/{stem}.txt"}
@@ -65,7 +65,7 @@ def write_one(found: Found, folder: Path) -> list[Path]:
 
 
 def write_many(found: Sequence[Found], folder: Path) -> Path:
-    """The boxes of several images as COCO, VOC and YOLO, and their pictures, in one ZIP file."""
+    """Write the boxes of several images as COCO, VOC and YOLO, and their pictures, into one ZIP file; return it."""
     names = FlatNames()
     images = [names(_labelled(one)) for one in found]
     classes = sorted({label for one in found for label in one.boxes.labels})

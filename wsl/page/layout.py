@@ -1,4 +1,4 @@
-"""How the page looks, in gradio: controls on the left, what comes of them on the right."""
+"""Layout of the page in gradio: controls on the left, results on the right."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ footer { display: none !important; }
   #upload, #results, #knobs { grid-area: auto; }
 }
 """
-# Methods that would keep a page waiting, and those that show nothing of the model.
+# Methods that are too slow for a page, and the baselines.
 _LEFT_OUT = ("scorecam", "ablationcam", "random", "centre")
 _METHODS = tuple(name for name in CAM_METHODS if name not in _LEFT_OUT)
 _REFINES = tuple(name for name in get_args(Refine) if name != "grabcut")
@@ -41,24 +41,24 @@ _CLEANED_EVERY, _OLDEST = 300, 3600  # seconds, of uploads
 
 
 def theme() -> Any:
-    """Fonts of the system: the page asks no other machine for any."""
+    """A theme with the system's fonts, so that no other machine is asked for any."""
     return gr.themes.Base(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"))
 
 
 def page(controls: Controls) -> Any:
-    """The page for some controls, to be launched."""
+    """The page for the given controls, ready to be launched."""
     with gr.Blocks(title="wsl-toolkit", analytics_enabled=False, delete_cache=(_CLEANED_EVERY, _OLDEST)) as blocks:
         gr.Markdown("# Where is it?\nThe model was only told *what* is in images. Its maps say *where*.")
         with gr.Row(elem_id="rooms"):
             with gr.Column(elem_id="upload"):
                 with gr.Tab("One image") as one_tab:
-                    # Without a mode of its own gradio decodes nothing, whatever was uploaded: that is `read_image`'s.
+                    # Without an image mode gradio does not decode uploads; `read_image` does, within its limits.
                     upload = {"type": "filepath", "image_mode": None, "sources": ["upload", "clipboard"]}
                     file = gr.Image(**upload, label="Image", height=260)
                     _samples(file)
                 with gr.Tab("Many images") as many_tab:
                     files = gr.Files(label=f"Up to {MANY} images", file_types=["image"])
-                    start = gr.Button("Localize them", variant="primary")
+                    start = gr.Button("Localize", variant="primary")
             with gr.Column(elem_id="results"):
                 with gr.Column() as one_side, gr.Row():
                     first, second = _side("Map and boxes"), _side("Beside it", visible=False)
@@ -83,7 +83,7 @@ def page(controls: Controls) -> Any:
         def show(*values: Any) -> list[Any]:
             return _shown(controls, dict(zip(["file", "moved", *knobs], values, strict=True)))
 
-        # A slider moved by hand stays; for another model, method or refinement the threshold is theirs again.
+        # A threshold set by hand is kept until the model, method or refinement changes.
         knobs["threshold"].input(lambda: True, None, moved, show_progress="hidden")
         gr.on([knobs[name].change for name in ("model", "method", "refine")], lambda: False, None, moved).then(
             show, inputs, outputs, **wiring
@@ -100,15 +100,15 @@ def page(controls: Controls) -> Any:
 
 
 def _samples(file: Any) -> None:
-    """Photographs that a click puts in the place of an upload."""
+    """Example photographs, each a click away."""
     photographs = sample_photographs()
     if photographs:
-        gr.Examples([[str(path)] for path in photographs], file, label="Or take one of these")
+        gr.Examples([[str(path)] for path in photographs], file, label="Or try an example")
         gr.Markdown("Photographs: " + "; ".join(photographs.values()), elem_classes="credits")
 
 
 def _knobs(controls: Controls) -> dict[str, Any]:
-    """The controls beside the image, by their names."""
+    """The controls by name."""
     names = controls.shelf.names
     knobs = {
         "model": gr.Dropdown(
@@ -125,7 +125,7 @@ def _knobs(controls: Controls) -> dict[str, Any]:
         knobs["beside"] = gr.Dropdown(
             [NOTHING, *POOLINGS], value=NOTHING, label="Another pooling beside it", allow_custom_value=True
         )
-        knobs["opacity"] = gr.Slider(0, 1, 0.5, step=0.05, label="Opacity of the heat")
+        knobs["opacity"] = gr.Slider(0, 1, 0.5, step=0.05, label="Opacity of the heatmap")
     return knobs
 
 
@@ -180,7 +180,7 @@ def _cells(found: Shown | None, visible: bool) -> list[Any]:
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """Every failure inside becomes one line on the page."""
+    """Turn every error inside the block into one line on the page."""
     try:
         yield
     except UserError as error:

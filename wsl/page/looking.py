@@ -1,4 +1,4 @@
-"""What the page computes: a model's variants, what one sees in an image, and how that is drawn, as pure functions."""
+"""Computations of the page as pure functions: variants of a model, its result for an image, and the drawing."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from wsl.thresholds.stored import resolve_boxes
 
 UInt8Array = npt.NDArray[np.uint8]
 AUTO = "auto"
-_SHOWN = (480, 1280)  # sides of a picture: letters fit on it, and a browser takes it at once
+_SHOWN = (480, 1280)  # sides of a picture: large enough for labels, small enough for a browser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Look:
-    """What a model says of an image: its class scores, and the map of one class.
+    """The result of a model for an image: its class scores, and the map of one class.
 
-    ``boxes`` are the settings that its boxes are drawn with where nobody moves a slider.
+    ``boxes`` are the default settings for drawing its boxes.
     """
 
     image: UInt8Array
@@ -40,7 +40,7 @@ class Look:
     boxes: BoxConfig
 
     def boxes_at(self, threshold: float | None = None, rule: BoxRule | None = None) -> Boxes:
-        """The boxes of the class at a threshold, by a rule; None takes the settings' own.
+        """The boxes of the class at a threshold and by a rule; None takes the defaults.
 
         Raises:
             UserError: a threshold out of range.
@@ -57,7 +57,7 @@ class Look:
 
 
 def variant(model: Localizer | CamLocalizer, *, pooling: str = "", method: str = AUTO) -> Localizer | CamLocalizer:
-    """The same network with another pooling of its class maps, or with maps by a CAM method; the model itself without.
+    """The same network with another pooling of its class maps, or with maps by a CAM method; else the model itself.
 
     Raises:
         UserError: an unknown pooling or method, or another pooling for a model without class maps.
@@ -81,7 +81,7 @@ def look(
     method: str = AUTO,
     refine: Refine = "auto",
 ) -> Look:
-    """Localize one class in an image; the one of highest score when no label is given.
+    """Localize one class in an image: that with the highest score if no label is given.
 
     ``name`` is that of the run or classifier, and ``method`` the CAM method of the model's maps, for which a threshold
     may have been selected.
@@ -104,7 +104,7 @@ def look(
 
 
 def draw(seen: Look, boxes: Boxes, *, opacity: float = 0.5) -> UInt8Array:
-    """Heatmap and boxes over the image, which is enlarged when letters would not fit on it, and large ones reduced."""
+    """Heatmap and boxes over the image. Small images are enlarged so that labels fit, large ones are reduced."""
     assert seen.found.maps is not None
     image, (least, most) = seen.image, _SHOWN
     side = max(image.shape[:2])
@@ -114,7 +114,7 @@ def draw(seen: Look, boxes: Boxes, *, opacity: float = 0.5) -> UInt8Array:
 
 
 def _pooled_by(model: Localizer | CamLocalizer, pooling: str) -> Localizer:
-    """The same network with another pooling; the model stays as it is."""
+    """The same network with another pooling; the model is not changed."""
     if not isinstance(model, Localizer) or not isinstance(model.head, MapClassifier):
         raise UserError("the model has no class maps to pool anew: choose the model's own pooling")
     try:
@@ -126,6 +126,6 @@ def _pooled_by(model: Localizer | CamLocalizer, pooling: str) -> Localizer:
         raise UserError(str(error)) from error
     other = copy.deepcopy(model)
     other.head.pooling = module
-    # A probe's scores would be the same whatever pools the maps.
+    # A probe's scores do not depend on the pooling.
     other.probe, other.recipe = None, dataclasses.replace(other.recipe, probe=None)
     return other.eval()

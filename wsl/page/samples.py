@@ -1,4 +1,4 @@
-"""Photographs to try the page with, which installed packages ship."""
+"""Example photographs for the page, from installed packages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHIPPED = (
 
 
 def sample_photographs() -> Mapping[Path, str]:
-    """The files of the photographs that are there, and who took them: two with scikit-learn, two with scikit-image.
+    """The installed photographs and their credits: two from scikit-learn, two from scikit-image.
 
     >>> all(file.is_file() for file in sample_photographs())
     True

@@ -1,4 +1,4 @@
-"""The page in a browser, served on this machine only."""
+"""Server of the page, on this machine only."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _A_WHILE = 300
 def serve(config: DemoConfig) -> None:
     """Serve the page until the process is stopped.
 
-    It listens on 127.0.0.1 and answers to no other name of it. Uploads and downloads lie in a temporary folder: an
-    upload until another image takes its place, all of them for an hour or until the page ends, by whatever signal.
+    It listens on 127.0.0.1 and refuses requests for other host names. Uploads and downloads are kept in a temporary
+    folder: an upload until another image replaces it, all of them at most for an hour, or until the process ends.
 
     Raises:
         UserError: an unknown model, or gradio is not installed.
@@ -54,7 +54,7 @@ def serve(config: DemoConfig) -> None:
 
         controls = Controls(Shelf(config.models, config.local_weights), Path(folder))
         blocks = page(controls)
-        # A page of another site that makes its name mean this machine would else read along.
+        # Protects from DNS rebinding, by which a page of another site could read along.
         trusted = Middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
         try:
             blocks.launch(
@@ -66,12 +66,12 @@ def serve(config: DemoConfig) -> None:
                 share=False,
                 quiet=True,
                 app_kwargs={"middleware": [trusted]},
-                prevent_thread_lock=True,  # gradio's own wait takes every signal for a good end
+                prevent_thread_lock=True,  # gradio's own wait ends with code 0 on every signal
             )
             log.info("http://%s:%d in a browser of this machine; Ctrl-C ends it", host, config.port)
             while True:
                 time.sleep(_A_WHILE)
         finally:
             controls.close()
-            if (server := getattr(blocks, "server", None)) is not None:  # it is not there before it runs
+            if (server := getattr(blocks, "server", None)) is not None:  # absent until it has started
                 server.close()

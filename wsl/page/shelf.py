@@ -1,4 +1,4 @@
-"""The models that the page offers: runs, and classifiers by name."""
+"""Models offered by the page: runs, and classifiers by name."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _OPEN = 2
 
 
 class Shelf:
-    """Models by name: those that are offered, and every other classifier of torchvision and timm.
+    """Models by name: those offered at the start, and every other classifier of torchvision and timm.
 
-    The names offered are run folders, folders with runs below them, and names of classifiers; without any, some
-    pretrained classifiers. Whoever uses the page reaches no other file than these.
+    ``offered`` are run folders, folders that contain runs, and names of classifiers; by default, some pretrained
+    classifiers. Visitors of the page can open no other files.
 
     Raises:
         UserError: a folder without a run, or an unknown name.
