@@ -113,7 +113,10 @@ MISTAKES = [
     (["visualize", "--predictions", "lost", "--out", "FILE"], "is a file: expected a folder for the pictures"),
     (["demo", "runs/lost"], "no model 'runs/lost' (a path, but nothing is there)"),
     (["doctor", "lost.jpg", "--weights", "resnet50"], "lost.jpg: no such file, expected an image"),
-    (["label_studio", "--weights", "resnet50", "--image-root", "lost"], "lost: no such folder; expected the one"),
+    (
+        ["label_studio", "--weights", "resnet50", "--image-root", "lost"],
+        "lost: no such folder; expected the folder",
+    ),
     (["label_studio", "--weights", "runs/lost", "--image-root", "PHOTOS"], "no model 'runs/lost' (a path"),
     (["label_studio", "--weights", "RUN", "--image-root", "PHOTOS", "--classes", "bleu"], "did you mean 'blue'?"),
     (["export", "lost", "--format", "onnx", "--out", "OUT"], "no model at lost"),
