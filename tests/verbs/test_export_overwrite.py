@@ -282,7 +282,7 @@ def test_pictures_that_no_export_copied_are_never_replaced(found, tmp_path):
         cv2.imwrite(str(out / "images" / f"{name}.png"), np.full((6, 8, 3), 5, np.uint8))
     before = contents(out)
     for overwrite in (False, True):
-        with pytest.raises(UserError, match=r"images/a\.png is another picture than"):
+        with pytest.raises(UserError, match=r"images/a\.png is a different picture from"):
             write("yolo", found("a", "b"), out, copy_images=True, overwrite=overwrite)
         assert contents(out) == before
     write("yolo", found("b"), out, copy_images=True)
@@ -328,7 +328,7 @@ def test_the_source_is_not_written_over(name, found, tmp_path):
     before = contents(data)
     beside = data if name == "coco" else source.parent if source.is_file() else source  # COCO's annotations lie deeper
     for out in {data, Path(f"{data}/../data"), beside}:
-        with pytest.raises(UserError, match="would be written over or among the files that are read from"):
+        with pytest.raises(UserError, match="would overwrite files that are read, or be mixed with them, in"):
             write(name, source, out, source_format=name, overwrite=True)
     assert contents(data) == before
     if name != "labelme":  # whose reader takes all JSON below its folder
