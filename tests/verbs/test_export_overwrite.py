@@ -344,7 +344,7 @@ def test_nothing_is_written_among_the_files_of_the_source(name, source_format, b
     data = tmp_path / "data"
     write(source_format, found("a"), data, copy_images=True)
     before = contents(data)
-    with pytest.raises(UserError, match="written over or among"):
+    with pytest.raises(UserError, match="overwrite files that are read"):
         write(name, data, data / below, source_format=source_format, overwrite=True)
     assert contents(data) == before
 
@@ -352,7 +352,7 @@ def test_nothing_is_written_among_the_files_of_the_source(name, source_format, b
 def test_localizations_are_not_written_over_themselves(found):
     source = found("a")
     before = contents(source)
-    with pytest.raises(UserError, match="written over or among"):
+    with pytest.raises(UserError, match="overwrite files that are read"):
         write("wsl", source, source, overwrite=True)
     assert contents(source) == before
     write("coco", source, source)
@@ -363,7 +363,7 @@ def test_a_reference_survives(found, tmp_path):
     out = tmp_path / "out"
     write("coco-results", found("a"), out)
     for reference in (out / "images.json", out / "results.json"):
-        with pytest.raises(UserError, match="written over or among"):
+        with pytest.raises(UserError, match="overwrite files that are read"):
             write("coco-results", found("a"), out, reference=reference, overwrite=True)
 
 

@@ -117,7 +117,7 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
 
     Raises:
         UserError: there is no image, the model or a class is unknown, a setting is out of range, ``config.out`` already
-            contains results or those of another run, or another run writes to the folder.
+            contains results (or, with ``config.resume``, those of another run), or another run writes to the folder.
         RunError: none of the images could be read.
     """
     config = with_split_of_run(config)
