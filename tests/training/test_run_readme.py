@@ -13,7 +13,6 @@ from wsl.config import (
     ModelConfig,
     OptimConfig,
     Preprocessing,
-    ProbeConfig,
     RuntimeConfig,
     TrainConfig,
 )
@@ -68,17 +67,14 @@ def test_a_table_of_classes_stays_one_whatever_their_names_and_without_a_figure(
     assert text.endswith("| class | images |\n| :---- | -----: |\n| a\\|b  |      1 |\n| mean  |        |\n")
 
 
-def test_figures_are_said_to_be_the_head_s_where_a_probe_gives_the_scores():
-    rows = [{"class": "cat", "images": 2, "AP": 0.25}]
-    for probe in (False, True):
-        config = TrainConfig(
-            data=DataConfig(data=Path("voc")),
-            out=Path("runs/a"),
-            optim=OptimConfig(freeze_backbone=True),
-            probing=ProbeConfig(probe=probe),
-        )
-        text = run_readme(config, {"epoch": 3, "mAP": 0.25}, rows, 10)
-        assert ("Figures are those of the head." in text) == probe
+def test_figures_are_said_to_be_the_probe_s_where_they_are_not_the_head_s():
+    config = TrainConfig(data=DataConfig(data=Path("voc")), out=Path("runs/a"))
+    rows = [{"class": "cat", "images": 2, "AP": 0.5}, {"class": "dog", "images": 1, "AP": 1.0}]
+    said = "\n\nThe scores are those of the linear probe; with the head's, the mAP is 0.250.\n"
+    for head, probed in ((0.25, True), (0.75, False)):
+        text = run_readme(config, {"epoch": 3, "mAP": head}, rows, 10)
+        assert "| mean  |        | 0.750 |\n" in text
+        assert text.endswith(said) == probed
 
 
 def test_confusions_stand_below_the_figures_and_are_bounded():

@@ -1,6 +1,7 @@
 """`wsl-train` as processes see it: exit codes, signals, a disk that is full, several processes at once."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -65,12 +66,14 @@ def test_classes_of_the_two_splits_must_agree(tmp_path, capsys):
     assert "'cow'" in capsys.readouterr().err
 
 
-def test_several_poolings_are_a_run_each_and_share_the_features(world, tmp_path, monkeypatch, capsys):
+def test_several_poolings_are_a_run_each_and_share_the_features(world, tmp_path, monkeypatch, capsys, caplog):
     seen = []
     forward = TinyNet.forward
     monkeypatch.setattr(TinyNet, "forward", lambda self, x: seen.append(len(x)) or forward(self, x))
     more = ["--freeze-backbone", "--pooling", "gap", "kmax(k=0.2)", "gap"]
-    assert cli.train([*command(world, tmp_path / "runs", *more), "--json"]) == 0
+    with caplog.at_level(logging.INFO, logger="wsl"):
+        assert cli.train([*command(world, tmp_path / "runs", *more), "--json"]) == 0
+    assert [line for line in caplog.messages if " of 2)" in line] == ["gap (1 of 2)", "kmax(k=0.2) (2 of 2)"]
     found = json.loads(capsys.readouterr().out)["runs"]
     assert [load(run["model"]).recipe.pooling for run in found] == ["gap", "kmax(k=0.2)"]
     assert [Path(run["model"]).parent.name for run in found] == ["gap", "kmax(k=0.2)"]

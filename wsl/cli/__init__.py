@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,8 @@ from wsl.cli.flags import (
 from wsl.cli.running import Outcome, run
 from wsl.progress import loading
 
+log = logging.getLogger("wsl")
+
 
 def train(args: Sequence[str] | None = None) -> int:
     """`wsl-train`."""
@@ -35,8 +38,11 @@ def train(args: Sequence[str] | None = None) -> int:
             return _learning_rates(config, flags.find_lr_steps)
         from wsl.verbs.train import train as verb
 
-        results = [verb(one) for one in config]
-        texts = []
+        results, texts = [], []
+        for number, one in enumerate(config, 1):
+            if len(config) > 1:
+                log.info("%s (%d of %d)", one.model.pooling, number, len(config))
+            results.append(verb(one))
         for result in results:
             known = (("mAP", result.mAP), ("pointing", result.pointing), ("with the probe mAP", result.probe_mAP))
             figures = [f"{name} {value:.3f}" for name, value in known if value is not None]

@@ -124,12 +124,29 @@ def _set_up_logging() -> None:
     for handler in logging.getLogger().handlers:
         if type(handler.formatter) is logging.Formatter and isinstance(handler, logging.StreamHandler):
             handler.setFormatter(_Printable())
+        if isinstance(handler.formatter, _Printable):
+            handler.filters = [_Once()]  # a new command begins
     log.setLevel(logging.INFO)
 
 
 class _Printable(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return "\n".join(printable(line) for line in super().format(record).split("\n"))
+
+
+class _Once:
+    """Lets a warning pass the first time: several trainings, or two readings of one data set, repeat theirs."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING:
+            return True
+        text = record.getMessage()
+        new = text not in self._told
+        self._told.add(text)
+        return new
 
 
 def _explain_system(error: OSError) -> str:

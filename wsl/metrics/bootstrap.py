@@ -90,13 +90,17 @@ def percentile_interval(values: npt.ArrayLike, estimate: float) -> tuple[float, 
 
     Drawing images twice makes rankings look better than they are, as does choosing a threshold: the more replicates
     lie above the ``estimate`` on the data set itself, the lower the percentiles that are taken. If half of them lie
-    below it, the percentiles are 2.5 and 97.5. NaN marks a replicate in which nothing could be measured.
+    below it, the percentiles are 2.5 and 97.5. The interval always contains the estimate, also where resampling is so
+    biased that the correction passes it (a few images of many classes). NaN marks a replicate in which nothing could be
+    measured.
 
     Source: Efron, Nonparametric standard errors and confidence intervals, 1981 (the BC interval).
 
     >>> low, high = percentile_interval(np.arange(101), 50)
     >>> round(low, 3), round(high, 3)
     (2.5, 97.5)
+    >>> percentile_interval(np.arange(101), 120)[1]
+    120.0
     """
     values = np.asarray(values, np.float64)
     measured = values[~np.isnan(values)]
@@ -107,7 +111,7 @@ def percentile_interval(values: npt.ArrayLike, estimate: float) -> tuple[float, 
     edge = 0.5 / measured.size
     shift = 2 * _NORMAL.inv_cdf(min(max(float(below), edge), 1 - edge))
     low, high = np.quantile(measured, [_NORMAL.cdf(shift + _NORMAL.inv_cdf(share)) for share in (0.025, 0.975)])
-    return float(low), float(high)
+    return min(float(low), float(estimate)), max(float(high), float(estimate))
 
 
 def require_replicates(replicates: int) -> None:

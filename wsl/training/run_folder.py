@@ -69,13 +69,16 @@ class RunFolder:
         try:
             if not before or _rank(record, best_by) > max(before):
                 save(model, self.model)
-                scores = scores or Scores(None, None)
-                write_text(self.classes, json.dumps(list(scores.classes), indent=1) + "\n")
-                confusions = {"predicted": scores.rule, "confusions": list(scores.confusions)}
-                write_text(self.confusions, json.dumps(confusions, indent=1) + "\n")
+                self.keep_figures(scores or Scores(None, None))
             self._log(record)
         except (SafetensorError, RuntimeError) as error:
             raise self._full(error) from error
+
+    def keep_figures(self, scores: Scores) -> None:
+        """Write the figures by class and the confusions of the stored model."""
+        write_text(self.classes, json.dumps(list(scores.classes), indent=1) + "\n")
+        confusions = {"predicted": scores.rule, "confusions": list(scores.confusions)}
+        write_text(self.confusions, json.dumps(confusions, indent=1) + "\n")
 
     def describe(self, settings: TrainConfig, classes: Sequence[str], images: int) -> None:
         """Write the ``README.md`` of a finished run."""

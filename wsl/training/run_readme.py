@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from wsl.config import TrainConfig
@@ -27,6 +29,7 @@ def run_readme(
     """The text of a run's README.md: `best` is the record of the best epoch, `classes` holds its figures by class.
 
     `confusions` is the content of ``confusions.json``: the criterion for a ``predicted`` class, and the ``confusions``.
+    If the model has a linear probe, both are those of its scores, and the record has the mAP of the head.
 
     >>> from wsl.config import DataConfig
     >>> config = TrainConfig(data=DataConfig(data=Path("voc")), out=Path("runs/gap"))
@@ -59,12 +62,12 @@ def run_readme(
         "```",
     ]
     if config.val_split is not None:
-        lines += ["", "## Figures", "", _table(best, classes)]
-        if config.probing.probe:
-            lines += [
-                "",
-                "Figures are those of the head. The scores of the model are those of its probe, fitted later.",
-            ]
+        head = best.get("mAP")
+        measured = [row["AP"] for row in classes if row.get("AP") is not None]
+        mean = fmean(measured) if measured else head
+        lines += ["", "## Figures", "", _table({"AP": mean, "pointing": best.get("pointing")}, classes)]
+        if mean is not None and head is not None and not math.isclose(mean, head, abs_tol=1e-9):
+            lines += ["", f"The scores are those of the linear probe; with the head's, the mAP is {head:.3f}."]
         lines += _notes(classes, confusions or {})
     return "\n".join(lines) + "\n"
 
@@ -99,10 +102,9 @@ def _text(value: Any) -> str:
     return value.as_posix() if isinstance(value, Path) else str(value)
 
 
-def _table(best: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -> str:
+def _table(means: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -> str:
     names = ("AP", "pointing", "precision", "recall")
     figures = [name for name in names if any(row.get(name) is not None for row in classes)]
-    means = {"AP": best.get("mAP"), "pointing": best.get("pointing")}
     rows = [[row["class"], str(row["images"]), *_cells(row, figures)] for row in classes[:_MOST_CLASSES]]
     return format_table(["class", "images", *figures], [*rows, ["mean", "", *_cells(means, figures)]], (0,), "markdown")
 

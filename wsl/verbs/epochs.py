@@ -135,6 +135,8 @@ class Run:
     def probe(self) -> Scores | None:
         """Fit a linear probe to the features on which the head was trained, and save it with the best epoch's model.
 
+        The run's figures by class become those of the model with the probe.
+
         Returns the scores of that model on the validation split, or None without one. They are not written to
         ``metrics.jsonl``, which has one line per epoch: a probe belongs to no epoch, and can be fitted again with other
         settings.
@@ -145,6 +147,8 @@ class Run:
         learner.model.head.load_state_dict(kept.head.state_dict())
         scores = learner.validate()
         if scores is not None:
+            self.folder.keep_figures(scores)
+            self.folder.describe(self.config, learner.model.classes, learner.train_images)
             log.info("%s", "  ".join(["probe", *figures({"mAP": scores.mAP, "pointing": scores.pointing})]))
         return scores
 
