@@ -205,7 +205,7 @@ def test_tasks_that_nobody_reviewed_are_left_out(localize, tmp_path, capsys, cap
         export(file, format="yolo", out=tmp_path / "yolo")
     annotated(file, "x/a.png", "y/c.png")
     assert cli.export([str(file), "--format", "yolo", "--copy-images", "--out", str(tmp_path / "yolo")]) == 0
-    assert "2 boxes in 2 images; 1 that nobody has reviewed left out (--keep-unreviewed" in capsys.readouterr().out
+    assert "2 boxes in 2 images; 1 not reviewed and left out (--keep-unreviewed" in capsys.readouterr().out
     assert files(tmp_path / "yolo" / "labels") == ["x/a.txt", "y/c.txt"]
     assert export(out, format="csv", out=tmp_path / "csv", keep_unreviewed=True).images == 3
     assert cli.evaluate(["--predictions", str(found), "--data", str(out), "--out", str(tmp_path / "result")]) == 0
