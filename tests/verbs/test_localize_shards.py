@@ -255,7 +255,7 @@ def test_a_broken_part_is_named(run, folder, undisturbed, copied):
     (copied / "_SUCCESS").unlink()
     part = next(copied.glob("part-000002-*"))
     part.write_bytes(part.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"part-000002-\S+ is no part of wsl-localize .*: remove it, and it is made"):
+    with pytest.raises(UserError, match=r"part-000002-\S+ is not a part of wsl-localize .*: remove it, and it is made"):
         run_shards(settings(run, copied, folder))
     part.unlink()
     run_shards(settings(run, copied, folder))
