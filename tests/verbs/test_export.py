@@ -168,7 +168,7 @@ def test_maps_go_out_as_masks(name, found, tmp_path):
     [
         (["NOWHERE", "--format", "coco"], "^error: .*nowhere: no such file or folder; expected localizations"),
         (["FOUND", "--format", "coco", "--classes", "green"], "class 'red' is not among those to export|class 'blue'"),
-        (["FOUND", "--format", "csv", "--image-root", "NOWHERE"], "does not lie below"),
+        (["FOUND", "--format", "csv", "--image-root", "NOWHERE"], "is not below"),
         (["FOUND", "--format", "voc-masks", "--source-format", "csv"], "cannot be read|masks are made from maps"),
         (["RUN", "--format", "onnx"], "expected a name that ends with .onnx"),
     ],

@@ -212,7 +212,7 @@ def test_a_run_that_was_killed_while_it_exchanged_files_loses_nothing(found, tmp
     old = tmp_path / "out" / STAGING / "old"
     old.mkdir(parents=True)
     (old / "instances.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(UserError, match=r"was killed while it replaced files, .* has the old ones"):
+    with pytest.raises(UserError, match=r"was killed while it replaced files, .* has the old files"):
         write("coco", found("a"), tmp_path / "out", overwrite=True)
     assert (old / "instances.json").exists()
 
@@ -269,7 +269,7 @@ def test_json_that_is_not_labelmes_stays(found, tmp_path):
     (out / "b.json").write_text("{}", encoding="utf-8")
     write("labelme", found("a"), out)
     write("labelme", found("a"), out, overwrite=True)
-    with pytest.raises(UserError, match=r"b\.json is in the way and is not the export's"):
+    with pytest.raises(UserError, match=r"b\.json exists and is not part of the export"):
         write("labelme", found("a", "b"), out, overwrite=True)
     assert sorted(contents(out)) == ["a.json", "b.json", "runs/config.json"]
     assert (out / "b.json").read_text(encoding="utf-8") == "{}"
