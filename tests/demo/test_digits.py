@@ -28,6 +28,11 @@ def test_from_nothing_to_boxes_and_the_same_again(two_heads, tmp_path, capsys):
     printed = capsys.readouterr().out
     table = (out / "results.md").read_text(encoding="utf-8")
     assert len(table.splitlines()) == 2 + len(two_heads) + 1
+    # The quickest head is told first, with a picture to look at; the table has the heads in their order.
+    told = [line for line in printed.splitlines() if line.startswith(tuple(head.pooling for head in two_heads))]
+    assert [line.startswith(two_heads[1].pooling) for line in told] == [True, False]
+    assert printed.index("sheet-001.png  its boxes") < printed.index(two_heads[0].pooling)
+    assert table.index(two_heads[0].pooling) < table.index(two_heads[1].pooling)
     for name in (*COLUMNS, *(head.pooling for head in two_heads)):
         assert name in printed
         assert name in table
