@@ -108,6 +108,7 @@ Most used:
   --predictions PLACE  results of wsl-localize
   --out FOLDER         where pictures or the report go
   --report             one HTML page with a threshold slider and marks, in the place of pictures
+  --against PLACE      with --report: results of another run, side by side with the first
   --data DATA          annotations, to draw the true boxes too
   --per-class          a contact sheet for each class
   --limit N            the first N images only
@@ -116,6 +117,7 @@ Examples:
 
   wsl-visualize --predictions found --out found/pictures
   wsl-visualize --predictions found --data VOCdevkit/VOC2012 --split val --report --out found
+  wsl-visualize --predictions gap/found --against lse/found --data VOCdevkit/VOC2012 --report --out compared
   wsl-visualize --predictions found --data VOCdevkit/VOC2012 --split val --per-class --file-format pdf --out sheets
 """
 EXPORT = """Hand boxes, masks or a model on to another tool.

@@ -25,6 +25,7 @@ from wsl.images import read_image
 from wsl.progress import loading, track
 from wsl.results import Localization
 from wsl.samples import SampleIndex, SampleSet
+from wsl.verbs.paired_runs import pair_names
 
 log = logging.getLogger("wsl")
 
@@ -71,6 +72,8 @@ def visualize(config: VisualizeConfig) -> VisualizeSummary:
         raise UserError("nothing to draw: images, sheet and per class are all off, expected one of them on")
     check_folder(config.out, "the pictures")
     results = find_localizations(config.predictions)
+    if config.against is not None:
+        pair_names(config.predictions, config.against)  # which the report asks for after loading torch
     with locked(config.out, "wsl-visualize"):
         return _report(config) if config.report else _draw(config, results)
 
