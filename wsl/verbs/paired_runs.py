@@ -88,11 +88,12 @@ class PairedRuns:
             index = SampleIndex(SampleSet(classes=(), samples=tuple(images)))
         matched: set[Path] = set()
         alone: list[Path] = []
+        resized: list[tuple[Sample, tuple[int, int]]] = []
         # Maps in an object store cannot be read one by one, which reading them here reports.
         for found in read_localizations(second, maps=is_remote(second)):
             image = index.match(found.path)
             if image is not None and image.size != found.size:
-                self._warn_size(image, found.size)
+                resized.append((image, found.size))
                 image = None
             if image is None:
                 alone.append(found.path)
@@ -104,19 +105,17 @@ class PairedRuns:
                 matched.add(image.path)
                 if image.path in self._shown:
                     self._starts[image.path] = self._store(found)
+        self._warn_resized(resized)
         one, other = self._names
         self._warn_alone([image.path for image in images if image.path not in matched], one, other)
         self._warn_alone(alone, other, one)
 
-    def _warn_size(self, image: Sample, size: tuple[int, int]) -> None:
-        log.warning(
-            "%s is %s pixels in %s and %s in %s: shown as two images",
-            image.path,
-            image.size,
-            self._names[0],
-            size,
-            self._names[1],
-        )
+    def _warn_resized(self, resized: Sequence[tuple[Sample, tuple[int, int]]]) -> None:
+        if resized:
+            image, size = resized[0]
+            one, other = (f"{width} × {height}" for width, height in (image.size or size, size))
+            message = "%d images have other sizes in %s than in %s and are shown as two each, such as %s: %s and %s"
+            log.warning(message, len(resized), *self._names, image.path, one, other)
 
     def _warn_alone(self, paths: Sequence[Path], name: str, other: str) -> None:
         if paths:

@@ -110,7 +110,8 @@ class Card {
     const chips = create("span", "chips");
     chips.append(...this.labels.map((label, index) => this.chip(label, index)));
     row.replaceChildren(...(this.markable(this.label) ? this.markButtons() : []));
-    this.caption.replaceChildren(title, chips, ...(this.views.length > 1 ? [] : [verdict, row]));
+    const below = this.labels.length ? [verdict, row] : [verdict];
+    this.caption.replaceChildren(title, chips, ...(this.views.length > 1 ? [] : below));
   }
 
   chip(label, index) {

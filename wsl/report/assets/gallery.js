@@ -99,7 +99,7 @@ function arrange() {
   const sign = direction === "up" ? 1 : -1;
   if (key === "name") shown.sort((a, b) => a.item.name.localeCompare(b.item.name));
   else if (key !== "file") {
-    const value = (card) => sortValue(card, key) ?? -sign * Infinity;
+    const value = (card) => sortValue(card, key) ?? sign * Infinity;
     shown.sort((a, b) => sign * (value(a) - value(b)) || 0);
   }
   byId("gallery").replaceChildren(...shown.map((card) => card.element));
