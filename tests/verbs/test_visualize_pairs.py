@@ -140,7 +140,7 @@ def test_metrics_of_both_runs_stand_in_one_table():
     [
         (["--against", "gap/localizations.jsonl", "--report"], "is the same run twice"),
         (["--against", "lost", "--report"], "no localizations at lost"),
-        (["--against", "empty", "--report"], "no localizations in empty/localizations.jsonl, which is empty"),
+        (["--against", "empty", "--report"], "empty/localizations.jsonl has no localizations"),
         (["--against", "lse"], "--against without --report: two runs are shown side by side only in a report"),
         (["--against", "twice", "--report"], "twice/localizations.jsonl has two localizations of a.png"),
     ],

@@ -28,7 +28,7 @@ Pair = tuple[Localization | None, Localization | None]
 
 
 def pair_names(first: Path, second: Path) -> tuple[str, str]:
-    """The shortest endings of their paths that tell two results of ``wsl-localize`` apart.
+    """Names of two results of ``wsl-localize``: the shortest endings of their paths that differ.
 
     Raises:
         UserError: results are missing or empty, or both are the same.
@@ -42,7 +42,9 @@ def pair_names(first: Path, second: Path) -> tuple[str, str]:
 def _source(given: Path) -> Source:
     results = find_localizations(given)
     if not count_localizations(results):
-        raise UserError(f"no localizations in {results}, which is empty: expected those of the same images to compare")
+        raise UserError(
+            f"{results} has no localizations: expected those of a run to compare, as wsl-localize writes them"
+        )
     place = results_folder(results) if results.name == FILE_NAME else results
     return Source(given=str(given), is_model=False, place=Path(os.path.realpath(place)).parts)
 

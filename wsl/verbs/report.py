@@ -33,7 +33,7 @@ PHOTO, PLOT = (400, 60), (1100, 80)
 
 
 class _Run(NamedTuple):
-    """Results to show, how their boxes were drawn, and their evaluation, if there is one."""
+    """The results of one run, the settings with which their boxes were drawn, and their evaluation, if there is one."""
 
     results: Path
     settings: Mapping[str, Any]
@@ -43,15 +43,18 @@ class _Run(NamedTuple):
 
     @property
     def model(self) -> str:
-        """The name of the model, without its folders: whoever gets the page need not know where runs lie."""
+        """The name of the model, without the folders above it, which are not meant for readers of the page."""
         return Path(str(self.settings.get("weights") or results_folder(self.results).resolve())).name
 
 
 def report(config: VisualizeConfig) -> tuple[ReportSummary, int]:
-    """Write ``report.html`` into ``config.out``. Returns its summary and the number of images left out.
+    """Write ``report.html`` of a results file into ``config.out``.
 
-    Metrics and plots are those of ``evaluation.json`` and ``plots/`` beside the results (or in ``config.evaluation``);
-    outcomes need the annotations of ``config.data``. With ``config.against``, each image is shown for both runs.
+    Metrics and plots are read from ``evaluation.json`` and ``plots/`` in ``config.evaluation``, by default beside the
+    results; outcomes need the annotations of ``config.data``. With ``config.against``, each image is shown for both
+    runs.
+
+    Returns the summary of the pages and the number of images that were skipped because they cannot be read.
 
     Raises:
         UserError: results, annotations or an evaluation cannot be read, or the two runs are the same.
@@ -71,7 +74,7 @@ def report(config: VisualizeConfig) -> tuple[ReportSummary, int]:
 
 
 class _Items:
-    """Gallery items with their pictures, one image at a time; ``found`` gives what each run found in an image."""
+    """Gallery items with their pictures, one image at a time; ``found`` yields the localizations of an image by run."""
 
     def __init__(
         self,
@@ -130,7 +133,7 @@ def _paired_head(first: _Run, second: _Run, names: tuple[str, str]) -> Head:
 
 
 def _differences(head: Head) -> dict[str, float]:
-    """How much higher metrics are for the first of two runs, for those that were measured on equal counts."""
+    """How much higher each metric is for the first of two runs, if its counts are equal for both."""
     runs = [
         ComparedRun(
             name=run.name,
