@@ -1,7 +1,7 @@
-"""Cluttered canvases of handwritten digits: scans of real handwriting, scaled and scattered, with their true boxes.
+"""Cluttered canvases of handwritten digits: scans of real handwriting, scaled and scattered, with ground-truth boxes.
 
-Everything that decides a pixel is integer arithmetic (but the lines, which OpenCV draws), so that a seed gives the
-same canvases on every machine.
+All pixels are computed in integer arithmetic (except for the lines, which OpenCV draws), so that a seed gives the same
+canvases on every machine.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ SIDE = 128
 MOST_DIGITS = 4
 
 _TEST_SHARE = 3  # every third scan of a class
-_SCALE = (20, 40)  # sides of a scan of 8x8 cells on the canvas, in pixels: 2.5 to 5 times
-_MARGIN = 3  # pixels that stay free around a digit
-_FRAGMENT_CELLS = 3  # side of the cut-outs: a stroke and a bit, never a digit
-_FULL = 16  # the blackest cell of a scan
-_ONE = 256  # one, in the fixed-point weights of the interpolation
+_SCALE = (20, 40)  # range of a scan's side on the canvas, in pixels: 2.5 to 5 times its 8 cells
+_MARGIN = 3  # free pixels around a digit
+_FRAGMENT_CELLS = 3  # side of the cut-outs: little more than a stroke, never a digit
+_FULL = 16  # the darkest cell of a scan
+_ONE = 256  # the number one in the fixed-point weights of the interpolation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scans:
-    """Handwritten digits of 8x8 cells from 0 (paper) to 16 (ink), with their number in scikit-learn's set."""
+    """Handwritten digits of 8x8 cells from 0 (paper) to 16 (ink), with their indices in scikit-learn's data set."""
 
     cells: IntArray
     labels: IntArray
@@ -46,7 +46,7 @@ class Scans:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digit:
-    """One digit on a canvas: its class, the scan it was drawn from, and the half-open box of its ink."""
+    """A digit on a canvas: its class, the index of its scan, and the half-open box of its ink."""
 
     label: str
     scan: int
@@ -55,7 +55,7 @@ class Digit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canvas:
-    """A picture, the digits in it, and for each pixel whose ink lies there (a position in `digits`, or -1)."""
+    """An image, its digits, and for each pixel the digit whose ink covers it (a position in `digits`, or -1)."""
 
     pixels: UInt8Array
     digits: tuple[Digit, ...]
@@ -76,7 +76,7 @@ def read_scans() -> Scans:
 
 
 def split_scans(scans: Scans, seed: int) -> tuple[Scans, Scans]:
-    """Scans for the training canvases and for the held-out ones, a third of each class: no scan is in both.
+    """Split scans into those for training canvases and for held-out canvases (a third of each class), without overlap.
 
     >>> train, test = split_scans(read_scans(), seed=0)
     >>> len(train.labels), len(test.labels)
@@ -91,7 +91,7 @@ def split_scans(scans: Scans, seed: int) -> tuple[Scans, Scans]:
 
 
 def draw_canvases(scans: Scans, count: int, seed: tuple[int, ...]) -> Iterator[Canvas]:
-    """`count` canvases with one to four digits of different classes; each class is drawn as often, give or take one.
+    """Draw `count` canvases with one to four digits of different classes; class frequencies differ by at most one.
 
     >>> canvas = next(draw_canvases(read_scans(), 1, seed=(0,)))
     >>> canvas.pixels.shape, len(canvas.digits)
@@ -107,23 +107,23 @@ def draw_canvases(scans: Scans, count: int, seed: tuple[int, ...]) -> Iterator[C
 
 
 def stamp(cells: IntArray, width: int, height: int) -> UInt8Array:
-    """A scan, or a piece of one, as the opacity of its ink (0 to 255), cut to the pixels that have any.
+    """Scale a scan, or a piece of one, to the opacity of its ink (0 to 255), cropped to the pixels with ink.
 
-    `width` and `height` are the pixels that 8 cells take; the cells are interpolated by cubics (Catmull-Rom).
+    `width` and `height` are the size of 8 cells in pixels; the interpolation is cubic (Catmull-Rom).
 
     Shape:
-        (h, w) cells to at most (h * height / 8, w * width / 8) and a little over.
+        (h, w) cells to at most about (h * height / 8, w * width / 8), plus a margin.
 
     >>> stamp(np.full((8, 8), 16), width=24, height=32).shape
     (34, 26)
     """
-    padded = np.pad(cells, 1)  # so that strokes on the border end round
+    padded = np.pad(cells, 1)  # so that strokes at the border have round ends
     rows, columns = (
         _cubic(cells_along, round(cells_along * side / 8))
         for cells_along, side in zip(padded.shape, (height, width), strict=True)
     )
     ink = rows @ padded @ columns.T
-    # From a quarter of the ink upwards it shows, from three quarters it covers.
+    # Ink is visible from a quarter of its full value on, and opaque from three quarters on.
     full = _FULL * _ONE * _ONE
     opacity = np.clip((510 * ink) // full - 128, 0, 255).astype(np.uint8)
     used_rows, used_columns = np.flatnonzero(opacity.any(axis=1)), np.flatnonzero(opacity.any(axis=0))
@@ -133,7 +133,7 @@ def stamp(cells: IntArray, width: int, height: int) -> UInt8Array:
 
 @functools.cache
 def _cubic(cells: int, pixels: int) -> IntArray:
-    """Fixed-point weights (pixels, cells) of Catmull-Rom interpolation; beyond the border lies its nearest cell."""
+    """Fixed-point weights (pixels, cells) of Catmull-Rom interpolation; the border cells are repeated outside."""
     place = (np.arange(pixels) + 0.5) * cells / pixels - 0.5
     base = np.floor(place).astype(np.int64)
     weights = np.zeros((pixels, cells), np.int64)
@@ -147,7 +147,7 @@ def _cubic(cells: int, pixels: int) -> IntArray:
 
 def _draw(scans: Scans, labels: list[int], rng: Rng) -> Canvas:
     placed = None
-    while placed is None:  # the first digits rarely leave no room for the last
+    while placed is None:  # repeated in the rare case that there is no room for the last digit
         placed = _place_digits(scans, labels, rng)
     picture = _background(rng)
     ink = np.full((SIDE, SIDE), -1, np.int64)
@@ -168,7 +168,7 @@ def _draw(scans: Scans, labels: list[int], rng: Rng) -> Canvas:
 
 
 def _place_digits(scans: Scans, labels: list[int], rng: Rng) -> list[tuple[Digit, UInt8Array]] | None:
-    """A digit of each class with the opacity of its ink, or None when they do not all fit."""
+    """Place a digit of each class, with the opacity of its ink; None if they do not all fit."""
     placed: list[tuple[Digit, UInt8Array]] = []
     for label in labels:
         scan = int(rng.choice(np.flatnonzero(scans.labels == label)))
@@ -183,7 +183,7 @@ def _place_digits(scans: Scans, labels: list[int], rng: Rng) -> list[tuple[Digit
 
 
 def _background(rng: Rng) -> IntArray:
-    """Soft colours with lines across, all of middling brightness, (SIDE, SIDE, 3)."""
+    """A background of soft colours of medium brightness, with lines across it, (SIDE, SIDE, 3)."""
     corners = rng.integers(75, 145, (1, 1, 3)) + rng.integers(-30, 30, (4, 4, 3), endpoint=True)
     weights = _cubic(4, SIDE)
     picture = np.stack([weights @ corners[:, :, c] @ weights.T for c in range(3)], axis=2) // (_ONE * _ONE)
@@ -195,7 +195,7 @@ def _background(rng: Rng) -> IntArray:
 
 
 def _fragment(scans: Scans, rng: Rng) -> UInt8Array:
-    """A small piece of a stroke, turned by a multiple of a right angle."""
+    """A small piece of a stroke, rotated by a multiple of 90 degrees."""
     cells = scans.cells[rng.integers(len(scans.cells))]
     row, column = rng.choice(np.argwhere(cells == cells.max()))
     top, left = (min(max(int(centre) - 1, 0), 8 - _FRAGMENT_CELLS) for centre in (row, column))
@@ -205,7 +205,7 @@ def _fragment(scans: Scans, rng: Rng) -> UInt8Array:
 
 
 def _free_place(opacity: UInt8Array, taken: list[Box], rng: Rng) -> Box | None:
-    """A box of the stamp's size inside the canvas and clear of those taken, or None when none was found."""
+    """A box of the stamp's size inside the canvas that is clear of the occupied boxes; None if none was found."""
     height, width = opacity.shape
     for _ in range(200):
         left, top = (int(rng.integers(_MARGIN, SIDE - _MARGIN - side, endpoint=True)) for side in (width, height))
@@ -220,7 +220,7 @@ def _near(a: Box, b: Box) -> bool:
 
 
 def _paint(picture: IntArray, opacity: UInt8Array, box: Box, rng: Rng) -> None:
-    """Ink of a colour that is brighter than any background."""
+    """Paint a stamp in a colour that is brighter than any background."""
     color = rng.integers(190, 255, 3, endpoint=True)
     window = picture[box[1] : box[3], box[0] : box[2]]
     cover = opacity[:, :, None].astype(np.int64)

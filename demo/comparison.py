@@ -1,4 +1,4 @@
-"""One sheet to compare heads by eye: a row a canvas, a column a pooling, the same class in all of them."""
+"""A sheet to compare heads by eye: one row for each canvas, one column for each pooling, one class in each row."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ ROWS = 5
 
 
 def comparison_sheet(data: Path, runs: Mapping[str, tuple[Path, float]], rows: int = ROWS) -> UInt8Array:
-    """Held-out canvases of several digits, with one of their classes as each run's model localizes it.
+    """Held-out canvases with several digits, with one of their classes localized by the model of each run.
 
-    `runs` are run folders by the title of their column, each with the map threshold of its boxes. Heatmaps show the
-    class's map, solid boxes are predicted and dashed ones true.
+    `runs` maps column titles to run folders and box thresholds. Heatmaps show the map of the class; solid boxes are
+    predictions, dashed boxes are the ground truth.
     """
     samples = _several_digits(read_voc(data, "val").samples, rows)
     columns = [[_with_all_boxes(sample) for sample in samples]]
@@ -50,7 +50,7 @@ def comparison_sheet(data: Path, runs: Mapping[str, tuple[Path, float]], rows: i
 
 
 def _several_digits(samples: Sequence[Sample], rows: int) -> list[Sample]:
-    """The first samples of two digits or more, and of a class for the picture that none before was shown for."""
+    """The first samples with at least two digits, each with another class to show than the ones before."""
     chosen: dict[str, Sample] = {}
     for sample in samples:
         if len(sample.labels) >= 2:

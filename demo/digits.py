@@ -1,8 +1,8 @@
 """From image-level labels to boxes in a few minutes: train, localize, evaluate and draw, with every pooling.
 
-The pictures are canvases of real handwriting (scikit-learn's scans), made on the spot: nothing is downloaded. A small
-network is trained from scratch for each pooling, from the names of the digits in each picture and nothing else; what
-it finds on canvases of other handwriting is measured against their true boxes.
+The images are canvases of real handwriting (scans from scikit-learn), drawn on the spot: nothing is downloaded. A small
+network is trained from scratch for each pooling, using only the names of the digits in each image. Its boxes on
+canvases of other handwriting are then compared with the ground truth.
 
     python demo/digits.py
     python demo/digits.py --out digits --seed 1
@@ -56,7 +56,7 @@ MARKER = ".made-by-digits-demo"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demo:
-    """The demonstration in its folder: ``canvases/``, a run folder for each head, ``results.md``, the comparison."""
+    """The demo and its folder: ``canvases/``, a run folder for each head, ``results.md``, the comparison."""
 
     out: Path
     seed: int
@@ -66,11 +66,11 @@ class Demo:
 
     @property
     def canvases(self) -> Path:
-        """The data set."""
+        """The folder of the data set."""
         return self.out / "canvases"
 
     def run(self) -> None:
-        """Everything, from making the data to naming what was written."""
+        """Run the demo, from drawing the data set to printing the paths of the results."""
         started = time.perf_counter()
         prepare_folder(self.out)
         held_out = max(20, self.images // 5)
@@ -87,14 +87,14 @@ class Demo:
         runs = {head.name: (self.out / head.name, head.threshold) for head in HEADS}
         save_image(self.out / "comparison.png", comparison_sheet(self.canvases, runs))
         report = self._write_report(self.out / HEADS[-1].name)
-        print(f"\n{time.perf_counter() - started:.0f} s in all. To look at:")
-        print(f"  {self.out / 'comparison.png'}  one class on each canvas, by every pooling")
-        print(f"  {self.out / HEADS[-1].name / 'pictures' / 'sheet-001.png'}  all that one head finds; each has such")
+        print(f"\n{time.perf_counter() - started:.0f} s in all. Results:")
+        print(f"  {self.out / 'comparison.png'}  one class on each canvas, with every pooling")
+        print(f"  {self.out / HEADS[-1].name / 'pictures' / 'sheet-001.png'}  all boxes of one head; each has one")
         print(f"  {self.out / 'results.md'}  the table")
-        print(f"  {report}  the same as a page: open it in a browser, and move the threshold")
+        print(f"  {report}  the same as a page: open it in a browser and move the threshold")
 
     def run_head(self, head: Head) -> Outcome:
-        """Train a head, then measure and draw what it finds on the held-out canvases."""
+        """Train a head, then evaluate it and draw its boxes on the held-out canvases."""
         run, found = self.out / head.name, self.out / head.name / "found"
         config = self.training(head)
         trained = train(config)
@@ -135,7 +135,7 @@ class Demo:
         return Outcome(head=head, epochs=config.optim.epochs, report=report, seconds=trained.seconds)
 
     def _write_report(self, run: Path) -> Path:
-        """The page that shows all that one head finds."""
+        """Write the report of one head's results, and return its path."""
         found = run / "found"
         config = VisualizeConfig(
             predictions=found, out=self.out, data=DataConfig(data=self.canvases), report=True, evaluation=run / "val"
@@ -147,18 +147,18 @@ class Demo:
         return TrainConfig(
             data=DataConfig(data=self.canvases, format="voc"),
             out=self.out / head.name,
-            val_split=None,  # the held-out canvases have no say in the training
+            val_split=None,  # the held-out canvases do not influence the training
             model=ModelConfig(backbone="tinynet", weights="none", pooling=head.pooling),
             preprocessing=Preprocessing(image_size=SIDE),
             optim=OptimConfig(
                 epochs=max(1, round(self.epochs * head.patience)),
                 batch_size=16,
                 lr=head.lr,
-                backbone_lr_factor=1.0,  # it knows nothing yet
+                backbone_lr_factor=1.0,  # because it is trained from scratch
                 weight_decay=0.05,
-                flip=False,  # a mirrored digit is another sign
+                flip=False,  # a mirrored digit is not the same digit
             ),
-            runtime=RuntimeConfig(device="cpu", workers=0),  # on the CPU the same seed gives the same numbers
+            runtime=RuntimeConfig(device="cpu", workers=0),  # reproducible for a seed
             seed=self.seed,
         )
 
@@ -169,42 +169,43 @@ class Demo:
             write_voc(self.canvases, split, draw_canvases(scans, count, (self.seed, number)), count)
 
     def _outcomes(self) -> Iterator[Outcome]:
-        """Each head's outcome in order, `jobs` of them at work side by side.
+        """The outcomes of the heads in order, `jobs` of them computed at a time.
 
-        The network is so small that a second thread gains little, and next to other busy programs it loses a lot;
-        heads on cores of their own lose nothing, and one thread each gives the same numbers on any number of cores.
+        The network is so small that a second thread gains little, and slows down considerably beside other busy
+        programs. Training heads side by side with one thread each loses nothing, and gives the same numbers on any
+        number of cores.
         """
         if self.jobs == 1:
             torch.set_num_threads(1)
             yield from map(self.run_head, HEADS)
             return
-        # Spawned on every system alike: a fork would inherit torch's threads in whatever state they are.
+        # Spawned on all systems, because a fork would inherit torch's threads in an undefined state.
         with multiprocessing.get_context("spawn").Pool(min(self.jobs, len(HEADS)), _start_worker) as pool:
             yield from pool.imap(self.run_head, HEADS)
 
 
 def _start_worker() -> None:
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends its workers
     signal.signal(signal.SIGTERM, _exit)
-    sys.stderr = io.StringIO()  # several progress bars would write over each other
+    sys.stderr = io.StringIO()  # several progress bars would overwrite each other
 
 
 def _exit(signum: int, frame: Any) -> None:
-    raise SystemExit(1)  # so that half-written files are removed on the way out
+    raise SystemExit(1)  # so that incomplete files are removed
 
 
 def prepare_folder(out: Path) -> None:
-    """An empty folder for the demo, without what an earlier demo left in it.
+    """Create the folder of the demo, and remove the results of an earlier demo in it.
 
     Raises:
-        UserError: something else lies there.
+        UserError: the path is a file, or a folder with other contents.
     """
     marker = out / MARKER
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: expected a folder for the demo, choose another --out")
     if out.is_dir() and any(out.iterdir()) and not marker.is_file():
-        raise UserError(f"{out} holds files that this demo did not write: choose another --out or empty it first")
+        raise UserError(f"{out} holds files that this demo did not write: choose another --out, or empty it first")
     for name in ("canvases", *(head.name for head in HEADS)):
         shutil.rmtree(out / name, ignore_errors=True)
     for name in ("results.md", "comparison.png", "report.html"):
@@ -213,19 +214,26 @@ def prepare_folder(out: Path) -> None:
 
 
 def _cores() -> int:
-    """As many heads at a time as there are cores, up to four: each takes about a gigabyte."""
+    """The default number of jobs: one for each core, at most four, because each needs about a gigabyte of memory."""
     return min(4, os.cpu_count() or 1)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 2 for the user's mistake, 1 for a failed run, 130 for Ctrl-C."""
+    """Run the command and return its exit code: 2 for a user's mistake, 1 for a failed run, 130 for Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out", help="folder (default: demo/out)")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same numbers (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=7, help="passes over the canvases (default: %(default)s)")
-    parser.add_argument("--images", type=int, default=2000, help="training canvases (default: %(default)s)")
     parser.add_argument(
-        "--jobs", type=int, default=_cores(), help="heads at a time, one core each (default: %(default)s)"
+        "--out", type=Path, default=Path(__file__).parent / "out", help="output folder (default: demo/out)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed; the same one gives the same numbers (default: %(default)s)"
+    )
+    parser.add_argument("--epochs", type=int, default=7, help="training epochs (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=2000, help="number of training canvases (default: %(default)s)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=_cores(),
+        help="number of heads trained at a time, one core each (default: %(default)s)",
     )
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -246,5 +254,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _exit)  # or the workers would go on alone
+    signal.signal(signal.SIGTERM, _exit)  # otherwise the workers would continue on their own
     sys.exit(main())

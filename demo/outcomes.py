@@ -1,4 +1,4 @@
-"""The heads of the demonstration, what each reached, and the table of that."""
+"""The heads of the demo, their results, and the table of results."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from wsl.results import EvaluationReport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """A pooling with the share of the map's range above which its boxes lie, and how it is trained.
+    """A pooling with the box threshold for its maps, as a fraction of their range, and its training settings.
 
-    `patience` multiplies the epochs, `lr` is the peak learning rate.
+    `patience` is a factor for the number of epochs, and `lr` is the peak learning rate.
     """
 
     pooling: str
@@ -26,11 +26,11 @@ class Head:
         return self.pooling.partition("(")[0]
 
 
-# Each needs its own threshold: the sharper the pooling, the narrower the peaks of its maps. They were chosen on
-# canvases of seed 1, not of the default seed 0.
+# Each head needs its own threshold: the sharper the pooling, the narrower the peaks of its maps. The thresholds were
+# selected on canvases of seed 1, not of the default seed 0.
 HEADS = (
-    Head(pooling="gap", threshold=0.7, patience=2),  # of all locations, few hold the digit: it learns slowly
-    Head(pooling="gmp", threshold=0.55, patience=1.5, lr=3e-3),  # learns from one location a picture, easily upset
+    Head(pooling="gap", threshold=0.7, patience=2),  # few locations contain the digit, so it learns slowly
+    Head(pooling="gmp", threshold=0.55, patience=1.5, lr=3e-3),  # learns from one location an image, easily unstable
     Head(pooling="lse(beta=0.5)", threshold=0.5),
     Head(pooling="kmax(k=0.08)", threshold=0.7),
     Head(pooling="weldon(k_max=0.08, k_min=0.08)", threshold=0.65),
@@ -41,7 +41,7 @@ COLUMNS = ("mAP", "pointing", "CorLoc", "AP50", "MaxBoxAcc@0.5")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one head reached, and how long its training took."""
+    """The result of one head: its evaluation, and the seconds of its training."""
 
     head: Head
     epochs: int
@@ -50,19 +50,19 @@ class Outcome:
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """The metrics of `COLUMNS`, to three decimals, or a dash where one was not measured."""
+        """The metrics of `COLUMNS` to three decimals, with a dash for a missing one."""
         values = {metric.name: metric.value for metric in self.report.metrics}
         return tuple(_number(values.get(name)) for name in COLUMNS)
 
     @property
     def baselines(self) -> tuple[str, ...]:
-        """What knowing nothing about the picture gives: chance for labels, the picture's centre for places."""
+        """The baselines that do not use the image: chance for labels, the centre of the image for positions."""
         values = {metric.name: metric.baseline for metric in self.report.metrics}
         return tuple(_number(values.get(name)) for name in COLUMNS)
 
 
 def results_table(outcomes: Sequence[Outcome]) -> str:
-    """The outcomes as a Markdown table, with the baseline as its last row."""
+    """Format the outcomes as a Markdown table, with the baseline as its last row."""
     header = ("pooling", *COLUMNS, "box threshold", "epochs", "lr", "training")
     lines = [header, (":--", *("--:" for _ in header[1:]))]
     for outcome in outcomes:
@@ -74,7 +74,7 @@ def results_table(outcomes: Sequence[Outcome]) -> str:
 
 
 def console_line(first: str, cells: Sequence[str]) -> str:
-    """A line of the table that is printed while the demo runs; cells from the right may be left out."""
+    """Format a line of the table printed while the demo runs; trailing cells may be omitted."""
     widths = [max(9, len(name) + 2) for name in (*COLUMNS, "epochs", "seconds")]
     return f"{first:<44}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=False))
 

@@ -1,4 +1,4 @@
-"""The picture of the first page: photographs that packages ship, and what an ImageNet classifier finds in them.
+"""Draw the picture of the README: photographs from Python packages, localized by an ImageNet classifier.
 
 pip install scikit-image scikit-learn
 python demo/photographs.py --out demo/photographs.jpg    # downloads mobilenet_v2's weights
@@ -23,7 +23,7 @@ CELL = (300, 224)
 
 
 def load_photographs() -> Mapping[str, UInt8Array]:
-    """Photographs by who took them: three of scikit-image (CC0) and one of scikit-learn (CC BY 2.0)."""
+    """The photographs by photographer and licence: three from scikit-image (CC0), one from scikit-learn (CC BY 2.0)."""
     from skimage import data
     from sklearn.datasets import load_sample_image
 
@@ -36,7 +36,7 @@ def load_photographs() -> Mapping[str, UInt8Array]:
 
 
 def filling(photograph: UInt8Array) -> UInt8Array:
-    """The middle of a photograph in the shape of a cell, so that the sheet has no borders."""
+    """Crop a photograph around its centre to the aspect ratio of a cell, so that the sheet has no borders."""
     height, width = photograph.shape[:2]
     wide, high = min(width, round(height * CELL[0] / CELL[1])), min(height, round(width * CELL[1] / CELL[0]))
     left, top = (width - wide) // 2, (height - high) // 2
@@ -44,7 +44,7 @@ def filling(photograph: UInt8Array) -> UInt8Array:
 
 
 def draw(model: wsl.Localizer, photographs: Mapping[str, UInt8Array]) -> UInt8Array:
-    """Each photograph above its heatmap, with the box and the name of the best class."""
+    """Draw each photograph above its heatmap, with the box and the name of the best class."""
     predictor = wsl.Predictor(model, top_k=1, refine="affinity", device="cpu")
     above, below, titles = [], [], []
     for photograph in map(filling, photographs.values()):
@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo/photographs.jpg"))
     parser.add_argument(
-        "--local-weights", default="DEFAULT", help="file of mobilenet_v2's weights (default: downloaded)"
+        "--local-weights", default="DEFAULT", help="file with the weights of mobilenet_v2 (default: downloaded)"
     )
     settings = parser.parse_args()
     model = wsl.Localizer.from_classifier("mobilenet_v2", weights=settings.local_weights)

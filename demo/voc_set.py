@@ -1,4 +1,4 @@
-"""Canvases on the disk as a data set in the layout of Pascal VOC, with true boxes for the evaluation."""
+"""Write canvases as a data set in the layout of Pascal VOC, with ground-truth boxes for the evaluation."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from wsl.progress import track
 
 
 def write_voc(folder: Path, split: str, canvases: Iterable[Canvas], count: int) -> None:
-    """Write the canvases of a split: pictures, annotations, then the lists that name them.
+    """Write the canvases of a split: images, annotations, and then the lists of their names.
 
-    Training reads the class names of the annotations and never their boxes.
+    Training reads only the class names of the annotations, not their boxes.
 
     >>> import tempfile
     >>> from canvases import draw_canvases, read_scans
@@ -48,7 +48,7 @@ def _annotation(name: str, canvas: Canvas) -> str:
         ElementTree.SubElement(element, "difficult").text = "0"
         x0, y0, x1, y1 = digit.box
         box = ElementTree.SubElement(element, "bndbox")
-        # VOC counts from 1 and includes the far corner.
+        # VOC coordinates are 1-based and inclusive.
         for edge, value in (("xmin", x0 + 1), ("ymin", y0 + 1), ("xmax", x1), ("ymax", y1)):
             ElementTree.SubElement(box, edge).text = str(value)
     ElementTree.indent(root)

@@ -1,4 +1,4 @@
-"""`python tools/compare.py` is `wsl-compare`; run it with --help for examples."""
+"""`python tools/compare.py` is the same as `wsl-compare`; run it with --help for examples."""
 
 import sys
 

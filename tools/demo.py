@@ -1,4 +1,4 @@
-"""`python tools/demo.py` is `wsl-demo`; run it with --help for examples."""
+"""`python tools/demo.py` is the same as `wsl-demo`; run it with --help for examples."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`python tools/doctor.py` is `wsl-doctor`; run it with --help for examples."""
+"""`python tools/doctor.py` is the same as `wsl-doctor`; run it with --help for examples."""
 
 import sys
 

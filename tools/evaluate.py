@@ -1,4 +1,4 @@
-"""`python tools/evaluate.py` is `wsl-evaluate`; run it with --help for examples."""
+"""`python tools/evaluate.py` is the same as `wsl-evaluate`; run it with --help for examples."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`python tools/export.py` is `wsl-export`; run it with --help for examples."""
+"""`python tools/export.py` is the same as `wsl-export`; run it with --help for examples."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`python tools/info.py` is `wsl-info`; run it with --help for examples."""
+"""`python tools/info.py` is the same as `wsl-info`; run it with --help for examples."""
 
 import sys
 

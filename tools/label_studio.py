@@ -1,4 +1,4 @@
-"""`python tools/label_studio.py` is `wsl-label-studio`; run it with --help for examples."""
+"""`python tools/label_studio.py` is the same as `wsl-label-studio`; run it with --help for examples."""
 
 import sys
 

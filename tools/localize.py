@@ -1,4 +1,4 @@
-"""`python tools/localize.py` is `wsl-localize`; run it with --help for examples."""
+"""`python tools/localize.py` is the same as `wsl-localize`; run it with --help for examples."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`python tools/train.py` is `wsl-train`; run it with --help for examples."""
+"""`python tools/train.py` is the same as `wsl-train`; run it with --help for examples."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`python tools/visualize.py` is `wsl-visualize`; run it with --help for examples."""
+"""`python tools/visualize.py` is the same as `wsl-visualize`; run it with --help for examples."""
 
 import sys
 

@@ -83,7 +83,7 @@ def test_pycocotools_reads_the_same_file_to_the_same_boxes(tmp_path):
         ({"annotations": []}, "a dict, expected COCO results"),
         ([3], "detection 0 is a int"),
         ([DOG, {**DOG, "image_id": None}], "detection 1 has the image_id None"),
-        ([{**DOG, "category_id": 1}], "category_id 1, which is none of the annotations'"),
+        ([{**DOG, "category_id": 1}], "category_id 1, which is not a category of the annotations"),
         ([{**DOG, "bbox": [1, 2, -3, 4]}], r"bbox \[1, 2, -3, 4\], expected \[x, y, width, height\]"),
         ([{**DOG, "bbox": [1, 2, 3]}], "has the bbox"),
         ('[{"image_id": 1, "category_id": 18, "bbox": [1, 2, 3, NaN], "score": 1}]', "the number NaN is not finite"),
@@ -150,7 +150,7 @@ def test_any_text_is_detections_or_a_user_s_mistake(tmp_path_factory, text):
 
 
 def test_files_of_another_split_class_or_competition_are_told(tmp_path):
-    with pytest.raises(UserError, match="none of its 1 result files is of the split test"):
+    with pytest.raises(UserError, match="none of its 1 result files belongs to the split test"):
         read_voc(tmp_path, dog="", split="test")
     (tmp_path / "comp3_det_val_dog.txt").touch()
     with pytest.raises(UserError, match="a second file of dog"):
@@ -188,7 +188,7 @@ def test_results_are_recognised_by_what_is_there(tmp_path, files, path, kind):
             "no such file or folder, expected localizations.jsonl, its folder or a folder of parts, Parquet parts, ",
         ),
         ([], "", "no localizations at"),
-        (["results.xml"], "results.xml", "results of an unknown kind"),
+        (["results.xml"], "results.xml", "results of an unknown format"),
         (["localizations.jsonl.partial", "maps/shard-0000.npy"], "", "interrupted run"),
     ],
 )

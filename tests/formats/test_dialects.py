@@ -34,7 +34,7 @@ def test_a_crowd_is_one_however_it_is_written(mark, boxes, tmp_path):
     ("change", "message"),
     [
         ({"iscrowd": "maybe"}, "iscrowd is 'maybe', expected 0 or 1"),
-        ({"bbox": [1, 2, -3, 4]}, "neither side negative"),
+        ({"bbox": [1, 2, -3, 4]}, "sides that are not negative"),
         ({"bbox": "1 2 3 4"}, "bbox is '1 2 3 4'"),
         ({"image_id": [1]}, r"names image \[1\]"),
         ({"category_id": {}}, r"and category \{\}"),
@@ -143,7 +143,7 @@ def test_label_studio_rectangles_turn_about_their_first_corner(tmp_path):
     [
         ({"value": {"width": -5}}, "expected percents of the image"),
         ({"value": {"x": 640}}, "expected percents of the image"),
-        ({"image_rotation": 90}, "was rotated when it was annotated"),
+        ({"image_rotation": 90}, "was rotated for annotation"),
         ({"value": {"rectanglelabels": None}}, "no value with rectanglelabels"),
     ],
 )

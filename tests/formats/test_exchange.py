@@ -134,7 +134,7 @@ def test_two_images_that_would_share_a_file_are_refused(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["voc", "cvat", "label-studio"])
 def test_what_xml_cannot_write_is_refused(name, tmp_path):
-    with pytest.raises(UserError, match="holds a character that XML cannot write"):
+    with pytest.raises(UserError, match="has a character that XML cannot represent"):
         FORMATS[name].write(iter([labelled(boxes=[])]), tmp_path, ["bell\a"]) if name != "voc" else FORMATS[name].write(
             iter([labelled(boxes=[((0, 0, 1, 1), "bell\a", 1)])]), tmp_path, ["bell\a"]
         )
@@ -170,7 +170,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(name):
     [
         ("coco", "a.json", "[1", "not JSON"),
         ("coco", "a.json", "{}", "has no list of images"),
-        ("coco", "a.json", '{"images": [{"id": 1}], "categories": [], "annotations": []}', "not an id and a file_name"),
+        ("coco", "a.json", '{"images": [{"id": 1}], "categories": [], "annotations": []}', "has no id or no file_name"),
         ("label-studio", "a.json", "{}", "not a list of tasks"),
         ("label-studio", "a.json", '[{"data": {}}]', "a task has no data.image"),
         ("cvat", "a.xml", "<a", "not well-formed XML"),
@@ -306,7 +306,7 @@ def test_voc_rounds_to_pixels_that_are_in_the_image(tmp_path):
 
 def test_an_image_twice_in_a_csv_is_refused(tmp_path):
     out = write("csv", [labelled("a.jpg"), labelled("b.jpg"), labelled("a.jpg")], Path(tmp_path))
-    with pytest.raises(UserError, match=r"a\.jpg stands in two places"):
+    with pytest.raises(UserError, match=r"the rows of a\.jpg are not consecutive"):
         read("csv", tmp_path, out)
 
 

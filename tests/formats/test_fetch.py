@@ -60,7 +60,7 @@ def test_what_cannot_be_had_says_why(web):
     with pytest.raises(UnfetchedError, match=r"/broken: cannot be fetched \(HTTPError: HTTP Error 500"):
         fetch(ImageRow(f"{address}/broken", "a"))
     assert (requests.count("/gone"), requests.count("/broken")) == (1, 3)
-    with pytest.raises(BadImageError, match=r"x\.tar ends early, expected 9 bytes from 5 on"):
+    with pytest.raises(BadImageError, match=r"x\.tar ends early, expected 9 bytes from offset 5"):
         fetch(ImageRow("x.tar/a.jpg", "a", file=f"{address}/x.tar", offset=5, size=9))
 
 

@@ -133,7 +133,7 @@ def test_maps_that_a_killed_run_wrote_but_did_not_count_are_read(tmp_path):
     assert len(np.load(shard)) == 18
     assert len([found.maps for found in read_localizations(tmp_path)]) == 2
     shard.write_bytes(whole[:-2])
-    with pytest.raises(UserError, match=r"jsonl:2: .*ends at value 35, expected 18 from 18 on.*--maps again"):
+    with pytest.raises(UserError, match=r"jsonl:2: .*has 35 values, expected 18 from 18: .*--maps again"):
         list(read_localizations(tmp_path))
 
 

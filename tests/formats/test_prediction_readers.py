@@ -353,12 +353,12 @@ def samples_json(**fields):
             "category_id '2', a text; expected the number 2",
         ),
         ("coco", [{**ROW, "category_name": 2}], "category_id 2, which may be counted from 0 or from 1"),
-        ("coco", [{**ROW, "category_name": 9}], "category_id 9, which is no position in the class list"),
+        ("coco", [{**ROW, "category_name": 9}], "category_id 9, which is not a position in the class list"),
         ("coco", [{**ROW, "category_name": None}], "category_id None, expected a number or category_name"),
         ("coco", [{**ROW, "image_id": "z"}], "none of its 1 detections is in an image .* it names 'z'"),
         ("coco", [{**ROW, "bbox": [0.1, 0.2, 0.3, 0.4]}], "look like fractions of the image, expected pixels"),
         ("coco", [{**ROW, "bbox": [20, 10 + i, 45, 15 + i]} for i in range(5)], "look like corners, expected a corner"),
-        ("torchvision", {"b.jpg": {"boxes": [[9, 9, 5, 5]], "labels": ["dog"], "scores": [1]}}, "looks as if sides"),
+        ("torchvision", {"b.jpg": {"boxes": [[9, 9, 5, 5]], "labels": ["dog"], "scores": [1]}}, "were sides written"),
         ("torchvision", {"b.jpg": {"boxes": [], "labels": ["dog"], "scores": [1]}}, "0 boxes, 1 labels and 1 scores"),
         ("torchvision", {"b.jpg": {"boxes": [[1, 2]], "labels": [1], "scores": [1]}}, r"is \[1, 2\], expected \[x0"),
         ("torchvision", {"b.jpg": {"boxes": [[1, 2, 3, 4]], "labels": [0], "scores": [1]}}, "category_id 0"),
@@ -375,7 +375,7 @@ def samples_json(**fields):
         ("yolo", "1 0.5 0.5 0.5 0.5 7", "confidence is 7, expected 0 to 1 .a track's number"),
         ("yolo", "1 20 10 9 9 0.5", "is not in fractions of the image"),
         ("yolo", "1 0.5 0.5 -0.5 0.5 0.5", "is not in fractions of the image"),
-        ("yolo", "3 0.5 0.5 0.5 0.5 0.5", "class 3 is none of the 3 of the data set, expected 0 to 2"),
+        ("yolo", "3 0.5 0.5 0.5 0.5 0.5", "class 3 is not one of the 3 of the data set, expected 0 to 2"),
         ("yolo", "1 0.1 0.1 0.2 0.2 0.3 0.3 0.4 0.4", "six numbers"),
         ("yolo", "1 0.5 0.5 nan 0.5 0.5", "is 'nan', expected a number"),
     ],
@@ -425,14 +425,14 @@ def test_what_is_tolerated_is_counted(tmp_path):
         "boxes that reach outside their image: kept as they are": 1,
     }
     _, warnings = read("coco", save(tmp_path / "found.json", [ROW, {**ROW, "bbox": [5, 6, 7, 8]}]))
-    assert warnings["detections of one score for all, which leaves their order open"] == 2
+    assert warnings["detections that all have the same score, so that their order is undefined"] == 2
 
 
 def test_two_files_or_records_of_one_image_are_refused(tmp_path):
     for name in ("b.txt", "photos/b.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         save(tmp_path / name, "1 0.5 0.5 0.5 0.5 0.5")
-    with pytest.raises(UserError, match=r"b\.txt and .*b\.txt are both of the image 'b'"):
+    with pytest.raises(UserError, match=r"b\.txt and .*b\.txt both belong to the image 'b'"):
         read("yolo", tmp_path)
     (tmp_path / "csv").mkdir()
     FORMATS["csv"].write([Labelled(name="b.jpg", size=(9, 9), boxes=Boxes.empty())], tmp_path / "csv", ["dog"])

@@ -46,7 +46,7 @@ def test_an_id_without_a_suffix_may_hold_dots(tmp_path):
     voc = Sample(path="JPEGImages/2008.1.jpg", id="2008.1", labels=("dog",), size=(5, 5))
     found, warnings = read(tmp_path, voc)
     assert found["2008.1"].maps["dog"].any()
-    assert warnings == {"score maps of no image of the split: left out": 1}
+    assert warnings == {"score maps that belong to no image of the split: left out": 1}
 
 
 @given(values=arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.floats(0, 1)))
@@ -69,10 +69,10 @@ def test_missing_extra_and_odd_maps_are_counted(tmp_path):
     assert found["missing.jpg"].maps is None
     assert warnings == {
         "images without a score map: misses": 1,
-        "score maps of no image of the split: left out": 1,
+        "score maps that belong to no image of the split: left out": 1,
         "score maps of another size than 224x224: resampled": 2,
         "score maps with a NaN or an infinity: misses": 1,
-        "images of no or several classes, whose map says not which: left out": 1,
+        "images without labels or with several, and only one map: left out": 1,
     }
 
 
@@ -93,8 +93,8 @@ class Evil:
     [
         (np.zeros((2, 2, 2)), r"holds float64 \(2, 2, 2\)"),
         (np.zeros(4), r"holds float64 \(4,\)"),
-        (np.zeros((2, 2), np.int32), "holds int32 .*; expected floats in .* or 8-bit numbers"),
-        (np.zeros((0, 2)), "expected 1 to 8192 cells"),
+        (np.zeros((2, 2), np.int32), "holds int32 .*; expected floats in .* or 8-bit integers"),
+        (np.zeros((0, 2)), "expected sides of 1 to 8192 cells"),
         (np.array([[0, 1.5]]), "values from 0 to 1.5; expected"),
         (np.array([[-3.0, 0.5]]), "values from -3 to 0.5"),
         (np.array([[Evil()]], dtype=object), "holds several arrays or objects"),
@@ -109,7 +109,7 @@ def test_maps_of_another_kind_are_refused_in_one_line(tmp_path, values, message)
 
 
 @pytest.mark.parametrize(
-    ("shape", "message"), [((10**9, 10**9), "expected 1 to 8192 cells"), ((8000, 8000), "the file ends early")]
+    ("shape", "message"), [((10**9, 10**9), "expected sides of 1 to 8192 cells"), ((8000, 8000), "the file ends early")]
 )
 def test_a_header_that_promises_more_than_the_file_holds_asks_for_no_memory(tmp_path, shape, message):
     with (tmp_path / "a.npy").open("wb") as file:
@@ -131,7 +131,7 @@ def test_any_bytes_are_a_map_or_a_user_s_mistake(tmp_path_factory, content):
     [
         (["a.npy", "a.jpg.npy"], ["a.jpg"], "are both the map of 'a.jpg'"),
         (["a.npy"], ["a.jpg", "a.png"], "a fits .*a.jpg and .*a.png equally well"),
-        (["b.npy"], ["a.jpg"], "none of its 1 score maps is of an image of the split; expected a.jpg.npy"),
+        (["b.npy"], ["a.jpg"], "none of its 1 score maps belongs to an image of the split; expected a.jpg.npy"),
         ([], ["a.jpg"], "none of its 0 score maps"),
     ],
 )

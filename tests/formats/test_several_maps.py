@@ -138,15 +138,15 @@ def huge(folder):
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (save(np.zeros((3, 2, 2))), r"maps of 3 classes; expected their names, a line a class, in classes\.txt"),
-        (save(np.zeros((2, 2, 2)), classes="cat\ndog\nemu"), r"as many maps as classes\.txt names, 3"),
+        (save(np.zeros((3, 2, 2))), r"maps of 3 classes; expected their names, one per line, in classes\.txt"),
+        (save(np.zeros((2, 2, 2)), classes="cat\ndog\nemu"), r"expected a map per class of classes\.txt, 3"),
         (save(np.zeros((2, 2, 2)), classes="cat\ncat"), "names a class twice"),
         (save(np.zeros((2, 2, 2)), classes="Cat\nhorse"), "none of its 2 classes .* 'Cat', did you mean 'cat'"),
         (save(np.zeros((2, 2, 2), np.int64), classes="cat\ndog"), "holds int64"),
         (save(np.full((2, 2, 2), 7.0), classes="cat\ndog"), "the map of 'cat': values from 7 to 7; expected"),
         (zipped("cat.npy", b"nothing"), r"a\.npz: not a \.npz of arrays"),
-        (zipped("arr_0.npy", b"nothing"), "none of its 1 classes is one of the data set's: it has 'arr_0'"),
-        (huge, "holds a map of shape .1000000, 1000000.; expected 1 to 8192 cells a side"),
+        (zipped("arr_0.npy", b"nothing"), "none of its 1 classes is in the data set: it has 'arr_0'"),
+        (huge, "holds a map of shape .1000000, 1000000.; expected sides of 1 to 8192 cells"),
         (lambda folder: (folder / "a.npz").write_bytes(b"PK\x03\x04"), r"not a \.npz of arrays"),
         (lambda folder: np.savez(folder / "a.npz", cat=np.array([{}], object)), "several arrays or objects"),
         (
@@ -154,7 +154,7 @@ def huge(folder):
             r"map of 'cat': holds float64 \(2, 2, 2\)",
         ),
         (coloured, "expected a grey score map of 8 bits"),
-        (palette, "not grey, or not of 8 bits a pixel; expected a grey score map"),
+        (palette, "not grey, or not of 8 bits per pixel; expected a grey score map"),
     ],
 )
 def test_files_that_are_no_maps_of_classes_are_one_line(write, message, tmp_path):

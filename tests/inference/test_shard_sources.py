@@ -164,7 +164,7 @@ def test_a_name_that_is_not_unicode_is_refused_in_a_line(folder, tmp_path):
         os.close(os.open(os.fsencode(folder) + b"/caf\xe9.jpg", os.O_CREAT))
     except OSError:
         pytest.skip("the file system takes Unicode only")
-    with pytest.raises(UserError, match=r"'.*caf\\udce9\.jpg' is a name that is not UTF-8"):
+    with pytest.raises(UserError, match=r"'.*caf\\udce9\.jpg' is not UTF-8"):
         make_manifest(config(folder), Storage(tmp_path / "out"))
 
 

@@ -130,13 +130,13 @@ def test_health_setup_and_versions_are_as_label_studio_expects(client):
     ("body", "message"),
     [
         (b"{", "the request: not JSON"),
-        (b"[]", "no JSON object"),
-        (b'{"tasks": 3}', "no tasks with a label_config"),
+        (b"[]", "is not a JSON object"),
+        (b'{"tasks": 3}', "the request has no tasks or no label_config"),
         (b'{"tasks": [3], "label_config": "<View/>"}', "neither RectangleLabels nor Choices"),
         (json.dumps({"tasks": [{}], "label_config": INTERFACE}).encode(), "a task has no data.photo"),
         (json.dumps({"tasks": [{}] * 1001, "label_config": INTERFACE}).encode(), "1001 tasks at once"),
         (b"[" * 100_000, "not JSON"),
-        (b" " * (33 << 20), "a request of more than"),
+        (b" " * (33 << 20), "the request has more than"),
     ],
 )
 def test_what_is_no_request_is_told_in_one_line(client, body, message):
@@ -151,4 +151,4 @@ def test_it_answers_to_no_other_name(client):
 
 def test_a_wrong_folder_is_told_before_anything_is_loaded(tmp_path, capsys):
     assert label_studio(["--weights", "resnet50", "--image-root", str(tmp_path / "none")]) == 2
-    assert "no such folder; expected the one that the project's images lie in" in capsys.readouterr().err
+    assert "no such folder; expected the folder with the project's images" in capsys.readouterr().err

@@ -38,8 +38,8 @@ def test_choices_stand_beside_rectangles_or_alone():
     [
         ("<View>", "the project's labelling interface: not well-formed XML"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><View>&b;</View>', "declares XML entities"),
-        ("<View></View>", "neither RectangleLabels nor Choices of an Image"),
-        (view(rectangles('<Label value="cat"/>', image="other")), "neither RectangleLabels nor Choices of an Image"),
+        ("<View></View>", "neither RectangleLabels nor Choices for an Image"),
+        (view(rectangles('<Label value="cat"/>', image="other")), "neither RectangleLabels nor Choices for an Image"),
         (view(rectangles('<Label value="emu"/>')), "share no label: the model knows cat, dog, .* asks for emu"),
     ],
 )

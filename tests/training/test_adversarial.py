@@ -62,7 +62,7 @@ def test_an_image_that_only_fills_the_batch_has_no_part_in_it():
 
 @pytest.mark.parametrize("loss", ["bce + recam", "bce + equivariance", "bce + puzzle"])
 def test_terms_of_class_maps_are_refused(loss):
-    with pytest.raises(UserError, match=r"reads the class maps of one classifier, and --head acol\(.*\) has two"):
+    with pytest.raises(UserError, match=r"reads the class maps of one classifier, but --head acol\(.*\) has two"):
         network(loss)
 
 

@@ -127,7 +127,7 @@ def test_every_transform_of_torchvision_keeps_the_shape_and_the_generator_of_dro
         ("cutmix(alfa=1)", "augmentation 'cutmix' has no argument 'alfa': did you mean 'alpha'"),
         ("cutmix(alpha=0)", "alpha is 0, expected a number above 0"),
         ("hide-and-seek(p=2)", "p is 2, expected a probability"),
-        ("hide-and-seek(grid=(1.5,))", "expected sides of cells in pixels"),
+        ("hide-and-seek(grid=(1.5,))", "expected cell sizes in pixels"),
         ("randaugmnt", "unknown augmentation 'randaugmnt': did you mean 'randaugment'"),
         ("colorjitter(brightness=-1)", "colorjitter"),
         ("randomrotation", "degrees"),

@@ -34,8 +34,8 @@ def test_classes_that_no_image_shows_and_those_that_every_image_shows_are_named(
         labelled(["cat"], ["cat"], classes=("cat", "dog", "emu")), labelled(["dog"], classes=("cat", "dog", "emu"))
     )
     assert caplog.messages == [
-        "no training image shows dog, emu: nothing is learnt of such a class",
-        "every training image shows cat: nothing tells such a class from others",
+        "no training image shows dog, emu: nothing is learnt about such a class",
+        "every training image shows cat: such a class cannot be told apart from the others",
         "no validation image shows cat, emu: the mAP is the mean over the others",
     ]
     caplog.clear()
@@ -45,7 +45,7 @@ def test_classes_that_no_image_shows_and_those_that_every_image_shows_are_named(
 
 def test_labels_that_are_all_ignored_are_refused():
     ignored = SampleSet(classes=["cat"], samples=[Sample(path="a.jpg", ignored=["cat"]), Sample(path="b.jpg")])
-    with pytest.raises(UserError, match=r"none of 2 training images shows a class \(1 have labels that do not count\)"):
+    with pytest.raises(UserError, match=r"none of 2 training images shows a class \(1 have ignored labels\)"):
         check_labels(ignored, None)
 
 

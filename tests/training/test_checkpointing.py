@@ -112,7 +112,7 @@ def test_no_part_begins_with_what_overwrites_its_input():
 
 
 def test_a_network_without_parts_is_refused():
-    with pytest.raises(UserError, match="--checkpointing: Conv2d has no parts to compute again, leave it out"):
+    with pytest.raises(UserError, match="--checkpointing: Conv2d has no parts to recompute; leave the flag out"):
         Checkpointing(Backbone(nn.Conv2d(3, 4, 3), ""))
 
 

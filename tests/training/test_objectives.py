@@ -240,7 +240,7 @@ def test_a_sum_is_its_spec_string(spec, canonical):
         ("bec", "unknown loss 'bec': did you mean 'bce'"),
         ("bce + puzle", "unknown loss 'puzle': did you mean 'puzzle'"),
         ("bce + puzzle(tils=3)", "loss 'puzzle' has no argument 'tils': did you mean 'tiles'"),
-        ("bce + puzzle(tiles=1)", "tiles is 1, expected a number of parts a side from 2 to 8"),
+        ("bce + puzzle(tiles=1)", "tiles is 1, expected a number of tiles a side from 2 to 8"),
         ("asymmetric(gamma_neg=0.5)", "gamma_neg is 0.5, expected 0, or 1 or more"),
         ("bce + soft-margin", "has 2 losses of scores: expected exactly one of bce, soft-margin, cross-entropy"),
         ("puzzle", "has 0 losses of scores"),

@@ -184,7 +184,7 @@ def test_many_columns_are_standardised_alike():
         (torch.ones(4, 0), torch.ones(4, 1), None, {}, "at least one image and feature"),
         (torch.ones(4, 2), torch.ones(4, 1), torch.ones(4, 1), {}, "the mask is .*float32, expected bool"),
         (torch.ones(4, 2), torch.ones(4, 1), torch.ones(4, 2) > 0, {}, r"the mask is \(4, 2\)"),
-        (torch.full((4, 2), torch.nan), torch.ones(4, 1), None, {}, "features hold NaN"),
+        (torch.full((4, 2), torch.nan), torch.ones(4, 1), None, {}, "features contain NaN"),
         (torch.ones(4, 2), -torch.ones(4, 1), None, {}, "a known target is outside"),
         (torch.ones(4, 2), torch.full((4, 1), torch.nan), None, {}, "a known target is outside"),
         (torch.ones(4, 2), torch.ones(4, 1), None, {"penalty": 0}, "penalty 0"),

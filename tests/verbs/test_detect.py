@@ -142,7 +142,7 @@ def test_runs_without_a_decoder_have_none(run, tmp_path, capsys):
     assert cli.train(["--detector", str(run)]) == 2
     assert "no map decoder" in capsys.readouterr().err
     assert cli.train(["--detector", str(run), "--out", str(tmp_path)]) == 2
-    assert "settings of its out do not go with it" in capsys.readouterr().err
+    assert "cannot be combined with settings of out" in capsys.readouterr().err
     with pytest.raises(UserError, match="expected --decode with it"):
         TrainConfig(data=DataConfig(data=tmp_path), out=tmp_path, detecting=DetectorConfig(detect=True))
 

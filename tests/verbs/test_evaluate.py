@@ -184,7 +184,7 @@ def test_by_the_benchmarks_protocol_maps_are_resized_and_the_report_says_what_is
         assert reports[protocol, None].metrics == reports[protocol, usual].metrics
         assert reports[protocol, None].to_json()["protocol"] == protocol
     assert "maps resized to the image" in reports["default", False].to_json()["protocol"]
-    assert "maps where their cells look" in report_table(reports["wsolevaluation", True])
+    assert "maps placed at receptive-field centres" in report_table(reports["wsolevaluation", True])
 
 
 def test_the_network_computes_in_single_precision_by_default(world, tmp_path):

@@ -71,7 +71,7 @@ def test_score_maps_with_metadata_lists(lists, score_maps, found, tmp_path):
     """No image is needed: ids, sizes and boxes are in the lists."""
     report = evaluate(EvaluateConfig(data=DataConfig(data=lists), predictions=score_maps, out=tmp_path, runtime=CPU))
     assert (report.images, report.missing) == (11, 0)
-    assert report.warnings == {"score maps of no image of the split: left out": 5}
+    assert report.warnings == {"score maps that belong to no image of the split: left out": 5}
     assert str(report.boxes) == "threshold 0.2 (largest component), the default"
     names = [metric.name for metric in report.metrics]
     assert {"pointing", "CorLoc", "AP50", "MaxBoxAcc@0.5", "COCO AP"} <= set(names)
@@ -82,7 +82,7 @@ def test_score_maps_with_metadata_lists(lists, score_maps, found, tmp_path):
     for name in ("pointing", "MaxBoxAcc@0.3"):
         assert value(ours, name) == pytest.approx(value(report, name), abs=0.1)
     text = (tmp_path / "evaluation.md").read_text(encoding="utf-8")
-    assert "* 5 score maps of no image of the split: left out" in text
+    assert "* 5 score maps that belong to no image of the split: left out" in text
     assert "Run time: reading" in report_table(report)
     assert "Run time" not in text, "two runs write the same report"
 

@@ -233,7 +233,7 @@ def test_localizations_of_another_class_list_are_refused(world, predicted, tmp_p
     with LocalizationWriter(tmp_path) as writer:
         for image in predicted:
             writer.write(Localization(path=image.name, size=image.size, scores={"Rad": 0.5}, boxes=Boxes.empty()))
-    with pytest.raises(UserError, match="none of its 1 classes is one of the data set's: it has 'Rad', did you mean"):
+    with pytest.raises(UserError, match="none of its 1 classes is in the data set: it has 'Rad', did you mean"):
         figures(world, tmp_path, tmp_path / "out")
 
 
@@ -242,5 +242,5 @@ def test_localizations_in_fractions_are_refused(world, predicted, tmp_path):
         for image in predicted:
             boxes = Boxes(xyxy=[[0.25, 0.25, 0.75, 1]], labels=["red"])
             writer.write(Localization(path=image.name, size=image.size, scores={}, boxes=boxes))
-    with pytest.raises(UserError, match=r"lie within 0\.\.1 in images such as one of 80x64 pixels"):
+    with pytest.raises(UserError, match=r"are within 0\.\.1 in images such as one of 80x64 pixels"):
         figures(world, tmp_path, tmp_path / "out")

@@ -168,8 +168,8 @@ def test_maps_go_out_as_masks(name, found, tmp_path):
     [
         (["NOWHERE", "--format", "coco"], "^error: .*nowhere: no such file or folder; expected localizations"),
         (["FOUND", "--format", "coco", "--classes", "green"], "class 'red' is not among those to export|class 'blue'"),
-        (["FOUND", "--format", "csv", "--image-root", "NOWHERE"], "does not lie below"),
-        (["FOUND", "--format", "voc-masks", "--source-format", "csv"], "cannot be read|masks are made of maps"),
+        (["FOUND", "--format", "csv", "--image-root", "NOWHERE"], "is not below"),
+        (["FOUND", "--format", "voc-masks", "--source-format", "csv"], "cannot be read|masks are made from maps"),
         (["RUN", "--format", "onnx"], "expected a name that ends with .onnx"),
     ],
 )
@@ -184,7 +184,7 @@ def test_a_mistake_is_one_line(flags, message, found, run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("paths", "message"),
     [
-        (("photos/a.jpg", "photos/x/../a.jpg"), "a.jpg comes twice"),
+        (("photos/a.jpg", "photos/x/../a.jpg"), "a.jpg occurs twice"),
         (("a.jpg", "../b.jpg"), "'../b.jpg' leads out of its folder"),
     ],
 )

@@ -212,7 +212,7 @@ def test_a_run_that_was_killed_while_it_exchanged_files_loses_nothing(found, tmp
     old = tmp_path / "out" / STAGING / "old"
     old.mkdir(parents=True)
     (old / "instances.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(UserError, match=r"was killed while it replaced files, .* has the old ones"):
+    with pytest.raises(UserError, match=r"was killed while it replaced files, .* has the old files"):
         write("coco", found("a"), tmp_path / "out", overwrite=True)
     assert (old / "instances.json").exists()
 
@@ -269,7 +269,7 @@ def test_json_that_is_not_labelmes_stays(found, tmp_path):
     (out / "b.json").write_text("{}", encoding="utf-8")
     write("labelme", found("a"), out)
     write("labelme", found("a"), out, overwrite=True)
-    with pytest.raises(UserError, match=r"b\.json is in the way and is not the export's"):
+    with pytest.raises(UserError, match=r"b\.json exists and is not part of the export"):
         write("labelme", found("a", "b"), out, overwrite=True)
     assert sorted(contents(out)) == ["a.json", "b.json", "runs/config.json"]
     assert (out / "b.json").read_text(encoding="utf-8") == "{}"
@@ -282,7 +282,7 @@ def test_pictures_that_no_export_copied_are_never_replaced(found, tmp_path):
         cv2.imwrite(str(out / "images" / f"{name}.png"), np.full((6, 8, 3), 5, np.uint8))
     before = contents(out)
     for overwrite in (False, True):
-        with pytest.raises(UserError, match=r"images/a\.png is another picture than"):
+        with pytest.raises(UserError, match=r"images/a\.png is a different picture from"):
             write("yolo", found("a", "b"), out, copy_images=True, overwrite=overwrite)
         assert contents(out) == before
     write("yolo", found("b"), out, copy_images=True)
@@ -328,7 +328,7 @@ def test_the_source_is_not_written_over(name, found, tmp_path):
     before = contents(data)
     beside = data if name == "coco" else source.parent if source.is_file() else source  # COCO's annotations lie deeper
     for out in {data, Path(f"{data}/../data"), beside}:
-        with pytest.raises(UserError, match="would be written over or among the files that are read from"):
+        with pytest.raises(UserError, match="would overwrite files that are read, or be mixed with them, in"):
             write(name, source, out, source_format=name, overwrite=True)
     assert contents(data) == before
     if name != "labelme":  # whose reader takes all JSON below its folder
@@ -344,7 +344,7 @@ def test_nothing_is_written_among_the_files_of_the_source(name, source_format, b
     data = tmp_path / "data"
     write(source_format, found("a"), data, copy_images=True)
     before = contents(data)
-    with pytest.raises(UserError, match="written over or among"):
+    with pytest.raises(UserError, match="overwrite files that are read"):
         write(name, data, data / below, source_format=source_format, overwrite=True)
     assert contents(data) == before
 
@@ -352,7 +352,7 @@ def test_nothing_is_written_among_the_files_of_the_source(name, source_format, b
 def test_localizations_are_not_written_over_themselves(found):
     source = found("a")
     before = contents(source)
-    with pytest.raises(UserError, match="written over or among"):
+    with pytest.raises(UserError, match="overwrite files that are read"):
         write("wsl", source, source, overwrite=True)
     assert contents(source) == before
     write("coco", source, source)
@@ -363,7 +363,7 @@ def test_a_reference_survives(found, tmp_path):
     out = tmp_path / "out"
     write("coco-results", found("a"), out)
     for reference in (out / "images.json", out / "results.json"):
-        with pytest.raises(UserError, match="written over or among"):
+        with pytest.raises(UserError, match="overwrite files that are read"):
             write("coco-results", found("a"), out, reference=reference, overwrite=True)
 
 

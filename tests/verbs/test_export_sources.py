@@ -70,14 +70,14 @@ def test_yolo_without_splits_says_what_it_validates_on(localize, tmp_path, capsy
     found = localize("found", {"train/a.png": 0.9, "dogs/b.png": 0.9})  # train is a class here
     assert cli.export([str(found), "--format", "yolo", "--out", str(tmp_path / "out")]) == 0
     assert data_yaml(tmp_path / "out")["train"] == data_yaml(tmp_path / "out")["val"] == "images"
-    assert "data.yaml names the same images to train and to validate on" in capsys.readouterr().out
+    assert "data.yaml names the same images for training and validation" in capsys.readouterr().out
 
 
 def test_a_split_of_which_nothing_is_left_is_no_split(localize, tmp_path):
     found = localize("found", {"train/a.png": 0.9, "val/b.png": 0.1})
     result = export(found, format="yolo", out=tmp_path / "out", copy_images=True, min_score=0.5)
     assert data_yaml(tmp_path / "out")["val"] == "images/train"
-    assert "the same images to train and to validate on" in result.note
+    assert "the same images for training and validation" in result.note
 
 
 def test_the_splits_of_a_tool_become_folders(tmp_path):
@@ -126,9 +126,7 @@ def test_sources_become_one_export(localize, tmp_path):
 
 def test_records_of_an_image_that_differ_are_named(localize, tmp_path):
     first, second = localize("first", {"a.png": 0.9}), localize("second", {"a.png": 0.8})
-    told = (
-        r"a\.png comes twice in .*first and .*second, where only the first has the box dog \(1, 1, 5, 4\) of score 0\.9"
-    )
+    told = r"a\.png occurs twice in .*first and .*second, where only the first has the box dog \(1, 1, 5, 4\)"
     with pytest.raises(UserError, match=told):
         export(first, second, format="coco", out=tmp_path / "out")
     assert not (tmp_path / "out" / "annotations").exists()
@@ -203,11 +201,11 @@ def test_tasks_that_nobody_reviewed_are_left_out(localize, tmp_path, capsys, cap
     found = localize("found", {"x/a.png": 0.9, "y/b.png": 0.8, "y/c.png": 0.7})
     out = tmp_path / "out"
     file = export(found, format="label-studio", out=out, copy_images=True).path
-    with pytest.raises(UserError, match="nobody has reviewed any of the 3 tasks: --keep-unreviewed exports their"):
+    with pytest.raises(UserError, match="none of the 3 tasks has been reviewed: --keep-unreviewed exports their"):
         export(file, format="yolo", out=tmp_path / "yolo")
     annotated(file, "x/a.png", "y/c.png")
     assert cli.export([str(file), "--format", "yolo", "--copy-images", "--out", str(tmp_path / "yolo")]) == 0
-    assert "2 boxes in 2 images; 1 that nobody has reviewed left out (--keep-unreviewed" in capsys.readouterr().out
+    assert "2 boxes in 2 images; 1 not reviewed and left out (--keep-unreviewed" in capsys.readouterr().out
     assert files(tmp_path / "yolo" / "labels") == ["x/a.txt", "y/c.txt"]
     assert export(out, format="csv", out=tmp_path / "csv", keep_unreviewed=True).images == 3
     assert cli.evaluate(["--predictions", str(found), "--data", str(out), "--out", str(tmp_path / "result")]) == 0

@@ -222,7 +222,7 @@ def test_rows_are_printed(world, run, tmp_path, capsys, table):
 def test_a_split_without_labels_is_refused(world, photos, run, tmp_path):
     table = tmp_path / "none.csv"
     table.write_text(f"path,blue,red\n{photos / 'val00.png'},0,0\n", encoding="utf-8")
-    with pytest.raises(UserError, match="no image of split all has a label: expected some to measure --faithfulness"):
+    with pytest.raises(UserError, match="split all has a label: expected labelled images for --faithfulness"):
         evaluate(config(table, tmp_path / "out", run, split="all"))
 
 

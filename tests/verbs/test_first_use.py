@@ -58,7 +58,7 @@ def test_the_flags_that_are_listed_first_are_there(name):
     [
         ("localize", "--conf", "it is called --score-threshold here"),
         ("localize", "--imgsz=640", "unknown flag --imgsz: it is called --image-size here"),
-        ("localize", "--source", "images and folders stand without a flag here"),
+        ("localize", "--source", "images and folders are given without a flag here"),
         ("localize", "--project", "it is called --out here"),
         ("localize", "--target-layers", "it is called --layers here"),
         ("train", "--lr0", "it is called --lr here"),

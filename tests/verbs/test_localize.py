@@ -202,7 +202,7 @@ def test_a_second_run_replaces_the_first_when_it_is_told_to(run, photos, tmp_pat
     localize(run, tmp_path, photos / "val0*.png")
     before = (tmp_path / "localizations.jsonl").read_bytes()
     for function in (run_localize, plan_localize):
-        with pytest.raises(UserError, match=r"jsonl exists: --resume goes on .*, --overwrite replaces it"):
+        with pytest.raises(UserError, match=r"jsonl exists: --resume continues .*, --overwrite replaces it"):
             function(LocalizeConfig(sources=[str(photos / "val00.png")], weights=str(run), out=tmp_path))
     assert (tmp_path / "localizations.jsonl").read_bytes() == before
     localize(run, tmp_path, photos / "val00.png", overwrite=True)

@@ -160,7 +160,7 @@ def test_records_that_say_nothing(run, folder, tmp_path, undisturbed):
         run_localize(settings(run, folder, out, resume=True))
     (out / "maps" / "shard-0000.npy").unlink()
     shutil.copy(undisturbed[0] / "localize.json", out)
-    with pytest.raises(UserError, match="is missing, maps of the run that was stopped"):
+    with pytest.raises(UserError, match="with maps of the stopped run, is missing"):
         run_localize(settings(run, folder, out, resume=True))
 
 

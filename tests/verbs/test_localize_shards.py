@@ -255,7 +255,7 @@ def test_a_broken_part_is_named(run, folder, undisturbed, copied):
     (copied / "_SUCCESS").unlink()
     part = next(copied.glob("part-000002-*"))
     part.write_bytes(part.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"part-000002-\S+ is no part of wsl-localize .*: remove it, and it is made"):
+    with pytest.raises(UserError, match=r"part-000002-\S+ is not a part of wsl-localize .*: remove it, and it is made"):
         run_shards(settings(run, copied, folder))
     part.unlink()
     run_shards(settings(run, copied, folder))
@@ -380,7 +380,7 @@ def test_a_machine_without_the_images_writes_no_parts_full_of_failures(run, phot
 def test_a_plan_before_there_is_anything(run, folder, tmp_path):
     plan = plan_shards(settings(run, tmp_path / "out", folder))
     assert (plan.images, plan.shards, plan.done, plan.seconds) == (14, 4, 0, None)
-    assert "0 of them done: the time is known after the first shard" in str(plan)
+    assert "0 of them done: the time can be estimated after the first shard" in str(plan)
     assert not (tmp_path / "out").exists()
     with pytest.raises(UserError, match="no such manifest"):
         plan_shards(settings(run, tmp_path / "out"))

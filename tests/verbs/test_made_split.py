@@ -85,5 +85,5 @@ def test_training_on_the_images_that_are_kept_is_refused(flat, tmp_path):
 def test_runs_that_kept_other_images_are_not_compared(flat, run, tmp_path):
     other = config.DataConfig(data=flat, val_fraction=0.2, split_seed=1)
     train(dataclasses.replace(settings(flat, tmp_path / "other"), data=other))
-    with pytest.raises(UserError, match="kept other images for validation"):
+    with pytest.raises(UserError, match="kept different images for validation"):
         compare(str(run), str(tmp_path / "other"), data=config.DataConfig(data=flat))

@@ -153,7 +153,7 @@ def test_ids_that_coco_uses_twice_are_refused(cameras, kind, field):
     document[kind][1]["id"] = 1
     path.write_text(json.dumps(document), encoding="utf-8")
     first, second = (row[field] for row in document[kind])
-    with pytest.raises(UserError, match=f"{kind} '{first}' and '{second}' have the same id 1; expected an id of its"):
+    with pytest.raises(UserError, match=f"{kind} '{first}' and '{second}' have the same id 1; expected unique ids"):
         export(ExportConfig(sources=(path,), source_format="coco", format="yolo", out=Path("out")))
 
 

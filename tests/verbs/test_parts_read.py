@@ -128,4 +128,4 @@ def test_an_export_tells_an_image_that_comes_twice(both, tmp_path, capsys):
     for again, code in ((lines[3], 0), (json.dumps(other) + "\n", 2)):
         (tmp_path / "localizations.jsonl").write_text("".join([*lines, again]), encoding="utf-8")
         assert cli.export([str(tmp_path), "--format", "csv", "--out", str(tmp_path / f"out {code}")]) == code
-    assert "val03.png comes twice in" in capsys.readouterr().err
+    assert "val03.png occurs twice in" in capsys.readouterr().err

@@ -213,4 +213,4 @@ def test_settings_out_of_range(kind, wrong, said):
 
 def test_a_finished_run_gets_a_probe_by_resuming(fitted, capsys):
     assert cli.train(["--decoder", str(fitted), "--probe"]) == 2
-    assert "settings of its probing do not go with it" in capsys.readouterr().err
+    assert "cannot be combined with settings of probing" in capsys.readouterr().err

@@ -101,7 +101,7 @@ def test_evaluating_those_results_tells_the_same_origin(selected, own_run, world
     assert report.boxes.origin == "selected on train"
     (tmp_path / "localize.json").unlink()
     report = evaluate(EvaluateConfig(data=DataConfig(data=world), predictions=tmp_path, out=tmp_path / "val"))
-    assert "its settings are not known" in str(report.boxes)
+    assert "with unknown settings" in str(report.boxes)
 
 
 def test_a_run_trained_again_forgets_it(selected, own_run, tmp_path, caplog):

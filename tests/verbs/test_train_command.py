@@ -88,7 +88,7 @@ def test_a_run_goes_on_from_another_with_its_settings(world, tmp_path, capsys):
     torch.testing.assert_close(dict(one.named_parameters()), dict(other.named_parameters()))
     assert cli.train([*going_on, "--out", str(tmp_path / "other"), "--pooling", "gmp"]) == 0
     assert load(tmp_path / "other").recipe.pooling == "gmp"
-    mistakes = (([*usual, "--from", "lost"], "no model at lost"), ([*going_on, "--weights", "none"], "names others"))
+    mistakes = (([*usual, "--from", "lost"], "no model at lost"), ([*going_on, "--weights", "none"], "gives others"))
     for mistake, said in mistakes:
         assert cli.train([*mistake, "--out", str(tmp_path / "never")]) == 2
         assert said in capsys.readouterr().err

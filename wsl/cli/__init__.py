@@ -1,4 +1,4 @@
-"""The console commands. No other room knows of flags, exit codes and what is printed."""
+"""The console commands. Flags, exit codes and printed text are handled only in this package."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def train(args: Sequence[str] | None = None) -> int:
 
 
 def _part(config: settings.DecodeConfig | settings.DetectConfig) -> Outcome:
-    """A further part of a finished run."""
+    """Train a map decoder or box detector for a finished run."""
     from wsl.verbs.finished import decode, detect
 
     if isinstance(config, settings.DecodeConfig):
@@ -62,7 +62,7 @@ def _part(config: settings.DecodeConfig | settings.DetectConfig) -> Outcome:
 
 
 def _learning_rates(configs: Sequence[settings.TrainConfig], steps: int) -> Outcome:
-    """The learning rate of each training."""
+    """Search for the learning rate of each training."""
     from wsl.verbs.train_lr import find_lr, search_table
 
     searches = [find_lr(config, steps) for config in configs]
@@ -86,7 +86,7 @@ def localize(args: Sequence[str] | None = None) -> int:
         result = run_localize(config)
         new = result.images + result.skipped - result.resumed
         rate = f"{new / result.seconds:.1f} images/s" if new else "nothing was left to do"
-        there = f", {result.resumed} of them there already" if result.resumed and new else ""
+        there = f", {result.resumed} of them localized before" if result.resumed and new else ""
         summary = f"{result.boxes} boxes in {result.images} images{_skipped(result.skipped)}{there}  ({rate})"
         chosen = config.refine != "auto" and config.boxes.threshold is not None
         method = "" if chosen else f"{result.method}\n"
@@ -166,7 +166,7 @@ def export(args: Sequence[str] | None = None) -> int:
         if result.left_out:
             what += f"; {result.left_out} images without a box left out (--keep-empty keeps them)"
         if result.unreviewed:
-            what += f"; {result.unreviewed} that nobody has reviewed left out (--keep-unreviewed keeps them)"
+            what += f"; {result.unreviewed} not reviewed and left out (--keep-unreviewed keeps them)"
         if result.note:
             what += f"\n{result.note}"
         if result.max_difference is not None:
@@ -243,10 +243,10 @@ def _in_shards(config: settings.LocalizeConfig) -> Outcome:
 
 
 def _rendered(table: str) -> str:
-    """Markdown as it is, or for a terminal laid out."""
+    """The Markdown table, rendered if the output is a terminal."""
     if not sys.stdout.isatty():
         return table
-    from rich.console import Console  # `--help` need not wait for a parser of Markdown
+    from rich.console import Console  # imported here because `--help` does not need a Markdown parser
     from rich.markdown import Markdown
 
     console = Console()
@@ -256,7 +256,7 @@ def _rendered(table: str) -> str:
 
 
 def _plain(result: Any) -> dict[str, Any]:
-    """A result's fields as plain values."""
+    """The fields of a result as plain values."""
     plain: dict[str, Any] = json.loads(settings.to_json(result))
     return plain
 

@@ -1,4 +1,4 @@
-"""Settings that a command line takes from files: of ``--config``, and of the run that ``--resume`` names."""
+"""Settings that the command line reads from files: ``--config``, or the run to ``--resume``."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from wsl.errors import UserError, nearest
 from wsl.files import UniqueNames
 
 _RUN = "config.json"
-# What is done to a run once belongs to no other.
+# Settings that apply to one call only, and are not taken over from a file.
 _ONCE = ("resume", "overwrite")
 
 
 def train_defaults(args: Sequence[str]) -> TrainFlags | None:
-    """The settings of a training before its flags: of the file ``--config``, or of the run that is resumed.
+    """The settings of a training that its flags override: from the file ``--config``, or from the run to resume.
 
     Raises:
-        UserError: the file is not there, or has a setting that is not known.
+        UserError: the file does not exist, or contains an unknown setting.
 
     >>> train_defaults(["--data", "photos"]) is None
     True
@@ -43,7 +43,7 @@ def train_defaults(args: Sequence[str]) -> TrainFlags | None:
 
 
 def _runs(out: Path) -> list[Path]:
-    """The settings of the run in a folder, or of those that one command began for several poolings."""
+    """The settings files of the run in a folder, or of the runs that one command started for several poolings."""
     if (out / _RUN).is_file():
         return [out / _RUN]
     files = sorted(out.glob(f"*/{_RUN}"))
@@ -51,7 +51,7 @@ def _runs(out: Path) -> list[Path]:
 
 
 def _value(args: Sequence[str], flag: str) -> str | None:
-    """The value of a flag, written behind it or after an equals sign; the last one counts."""
+    """The value of a flag, given as the next argument or after an equals sign; the last one counts."""
     found = None
     for i, arg in enumerate(args):
         if arg == flag and i + 1 < len(args):
@@ -62,7 +62,7 @@ def _value(args: Sequence[str], flag: str) -> str | None:
 
 
 def _from_file(file: Path) -> TrainFlags:
-    from wsl.documents import load_json  # with the parsers of all kinds of documents, which --help does not need
+    from wsl.documents import load_json  # imports the parsers of all kinds of documents, which --help does not need
 
     expected = "settings of wsl-train, as config.json of a run has them"
     values = load_json(file, expected)
@@ -80,10 +80,10 @@ def _from_file(file: Path) -> TrainFlags:
 
 
 def _check_names(values: dict[str, Any], kind: type, where: str) -> None:
-    """Refuse names that are no settings.
+    """Refuse unknown names of settings.
 
     Raises:
-        UserError: one is not; the nearest one is suggested, in whatever group it is.
+        UserError: a name is unknown; the message names the group to which it belongs, or the nearest known name.
     """
     groups = groups_of(kind)
     known = {one.name for one in dataclasses.fields(kind)}

@@ -1,19 +1,19 @@
-"""What `--help` shows of each command: one sentence, then examples."""
+"""Texts of `--help` for each command: one sentence, the most used flags, and examples; usage hints without flags."""
 
-TRAIN = """Train a classifier with a spatial pooling from image-level labels.
+TRAIN = """Train a classifier with spatial pooling from image-level labels.
 
 Most used:
 
   --data DATA        images in folders named after their classes, or another data set
   --out RUN          folder of the run, which the other commands take as --weights
   --backbone NAME    a network of torchvision, or timm/NAME
-  --pooling NAME …   how class maps become scores; several train one run each
+  --pooling NAME …   how class maps become scores; one run is trained for each
   --freeze-backbone  train a head on cached features: seconds instead of hours
   --epochs N         passes over the training images
   --image-size N     side of the network's input, in pixels
   --val-split NAME   what to validate on after each epoch; None for nothing
   --decode           also train a map decoder, for boxes of whole objects
-  --resume           go on with the run in --out, also for more --epochs
+  --resume           continue the run in --out, also for more --epochs
 
 Examples:
 
@@ -31,19 +31,19 @@ Examples:
   wsl-train --config runs/gap/config.json --pooling lse --out runs/lse
   wsl-train --out runs/gap --resume --epochs 40
 """
-LOCALIZE = """Find the things in images: class scores, boxes and heatmaps.
+LOCALIZE = """Localize objects in images: class scores, boxes and heatmaps.
 
 Most used:
 
   --weights MODEL      a run, or a classifier by name such as resnet50
-  --out FOLDER         where the results go
+  --out FOLDER         folder for the results
   --heatmaps           also write a picture with the heatmaps of each image
   --maps               keep the maps, for reports, masks and other thresholds
-  --top-k N            the N classes of highest score; 1 by default
-  --score-threshold P  leave out classes of a lower probability
+  --top-k N            the N classes with the highest scores; 1 by default
+  --score-threshold P  leave out classes with a lower probability
   --classes NAME …     localize these classes, whatever their scores
-  --threshold F        where on the map's range a box begins
-  --box-rule RULE      one box a class (largest), or several (all, nested)
+  --threshold F        map threshold for boxes, as a fraction of the map's range
+  --box-rule RULE      one box per class (largest), or several (all, nested)
   --cam METHOD         how maps are made: layercam, gradcam, legrad, …
 
 Examples:
@@ -61,19 +61,19 @@ Examples:
   wsl-localize scene.tif --weights runs/gap --out found --tile 512 --overlap 128 --bands 4 3 2
   wsl-localize photos/ --weights runs/gap --out found --engine array --shard 3/8
 """
-EVALUATE = """Measure localizations, score maps, boxes, or a model, against annotations.
+EVALUATE = """Evaluate localizations, score maps, boxes or a model against annotations.
 
 Most used:
 
   --predictions PLACE      results of wsl-localize, or predictions of another system
-  --weights MODEL          in their place: a run or a classifier, which localizes first
-  --data DATA              the annotations to measure against
-  --split NAME             the split to measure on; val by default
+  --weights MODEL          instead: a run or a classifier, which localizes first
+  --data DATA              the data set with the annotations
+  --split NAME             the split to evaluate on; val by default
   --select-threshold NAME  choose threshold and box rule on this other split
   --metrics NAME …         these metrics only
   --plots                  also draw curves and examples
   --table latex            print a table for a paper
-  --out FOLDER             where report and plots go
+  --out FOLDER             folder for the report and the plots
 
 Examples:
 
@@ -84,15 +84,15 @@ Examples:
   wsl-evaluate --predictions results.json --data coco --split val2017 --out theirs
   wsl-evaluate --predictions runs/detect/val/labels --data VOCdevkit/VOC2012 --split val --out yolo
 """
-COMPARE = """Measure several runs on the same images, side by side, and say which differences are more than noise.
+COMPARE = """Evaluate several runs on the same images, and say which differences are more than noise.
 
 Most used:
 
-  --data DATA       the annotations to measure against
-  --split NAME      the split to measure on; val by default
+  --data DATA       the data set with the annotations
+  --split NAME      the split to evaluate on; val by default
   --metrics NAME …  compare by these metrics
-  --baseline RUN    the run that the others are compared with
-  --out FOLDER      where tables and the figure go
+  --baseline RUN    the run with which the others are compared
+  --out FOLDER      folder for the tables and the figure
 
 Examples:
 
@@ -106,10 +106,10 @@ VISUALIZE = """Draw localizations: overlays, boxes, contact sheets.
 Most used:
 
   --predictions PLACE  results of wsl-localize
-  --out FOLDER         where pictures or the report go
-  --report             one HTML page with a threshold slider and marks, in the place of pictures
-  --against PLACE      with --report: results of another run, side by side with the first
-  --data DATA          annotations, to draw the true boxes too
+  --out FOLDER         folder for the pictures or the report
+  --report             one HTML page with a threshold slider and marks, instead of pictures
+  --against PLACE      with --report: results of a second run, shown beside the first
+  --data DATA          annotations, to draw the ground-truth boxes too
   --per-class          a contact sheet for each class
   --limit N            the first N images only
 
@@ -120,16 +120,16 @@ Examples:
   wsl-visualize --predictions gap/found --against lse/found --data VOCdevkit/VOC2012 --report --out compared
   wsl-visualize --predictions found --data VOCdevkit/VOC2012 --split val --per-class --file-format pdf --out sheets
 """
-EXPORT = """Hand boxes, masks or a model on to another tool.
+EXPORT = """Export boxes, masks or a model to the formats of other tools.
 
 Most used:
 
-  --format NAME    what to write: yolo, coco, voc, label-studio, cvat, …
-  --out FOLDER     where the files go
-  --copy-images    also copy the images to where the format's tools look
-  --min-score P    leave out boxes of a lower score
-  --threshold F    draw the boxes anew, from maps that were kept
-  --reviewed FILE  follow the marks made in a report
+  --format NAME    format to write: yolo, coco, voc, label-studio, cvat, …
+  --out FOLDER     folder for the files
+  --copy-images    also copy the images to where the format's tools expect them
+  --min-score P    leave out boxes with a lower score
+  --threshold F    redraw the boxes from stored maps
+  --reviewed FILE  apply the marks made in a report
   --overwrite      replace an earlier export
 
 Examples:
@@ -145,9 +145,9 @@ Examples:
   wsl-export found --format voc-masks --out masks
   wsl-export runs/gap --format onnx --out gap.onnx
 """
-INFO = """Say what is here: versions, the device, poolings, backbones, formats.
+INFO = """Show versions, the device, and the available poolings, backbones and formats.
 
-With a model's name: how its maps are made. With --data: what is understood of a data set.
+With the name of a model, show how its maps are made. With --data, summarise a data set.
 
 Examples:
 
@@ -157,7 +157,7 @@ Examples:
   wsl-info vgg16 --cam gradcam --layers features.22
   wsl-info --data photos
 """
-DOCTOR = """Follow one image from its file to its boxes, and say what looks wrong first.
+DOCTOR = """Follow one image from its file to its boxes, and report what looks wrong, the likeliest cause first.
 
 Examples:
 
@@ -165,7 +165,7 @@ Examples:
   wsl-doctor photo.jpg --weights runs/gap --label dog --out look
   wsl-doctor photo.jpg --weights runs/gap --refine none --threshold 0.5 --out look
 """
-DEMO = """Open a web page on this machine to try models, maps and thresholds on images of one's own. Ctrl-C ends it.
+DEMO = """Open a web page on this machine to try models, maps and thresholds on your own images. Ctrl-C ends it.
 
 Examples:
 
@@ -173,7 +173,7 @@ Examples:
   wsl-demo runs/
   wsl-demo runs/gap runs/weldon resnet50 timm/vit_base_patch16_224
 """
-LABEL_STUDIO = """Draw boxes ahead in Label Studio, as the machine-learning backend of a project. Ctrl-C ends it.
+LABEL_STUDIO = """Predict boxes in Label Studio, as the machine-learning backend of a project. Ctrl-C ends it.
 
 Examples:
 
@@ -187,10 +187,10 @@ Other data sets, more settings and examples: wsl-train --help"""
 FIRST_LOCALIZE = """wsl-localize needs images, a model (a run, or a classifier by name) and a folder for the results:
   wsl-localize photos/ --weights resnet50 --heatmaps --out found
 More settings and examples: wsl-localize --help"""
-FIRST_EVALUATE = """wsl-evaluate needs predictions or a model, and the data set to measure them on:
+FIRST_EVALUATE = """wsl-evaluate needs predictions or a model, and the data set to evaluate them on:
   wsl-evaluate --weights runs/mine --data photos/ --split val --out runs/mine/val
 Predictions of other systems, more settings and examples: wsl-evaluate --help"""
-FIRST_COMPARE = """wsl-compare needs two or more runs or predictions, and the data set to measure them on:
+FIRST_COMPARE = """wsl-compare needs two or more runs or predictions, and the data set to evaluate them on:
   wsl-compare runs/gap runs/lse --data photos/ --split val --out compared
 More settings and examples: wsl-compare --help"""
 FIRST_VISUALIZE = """wsl-visualize needs the results of wsl-localize, and a folder for pictures or a report:
@@ -202,6 +202,6 @@ Other formats, more settings and examples: wsl-export --help"""
 FIRST_DOCTOR = """wsl-doctor needs an image, and the model that localizes it:
   wsl-doctor photo.jpg --weights resnet50
 More settings and examples: wsl-doctor --help"""
-FIRST_LABEL_STUDIO = """wsl-label-studio needs the model that draws boxes ahead, and the folder of the images:
+FIRST_LABEL_STUDIO = """wsl-label-studio needs the model that predicts the boxes, and the folder of the images:
   wsl-label-studio --weights runs/mine --image-root .
 More settings and examples: wsl-label-studio --help"""

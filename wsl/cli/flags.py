@@ -1,4 +1,4 @@
-"""Settings as flags, where a command line says them otherwise than the settings themselves."""
+"""Flags of the commands that differ from the settings in `wsl.config`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, kw_only=True)
 class DataFlags(settings.DataConfig):
-    """A data set that may be left out. `DataConfig | None` would be offered as two subcommands."""
+    """An optional data set; tyro would offer `DataConfig | None` as two subcommands."""
 
     data: Path | None = None  # type: ignore[assignment] # becomes a DataConfig or None as a whole
     """A data set, as wsl-evaluate takes it."""
@@ -28,7 +28,7 @@ class DataFlags(settings.DataConfig):
         """The settings of the data set; None without one.
 
         Raises:
-            UserError: settings of a data set without --data.
+            UserError: there are settings of a data set without --data.
         """
         values = {one.name: getattr(self, one.name) for one in fields(settings.DataConfig)}
         if self.data is not None:
@@ -43,28 +43,28 @@ class DataFlags(settings.DataConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnData(DataFlags):
-    """Annotations that may be left out."""
+    """Optional annotations."""
 
     data: Path | None = None
-    """Annotations, as wsl-evaluate takes them, to draw the true boxes beside the predicted ones."""
+    """Annotations, as wsl-evaluate takes them, to draw the ground-truth boxes beside the predicted ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalizedData(DataFlags):
-    """A data set in the place of images."""
+    """A data set to localize instead of images."""
 
     data: Path | None = None
-    """A data set, as wsl-evaluate takes it, whose images of --split are localized in the place of the sources."""
+    """A data set, as wsl-evaluate takes it; the images of its --split are localized instead of the sources."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedData(DataFlags):
-    """The data set of a training; that of a decoder or detector may be the run's own."""
+    """The data set of a training; for a decoder or detector the default is that of the run."""
 
     data: Path | None = None
     """Where the images and their labels are: a VOC folder (VOCdevkit/VOC2012), a COCO folder or JSON, an image folder
     (class/image.jpg), a CSV, or metadata lists of the WSOL benchmark (<split>/image_ids.txt). With --decoder and
-    --detector, those of the run's training when it is left out."""
+    --detector, the default is the data set on which the run was trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +76,8 @@ class ModelFlags(settings.ModelConfig):
     mixed(lam=0.5), add, cat, gem(p=3, of=probabilities), softpool, stochastic(probability=softmax), median,
     attention(hidden=128), csra(heads=4, lam=0.5), pcam, gndp, exp, linear, adaptive(size=2).
     Or an encoder, whose maps are gradient maps: spp, netvlad(clusters=16), bilinear, compactbilinear(dim=4096).
-    Several are trained one after the other, each in a folder of its name in --out; of a frozen backbone they share the
-    features."""
+    Several are trained one after the other, each in a folder of its name in --out; with a frozen backbone they share
+    its features."""
 
     def __post_init__(self) -> None:
         """Check nothing: `TrainFlags.resolved` gives the settings, which check themselves."""
@@ -88,7 +88,7 @@ class ModelFlags(settings.ModelConfig):
         return settings.ModelConfig(**{**values, "pooling": pooling})
 
     def going_on(self, run: Path, recipe: Recipe) -> ModelFlags:
-        """The same, with what is left at its default as it is in a finished run, and the run's weights."""
+        """These settings, with those at their defaults taken from a finished run, and with the run's weights."""
         default = settings.ModelConfig()
         alike = {
             one.name: getattr(recipe, one.name)
@@ -101,45 +101,45 @@ class ModelFlags(settings.ModelConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainFlags(settings.TrainConfig):
-    """A training, or that of a map decoder or box detector for a run that is finished."""
+    """A training of a run, or of a map decoder or box detector for a finished run."""
 
     model: ModelFlags = field(default_factory=ModelFlags)
     data: TrainedData = field(default_factory=TrainedData)
     out: Path | None = None  # type: ignore[assignment]
     """Run folder: config.json, metrics.jsonl, model.safetensors, classes.json, confusions.json, README.md, last/."""
     config: Path | None = None
-    """Take the settings of this file as defaults: config.json of a run, or an object with some of its settings. Flags
-    count before them."""
+    """Take the settings in this file as defaults: config.json of a run, or a JSON object with some of its settings.
+    Flags override them."""
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
-    """Go on from the finished run in this folder, for other classes or with other settings: backbone, pooling and
-    preprocessing are those of the run where they are not given, and so are the weights (the head's, where the classes
-    are the same)."""
+    """Start from the finished run in this folder, for other classes or with other settings: backbone, pooling and
+    preprocessing are those of the run unless given, and so are the weights (those of the head only if the classes are
+    the same)."""
     find_lr: bool = False
-    """In the place of training, take steps at increasing learning rates, print the loss at some of them and suggest a
-    rate; the plot is lr_search.png in --out."""
+    """Instead of training, take steps at increasing learning rates, print the loss at some of them and suggest a rate;
+    the plot is lr_search.png in --out."""
     find_lr_steps: int = 100
     """Maximum number of steps of --find-lr."""
     decoder: Path | None = None
-    """In the place of --out: train a map decoder for the finished run in this folder, which keeps it. Of the other
-    settings only --data, --train-split, --seed, the decoder's and the machine's go with it."""
+    """Instead of --out: train a map decoder for the finished run in this folder, and save it there. It can be combined
+    only with --data, --train-split, --seed, and the settings of the decoder and the runtime."""
     detector: Path | None = None
-    """In the place of --out: train a box detector for the finished run in this folder, which has a map decoder. Of the
-    other settings only --data, --train-split, --seed, the detector's and the machine's go with it."""
+    """Instead of --out: train a box detector for the finished run in this folder, which must have a map decoder. It can
+    be combined only with --data, --train-split, --seed, and the settings of the detector and the runtime."""
 
     def __post_init__(self) -> None:
         """Check nothing: `resolved` gives the settings, which check themselves."""
 
     def resolved(self) -> tuple[settings.TrainConfig, ...] | settings.DecodeConfig | settings.DetectConfig:
-        """The settings without flags, of each training.
+        """The settings of each training, without flags.
 
         Raises:
-            UserError: neither --out, --decoder nor --detector, or flags that do not go together.
+            UserError: none of --out, --decoder and --detector is given, or flags cannot be combined.
         """
         data = self.data.resolved()
         if self.decoder is None and self.detector is None:
             if self.resume and self.out is not None and data is None:
                 raise UserError(
-                    f"no run to resume in {self.out}: expected its config.json; leave --resume out to start one"
+                    f"no run to resume in {self.out}: expected its config.json; leave out --resume to start a run"
                 )
             if self.out is None or data is None:
                 missing = "--out" if self.out is None else "--data"
@@ -148,7 +148,7 @@ class TrainFlags(settings.TrainConfig):
                 return replace(self._going_on(self.start), start=None).resolved()
             poolings = tuple(dict.fromkeys(self.model.pooling))
             if not poolings:
-                raise UserError("--pooling names none: expected one or several, such as gap")
+                raise UserError("--pooling has no value: expected one or several poolings, such as gap")
             folders, name = [self.out], UniqueNames()
             if len(poolings) > 1:
                 folders = [self.out / name(pooling) for pooling in poolings]
@@ -159,13 +159,15 @@ class TrainFlags(settings.TrainConfig):
         return self._part_of(data)
 
     def _part_of(self, data: settings.DataConfig | None) -> settings.DecodeConfig | settings.DetectConfig:
-        """The settings of a further part of a finished run."""
+        """The settings for training a decoder or detector of a finished run."""
         flag, group = ("decoder", "decoding") if self.detector is None else ("detector", "detecting")
         go_with_it = ("data", "config", flag, group, "runtime", "seed", "train_split")
         plain = type(self)(**{name: getattr(self, name) for name in go_with_it})
         for one in fields(self):
             if getattr(self, one.name) != getattr(plain, one.name):
-                raise UserError(f"--{flag} trains for a finished run, and settings of its {one.name} do not go with it")
+                raise UserError(
+                    f"--{flag} trains for a finished run and cannot be combined with settings of {one.name}"
+                )
         split = None if data is None and self.train_split == type(self).train_split else self.train_split
         alike: dict[str, Any] = {"data": data, "train_split": split, "runtime": self.runtime, "seed": self.seed}
         if self.detector is not None:
@@ -175,10 +177,10 @@ class TrainFlags(settings.TrainConfig):
 
     def _going_on(self, run: Path) -> TrainFlags:
         if self.model.weights != settings.ModelConfig().weights:
-            raise UserError("--from takes the weights of a run, and --weights names others: expected one of them")
+            raise UserError("--from uses the weights of a run, and --weights gives others: expected one of the two")
         recipe = read_recipe(run)
         if recipe.layer:
-            raise UserError(f"{run} is a whole classifier and no run of wsl-train: expected --backbone and --weights")
+            raise UserError(f"{run} is a whole classifier, not a run of wsl-train: expected --backbone and --weights")
         same = self.preprocessing == settings.Preprocessing()
         model = self.model.going_on(run, recipe)
         return replace(self, model=model, preprocessing=recipe.preprocessing if same else self.preprocessing)
@@ -186,7 +188,7 @@ class TrainFlags(settings.TrainConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class LocalizeFlags(settings.LocalizeConfig):
-    """Images stand without a flag, or are those of --data."""
+    """The flags of `wsl-localize`; images are positional arguments, or come from --data."""
 
     sources: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="[IMAGE|FOLDER|GLOB ...]")] = ()
     """Images, folders, globs or archives (.tar, .zip, .parquet); with --engine also lists (.txt, .csv, .parquet) and
@@ -207,7 +209,7 @@ class LocalizeFlags(settings.LocalizeConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class CompareFlags(settings.CompareConfig):
-    """The runs stand without a flag."""
+    """The flags of `wsl-compare`; the runs are positional arguments."""
 
     runs: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN RUN [RUN ...]")]
     """Two or more: run folders of wsl-train, models by name, or what wsl-evaluate reads as --predictions."""
@@ -223,23 +225,23 @@ class VisualizeFlags(settings.VisualizeConfig):
         """The settings without flags.
 
         Raises:
-            UserError: settings of annotations without --data.
+            UserError: there are settings of annotations without --data.
         """
         return _resolved(self, settings.VisualizeConfig, self.data)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportFlags(settings.ExportConfig):
-    """The sources stand without a flag."""
+    """The flags of `wsl-export`; the sources are positional arguments."""
 
     sources: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SOURCE [SOURCE ...]")]
-    """Localizations (a folder of wsl-localize) or what another tool wrote: files or folders, several of which become
-    one export; for onnx and torch a run."""
+    """Localizations (a folder of wsl-localize) or annotations of other tools: files or folders, several of which are
+    combined into one export; for onnx and torch a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorFlags(settings.DoctorConfig):
-    """The image stands without a flag."""
+    """The flags of `wsl-doctor`; the image is a positional argument."""
 
     image: Annotated[Positional[Path], tyro.conf.arg(metavar="IMAGE")]
     """The image whose result looks wrong."""
@@ -247,7 +249,7 @@ class DoctorFlags(settings.DoctorConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DemoFlags(settings.DemoConfig):
-    """The models stand without a flag."""
+    """The flags of `wsl-demo`; the models are positional arguments."""
 
     models: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="[MODEL ...]")] = ()
     """Run folders, folders with runs below them, and classifiers by name (resnet50, timm/NAME); by default
@@ -259,20 +261,20 @@ class DescribedData(DataFlags):
     """A data set to describe."""
 
     data: Path | None = None
-    """A data set, as wsl-train takes it, to say what is understood of it: images, labels, splits, boxes, masks."""
+    """A data set, as wsl-train takes it, to summarise: images, labels, splits, boxes, masks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InfoFlags:
-    """What to describe."""
+    """The flags of `wsl-info`."""
 
     source: Annotated[Positional[str], tyro.conf.arg(metavar="[MODEL]")] = ""
-    """A model, as --weights of wsl-localize names it, to say how its maps are made; nothing for what is installed."""
+    """A model, as in --weights of wsl-localize, to show how its maps are made; by default, show what is installed."""
     data: DescribedData = field(default_factory=DescribedData)
     split: str | None = None
-    """With --data: this split only."""
+    """With --data: summarise only this split."""
     local_weights: Path | None = None
-    """With a model name: its weights from this file; without, they are random and nothing is downloaded."""
+    """With the name of a model: load its weights from this file. Otherwise they are random; nothing is downloaded."""
     cam: settings.CamConfig = field(default_factory=settings.CamConfig)
 
 

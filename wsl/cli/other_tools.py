@@ -1,4 +1,4 @@
-"""Flags of other tools, and what they are called here."""
+"""Flags of other tools, and the corresponding flags of this one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from wsl.errors import UserError
 
-# By the flag without its hyphens: our settings of that meaning, of which a command has one.
+# Keys are flags in snake case; values are our settings of that meaning, of which a command has at most one.
 _OURS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "arch": ("backbone", "weights"),
@@ -51,10 +51,10 @@ _OURS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def check_flags(args: Sequence[str], kind: Any) -> None:
-    """Refuse flags of other tools where the command has a setting of that meaning, and name it.
+    """Refuse flags of other tools for which the command has a corresponding setting.
 
     Raises:
-        UserError: there is one.
+        UserError: there is such a flag; the message names the setting.
 
     >>> from wsl.config import LocalizeConfig
     >>> check_flags(["photos", "--conf", "0.3"], LocalizeConfig)
@@ -69,13 +69,13 @@ def check_flags(args: Sequence[str], kind: Any) -> None:
         name = flag.removeprefix("--").replace("-", "_").lower()
         ours = next((one for one in _OURS.get(name, ()) if one in known), None)
         if ours == "sources":
-            raise UserError(f"unknown flag {flag}: images and folders stand without a flag here")
+            raise UserError(f"unknown flag {flag}: images and folders are given without a flag here")
         if ours is not None and name not in known:
             raise UserError(f"unknown flag {flag}: it is called --{ours.replace('_', '-')} here")
 
 
 def names_of(kind: Any) -> set[str]:
-    """The names of all settings, those of groups included.
+    """The names of all settings, including those of groups.
 
     >>> from wsl.config import PickConfig
     >>> sorted(names_of(PickConfig))

@@ -1,4 +1,4 @@
-"""From a command line to an exit code: flags, logging, one line for each failure."""
+"""Running of commands: parse flags, set up logging, turn failures into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger("wsl")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a command has to say: a text for people, and the same as plain values for machines."""
+    """The output of a command: a text for people, and the same as plain values for ``--json``."""
 
     text: str
     record: Mapping[str, Any]
@@ -35,18 +35,18 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Generic[C]):
-    """A command's settings, and how its outcome is printed."""
+    """The settings of a command, and the flags that all commands share."""
 
-    # Without a name of its own, the headings of --help are those of the settings' groups alone.
+    # With an empty name, the headings of --help are only those of the groups of settings.
     settings: Annotated[C, tyro.conf.arg(name="")]
     json: bool = False
     """Print the outcome as one JSON object instead of text."""
     max_pixels: int | None = None
-    """Take images of up to so many pixels, and files that state such sizes; None is 200,000,000."""
+    """Accept images of up to this many pixels, and files that state such sizes; None is 200,000,000."""
     verbose: bool = False
-    """Print where an error came from, too."""
+    """Also print the traceback of an error."""
     version: bool = False
-    """Print the version and end."""
+    """Print the version and exit."""
 
 
 def run(
@@ -58,10 +58,10 @@ def run(
     first: str = "",
     defaults: Callable[[Sequence[str]], C | None] = lambda args: None,
 ) -> int:
-    """Parse, work, print, and turn every failure into one line and an exit code: 2 the user's, 1 the run's.
+    """Parse the arguments, do the work, print the outcome, and return the exit code.
 
-    ``first`` is what a command says that is given nothing at all, and ``defaults`` are settings that it takes from
-    files which its arguments name.
+    Every failure becomes one line; the exit code is 2 for a user's mistake and 1 for a failed run. ``first`` is printed
+    if there are no arguments, and ``defaults`` gives the settings from files named in the arguments.
     """
     _set_up_logging()
     args = sys.argv[1:] if args is None else args
@@ -77,14 +77,14 @@ def run(
         known = defaults(args)
         style: tuple[Any, ...] = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
         given: dict[str, Any] = {}
-        if known is not None:  # a flag may say what the file says already, or take it back
+        if known is not None:  # a flag may repeat or negate a setting of the file
             style, given = style[:1], {"default": Command(settings=known)}
         command = tyro.cli(Command[kind], description=description, args=args, config=style, **given)
         verbose = command.verbose
         with stoppable(), allowing(command.max_pixels):
             outcome = work(command.settings)
         print(json.dumps(outcome.record, ensure_ascii=False, allow_nan=False) if command.json else outcome.text)
-    except BrokenPipeError:  # the reader of our output (head, less) has gone
+    except BrokenPipeError:  # the reader of the output (head, less) has exited
         return 1
     except (UserError, RunError, OSError, UnicodeEncodeError, MemoryError) as error:
         if verbose:
@@ -99,26 +99,26 @@ def run(
 
 
 def _tell(line: str) -> None:
-    """Print a line for people; the exit code says the same where nobody reads any more."""
+    """Print a line to stderr, unless its reader has exited; the exit code says the same."""
     with contextlib.suppress(BrokenPipeError):
         print(printable(line), file=sys.stderr, flush=True)
 
 
 def _explain(error: Exception) -> tuple[int, str]:
-    """The exit code of an error, and what is printed."""
+    """The exit code and the message of an error."""
     if isinstance(error, UserError):
         return 2, f"error: {error}"
     if isinstance(error, UnicodeEncodeError):  # a name from another encoding, in a file's JSON or on the disk
         around = error.object[max(error.start - 20, 0) : error.end + 20]
         return 2, f"error: {around!r} cannot be written as text: rename the file or the class"
     if isinstance(error, MemoryError):
-        return 1, "failed: not enough memory: give it smaller images or a smaller batch"
+        return 1, "failed: not enough memory: use smaller images or a smaller batch"
     return 1, f"failed: {_explain_system(error) if isinstance(error, OSError) else error}"
 
 
 def _set_up_logging() -> None:
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names of files need not be text in the terminal's encoding
+        if isinstance(stream, io.TextIOWrapper):  # file names may contain what the terminal's encoding lacks
             stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     for handler in logging.getLogger().handlers:
@@ -135,7 +135,7 @@ class _Printable(logging.Formatter):
 def _explain_system(error: OSError) -> str:
     where = f": {error.filename}" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"no space left on the disk{where}; what was written before is whole, free some space and run it again"
+        return f"no space left on the disk{where}; files written before are complete: free some space and run it again"
     if isinstance(error, PermissionError):
-        return f"not allowed to use {error.filename or 'a file'}: check who may write there"
+        return f"not allowed to use {error.filename or 'a file'}: check its permissions"
     return f"{error.strerror or error}{where}"

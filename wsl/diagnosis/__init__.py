@@ -1,4 +1,4 @@
-"""One image followed from its file to its boxes: what each step made of it, and the first thing that looks wrong."""
+"""Diagnosis of one image from its file to its boxes: the result of each step, and the likeliest cause of a problem."""
 
 from wsl.diagnosis.checks import CHECKS, findings
 from wsl.diagnosis.evidence import Decoded, Evidence, Hidden, Seen

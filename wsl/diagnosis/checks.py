@@ -1,7 +1,7 @@
-"""What can look wrong with an image's result, in the order of its way to boxes: the first that holds explains the rest.
+"""Checks of an image's result in the order of processing; the first one that applies usually explains the others.
 
-A check is a function of the evidence that gives a `Finding`, or None where all is well. Its thresholds separate the
-clear cases; what lies between is for the eye.
+A check is a function that returns a `Finding` for the evidence, or None if nothing is wrong. The thresholds catch only
+clear cases; others are left to visual inspection.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from wsl.diagnosis.map_checks import blank, everything_red, inverted, several_in
 
 Check = Callable[[Evidence], Finding | None]
 
-# Of 255: a picture with less range is nearly one colour.
+# The smallest range of values, of 255; a picture with less is nearly uniform.
 _LEAST_RANGE = 26
-# The odds of the best class over those of the middle one; trained networks reach hundreds.
+# The least ratio of the odds of the best class to those of the median class; trained networks reach hundreds.
 _LEAST_ODDS = 2.0
 _ABSENT, _PRESENT = 0.1, 0.9
 _MOST_SQUASHED, _MOST_ENLARGED = 2.0, 3.0
@@ -28,7 +28,7 @@ _SLOW = 1.0
 
 
 def flat_picture(evidence: Evidence) -> Finding | None:
-    """Pixels of nearly one value, as of 12 bits in a file of 16."""
+    """Pixels of nearly one value, such as 12-bit values in a 16-bit file."""
     if evidence.decoded is None:
         return None
     pixels, facts = evidence.decoded
@@ -37,27 +37,27 @@ def flat_picture(evidence: Evidence) -> Finding | None:
         return None
     deep = facts.mode.startswith("I;16") or facts.mode == "I"
     do = (
-        "The file has 16 bits a pixel, of which the upper ones are not used: stretch its values to the whole range."
+        "The file has 16 bits a pixel and does not use the upper ones: stretch its values to the full range."
         if deep
-        else "Look at the picture itself: is it the right file, and is it exposed?"
+        else "Look at the picture: is it the right file, and is it correctly exposed?"
     )
     return Finding("Flat picture", f"all pixels lie between {low} and {high} of 255.", do)
 
 
 def scores_lost(evidence: Evidence) -> Finding | None:
-    """Scores that are no numbers."""
+    """Scores that are not finite."""
     lost = [name for name, value in evidence.scores.items() if not math.isfinite(value)]
     if not lost:
         return None
     return Finding(
         "Blank map",
         f"the scores of {len(lost)} of {len(evidence.scores)} classes are not finite.",
-        "The weights are damaged, or the training has diverged: train again, with a lower --lr.",
+        "The weights are damaged, or the training has diverged: train again with a lower --lr.",
     )
 
 
 def scores_alike(evidence: Evidence) -> Finding | None:
-    """Probabilities that hardly tell the classes apart, while none is confident."""
+    """Probabilities that hardly differ between classes, without a confident one."""
     values = sorted(evidence.scores.values(), reverse=True)
     if scores_lost(evidence) or len(values) < 2 or (not evidence.exclusive and not _ABSENT <= values[0] <= _PRESENT):
         return None
@@ -66,26 +66,26 @@ def scores_alike(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         "All scores alike",
-        f"the best class has the probability {best:.3g}, the middle one {middle:.3g}.",
-        "The weights are random, or those of another network: give trained weights, and compare size, mean and std of "
-        "the input with those of the training.",
+        f"the best class has the probability {best:.3g}, the median class {middle:.3g}.",
+        "The weights are random, or those of another network: give trained weights, and compare the size, mean and "
+        "std of the input with those of the training.",
     )
 
 
 def nothing_recognised(evidence: Evidence) -> Finding | None:
-    """Classes scored on their own, all of them near 0."""
+    """Independent class probabilities that are all near 0."""
     best = max(evidence.scores.values(), default=1.0)
     if scores_lost(evidence) or evidence.exclusive or best >= _ABSENT:
         return None
     return Finding(
         "All scores alike",
-        f"no class has a probability above {best:.3g}: by the model, the image shows none of them.",
-        "If one is there, the model needs training images like this one; maps of absent classes say nothing.",
+        f"no class has a probability above {best:.3g}: according to the model, the image shows none of them.",
+        "If the image shows one, the model needs training images like it; maps of absent classes mean nothing.",
     )
 
 
 def unlikely(evidence: Evidence) -> Finding | None:
-    """A class that the model hardly believes in, whose map then means little."""
+    """A class with a low probability, whose map then means little."""
     probability = evidence.scores.get(evidence.label, 1.0)
     if probability >= _ABSENT:
         return None
@@ -94,15 +94,15 @@ def unlikely(evidence: Evidence) -> Finding | None:
     return Finding(
         "Unlikely class",
         f"the probability of {evidence.label} is {probability:.3g}"
-        + (", and that of every other class lower." if own else f", that of {best} {evidence.scores[best]:.3g}."),
-        "A map is stretched to its own range: of a class that is not there, it shows what is least unlike it. "
-        + ("Is what the image shows among the model's classes?" if own else "Look at the class that is there."),
+        + (", and those of all other classes are lower." if own else f", that of {best} {evidence.scores[best]:.3g}."),
+        "Every map is stretched to its own range: the map of an absent class shows what resembles it most. "
+        + ("Does the model know the class of the object?" if own else "Diagnose the class that the image shows."),
         () if own else ("--label", best),
     )
 
 
 def distorted(evidence: Evidence) -> Finding | None:
-    """An image that the network sees squashed or greatly enlarged."""
+    """An image that is distorted or greatly enlarged for the network's input."""
     if evidence.seen is None:
         return None
     geometry, side = evidence.seen.geometry, evidence.seen.pixels.shape[0]
@@ -112,20 +112,20 @@ def distorted(evidence: Evidence) -> Finding | None:
         return Finding(
             "Distorted input",
             f"the image of {width} x {height} pixels is squashed to a square, by a factor of {squashed:.1f}.",
-            "Localize parts of it that are nearly square; wsl-train --resize letterbox trains without squashing.",
+            "Localize nearly square parts of it; wsl-train --resize letterbox trains without distortion.",
         )
     enlarged = max(geometry.scale_x, geometry.scale_y)
     if enlarged > _MOST_ENLARGED:
         return Finding(
             "Distorted input",
             f"the image of {width} x {height} pixels is enlarged {enlarged:.1f} times, to {side} pixels.",
-            "Give the original, and not a thumbnail.",
+            "Give the original instead of a thumbnail.",
         )
     return None
 
 
 def slow(evidence: Evidence) -> Finding | None:
-    """More than a second for an image, by what takes most of it."""
+    """An image that takes more than a second; the advice depends on the slowest step."""
     total = sum(evidence.seconds.values())
     if total < _SLOW:
         return None
@@ -134,12 +134,12 @@ def slow(evidence: Evidence) -> Finding | None:
     if largest == "refinement":
         return Finding("Slow", what, f"The refinement is {evidence.refine}.", ("--refine", "none"))
     if largest == "decoding":
-        return Finding("Slow", what, "Give wsl-localize more threads that read: --workers 16.")
+        return Finding("Slow", what, "Give wsl-localize more reading threads: --workers 16.")
     if evidence.device == "cpu" and evidence.accelerated:
-        return Finding("Slow", what, "A GPU is there and is not used.", ("--device", "auto"))
+        return Finding("Slow", what, "A GPU is available but not used.", ("--device", "auto"))
     if evidence.method.partition(" of ")[0].split("(")[0] in ("by scorecam", "by ablationcam", "by fullgrad"):
         return Finding("Slow", what, f"Maps are made {evidence.method}.", ("--cam", "layercam"))
-    return Finding("Slow", what, "Take a smaller input or a smaller network, or a machine with a GPU.")
+    return Finding("Slow", what, "Use a smaller input, a smaller network, or a machine with a GPU.")
 
 
 def _odds(probability: float) -> float:
@@ -166,11 +166,11 @@ CHECKS: tuple[Check, ...] = (
 
 
 def findings(evidence: Evidence) -> tuple[Finding, ...]:
-    """What looks wrong, the likeliest cause first.
+    """All findings, with the likeliest cause first.
 
     >>> from pathlib import Path
     >>> findings(Evidence(image=Path("a.jpg"), scores={"cat": 0.501, "dog": 0.499}))[0].symptom
     'All scores alike'
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # maps may hold anything
+    with np.errstate(over="ignore", invalid="ignore"):  # maps may contain any values
         return tuple(found for check in CHECKS if (found := check(evidence)) is not None)

@@ -1,4 +1,4 @@
-"""What is known of one image on its way to boxes."""
+"""The results of each step for one image, on which the checks are based."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _RESOLUTION = 256
 
 
 class Decoded(NamedTuple):
-    """The picture that was read, upright, (H, W, 3) uint8, and what its file's header says."""
+    """The decoded picture, upright, (H, W, 3) uint8, and the facts from the header of its file."""
 
     pixels: UInt8Array
     facts: ImageFacts
 
 
 class Seen(NamedTuple):
-    """The network's input as a picture, (S, S, 3) uint8, and where in it the image lies."""
+    """The network's input as a picture, (S, S, 3) uint8, with its geometry and normalisation."""
 
     pixels: UInt8Array
     geometry: Geometry
@@ -40,9 +40,9 @@ class Seen(NamedTuple):
 
 
 class Hidden(NamedTuple):
-    """The class's probability as the image is, without its hottest quarter, and without its coldest quarter.
+    """The probability of the class for the image, without its hottest quarter, and without its coldest quarter.
 
-    What is hidden has the mean colour of the image.
+    Hidden pixels have the mean colour of the image.
     """
 
     nothing: float
@@ -51,7 +51,7 @@ class Hidden(NamedTuple):
 
 
 class Above(NamedTuple):
-    """What exceeds a threshold: its share of the image, and the number of components of sufficient area."""
+    """The part of a map above a threshold: its share of the image, and its number of components of sufficient area."""
 
     share: float
     components: int
@@ -59,13 +59,13 @@ class Above(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """One image with everything that was learnt of it; what is None was not reached, because of ``failure``.
+    """The results of each step for one image; None for steps that were not reached because of ``failure``.
 
-    ``scores`` are the probabilities of all classes, highest first, ``exclusive`` those of one softmax. ``found`` is
-    what wsl-localize finds of the class ``label``, and ``raw`` the map that the network gives, before it is refined.
-    ``boxes`` are the settings that drew the boxes. ``seconds`` are those of decoding, of the network, and of the
-    refinement. ``method`` says how maps are made, ``arithmetic`` in which floating type. ``accelerated`` is whether
-    the machine has a GPU that torch can use.
+    ``scores`` holds the probabilities of all classes, highest first; ``exclusive`` is True if they come from one
+    softmax. ``found`` is the result of wsl-localize for the class ``label``, and ``raw`` the map of the network before
+    refinement. ``boxes`` holds the settings of the boxes. ``seconds`` holds the times of decoding, network and
+    refinement. ``method`` says how maps are made, and ``arithmetic`` in which dtype. ``accelerated`` is whether the
+    machine has a GPU that torch can use.
     """
 
     image: Path
@@ -88,18 +88,18 @@ class Evidence:
 
     @property
     def score_map(self) -> FloatArray | None:
-        """The map that boxes are drawn of, (h, w)."""
+        """The map from which boxes are drawn, (h, w)."""
         return None if self.found is None or self.found.maps is None else self.found.maps[self.label]
 
     @property
     def threshold(self) -> float:
-        """The threshold that the boxes are drawn with."""
+        """The threshold of the boxes."""
         assert self.boxes.threshold is not None
         return self.boxes.threshold
 
     @property
     def contrast(self) -> float:
-        """The range of the network's map as a fraction of its largest magnitude; 0 for a constant one, or a NaN."""
+        """The range of the network's map as a fraction of its largest magnitude; 0 if it is constant or not finite."""
         if self.raw is None or not np.isfinite(self.raw).all():
             return 0.0
         largest = float(np.abs(self.raw).max())
@@ -107,11 +107,11 @@ class Evidence:
 
     @property
     def blank(self) -> bool:
-        """Whether the map that boxes are drawn of has no contrast, so that there are none."""
+        """Whether the map from which boxes are drawn has no contrast, so that there are no boxes."""
         return self.score_map is not None and not normalise(self.score_map).any()
 
     def above(self, threshold: float) -> Above:
-        """What of the map exceeds a threshold."""
+        """The part of the map above a threshold."""
         assert self.score_map is not None
         assert self.found is not None
         heat, _ = working_heatmap(self.score_map, self.found.size, _RESOLUTION)
@@ -132,11 +132,11 @@ class Evidence:
         )
 
     def share(self, boxes: Boxes) -> FloatArray:
-        """The areas of boxes as fractions of the image's."""
+        """The areas of boxes as fractions of the image."""
         assert self.found is not None
         return boxes.area / np.float32(self.found.size[0] * self.found.size[1])
 
     @property
     def thresholds(self) -> tuple[float, float, float]:
-        """The own threshold between a lower and a higher one."""
+        """Three thresholds: a lower one, that of the boxes, and a higher one."""
         return round(self.threshold / 2, 3), self.threshold, round((1 + self.threshold) / 2, 3)

@@ -1,4 +1,4 @@
-"""Follow one image through a model, with the same predictor that localizes."""
+"""Examination of one image, with the same predictor that localizes."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from wsl.maps import normalise, resize_map
 from wsl.models import made_by
 from wsl.results import Localization
 
-# A first call also compiles what it calls.
+# Seconds from which on a first call is repeated, because it may include compilation.
 _WORTH_REPEATING = 0.5
 
 
 def decode(path: Path) -> Decoded:
-    """The picture in a file and what its header says.
+    """Read a picture and the facts from the header of its file.
 
     Raises:
-        BadImageError: it cannot be read.
+        BadImageError: the image cannot be read.
     """
     facts = image_facts(path)
     return Decoded(to_rgb(path), facts)
 
 
 def examine(opened: OpenedModel, decoded: Decoded, path: Path, label: str = "") -> Evidence:
-    """Everything that is learnt of one image, of the class `label` or else the one of highest probability.
+    """Examine one image for the class `label`, by default the class of highest probability.
 
-    Memory that does not suffice is a part of the evidence.
+    An out-of-memory error is recorded as the ``failure`` of the evidence.
 
     Raises:
         UserError: the model does not know the class.
@@ -74,7 +74,7 @@ def _localized(
     plain = predictor if opened.refine == "none" else opened.predictor(refine="none", max_scores=None)
     raw, found = _timed(plain, prepared), _timed(predictor, prepared)
     total = sum(raw.found.scores.values())
-    if not raw.found.maps:  # no score is a number, so that no class is picked
+    if not raw.found.maps:  # no score is finite, so no class is selected
         return dataclasses.replace(evidence, scores=raw.found.scores)
     label, score_map = next(iter(raw.found.maps.items()))
     refining = 0.0 if plain is predictor else max(0.0, found.seconds - raw.seconds)
@@ -96,7 +96,7 @@ class _Timed(NamedTuple):
 
 
 def _timed(predictor: Predictor, prepared: Input) -> _Timed:
-    """A localization and its seconds, without those of compiling."""
+    """A localization and its time in seconds, without compilation."""
     for last in (False, True):
         since = time.perf_counter()
         (found,) = predictor.predict([prepared])
@@ -107,7 +107,7 @@ def _timed(predictor: Predictor, prepared: Input) -> _Timed:
 
 
 def _seen(predictor: Predictor, geometry: Geometry, images: torch.Tensor) -> Seen:
-    """The network's input, its normalisation undone."""
+    """The network's input without normalisation."""
     settings = predictor.preprocessing
     pixels = images[0].float().cpu().numpy().transpose(1, 2, 0)
     pixels = 255 * (pixels * np.asarray(settings.std, np.float32) + np.asarray(settings.mean, np.float32))
@@ -118,7 +118,7 @@ def _seen(predictor: Predictor, geometry: Geometry, images: torch.Tensor) -> See
 def _hidden(
     predictor: Predictor, geometry: Geometry, images: torch.Tensor, score_map: FloatArray, label: str
 ) -> Hidden | None:
-    """The probability of a class without the hottest and without the coldest quarter of its map."""
+    """The probability of a class for the whole image, and without the hottest or the coldest quarter of its map."""
     if not normalise(score_map).any():
         return None
     several = images.repeat(3, 1, 1, 1)

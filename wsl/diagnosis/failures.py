@@ -1,4 +1,4 @@
-"""What keeps an image from having a result at all."""
+"""Checks for errors that prevent any result."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ def unreadable(evidence: Evidence) -> Finding | None:
     """An image that cannot be decoded."""
     if not isinstance(evidence.failure, BadImageError):
         return None
-    return Finding("Unreadable image", f"{evidence.failure}.", "Open it in an image viewer, or export it anew.")
+    return Finding("Unreadable image", f"{evidence.failure}.", "Open it in an image viewer, or export it again.")
 
 
 def download_failed(evidence: Evidence) -> Finding | None:
-    """Weights that could not be fetched."""
+    """Weights that could not be downloaded."""
     if not isinstance(evidence.failure, DownloadError):
         return None
     return Finding(
@@ -27,7 +27,7 @@ def download_failed(evidence: Evidence) -> Finding | None:
 
 
 def out_of_memory(evidence: Evidence) -> Finding | None:
-    """One image that the device's memory does not hold."""
+    """An image that does not fit into the memory of the device."""
     if evidence.failure is None or not short_of_memory(evidence.failure):
         return None
     side = evidence.seen.pixels.shape[0] if evidence.seen is not None else 0
@@ -35,13 +35,13 @@ def out_of_memory(evidence: Evidence) -> Finding | None:
     return Finding(
         "Out of memory",
         f"one image of {side} pixels a side does not fit into the memory of {evidence.device}.",
-        "Take a smaller input, --device cpu, or a CAM method with fewer passes.",
+        "Use a smaller input, --device cpu, or a CAM method with fewer passes.",
         ("--image-size", str(smaller)),
     )
 
 
 def short_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory is lacking; torch's allocator on the CPU has no error of its own.
+    """Whether an error reports a lack of memory; torch's CPU allocator has no error type of its own.
 
     >>> short_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."))
     True

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """A symptom by its heading in TROUBLESHOOTING.md, what shows it, and what to do.
+    """A symptom (a heading of TROUBLESHOOTING.md), the evidence for it, and advice.
 
-    ``flags`` are those of the command that tries it.
+    ``flags`` are flags of a command that tries the advice.
 
     >>> str(Finding("Blank map", "the map is 0 everywhere.", "Take another method."))
     'Blank map: the map is 0 everywhere. Take another method.'

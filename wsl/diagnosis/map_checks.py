@@ -1,4 +1,4 @@
-"""What can look wrong with a map, and with the boxes drawn of it."""
+"""Checks of a map and of the boxes drawn from it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from wsl.diagnosis.finding import Finding
 _RED, _SMALL = 0.75, 0.02
 _LITTLE_CONTRAST = 0.1
 _FEW_CELLS = 8
-# In units of the logarithm of the odds: how much more hiding the coldest quarter must cost.
+# In log-odds: how much more the probability must drop without the coldest quarter than without the hottest.
 _CLEAR_LOSS = 0.5
-# A second component is one of its own from this fraction of the first one's area on.
+# The least area of a second component, as a fraction of the largest, to count as another object.
 _COMPARABLE = 0.25
-# At higher thresholds, parts of one thing come apart.
+# Thresholds at which components may split; at higher ones, parts of one object also separate.
 _SPLITTING = (0.5, 0.65)
 
 
 def blank(evidence: Evidence) -> Finding | None:
-    """A map without contrast, which gives no box."""
+    """A map without contrast, which gives no boxes."""
     raw = evidence.raw
     if raw is None or not evidence.blank:
         return None
@@ -37,14 +37,14 @@ def blank(evidence: Evidence) -> Finding | None:
         return Finding(
             "Blank map",
             constant,
-            f"Nothing that it reads speaks for {evidence.label} (maps are made {evidence.method}): take a class that "
-            "is in the image, another method, or no ReLU.",
+            f"The method finds no evidence for {evidence.label} (maps are made {evidence.method}): choose a class that "
+            "the image shows, another method, or no ReLU.",
             ("--cam", "gradcam(relu=false)"),
         )
     return Finding(
         "Blank map",
         constant,
-        "The layer does not influence the scores, or nothing in the image does: wsl-info names the layer that does.",
+        "The layer does not influence the scores, or nothing in the image does: wsl-info names a layer that does.",
     )
 
 
@@ -60,14 +60,14 @@ def inverted(evidence: Evidence) -> Finding | None:
         "Inverted map",
         f"the probability of {evidence.label} is {before:.3g}. Without the hottest quarter of the image it is "
         f"{without_hot:.3g}, without the coldest {without_cold:.3g}.",
-        "The network reads the class where the map is cold: it relies on the background, or the map is of another "
-        "layer. Take a method that reads gradients.",
+        "The network recognises the class where the map is cold: it relies on the background, or the map comes from "
+        "another layer. Use a method that reads gradients.",
         ("--cam", "layercam"),
     )
 
 
 def everything_red(evidence: Evidence) -> Finding | None:
-    """A threshold that most of the image exceeds."""
+    """A map that exceeds the threshold in most of the image."""
     if evidence.score_map is None or evidence.raw is None or evidence.blank:
         return None
     share = evidence.above(evidence.threshold).share
@@ -78,11 +78,11 @@ def everything_red(evidence: Evidence) -> Finding | None:
         low, high = float(evidence.raw.min()), float(evidence.raw.max())
         return Finding(
             "Everything red",
-            f"{what} The map has little contrast, {low:.3g} to {high:.3g}, which is stretched to the whole range.",
-            "Is the class in the image? Its probability says so.",
+            f"{what} The map has little contrast, {low:.3g} to {high:.3g}, which is stretched to the full range.",
+            "Check by its probability whether the image shows the class.",
         )
     if evidence.refine != "none":
-        do = f"Maps refined by {evidence.refine} are wide: raise the threshold, or look at the network's own."
+        do = f"Maps refined by {evidence.refine} are wide: raise the threshold, or use the unrefined map."
         return Finding("Everything red", what, do, ("--refine", "none"))
     rows, columns = evidence.raw.shape
     if min(rows, columns) < _FEW_CELLS and evidence.seen is not None:
@@ -93,7 +93,7 @@ def everything_red(evidence: Evidence) -> Finding | None:
 
 
 def several_in_one(evidence: Evidence) -> Finding | None:
-    """One box for several things: its component splits, or another one of comparable size has no box."""
+    """One box for several objects: its component splits, or another component of comparable size has no box."""
     if evidence.score_map is None or evidence.found is None or evidence.boxes.box_rule not in ("largest", "peak"):
         return None
     for threshold in sorted({evidence.threshold, *_SPLITTING}):
@@ -106,14 +106,14 @@ def several_in_one(evidence: Evidence) -> Finding | None:
                 "Box around two animals",
                 f"at the threshold {threshold:g} the map has {count} components of comparable size, and the box rule "
                 f"{rule} gives one box.",
-                "If it shows several things, give each its own.",
+                "If the image shows several objects, draw a box for each.",
                 ("--box-rule", "all", "--threshold", f"{threshold:g}"),
             )
     return None
 
 
 def too_small(evidence: Evidence) -> Finding | None:
-    """No box although the map has contrast, or none larger than a fiftieth of the image."""
+    """No box although the map has contrast, or only boxes smaller than a fiftieth of the image."""
     if evidence.found is None or evidence.score_map is None or evidence.blank:
         return None
     lower = ("--threshold", f"{evidence.thresholds[0]:g}")
@@ -134,7 +134,7 @@ def too_small(evidence: Evidence) -> Finding | None:
 
 
 def _comparable(boxes: Boxes) -> int:
-    """How many boxes are about as large as the largest."""
+    """The number of boxes of comparable size to the largest."""
     return int((boxes.area >= _COMPARABLE * boxes.area.max()).sum()) if len(boxes) else 0
 
 

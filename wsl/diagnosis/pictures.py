@@ -1,4 +1,4 @@
-"""The pictures of a diagnosis: what the network saw, and the heatmap with boxes at three thresholds."""
+"""The picture of a diagnosis: the image, its heatmap, and boxes at three thresholds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SIDE = 320
 
 
 def threshold_picture(evidence: Evidence) -> UInt8Array | None:
-    """Side by side: the image, its heatmap, and the boxes at three thresholds; None where there is no map."""
+    """The image, its heatmap, and the boxes at three thresholds, side by side; None if there is no map."""
     if evidence.score_map is None or evidence.decoded is None or evidence.found is None:
         return None
     photo = fit_into(evidence.decoded.pixels, (_SIDE, _SIDE))

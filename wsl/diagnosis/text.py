@@ -1,4 +1,4 @@
-"""A diagnosis in words: a few lines for each step of an image's way."""
+"""A diagnosis as text: a few lines for each step, and the advice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _THRESHOLDS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)
 
 
 def described(evidence: Evidence) -> str:
-    """What each step made of the image.
+    """The result of each step, as lines of text.
 
     >>> from pathlib import Path
     >>> described(Evidence(image=Path("a.jpg"), scores={"cat": 0.7, "dog": 0.3}))
@@ -36,7 +36,7 @@ def described(evidence: Evidence) -> str:
 
 
 def advice(found: Sequence[Finding], config: DoctorConfig) -> str:
-    """The first finding with what to do and a command to try it, and the others in a line each."""
+    """The first finding with its advice and a command that tries it, and one line for each further finding."""
     if not found:
         return "Nothing looks wrong. Look at the pictures; wsl/TROUBLESHOOTING.md lists symptoms that need an eye."
     first, *others = found
@@ -48,7 +48,7 @@ def advice(found: Sequence[Finding], config: DoctorConfig) -> str:
 
 
 def command(config: DoctorConfig, flags: Sequence[str]) -> list[str]:
-    """The command line of some settings, with other flags in the place of their own.
+    """The command line of the settings, with some flags replaced.
 
     >>> from pathlib import Path
     >>> command(DoctorConfig(image=Path("a.jpg"), weights="resnet50", label="dog"), ["--refine", "none"])

@@ -1,4 +1,4 @@
-"""Readers and writers of files that carry localizations: ours, and those of other systems."""
+"""Readers and writers of files of localizations: those of `wsl-localize`, and those of other systems."""
 
 from wsl.formats.localizations import (
     LocalizationWriter,

@@ -1,4 +1,4 @@
-"""How the boxes of stored localizations were drawn, as the settings beside them say."""
+"""How the boxes of stored localizations were drawn, from the settings stored beside them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _EXPECTED = "what wsl-localize writes"
 
 
 def localize_settings(folder: Path) -> dict[str, Any]:
-    """What ``localize.json`` says of the run; nothing where another system made the results.
+    """The contents of ``localize.json`` in a folder of results; empty if another system made the results.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
 
     >>> localize_settings(Path("no such folder"))
     {}
@@ -33,10 +33,10 @@ def localize_settings(folder: Path) -> dict[str, Any]:
 
 
 def drawn_boxes(settings: Mapping[str, Any], folder: Path) -> BoxConfig:
-    """The settings that boxes were drawn with, as `localize_settings` of a folder says.
+    """The settings with which boxes were drawn, from the `localize_settings` of a folder.
 
     Raises:
-        UserError: they are none.
+        UserError: they are not valid settings.
 
     >>> drawn_boxes({"boxes": {"threshold": 0.5}}, Path("found")).threshold
     0.5

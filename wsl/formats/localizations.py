@@ -1,4 +1,4 @@
-"""`localizations.jsonl`: one `Localization` a line, its raw maps in files beside it."""
+"""`localizations.jsonl`: one `Localization` per line, with its raw maps in files beside it."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ from wsl.results import Localization
 
 FILE_NAME = "localizations.jsonl"
 PARTIAL = f"{FILE_NAME}.partial"
-"""What a run has found so far, until it is finished."""
+"""Name of the results of an unfinished run."""
 RECORD = "localize.json"
-"""The settings of the run, beside its results."""
+"""Name of the file with the settings of the run, beside its results."""
 _BUFFER = 1 << 20
 _EXPECTED = "localizations as wsl-localize writes them: was the file cut off?"
 
 
 class LocalizationWriter:
-    """Appends localizations to a partial file that becomes ``localizations.jsonl`` when all went well.
+    """Writer that appends localizations to a partial file, and renames it to ``localizations.jsonl`` on success.
 
-    All of them, and the maps that they name, are on the disk before the file gets its name. A run that is stopped in
-    the middle leaves an older ``localizations.jsonl`` as it was, and what it had found in
-    ``localizations.jsonl.partial``, of which `kept` bytes stay when the run goes on (`wsl.formats.resuming`).
+    All localizations, and the maps to which they refer, are synced to disk before the file is renamed. A run that is
+    stopped before does not modify an older ``localizations.jsonl`` and leaves its own results in
+    ``localizations.jsonl.partial``, of which the first `kept` bytes are retained if the run is resumed
+    (`wsl.formats.resuming`).
 
     >>> import tempfile
     >>> from wsl.boxes import Boxes
@@ -69,12 +70,12 @@ class LocalizationWriter:
         if self._file is None:
             raise RuntimeError("the writer is not open: use it in a with statement")
         text = _line(found, self._templates)
-        if not _is_unicode(text):  # a file name that is not UTF-8 comes back as it was from JSON's escapes
+        if not _is_unicode(text):  # JSON's escapes preserve a file name that is not UTF-8
             text = _line(found, _Templates(ensure_ascii=True))
         self._file.write(text + "\n")
         if found.stored is not None:
             self._shards.add(found.stored.file)
-        # What was found a second before a crash is on the disk. A call for each line would let other threads cut in.
+        # Flush once a second, so that a crash loses little. Flushing every line would let other threads interrupt.
         if time.monotonic() - self._written > 1:
             self._file.flush()
             self._written = time.monotonic()
@@ -93,7 +94,7 @@ class LocalizationWriter:
 
 
 def partial_file(folder: Path) -> Path:
-    """Where a run writes until it is finished.
+    """The file to which a run writes until it is finished.
 
     >>> partial_file(Path("found")).name
     'localizations.jsonl.partial'
@@ -110,15 +111,15 @@ def _is_unicode(text: str) -> bool:
 
 
 def find_localizations(path: str | Path) -> Path:
-    """The results that `path` names: a file of lines or a part, the file of lines in a folder, or a folder of parts.
+    """The results at `path`: a JSON Lines file or a part, the JSON Lines file in a folder, or a folder of parts.
 
     Raises:
-        UserError: there are none, or both kinds.
+        UserError: there are no results, or the folder contains both kinds.
     """
     path = Path(path)
     if holds_parts(path):
         if not is_remote(path) and (path / FILE_NAME).is_file():
-            raise UserError(f"{path} holds {FILE_NAME} and parts: name that file, or a folder of parts alone")
+            raise UserError(f"{path} holds {FILE_NAME} and parts: name that file, or a folder that has only parts")
         return path
     file = path / FILE_NAME if path.is_dir() else path
     if file.is_file():
@@ -132,7 +133,7 @@ def find_localizations(path: str | Path) -> Path:
 
 
 def results_folder(results: Path) -> Path:
-    """The folder of results that `find_localizations` has found, where their settings and maps lie.
+    """The folder of results from `find_localizations`, which also has their settings and maps.
 
     >>> results_folder(Path("found/localizations.jsonl")).name
     'found'
@@ -141,7 +142,7 @@ def results_folder(results: Path) -> Path:
 
 
 def count_localizations(results: Path) -> int:
-    """How many localizations there are in results that `find_localizations` has found."""
+    """The number of localizations in results from `find_localizations`."""
     if holds_parts(results):
         return count_rows(results)
     with results.open("rb") as lines:
@@ -149,7 +150,7 @@ def count_localizations(results: Path) -> int:
 
 
 def _line(found: Localization, templates: _Templates) -> str:
-    """The JSON of `Localization.to_json`, with all scores formatted at once, which takes most of the time otherwise.
+    """The JSON of `Localization.to_json`, with all scores formatted at once, which would otherwise dominate the time.
 
     Raises:
         RunError: a score is not finite.
@@ -161,16 +162,16 @@ def _line(found: Localization, templates: _Templates) -> str:
     """
     values = tuple(found.scores.values())
     if not math.isfinite(sum(values)):
-        raise RunError(f"{found.path}: a score is not finite: look at the model's weights, try --precision fp32")
+        raise RunError(f"{found.path}: a score is not finite: check the model's weights, or try --precision fp32")
     scores = ", ".join(map(templates.__getitem__, found.scores)) % values
     record = json.dumps(found.to_json(scores=False), ensure_ascii=templates.ensure_ascii, allow_nan=False)
-    # A quote inside a string has a backslash before it, so this is the key.
+    # Quotes inside strings are escaped with a backslash, so this match is the key.
     before, _, after = record.partition('"scores": {}')
     return f'{before}"scores": {{{scores}}}{after}'
 
 
 class _Templates(dict[str, str]):
-    """What a class's score is formatted with: its name in quotes and nine digits."""
+    """Format strings for the score of each class: the quoted name, and nine digits."""
 
     def __init__(self, ensure_ascii: bool) -> None:
         super().__init__()
@@ -187,7 +188,7 @@ def read_localizations(
 ) -> Iterator[Localization]:
     """Stream localizations from a results file, its folder or a folder of parts, with their maps if those were stored.
 
-    Without ``maps`` only their place is given. Images that are known to have failed are counted in ``warnings``.
+    Without ``maps``, only the places of the maps are given. Images recorded as failed are counted in ``warnings``.
 
     Raises:
         UserError: a line is not a localization, or a map file is missing, outside the folder or malformed.

@@ -1,4 +1,4 @@
-"""Raw class maps of many images in few files: float16, at the network's resolution, one behind another."""
+"""Storage of the raw class maps of many images in few files: float16, concatenated, at the network's resolution."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _SHARD_BYTES = 2**28
 
 
 class MapStore:
-    """Writes maps to ``maps/shard-0000.npy``, …: flat float16 arrays of up to a quarter of a GiB, an index outside.
+    """Writer of maps to ``maps/shard-0000.npy``, …: flat float16 arrays of up to a quarter of a GiB.
 
-    The index is `StoredMaps` of each localization, which stands in ``localizations.jsonl``. A run writes shards of
-    its own and leaves those of an earlier one alone until `finish`, so that whichever results file is there, the
-    old one, the new one or the partial one of a killed run, its maps are there too.
+    The index is the `StoredMaps` of each localization in ``localizations.jsonl``. A run writes its own shards and does
+    not touch those of an earlier run until `finish`, so that the old results file, the new one and the partial one of a
+    killed run all have their maps.
 
-    A run that goes on after a stop says which shard was its `first`, and the `last` maps that are kept: what it wrote
-    behind them is cut off.
+    A resumed run passes the number of its `first` shard and the `last` maps to keep; whatever was written after them is
+    cut off.
 
     >>> import tempfile
     >>> from wsl.boxes import Boxes
@@ -58,7 +58,7 @@ class MapStore:
                 path.unlink()
 
     def write(self, found: Localization) -> Localization:
-        """Store the maps of one localization and return it with their place in it."""
+        """Store the maps of one localization, and return it with their place."""
         if not found.maps:
             return found
         size = sum(one.size for one in found.maps.values())
@@ -70,16 +70,16 @@ class MapStore:
         return dataclasses.replace(found, stored=place)
 
     def finish(self) -> None:
-        """Remove the shards of earlier runs: to be called when the results file that named them has been replaced."""
+        """Remove the shards of earlier runs; call this after the results file that refers to them has been replaced."""
         for path in self._old.values():
             path.unlink(missing_ok=True)
         self._old = {}
 
 
 class MapShelf:
-    """Reads what `MapStore` wrote below one folder, and the one file an image of older runs.
+    """Reader of the maps that `MapStore` wrote below one folder, and of the one file per image of older runs.
 
-    A shard stays mapped into memory while its images come one after another; only what is asked for is read.
+    A shard stays memory-mapped while consecutive images are read from it; only the requested values are read.
     """
 
     def __init__(self, root: Path) -> None:
@@ -91,7 +91,7 @@ class MapShelf:
         """The maps of one image by label, float32.
 
         Raises:
-            UserError: the file is missing, outside the folder, of another kind or too short.
+            UserError: the file is missing, outside the folder, too short, or has another format.
         """
         stack = self._from_shard(place, place.shape) if place.shape else _read_whole(self._path(place), place)
         return dict(zip(place.labels, stack.astype(np.float32), strict=True))
@@ -103,7 +103,7 @@ class MapShelf:
         values = self._values[place.offset : place.offset + count]
         if len(values) < count:
             raise UserError(
-                f"map file {place.file} ends at value {len(self._values)}, expected {count} from {place.offset} on: "
+                f"map file {place.file} has {len(self._values)} values, expected {count} from {place.offset}: "
                 "was it cut off? Run wsl-localize with --maps again"
             )
         return values.reshape(-1, *shape)
@@ -111,7 +111,7 @@ class MapShelf:
     def _path(self, place: StoredMaps) -> Path:
         path = (self.root / place.file).resolve()
         if not path.is_relative_to(self.root):
-            raise UserError(f"map file {place.file!r} lies outside the results folder")
+            raise UserError(f"map file {place.file!r} is outside the results folder")
         if not path.is_file():
             raise UserError(f"map file {place.file} is missing: run wsl-localize with --maps again")
         return path
@@ -122,28 +122,28 @@ def _name(number: int) -> str:
 
 
 def _place(maps: StoredMaps) -> tuple[int, int]:
-    """The number of the shard of some maps, and how many values it holds up to their end.
+    """The number of the shard of some maps, and the number of its values up to their end.
 
     Raises:
-        UserError: they lie in no shard.
+        UserError: they are not in a shard.
     """
     match = _SHARD.fullmatch(maps.file.removeprefix(f"{FOLDER}/"))
     if match is None or maps.shape is None:
-        raise UserError(f"map file {maps.file!r} is not one of wsl-localize: start anew with --overwrite")
+        raise UserError(f"map file {maps.file!r} is not one of wsl-localize: start again with --overwrite")
     return int(match[1]), maps.offset + len(maps.labels) * maps.shape[0] * maps.shape[1]
 
 
 def _cut(path: Path, count: int) -> None:
-    """Leave so many values in a shard."""
+    """Truncate a shard to `count` values."""
     try:
         with path.open("r+b") as file:
             _write_header(file, count)
             start = file.tell()
             if file.seek(0, 2) < start + 2 * count:
-                raise UserError(f"{path} is shorter than the results say: start anew with --overwrite")
+                raise UserError(f"{path} is shorter than the results say: start again with --overwrite")
             file.truncate(start + 2 * count)
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing, maps of the run that was stopped: start anew with --overwrite") from error
+        raise UserError(f"{path}, with maps of the stopped run, is missing: start again with --overwrite") from error
 
 
 def _shards(folder: Path) -> dict[int, Path]:
@@ -152,9 +152,9 @@ def _shards(folder: Path) -> dict[int, Path]:
 
 
 def append_maps(path: Path, maps: Mapping[str, FloatArray], filled: int, name: str) -> StoredMaps:
-    """Add the maps of one image to a file that holds so many values, and say where they are; 0 makes a new file.
+    """Append the maps of one image to a file that has `filled` values (0 makes a new file), and return their place.
 
-    `name` is what results call the file.
+    `name` is the name of the file in results.
     """
     values = _half(maps)
     _append(path, values.ravel(), filled)
@@ -169,9 +169,9 @@ def _half(maps: Mapping[str, FloatArray]) -> npt.NDArray[np.float16]:
 
 
 def _append(path: Path, values: npt.NDArray[np.float16], filled: int) -> None:
-    """Add values to a shard and bring its header up to date, which is as long for any number of them."""
+    """Append values to a shard and update its header, whose length does not depend on their number."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A new shard must be new: another run that writes here at the same time would mix its maps with ours.
+    # Fail if a new shard exists: another run that writes here at the same time would mix its maps with ours.
     with path.open("r+b" if filled else "xb") as file:
         if not filled:
             _write_header(file, 0)
@@ -187,9 +187,10 @@ def _write_header(file: BinaryIO, count: int) -> None:
 
 
 def _map_shard(path: Path, name: str) -> npt.NDArray[np.float16]:
-    """All values of a shard, read when they are looked at.
+    """All values of a shard, read lazily.
 
-    Their number is the file's, not its header's: a run that was killed may have written maps without counting them.
+    Their number follows from the size of the file, because a killed run may have written maps without updating the
+    header.
     """
     try:
         with path.open("rb") as file:
@@ -200,7 +201,7 @@ def _map_shard(path: Path, name: str) -> npt.NDArray[np.float16]:
             raise UserError(f"map file {name} holds {kind} {shape}, expected a flat array of float16")
         count = (path.stat().st_size - start) // 2
         return np.memmap(path, "<f2", "r", offset=start, shape=(count,)) if count else np.empty(0, np.float16)
-    except Exception as error:  # numpy's readers raise many kinds
+    except Exception as error:  # numpy's readers raise many types of errors
         if isinstance(error, UserError):
             raise
         raise UserError(f"map file {name} is not a .npy array: {describe(error)}") from error
@@ -208,7 +209,7 @@ def _map_shard(path: Path, name: str) -> npt.NDArray[np.float16]:
 
 def _read_whole(path: Path, place: StoredMaps) -> npt.NDArray[np.float16]:
     try:
-        stack = np.load(path, mmap_mode="r", allow_pickle=False)  # asks for no memory that the file has no values for
+        stack = np.load(path, mmap_mode="r", allow_pickle=False)  # allocates no more than the file has values for
     except Exception as error:  # as above
         raise UserError(f"map file {place.file} is not a .npy array: {describe(error)}") from error
     if stack.ndim != 3 or len(stack) != len(place.labels) or not np.issubdtype(stack.dtype, np.floating):

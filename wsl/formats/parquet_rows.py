@@ -1,4 +1,4 @@
-"""Localizations as rows of Parquet, as shards of a large run are kept and other systems may write them."""
+"""Localizations as rows of Parquet: the format of the shards of large runs, which other systems can also write."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ FAILED = "images that could not be read when they were localized"
 
 
 def read_parquet_rows(file: Any, name: str, warnings: Counter[str]) -> Iterator[Localization]:
-    """The localizations of one Parquet file, read as they are taken; rows with an error are counted in ``warnings``.
+    """Stream the localizations of one Parquet file; rows with an error are counted in ``warnings``.
 
-    ``file`` is what pyarrow opens, ``name`` what messages call it.
+    ``file`` is passed to pyarrow, ``name`` is the name of the file in messages.
 
     Raises:
-        UserError: not Parquet, a column missing, or a row of another form.
+        UserError: the file is not Parquet, a column is missing, or a row has another form.
     """
     pyarrow = load_pyarrow(f"{name}: reading Parquet")
     try:
@@ -79,7 +79,7 @@ def _localization(record: Mapping[str, Any], where: str) -> Localization:
 
 
 def _sides(record: Mapping[str, Any]) -> str:
-    """A hint where boxes that are refused as corners would do as a corner and sides."""
+    """A hint for boxes that are invalid as two corners but fit the image as a corner and two sides."""
     edges = np.array([[box[field] for field in _BOX[2:]] for box in record["boxes"] or []], np.float64).reshape(-1, 4)
     fits = (edges[:, :2] + edges[:, 2:] <= np.array([record["width"], record["height"]]) + 1).all()
     inverted = (edges[:, 2:] < edges[:, :2]).any()
@@ -91,7 +91,7 @@ def _first(record: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _by_name(value: Any) -> dict[str, Any]:
-    """Values by name, of a struct, a map (pairs), or a list of structs with a name and a score."""
+    """Values by name, from a struct, a map (pairs), or a list of structs with a name and a score."""
     if isinstance(value, dict):
         return {str(name): one for name, one in value.items() if one is not None}
     pairs = (
@@ -115,7 +115,7 @@ def _xy(value: Any) -> tuple[float, float]:
 
 
 def _stored(value: Any) -> StoredMaps | None:
-    if not isinstance(value, dict):  # the maps of another system are not ours to read
+    if not isinstance(value, dict):  # another system's maps, whose format is unknown
         return None
     return StoredMaps.from_json({**value, "shape": (value["height"], value["width"])})
 

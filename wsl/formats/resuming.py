@@ -1,4 +1,4 @@
-"""What stays of a results file that was not finished, when the run goes on."""
+"""The part of an unfinished results file that is kept when the run is resumed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from wsl.stored_maps import StoredMaps
 
 
 class Kept(NamedTuple):
-    """The start of a results file that belongs to whole batches.
+    """The beginning of a results file, up to the last complete batch.
 
-    ``images`` of the list are done, and ``records`` of them have a line; the others could not be read. ``size`` are
-    the bytes of those lines, ``maps`` the last maps that they name.
+    ``images`` is the number of images of the list that are done, and ``records`` of them have a line; the others could
+    not be read. ``size`` is the number of bytes of those lines, ``maps`` the last maps to which they refer.
 
     >>> Kept().images
     0
@@ -30,13 +30,13 @@ class Kept(NamedTuple):
 
 
 def kept_results(partial: Path, images: Iterable[tuple[str, str]], batch_size: int) -> Kept:
-    """What is kept of a partial results file, for a list of images as (path, id).
+    """Find the part of a partial results file to keep, for a list of images as (path, id).
 
-    The last line may be torn, and images of the last batch may be missing: a batch is done again as a whole, so that
-    its sums are rounded as they would have been without a stop.
+    The last line may be incomplete, and images of the last batch may be missing. An incomplete batch is done again as a
+    whole, so that the results have the same rounding as in an uninterrupted run.
 
     Raises:
-        UserError: the lines are not those of the images, in their order.
+        UserError: the lines do not belong to the images, or have another order.
 
     >>> kept_results(Path("no such file"), [], 8).images
     0
@@ -49,7 +49,7 @@ def kept_results(partial: Path, images: Iterable[tuple[str, str]], batch_size: i
         if position is None:
             raise UserError(
                 f"{partial} has a line for {found.path}, which is not where it is expected in the list of images: "
-                "give the images of the run that was stopped, or start anew with --overwrite"
+                "give the images of the run that was stopped, or start again with --overwrite"
             )
         whole = position // batch_size * batch_size
         if whole > kept.images:
@@ -65,7 +65,7 @@ def kept_results(partial: Path, images: Iterable[tuple[str, str]], batch_size: i
 
 
 def _whole_lines(file: Path) -> Iterator[tuple[Localization, int]]:
-    """The localizations up to the first line that is torn, each with the place of its end in the file."""
+    """The localizations up to the first incomplete line, each with the position of its end in the file."""
     if not file.is_file():
         return
     end = 0

@@ -1,4 +1,4 @@
-"""The marks that somebody made in a report: which classes of which images are right."""
+"""The marks made in a report: which classes of which images were accepted or rejected."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MARKS = {"accept": True, "reject": False}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """Whether each marked class of an image was accepted, and the settings of the boxes that were looked at.
+    """The marks of a report, and the settings of the boxes that were reviewed.
 
-    ``marks`` are by the normal path of the image, and of each by class.
+    ``marks`` maps the normalised path of an image to its marked classes, and each of these to whether it was accepted.
 
     >>> review = Review(file=Path("reviewed.json"), boxes=BoxConfig(), marks={"a.jpg": {"dog": True}})
     >>> review.of(Path("./a.jpg"))
@@ -38,10 +38,10 @@ class Review:
 
 @guarded(_EXPECTED)
 def read_review(file: Path) -> Review:
-    """The marks in a file ``reviewed.json``: ``{"boxes": {…}, "marks": [{"image": …, "class": …, "mark": …}]}``.
+    """Read the marks of ``reviewed.json``: ``{"boxes": {…}, "marks": [{"image": …, "class": …, "mark": …}]}``.
 
     Raises:
-        UserError: not such a file, or two marks of a class of an image.
+        UserError: the file has another format, or two different marks for a class of an image.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

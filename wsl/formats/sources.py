@@ -1,4 +1,4 @@
-"""What boxes are exported from: our localizations, and files of other tools, recognised by what is there."""
+"""Sources of an export: localizations and the files of other tools, with detection of their format."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from wsl.formats.shards.storage import is_remote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceKind:
-    """How the files of a tool are recognised and read; ``what`` names them for a message.
+    """How the files of a tool are recognised and read; ``what`` describes them in messages.
 
-    ``read`` is None for our localizations, which know more than boxes. ``images`` is the folder of the images below
-    that of the files, and ``layout`` are the files that are read.
+    ``read`` is None for localizations, which contain more than boxes. ``images`` is the folder of the images relative
+    to that of the files, and ``layout`` describes the files that are read.
     """
 
     recognise: Callable[[Path], bool]
@@ -33,7 +33,7 @@ class SourceKind:
     images: str | None = None
 
     def areas(self, place: Path) -> list[Area]:
-        """Where the files lie that are read."""
+        """The locations of the files that are read."""
         if self.read is not None:
             return self.layout.areas_read(place)
         file = find_localizations(place)
@@ -69,14 +69,14 @@ SOURCES: Mapping[str, SourceKind] = MappingProxyType(
         "coco": _of_format("coco", recognise.is_coco_set, "COCO's instances_<split>.json"),
     }
 )
-"""Every kind of source by name, in the order in which they are tried."""
+"""All kinds of sources by name, in the order in which they are tried."""
 
 
 def detect_source(place: Path) -> str:
-    """The kind of the files at a path.
+    """Detect the kind of the files at a path.
 
     Raises:
-        UserError: nothing is there, or nothing that is known; names what was looked for.
+        UserError: the path does not exist, or its format is unknown; the message lists the known formats.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

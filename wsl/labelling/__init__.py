@@ -1,1 +1,1 @@
-"""Label Studio's machine-learning backend: a model that draws boxes ahead while people annotate."""
+"""Machine-learning backend for Label Studio: a model that proposes boxes to annotators."""

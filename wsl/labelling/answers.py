@@ -1,4 +1,4 @@
-"""Tasks of Label Studio to predictions: where the images lie, what is found in them, and how that is written."""
+"""Predictions for tasks of Label Studio: finding the images, localizing, and writing the results."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _BEST = PickConfig()
 
 
 class Annotator:
-    """Answers the tasks of projects with a predictor, for images below a folder; ``version`` names the model there.
+    """Answers the tasks of projects with a predictor, for images below a folder.
 
-    Of the classes that a project asks for, `pick` chooses those of an image.
+    `pick` selects the classes of each image among those that a project asks for. `version` is the model version shown
+    in Label Studio.
 
     >>> import numpy as np
     >>> from wsl.models import Localizer
@@ -41,14 +42,15 @@ class Annotator:
         self.predictor, self.image_root, self.version, self.pick = predictor, image_root, version, pick
 
     def answer(self, tasks: Sequence[Any], interface: str) -> list[dict[str, Any]]:
-        """A prediction for each task, in their order; an image that cannot be read gets an empty one, and a line.
+        """A prediction for each task, in order; for an unreadable image it is empty, and a warning is logged.
 
         Raises:
-            UserError: the interface asks for nothing that the model knows, a task is none, or there are too many.
+            UserError: the interface asks for nothing that the model knows, a task has no image field, or there are too
+                many tasks.
         """
         asked = Interface.read(interface, self.predictor.classes)
         if len(tasks) > MOST_TASKS:
-            raise UserError(f"{len(tasks)} tasks at once, expected {MOST_TASKS} at most")
+            raise UserError(f"{len(tasks)} tasks at once, expected at most {MOST_TASKS}")
         files = [self._file(task, asked.field) for task in tasks]
         wanted = [name for name in asked.classes if name in self.pick.classes or not self.pick.classes]
         there = [Source(file, classes=wanted) for file in files if isinstance(file, Path)]
@@ -57,18 +59,18 @@ class Annotator:
         return [self._prediction(one, asked) for one in seen]
 
     def _file(self, task: Any, field: str) -> Path | BadImageError:
-        """The image of a task, below the folder of images."""
+        """The image file of a task, below the image root."""
         data = task.get("data") if isinstance(task, Mapping) else None
         url = data.get(field) if isinstance(data, Mapping) else None
         if not isinstance(url, str):
-            raise UserError(f"a task has no data.{field}, where the project's interface expects its image")
+            raise UserError(f"a task has no data.{field}, in which the project's interface expects the image")
         name = own_name(task, image_name(url))
         try:
             file = inside(self.image_root, name, "a task")
         except UserError as error:
             return BadImageError(str(error))
         if not is_image_file(file):
-            return BadImageError(f"{file}: no such image; --image-root is the folder that the project's images lie in")
+            return BadImageError(f"{file}: no such image; --image-root is the folder with the project's images")
         return file
 
     def _prediction(self, found: Localization | BadImageError, asked: Interface) -> dict[str, Any]:
@@ -81,7 +83,7 @@ class Annotator:
         return {"model_version": self.version, "score": best, "result": results}
 
     def _picked(self, found: Localization) -> Sequence[str]:
-        """The classes of an image, by their probabilities."""
+        """The classes selected for an image by their probabilities."""
         if self.pick.classes:
             return tuple(found.points)
         best = sorted(found.points, key=lambda name: -found.scores[name])
@@ -105,7 +107,7 @@ def _rectangles(found: Localization, asked: Interface, kept: Sequence[str]) -> l
 
 
 def _choices(found: Localization, asked: Interface, kept: Sequence[str]) -> list[dict[str, Any]]:
-    """The classes of an image as choices for the whole of it."""
+    """The classes of an image as choices for the whole image."""
     control = asked.choices
     named = [label for label in kept if control is not None and label in control.labels]
     if control is None or not named:

@@ -1,4 +1,4 @@
-"""The HTTP side, as Label Studio asks its backends: health, setup and predictions in JSON."""
+"""The HTTP interface that Label Studio expects of a backend: health, setup and predictions in JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXPECTED = "a request of Label Studio"
 
 
 def application(annotator: Annotator, hosts: Sequence[str]) -> Starlette:
-    """The backend for Label Studio, to be served under the names of ``hosts``."""
+    """Create the backend's web application, which answers only to the host names in `hosts`."""
     one_at_a_time = threading.Lock()
 
     def answer(tasks: Sequence[Any], interface: str) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ def application(annotator: Annotator, hosts: Sequence[str]) -> Starlette:
         try:
             if isinstance(schema, str):
                 Interface.read(schema, annotator.predictor.classes)
-        except UserError as error:  # it may be given its labels later
+        except UserError as error:  # the project may get its labels later
             log.warning("%s", error)
         return JSONResponse({"model_version": annotator.version})
 
@@ -51,14 +51,14 @@ def application(annotator: Annotator, hosts: Sequence[str]) -> Starlette:
         body = await _body(request)
         tasks, interface = body.get("tasks"), body.get("label_config")
         if not isinstance(tasks, list) or not isinstance(interface, str):
-            raise UserError(f"no tasks with a label_config; expected {_EXPECTED} for predictions")
+            raise UserError(f"the request has no tasks or no label_config; expected {_EXPECTED} for predictions")
         return JSONResponse({"results": await run_in_threadpool(answer, tasks, interface)})
 
     async def versions(_: Request) -> JSONResponse:
         return JSONResponse({"versions": [annotator.version]})
 
     async def webhook(_: Request) -> JSONResponse:
-        return JSONResponse({})  # annotations come back by wsl-export
+        return JSONResponse({})  # annotations are read by wsl-export
 
     async def told(_: Request, error: Exception) -> JSONResponse:
         log.warning("refused: %s", error)
@@ -82,14 +82,14 @@ async def _body(request: Request) -> dict[str, Any]:
     """The JSON object of a request.
 
     Raises:
-        UserError: it is larger than 32 MiB, or none.
+        UserError: the request is larger than 32 MiB, or is not a JSON object.
     """
     data = bytearray()
     async for part in request.stream():
         data += part
         if len(data) > _LARGEST:
-            raise UserError(f"a request of more than {_LARGEST} bytes; expected {_EXPECTED}")
+            raise UserError(f"the request has more than {_LARGEST} bytes; expected {_EXPECTED}")
     body = parse_json(bytes(data), "the request", _EXPECTED)
     if not isinstance(body, dict):
-        raise UserError(f"the request is no JSON object; expected {_EXPECTED}")
+        raise UserError(f"the request is not a JSON object; expected {_EXPECTED}")
     return body

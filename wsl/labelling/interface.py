@@ -1,4 +1,4 @@
-"""What a project of Label Studio asks for: its labelling interface, as far as a localizer can answer it."""
+"""The labelling interface of a Label Studio project, as far as a localizer can answer it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXPECTED = "a labelling interface of Label Studio"
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A control of the interface: its name, that of the image it belongs to, and the label of each class.
+    """A control of the interface: its name, the name of its image, and the label of each class.
 
     >>> Control("label", "image", {"dog": "Dog"}).labels["dog"]
     'Dog'
@@ -27,9 +27,9 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """The control for rectangles, the one for choices of the whole image, and the field of a task with its image.
+    """The field of a task that holds the image, and the controls for rectangles and for choices of the whole image.
 
-    Classes of the model meet labels of the interface by their value or alias, whatever the case.
+    Classes of the model are matched with labels of the interface by value or alias, ignoring case.
     """
 
     field: str
@@ -38,17 +38,17 @@ class Interface:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes of the model that the interface asks for."""
+        """The model's classes that the interface asks for."""
         controls = [control for control in (self.rectangles, self.choices) if control is not None]
         return tuple(dict.fromkeys(name for control in controls for name in control.labels))
 
     @classmethod
     def read(cls, xml: str, classes: Sequence[str]) -> Interface:
-        """The interface from its XML, for a model of some classes.
+        """Parse the interface from its XML, for a model with these classes.
 
         Raises:
-            UserError: it is not well-formed, asks for nothing of images that can be answered, or shares no label with
-                the model.
+            UserError: the XML is not well-formed, has no control for rectangles or choices of an image, or shares no
+                label with the model.
 
         >>> xml = "<View><Image name='photo' value='$url'/><RectangleLabels name='box' toName='photo'>"
         >>> found = Interface.read(xml + "<Label value='Dog'/></RectangleLabels></View>", ["cat", "dog"])
@@ -62,7 +62,7 @@ class Interface:
         chosen = rectangles or choices
         if chosen is None:
             raise UserError(
-                "the project's labelling interface has neither RectangleLabels nor Choices of an Image, expected one "
+                "the project's labelling interface has neither RectangleLabels nor Choices for an Image, expected one "
                 "of them: wsl-export --format label-studio writes such an interface, labelling.xml"
             )
         found = cls(images[chosen.image], rectangles, choices if choices and choices.image == chosen.image else None)
@@ -78,7 +78,7 @@ class Interface:
 def _control(
     root: Any, tag: str, inner: str, images: Mapping[str | None, str], classes: Sequence[str]
 ) -> Control | None:
-    """The first control of a kind that belongs to an image."""
+    """The first control with this tag that belongs to an image."""
     for control in root.iter(tag):
         name, image = control.get("name"), control.get("toName")
         if name and image in images:

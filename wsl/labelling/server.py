@@ -1,4 +1,4 @@
-"""The backend as a process: the model is opened, and tasks are answered until it is stopped."""
+"""The backend as a process, which opens the model and answers tasks until it is stopped."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def serve(config: LabellingConfig) -> None:
     """Answer Label Studio's requests until the process is stopped.
 
     Raises:
-        UserError: no such model or folder, or uvicorn is not installed.
+        UserError: the model or the folder does not exist, or uvicorn is not installed.
         RunError: the port cannot be used.
-        KeyboardInterrupt: it was stopped.
+        KeyboardInterrupt: the process was stopped.
     """
     if not config.image_root.is_dir():
-        raise UserError(f"{config.image_root}: no such folder; expected the one that the project's images lie in")
+        raise UserError(f"{config.image_root}: no such folder; expected the folder with the project's images")
     recipe = check_weights(config.weights, config.local_weights, config.cam.model)
     if recipe is not None:
         check_classes(config.pick.classes, recipe.classes)
@@ -41,21 +41,21 @@ def serve(config: LabellingConfig) -> None:
 
         local = config.host in LOOPBACK
         if not local:
-            log.warning("whoever reaches %s may ask for predictions: there is no password", config.host)
-        # A page that makes its name mean this machine would else ask, too.
+            log.warning("everybody who can reach %s can ask for predictions, because there is no password", config.host)
+        # Otherwise a web page whose host name resolves to this machine (DNS rebinding) could send requests.
         app = application(annotator, LOOPBACK if local else ["*"])
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
         log.info(
-            "http://%s:%d is the URL of the model in the project's settings; Ctrl-C ends it", config.host, config.port
+            "http://%s:%d is the URL of the model for the project's settings; Ctrl-C ends it", config.host, config.port
         )
         server.run(sockets=[listening])
 
 
 def open_annotator(config: LabellingConfig) -> Annotator:
-    """The model of the settings, ready to answer.
+    """Open the model of the settings, ready to answer tasks.
 
     Raises:
-        UserError: no such model or class, or a setting out of range.
+        UserError: the model or a class does not exist, or a setting is out of range.
     """
     with loading(config.weights):
         from wsl.inference.opening import OpenedModel

@@ -1,1 +1,1 @@
-"""What `wsl-train` is made of: losses, optimizer, sources of batches, the epoch, validation, the run folder."""
+"""The parts of `wsl-train`: losses, optimizer, batch sources, the epoch, validation, the run folder."""

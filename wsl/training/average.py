@@ -1,4 +1,4 @@
-"""An exponential moving average of a model's weights, which is what is measured and kept."""
+"""Exponential moving average of a model's weights; the averaged weights are validated and saved."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import nn
 
 
 class WeightAverage:
-    """The running average of all floating point weights and statistics of a model.
+    """Running average of all floating point weights and buffers of a model.
 
-    In the first steps it forgets faster: the decay is at most ``(1 + steps) / (10 + steps)``. Whole numbers, such as
-    counters, are the model's own.
+    The decay is at most ``(1 + steps) / (10 + steps)``, so the first steps are forgotten faster. Integer tensors, such
+    as counters, are not averaged.
 
     >>> model = nn.Linear(1, 1)
     >>> average = WeightAverage(model, decay=0.9)
-    >>> average.update()  # (1 + 0) / (10 + 0): the average is mostly of what the model is now
+    >>> average.update()  # decay (1 + 0) / (10 + 0): the average is mostly the current weights
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -26,7 +26,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights as they are after a step."""
+        """Add the weights after a step to the average."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         now = self._tensors()
         torch._foreach_lerp_(list(self.average.values()), [now[name].detach() for name in self.average], 1 - decay)
@@ -34,7 +34,7 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """Let the model have the averages while the block runs, and its own weights afterwards."""
+        """Put the averages into the model inside the block, and restore its own weights afterwards."""
         own = {name: tensor.detach().clone() for name, tensor in self._tensors().items()}
         self._put(self.average)
         try:
@@ -43,15 +43,15 @@ class WeightAverage:
             self._put(own)
 
     def put(self) -> None:
-        """Give the model the averages for good."""
+        """Replace the model's weights by the averages."""
         self._put(self.average)
 
     def state_dict(self) -> dict[str, object]:
-        """All that `load_state_dict` needs to go on."""
+        """The state for `load_state_dict`."""
         return {"steps": self.steps, "average": dict(self.average)}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Put back what `state_dict` gave."""
+        """Restore a state from `state_dict`."""
         steps, average = state["steps"], state["average"]
         assert isinstance(steps, int)
         assert isinstance(average, dict)

@@ -1,4 +1,4 @@
-"""Weights and chances by which rare classes count as much as frequent ones."""
+"""Loss weights and sampling probabilities that give rare classes the same influence as frequent ones."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from wsl.training.order import Doubles
 
 
 def balanced_weights(samples: SampleSet) -> torch.Tensor:
-    """The weight of an absent and of a present class, such that both together weigh the same in every class.
+    """The loss weights of absent and present pairs, which give both the same total weight in every class.
 
-    With n images of which a class is known, p of them with it, a present pair weighs ``n / 2p`` and an absent one
-    ``n / 2(n - p)``: as if half of the images had the class. A class that no image shows, or every one, keeps weight 1.
+    If a class is known in n images and present in p of them, present pairs have the weight ``n / 2p`` and absent pairs
+    ``n / 2(n - p)``, as if half of the images showed the class. A class that is present in no image, or in all, keeps
+    the weight 1.
 
     Shape:
         (2, K): absent, present.
@@ -33,12 +34,12 @@ def balanced_weights(samples: SampleSet) -> torch.Tensor:
 
 
 def balanced_chances(samples: SampleSet) -> Doubles:
-    """The chance of each image to be drawn, such that classes come up alike: the mean over its classes of 1 / images.
+    """The sampling probability of each image, proportional to the mean of ``1 / images`` over its classes.
 
-    An image without any label counts as of a class of its own, that of all such images.
+    Classes are then drawn about equally often. Images without labels count as one further class.
 
     Shape:
-        (N,), of sum 1.
+        (N,), with sum 1.
 
     >>> from wsl.samples import Sample
     >>> some = [Sample(path=f"{i}.jpg", labels=["dog"] if i == 0 else ["cat"]) for i in range(3)]

@@ -1,4 +1,4 @@
-"""How many images' features fit into the room that is given for them."""
+"""The number of images whose features fit into a given amount of space."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger("wsl")
 
 
 def affordable(model: Localizer, gigabytes: float) -> int:
-    """Of how many images the features that a map decoder reads, also of the mirror image, fit into so much room.
+    """The number of images whose features for a map decoder, with their mirror images, fit into `gigabytes`.
 
     >>> affordable(Localizer("tinynet", 2, weights="none"), 1)
     996
@@ -27,10 +27,10 @@ def affordable(model: Localizer, gigabytes: float) -> int:
 def affordable_part(
     samples: SampleSet, model: Localizer, gigabytes: float, part: str, given: float, seed: int
 ) -> SampleSet:
-    """So many images, chosen at random, that their features fit.
+    """The samples whose features fit into `gigabytes`, chosen at random; all of them if they fit.
 
-    A warning says so, naming the ``part`` of the model that is trained, and what was ``given`` as room for it, of which
-    `gigabytes` are for these images.
+    If images are left out, a warning names the `part` of the model to be trained and its whole budget, `given`, of
+    which `gigabytes` are available to these images.
 
     >>> few = SampleSet(classes=[], samples=[])
     >>> affordable_part(few, Localizer("tinynet", 2, weights="none"), 1, "decoder", 1, 0) is few
@@ -41,7 +41,7 @@ def affordable_part(
         return samples
     chosen = np.sort(np.random.default_rng(seed).permutation(len(samples))[:most])
     log.warning(
-        "the %s is trained on %d of %d images, since the features of no more fit into --%s-cache %g (gigabytes)",
+        "the %s is trained on %d of %d images: the features of more do not fit into --%s-cache %g (gigabytes)",
         part,
         most,
         len(samples),

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: parts of a backbone whose activations are computed again in the backward pass, not kept."""
+"""Gradient checkpointing: a backbone in parts whose activations are recomputed in the backward pass."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Forward = Callable[..., Any]
 
 
 class Checkpointing:
-    """Runs a backbone in parts of which only what passes from one to the next is kept for the backward pass.
+    """Gradient checkpointing of a backbone: only the inputs of its parts are kept for the backward pass.
 
-    A traced network is cut where a single tensor passes, into parts of about equal memory, as many as leave the least
-    in use at a time; the parts of another network are its blocks. What is drawn at random is drawn alike in both
-    runs, and batch norm counts a batch once, so that weights and statistics are those of a training without it, to the
-    last bit where the operations are deterministic.
+    A network that can be traced is cut at single tensors, into parts of about equal memory; their number minimises the
+    peak memory. The parts of any other network are its blocks. Both runs of a part draw the same random numbers, and
+    batch norm counts each batch once. Weights and statistics therefore equal those of a training without checkpointing,
+    bit for bit if the operations are deterministic.
 
     Source: Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016.
 
     Raises:
-        UserError: no parts are found.
+        UserError: the backbone has no parts to recompute.
 
     >>> from wsl.models import create_backbone
     >>> backbone = create_backbone("resnet18", "none")
@@ -46,15 +46,15 @@ class Checkpointing:
         parts = blocks or _parts(net, backbone)
         if not blocks and len(parts) < 2:
             name = backbone.name or type(net).__name__
-            raise UserError(f"--checkpointing: {name} has no parts to compute again, leave it out")
+            raise UserError(f"--checkpointing: {name} has no parts to recompute; leave the flag out")
         self.parts = len(parts)
-        """How many parts are computed again."""
+        """Number of parts that are recomputed."""
         forwards = [self._again(part.forward) for part in parts]
         self._forwards = list(zip(blocks, forwards, strict=True)) if blocks else [(net, _chained(forwards))]
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """While the context lasts, the backbone runs so; afterwards it is as it was."""
+        """Run the backbone in parts inside the context; afterwards it is restored."""
         try:
             for module, forward in self._forwards:
                 module.forward = forward
@@ -72,7 +72,7 @@ class Checkpointing:
 
 
 def _chained(forwards: Sequence[Forward]) -> Forward:
-    """The function that calls one after the other."""
+    """The composition of the functions, called in order."""
 
     def run(images: Any) -> Any:
         for forward in forwards:
@@ -84,7 +84,7 @@ def _chained(forwards: Sequence[Forward]) -> Forward:
 
 @contextlib.contextmanager
 def _uncounted(norms: Sequence[_BatchNorm]) -> Iterator[None]:
-    """Let batch norm normalise by the batch as before, and add nothing to its running statistics."""
+    """Batch norm that normalises by the batch without updating its running statistics."""
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     try:
         for norm in norms:
@@ -96,7 +96,7 @@ def _uncounted(norms: Sequence[_BatchNorm]) -> Iterator[None]:
 
 
 def find_blocks(net: nn.Module) -> list[nn.Module]:
-    """The blocks of a network: the members of its innermost sequences of modules that have parts themselves.
+    """The blocks of a network: the members of its innermost sequences of modules with submodules.
 
     >>> block = lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
     >>> stage = lambda: nn.Sequential(block(), block())
@@ -119,12 +119,12 @@ def _holds_blocks(module: nn.Module) -> bool:
 
 
 def _parts(net: nn.Module, backbone: Backbone) -> list[fx.GraphModule]:
-    """A network as a chain of networks that share its modules; empty where it cannot be traced."""
+    """A network as a chain of graph modules that share its submodules; empty if it cannot be traced."""
     try:
         traced = net if isinstance(net, fx.GraphModule) else fx.GraphModule(net, fx.Tracer().trace(net))
-    except Exception:  # whatever the traced code raises
+    except Exception:  # traced code may raise anything
         return []
-    graph = fx.Graph()  # a copy, since what a run finds out about the nodes stays at them
+    graph = fx.Graph()  # a copy, because a run leaves metadata on the nodes
     graph.output(graph.graph_copy(traced.graph, {}))
     sized = fx.GraphModule(traced, graph)
     with evaluating(traced), torch.no_grad():
@@ -135,7 +135,7 @@ def _parts(net: nn.Module, backbone: Backbone) -> list[fx.GraphModule]:
 
 
 def _cut_up(nodes: Sequence[fx.Node], modules: dict[str, nn.Module]) -> list[list[fx.Node]]:
-    """Nodes in the runs that need the least memory, each of which reads one tensor of the run before, nothing else."""
+    """Nodes in the consecutive parts with the least peak memory; each part reads a single tensor of the one before."""
     place = {node: number for number, node in enumerate(nodes)}
     last = {node: max((place.get(user, len(nodes)) for user in node.users), default=-1) for node in nodes}
     alive: set[fx.Node] = set()
@@ -152,7 +152,7 @@ def _cut_up(nodes: Sequence[fx.Node], modules: dict[str, nn.Module]) -> list[lis
 
 
 def _filled(nodes: Sequence[fx.Node], ends: Collection[int], budget: float) -> list[list[fx.Node]]:
-    """Runs that end at the first place allowed at which they hold so many numbers."""
+    """Parts that end at the first allowed position where they hold `budget` numbers."""
     parts, part = [], []
     for number, node in enumerate(nodes):
         part.append(node)
@@ -163,18 +163,18 @@ def _filled(nodes: Sequence[fx.Node], ends: Collection[int], budget: float) -> l
 
 
 def _held(parts: Sequence[Sequence[fx.Node]]) -> int:
-    """The most numbers that are held at a time: what passes between the parts, and the largest of these."""
+    """The peak of numbers held at a time: the tensors between parts, and the largest part."""
     return sum(_numbers(part[-1]) for part in parts[:-1]) + max(sum(map(_numbers, part)) for part in parts)
 
 
 def _numbers(node: fx.Node) -> int:
-    """How many numbers a node gives."""
+    """The number of elements in a node's output."""
     shape = getattr(node.meta.get("tensor_meta"), "shape", ())
     return math.prod(shape) if shape else 0
 
 
 def _in_place(user: fx.Node, value: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    """Whether a node changes a value that it reads."""
+    """Whether a node modifies its input in place."""
     if not user.args or user.args[0] is not value:
         return False
     if user.op == "call_module":
@@ -184,7 +184,7 @@ def _in_place(user: fx.Node, value: fx.Node, modules: dict[str, nn.Module]) -> b
 
 
 def _part(net: nn.Module, nodes: Sequence[fx.Node], output: fx.Node) -> fx.GraphModule:
-    """The network of some nodes, which reads what they read and gives what is read of them."""
+    """The graph module of some nodes, with their external inputs and the output that other nodes read."""
     graph, own = fx.Graph(), set(nodes)
     copies: dict[fx.Node, fx.Node] = {}
     for node in nodes:

@@ -1,4 +1,4 @@
-"""What a classifier takes for what: precision and recall of each class, and the classes that it confuses."""
+"""Precision and recall of each class, and the classes that a classifier confuses."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 from wsl.samples import Sample
 
 THRESHOLD = 0.5
-# Confusions that are listed, wrong classes of an image that count, and pairs that are counted at a time.
+# Limits: confusions listed, wrong classes counted for an image, and pairs counted at a time.
 MOST_LISTED, _MOST_WRONG, _MOST_PAIRS = 1000, 20, 1_000_000
 
 
 class ClassReport:
-    """Counts which classes are predicted in images that show them, and which in images that do not.
+    """Counts of the classes predicted in images that show them, and in images that do not.
 
-    A class is predicted where its probability is 0.5 or more; of a softmax classifier (``multi_label`` False) the one
-    of highest probability is. Unknown classes of an image count neither way. Where a class is predicted that is absent,
-    it is confused with each class present; of an image the 20 most probable of such classes count. Memory is bounded:
-    of more than a million pairs the rarer half is forgotten.
+    A class is predicted if its probability is 0.5 or more; a softmax classifier (``multi_label`` False) predicts the
+    class with the highest probability. Unknown classes of an image are ignored. A class that is predicted but absent
+    counts as confused with each class present; at most the 20 most probable such classes of an image are counted.
+    Memory is bounded: when there are more than a million pairs, the rarer half is dropped.
 
     >>> report = ClassReport(["cat", "dog"])
     >>> for scores, label in (({"cat": 0.9, "dog": 0.6}, "cat"), ({"cat": 0.2, "dog": 0.4}, "dog")):
@@ -39,11 +39,11 @@ class ClassReport:
 
     @property
     def rule(self) -> str:
-        """When a class is predicted."""
+        """The criterion for predicting a class, as text."""
         return f"probability of {THRESHOLD:g} or more" if self.multi_label else "the highest probability"
 
     def update(self, scores: Mapping[str, float], sample: Sample) -> None:
-        """Count one image by the probabilities of its classes."""
+        """Count one image, given the probabilities of its classes."""
         present, unknown = set(sample.labels), set(sample.unknown(self.classes))
         self._present.update(present)
         if self.multi_label:
@@ -58,13 +58,13 @@ class ClassReport:
         self._forget()
 
     def merge(self, other: ClassReport) -> None:
-        """Add what another process has counted of other images."""
+        """Add the counts that another process made on other images."""
         for own, counts in zip(self._counters(), other._counters(), strict=True):
             own.update(counts)
         self._forget()
 
     def figures(self, label: str) -> dict[str, Any]:
-        """``predicted`` (images), ``precision`` and ``recall`` of a class, None where nothing counts."""
+        """``predicted`` (images), ``precision`` and ``recall`` of a class; None where undefined."""
         right, predicted, present = self._right[label], self._predicted[label], self._present[label]
         return {
             "predicted": predicted,
@@ -73,7 +73,7 @@ class ClassReport:
         }
 
     def confusions(self) -> list[dict[str, Any]]:
-        """The most frequent pairs: the class ``predicted``, the one ``present``, in ``images`` ``of`` those with it."""
+        """The most frequent pairs: ``predicted`` and ``present`` class, ``images``, and ``of`` all with the latter."""
         return [
             {"predicted": predicted, "present": present, "images": count, "of": self._present[present]}
             for (predicted, present), count in self._most_frequent(MOST_LISTED)
@@ -87,5 +87,5 @@ class ClassReport:
             self._pairs = Counter(dict(self._most_frequent(_MOST_PAIRS // 2)))
 
     def _most_frequent(self, count: int) -> list[tuple[tuple[str, str], int]]:
-        """So many pairs with their images; ties go by name."""
+        """The `count` most frequent pairs with their number of images; ties are sorted by name."""
         return sorted(self._pairs.items(), key=lambda item: (-item[1], item[0]))[:count]

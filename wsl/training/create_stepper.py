@@ -1,4 +1,4 @@
-"""The stepper of a run, by its settings: network, objective, optimizer and weights of classes."""
+"""Create the stepper of a run from its settings: network, objective, optimizer and class weights."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def create_stepper(
     device: torch.device,
     processes: Processes,
 ) -> Stepper:
-    """What trains a model that is on its device.
+    """Create the stepper for a model that is already on its device.
 
-    The model gets the second classifier of ReCAM where the loss has that term, and synchronized batch norm where the
-    settings ask for it.
+    The second classifier of ReCAM is added to the model if the loss has that term, and batch norm is converted to
+    synchronized batch norm if the settings ask for it.
 
     Raises:
         UserError: the settings do not fit the device, the model or each other.
@@ -69,7 +69,7 @@ def create_stepper(
 
 
 def _join(objective: ObjectiveSum, model: Localizer) -> None:
-    """Let the head have the second classifier of ReCAM, where it can."""
+    """Add the second classifier of ReCAM to the head, if the head supports it."""
     for term in objective.objectives:
         if isinstance(term, ReCAM):
             try:
@@ -79,16 +79,16 @@ def _join(objective: ObjectiveSum, model: Localizer) -> None:
 
 
 def _apart(objective: ObjectiveSum, model: Localizer) -> list[nn.Module]:
-    """Terms whose weights are not the model's."""
+    """The terms of the objective whose parameters do not belong to the model."""
     own = set(model.parameters())
     return [term for term in objective.objectives if not own & set(term.parameters())]
 
 
 def _convert_batch_norm(model: Localizer, config: OptimConfig, device: torch.device, processes: Processes) -> None:
-    """Let batch norm take the statistics of all processes, where the settings ask for it."""
+    """Convert batch norm to use the statistics of all processes, if the settings ask for it."""
     if config.batch_norm != "sync" or not processes.several:
         return
     if device.type != "cuda":
         raise UserError(f"--batch-norm sync on {device.type}: expected GPUs, or own or frozen")
-    # In place, but for a layer alone.
+    # The conversion is in place unless the module is itself a batch-norm layer.
     nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Training of a map decoder on cached features: one round from scratch, towards given target maps."""
+"""Training of a map decoder on cached features: one round from scratch, with given target maps."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from wsl.progress import Advance
 from wsl.training.decoder_targets import VIEWS, Targets
 from wsl.training.part_steps import train_steps
 
-# An absent class weighs as much as three present ones: what a map shows elsewhere draws boxes of classes not there.
+# The weight of absent classes relative to present ones: responses in their maps lead to boxes of absent classes.
 _ABSENT = 3.0
 
 
 class Levels(NamedTuple):
-    """Cached features of a data set, for each of the `VIEWS`: a memory map (images, C, h, w) a level."""
+    """Cached features of a data set: for each of the `VIEWS`, one memory map (images, C, h, w) for each level."""
 
     views: Sequence[Sequence[npt.NDArray[np.float16]]]
     grids: Sequence[Grid | None]
@@ -40,14 +40,14 @@ class Levels(NamedTuple):
 def decoder_loss(
     logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, labels: torch.Tensor, known: torch.Tensor
 ) -> torch.Tensor:
-    """Binary cross-entropy of maps: the mean over pairs of an image and a class in it, and that over absent ones.
+    """Binary cross-entropy of maps: the mean over present (image, class) pairs plus that over absent pairs.
 
-    A pair counts with the mean over the cells that look at the image. The mean over absent pairs, whose maps are to be
-    0 everywhere, has three times the weight.
+    The loss of a pair is the mean over the cells that lie in the image. The mean over absent pairs, whose target is 0
+    everywhere, has a weight of three.
 
     Shape:
         ``logits`` and ``targets`` (N, K, h, w), ``weights`` (N, 1, h, w), ``labels`` (N, K): 1 present, 0 absent, and
-        ``known`` (N, K): 0 where that is not known; a scalar.
+        ``known`` (N, K): 0 where the label is unknown; to a scalar.
 
     >>> logits, present = torch.zeros(1, 2, 1, 1), torch.ones(1, 2, 1, 1)
     >>> decoder_loss(logits, present, torch.ones(1, 1, 1, 1), *torch.tensor([[[1, 0]], [[1, 0]]])).item()
@@ -75,12 +75,13 @@ def train_decoder(
     seed: int,
     advance: Advance,
 ) -> float:
-    """Train a new decoder; returns the mean loss of the last epoch. `advance` is told the images done.
+    """Train a new decoder and return the mean loss of the last epoch; `advance` receives the number of images done.
 
-    Every other batch, at random, is of mirrored images. What is drawn at random comes from the seed.
+    Each batch consists of original or of mirrored images, with equal probability. All random numbers derive from the
+    seed.
 
     Shape:
-        ``labels`` (images, K): 1 present, 0 absent, and ``known`` (images, K): 0 where that is not known.
+        ``labels`` (images, K): 1 present, 0 absent, and ``known`` (images, K): 0 where the label is unknown.
 
     Raises:
         RunError: the loss is no longer finite.
@@ -110,7 +111,7 @@ def train_decoder(
 def _batches(
     images: npt.NDArray[np.int64], config: DecoderConfig, seed: int
 ) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-    """Views and images of all epochs' batches."""
+    """The view and the images of each batch of all epochs."""
     for epoch in range(1, config.decoder_epochs + 1):
         rng = np.random.default_rng((seed, epoch))
         order = rng.permutation(images)

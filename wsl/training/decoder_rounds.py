@@ -1,4 +1,4 @@
-"""The rounds in which a map decoder is trained: on the classifier's refined maps, then on its own, refined."""
+"""Training of a map decoder in rounds: first on the refined maps of the classifier, then on its own refined maps."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ log = logging.getLogger("wsl")
 
 
 class DecoderTraining:
-    """The training of a map decoder for a trained model, in a run's folder.
+    """Training of a map decoder for a trained model, in the folder of its run.
 
-    Each round that is finished is kept there, and a training that was stopped goes on after it. ``skipped`` counts the
-    images that could not be read.
+    Finished rounds are stored in the folder, and an interrupted training continues after the last one. ``skipped``
+    holds the images that could not be read.
 
     Raises:
-        RunError: no image with a label could be read, or the disk has not the room for features.
+        RunError: no image with a label could be read, or there is not enough disk space for the features.
     """
 
     def __init__(self, model: Localizer, samples: SampleSet, config: DecodeConfig, device: torch.device) -> None:
@@ -64,11 +64,11 @@ class DecoderTraining:
 
     @property
     def rounds(self) -> int:
-        """How many rounds there are."""
+        """Number of rounds."""
         return self.config.decoding.decoder_rounds
 
     def run(self) -> None:
-        """Train all rounds that are left; the model then has the last one's decoder."""
+        """Train the remaining rounds; the model then has the decoder of the last one."""
         rounds = self.rounds
         for number in self._kept.resume(self.model.add_decoder):
             targets = self._targets(number)
@@ -92,7 +92,7 @@ class DecoderTraining:
             log.info("decoder, round %d/%d  loss %.4f", number, rounds, loss)
 
     def finish(self) -> None:
-        """Remove the rounds that were kept; call it once the model is saved."""
+        """Remove the stored rounds; call this after the model is saved."""
         self._kept.remove()
 
     def _targets(self, number: int) -> Targets:
@@ -118,7 +118,7 @@ class DecoderTraining:
         return targets
 
     def _refinement(self, number: int) -> Refinement | Literal["affinity", "none"]:
-        """How the maps are refined that a round learns: those of a classifier far, those of a decoder less and less."""
+        """The refinement of a round's target maps: affinity in the first, then a walk of ever fewer steps."""
         if number == 1:
             return "affinity" if self.model.levels else "none"
         steps = max(1, 4 - number)

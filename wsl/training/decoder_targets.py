@@ -1,4 +1,4 @@
-"""What a map decoder learns: maps of the classes that an image is labelled with, where the decoder's cells look."""
+"""Targets of a map decoder: maps of the labelled classes of each image, sampled at the positions of its cells."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from wsl.models.decoder import sampling
 from wsl.models.grid import Grid
 
 FloatArray = npt.NDArray[np.float32]
-# Half of a map's range is the threshold of boxes, and what lies a tenth above or below it is nearly certain.
+# The middle is the box threshold, half of a map's range; values a tenth above or below it become close to 1 or 0.
 _MIDDLE, _SOFTNESS = 0.5, 0.08
 VIEWS = views(["flip"])
 
 
 class Cells(NamedTuple):
-    """The cells of a decoder's maps: how many (height, width), where they look, and the side of the input."""
+    """The cells of a decoder's maps: their number (height, width), their positions, and the side of the input."""
 
     shape: tuple[int, int]
     grid: Grid | None
@@ -30,14 +30,14 @@ class Cells(NamedTuple):
 
 
 class Targets:
-    """Target maps of all (image, class) pairs, for the images as they are and mirrored.
+    """Target maps of all (image, class) pairs, for the original and the mirrored images.
 
-    An image's maps are filled in by `add`, in any order; one without is learnt from as if it were not there.
+    The maps of each image are set by `add`, in any order; images without maps are left out of the training.
 
     Shape:
-        ``classes`` (P,) are the pairs' class indices, those of image i at ``first[i]`` to ``first[i + 1]``; ``maps``
-        (2, P, h, w) float16 in [0, 1]. ``content`` (2, N, h, w) bool says which cells look at the image, and not at
-        padding; None where all do.
+        ``classes`` (P,) holds the class indices of the pairs, those of image i at ``first[i]`` to ``first[i + 1]``;
+        ``maps`` (2, P, h, w) is float16 in [0, 1]. ``content`` (2, N, h, w) bool is True for cells in the image and
+        False for cells in the padding; None without padding.
     """
 
     def __init__(self, labels: Sequence[Sequence[int]], cells: Cells, *, padded: bool) -> None:
@@ -49,7 +49,7 @@ class Targets:
         self.known = np.zeros(len(labels), bool)
 
     def add(self, image: int, maps: Sequence[FloatArray], geometry: Geometry) -> None:
-        """The maps of an image, in the order of its classes; each covers exactly the image."""
+        """Set the maps of an image, in the order of its classes; each covers exactly the image."""
         self.known[image] = True
         rows = slice(self.first[image], self.first[image + 1])
         for number, view in enumerate(VIEWS):
@@ -64,7 +64,8 @@ class Targets:
         """Targets and weights of a batch of images.
 
         Shape:
-            (N, K, h, w), 0 for classes that are not an image's own, and (N, 1, h, w), 1 where cells look at the image.
+            (N, K, h, w), 0 for the classes that an image is not labelled with, and (N, 1, h, w), 1 for cells in the
+            image.
         """
         targets = np.zeros((len(images), num_classes, *self.cells.shape), np.float32)
         for place, image in enumerate(images):
@@ -77,7 +78,7 @@ class Targets:
 
 
 def squash(values: FloatArray) -> FloatArray:
-    """Values in [0, 1] driven towards 0 and 1, away from the threshold of boxes.
+    """Values in [0, 1] pushed towards 0 and 1, away from the box threshold.
 
     >>> [round(float(value), 3) for value in squash(np.float32([0, 0.5, 1]))]
     [0.002, 0.5, 0.998]
@@ -87,7 +88,7 @@ def squash(values: FloatArray) -> FloatArray:
 
 
 def _sampled(map: FloatArray, cells: Cells, place: Geometry) -> FloatArray:
-    """A map of the image, bilinearly where the decoder's cells look."""
+    """A map of the image, sampled bilinearly at the positions of the decoder's cells."""
     x0, y0, x1, y1 = place.content
     rows, columns = (
         sampling(old, new, cells.side, Grid((stop - start) / old, start + (stop - start) / old / 2), cells.grid)
@@ -98,7 +99,7 @@ def _sampled(map: FloatArray, cells: Cells, place: Geometry) -> FloatArray:
 
 
 def _inside(cells: Cells, place: Geometry) -> npt.NDArray[np.bool_]:
-    """Which cells (h, w) look at the image."""
+    """Which cells (h, w) lie in the image."""
     x0, y0, x1, y1 = place.content
     down, across = (_centres(count, cells) for count in cells.shape)
     return ((down >= y0) & (down <= y1))[:, None] & ((across >= x0) & (across <= x1))

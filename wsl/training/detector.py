@@ -1,4 +1,4 @@
-"""Training of a box detector on cached features: one round from scratch, on given boxes of the images."""
+"""Training of a box detector on cached features: one round from scratch, with given boxes of the images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST_STEP = 5.0
 
 
 class Scene(NamedTuple):
-    """An input to learn from: its features, which are a ``row`` of the view ``view``, and the images that it shows."""
+    """A training input: the ``row`` of its features in the view ``view``, and the images that it contains."""
 
     view: int
     row: int
@@ -33,10 +33,10 @@ class Scene(NamedTuple):
 
 
 class Scenes(NamedTuple):
-    """Everything that may be shown: each item as one `Scene` or a choice of several, such as its mirror image.
+    """All training inputs: each item is a choice of one or more scenes, such as an image and its mirror image.
 
-    ``views`` are cached features, a memory map (images, C, h, w) a level; their cells lie on ``grids`` in inputs of
-    ``size`` (height, width).
+    ``views`` holds cached features, one memory map (images, C, h, w) for each level; ``grids`` gives the positions of
+    their cells in inputs of ``size`` (height, width).
     """
 
     items: Sequence[Sequence[Scene]]
@@ -67,13 +67,13 @@ def train_detector(
     seed: int,
     advance: Advance,
 ) -> float:
-    """Train a new detector, which then has the average of its weights; returns the mean loss of the last epoch.
+    """Train a new detector, average its weights, and return the mean loss of the last epoch.
 
-    `advance` is told the scenes done. What is drawn at random comes from the seed.
+    `advance` receives the number of scenes done. All random numbers derive from the seed.
 
     Shape:
-        ``boxes`` are those of each image; ``labels`` (images, K) are 1 for present and 0 for absent classes, ``known``
-        (images, K) 0 where that is not known.
+        ``boxes`` has one entry for each image; ``labels`` (images, K) is 1 for present and 0 for absent classes, and
+        ``known`` (images, K) is 0 where the label is unknown.
 
     Raises:
         RunError: the loss is no longer finite.
@@ -114,10 +114,10 @@ def _goals(several: Sequence[Goals], device: torch.device) -> GoalBatch:
 
 
 def _batches(items: Sequence[Sequence[Scene]], config: DetectorConfig, seed: int) -> Iterator[list[Scene]]:
-    """The scenes of all epochs' batches: every item once an epoch, in one of the ways that it can be shown."""
+    """The scenes of each batch of all epochs: every item once an epoch, as one of its scenes chosen at random."""
     for epoch in range(1, config.detector_epochs + 1):
         rng = np.random.default_rng((seed, epoch))
         order = rng.permutation(len(items))
         for start in range(0, len(order), config.detector_batch_size):
-            chosen = np.sort(order[start : start + config.detector_batch_size])  # so that files are read forwards
+            chosen = np.sort(order[start : start + config.detector_batch_size])  # to read the files in order
             yield [items[item][int(rng.integers(len(items[item])))] for item in chosen]

@@ -1,4 +1,4 @@
-"""The loss of a detector that learns from weighed boxes and from what labels rule out."""
+"""Loss of a box detector that learns from weighted boxes and image-level labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GAMMA, _ALPHA = 2.0, 0.25
 
 
 class GoalBatch(NamedTuple):
-    """`Goals` of N images as tensors, each with N in front."""
+    """The `Goals` of N inputs as tensors, stacked along a leading axis N."""
 
     wanted: torch.Tensor
     counted: torch.Tensor
@@ -22,10 +22,11 @@ class GoalBatch(NamedTuple):
 
 
 def detector_loss(found: Dense, goals: GoalBatch) -> torch.Tensor:
-    """Focal loss of the classes, generalised IoU loss of the boxes and cross-entropy of the centredness; a scalar.
+    """Sum of a focal loss of the classes, a generalised IoU loss of the boxes and a cross-entropy of the centredness.
 
-    Each class at each place counts as ``counted`` says, boxes and centredness as ``positive``; the sums are divided by
-    the weight of all positive places. Places near the middle of a box weigh more in the loss of its sides.
+    The class losses of each location are weighted by ``counted``, those of boxes and centredness by ``positive``; the
+    sums are divided by the total weight of the positive locations. The loss of the sides is also weighted by the
+    centredness of the location in its box.
 
     Source: Tian et al., FCOS, ICCV 2019; Rezatofighi et al., Generalized Intersection over Union, CVPR 2019.
 
@@ -49,7 +50,7 @@ def detector_loss(found: Dense, goals: GoalBatch) -> torch.Tensor:
 
 
 def focal_loss(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy that weighs down what is right already.
+    """Binary cross-entropy that gives a lower weight to well-classified entries.
 
     Source: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.
 
@@ -63,7 +64,7 @@ def focal_loss(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 def centredness(sides: torch.Tensor) -> torch.Tensor:
-    """How near places are to the middle of their boxes, 1 in the middle and 0 at an edge: (n, 4) sides to (n,).
+    """Centredness of locations in their boxes, 1 in the middle and 0 at an edge: sides (n, 4) to (n,).
 
     >>> centredness(torch.tensor([[1.0, 2, 1, 2], [1, 2, 4, 2]])).tolist()
     [1.0, 0.5]
@@ -73,7 +74,7 @@ def centredness(sides: torch.Tensor) -> torch.Tensor:
 
 
 def generalised_iou(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """The generalised IoU of boxes around the same places, given by their sides: two (n, 4) to (n,).
+    """Generalised IoU of pairs of boxes around the same location, given by their sides: two (n, 4) to (n,).
 
     >>> generalised_iou(torch.tensor([[1.0, 1, 1, 1]]), torch.tensor([[1.0, 1, 3, 1]])).tolist()
     [0.5]

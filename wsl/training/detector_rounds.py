@@ -1,4 +1,4 @@
-"""The rounds in which a box detector is trained: on the boxes of the decoder's maps, then on its own beside them."""
+"""Training of a box detector in rounds: first on the boxes of the decoder's maps, then on these fused with its own."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ Layers = Sequence[npt.NDArray[np.float16]]
 
 log = logging.getLogger("wsl")
 
-# Of a class, boxes that score less than this part of the best in the image are left to be found in the next round, and
-# of two that overlap more than that the lower-scored one is left out.
+# Boxes that score less than _LEAST times the best box of their class in the image are dropped, and may be found in the
+# next round; of two boxes with an IoU above _OVERLAP the one with the lower score is dropped.
 _LEAST, _OVERLAP = 0.5, 0.4
 
 
 class DetectorTraining:
-    """The training of a box detector for a model with a map decoder, in a run's folder.
+    """Training of a box detector for a model with a map decoder, in the folder of its run.
 
-    Each round that is finished is kept there, and a training that was stopped goes on after it. ``skipped`` counts the
-    images that could not be read.
+    Finished rounds are stored in the folder, and an interrupted training continues after the last one. ``skipped``
+    holds the images that could not be read.
 
     Raises:
         UserError: the model has no map decoder.
-        RunError: no image with a label could be read, or the disk has not the room for features.
+        RunError: no image with a label could be read, or there is not enough disk space for the features.
     """
 
     def __init__(self, model: Localizer, samples: SampleSet, config: DetectConfig, device: torch.device) -> None:
@@ -73,11 +73,11 @@ class DetectorTraining:
 
     @property
     def rounds(self) -> int:
-        """How many rounds there are."""
+        """Number of rounds."""
         return self.config.detecting.detector_rounds
 
     def run(self) -> None:
-        """Train all rounds that are left; the model then has the last one's detector."""
+        """Train the remaining rounds; the model then has the detector of the last one."""
         config, rounds = self.config, self.rounds
         for number in self._kept.resume(self.model.add_detector):
             found = self._found(number)
@@ -102,14 +102,14 @@ class DetectorTraining:
             log.info("detector, round %d/%d  loss %.4f  of %d boxes", number, rounds, loss, learnt)
 
     def finish(self) -> None:
-        """Remove the rounds and mosaics that were kept; call it once the model is saved."""
+        """Remove the stored rounds and mosaics; call this after the model is saved."""
         self._kept.remove()
-        self._features = [], []  # Windows removes no file that is open
+        self._features = [], []  # Windows cannot remove open files
         for folder in (self.config.run / "last").glob("mosaics-*"):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _found(self, number: int) -> list[Localization | None]:
-        """Where the classes of each image are: by the decoder, and after the first round by the detector, too."""
+        """The boxes of each image's classes: from the decoder, and after the first round also from the detector."""
         first = number == 1
         boxes = BoxConfig(box_rule="all" if first else None, detector=not first).resolved(BOX_DEFAULTS["decoder"])
         predictor = Predictor.from_configs(
@@ -120,7 +120,7 @@ class DetectorTraining:
         return [None if one is None else dataclasses.replace(one, maps=None, image=None) for one in found]
 
     def _cached(self) -> tuple[list[Layers], list[tuple[Part, ...]]]:
-        """The features of all images in either view and of mosaics of them, and what is where in the mosaics."""
+        """The features of all images in both views and of their mosaics, and the images in each mosaic."""
         side, layers = self.model.preprocessing.image_size, [*self.model.backbone.pyramid, MAP]
         cache = self._cache(self.config.run.parent / ".features")
         views: list[Layers] = [cache.levels(self.samples, view.mirrored, layers) for view in VIEWS]
@@ -142,7 +142,7 @@ class DetectorTraining:
         return FeatureCache(folder, self.model, self.config.runtime, self.device)
 
     def _scenes(self, found: Sequence[Localization | None]) -> Scenes:
-        """All that is shown: each image that was found as it is or mirrored, and the mosaics."""
+        """The training inputs: each readable image, original or mirrored, and the mosaics."""
         model, side = self.model, self.model.preprocessing.image_size
         views, plans = self._features
         items: list[tuple[Scene, ...]] = []
@@ -156,16 +156,16 @@ class DetectorTraining:
         return Scenes(items, views, (*grids.pyramid, grids.map), (side, side))
 
     def _affordable(self, samples: SampleSet) -> SampleSet:
-        """So many images, chosen at random, that their features and those of their mosaics fit into the room."""
+        """The samples whose features, with those of their mosaics, fit into the cache; chosen at random."""
         config = self.config.detecting
         room = config.detector_cache / (1 + config.detector_mosaics / len(VIEWS))
         return affordable_part(samples, self.model, room, "detector", config.detector_cache, self.config.seed)
 
 
 def labelled_boxes(found: Localization | None, classes: Sequence[str]) -> LabelledBoxes:
-    """The boxes of an image as what a detector learns from; none of an image that cannot be read.
+    """The boxes of an image as training targets of a detector; empty for an unreadable image.
 
-    A box weighs its score as a part of the best of its class.
+    The weight of a box is its score divided by the best score of its class in the image.
 
     >>> from wsl import Boxes
     >>> two = Boxes(xyxy=[[0, 0, 50, 40], [60, 0, 90, 40]], labels=["dog", "dog"], scores=[0.8, 0.6])

@@ -1,4 +1,4 @@
-"""What a detector learns at each of its places: boxes of the classes that are there, and what labels rule out."""
+"""Targets of a box detector at each of its locations: boxes of the present classes, and the absence of others."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 Corners = tuple[float, float, float, float]
-# In strides, how far from the middle of its box a place may lie, and how far from it the farthest side of the box may.
+# In strides: the largest distance of a location from the middle of its box, and the range of its distance to the
+# farthest side of the box.
 _RADIUS = 1.5
 _NEAREST, _FARTHEST = 2.0, 4.0
 
 
 class LabelledBoxes(NamedTuple):
-    """Boxes of one image to learn from.
+    """The boxes of one image, as training targets.
 
     Shape:
-        ``classes`` (n,) are indices, ``xyxy`` (n, 4) fractions of the image's sides, ``weights`` (n,) in [0, 1].
+        ``classes`` (n,) are indices, ``xyxy`` (n, 4) are fractions of the image's sides, ``weights`` (n,) are in [0,
+        1].
     """
 
     classes: npt.NDArray[np.int64]
@@ -28,7 +30,7 @@ class LabelledBoxes(NamedTuple):
 
     @classmethod
     def none(cls) -> LabelledBoxes:
-        """No box.
+        """An instance without boxes.
 
         >>> len(LabelledBoxes.none().weights)
         0
@@ -37,14 +39,14 @@ class LabelledBoxes(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Where an image of the training set lies on the network's input, xyxy in pixels, and whether it is mirrored."""
+    """The position of a training image in the network's input, xyxy in pixels, and whether it is mirrored."""
 
     image: int
     mirrored: bool
     corners: Corners
 
     def place(self, xyxy: FloatArray) -> FloatArray:
-        """Boxes of the image, in fractions of its sides, in pixels of the input.
+        """Convert boxes from fractions of the image's sides to pixels of the input.
 
         >>> Part(0, True, (0, 10, 100, 30)).place(np.float32([[0, 0, 0.25, 0.5]])).tolist()
         [[75.0, 10.0, 100.0, 20.0]]
@@ -57,11 +59,11 @@ class Part(NamedTuple):
 
 
 class Goals(NamedTuple):
-    """What is to be said at L places, and how much each counts.
+    """Targets at L locations, and their weights in the loss.
 
     Shape:
-        ``wanted`` and ``counted`` (L, K) are for the classes; ``sides`` (L, 4) and ``positive`` (L,) for the boxes,
-        which count nowhere else than where ``positive`` is above 0.
+        ``wanted`` and ``counted`` (L, K) are the targets and weights of the classes; ``sides`` (L, 4) and ``positive``
+        (L,) are those of the boxes, which count only where ``positive`` is above 0.
     """
 
     wanted: FloatArray
@@ -71,12 +73,12 @@ class Goals(NamedTuple):
 
 
 class Assigner:
-    """Says what a detector is to answer at its ``places`` (L, 2) of levels that lie ``strides`` (L,) pixels apart.
+    """Assigns targets to a detector's locations: ``places`` (L, 2) on levels with ``strides`` (L,), in pixels.
 
-    What labels say of an image is used as far as it goes. A class that is absent is absent at every place, and one that
-    nobody knows of counts nowhere. A class that is present is there in the middle of each of its boxes, at the level
-    that fits the box, with the box's weight; it is not there at other places inside; and outside its boxes nothing is
-    known, so that nothing counts. Where nobody placed an image there is nothing.
+    An absent class is a negative at every location of the image, and an unknown class is ignored. A present class is a
+    positive near the middle of each of its boxes, on the level that fits the size of the box, with the weight of the
+    box; it is a negative at all other locations inside its boxes, and is ignored outside them. Outside all images,
+    every class is a negative.
 
     >>> one = Assigner(np.float32([[8, 8], [40, 8]]), np.float32([16, 16]))
     >>> dog = LabelledBoxes(np.array([1]), np.float32([[0, 0, 0.25, 0.25]]), np.float32([0.5]))
@@ -95,10 +97,10 @@ class Assigner:
     def assign(
         self, parts: Sequence[Part], boxes: Sequence[LabelledBoxes], labels: FloatArray, known: FloatArray
     ) -> Goals:
-        """The goals for one input, whose ``parts`` show images with these boxes.
+        """The targets of one input, whose ``parts`` are images with these boxes.
 
         Shape:
-            ``boxes`` are those of each image, ``labels`` and ``known`` (images, K).
+            ``boxes`` has one entry for each image; ``labels`` and ``known`` are (images, K).
         """
         counted = np.ones((len(self._places), labels.shape[1]), np.float32)
         for part in parts:
@@ -118,7 +120,7 @@ class Assigner:
         fits = within & self._central(xyxy) & self._fitting(sides)
         for box, label in enumerate(classes):
             counted[within[:, box], label] = 1
-        for box, label in enumerate(classes):  # of two boxes in one place the smaller one is learnt, the other left out
+        for box, label in enumerate(classes):  # of two boxes at one location the smaller one is the target
             counted[fits[:, box], label] = 0
         places = np.flatnonzero(fits.any(1))
         if len(places):
@@ -135,17 +137,17 @@ class Assigner:
         return np.asarray((x >= left) & (x < right) & (y >= top) & (y < bottom))
 
     def _sides(self, xyxy: FloatArray) -> FloatArray:
-        """How far the left, top, right and bottom of each box are from each place, (L, n, 4)."""
+        """The distances of each location to the left, top, right and bottom of each box, (L, n, 4)."""
         places = self._places[:, None]
         return np.concatenate([places - xyxy[:, :2], xyxy[:, 2:] - places], 2)
 
     def _central(self, xyxy: FloatArray) -> npt.NDArray[np.bool_]:
-        """Which places lie near the middle of which boxes, (L, n)."""
+        """Which locations lie near the middle of which boxes, (L, n)."""
         middles = (xyxy[:, :2] + xyxy[:, 2:]) / 2
         off = np.abs(self._places[:, None] - middles).max(2)
         return np.asarray(off < _RADIUS * self._strides[:, None])
 
     def _fitting(self, sides: FloatArray) -> npt.NDArray[np.bool_]:
-        """Which places are of the level that fits the size of which boxes, (L, n)."""
+        """Which locations are on the level that fits the size of which boxes, (L, n)."""
         farthest = sides.max(2)
         return np.asarray((farthest >= self._least[:, None]) & (farthest < self._most[:, None]))

@@ -1,4 +1,4 @@
-"""What is said of each epoch: its figures, what is best so far, and how long the rest takes."""
+"""The console line of each epoch: its figures, the best so far, and the time left."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 
 class EpochTable:
-    """A line an epoch, of columns of one width; a star marks the best epoch so far.
+    """One line for each epoch, with columns of fixed width; a star marks the best epoch so far.
 
-    ``begun`` is when the first epoch began, in the seconds of the records: what came before is done once only.
+    ``begun`` is the time at which the first epoch began, in the records' seconds; the time before it, which is spent
+    only once, is left out of the estimate.
 
     >>> record = {"epoch": 2, "loss": 0.25, "lr": 0.001, "mAP": 0.5, "images_per_second": 120.0, "seconds": 60.0}
     >>> EpochTable(epochs=10, first=0, best_by="mAP").row(record, record)
@@ -22,7 +23,7 @@ class EpochTable:
         self._epochs, self._first, self._best_by, self._begun = epochs, first, best_by, begun
 
     def row(self, record: Mapping[str, Any], best: Mapping[str, Any]) -> str:
-        """The line of an epoch; ``best`` is the record of the best one so far."""
+        """The line of an epoch; `best` is the record of the best epoch so far."""
         width = 2 * len(str(self._epochs)) + 8
         epoch, seconds = record["epoch"], record["seconds"]
         parts = [f"epoch {epoch}/{self._epochs}".ljust(width), f"loss {record['loss']:.4f}"]
@@ -48,7 +49,7 @@ def figures(record: Mapping[str, Any]) -> list[str]:
 
 
 def _clock(seconds: float) -> str:
-    """Minutes and seconds, and hours where there are any."""
+    """Format as minutes and seconds, with hours if there are any."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

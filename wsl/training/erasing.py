@@ -1,4 +1,4 @@
-"""What erases features in training, inserted into a backbone by spec string; in evaluation nothing is changed."""
+"""Layers that erase features in training, inserted into a backbone by spec string; inactive in evaluation."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from wsl.models.backbone import Backbone
 
 
 class ADL(Specified):
-    """Attention-based dropout layer: it hides where the features are strongest, or weighs them by their strength.
+    """Attention-based dropout layer: hides the strongest locations, or weights the features by their strength.
 
-    The strength of a location is the mean of its channels. With probability ``drop``, once for the batch, locations at
-    ``gamma`` times the image's strongest and above are set to 0; otherwise all are multiplied by the sigmoid of their
-    strength. In evaluation the features are returned as they are.
+    The strength of a location is the mean over its channels. With probability ``drop``, drawn once for each batch,
+    locations whose strength is at least ``gamma`` times the maximum of the image are set to 0; otherwise all locations
+    are multiplied by the sigmoid of their strength. In evaluation the features are returned unchanged.
 
     Shape:
-        (N, C, h, w) to the same.
+        (N, C, h, w) to (N, C, h, w).
 
     Source: Choe & Shim, Attention-based Dropout Layer for Weakly Supervised Object Localization, CVPR 2019.
 
@@ -37,15 +37,15 @@ class ADL(Specified):
         if not isinstance(drop, int | float) or not 0 <= drop <= 1:
             raise UserError(f"drop is {drop}, expected a probability in [0, 1]")
         if not isinstance(gamma, int | float) or not 0 < gamma <= 1:
-            raise UserError(f"gamma is {gamma}, expected a part of the maximum in (0, 1]: try gamma=0.9")
+            raise UserError(f"gamma is {gamma}, expected a fraction of the maximum in (0, 1]: try gamma=0.9")
         self.drop, self.gamma = drop, gamma
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features, some of them hidden or weighed."""
+        """Features with hidden or weighted locations."""
         if not self.training:
             return features
         strength = features.mean(1, keepdim=True)
-        # Drawn on the host, which therefore does not wait for the device.
+        # Drawn on the host, so that it does not wait for the device.
         if torch.rand(()).item() < self.drop:
             stays = strength < self.gamma * strength.amax((2, 3), keepdim=True)
             return features * stays.detach().to(features.dtype)
@@ -53,16 +53,16 @@ class ADL(Specified):
 
 
 ERASERS: Mapping[str, type[ADL]] = MappingProxyType({"adl": ADL})
-"""Every such layer by name."""
+"""The erasing layers by name."""
 
 
 def insert_eraser(backbone: Backbone, spec: str) -> None:
-    """Erase, in training, the backbone's intermediate features (those that its pyramid's layers read) and its map.
+    """Insert erasing layers before the layers of the backbone's pyramid, and after its map.
 
-    It has no weights, so that checkpoints are those of the backbone alone.
+    The layers have no weights, so checkpoints are the same as without them.
 
     Raises:
-        UserError: an unknown name or argument, or a value out of its range.
+        UserError: the name or an argument is unknown, or a value is out of range.
 
     >>> from wsl.models import create_backbone
     >>> backbone = create_backbone("resnet18", "none")
@@ -90,7 +90,7 @@ def _before(layer: nn.Module) -> Any:
 
 
 def _insert_nodes(net: fx.GraphModule, layers: Mapping[str, nn.Module]) -> None:
-    """Put layers into a traced network, each behind what the named one reads, for all that read it."""
+    """Insert layers into a traced network, each after the input of the named layer, for all readers of that input."""
     for place, (name, layer) in enumerate(layers.items()):
         source = next(node.args[0] for node in net.graph.nodes if node.op == "call_module" and node.target == name)
         assert isinstance(source, fx.Node)

@@ -1,4 +1,4 @@
-"""Features of a frozen backbone, computed once and kept on the disk for every head that is trained on them."""
+"""Features of a frozen backbone, computed once and stored on disk for all heads that are trained on them."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _WORTH_SAYING = 1e9
 
 
 class FeatureCache:
-    """Features of images by what they were computed from: backbone, layer, weights, preprocessing and files.
+    """Cache of features, keyed by everything that determines them: backbone, layer, weights, preprocessing and files.
 
-    One ``.npy`` file a layer and split, (images, C, h, w) float16, opened as a memory map. An unreadable image has a
-    row of NaN, and is tried again each time. The folder can be deleted at any time.
+    There is one ``.npy`` file for each layer and split, (images, C, h, w) float16, opened as a memory map. An
+    unreadable image has a row of NaN, and is tried again each time. The folder can be deleted at any time.
 
     Raises:
-        BadImageError: an image cannot be read, and ``runtime.strict``.
-        RunError: a feature is not finite, or the disk has not the room.
+        BadImageError: an image cannot be read, and ``runtime.strict`` is set.
+        RunError: a feature is not finite, or there is not enough disk space.
     """
 
     def __init__(self, folder: Path, model: Localizer, runtime: RuntimeConfig, device: torch.device) -> None:
@@ -57,23 +57,23 @@ class FeatureCache:
         self._dtype = choose_dtype(runtime.measuring, device)
         self._normalise = Normalise(model.preprocessing, device)
         recipe = model.recipe
-        self._max_pixels = max_pixels()  # of this thread, for those that read
+        self._max_pixels = max_pixels()  # the limit of this thread, passed on to the reading threads
         self._identity = [recipe.backbone, recipe.output_stride, recipe.downsampling, _digest(model.backbone)]
         self._identity += [to_json(model.preprocessing), str(self._dtype), device.type]
         self._identity += [] if recipe.padding == "own" else [recipe.padding]
 
     def features(self, samples: SampleSet, mirrored: bool) -> Features:
-        """The backbone's maps of all samples (of their mirror images), from the disk or computed now."""
+        """The backbone's maps of all samples, or of their mirror images, read from disk or computed."""
         return self.levels(samples, mirrored, [MAP])[0]
 
     def levels(self, samples: SampleSet, mirrored: bool, layers: Sequence[str]) -> list[Features]:
-        """The inputs of layers of the backbone's pyramid, and of `MAP` its map; of all samples."""
+        """The features of all samples for each layer: the input of a pyramid layer, or for `MAP` the backbone's map."""
         files = identify_files(samples)
         paths = {layer: self.folder / f"{self._key(files, mirrored, layer)}.npy" for layer in layers}
         kept = {layer: _open(path, len(samples)) for layer, path in paths.items() if path.is_file()}
         found = {layer: features for layer, features in kept.items() if features is not None}
         if found and self._became_readable(next(iter(found.values())), samples):
-            found = {}  # Windows replaces no file that is open
+            found = {}  # Windows cannot replace open files
         missing = {layer: path for layer, path in paths.items() if layer not in found}
         if missing:
             self._compute(samples, mirrored, missing)
@@ -83,16 +83,16 @@ class FeatureCache:
     def _written(path: Path, images: int) -> Features:
         features = _open(path, images)
         if features is None:
-            raise RunError(f"{path} cannot be read although it was just written: is the disk sound?")
+            raise RunError(f"{path} cannot be read although it was just written: check the disk")
         return features
 
     @staticmethod
     def readable(features: Features) -> npt.NDArray[np.bool_]:
-        """Which images could be read, (images,)."""
+        """A mask (images,) of the images that could be read."""
         return ~np.isnan(features[:, 0, 0, 0])
 
     def _became_readable(self, features: Features, samples: SampleSet) -> bool:
-        """Try the unreadable images of a kept file again; those that still are count as skipped."""
+        """Try the unreadable images of a stored file again, and report those that still cannot be read."""
         images = [self._read(samples.samples[row].path) for row in np.flatnonzero(~self.readable(features))]
         unreadable = [image for image in images if isinstance(image, BadImageError)]
         report_skipped((str(one) for one in unreadable), self.skipped, self._runtime.strict)
@@ -137,20 +137,20 @@ class FeatureCache:
                 for writer in rows:
                     writer.finish()
         except PermissionError:
-            # Windows: another run computed the same and has it open already.
+            # Windows: another run has computed the same file and already has it open.
             if not all(path.is_file() for path in paths.values()):
                 raise
 
     def _check_room(self, batch: _Batch, images: int) -> None:
-        """Say how much is about to be written, and stop before a disk is full that it would fill."""
+        """Log the size of the features to be written, and raise an error if the disk cannot hold them."""
         if batch.features is None:
             return
         size = images * sum(layer[0].nbytes for layer in batch.features)
         free = shutil.disk_usage(self.folder).free
         if size > free:
             raise RunError(
-                f"features of {images} images take {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in "
-                f"{self.folder}: free some, or put --out on another disk"
+                f"features of {images} images take {size / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free in "
+                f"{self.folder}: free some space, or put --out on another disk"
             )
         if size > _WORTH_SAYING:
             log.info(
@@ -183,7 +183,7 @@ class FeatureCache:
 
 
 class _Batch(NamedTuple):
-    """Features of the readable images of a batch by layer, the places of those, and what is wrong with the others."""
+    """The features of a batch's readable images by layer, their positions, and the errors of the unreadable images."""
 
     rows: npt.NDArray[np.int64]
     features: list[Features] | None
@@ -192,7 +192,7 @@ class _Batch(NamedTuple):
 
 
 class _Rows:
-    """An ``.npy`` file written row by row: a full disk is an error here, and would end the process in a memory map."""
+    """An ``.npy`` file written row by row, so that a full disk raises an error; with a memory map it would be fatal."""
 
     def __init__(self, file: BinaryIO, count: int) -> None:
         self._file, self._count = file, count
@@ -212,7 +212,7 @@ class _Rows:
         self._file.write(rows.tobytes())
 
     def finish(self) -> None:
-        """Write what is left when not one image could be read."""
+        """Complete the file if no image could be read."""
         if self._shape is None:
             self._begin((1, 1, 1))
 
@@ -225,10 +225,10 @@ class _Rows:
 
 
 def report_skipped(lines: Iterable[str], known: set[str], strict: bool) -> None:
-    """Log each unreadable image once and remember it, or raise for the first.
+    """Log each unreadable image once and add it to `known`, or raise an error for the first.
 
     Raises:
-        BadImageError: there is one, and `strict`.
+        BadImageError: there is an unreadable image, and `strict` is set.
 
     >>> known = {"a.jpg: truncated"}
     >>> report_skipped(["a.jpg: truncated"], known, strict=False)
@@ -245,7 +245,7 @@ def report_skipped(lines: Iterable[str], known: set[str], strict: bool) -> None:
 
 
 def identify_files(samples: SampleSet) -> list[Any]:
-    """What tells the images' files from others, and from later states of themselves.
+    """The identity of the images' files: path, size and modification time.
 
     >>> from wsl.samples import Sample
     >>> [status for _, status in identify_files(SampleSet(classes=[], samples=[Sample(path="lost.jpg")]))]
@@ -255,17 +255,17 @@ def identify_files(samples: SampleSet) -> list[Any]:
     for sample in samples.samples:
         try:
             status = holding_file(sample.path).stat()
-        except OSError:  # told when it is read
+        except OSError:  # reported when the image is read
             status = None
         files.append([str(sample.path.resolve()), status and [status.st_size, status.st_mtime_ns]])
     return files
 
 
 def _open(path: Path, images: int) -> Features | None:
-    """The features in a file; None where it is damaged, so that they are computed again."""
+    """The features in a file; None if it is damaged, so that they are computed again."""
     try:
         features = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # numpy's reader raises many kinds
+    except Exception as error:  # numpy's reader raises many types
         log.warning("%s is damaged (%s): its features are computed again", path, describe(error))
         return None
     if features.dtype != np.float16 or features.ndim != 4 or len(features) != images:
@@ -275,7 +275,7 @@ def _open(path: Path, images: int) -> Features | None:
 
 
 def _digest(module: torch.nn.Module) -> str:
-    """A fingerprint of the weights: a local file may change under the same name."""
+    """A hash of the weights, because a local file may change under the same name."""
     digest = hashlib.sha256()
     for name, tensor in module.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

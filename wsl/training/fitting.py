@@ -1,4 +1,4 @@
-"""What is fitted at once to the cached features of a frozen backbone: a head of class maps, and a linear probe."""
+"""Fits to the cached features of a frozen backbone: a head with class maps, and a linear probe."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from wsl.training.sources import FeatureSource
 
 log = logging.getLogger("wsl")
 
-# The same features up to rounding, in parts of their largest value.
+# Largest difference of features that count as equal, relative to their maximum.
 _TOLERANCE = 1e-3
 
 
 def check_head(head: nn.Module) -> MapClassifier:
-    """The head, if `fit_head` can fit it.
+    """Return the head if `fit_head` can fit it.
 
     Raises:
-        UserError: its scores are not linear in the mean features.
+        UserError: the scores are not linear in the mean features.
 
     >>> check_head(MapClassifier(8, 2, pooling="gmp"))
     Traceback (most recent call last):
@@ -47,9 +47,9 @@ def check_head(head: nn.Module) -> MapClassifier:
 def fit_head(
     head: nn.Module, classes: Sequence[str], source: FeatureSource, penalty: float, advance: Advance
 ) -> tuple[float, int]:
-    """Fit a head with global average pooling: its scores are linear in the mean features, and so are its maps.
+    """Fit a head with global average pooling, whose scores are linear in the mean features.
 
-    The result is the mean loss of all (image, class) pairs, and the number of images with their mirror images.
+    Returns the mean loss over all (image, class) pairs, and the number of images including mirror images.
 
     Raises:
         UserError: the head's scores are not linear in the mean features.
@@ -68,9 +68,10 @@ def fit_head(
 def fit_probe(
     model: Localizer, source: FeatureSource, settings: ProbeConfig, classifier: nn.Linear | None, advance: Advance
 ) -> None:
-    """Give the model a probe, fitted to the features of the training images.
+    """Add a probe to the model, fitted to the features of the training images.
 
-    `classifier` is the linear layer whose posteriors the probe reads beside the pooled features, see `own_classifier`.
+    `classifier` is the linear layer whose posteriors the probe reads in addition to the pooled features, see
+    `own_classifier`.
     """
     probe = model.add_probe(0 if classifier is None else classifier.out_features)
     if classifier is not None and probe.classifier is not None:
@@ -84,11 +85,10 @@ def fit_probe(
 
 
 def own_classifier(model: Localizer, settings: ModelConfig) -> nn.Linear | None:
-    """The linear layer of the classifier that the backbone's weights came with; None where there is none.
+    """The linear layer of the pretrained classifier that the backbone's weights belong to; None if there is none.
 
-    It takes the mean features of the same backbone: what is tried is that both give the same features of an image. A
-    log line says why there is none. The weights are those that the backbone was built with, so nothing further is
-    downloaded.
+    The layer is used only if the classifier's backbone gives the same features of an image as the model's; otherwise
+    the log says why it is not. The weights are those that the backbone was created with, so nothing more is downloaded.
 
     >>> model = Localizer("tinynet", 2, weights="none")
     >>> own_classifier(model, ModelConfig(backbone="tinynet", weights="none")) is None
@@ -96,14 +96,14 @@ def own_classifier(model: Localizer, settings: ModelConfig) -> nn.Linear | None:
     """
     found = "the backbone has no pretrained weights" if settings.weights == "none" else _classifier(model, settings)
     if isinstance(found, str):
-        log.info("probe: of pooled features, without posteriors (%s)", found)
+        log.info("probe: reads pooled features, without posteriors (%s)", found)
         return None
-    log.info("probe: of pooled features, and of %d posteriors of the backbone's classifier", found.out_features)
+    log.info("probe: reads pooled features and %d posteriors of the backbone's classifier", found.out_features)
     return found
 
 
 def _classifier(model: Localizer, settings: ModelConfig) -> nn.Linear | str:
-    """The layer, or why there is none."""
+    """The layer, or the reason why there is none."""
     side, device = model.preprocessing.image_size, model.backbone.device
     try:
         whole = Localizer.from_classifier(
@@ -121,7 +121,7 @@ def _classifier(model: Localizer, settings: ModelConfig) -> nn.Linear | str:
     except UserError as error:
         return str(error)
     if given.shape != expected.shape or (given - expected).abs().max() > _TOLERANCE * expected.abs().max():
-        return f"the classifier {settings.backbone} has other features"
+        return f"the features of the classifier {settings.backbone} differ"
     layer = nn.Linear(head.weight.shape[1], len(head.weight))
     layer.load_state_dict({"weight": head.weight, "bias": head.bias})
     return layer
@@ -135,12 +135,12 @@ def _fit(
     classes: Sequence[str],
     who: str,
 ) -> LogisticFit:
-    """The fit to the targets that are known; says which classes it says nothing of."""
+    """Fit the known targets, and warn of classes that could not be fitted."""
     fit = fit_logistic(features, targets, known > 0, penalty=penalty)
     constant = [name for name, fitted in zip(classes, fit.fitted.tolist(), strict=True) if not fitted]
     if constant:
         log.warning(
-            "%s: no training image is with and another one without %s: the score of such a class is the same for "
+            "%s: the known labels of %s are the same in all training images: the score of such a class is the same for "
             "every image",
             who,
             listed(constant),

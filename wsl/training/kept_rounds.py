@@ -1,4 +1,4 @@
-"""The finished rounds of a part that is trained in several, kept in the run so that a stopped training goes on."""
+"""Storage for the finished rounds of a decoder or detector, from which an interrupted training continues."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ log = logging.getLogger("wsl")
 
 
 class KeptRounds:
-    """Weights of a run's ``part`` (decoder, detector) after each of its rounds, in the run's folder ``last/``.
+    """The weights of a ``part`` of a run (decoder, detector) after each of its rounds, in the run's folder ``last/``.
 
-    Rounds follow each other when they have the same `identity`: what they were trained on and how.
+    A training continues from stored rounds only if they have the same `identity`, the data and settings that they were
+    trained with.
     """
 
     def __init__(self, run: Path, part: str, rounds: int, identity: Any) -> None:
@@ -30,13 +31,13 @@ class KeptRounds:
         self._identity = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
     def keep(self, number: int, module: nn.Module) -> None:
-        """Keep the weights after a round."""
+        """Store the weights after a round."""
         state = {name: tensor.cpu().contiguous() for name, tensor in module.state_dict().items()}
         with replacing(self._path(number)) as temporary:
             save_file(state, temporary, metadata={"identity": self._identity})
 
     def resume(self, add: Callable[[], nn.Module]) -> range:
-        """The rounds that are left; ``add`` makes the part that has the weights of the last one that is finished."""
+        """The rounds that are left; `add` creates the part, which gets the weights of the last finished round."""
         done, state = self.last()
         if done:
             part = add()
@@ -45,21 +46,21 @@ class KeptRounds:
         return range(done + 1, self._rounds + 1)
 
     def last(self) -> tuple[int, dict[str, torch.Tensor]]:
-        """The last round that was finished and its weights; 0 and nothing where none was."""
+        """The last finished round and its weights; 0 and an empty dictionary if there is none."""
         for number in range(self._rounds, 0, -1):
             try:
                 with safe_open(self._path(number), framework="pt") as file:
                     state = {name: file.get_tensor(name) for name in list(file.keys())}
                     same = (file.metadata() or {}).get("identity") == self._identity
-            except (SafetensorError, OSError):  # there is none, or half of one
+            except (SafetensorError, OSError):  # missing or incomplete
                 continue
             if same:
-                log.info("%s: going on after round %d", self._part, number)
+                log.info("%s: continuing after round %d", self._part, number)
                 return number, state
         return 0, {}
 
     def remove(self) -> None:
-        """Remove all rounds."""
+        """Remove all stored rounds."""
         for number in range(1, self._rounds + 1):
             self._path(number).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""What learns: model, batches, optimizer and loss scaling of one run, set up for the device and the processes."""
+"""The learner: model, batches, optimizer and loss scaling of one run, set up for the device and the processes."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ T = TypeVar("T")
 
 
 class Learner:
-    """One training run in memory: trains an epoch, validates, and can be saved and put back behind any step.
+    """One training run in memory, which trains epochs, validates, and can be saved and restored after any step.
 
-    Everything that is drawn at random comes from the seed and a number: order, crops and flips from the epoch's and the
-    image's, dropout from the step's. A run continued from `state_dict` ends in the same weights as one that never
-    stopped, and one of several processes in those of one process, but for the order in which sums are taken.
+    All random numbers derive from the seed and a counter: order, crops and flips from the epoch and the image, dropout
+    from the step. A run continued from `state_dict` ends with the same weights as an uninterrupted one, and a run of
+    several processes with those of a single process, up to the order of summation.
 
     Raises:
         UserError: the settings do not fit the device or the data.
@@ -61,44 +61,44 @@ class Learner:
         model.backbone.requires_grad_(trains_backbone(optim))
         if optim.erase is not None:
             insert_eraser(model.backbone, optim.erase)
-        # On the CPU the images alone decide the layout, and the optimizer is quicker with plain weights.
+        # On the CPU the layout follows from the images, and the optimizer is faster with contiguous weights.
         layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-        # A head on cached features has nothing to gain from lower precision.
+        # A head on cached features gains nothing from lower precision.
         self.dtype = choose_dtype("fp32" if optim.freeze_backbone else config.runtime.precision, device)
         self.source = self._create_source(samples)
-        self._initialise_encoder()  # before the processes agree on the first one's weights
+        self._initialise_encoder()  # before the first process's weights are sent to the others
         self.stepper = None if fits else create_stepper(model, samples, config, self.dtype, device, self._processes)
         self._processes.agree(model.state_dict().values())
         self._position = Position()
 
     @property
     def skipped(self) -> int:
-        """Images that could not be read so far."""
+        """Number of images that could not be read so far."""
         return len(self.source.skipped)
 
     @property
     def train_images(self) -> int:
-        """Images of the training set, unreadable ones included."""
+        """Number of training images, including unreadable ones."""
         return len(self._samples)
 
     @property
     def images(self) -> int:
-        """Images of an epoch that its progress counts."""
+        """Number of images that the progress of an epoch counts."""
         if self.stepper is None and isinstance(self.source, FeatureSource):
             return self.source.views
         order = self.source.order
         return -(-order.count // order.shard.processes)
 
     def train_epoch(self, epoch: int, advance: Advance, keep: Callable[[], None] | None = None) -> EpochStats:
-        """Train on every image once, or fit the head at once; `advance` is told the images done.
+        """Train on every image once, or fit the head by L-BFGS; `advance` receives the number of images done.
 
-        Where `load_state_dict` put back a part of the epoch, the rest is trained. ``keep`` is called when the state is
-        to be kept within the epoch.
+        If `load_state_dict` restored a state within the epoch, the rest is trained. `keep` is called when the state is
+        to be saved within the epoch.
 
         Raises:
-            RunError: the loss or the weights are no longer finite, or no image could be read.
-            KeyboardInterrupt: a signal came; the state was kept behind the last step.
+            RunError: the loss or a weight is not finite, or no image could be read.
+            KeyboardInterrupt: a signal arrived; the state was saved after the last step.
         """
         if self.stepper is None:
             return self._fit_head(advance)
@@ -117,12 +117,12 @@ class Learner:
                 save_every=self.config.save_every,
                 describe=self._names,
             )
-        # What each process counted of its own images is not kept: the model is the first one's.
+        # The buffers of the other processes (batch-norm statistics) are dropped: the first process's model is saved.
         self._processes.agree(self.model.buffers())
         return stats
 
     def search_lr(self, steps: int, advance: Advance) -> LrSearch:
-        """Look for a learning rate, on batches of the first epochs; afterwards the state is what it was."""
+        """Search for a learning rate on batches of the first epochs; afterwards the state is restored."""
         assert self.stepper is not None
         before = copy.deepcopy(self.state_dict())
         self._set_modes()
@@ -137,22 +137,22 @@ class Learner:
             self.load_state_dict(before)
 
     def finish_epoch(self) -> None:
-        """Begin the next epoch from its first step."""
+        """Reset the position to the first step of the next epoch."""
         self._position = Position()
 
     def measured(self) -> contextlib.AbstractContextManager[None]:
-        """While the context lasts, the model is the one to measure and to keep: averaged, where there is an average."""
+        """A context in which the model has the weights to validate and save: the averages, if there are any."""
         average = None if self.stepper is None else self.stepper.average
         return contextlib.nullcontext() if average is None else average.applied()
 
     def agreed(self, value: T) -> T:
-        """The first process's value, which all of them then have."""
+        """The value of the first process, in all processes."""
         return self._processes.gather(value)[0]
 
     def validate(self) -> Scores | None:
-        """Measure the validation split, in the arithmetic of the training; None where there is none.
+        """Evaluate the model on the validation split; None if there is no such split.
 
-        Each process measures its part, and all have the figures of the whole.
+        Each process evaluates its part of the images, and all get the figures of the whole split.
         """
         if self._val is None:
             return None
@@ -165,7 +165,7 @@ class Learner:
         )
 
     def fit_probe(self) -> None:
-        """Give the model a linear probe of the features that its head was trained on."""
+        """Add a linear probe to the model, fitted to the features that its head was trained on."""
         source, config = self.source, self.config
         assert isinstance(source, FeatureSource)
         classifier = own_classifier(self.model, config.model)
@@ -173,7 +173,7 @@ class Learner:
             fit_probe(self.model, source, config.probing, classifier, advance)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that `load_state_dict` needs to go on, within an epoch or behind it."""
+        """The state for `load_state_dict`, within or after an epoch."""
         state: dict[str, Any] = {"model": self.model.state_dict(), "optimizer": {}}
         if self.stepper is not None:
             state["optimizer"] = self.stepper.optimizer.state_dict()
@@ -187,7 +187,7 @@ class Learner:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave."""
+        """Restore a state from `state_dict`."""
         self.model.load_state_dict(state["model"])
         if self.stepper is not None:
             self.stepper.optimizer.load_state_dict(state["optimizer"])
@@ -199,22 +199,22 @@ class Learner:
         self._position = Position(**state["position"]) if "position" in state else Position()
 
     def _names(self, index: torch.Tensor) -> str:
-        """Images of the training set, for messages."""
+        """The paths of training images, for messages."""
         return listed([str(self._samples.samples[image].path) for image in index.tolist()], most=3)
 
     def _set_modes(self) -> None:
-        """Training mode, but for what must stay as it is."""
+        """Set training mode, except for the parts that are frozen."""
         optim = self.config.optim
         self.model.train()
         if not trains_backbone(optim):
-            self.model.backbone.eval()  # its running statistics stay as they are too
+            self.model.backbone.eval()  # keeps its running statistics too
         if optim.batch_norm == "frozen":
             for module in self.model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
 
     def _fit_head(self, advance: Advance) -> EpochStats:
-        """Fit the head in the first process, and hand its weights to the others."""
+        """Fit the head in the first process, and send its weights to the others."""
         started, accelerator, head = time.perf_counter(), self._accelerator, self.model.head
         assert isinstance(self.source, FeatureSource)
         loss, images = 0.0, 0
@@ -223,7 +223,7 @@ class Learner:
         with torch.no_grad():
             for parameter in head.parameters():
                 parameter.copy_(broadcast(parameter.detach().clone()))
-        # What is logged is the first process's, and counts the images of one.
+        # The log comes from the first process, and counts the images of one process.
         return EpochStats(loss, None, images // accelerator.num_processes, time.perf_counter() - started)
 
     def _create_source(self, samples: SampleSet) -> BatchSource:
@@ -231,13 +231,13 @@ class Learner:
         chances = balanced_chances(samples) if optim.sampling == "balanced" else None
         order = Order(len(samples), optim.batch_size, self.config.seed, self._processes.shard, chances)
         kind = FeatureSource if optim.freeze_backbone else ImageSource
-        with accelerator.main_process_first():  # which computes the cached features for all
+        with accelerator.main_process_first():  # the first computes the cached features for all
             return kind(self.model, samples, self._val, self.config, accelerator.device, order)
 
     def _initialise_encoder(self) -> None:
-        """Show an encoder that starts from data the features that the training begins with.
+        """Initialise an encoder that starts from data, with the features at the beginning of the training.
 
-        One that goes on from another run has its start already, and a continued run gets its own back.
+        An encoder that was copied from another run is already initialised, and a resumed run restores its own.
         """
         head, backbone = self.model.head, self.model.backbone
         if not isinstance(head, GradientHead) or not head.classifier.encoder.needs_fit():

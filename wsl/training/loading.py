@@ -1,4 +1,4 @@
-"""Samples to batches for training: a torch data set, its collation, its worker set-up."""
+"""Loading of training batches: a torch data set, its collate function, and the set-up of its workers."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from wsl.limits import max_pixels
 from wsl.samples import SampleSet
 from wsl.training.pixel_cache import PixelCache, cached_preprocessing
 
-# Of so many images in a row none is readable when a disk is gone, and trying all would take for ever.
+# If so many images in a row are unreadable, the disk is probably gone, and trying all would take too long.
 _TRIES = 8
 
 
 class Item(NamedTuple):
-    """One image: (S, S, 3) uint8, its (K,) targets and which of them are known, and its index in the sample set.
+    """One image (S, S, 3) uint8, its targets (K,), a mask of the known targets, and its index in the sample set.
 
-    ``skipped`` says what is wrong with the image that was asked for, when this one only takes its place.
+    ``skipped`` is the error of the requested image, if this image only replaces it.
     """
 
     image: torch.Tensor
     targets: torch.Tensor
     known: torch.Tensor
-    index: int  # type: ignore[assignment] # hides tuple.index, which nobody needs here
+    index: int  # type: ignore[assignment] # hides tuple.index, which is not needed here
     skipped: str = ""
 
 
 class Batch(NamedTuple):
-    """Images (N, S, S, 3) uint8, with (N, K) targets and which of them are known, and (N,) int64 ``index``.
+    """Images (N, S, S, 3) uint8, targets (N, K), a mask of the known targets, and ``index`` (N,) int64.
 
-    ``readable`` (N,) is False for images that only take the place of those that could not be read; ``skipped`` has a
-    line for each of these.
+    ``readable`` (N,) is False for images that only replace unreadable ones; ``skipped`` has one line for each
+    unreadable image.
     """
 
     images: torch.Tensor
@@ -57,14 +57,14 @@ class Batch(NamedTuple):
 
 
 class ImageDataset(Dataset[Item]):
-    """The samples as network input; in the place of an unreadable image comes the next one that can be read.
+    """The samples as network input; an unreadable image is replaced by the next readable one.
 
-    What an item looks like depends on the seed, the epoch and its index, and on neither the order nor the number
-    of workers. The epoch lies in shared memory: `set_epoch` reaches persistent workers too. Call it before the
-    loader is iterated, since workers read ahead.
+    An item depends on the seed, the epoch and its index, but not on the order or the number of workers. The epoch lies
+    in shared memory, so that `set_epoch` reaches persistent workers too. Call it before iterating over the loader,
+    because workers read ahead.
 
     Raises:
-        UserError: no samples, or ``min_crop`` outside (0, 1].
+        UserError: there are no samples, or ``min_crop`` is outside (0, 1].
 
     >>> from wsl.samples import Sample
     >>> samples = SampleSet(classes=["dog"], samples=[Sample(path="lost.jpg", labels=["dog"])])
@@ -94,12 +94,12 @@ class ImageDataset(Dataset[Item]):
         self.min_crop = min_crop
         self.flip = flip
         self.seed = seed
-        self._max_pixels = max_pixels()  # of this process, for those that read
+        self._max_pixels = max_pixels()  # the limit of this process, passed on to the workers
         self.cache = cache
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other crops and flips from now on: those of this epoch."""
+        """Set the epoch that crops and flips are drawn for."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
@@ -113,12 +113,12 @@ class ImageDataset(Dataset[Item]):
                 return self._item(place, self._read(place), skipped)
             except BadImageError as error:
                 skipped = skipped or str(error)
-        # A batch has one shape; what this one shows does not count.
+        # A batch needs one shape; the content of this image does not count.
         mean = np.rint(np.asarray(self.preprocessing.mean) * 255).astype(np.uint8)
         return self._item(index, np.broadcast_to(mean, (1, 1, 3)).copy(), skipped)
 
     def _read(self, index: int) -> npt.NDArray[np.uint8]:
-        """An image, as it is or as it is kept."""
+        """An image as stored in its file or, with a cache, as stored there."""
         image = None if self.cache is None else self.cache.get(index)
         if image is None:
             image = read_image(self.samples.samples[index].path, self._max_pixels)
@@ -137,7 +137,7 @@ class ImageDataset(Dataset[Item]):
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Stack the items.
+    """Stack items into a batch.
 
     >>> image, none = torch.zeros(8, 8, 3, dtype=torch.uint8), torch.zeros(2)
     >>> batch = collate([Item(image, none, none, 5), Item(image, none, none, 7, "bad")])
@@ -151,12 +151,12 @@ def collate(items: Sequence[Item]) -> Batch:
 
 
 def start_worker(worker_id: int) -> None:
-    """``worker_init_fn`` of a loader: OpenCV computes in the worker itself, and only the main process ends it.
+    """``worker_init_fn`` of a loader: OpenCV runs in a single thread, and only the main process ends the worker.
 
-    OpenCV's thread pool does not survive a fork, and workers times threads would crowd the machine. A terminal or a
-    scheduler sends its signals to all processes: the main one still needs batches until it comes to a good moment, and
-    a worker that dies would interrupt it. (Where the sender of a signal is not known, as on macOS, SIGTERM ends
-    workers.)
+    OpenCV's thread pool does not survive a fork, and its threads in every worker would oversubscribe the machine. A
+    terminal or a scheduler sends signals to all processes, but the main process needs further batches until it can
+    stop, and the death of a worker would interrupt it. (On systems that do not tell the sender of a signal, such as
+    macOS, SIGTERM ends workers.)
     """
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -167,7 +167,7 @@ def start_worker(worker_id: int) -> None:
 
 
 def _await_end(ending: set[signal.Signals], parent: int) -> None:
-    """End when the parent says so, by one of these signals."""
+    """End the process when the parent sends one of these signals."""
     if sys.platform == "linux":
         while signal.sigwaitinfo(ending).si_pid != parent:
             pass

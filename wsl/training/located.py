@@ -1,4 +1,4 @@
-"""Where a model finds the labelled classes of the training images, for a part that learns from it."""
+"""Localization of the labelled classes of training images, for decoders and detectors that learn from it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from wsl.training.features import report_skipped
 def localize_labelled(
     predictor: Predictor, samples: SampleSet, runtime: RuntimeConfig, skipped: set[str], name: str
 ) -> Iterator[Localization | None]:
-    """The labelled classes of each image, localized; None for an image that cannot be read, which joins ``skipped``.
+    """Localize the labelled classes of each image; None for an unreadable image, which is added to `skipped`.
 
-    ``name`` is what the progress bar says.
+    `name` is the label of the progress bar.
 
     Raises:
-        BadImageError: an image cannot be read, and ``runtime.strict``.
+        BadImageError: an image cannot be read, and ``runtime.strict`` is set.
     """
     found = predictor.stream(
         (Source(sample.path, classes=sample.labels) for sample in samples.samples),

@@ -1,4 +1,4 @@
-"""One epoch of optimization: step by step, with nothing that waits for the device in between."""
+"""One epoch of optimization, without synchronisation with the device between steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wsl.training.network import Example
 from wsl.training.optimizer import lr_factor, set_lr
 from wsl.training.step import Stepper
 
-# Reading the losses waits for the device; what is read once in so many steps costs nothing that could be measured.
+# Steps between two readings of the losses, which wait for the device; at this interval the cost was not measurable.
 _REPORT_EVERY = 20
 
 Describe = Callable[[torch.Tensor], str]
@@ -27,9 +27,9 @@ Describe = Callable[[torch.Tensor], str]
 
 @dataclass(frozen=True, slots=True)
 class EpochStats:
-    """What one epoch of training was like: mean loss of its steps, last learning rate, images seen, seconds.
+    """Statistics of one epoch: mean loss of its steps, last learning rate, number of images, seconds.
 
-    A head that is fitted at once has no learning rate, and its loss is that after the fit.
+    A head fitted by L-BFGS has no learning rate, and its loss is the loss after the fit.
     """
 
     loss: float
@@ -40,7 +40,7 @@ class EpochStats:
 
 @dataclass(slots=True)
 class Position:
-    """How far an epoch has come: steps done, the sum of their losses, and the images that counted."""
+    """The position within an epoch: steps done, the sum of their losses, and the number of images that counted."""
 
     step: int = 0
     loss: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
@@ -61,13 +61,13 @@ def run_epoch(
     save_every: int | None = None,
     describe: Describe | None = None,
 ) -> EpochStats:
-    """Train for the rest of one epoch, counted from 1, of `steps` batches, from the ``position`` on.
+    """Train the rest of one epoch (counted from 1) of `steps` batches, starting at `position`.
 
-    ``keep`` is called after every ``save_every``-th step of the run, and when a signal is ``pending``, which is then
-    raised. ``describe`` names images for messages.
+    `keep` is called after every `save_every`-th step of the run, and when a signal is `pending`, which is then raised.
+    `describe` names images for messages.
 
     Raises:
-        RunError: the loss or the weights are not finite, or no image could be read.
+        RunError: the loss or a weight is not finite, or no image could be read.
     """
     config, device, pending = stepper.config, stepper.device, pending or Pending()
     started, before = time.perf_counter(), position.images
@@ -83,7 +83,7 @@ def run_epoch(
         position.images += example.images
         watch.see(position.step, loss, example.index)
         due = save_every is not None and (done + 1) % save_every == 0 and position.step < steps
-        # All processes stop behind the same step. That of the step before is known without waiting for this one.
+        # All processes stop after the same step. The flag of the previous step is known without waiting for this one.
         stopped, stop_before = bool(stop_before) if stepper.processes.several else pending.requested, stop
         note = None
         if stopped or due or position.step % _REPORT_EVERY == 0:
@@ -109,7 +109,7 @@ def run_epoch(
 
 
 class _Watch:
-    """The losses of the steps that were not looked at yet, so that the first bad one can be named."""
+    """The losses of the steps since the last check, so that the first one that is not finite can be named."""
 
     def __init__(self, config: OptimConfig, epoch: int, describe: Describe | None) -> None:
         self._config, self._epoch, self._describe = config, epoch, describe
@@ -118,16 +118,16 @@ class _Watch:
         self._last = 0
 
     def see(self, step: int, loss: torch.Tensor, index: torch.Tensor) -> None:
-        """Remember a step's loss and images."""
+        """Record the loss and the images of a step."""
         self._losses.append(loss)
         self._images.append(index)
         self._last = step
 
     def check(self) -> None:
-        """Look at the losses since the last time.
+        """Check the losses recorded since the last call.
 
         Raises:
-            RunError: one is not finite.
+            RunError: a loss is not finite.
         """
         losses = torch.stack(self._losses).tolist() if self._losses else []
         first = self._last - len(losses) + 1
@@ -139,10 +139,10 @@ class _Watch:
         self._losses, self._images = [], []
 
     def check_weights(self, network: nn.Module) -> None:
-        """Look at the weights: the loss of the last step says nothing of what that step did to them.
+        """Check the weights, because the last step's loss was computed before its update.
 
         Raises:
-            RunError: one is not finite.
+            RunError: a weight is not finite.
         """
         largest = float(torch.stack([p.detach().abs().amax() for p in network.parameters()]).amax())
         if not math.isfinite(largest):

@@ -1,4 +1,4 @@
-"""A learning rate for a training: the loss over steps whose rate grows exponentially."""
+"""Learning-rate range test: the loss over steps with an exponentially growing learning rate."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from wsl.training.optimizer import set_lr
 from wsl.training.step import Stepper
 
 LOWEST, HIGHEST = 1e-6, 1.0
-# Of an exponential mean, and how far above its lowest value the loss has diverged.
+# Decay of the exponential mean, and the multiple of its lowest value from which on the loss counts as diverged.
 _DECAY, _DIVERGED = 0.9, 4.0
-# How far below the rate of the lowest loss the suggestion lies.
+# The factor between the rate of the lowest loss and the suggestion.
 _MARGIN = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LrSearch:
-    """The loss at each rate, smoothed beside it, and the rate to take; None where the loss did not fall.
+    """The loss and the smoothed loss at each rate, and the suggested rate; None if the loss did not fall.
 
-    The smoothed loss is an exponential mean of decay 0.9, without the bias of its start. The suggestion is a tenth of
-    the rate at which it is lowest. The rates are the head's.
+    The smoothed loss is a bias-corrected exponential mean with decay 0.9. The suggestion is a tenth of the rate at
+    which the smoothed loss is lowest. The rates are those of the head.
     """
 
     rates: tuple[float, ...]
@@ -38,10 +38,10 @@ class LrSearch:
 
 @repeatable()
 def search_lr(stepper: Stepper, batches: Iterable[Example], steps: int, advance: Advance) -> LrSearch:
-    """Take `steps` steps at rates from 1e-6 to 1, fewer where the loss diverges; the weights are not put back.
+    """Take `steps` steps at rates from 1e-6 to 1, fewer if the loss diverges; the weights are not restored.
 
-    The backbone's rate stays the part of the head's that the settings say. A loss above four times the lowest, both
-    smoothed, or one that is not finite ends the search.
+    The backbone's rate remains the configured fraction of the head's. The search ends when the smoothed loss exceeds
+    four times its lowest value, or when a loss is not finite.
 
     Source: Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017; the rule is fastai's.
 
@@ -70,7 +70,7 @@ def search_lr(stepper: Stepper, batches: Iterable[Example], steps: int, advance:
 
 
 def sweep(steps: int) -> list[float]:
-    """Rates from the lowest to the highest, each the same multiple of the one before.
+    """Rates from the lowest to the highest, in geometric progression.
 
     >>> [f"{rate:.0e}" for rate in sweep(4)]
     ['1e-06', '1e-04', '1e-02', '1e+00']
@@ -79,7 +79,7 @@ def sweep(steps: int) -> list[float]:
 
 
 def smooth(losses: Sequence[float]) -> list[float]:
-    """The exponential mean of the losses so far, divided by the sum of its weights.
+    """Bias-corrected exponential means of the losses: each is divided by the sum of its weights.
 
     >>> smooth([2.0, 2.0, 2.0])
     [2.0, 2.0, 2.0]
@@ -92,7 +92,7 @@ def smooth(losses: Sequence[float]) -> list[float]:
 
 
 def suggest(rates: Sequence[float], smoothed: Sequence[float]) -> float | None:
-    """A tenth of the rate of the lowest loss; None where that is the first, or there is none.
+    """A tenth of the rate of the lowest loss; None if the first loss is the lowest, or there are no losses.
 
     >>> suggest([1e-3, 1e-2, 1e-1, 1], [0.7, 0.6, 0.5, 0.9])
     0.01

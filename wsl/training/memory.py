@@ -1,4 +1,4 @@
-"""How many images of a step fit into a GPU, for the message when they do not."""
+"""The number of images of a step that fit into a GPU's memory, for the message of an out-of-memory error."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 from wsl.errors import RunError
 from wsl.training.network import Example, TrainedNetwork
 
-# What an allocator cannot use, and what other steps need more than this one.
+# The fraction of memory to count on: some is lost to the allocator, and other steps may need more than this one.
 _SPARE = 0.9
 
 
 def too_large(network: TrainedNetwork, example: Example) -> RunError:
-    """What to say when a step ran out of memory: parts of the batch that would fit, by passes of one and two images."""
+    """The error for a step that ran out of memory; suggests batch sizes, measured by passes of one and two images."""
     count, device = len(example.targets), example.inputs.device
     size = " x ".join(map(str, example.inputs.shape[2:]))
     message = f"the memory of {device} does not hold a step of {count} images of {size}"
@@ -35,7 +35,7 @@ def too_large(network: TrainedNetwork, example: Example) -> RunError:
 
 
 def images_that_fit(peak: Callable[[int], int], total: int) -> int:
-    """The largest number of images for which memory suffices, if it grows as from one image to two.
+    """The largest number of images that fit into memory, extrapolated from one and two images.
 
     >>> images_that_fit(lambda images: 100 + 50 * images, total=1000)
     16
@@ -49,7 +49,7 @@ def images_that_fit(peak: Callable[[int], int], total: int) -> int:
 
 
 def _peak(network: TrainedNetwork, example: Example, images: int) -> int:
-    """The most memory in use while so many images go forward and backward."""
+    """The peak memory of a forward and backward pass of `images` images."""
     device = example.inputs.device
     torch.cuda.reset_peak_memory_stats(device)
     parts = (example.inputs, example.targets, example.mask, example.index)

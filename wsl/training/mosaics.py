@@ -1,4 +1,4 @@
-"""Mosaics of four photographs: smaller objects, several in an input, and beside each of them what it is not."""
+"""Mosaics of four photographs: smaller objects, and several classes in one input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wsl.images.transforms import resize
 from wsl.samples import Sample, SampleSet
 from wsl.training.detector_targets import FloatArray, Part
 
-# Where the four meet, as fractions of a side.
+# The range of the point where the four meet, as fractions of a side.
 _FIRST, _LAST = 0.35, 0.65
 _QUALITY = [int(cv2.IMWRITE_JPEG_QUALITY), 95]
 
@@ -23,10 +23,11 @@ _QUALITY = [int(cv2.IMWRITE_JPEG_QUALITY), 95]
 def plan_mosaics(
     labels: FloatArray, known: FloatArray, usable: npt.NDArray[np.bool_], count: int, side: int, seed: int
 ) -> list[tuple[Part, ...]]:
-    """Which photographs stand where in so many mosaics of ``side`` pixels; none where no photograph is fit for it.
+    """Choose and place the photographs of `count` mosaics of `side` pixels; empty if no photograph is suitable.
 
-    Those of exactly one class, of which everything is known, are taken: their boxes are the most reliable, and every
-    other class is absent. Classes of few photographs are drawn more often than their share, by the root of it.
+    Suitable photographs show exactly one class and have no unknown labels: their boxes are the most reliable, and all
+    other classes are absent. A class is drawn in proportion to the square root of its number of photographs, so that
+    rare classes are oversampled.
 
     Shape:
         ``labels`` and ``known`` (images, K), ``usable`` (images,).
@@ -52,12 +53,12 @@ def plan_mosaics(
 
 
 def draw_mosaics(plans: Sequence[tuple[Part, ...]], samples: SampleSet, side: int, folder: Path) -> SampleSet:
-    """The mosaics as images of a folder, whose features are then computed as those of any others.
+    """Draw the mosaics as image files in a folder, so that their features are computed like those of other images.
 
-    A file that is there already is taken for the one that would be drawn.
+    Existing files are assumed to be the same mosaics and are not drawn again.
 
     Raises:
-        BadImageError: a photograph cannot be read any more.
+        BadImageError: a photograph can no longer be read.
     """
     drawn = []
     for number, parts in enumerate(plans):

@@ -1,4 +1,4 @@
-"""A network together with what it is trained for: from inputs and targets to the sums of a loss."""
+"""A network together with its objective: from inputs and targets to the sums of the loss terms."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from wsl.training.objectives import ObjectiveSum, Pass
 
 
 class Example(NamedTuple):
-    """What a step learns from: inputs of the network, (N, K) targets in [0, 1] and the weight of each, ``mask``.
+    """The data of a step: inputs of the network, targets (N, K) in [0, 1], and their weights, ``mask`` (N, K).
 
-    ``index`` are the images in the sample set, and ``images`` is how many of them count.
+    ``index`` holds the indices of the images in the sample set, and ``images`` is the number of them that count.
     """
 
     inputs: Tensor
     targets: Tensor
     mask: Tensor
-    index: Tensor  # type: ignore[assignment] # hides tuple.index, which nobody needs here
+    index: Tensor  # type: ignore[assignment] # hides tuple.index, which is not needed here
     images: int
 
 
 class TrainedNetwork(nn.Module):
     """A localizer, or its head alone on cached features, with its objective.
 
-    Of a head of two classifiers (`heads.AdversarialClassifier`) the objective is the sum of both's. What the second one
-    does not see are the classes present: those of targets above 0 that are known.
+    For a head with two classifiers (`heads.AdversarialClassifier`) the objective is the sum over both. The features
+    erased for the second classifier are those of the present classes: known classes with a target above 0.
 
-    With ``checkpointing`` the backbone runs in parts that are computed again in the backward pass.
+    With ``checkpointing`` the backbone runs in parts that are recomputed in the backward pass.
 
     Raises:
-        UserError: the objective needs what the network does not give, or no parts of the backbone are found.
+        UserError: the network does not provide what the objective needs, or the backbone has no parts to recompute.
     """
 
     def __init__(
@@ -59,35 +59,35 @@ class TrainedNetwork(nn.Module):
         for term in objective.objectives:
             if features and term.runs_again:
                 raise UserError(
-                    f"--loss {term} shows the network changed images, and a frozen backbone keeps features: leave "
-                    "--freeze-backbone out, or that term"
+                    f"--loss {term} runs changed images through the network, but a frozen backbone uses cached "
+                    "features: leave out --freeze-backbone, or that term"
                 )
             if term.reads_maps and isinstance(model.head, AdversarialClassifier):
                 raise UserError(
-                    f"--loss {term} reads the class maps of one classifier, and --head {model.recipe.head} has two: "
+                    f"--loss {term} reads the class maps of one classifier, but --head {model.recipe.head} has two: "
                     "expected a loss of scores, such as bce, or another head"
                 )
             if term.reads_maps and isinstance(model.head, GradientHead):
                 raise UserError(
-                    f"--loss {term} reads class maps, and {model.recipe.pooling} has none in training: expected a "
+                    f"--loss {term} reads class maps, but {model.recipe.pooling} has none in training: expected a "
                     "pooling such as gap, or a loss such as bce"
                 )
 
     @property
     def could_checkpoint(self) -> bool:
-        """Whether a backbone runs here that keeps all its activations."""
+        """Whether the backbone runs in training and keeps all its activations."""
         return self._checkpointing is None and not self._features
 
     def trained_parameters(self) -> list[nn.Parameter]:
-        """What an optimizer changes."""
+        """The parameters that require gradients."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def compile(self, *args: object, **kwargs: object) -> None:
-        """Compile the network and its pooling, for the one shape of batch that a training has."""
+        """Compile the network and its pooling, for the single batch shape of a training."""
         self._read = torch.compile(self._run, dynamic=False)
 
     def weighted(self, example: Example) -> Example:
-        """The same with pairs weighted by ``pair_weights`` (2, K): of absent and of present classes."""
+        """The example with its mask multiplied by ``pair_weights`` (2, K), for absent and for present classes."""
         if self.pair_weights is None:
             return example
         absent, present = self.pair_weights
@@ -95,7 +95,7 @@ class TrainedNetwork(nn.Module):
         return example._replace(mask=example.mask * weights)
 
     def forward(self, example: Example, progress: float = 0.0) -> Tensor:
-        """The sum of each term of the objective, (terms,)."""
+        """The sum of each term of the objective over the batch, (terms,)."""
         inputs, targets, mask = example.inputs, example.targets, example.mask
         present = (targets > 0) & (mask > 0)
         try:
@@ -111,7 +111,7 @@ class TrainedNetwork(nn.Module):
         return torch.stack([self.objective.totals(output, targets, mask, given) for output in outputs]).sum(0)
 
     def _run(self, inputs: Tensor, present: Tensor | None = None) -> tuple[tuple[HeadOutput, ...], Tensor]:
-        """The output of each classifier in full precision, and the features that it was made of."""
+        """The output of each classifier in full precision, and the features that it was computed from."""
         attention = None
         with autocast(inputs.device, self._dtype):
             features = inputs
@@ -122,7 +122,7 @@ class TrainedNetwork(nn.Module):
             if not self.objective.reads_maps:
                 outputs = self._classify(features, attention, present)
                 return tuple(HeadOutput(output.scores.float(), output.maps) for output in outputs), features
-        # Maps of bfloat16 have three digits, of which a difference of maps leaves none.
+        # bfloat16 maps have three digits, which are lost in a difference of maps.
         with torch.autocast(inputs.device.type, enabled=False):
             outputs = self._classify(features.float(), attention, present)
             return tuple(HeadOutput(output.scores.float(), output.maps.float()) for output in outputs), features.float()

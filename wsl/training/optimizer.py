@@ -1,4 +1,4 @@
-"""Optimizer and learning-rate schedule; the rate is a pure function of the settings and the step."""
+"""Optimizer and learning-rate schedule; the rate depends only on the settings and the step."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import nn
 from wsl.config import OptimConfig
 from wsl.models import Localizer
 
-# Where torch has one pass over all weights instead of one per operation: 7 ms instead of 45 for resnet18 on a CPU.
+# Devices for which torch has fused optimizers: 7 ms instead of 45 ms a step for resnet18 on a CPU.
 _FUSED = ("cpu", "cuda")
 
 
 def trains_backbone(config: OptimConfig) -> bool:
-    """Whether the backbone learns; otherwise it stays as it is to the last bit, running statistics included.
+    """Whether the backbone is trained; otherwise it stays unchanged, including its running statistics.
 
     >>> trains_backbone(OptimConfig(backbone_lr_factor=0.0))
     False
@@ -25,7 +25,7 @@ def trains_backbone(config: OptimConfig) -> bool:
 
 
 def count_epochs(config: OptimConfig) -> int:
-    """The epochs of a training; a head that is fitted at once has one.
+    """The number of epochs of a training; 1 for a head fitted by L-BFGS.
 
     >>> count_epochs(OptimConfig()), count_epochs(OptimConfig(optimizer="lbfgs", freeze_backbone=True))
     (20, 1)
@@ -34,9 +34,10 @@ def count_epochs(config: OptimConfig) -> int:
 
 
 def create_optimizer(model: Localizer, config: OptimConfig, *others: nn.Module) -> torch.optim.Optimizer:
-    """SGD or AdamW over the head and ``others`` at ``lr``, and the backbone at ``backbone_lr_factor`` of it.
+    """SGD or AdamW: the head and `others` at ``lr``, the backbone at ``backbone_lr_factor`` times ``lr``.
 
-    Weights decay; biases, norms and other vectors do not. A frozen backbone (or a factor of 0) is left out.
+    Weight decay applies to weights, but not to biases, norms and other vectors. A frozen backbone (or a factor of 0) is
+    left out.
 
     >>> model = Localizer("tinynet", 2, weights="none")
     >>> [group["lr"] for group in create_optimizer(model, OptimConfig(lr=0.1)).param_groups]
@@ -54,7 +55,7 @@ def create_optimizer(model: Localizer, config: OptimConfig, *others: nn.Module) 
 
 
 def split_decay(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    """A module's weights, which decay, and its biases, norms and other vectors, which do not: groups of an optimizer.
+    """Parameter groups of a module: weights with weight decay, and biases, norms and other vectors without.
 
     >>> [len(group["params"]) for group in split_decay(nn.Linear(2, 3), 0.1, 1e-4)]
     [1, 1]
@@ -70,10 +71,10 @@ def split_decay(module: nn.Module, lr: float, weight_decay: float) -> list[dict[
 
 
 def lr_factor(step: int, steps: int, warmup: int, schedule: str) -> float:
-    """The fraction of the peak learning rate at a step of `steps`, counted from 0.
+    """The learning rate at a step of `steps`, counted from 0, as a fraction of its peak.
 
-    Linear over the `warmup` steps; then ``cosine`` falls to zero, ``step`` to a tenth after 2/3 and to a hundredth
-    after 8/9 of what is left, and ``constant`` stays.
+    It rises linearly over the `warmup` steps. Then ``cosine`` falls to zero, ``step`` falls to a tenth after 2/3 and to
+    a hundredth after 8/9 of the remaining steps, and ``constant`` stays.
 
     >>> [round(lr_factor(step, 100, 10, "cosine"), 2) for step in (0, 9, 10, 55, 99)]
     [0.1, 1.0, 1.0, 0.5, 0.0]
@@ -89,7 +90,7 @@ def lr_factor(step: int, steps: int, warmup: int, schedule: str) -> float:
 
 
 def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> float:
-    """Set every group to its peak times `factor`; returns the head's learning rate."""
+    """Set the learning rate of each group to its peak times `factor`, and return that of the head."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * factor
     return float(optimizer.param_groups[0]["lr"])

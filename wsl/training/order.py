@@ -1,4 +1,4 @@
-"""Which images each step of each epoch is of, the same for any number of processes."""
+"""The images of each step of each epoch, the same for any number of processes."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ Doubles = npt.NDArray[np.float64]
 
 
 class Shard(NamedTuple):
-    """Which of the processes of a training this one is."""
+    """The rank of this process, and the number of processes of the training."""
 
     rank: int = 0
     processes: int = 1
 
 
 class Share(NamedTuple):
-    """The images of one step that are a process's; those that are not ``counted`` only fill the batch."""
+    """One process's images of a step; those that are not ``counted`` only fill the batch."""
 
     rows: IntArray
     counted: npt.NDArray[np.bool_]
 
 
 class Order:
-    """The order of images, which follows from the seed and the epoch.
+    """The order of images, determined by the seed and the epoch.
 
-    A step is of ``batch_size`` images of all processes together, of which each has as many. The last step of an epoch
-    may have fewer: its batch is filled with images of the epoch's beginning, which do not count. So every image counts
-    once an epoch, and the batches have one shape. With ``chances`` (as many as images), an epoch instead draws as
-    many images with those probabilities, with replacement.
+    A step has ``batch_size`` images, divided equally among the processes. The last step of an epoch may have fewer: its
+    batch is filled up with images from the beginning of the epoch, which do not count. Thus every image counts once in
+    an epoch, and all batches have the same shape. With ``chances``, one probability for each image, an epoch draws the
+    same number of images with replacement instead.
 
     Raises:
-        UserError: the batch cannot be shared evenly, or there are fewer images than processes.
+        UserError: the batch cannot be divided evenly, or there are fewer images than processes.
 
     >>> order = Order(5, batch_size=4, seed=0)
     >>> [(len(share.rows), int(share.counted.sum())) for share in order.shares(1)]
@@ -56,24 +56,24 @@ class Order:
             below = batch_size // shard.processes * shard.processes
             near = f"{below} or {below + shard.processes}" if below else f"{shard.processes}"
             raise UserError(
-                f"--batch-size {batch_size} for {shard.processes} processes: expected a multiple, such as {near}: it "
-                "is the images of a step of all of them"
+                f"--batch-size {batch_size} for {shard.processes} processes: expected a multiple, such as {near}, "
+                "because it counts the images of all processes"
             )
         if count < shard.processes:
-            raise UserError(f"{count} training images for {shard.processes} processes: expected one each or more")
+            raise UserError(f"{count} training images for {shard.processes} processes: expected at least one for each")
         self.count, self.seed, self.shard, self.chances = count, seed, shard, chances
         self.batch_size = min(batch_size, -(-count // shard.processes) * shard.processes)
         self.steps = -(-count // self.batch_size)
 
     @property
     def share_size(self) -> int:
-        """Images a step of each process."""
+        """The number of images of each process in a step."""
         return self.batch_size // self.shard.processes
 
     def shares(self, epoch: int, start: int = 0) -> Iterator[Share]:
-        """This process's part of each step of an epoch, after the first ``start`` steps."""
+        """This process's share of each step of an epoch, after the first `start` steps."""
         order = self._permutation(epoch)
-        filled = np.resize(order, self.steps * self.batch_size)  # repeats it from the beginning
+        filled = np.resize(order, self.steps * self.batch_size)  # repeated from the beginning
         for step in range(start, self.steps):
             first = step * self.batch_size + self.shard.rank * self.share_size
             places = np.arange(first, first + self.share_size)

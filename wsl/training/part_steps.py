@@ -1,4 +1,4 @@
-"""The steps by which a part beside the head (map decoder, box detector) is trained for one round."""
+"""The training steps of one round of a map decoder or box detector."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ def train_steps(
     longest: float | None = None,
     after: Callable[[], None] = lambda: None,
 ) -> float:
-    """Train a module by AdamW, half an epoch of warm-up and a cosine; returns the mean loss of the last epoch.
+    """Train a module by AdamW with half an epoch of warm-up and a cosine schedule.
 
-    `loss_of` gives the loss of a batch and the number of its images, which `advance` is told. There are `steps` batches
-    an epoch. A gradient is cut to the length `longest`, and `after` is called after each step.
+    `loss_of` returns the loss of a batch and the number of its images, which is passed to `advance`. An epoch has
+    `steps` batches. Gradients are clipped to the norm `longest`, and `after` is called after each step. The result is
+    the mean loss of the last epoch.
 
     Raises:
-        RunError: the loss is no longer finite.
+        RunError: the loss is not finite.
     """
     optimizer = torch.optim.AdamW(split_decay(module, lr, weight_decay))
     total, warmup = epochs * steps, round(steps / 2)

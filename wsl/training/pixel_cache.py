@@ -1,4 +1,4 @@
-"""Decoded and resized images, kept in memory or on the disk, so that a second epoch reads no JPEG."""
+"""Cache of decoded and resized images in memory or on disk, so that later epochs read no image files."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _SHARED = Path("/dev/shm")
 
 
 class PixelCache:
-    """The first images of a set, as many as fit into the room given, each a square of ``side`` pixels.
+    """Cache of the first images of a set, as many as fit into `gigabytes`, each a square of ``side`` pixels.
 
-    All processes that decode for a training see the same cache. On the disk it is one ``.npy`` file, named by what the
-    images were made of (files, sizes and dates, preprocessing), which later runs find; the folder can be deleted.
+    All processes that decode for a training share the cache. On disk it is one ``.npy`` file, named by a hash of the
+    files, their sizes and dates, and the preprocessing, so that later runs find it; the folder can be deleted.
 
     Raises:
-        RunError: memory or disk has not the room, or the disk's folder cannot be written to.
+        RunError: there is not enough memory or disk space, or the folder cannot be written to.
 
     >>> cache = PixelCache(images=2, side=4, gigabytes=1)
     >>> cache.get(1) is None
@@ -51,14 +51,14 @@ class PixelCache:
         self._check_room()
         self._arrays: tuple[UInt8Array, UInt8Array] | None = None
         if file is None:
-            # Of torch, whose shared memory survives a fork and a spawn alike.
+            # Tensors, because torch's shared memory works with both fork and spawn.
             self._pixels = torch.zeros(self._shape, dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
             self._filled = torch.zeros(self._shape[0], dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
         else:
             self._start_files(file)
 
     def _start_files(self, file: Path) -> None:
-        """Make the files that are missing or damaged."""
+        """Create the files if they are missing or damaged."""
         try:
             whole = all(_is_whole(path, shape) for path, shape in self._files())
             for path, shape in () if whole else self._files():
@@ -71,16 +71,16 @@ class PixelCache:
             ) from error
 
     def get(self, index: int) -> UInt8Array | None:
-        """The pixels of an image, (side, side, 3); None where they are not kept."""
+        """The pixels of an image, (side, side, 3); None if they are not in the cache."""
         pixels, filled = self._open()
         return np.array(pixels[index]) if index < len(filled) and filled[index] else None
 
     def put(self, index: int, image: UInt8Array) -> None:
-        """Keep the pixels of an image, if there is room for it."""
+        """Store the pixels of an image, if there is room for it."""
         pixels, filled = self._open()
         if index < len(filled):
             pixels[index] = image
-            filled[index] = 1  # last: another process takes the pixels as they are then
+            filled[index] = 1  # last, because other processes may then read the pixels
 
     def _open(self) -> tuple[UInt8Array, UInt8Array]:
         if self._arrays is None:
@@ -103,8 +103,8 @@ class PixelCache:
         free = shutil.disk_usage(where).free
         if size > free:
             raise RunError(
-                f"--cache of {self._shape[0]} images takes {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in "
-                f"{where}: give a smaller --cache-size, or --cache {'disk' if self._file is None else 'ram'}"
+                f"--cache of {self._shape[0]} images takes {size / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free "
+                f"in {where}: give a smaller --cache-size, or --cache {'disk' if self._file is None else 'ram'}"
             )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -112,21 +112,21 @@ class PixelCache:
 
 
 def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
-    """Whether a file is there and holds an array of a shape."""
+    """Whether a file exists and holds a uint8 array of this shape."""
     if not path.is_file():
         return False
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # numpy's reader raises many kinds
+    except Exception as error:  # numpy's reader raises many types
         log.warning("%s is damaged (%s): its images are decoded again", path, describe(error))
         return False
     return bool(array.dtype == np.uint8 and array.shape == shape)
 
 
 def create_cache(config: TrainConfig, samples: SampleSet) -> PixelCache | None:
-    """The cache that the settings ask for; None without one.
+    """Create the cache that the settings ask for; None if they ask for none.
 
-    Random crops are cut from squares that are larger by as much as the smallest crop is smaller than its image.
+    The cached squares are so large that even the smallest random crop is as large as the network's input.
     """
     if config.cache == "none":
         return None
@@ -140,7 +140,7 @@ def create_cache(config: TrainConfig, samples: SampleSet) -> PixelCache | None:
 
 
 def cached_preprocessing(preprocessing: Preprocessing, cache: PixelCache) -> Preprocessing:
-    """How an image becomes what the cache keeps."""
+    """The preprocessing of images before they are stored in the cache."""
     return Preprocessing(
         image_size=cache.side, resize=preprocessing.resize, mean=preprocessing.mean, std=preprocessing.std
     )

@@ -1,4 +1,4 @@
-"""Linear probes: class scores from fixed features by logistic regression, fitted at once instead of in epochs."""
+"""Linear probes: class scores from fixed features by logistic regression, fitted by L-BFGS instead of in epochs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor
 from wsl.errors import UserError
 
 START = -3.0
-"""The bias that a fit starts from, and that of a class that nothing is known of: most images have few classes."""
+"""The bias at the start of a fit, and for a class without known labels: most images show few classes."""
 
 _COLUMNS = 256
 
 
 class LogisticFit(NamedTuple):
-    """Scores of features: ``features @ weight.T + bias``.
+    """A linear model of scores: ``features @ weight.T + bias``.
 
-    ``fitted`` says which classes had images both with and without them. The others have a weight of 0: their score is
-    the same for every image.
+    ``fitted`` is True for classes that had images both with and without them. The others have weights of 0, so their
+    score is the same for every image.
 
     Shape:
         ``weight`` (K, D), ``bias`` (K,) and ``fitted`` (K,), bool.
@@ -40,27 +40,27 @@ def fit_logistic(
     penalty: float = 0.02,
     iterations: int = 40,
 ) -> LogisticFit:
-    """Fit one logistic regression a class on standardised features, all classes at once, by L-BFGS.
+    """Fit a logistic regression for each class on standardised features, all classes at once, by L-BFGS.
 
-    The objective is the sum over classes of ``mean(BCE(z @ w + b, targets)) + penalty / 2 * |w|^2``, the mean over the
-    images whose entry in ``mask`` is true, and ``z`` the features less their means over all images, divided by their
-    standard deviations. The bias has no penalty. With n images, all known, this is scikit-learn's
-    ``LogisticRegression(C=1 / (penalty * n))`` behind its ``StandardScaler``. The weights returned are those of the
-    features as they are given. A feature that does not vary has a weight of 0.
+    The objective is the sum over classes of ``mean(BCE(z @ w + b, targets)) + penalty / 2 * |w|^2``, where the mean is
+    over the images whose entry in ``mask`` is True, and ``z`` are the features minus their means over all images,
+    divided by their standard deviations. The bias is not penalised. With n images, all known, this equals
+    scikit-learn's ``LogisticRegression(C=1 / (penalty * n))`` after its ``StandardScaler``. The returned weights apply
+    to the original features. A constant feature has a weight of 0.
 
-    A class that has no image with it, or none without it, is not fitted: its weight is 0, and its bias the log-odds of
-    its frequency, counting one image more that has the class with the probability of a bias of `START`.
+    A class without positive or without negative images is not fitted: its weights are 0, and its bias is the log-odds
+    of its frequency, which includes one additional image that has the class with the probability ``sigmoid(START)``.
 
-    It starts at weights of 0 and stops after ``iterations`` steps, or when they change nothing. The products of
-    features are float32 (float64 of such features), the rest is float64 where the device has it. The same input gives
-    the same result.
+    The fit starts at weights of 0 and stops after ``iterations`` steps, or when they no longer change anything.
+    Products of features are computed in float32 (float64 for float64 features), everything else in float64 if the
+    device supports it. The same input gives the same result.
 
     Shape:
-        ``features`` (N, D), ``targets`` (N, K) of values in [0, 1] and ``mask`` (N, K), bool; None takes all as known.
-        The result has the features' dtype, float32 for those of lower precision, and their device.
+        ``features`` (N, D), ``targets`` (N, K) with values in [0, 1] and ``mask`` (N, K), bool; None means that all are
+        known. The result has the device and the dtype of the features, or float32 for dtypes of lower precision.
 
     Raises:
-        UserError: shapes do not agree, there is no image or feature, a feature is not finite, a known target is
+        UserError: the shapes do not match, there are no images or features, a feature is not finite, a known target is
             outside [0, 1], or a setting is out of range.
 
     Source: Liu & Nocedal, On the Limited Memory BFGS Method for Large Scale Optimization, 1989.
@@ -78,7 +78,7 @@ def fit_logistic(
         known = torch.ones_like(targets, dtype=torch.bool) if mask is None else mask.to(features.device)
         product = torch.float64 if features.dtype == torch.float64 else torch.float32
         exact = torch.float32 if features.device.type == "mps" else torch.float64
-        # Where nothing is known the target may be anything, NaN included.
+        # Unknown targets may have any value, including NaN.
         truth = torch.where(known, targets.to(exact), 0)
         counts, positives = known.sum(0).to(exact), truth.sum(0)
         fitted = (positives > 0) & (positives < counts)
@@ -98,25 +98,25 @@ def _check(features: Tensor, targets: Tensor, mask: Tensor | None, penalty: floa
     if features.ndim != 2 or targets.ndim != 2 or len(features) != len(targets) or not features.numel():
         raise UserError(
             f"features have shape {tuple(features.shape)} and targets {tuple(targets.shape)}, expected (N, D) and "
-            "(N, K) of at least one image and feature"
+            "(N, K) with at least one image and feature"
         )
     if mask is not None and (mask.shape != targets.shape or mask.dtype != torch.bool):
         raise UserError(f"the mask is {tuple(mask.shape)}, {mask.dtype}, expected bool {tuple(targets.shape)}")
     if not penalty > 0 or math.isinf(penalty) or iterations < 1:
-        raise UserError(f"penalty {penalty}, iterations {iterations}: expected more than 0, and 1 or more")
+        raise UserError(f"penalty {penalty}, iterations {iterations}: expected above 0, and at least 1")
     if not features.isfinite().all():
-        raise UserError("features hold NaN or infinite values, expected finite ones")
-    # NaN compares as outside, too.
+        raise UserError("the features contain NaN or infinite values, expected finite ones")
+    # NaN counts as outside.
     outside = ~((targets >= 0) & (targets <= 1))
     if (outside if mask is None else outside & mask.to(targets.device)).any():
         raise UserError("a known target is outside [0, 1]: expected 0, 1, or a mask that leaves it out")
 
 
 def _standardise(features: Tensor, product: torch.dtype, exact: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Features of zero mean and unit deviation, their means, and the factors; 0 where only rounding makes one vary."""
+    """Features with zero mean and unit deviation, the means, and the scales; 0 where only rounding varies."""
     standardised = torch.empty_like(features, dtype=product)
     means, scales = [], []
-    # Column by column in effect: a copy of all in float64 would take twice the memory of the features.
+    # In blocks of columns: a float64 copy of everything would take twice the memory of the features.
     for columns, result in zip(torch.split(features, _COLUMNS, 1), torch.split(standardised, _COLUMNS, 1), strict=True):
         values = columns.to(exact)
         deviation, mean = torch.std_mean(values, 0, correction=0)
@@ -130,13 +130,13 @@ def _standardise(features: Tensor, product: torch.dtype, exact: torch.dtype) -> 
 def _minimise(
     features: Tensor, targets: Tensor, shares: Tensor, *, penalty: float, iterations: int
 ) -> tuple[Tensor, Tensor]:
-    """The weights (K, D) and biases (K,) of standardised features; ``shares`` (N, K) weigh the images of each class."""
+    """The weights (K, D) and biases (K,) for standardised features; `shares` (N, K) weigh the images of each class."""
     weight = targets.new_zeros(targets.shape[1], features.shape[1])
     bias = targets.new_full((targets.shape[1],), START)
     optimizer = torch.optim.LBFGS(
         [weight, bias],
         max_iter=iterations,
-        # A step takes one evaluation nearly always; this stops none.
+        # A step nearly always takes one evaluation, so this limit is never reached.
         max_eval=10 * iterations,
         history_size=20,
         tolerance_grad=1e-9,
@@ -147,7 +147,7 @@ def _minimise(
     def objective() -> Tensor:
         scores = (features @ weight.to(features.dtype).T).to(targets.dtype) + bias
         losses = F.binary_cross_entropy_with_logits(scores, targets, reduction="none")
-        # The gradients of scores, written out: those of autograd would be the same products.
+        # The gradients are written out; autograd would compute the same products.
         errors = (scores.sigmoid() - targets) * shares
         weight.grad = (errors.to(features.dtype).T @ features).to(targets.dtype) + penalty * weight
         bias.grad = errors.sum(0)

@@ -1,4 +1,4 @@
-"""The processes of a training: sums over them, and gradients that are added up while they are computed."""
+"""Communication between the processes of a training: sums, and gradients reduced during the backward pass."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from wsl.errors import RunError, first_line
 from wsl.training.order import Shard
 
 T = TypeVar("T")
-# Small enough that the first are on their way early, large enough that the number of messages costs nothing.
+# Small enough to send the first messages early, large enough that the number of messages does not matter.
 _BUCKET_BYTES = 25 * 2**20
 
 
 class Processes:
-    """All processes of a training, one of which this is; alone, everything here does nothing.
+    """Communication among the processes of a training; without effect for a single process.
 
     >>> Processes().gather("mine")
     ['mine']
@@ -30,11 +30,11 @@ class Processes:
 
     @property
     def several(self) -> bool:
-        """Whether there are others."""
+        """Whether there are other processes."""
         return self.shard.processes > 1
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The sum over all processes, which each of them has."""
+        """The sum of a tensor over all processes, available in each of them."""
         if not self.several:
             return tensor
         tensor = tensor.clone()
@@ -43,7 +43,7 @@ class Processes:
         return tensor
 
     def gather(self, value: T) -> list[T]:
-        """The values of all processes, in their order."""
+        """The values of all processes, in the order of their ranks."""
         if not self.several:
             return [value]
         values: list[Any] = [None] * self.shard.processes
@@ -52,7 +52,7 @@ class Processes:
         return values
 
     def agree(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Give all processes the first one's tensors."""
+        """Copy the tensors of the first process to all others, in place."""
         if self.several:
             with _together():
                 for tensor in tensors:
@@ -61,7 +61,7 @@ class Processes:
 
 @contextlib.contextmanager
 def _together() -> Iterator[None]:
-    """Say what it means that a message does not come through.
+    """Convert errors of failed communication to a message that tells what to do.
 
     Raises:
         RunError: another process has ended.
@@ -71,16 +71,16 @@ def _together() -> Iterator[None]:
     except RuntimeError as error:
         line = first_line(error)
         raise RunError(
-            f"another process of the training does not answer ({line}): what it printed says why; --resume continues "
-            "from where the state was kept last"
+            f"another process of the training does not answer ({line}): see its output for the reason; --resume "
+            "continues from the last saved state"
         ) from error
 
 
 class GradientSum:
-    """Gradients of a network's parameters, summed over processes; the messages travel while others are computed.
+    """Sums the gradients of parameters over processes, overlapping communication with the backward pass.
 
-    Parameters are put together in messages once and for all, so that sums are taken in the same order in each step and
-    after a run was stopped (DistributedDataParallel orders them anew by what the first step was like).
+    Parameters are assigned to messages once, so that the order of summation is the same in each step and after a run is
+    resumed (DistributedDataParallel reorders its buckets after the first step).
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], processes: Processes) -> None:
@@ -93,11 +93,11 @@ class GradientSum:
             parameter.register_post_accumulate_grad_hook(self._ready)  # type: ignore[no-untyped-call]
 
     def expect(self) -> None:
-        """Send the gradients of the backward pass that follows."""
+        """Send the gradients during the next backward pass."""
         self._missing, self._sent = [len(bucket) for bucket in self._buckets], []
 
     def finish(self) -> None:
-        """Wait for all sums, and put them in the place of the gradients."""
+        """Wait for all sums, and replace the gradients by them."""
         while len(self._sent) < len(self._buckets):
             self._send()
         for bucket, (flat, work) in zip(self._buckets, self._sent, strict=True):
@@ -112,7 +112,7 @@ class GradientSum:
         if not self._missing:
             return
         self._missing[self._of[parameter]] -= 1  # type: ignore[index] # the hook is a parameter's
-        # In their order, or processes would take one for another.
+        # Messages are sent in order, because processes match them by order.
         while len(self._sent) < len(self._buckets) and self._missing[len(self._sent)] == 0:
             self._send()
 
@@ -124,7 +124,7 @@ class GradientSum:
 
 
 def _buckets(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
-    """Parameters of one dtype each, in their order, of about the size of a message."""
+    """Groups of consecutive parameters, each of one dtype and about the size of a message."""
     buckets: list[list[nn.Parameter]] = []
     size = 0
     for parameter in parameters:

@@ -1,4 +1,4 @@
-"""Whether a run may begin, or be continued, in a folder; read without loading torch."""
+"""Checks whether a run may start or continue in a folder, without loading torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wsl.errors import UserError
 from wsl.files import check_folder, write_text
 
 CONFIG = "config.json"
-# What may change between the parts of a run: where and how it runs, not what its epochs compute.
+# Settings that may change when a run is resumed: where and how it runs, but not what its epochs compute.
 _FREE = (
     "out",
     "runtime",
@@ -35,11 +35,11 @@ _FREE = (
 
 
 def check_run(settings: TrainConfig) -> None:
-    """Make sure that `settings` may begin a run in their folder, or continue the one that is there.
+    """Check that `settings` may start a run in their folder, or continue the run that is there.
 
     Raises:
-        UserError: another run is there and may not be overwritten; with ``resume``, there is none or a setting that
-            decides what it computes is not the same.
+        UserError: the folder holds another run that may not be overwritten; with ``resume``, it holds no run, or a
+            setting that affects the result differs.
     """
     folder = settings.out
     check_folder(folder, "the run")
@@ -52,7 +52,7 @@ def check_run(settings: TrainConfig) -> None:
 
 
 def recorded(folder: Path, instead: str) -> TrainConfig | None:
-    """What a run was trained with; None where its folder does not say it. `instead` is what to do if it is damaged.
+    """The settings that a run was trained with; None if its folder has none. `instead` is the advice if it is damaged.
 
     Raises:
         UserError: the file is malformed.
@@ -67,10 +67,10 @@ def recorded(folder: Path, instead: str) -> TrainConfig | None:
 
 
 def record(folder: Path, **settings: Any) -> None:
-    """Write down in a run's folder what was trained with other settings than the run began with.
+    """Update the settings in a run's folder after a part was trained with other settings than the run began with.
 
     Raises:
-        UserError: the file that is there is malformed.
+        UserError: the existing file is malformed.
     """
     before = recorded(folder, "start the run again with --overwrite")
     assert before is not None

@@ -1,4 +1,4 @@
-"""A run on the disk: ``config.json``, ``metrics.jsonl``, ``model.safetensors`` and ``last/`` for resuming."""
+"""The files of a run: ``config.json``, ``metrics.jsonl``, ``model.safetensors``, and ``last/`` for resuming."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from wsl.training.validation import Scores
 
 
 class Resumable(Protocol):
-    """What a run can be continued with."""
+    """An object whose state can be restored."""
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> object:
-        """Go on from that state."""
+        """Restore a state."""
 
 
 class RunFolder:
-    """The files of one training run; each is replaced in a single step, so that a kill leaves a whole one.
+    """The files of one training run; each is replaced atomically, so that a killed run leaves only complete files.
 
-    ``metrics.jsonl`` has a line for each finished epoch: ``epoch`` (from 1), ``loss`` (mean over its steps), ``lr``
-    (the head's in its last step, null where it is fitted at once), ``mAP`` and ``pointing`` on the validation split
-    (in [0, 1], null where nothing counts; absent without one), ``skipped`` (unreadable images so far),
-    ``images_per_second`` in training, and ``seconds`` since the command was started. All but the last two are the same
-    when the run is repeated.
+    ``metrics.jsonl`` has one line for each finished epoch: ``epoch`` (from 1), ``loss`` (mean over its steps), ``lr``
+    (that of the head in the last step; null if the head is fitted by L-BFGS), ``mAP`` and ``pointing`` on the
+    validation split (in [0, 1]; null if undefined; absent without such a split), ``skipped`` (unreadable images so
+    far), ``images_per_second`` in training, and ``seconds`` since the start of the command. All except the last two are
+    the same when the run is repeated.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,18 +49,18 @@ class RunFolder:
         self.last = path / "last" / "state.pt"
 
     def start(self, settings: TrainConfig) -> None:
-        """Begin a new run here, in place of an old one."""
+        """Start a new run in the folder, replacing an old one."""
         for old in (self.last, self.model, self.classes, self.confusions):
             old.unlink(missing_ok=True)
         write_text(self.metrics, "")
         write_text(self.config, config.to_json(settings) + "\n")
 
     def keep(self, model: Localizer, record: dict[str, Any], best_by: str, scores: Scores | None = None) -> None:
-        """Write what an epoch leaves behind, but for the state, which comes last.
+        """Write the results of an epoch, except for the state, which is written last.
 
-        The best model so far is kept, with its figures by class and the classes that it confuses.
+        The best model so far is stored, with its figures by class and its confusions.
 
-        A run killed before `keep_state` repeats the epoch and writes the same again.
+        A run killed before `keep_state` repeats the epoch and writes the same files again.
 
         Raises:
             RunError: the disk is full.
@@ -78,7 +78,7 @@ class RunFolder:
             raise self._full(error) from error
 
     def describe(self, settings: TrainConfig, classes: Sequence[str], images: int) -> None:
-        """Write the README.md of a finished run."""
+        """Write the ``README.md`` of a finished run."""
         text = self.classes.read_text(encoding="utf-8") if self.classes.is_file() else "[]"
         rows = json.loads(text) or [{"class": name, "images": 0} for name in classes]
         known = json.loads(self.confusions.read_text(encoding="utf-8")) if self.confusions.is_file() else {}
@@ -86,13 +86,13 @@ class RunFolder:
         write_text(self.path / "README.md", readme)
 
     def keep_state(self, state: Mapping[str, Any], epoch: int) -> None:
-        """Write the state within an epoch; ``epoch`` is the last finished one.
+        """Write the state for resuming; `epoch` is the last finished epoch.
 
         Raises:
             RunError: the disk is full.
         """
         try:
-            # Through a file of Python's, whose errors are OSErrors.
+            # Through a Python file, whose errors are OSErrors.
             with replacing(self.last) as temporary, temporary.open("wb") as file:
                 torch.save({**state, "epoch": epoch}, file)
         except RuntimeError as error:
@@ -100,12 +100,12 @@ class RunFolder:
 
     def _full(self, error: Exception) -> RunError:
         return RunError(
-            f"{self.path} could not be written ({first_line(error)}): is the disk full? The state that was "
-            "kept before is whole, and --resume continues from it"
+            f"{self.path} could not be written ({first_line(error)}): is the disk full? The previous "
+            "state is intact, and --resume continues from it"
         )
 
     def keep_probe(self, model: Localizer, probing: ProbeConfig) -> Localizer:
-        """Give the model of the best epoch the probe of this one, and write down how it was fitted; that model."""
+        """Add the probe of `model` to the model of the best epoch, record its settings, and return that model."""
         kept = load(self.model)
         assert model.probe is not None
         kept.add_probe(model.recipe.probe or 0).load_state_dict(model.probe.state_dict())
@@ -114,20 +114,20 @@ class RunFolder:
         return kept
 
     def _log(self, record: dict[str, Any]) -> None:
-        """Append one epoch to ``metrics.jsonl``, in place of what a killed run may have left of it."""
+        """Append one epoch to ``metrics.jsonl``, replacing what a killed run may have left of it."""
         kept = [old for old in self.records() if old["epoch"] < record["epoch"]]
         write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in [*kept, record]))
 
     def records(self) -> list[dict[str, Any]]:
-        """The epochs logged so far, without lines that are no record of one, such as a killed run leaves."""
+        """The epochs logged so far, without malformed lines, such as those that a killed run leaves."""
         text = self.metrics.read_text(encoding="utf-8", errors="replace") if self.metrics.is_file() else ""
         return [record for record in map(_record, text.splitlines()) if record is not None]
 
     def best(self, best_by: str) -> dict[str, Any]:
-        """The record of the epoch whose model is kept.
+        """The record of the epoch whose model is stored.
 
         Raises:
-            UserError: no epoch is logged.
+            UserError: no epoch was logged.
         """
         records = self.records()
         if not records:
@@ -135,17 +135,17 @@ class RunFolder:
         return max(records, key=lambda record: _rank(record, best_by))
 
     def epochs_since_best(self, best_by: str) -> int:
-        """How many epochs were trained since the best one; 0 before the first."""
+        """The number of epochs since the best one; 0 before the first."""
         records = self.records()
         return records[-1]["epoch"] - self.best(best_by)["epoch"] if records else 0
 
     def load(self, learner: Resumable) -> int:
-        """Put back what `keep` saved; returns the last finished epoch.
+        """Restore the state that `keep_state` saved, and return the last finished epoch.
 
-        A run that was stopped before its first epoch ended starts from the beginning.
+        A run without a saved state starts from the beginning.
 
         Raises:
-            UserError: the state is damaged or of another version.
+            UserError: the state is damaged or was written by another version.
         """
         if not self.last.is_file():
             return 0
@@ -161,14 +161,14 @@ class RunFolder:
 
 
 def _rank(record: dict[str, Any], best_by: str) -> float:
-    """Without a validation split the last epoch is the best there is; a figure without images counts lowest."""
+    """The rank of an epoch: its figure, lowest if undefined; without a validation split the latest epoch is best."""
     if best_by not in record:
         return float(record["epoch"])
     return -1.0 if record[best_by] is None else float(record[best_by])
 
 
 def _record(line: str) -> dict[str, Any] | None:
-    """A line of ``metrics.jsonl``; None where it is not a record of an epoch with figures in [0, 1] or null."""
+    """Parse a line of ``metrics.jsonl``; None unless it is the record of an epoch with figures in [0, 1] or null."""
     try:
         record = parse_json(line, "metrics", "an epoch")
     except UserError:

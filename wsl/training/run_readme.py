@@ -1,4 +1,4 @@
-"""A run's README.md: what was trained, on what, how good it is class by class, and how to use it."""
+"""The README.md of a run: its settings and data, its figures for each class, and how to use it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wsl.config import TrainConfig
 from wsl.tables import format_table
 from wsl.training.optimizer import count_epochs
 
-# Where and how a run was made, not what.
+# Settings that do not belong to the command of a run.
 _ELSEWHERE = ("resume", "overwrite")
 _MOST_CLASSES, _MOST_CONFUSIONS = 200, 20
 
@@ -24,9 +24,9 @@ def run_readme(
     images: int,
     confusions: Mapping[str, Any] | None = None,
 ) -> str:
-    """The text: ``best`` is the record of the best epoch, ``classes`` are its figures by class.
+    """The text of a run's README.md: `best` is the record of the best epoch, `classes` holds its figures by class.
 
-    ``confusions`` is what ``confusions.json`` holds: when a class is ``predicted``, and the ``confusions`` themselves.
+    `confusions` is the content of ``confusions.json``: the criterion for a ``predicted`` class, and the ``confusions``.
 
     >>> from wsl.config import DataConfig
     >>> config = TrainConfig(data=DataConfig(data=Path("voc")), out=Path("runs/gap"))
@@ -70,7 +70,7 @@ def run_readme(
 
 
 def command(config: TrainConfig) -> str:
-    """The command line of a training: every setting that is not the default.
+    """The command line of a training, with every setting that is not the default.
 
     >>> from wsl.config import DataConfig, OptimConfig
     >>> optim = OptimConfig(lr=0.1, augment=("cutmix",), flip=False)
@@ -108,12 +108,12 @@ def _table(best: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -> str
 
 
 def _cells(values: Mapping[str, Any], figures: Sequence[str]) -> list[str]:
-    """Figures as text, empty where there is none."""
+    """Figures as text, empty where a figure is missing."""
     return ["" if values.get(name) is None else f"{values[name]:.3f}" for name in figures]
 
 
 def _notes(classes: Sequence[Mapping[str, Any]], confusions: Mapping[str, Any]) -> list[str]:
-    """What the table leaves out, when a class is predicted, and what is confused most often."""
+    """Notes below the table: omitted classes, the criterion for predictions, and the most frequent confusions."""
     lines = []
     if len(classes) > _MOST_CLASSES:
         lines += ["", f"The first {_MOST_CLASSES} of {len(classes)} classes; classes.json has all."]

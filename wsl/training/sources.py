@@ -1,4 +1,4 @@
-"""Where a training run's batches come from: images through the whole network, or cached features through the head."""
+"""Sources of training batches: images for the whole network, or cached features for the head."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from wsl.training.order import Order
 from wsl.training.pixel_cache import create_cache
 from wsl.training.validation import can_point, localize_present
 
-# Not the batch size, which rounding would depend on.
+# Not the batch size, on which rounding would then depend.
 _AT_ONCE = 64
 
 
 class BatchSource(Protocol):
-    """Batches for a network; the same epoch number always gives the same batches."""
+    """A source of batches for a network; the same epoch number always gives the same batches."""
 
     order: Order
     skipped: set[str]
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Example]:
-        """This process's part of each step of one epoch, after the first ``start`` steps."""
+        """This process's share of each step of one epoch, after the first `start` steps."""
 
     def localizations(self) -> Iterator[tuple[Localization, Sample]]:
-        """This process's validation images, with the classes present localized by the model as it is now."""
+        """This process's validation images, with their present classes localized by the current model."""
 
 
 class ImageSource:
-    """Images are decoded, augmented and run through the whole network."""
+    """A source that decodes and augments images, for training of the whole network."""
 
     def __init__(
         self,
@@ -66,8 +66,8 @@ class ImageSource:
         self._augment = create_augmentation(optim.augment, self._normalise, config.seed, model.preprocessing.image_size)
         if self._augment.mixes and order.shard.processes > 1 and order.share_size % 2:
             raise UserError(
-                f"--augment {' '.join(optim.augment)} mixes pairs of images, and each of {order.shard.processes} "
-                f"processes has {order.share_size} of a step: expected a --batch-size that gives each an even number"
+                f"--augment {' '.join(optim.augment)} mixes pairs of images, but each of {order.shard.processes} "
+                f"processes has {order.share_size} a step: expected a --batch-size that gives each an even number"
             )
         self._train = ImageDataset(
             train,
@@ -83,7 +83,7 @@ class ImageSource:
         self.skipped: set[str] = set()
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Example]:
-        """This process's part of each step of one epoch, after the first ``start`` steps."""
+        """This process's share of each step of one epoch, after the first `start` steps."""
         self._rows.epoch, self._rows.start = epoch, start
         self._train.set_epoch(epoch)
         for share, batch in zip(self.order.shares(epoch, start), self._fetched(), strict=True):
@@ -94,7 +94,7 @@ class ImageSource:
             yield Example(inputs, targets, mask, batch.index, int(counted.sum()))
 
     def localizations(self) -> Iterator[tuple[Localization, Sample]]:
-        """This process's validation images, with the classes present localized by the model as it is now."""
+        """This process's validation images, with their present classes localized by the current model."""
         if self._val is None:
             return
         runtime, samples = self._config.runtime, self._val.samples[self._shard.rank :: self._shard.processes]
@@ -113,7 +113,7 @@ class ImageSource:
         """The loader's batches.
 
         Raises:
-            RunError: a process that decodes has died.
+            RunError: a process that decodes images has died.
         """
         try:
             yield from self._loader
@@ -121,8 +121,8 @@ class ImageSource:
             if "DataLoader worker" not in str(error):
                 raise
             raise RunError(
-                f"a process that decodes images has died ({first_line(error)}): for want of memory, or of "
-                "shared memory (/dev/shm, docker's --shm-size); give fewer --workers, or --workers 0"
+                f"a process that decodes images has died ({first_line(error)}), probably for lack of memory or "
+                "of shared memory (/dev/shm, docker's --shm-size): give fewer --workers, or --workers 0"
             ) from error
 
     def _load(self) -> DataLoader[Any]:
@@ -135,14 +135,15 @@ class ImageSource:
             persistent_workers=workers > 0,
             collate_fn=collate,
             worker_init_fn=start_worker,
-            # Its own, or starting workers would draw from the generator of dropout, and only in a run's first epoch.
+            # Its own, because starting workers would otherwise draw from the generator of dropout, in the first epoch
+            # only.
             generator=torch.Generator(),
             pin_memory=self._device.type == "cuda",
         )
 
 
 class _EpochRows(Sampler[list[int]]):
-    """The images of each batch of an epoch that is set before."""
+    """A batch sampler of one epoch, which is set beforehand."""
 
     def __init__(self, order: Order) -> None:
         self.order, self.epoch, self.start = order, 0, 0
@@ -156,12 +157,12 @@ class _EpochRows(Sampler[list[int]]):
 
 
 def default_workers() -> int:
-    """Processes that decode for one process of a training: the cores of the machine, divided among these.
+    """The default number of decoding workers: the available cores, divided among the machine's training processes.
 
     >>> default_workers() >= 1
     True
     """
-    # Linux knows which cores a process may use.
+    # Only Linux tells which cores a process may use.
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -169,7 +170,7 @@ def default_workers() -> int:
 
 
 class FeatureSource:
-    """The frozen backbone's features, computed once; only the head runs."""
+    """A source of the frozen backbone's features, which are computed once; only the head is trained."""
 
     def __init__(
         self,
@@ -183,7 +184,7 @@ class FeatureSource:
         self._config, self._device, self._shard, self._model = config, device, order.shard, model
         self._val_samples = None if val is None else val.samples
         cache = FeatureCache(config.out.parent / ".features", model, config.runtime, device)
-        # What a decoder will read comes of the same forward passes.
+        # The features for a map decoder come from the same forward passes.
         decodes = config.decoding.decode and affordable(model, config.decoding.decoder_cache) >= len(train)
         layers = [*model.backbone.pyramid, MAP] if decodes else [MAP]
         views = (False, True) if config.optim.flip else (False,)
@@ -194,7 +195,7 @@ class FeatureSource:
         self.skipped = cache.skipped
         if not len(self._rows):
             raise RunError("none of the training images could be read")
-        # A byte each: of 10,000 classes and many images they are the larger part of the memory.
+        # One byte each, because with 10,000 classes and many images they take most of the memory.
         self._targets, self._known = (torch.from_numpy(part).bool() for part in stacked_targets(train))
         chances = order.chances
         if chances is not None:
@@ -202,8 +203,8 @@ class FeatureSource:
         self.order = Order(len(self._rows), config.optim.batch_size, config.seed, order.shard, chances)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Example]:
-        """This process's part of each step of one epoch; each image is mirrored in half of the epochs."""
-        # Behind the permutation's, another stream of the same epoch.
+        """This process's share of each step of one epoch; with flip, each image is mirrored with probability 1/2."""
+        # Another random stream than the permutation's, for the same epoch.
         variants = np.random.default_rng((self._config.seed, epoch, 1)).integers(len(self._train), size=len(self._rows))
         for share in self.order.shares(epoch, start):
             rows, counted = self._rows[share.rows], torch.from_numpy(share.counted)
@@ -215,14 +216,14 @@ class FeatureSource:
 
     @property
     def views(self) -> int:
-        """Training images that could be read and, with flip, their mirror images."""
+        """The number of readable training images and, with flip, their mirror images."""
         return len(self._train) * len(self._rows)
 
     @torch.no_grad()
     def pooled(self, pool: Callable[[torch.Tensor], torch.Tensor], advance: Advance) -> tuple[torch.Tensor, ...]:
-        """A vector, the targets and which are known, of each of the `views`, the mirror images behind the others.
+        """A vector, the targets and the mask of known targets for each of the `views`; mirror images come last.
 
-        `pool` makes vectors (M, D) of features (M, C, h, w), and `advance` is told the images done.
+        `pool` maps features (M, C, h, w) to vectors (M, D), and `advance` receives the number of images done.
         """
         parts = []
         for features in self._train:
@@ -234,9 +235,9 @@ class FeatureSource:
         return torch.cat(parts), targets, known
 
     def localizations(self) -> Iterator[tuple[Localization, Sample]]:
-        """This process's validation images, with the classes present localized by the head as it is now.
+        """This process's validation images, with their present classes localized by the current head.
 
-        Features hold no attention: maps of a head that reads it are those before attention.
+        Cached features have no attention, so the maps of a head that reads attention are those before attention.
         """
         model = self._model
         reader = Reader(model.classes, boxes=None)

@@ -1,4 +1,4 @@
-"""One step: a batch of all processes together, in parts if need be, becomes one update of the weights."""
+"""One training step: one update of the weights from a batch of all processes, optionally in parts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from wsl.training.processes import GradientSum, Processes
 
 
 class Stepper:
-    """What changes the weights: the network with its objective, the optimizer, and the sum of gradients.
+    """Updates the weights: holds the network with its objective, the optimizer, and the sum of gradients.
 
-    The loss of a step is that of its whole batch: what its sums are divided by is counted over all processes and parts.
+    The loss of a step is that of its whole batch: its sums are divided by counts over all processes and parts.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Stepper:
         self.device = device or torch.device("cpu")
         self.processes = processes or Processes()
         self.seed = seed
-        # The gradients of float16 would vanish below 6e-8; elsewhere the scaler does nothing.
+        # float16 gradients below 6e-8 would vanish; for other dtypes the scaler is disabled.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
         self.average = WeightAverage(network.model, config.ema) if config.ema is not None else None
         self._parameters = network.trained_parameters()
@@ -46,9 +46,9 @@ class Stepper:
     def __call__(
         self, example: Example, number: int, progress: float, *, stopping: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One update of the weights; the loss before it, and whether any process is to stop (above 0).
+        """Update the weights once; returns the loss before the update, and whether any process is to stop (above 0).
 
-        What the network draws at random follows from the seed and the step's ``number``, counted from 0.
+        The random numbers of the network derive from the seed and the step's `number`, counted from 0.
         """
         torch.manual_seed(int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0]))
         example = example._replace(
@@ -67,7 +67,7 @@ class Stepper:
                 share = (self.network(part, progress) / counts).sum()
                 self.scaler.scale(share).backward()
             except torch.OutOfMemoryError:
-                share = None  # its traceback would hold the memory
+                share = None  # the error's traceback would keep the memory
             if share is None:
                 raise too_large(self.network, part)
             loss = loss + share.detach()
@@ -76,7 +76,7 @@ class Stepper:
         return self.processes.sum(loss), stop
 
     def _counts(self, example: Example, stopping: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the sums are divided by, and whether any process is to stop: one message for both."""
+        """The divisors of the sums, and whether any process is to stop, in one message."""
         counts = self.network.objective.counts(example.targets, example.mask)
         stop = counts.new_full((1,), float(stopping)) if self.processes.several else torch.tensor([float(stopping)])
         if self.processes.several:
@@ -90,14 +90,15 @@ class Stepper:
             nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        # Fused optimizers count no version, by which copies for inference are told to be of old weights.
+        # Fused optimizers do not increment the version of weights, by which outdated copies for inference are
+        # recognised.
         torch.autograd.graph.increment_version(self._parameters)
         if self.average is not None:
             self.average.update()
 
 
 def _parts(example: Example, parts: int) -> list[Example]:
-    """A batch cut into so many parts, as long as they have an image each."""
+    """Split a batch into `parts` parts, or fewer if there are not enough images."""
     size = math.ceil(len(example.targets) / parts)
     if size >= len(example.targets):
         return [example]

@@ -1,4 +1,4 @@
-"""Many poolings of the same class maps: the network runs once, each further setting is a matter of milliseconds."""
+"""Evaluation of many poolings on the same class maps: the network runs once, each pooling takes milliseconds."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from wsl.training.validation import localize_present, validate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassMaps:
-    """The class maps of a data set's images, held in memory: all that a pooling reads, and what is true of each image.
+    """The class maps of a data set in memory, with the labels of its images.
 
-    ``maps`` are (N, K, h, w) float32, ``targets`` (N, K): 1 present, 0 absent; ``known`` (N, K): 1, or 0 where that is
-    not known. ``pointing`` is the pointing accuracy of the maps (None where no boxes are known), the same whatever
-    pools them. ``skipped`` counts the images that could not be read.
+    ``maps`` (N, K, h, w) is float32; ``targets`` (N, K) is 1 for present and 0 for absent classes; ``known`` (N, K) is
+    0 where the label is unknown, else 1. ``pointing`` is the pointing accuracy of the maps, which does not depend on
+    the pooling (None without annotated boxes). ``skipped`` is the number of images that could not be read.
     """
 
     classes: tuple[str, ...]
@@ -42,7 +42,7 @@ class ClassMaps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolingFigures:
-    """What one pooling of given class maps reaches; None where nothing counts."""
+    """The figures of one pooling of given class maps; None where undefined."""
 
     pooling: str
     mAP: float | None
@@ -52,11 +52,11 @@ class PoolingFigures:
 def class_maps(
     model: Localizer, samples: SampleSet, *, runtime: RuntimeConfig | None = None, batch_size: int = 16
 ) -> ClassMaps:
-    """Run the model over the images once, for `sweep_poolings`.
+    """Run the model on the images once, for `sweep_poolings`.
 
     Raises:
-        UserError: the samples have other classes than the model, or there are none.
-        RunError: not one image could be read.
+        UserError: the samples have other classes than the model.
+        RunError: no image could be read.
     """
     if samples.classes != model.classes:
         raise UserError(f"the samples' classes ({len(samples.classes)}) are not the model's ({len(model.classes)})")
@@ -99,15 +99,15 @@ def _pointing(model: Localizer, samples: Sequence[Sample], maps: Sequence[torch.
 
 
 def sweep_poolings(maps: ClassMaps, poolings: Sequence[str]) -> list[PoolingFigures]:
-    """Pool the same class maps by each of the spec strings, and measure the scores.
+    """Pool the same class maps by each of the spec strings, and evaluate the scores.
 
-    For heads that share a convolution: the maps are those of one trained head, and k, beta, alpha or a temperature is
-    tried on them without training or running the network again. A pooling whose parameters are learnt is taken as it
-    starts. The mAP is the mean over classes with positive images. Pointing is that of the maps: no pooling moves it.
+    The maps are those of one trained head. Other values of k, beta, alpha or a temperature are tried on them without
+    training or running the network again. A pooling with learnt parameters has its initial values. The mAP is the mean
+    over classes with positive images. The pointing accuracy is that of the maps, which the pooling does not change.
 
     Raises:
-        UserError: an unknown pooling, or one that needs more than the class maps (``attention``, ``cat``,
-            ``adaptive``) or maps without signs.
+        UserError: a pooling is unknown, needs more than the class maps (``attention``, ``cat``, ``adaptive``), or takes
+            only non-negative maps.
 
     >>> maps = torch.tensor([[[[4.0, 0.0]]], [[[3.0, 3.0]]]])
     >>> known = ClassMaps(
@@ -136,15 +136,15 @@ def _pool(maps: ClassMaps, spec: str) -> np.ndarray:
         pooling = create_pooling(spec, classes=len(maps.classes), channels=len(maps.classes)).eval()
         if pooling.reads_features or pooling.values_per_map != 1:
             raise ValueError(
-                f"pooling {spec!r} has learnt weights of its own beside the class maps: expected one that reads "
-                "nothing but a map, such as kmax(k=0.2); train and evaluate this one"
+                f"pooling {spec!r} has learnt weights of its own: expected a pooling that reads only class maps, "
+                "such as kmax(k=0.2); train and evaluate this one instead"
             )
         if pooling.for_signed_maps is not None:
             raise ValueError(f"pooling {spec!r} takes maps of 0 or more: give it {pooling.for_signed_maps}")
         scores = pooling(maps.maps).double()
     except ValueError as error:
         raise UserError(str(error)) from error
-    # A sigmoid keeps the order of images, a softmax may change it.
+    # A sigmoid preserves the ranking of images, a softmax may change it.
     return np.asarray(scores if maps.multi_label else scores.softmax(-1))
 
 

@@ -1,4 +1,4 @@
-"""How good a model is after an epoch: classification mAP and pointing accuracy on the validation split."""
+"""Validation of a model after an epoch: classification mAP and pointing accuracy on the validation split."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ Parts = tuple[ClassificationAP, PointingGame, ClassReport]
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Validation figures in [0, 1]; None where nothing counts (no positive image, no annotated box).
+    """Validation figures in [0, 1]; None where undefined (no positive image, no annotated box).
 
-    ``classes`` are those of each class: ``class``, ``images`` (that show it), ``AP``, ``pointing``, and ``predicted``,
-    ``precision`` and ``recall`` of a `ClassReport`, whose ``rule`` and ``confusions`` follow.
+    ``classes`` has the figures of each class: ``class``, ``images`` (that show it), ``AP``, ``pointing``, and
+    ``predicted``, ``precision`` and ``recall`` of a `ClassReport`. ``rule`` and ``confusions`` are those of the same
+    report.
     """
 
     mAP: float | None
@@ -44,10 +45,10 @@ def validate(
     *,
     multi_label: bool = True,
 ) -> Scores:
-    """Measure localizations of the classes present in each image.
+    """Evaluate localizations of the classes present in each image.
 
-    A class whose objects are all difficult is left out. ``gather`` gives what all processes measured, each of its own
-    images. ``multi_label`` is as in `ClassReport`.
+    A class whose objects are all difficult is left out. `gather` collects the results of all processes, each on its own
+    images. `multi_label` is as in `ClassReport`.
     """
     classification, pointing = ClassificationAP(classes, replicates=0), PointingGame(classes, replicates=0)
     report = ClassReport(classes, multi_label=multi_label)
@@ -77,14 +78,14 @@ def validate(
 
 
 def can_point(sample: Sample) -> bool:
-    """Whether the pointing game can be played: somebody annotated boxes, in an image of known size."""
+    """Whether a sample counts in the pointing game: it has annotated boxes and a known image size."""
     return sample.boxes is not None and sample.size is not None
 
 
 def localize_present(
     model: Localizer, reader: Reader, sample: Sample, probabilities: np.ndarray, maps: np.ndarray
 ) -> Localization:
-    """The localization of the classes present in a sample, from the output of the model's head.
+    """The localization of a sample's present classes, from the output of the model's head.
 
     Shape:
         ``probabilities`` (K,), ``maps`` (K, h, w) at the network's resolution.

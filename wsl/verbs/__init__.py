@@ -1,1 +1,1 @@
-"""One verb a module: train, localize, evaluate, compare, visualize; each is a function of its configuration."""
+"""The commands as functions of their configurations: train, localize, evaluate, compare, visualize, export, …"""

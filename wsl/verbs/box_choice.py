@@ -1,4 +1,4 @@
-"""Which threshold and rule the evaluated boxes are drawn with: those selected on another split, or `resolve_boxes`."""
+"""The threshold and box rule for an evaluation: selected on another split, or given by `resolve_boxes`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ log = logging.getLogger("wsl")
 def choose_boxes(
     config: EvaluateConfig, predictions: Predictions, others: SampleSet | None, *, keep: bool = True
 ) -> tuple[BoxConfig | None, BoxOrigin]:
-    """The settings to draw the evaluated boxes with (None: as they were drawn), and where they come from.
+    """The settings for drawing the evaluated boxes (None: keep the boxes as they are), and their origin.
 
-    `others` are the images of the split to select on; what is selected is written down where `keep` is set.
+    `others` are the images of the split to select on; with `keep`, the selected settings are saved.
 
     Raises:
-        UserError: selection was asked for, and the split has no maps.
+        UserError: a threshold is to be selected, and the split has no maps.
     """
     if config.select_threshold is not None and others is not None:
         selection = _select(config, predictions, others, config.select_threshold)
@@ -82,7 +82,7 @@ def _selected(config: EvaluateConfig, predictions: Predictions, selection: Selec
         cam=config.cam.maps,
     )
     log.info(
-        "threshold %g, box rule %s: selected on %s, where %.3f of %d boxes are right",
+        "threshold %g, box rule %s: selected on %s, where %.3f of %d boxes are correct",
         selected.threshold,
         selected.box_rule,
         selected.split,
@@ -93,10 +93,10 @@ def _selected(config: EvaluateConfig, predictions: Predictions, selection: Selec
 
 
 def _keep(config: EvaluateConfig, selected: SelectedBoxes) -> None:
-    """Write what was selected beside the evaluation, and into the run of the model."""
+    """Save the selected settings beside the evaluation and in the run folder of the model."""
     if config.out is not None:
         save_selected(selected, config.out)
     run = run_folder(config.weights) if config.weights is not None else None
     if run is not None:
         path = save_selected(dataclasses.replace(selected, model=model_digest(run)), run)
-        log.info("kept in %s: wsl-localize draws boxes with it from now on", path)
+        log.info("saved to %s: wsl-localize draws boxes with it from now on", path)

@@ -1,4 +1,4 @@
-"""Checks of what commands are given, made before torch is loaded."""
+"""Checks of the arguments of commands that do not need torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from wsl.samples import SampleSet
 
 
 def check_labels(config: LocalizeConfig, samples: SampleSet, known: Collection[str]) -> None:
-    """Check that a model knows the classes that the images of a split are labelled with.
+    """Check that a model has the classes with which the images of a split are labelled.
 
     Raises:
-        UserError: it does not know one of them.
+        UserError: the model lacks one of them.
     """
     labels = dict.fromkeys(label for sample in samples.samples for label in sample.labels)
     place = "" if config.data is None else f"{config.data.data}, split {config.split}: "
@@ -23,10 +23,10 @@ def check_labels(config: LocalizeConfig, samples: SampleSet, known: Collection[s
 
 
 def check_annotated(samples: SampleSet, weights: str, known: Collection[str]) -> None:
-    """Check that a model knows the classes that it is to be evaluated on.
+    """Check that a model has the classes on which it is to be evaluated.
 
     Raises:
-        UserError: it does not know one of them.
+        UserError: the model lacks one of them.
 
     >>> check_annotated(SampleSet(classes=["dog"], samples=[]), "resnet50", ["cat"])
     Traceback (most recent call last):
@@ -41,10 +41,10 @@ def check_annotated(samples: SampleSet, weights: str, known: Collection[str]) ->
 
 
 def predictions_kind(config: EvaluateConfig) -> str:
-    """The format of ``--predictions``, as the configuration says or by what is there.
+    """The format of ``--predictions``, as configured or detected from the files.
 
     Raises:
-        UserError: nothing is there, or nothing that is known.
+        UserError: the files do not exist, or their format is unknown.
     """
     assert config.predictions is not None
     return detect_predictions(config.predictions) if config.predictions_format == "auto" else config.predictions_format

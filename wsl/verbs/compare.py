@@ -1,4 +1,4 @@
-"""Measure several runs on the same images, and say which of their differences are more than noise."""
+"""Evaluate several runs on the same images and compare them by paired differences."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ log = logging.getLogger("wsl")
 
 @by_keywords(CompareConfig, "runs")
 def compare(config: CompareConfig) -> Comparison:
-    """The chosen metrics of several runs on one split, with the paired difference of each two.
+    """Compute the chosen metrics of several runs on one split, and the paired difference of each two runs.
 
     Settings can be given by keyword: ``wsl.compare("runs/gap", "runs/gmp", data="VOC2012")``.
 
-    Each run is measured once. With ``config.out`` the comparison is written as ``comparison.json``, ``.md``, ``.tex``,
-    ``.csv`` and a figure, all of them when everything is measured; the folders of the runs stay as they are.
+    Each run is evaluated once. With ``config.out`` the comparison is written as ``comparison.json``, ``.md``, ``.tex``,
+    ``.csv`` and a figure, after all runs have been evaluated; the folders of the runs are not modified.
 
     Raises:
-        UserError: a run, a metric or a name is not what it should be, the runs were measured on different images, or
-            another run writes to the folder.
-        RunError: no image could be evaluated, or none of the metrics.
+        UserError: a run, a metric or a name is invalid, the runs were evaluated on different images, or another run
+            writes to the folder.
+        RunError: no image could be evaluated, or no metric computed.
     """
     plan = _plan(config)
     with contextlib.ExitStack() as locks:
@@ -57,7 +57,7 @@ def compare(config: CompareConfig) -> Comparison:
 
 
 class _Plan(NamedTuple):
-    """What is known before a model is loaded."""
+    """The inputs of a comparison, known before a model is loaded."""
 
     sources: Sequence[Source]
     names: Sequence[str]
@@ -68,7 +68,7 @@ class _Plan(NamedTuple):
 
 @dataclass
 class _Watch:
-    """The images that a run was measured on, and what was found in them where agreement is asked for."""
+    """The images on which a run was evaluated, and its predictions for them if agreement is to be computed."""
 
     marks: Marks | None
     seen: dict[Path, str] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class _Watch:
 
 
 def _plan(config: CompareConfig) -> _Plan:
-    """Check all that needs no torch, which takes seconds to load."""
+    """Check everything that does not need torch, which takes seconds to load."""
     if config.out is not None:
         check_folder(config.out, "the results")
     check_metrics(config.metrics)
@@ -98,10 +98,10 @@ def _plan(config: CompareConfig) -> _Plan:
 
 
 def _check_divided_alike(names: Sequence[str], settings: Sequence[EvaluateConfig]) -> None:
-    """Refuse runs that kept other images for validation: what one was trained on, another would be measured on.
+    """Refuse runs that kept different images for validation: one would be evaluated on the training images of another.
 
     Raises:
-        UserError: some did.
+        UserError: the runs kept different images.
     """
     kept = {
         name: (one.data.val_fraction, one.data.split_seed)
@@ -111,7 +111,7 @@ def _check_divided_alike(names: Sequence[str], settings: Sequence[EvaluateConfig
     if len(set(kept.values())) > 1:
         told = ", ".join(f"{name}: {fraction:g} with seed {seed}" for name, (fraction, seed) in kept.items())
         raise UserError(
-            f"the runs kept other images for validation ({told}): expected runs with the same --val-fraction and "
+            f"the runs kept different images for validation ({told}): expected runs with the same --val-fraction and "
             "--split-seed, or these settings here"
         )
 
@@ -126,11 +126,11 @@ def _compared(config: CompareConfig, plan: _Plan) -> Comparison:
         reports.append(_measured(config, plan, source, wanted, watch))
         watches.append(watch)
         _check_same(plan.names[0], watches[0].seen, name, watch.seen)
-        # By default the first run says by what the others are measured.
+        # By default the metrics of the first run are computed for the others.
         wanted = wanted or tuple(dict.fromkeys(reports[0].computed_by[one.name] for one in key_metrics(reports[0])))
     columns = _columns(reports, config.metrics)
     if not columns and not config.agreement:
-        raise RunError("nothing to compare: no metric has annotations and predictions behind it")
+        raise RunError("nothing to compare: no metric could be computed from the annotations and predictions")
     runs = [
         ComparedRun(
             name=name,
@@ -167,10 +167,10 @@ def _measured(
 
 
 def _check_same(first: str, seen: dict[Path, str], second: str, others: dict[Path, str]) -> None:
-    """Refuse to compare runs on different images: a model skips those that it cannot read.
+    """Refuse to compare runs on different images; they can differ because a model skips unreadable images.
 
     Raises:
-        UserError: naming the first such image.
+        UserError: the images differ; the message names the first such image.
     """
     differ = [*(seen.keys() - others.keys()), *(others.keys() - seen.keys())]
     if differ:
@@ -178,12 +178,12 @@ def _check_same(first: str, seen: dict[Path, str], second: str, others: dict[Pat
         one, other = (first, second) if path in seen else (second, first)
         raise UserError(
             f"{first} and {second} were not measured on the same images: {len(differ)} differ, such as {path}, which "
-            f"was measured for {one} and could not be read for {other}: repair it, or leave it out of the split"
+            f"was measured for {one} and could not be read for {other}: repair it, or remove it from the split"
         )
 
 
 def _columns(reports: Sequence[EvaluationReport], chosen: Sequence[str]) -> tuple[str, ...]:
-    """The metrics to show: of those chosen the main number, or all where none is called so; else the key metrics."""
+    """The metrics to show: for each chosen one its main number, or all its numbers; by default the key metrics."""
     if not chosen:
         return tuple(metric.name for metric in key_metrics(reports[0]))
     columns: dict[str, None] = {}
@@ -194,13 +194,13 @@ def _columns(reports: Sequence[EvaluationReport], chosen: Sequence[str]) -> tupl
 
 
 def _words(name: str) -> str:
-    """A name without what its spellings differ by: point-AP is point AP, and by another protocol still MaxBoxAccV2."""
+    """A normalised metric name: point-AP becomes point AP, and MaxBoxAccV2 is the same under either protocol."""
     return " ".join(re.findall(r"[\w@.]+", name.removesuffix("(wsolevaluation)")))
 
 
 def _write(folder: Path, comparison: Comparison, config: CompareConfig) -> None:
     if config.figure is not None and comparison.metrics:
-        # Loaded here: matplotlib takes its time, and numbers do without it.
+        # Imported here because matplotlib is slow to load and the numbers do not need it.
         from wsl.draw.comparison import plot_comparison
 
         plot_comparison(folder / f"comparison.{config.figure}", comparison, config.figure)

@@ -1,4 +1,4 @@
-"""What the runs of a comparison are, found by looking at what is there, and what they are called."""
+"""The runs of a comparison: whether each is a model or predictions, and the short names in tables."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _EXPECTED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One run as it was named: a model, whose ``classes`` are known where its checkpoint says them, or predictions.
+    """One run as given: a model, with its ``classes`` if the checkpoint states them, or predictions.
 
-    ``place`` is where it lies, by which two names of one run are told; its last parts name the run in tables.
+    ``place`` is its location, by which two names of the same run are recognised; its last parts name the run in tables.
     """
 
     given: str
@@ -33,12 +33,12 @@ class Source:
     classes: tuple[str, ...] | None = None
 
     def settings(self, config: CompareConfig, metrics: Sequence[str]) -> EvaluateConfig:
-        """How this run is evaluated: as the comparison says, by some metrics (all when empty)."""
+        """The evaluation settings of this run: those of the comparison, with some metrics (all if empty)."""
         shared = {one.name for one in fields(CompareConfig)} & {one.name for one in fields(EvaluateConfig)}
         values = {name: getattr(config, name) for name in shared - {"out", "table", "metrics"}}
         if not self.is_model:
             values["refine"] = "auto"
-        # Nothing is written there: plots are not asked for, and selected thresholds are not kept.
+        # Nothing is written to this folder, because there are no plots and selected thresholds are not kept.
         values |= {"out": config.out or Path(), "metrics": tuple(metrics)}
         if self.is_model:
             return EvaluateConfig(weights=self.given, **values)
@@ -46,10 +46,10 @@ class Source:
 
 
 def find_run(given: str) -> Source:
-    """Whether a name is that of a model or of predictions.
+    """Find out whether a name refers to a model or to predictions.
 
     Raises:
-        UserError: nothing is there, something else is, or both are.
+        UserError: the name refers to neither or to both.
 
     >>> find_run("resnet50").is_model
     True
@@ -78,8 +78,8 @@ def find_run(given: str) -> Source:
     if predictions is None:
         if path.name == "evaluation.json" or (path / "evaluation.json").is_file():
             raise UserError(
-                f"{path} is an evaluation, which does not hold what differences need: name the run or the predictions "
-                "that it was made of"
+                f"{path} is an evaluation, which does not contain the bootstrap samples that paired differences need: "
+                "name the run or the predictions that were evaluated"
             )
         raise UserError(f"no run at {path} (neither a model nor predictions): {_EXPECTED}")
     named = results_folder(find_localizations(path)) if predictions == "localizations" else path
@@ -100,10 +100,10 @@ def _parts(path: Path) -> tuple[str, ...]:
 
 
 def check_distinct(sources: Sequence[Source]) -> None:
-    """Refuse a run that is named twice.
+    """Refuse a run that is given twice.
 
     Raises:
-        UserError: naming both.
+        UserError: a run is given twice; the message shows both names.
 
     >>> check_distinct([find_run("resnet50"), find_run("resnet18")])
     """
@@ -116,7 +116,7 @@ def check_distinct(sources: Sequence[Source]) -> None:
 
 
 def short_names(places: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """What tells each path from the others: as much of its end as it takes, without the end that all have in common.
+    """The shortest distinct name for each path: its last parts, without those that all paths have in common.
 
     >>> short_names([("runs", "gap", "found"), ("runs", "lse", "found")])
     ('gap', 'lse')
@@ -137,14 +137,14 @@ def short_names(places: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def baseline_name(config: CompareConfig, names: Sequence[str]) -> str:
-    """The name of the run that the others are compared with.
+    """The name of the run with which the others are compared.
 
     Raises:
-        UserError: it is none of the runs.
+        UserError: it is not one of the runs.
     """
     if not config.baseline:
         return names[0]
     known = {**dict(zip(config.runs, names, strict=True)), **{name: name for name in names}}
     if config.baseline not in known:
-        raise UserError(f"--baseline {config.baseline} is none of the runs: expected one of {', '.join(names)}")
+        raise UserError(f"--baseline {config.baseline} is not one of the runs: expected one of {', '.join(names)}")
     return known[config.baseline]

@@ -1,4 +1,4 @@
-"""What is understood of a data set: its layout and splits, and what is known of their images."""
+"""A summary of a data set: its layout, classes and splits, and the annotations of their images."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SHOWN = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitInfo:
-    """What is known of the images of a split.
+    """The number of images of a split, and of their labels and annotations.
 
-    ``images_of`` is the number of images of each class; ``unknown`` are pairs of an image and a class of which nobody
-    knows (difficult or uncertain, or not verified); ``verified_absent`` those that somebody verified to be absent.
-    ``boxes`` is None where nobody drew any, as is ``masks``, which counts images.
+    ``images_of`` is the number of images of each class. ``unknown`` counts (image, class) pairs without a known label
+    (difficult, uncertain or not verified), and ``verified_absent`` those that were verified to be absent. ``boxes`` is
+    None if no image has box annotations; ``masks`` is the number of images with masks or outlines.
     """
 
     images: int
@@ -61,7 +61,7 @@ _LABELS = (
     "images",
     "labels an image",
     "images without a label",
-    "pairs nobody knows",
+    "pairs with an unknown label",
     "pairs verified absent",
     "boxes",
     "images with boxes",
@@ -79,12 +79,12 @@ def _cells(split: SplitInfo) -> tuple[str, ...]:
 
 
 def data_info(config: DataConfig, split: str | None = None) -> DataInfo:
-    """What is understood of a data set: of one split, or of all that can be listed.
+    """Summarise one split of a data set, or all that can be listed.
 
-    What the readers leave out, they log.
+    The readers log what they leave out.
 
     Raises:
-        UserError: what `wsl.data.read_samples` finds.
+        UserError: as for `wsl.data.read_samples`.
 
     >>> import tempfile
     >>> from pathlib import Path

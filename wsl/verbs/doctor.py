@@ -1,4 +1,4 @@
-"""Look at one image step by step, and say what looks wrong first."""
+"""Diagnose the localization of one image, step by step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from wsl.progress import loading
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """What was learnt of an image, what looks wrong with it (the likeliest cause first), and the pictures written.
+    """The evidence about an image, the findings (the likeliest cause first), and the pictures written.
 
     >>> config = DoctorConfig(image=Path("a.jpg"), weights="resnet50")
     >>> print(Diagnosis(config=config, evidence=Evidence(image=Path("a.jpg")), findings=()))
@@ -41,7 +41,7 @@ class Diagnosis:
         return "\n\n".join(part for part in parts if part)
 
     def to_json(self) -> Mapping[str, Any]:
-        """Plain values: the findings, and the numbers that they rest on."""
+        """The findings and the numbers on which they are based, as plain values."""
         evidence = self.evidence
         return {
             "image": str(evidence.image),
@@ -59,13 +59,14 @@ class Diagnosis:
 
 @by_keywords(DoctorConfig, "image")
 def doctor(config: DoctorConfig) -> Diagnosis:
-    """Follow an image from its file to its boxes, say what looks wrong, and draw what the network saw.
+    """Follow an image from its file to its boxes, report what looks wrong, and draw the network's input.
 
-    Settings can be given by keyword: ``wsl.doctor("photo.jpg", weights="resnet50")``. An image that cannot be read,
-    weights that cannot be fetched, and memory that does not suffice are findings, and not errors.
+    Settings can be given by keyword: ``wsl.doctor("photo.jpg", weights="resnet50")``. An unreadable image, weights that
+    cannot be downloaded, and insufficient memory are reported as findings rather than errors.
 
     Raises:
-        UserError: no such file, model or class, a setting out of range, or a refinement that the model has nothing for.
+        UserError: the file, model or class does not exist, a setting is out of range, or the model does not support the
+            refinement.
     """
     if not config.image.exists() and archived(config.image) is None:
         raise UserError(f"{config.image}: no such file, expected an image")
@@ -98,7 +99,7 @@ def _evidence(config: DoctorConfig) -> Evidence:
 
 
 def _pictures(evidence: Evidence, out: Path) -> tuple[Path, ...]:
-    """Write the pictures that there are."""
+    """Write the pictures that could be made."""
     from wsl.diagnosis.pictures import threshold_picture
     from wsl.draw import save_image  # matplotlib
 

@@ -1,4 +1,4 @@
-"""The epochs of a training run: model, data and device set up, each epoch trained, validated, kept and logged."""
+"""Training runs: set up the model, data and device, then train, validate, save and log each epoch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log = logging.getLogger("wsl")
 
 
 class Run:
-    """A training run that is ready to start, or to be resumed; ``skipped`` counts the images that cannot be read.
+    """A training run that is ready to start or to be resumed.
 
     Raises:
         UserError: a setting, the data or the weights cannot be used.
@@ -53,21 +53,21 @@ class Run:
 
     @property
     def skipped(self) -> int:
-        """Images that could not be read."""
+        """The number of images that could not be read."""
         return self._learner.skipped
 
     @property
     def first(self) -> bool:
-        """Whether this process writes for all."""
+        """Whether this is the process that writes files."""
         return bool(self._accelerator.is_main_process)
 
     def search_lr(self, steps: int) -> LrSearch:
-        """Look for a learning rate; the run is as ready to start afterwards as before."""
+        """Search for a learning rate; the state of the run is unchanged afterwards."""
         with progress("learning rate", steps) as advance:
             return self._learner.search_lr(steps, advance)
 
     def epochs(self, started: float) -> dict[str, Any]:
-        """Train all epochs that are left; the record of the best. `started` is when the clock of the run began.
+        """Train all remaining epochs, and return the record of the best. `started` is the start time of the run.
 
         Raises:
             UserError: the state to resume from cannot be used.
@@ -79,7 +79,7 @@ class Run:
         if main and not config.resume:
             run.start(config)
         elif main:
-            run_check.record(config.out, optim=config.optim)  # it may be extended
+            run_check.record(config.out, optim=config.optim)  # the number of epochs may have been raised
         patience = config.patience
         table = EpochTable(last, first, config.best_by, time.perf_counter() - started)
         with _scalars(config, self._writer_class if main else None, first) as write_scalars:
@@ -94,14 +94,14 @@ class Run:
                 if main:
                     write_scalars(record)
                     log.info("%s", table.row(record, run.best(config.best_by)))
-        for tracker in self._accelerator.trackers:  # `end_training` would part the processes, too
+        for tracker in self._accelerator.trackers:  # `end_training` would also destroy the process group
             tracker.finish()
         if main:
             run.describe(config, learner.model.classes, learner.train_images)
         return learner.agreed(run.best(config.best_by) if main else {})
 
     def _epoch(self, epoch: int, started: float) -> dict[str, Any]:
-        """Train, measure and keep one epoch; its line of ``metrics.jsonl``."""
+        """Train, validate and save one epoch, and return its line of ``metrics.jsonl``."""
         learner, main = self._learner, self._accelerator.is_main_process
         with progress(f"epoch {epoch}/{count_epochs(self.config.optim)}", learner.images) as advance:
             stats = learner.train_epoch(epoch, advance, keep=lambda: self._keep_state(epoch))
@@ -116,7 +116,7 @@ class Run:
                 record["seconds"] = time.perf_counter() - started
                 if main:
                     self.folder.keep(learner.model, record, self.config.best_by, scores)
-        except KeyboardInterrupt:  # the weights are those that the epoch ends with: it need not be trained again
+        except KeyboardInterrupt:  # the epoch is already trained: keep its state, so that it need not be trained again
             if main:
                 self.folder.keep_state(learner.state_dict(), epoch - 1)
             raise
@@ -127,16 +127,17 @@ class Run:
         return record
 
     def _keep_state(self, epoch: int) -> None:
-        """Keep the state within an epoch."""
+        """Save the state within an epoch."""
         if self._accelerator.is_main_process:
             self.folder.keep_state(self._learner.state_dict(), epoch - 1)
         self._accelerator.wait_for_everyone()
 
     def probe(self) -> Scores | None:
-        """Fit a linear probe to the features that the head was trained on, and keep it with the best epoch's model.
+        """Fit a linear probe to the features on which the head was trained, and save it with the best epoch's model.
 
-        The result is how good that model then is on the validation split; None without one. ``metrics.jsonl`` stays a
-        line for each epoch: a probe belongs to none, and can be fitted again with other settings.
+        Returns the scores of that model on the validation split, or None without one. They are not written to
+        ``metrics.jsonl``, which has one line per epoch: a probe belongs to no epoch, and can be fitted again with other
+        settings.
         """
         learner = self._learner
         learner.fit_probe()
@@ -149,7 +150,7 @@ class Run:
 
 
 def _downsampling_layers(model: Localizer) -> list[str]:
-    """The poolings inside the backbone that took the place of its own, by name."""
+    """The poolings that replace the backbone's own, each with its name."""
     modules = model.backbone.net.named_modules()
     return [f"{name}: {layer}" for name, layer in modules if isinstance(layer, Downsampling)]
 
@@ -161,7 +162,7 @@ def _accelerator(config: TrainConfig) -> Accelerator:
     if missing:
         name = min(missing)
         raise UserError(f"--track {name} needs its package: pip install {name.replace('_', '-')}")
-    # The loop knows its own precision.
+    # The training loop handles precision itself.
     tracked: dict[str, Any] = {"log_with": list(config.track), "project_dir": str(config.out)} if config.track else {}
     accelerator = Accelerator(cpu=wanted.type == "cpu", mixed_precision="no", **tracked)
     if accelerator.device.type != wanted.type or wanted != torch.device(wanted.type):
@@ -173,14 +174,14 @@ def _accelerator(config: TrainConfig) -> Accelerator:
 
 
 def _forget_other_devices(wanted: torch.device) -> None:
-    """Let a process that has trained on one kind of device train on another: accelerate keeps the first."""
+    """Reset accelerate's state, which keeps the first device, so that a process can train on another kind of device."""
     state = PartialState._shared_state
     if state and state["device"].type != wanted.type and state["distributed_type"] == DistributedType.NO:
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings as trackers take them: of one level, numbers and texts."""
+    """Settings in the form that trackers accept: a flat dictionary of numbers and strings."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, dict):
@@ -199,7 +200,7 @@ def _summary_writer() -> Any:
 
 @contextlib.contextmanager
 def _scalars(config: TrainConfig, writer_class: Any, first: int) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A function that writes a record's figures for TensorBoard; what older runs wrote after `first` is withdrawn."""
+    """A function that writes a record's numbers for TensorBoard; older values of epochs after `first` are purged."""
     if writer_class is None:
         yield lambda record: None
         return

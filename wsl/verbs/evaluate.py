@@ -1,4 +1,4 @@
-"""Measure localizations, score maps, boxes, or a model, against annotations."""
+"""Evaluate localizations, score maps, boxes or a model against annotations."""
 
 from __future__ import annotations
 
@@ -31,19 +31,20 @@ _MANY = 1000
 
 @by_keywords(EvaluateConfig, "predictions")
 def evaluate(config: EvaluateConfig, *, side_by_side: bool = False) -> EvaluationReport:
-    """All metrics of one split that have their inputs.
+    """Compute all metrics of one split for which the predictions and annotations suffice.
 
-    They are also written to ``evaluation.json`` and ``evaluation.md`` of ``config.out``, and where the run time went to
-    ``seconds.json``. Settings can be given by keyword: ``wsl.evaluate("found", data="VOC2012", split="val")``.
+    With ``config.out`` they are also written to ``evaluation.json`` and ``evaluation.md`` there, and the run time of
+    each stage to ``seconds.json``. Settings can be given by keyword: ``wsl.evaluate("found", data="VOC2012",
+    split="val")``.
 
-    Where ``config.processes`` is left open and `side_by_side` set, many images are measured by a process a core.
-    With ``config.select_threshold`` the boxes are drawn with the threshold and rule that are best on that split, which
-    are kept as ``boxes.json`` in ``config.out`` and in the model's run folder. With ``config.plots`` pictures go to
-    ``plots/``.
+    If ``config.processes`` is None and `side_by_side` is set, a large split is evaluated with one process per core.
+    With ``config.select_threshold`` the boxes are drawn with the threshold and rule that are best on that split; both
+    are saved as ``boxes.json`` in ``config.out`` and in the model's run folder. With ``config.plots`` pictures are
+    written to ``plots/``.
 
     Raises:
-        UserError: predictions and annotations do not belong together, neither can be read, or another run writes to
-            the folder.
+        UserError: predictions and annotations do not belong together, one of them cannot be read, or another run writes
+            to the folder.
         RunError: no image could be evaluated.
     """
     config = with_split_of_run(config)
@@ -69,7 +70,7 @@ def evaluate(config: EvaluateConfig, *, side_by_side: bool = False) -> Evaluatio
 
 
 def with_split_of_run(config: EvaluateConfig) -> EvaluateConfig:
-    """The settings with the data set divided as in the training of the run that is measured, or that localized."""
+    """The settings with the data set divided as in the training of the run that made the predictions."""
     data = config.data
     data = as_localized(data, config.predictions) if config.predictions is not None else data
     data = as_trained(data, config.weights) if config.weights is not None else data
@@ -77,13 +78,13 @@ def with_split_of_run(config: EvaluateConfig) -> EvaluateConfig:
 
 
 def _folders(config: EvaluateConfig) -> list[Path]:
-    """The folders that are written to: a selected threshold is also kept in the model's run folder."""
+    """The folders to write to, including the model's run folder if a threshold is selected."""
     run = run_folder(config.weights) if config.weights is not None and config.select_threshold is not None else None
     return [folder for folder in (config.out, run) if folder is not None]
 
 
 def _check(config: EvaluateConfig) -> tuple[SampleSet, SampleSet | None]:
-    """Check all that needs no torch, which takes seconds to load; the samples to evaluate on, and to select on."""
+    """Check everything that does not need torch, which is slow to load; the samples to evaluate and to select on."""
     if config.out is not None:
         check_folder(config.out, "the results")
     check_metrics(config.metrics)
@@ -95,14 +96,14 @@ def _check(config: EvaluateConfig) -> tuple[SampleSet, SampleSet | None]:
     samples, others = read_splits(config, images=config.weights is not None)
     for name, images in (("faithfulness", config.faithfulness), ("stability", config.stability)):
         if images is not None and not any(sample.labels for sample in samples.samples):
-            raise UserError(f"no image of split {config.split} has a label: expected some to measure --{name} on")
+            raise UserError(f"no image of split {config.split} has a label: expected labelled images for --{name}")
     if config.weights is not None and recipe is not None:
         check_annotated(samples, config.weights, recipe.classes)
     return samples, others
 
 
 def _write(folder: Path, report: EvaluationReport) -> None:
-    """The report, which two runs of one evaluation give alike, and the run time, which they do not."""
+    """Write the report, and separately the run time, so that repeated evaluations give identical reports."""
     write_text(folder / "evaluation.json", json.dumps(report.to_json(), indent=2) + "\n")
     write_text(folder / "evaluation.md", report_table(dataclasses.replace(report, seconds={})) + "\n")
     seconds = {name: round(spent, 3) for name, spent in report.seconds.items()}

@@ -1,4 +1,4 @@
-"""Hand boxes, masks or a model on to another tool."""
+"""Export boxes, masks or a model to the formats of other tools."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from wsl.verbs.export_sources import Sources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportResult:
-    """What was written: its place and how much of it; for a model, how far its outputs are from PyTorch's.
+    """The path and size of an export; for a model, the largest difference of its outputs from PyTorch's.
 
-    ``left_out`` images have no box that is exported, and ``unreviewed`` ones nobody has looked at. ``note`` says what
-    else is to be known before the files are used.
+    ``left_out`` counts images left out because no box of theirs is exported, and ``unreviewed`` those left out because
+    they were not reviewed. ``note`` says what else to know before the files are used.
     """
 
     path: Path
@@ -52,14 +52,14 @@ def export(config: ExportConfig) -> ExportResult:
 
     Settings can be given by keyword: ``wsl.export("found", format="yolo", out="dataset")``.
 
-    Boxes of several sources become one export. The format's files in ``config.out`` are replaced as a whole, once all
-    new ones are written, and only with ``config.overwrite``. With ``config.copy_images`` so are the images that an
-    earlier export copied there; no other file is replaced or removed.
+    Several sources are combined into one export. The format's files in ``config.out`` are replaced all together, after
+    all new ones have been written, and only with ``config.overwrite``. With ``config.copy_images`` this includes the
+    images that an earlier export copied there; no other file is replaced or removed.
 
     Raises:
-        UserError: a source cannot be read, or holds a name that the format cannot; two say different things of an
-            image; the folder holds files of the format that may not be overwritten, or is written to by another run; a
-            source would be written over.
+        UserError: a source cannot be read, or contains a name that the format cannot represent; two sources contradict
+            each other about an image; the folder contains files of the format and ``overwrite`` is not set, or another
+            run writes to it; a source would be overwritten.
     """
     if config.format in get_args(ModelFormat):
         return _export_model(config)
@@ -93,7 +93,7 @@ def export(config: ExportConfig) -> ExportResult:
 
 def _export_model(config: ExportConfig) -> ExportResult:
     (run,) = config.sources
-    read_recipe(run)  # a wrong path is told before torch is loaded
+    read_recipe(run)  # reports a wrong path before torch is loaded
     if config.out.is_file() and not config.overwrite:
         raise UserError(f"{config.out} exists: --overwrite replaces it, or choose another --out")
     with loading(str(run)):
@@ -107,10 +107,10 @@ def _export_model(config: ExportConfig) -> ExportResult:
 
 
 def _check_apart(config: ExportConfig, sources: Sources) -> None:
-    """Check that nothing is written over or among the files that are exported.
+    """Check that the export does not overwrite its sources or add files among them.
 
     Raises:
-        UserError: it would be.
+        UserError: it would.
     """
     given = [area for part in sources.parts for area in part.kind.areas(part.place)]
     if config.reference is not None:
@@ -119,13 +119,13 @@ def _check_apart(config: ExportConfig, sources: Sources) -> None:
         for other in given:
             if area.overlaps(other):
                 raise UserError(
-                    f"{config.format} in {config.out} would be written over or among the files that are read from "
+                    f"{config.format} in {config.out} would overwrite files that are read, or be mixed with them, in "
                     f"{other.path}: choose another --out"
                 )
 
 
 class _Writing:
-    """The images on their way into the files: under their names there, copied where asked for, and counted."""
+    """Writing of the images of an export: under their new names, counted, and copied if requested."""
 
     def __init__(self, config: ExportConfig, sources: Sources) -> None:
         self.images = self.boxes = 0
@@ -157,11 +157,11 @@ class _Writing:
         """Each image with its maps.
 
         Raises:
-            UserError: a source is another tool's, which has none.
+            UserError: a source is a file of another tool, which has no maps.
         """
         other = next((part for part in self._sources.parts if part.root is not None), None)
         if other is not None:
-            raise UserError(f"masks are made of maps, which {other.place} does not have: give localizations")
+            raise UserError(f"masks are made from maps, which {other.place} does not have: give localizations")
         return self._counted(maps=True)
 
     def _counted(self, *, maps: bool) -> Iterator[tuple[Labelled, Localization]]:
@@ -175,7 +175,7 @@ class _Writing:
             self.boxes += len(image.boxes)
 
     def _placing(self) -> Any:
-        """How images are named: as they lie, or where they are copied and the format's tools ask for it, otherwise."""
+        """The function that names images: by their own paths, or by the format's rules if they are copied."""
         flat = self._config.layout == "flat"
         if self._config.format == "yolo" and self._config.copy_images:
             return SplitFolders(self._sources.folders, self._sources.splits, flat=flat)
@@ -183,14 +183,14 @@ class _Writing:
 
     @property
     def note(self) -> str:
-        """What to know of the files once they are written."""
+        """What to know about the written files."""
         return {"yolo": self._about_splits, "label-studio": self._about_serving}.get(self._config.format, str)()
 
     def _about_splits(self) -> str:
-        """What to know of the splits of YOLO, whose trainers always validate."""
+        """What to know about the splits of a YOLO data set; its trainers always validate."""
         if {"train", "val"} <= set(map(role, self._folders)) and None not in map(role, self._folders):
             return ""
-        return "data.yaml names the same images to train and to validate on: not all lie in folders train and val"
+        return "data.yaml names the same images for training and validation: not all are in folders train and val"
 
     def _write_localizations(self, out: Path) -> Path:
         with LocalizationWriter(out) as writer:
@@ -199,7 +199,7 @@ class _Writing:
         return writer.path
 
     def _about_serving(self) -> str:
-        """What to do for Label Studio to show the images."""
+        """How to make Label Studio show the images."""
         images = self._images()
         return (
             "Label Studio shows the images when it is started with\n"
@@ -209,12 +209,12 @@ class _Writing:
         )
 
     def _images(self) -> Path:
-        """The folder of the images, as Label Studio is told of it."""
+        """The folder of the images, as given to Label Studio."""
         folder = self._config.out / "images" if self._config.copy_images else self._sources.root
         return folder.absolute()
 
     def _options(self) -> dict[str, Any]:
-        """What the format's writer is told beside the boxes."""
+        """Further arguments of the format's writer."""
         config = self._config
         if config.format == "coco-results":
             return {"reference": config.reference}

@@ -1,4 +1,4 @@
-"""Which boxes of an image are exported: drawn anew, reviewed, and above a score."""
+"""Selection of the boxes of an image to export: redrawn from maps, accepted in a review, above a minimum score."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger("wsl")
 
 
 class BoxChoice:
-    """What an export does to boxes, whatever source they come from."""
+    """The selection of boxes for an export, the same for all sources."""
 
     def __init__(self, config: ExportConfig) -> None:
         self._config = config
@@ -30,9 +30,9 @@ class BoxChoice:
         self._met: set[str] = set()
 
     def drawing(self, results: Path) -> BoxConfig | None:
-        """The settings to draw the boxes of some localizations with; None where they are as they should be.
+        """The settings for redrawing the boxes of some localizations; None if they need not be redrawn.
 
-        Settings that are given count before those of the review, and these before those of ``wsl-localize``.
+        Settings of the export override those of the review, which override those of ``wsl-localize``.
         """
         folder = results_folder(results)
         drawn = BoxConfig() if is_remote(folder) else drawn_boxes(localize_settings(folder), folder)
@@ -41,10 +41,10 @@ class BoxChoice:
         return None if wanted == drawn else wanted
 
     def __call__(self, found: Localization, drawing: BoxConfig | None) -> Localization:
-        """The localization with the boxes, and the maps, that are exported.
+        """The localization with only the boxes and maps to export.
 
         Raises:
-            UserError: boxes are to be drawn, and there are no maps.
+            UserError: boxes are to be redrawn, and there are no maps.
         """
         boxes = found.boxes if drawing is None else redrawn(found, drawing)
         maps = found.maps
@@ -53,16 +53,16 @@ class BoxChoice:
             marks = self.review.of(found.path)
             if marks:
                 self._met.add(os.path.normpath(found.path))
-            other = not self._config.only_reviewed  # what becomes of classes that nobody marked
+            other = not self._config.only_reviewed  # whether classes without a mark are exported
             kept &= np.array([marks.get(label, other) for label in boxes.labels], np.bool_)
             maps = None if maps is None else {name: one for name, one in maps.items() if marks.get(name, other)}
         return replace(found, boxes=boxes.select(kept), maps=maps)
 
     def check(self) -> None:
-        """Say which marks were of images that did not come.
+        """Warn of marks for images that are not in the sources.
 
         Raises:
-            UserError: all were.
+            UserError: no image with a mark is in the sources.
         """
         if self.review is None:
             return
@@ -79,7 +79,7 @@ class BoxChoice:
 
 
 def _over(base: BoxConfig, given: BoxConfig) -> BoxConfig:
-    """Settings with those of others that are not at their defaults."""
+    """The `base` settings, overridden by those of `given` that are not at their defaults."""
     default = BoxConfig()
     names = (one.name for one in fields(BoxConfig))
     changed = {name: getattr(given, name) for name in names if getattr(given, name) != getattr(default, name)}

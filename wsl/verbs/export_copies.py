@@ -1,4 +1,4 @@
-"""Copies of the images of an export, where the tools of its format look for them."""
+"""Copies of exported images, in the folder where tools that read the format expect them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from wsl.images.decode import read_bytes
 
 
 class Copies:
-    """Copies of the images in the folder ``new``, which later becomes part of ``config.out``.
+    """Copies of the images in the folder ``new``, which is later moved into ``config.out``.
 
-    ``old`` are the images that an earlier export copied to ``config.out``, ``kept`` those of them that stay because
-    they are the very files to be copied.
+    ``old`` are the images that an earlier export copied to ``config.out``, and ``kept`` those of them that stay because
+    they are themselves the sources.
     """
 
     def __init__(self, config: ExportConfig, new: Path, old: set[str]) -> None:
@@ -33,11 +33,11 @@ class Copies:
         """Copy an image to the name ``placed`` in the folder of images.
 
         Raises:
-            UserError: it does not exist, or another picture that was not copied by an export stands in its place.
+            UserError: it does not exist, or its target is a different picture that was not copied by an export.
         """
         name = (PurePosixPath(self._folder) / placed).as_posix()
         if not is_image_file(source):
-            raise UserError(f"{source}: no such image to copy, give the folder of the images with --image-root")
+            raise UserError(f"{source}: no such image to copy: give the folder of the images with --image-root")
         target = self._config.out / name
         if target.exists():
             if source.exists() and target.samefile(source):
@@ -45,7 +45,7 @@ class Copies:
                 return
             if name not in self._old:
                 if not _same(source, target):
-                    raise UserError(f"{target} is another picture than {source}: move it, or choose another --out")
+                    raise UserError(f"{target} is a different picture from {source}: move it, or choose another --out")
                 return
         with replacing(self._new / name) as temporary:
             if source.is_file():
@@ -55,7 +55,7 @@ class Copies:
         self._copied.append(name)
 
     def finish(self) -> set[str]:
-        """Write the list of the copies; the list that it replaces."""
+        """Write the list of copies, and return the name of the list that it replaces, if any."""
         name = copies_list(self._config.format)
         write_text(self._new / name, json.dumps(sorted({*self.kept, *self._copied})) + "\n")
         return {name} if (self._config.out / name).is_file() else set()
@@ -67,7 +67,7 @@ def _image_folder(name: str) -> str:
 
 
 def _same(source: Path, target: Path) -> bool:
-    """Whether two files have the same bytes; the first may lie in an archive."""
+    """Whether two files have the same bytes; the first may be in an archive."""
     if source.is_file():
         return filecmp.cmp(source, target, shallow=False)
     return read_bytes(source) == target.read_bytes()

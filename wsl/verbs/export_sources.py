@@ -1,4 +1,4 @@
-"""What an export writes: the images of one or several sources, each with its boxes, once."""
+"""The sources of an export, combined so that each image is written once, with its boxes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from wsl.images import image_size
 from wsl.results import Localization
 from wsl.verbs.export_boxes import BoxChoice
 
-_LEARNT = ("yolo", "voc", "coco")  # trainers take an image without a box for background
+_LEARNT = ("yolo", "voc", "coco")  # their trainers treat an image without boxes as background
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One image of a source, where it lies, with the boxes that are to be exported.
+    """One image of a source, with its path and the boxes to export.
 
-    ``emptied`` says that it has no box although there is or may be an object: boxes were left out, or a model found
+    ``emptied`` is true if it has no box although it may contain an object: its boxes were left out, or a model found
     nothing.
     """
 
@@ -38,7 +38,7 @@ class Item:
 
 
 class Source:
-    """One source: localizations, or the files of another tool."""
+    """One source of an export: localizations, or the files of another tool."""
 
     def __init__(self, place: Path, config: ExportConfig, choice: BoxChoice) -> None:
         self.place, self._config, self._choice = place, config, choice
@@ -57,7 +57,7 @@ class Source:
             )
 
     def items(self, *, maps: bool) -> Iterator[Item]:
-        """Its images, with ``maps`` where localizations have some."""
+        """The images of the source; with ``maps``, localizations include their maps if there are any."""
         for path, labelled, found in self._read(maps=maps or self._drawing is not None):
             chosen = self._choice(found, self._drawing)
             emptied = not len(chosen.boxes) and (len(labelled.boxes) > 0 or self.root is None)
@@ -76,22 +76,23 @@ class Source:
                 yield self.root / image.name, image, to_localization(image, self.root)
 
     def _folder(self) -> Path:
-        """The folder that the names of images are relative to."""
+        """The folder to which the names of images are relative."""
         folder = self.place if self.place.is_dir() else self.place.parent
-        # Annotations in a folder of their own lie beside the images.
+        # A folder "annotations" is usually beside the folder of the images.
         roots = [folder, folder.parent] if folder.name.lower() == "annotations" else [folder]
         name = self.kind.images or "."
         return next((root / name for root in roots if (root / name).is_dir()), folder)
 
 
 class Sources:
-    """All sources of an export. They are gone through twice, by `survey` for names and classes and then by `items`.
+    """All sources of an export, read twice: by `survey` for the names and classes, and then by `items`.
 
-    Eight bytes of each image are kept, and the boxes of those that come twice. ``folders`` are the first ones of all
-    names (empty for none), and ``splits`` those that tools give the images (None for none).
+    Memory holds eight bytes per image, and the boxes of images that occur more than once. ``folders`` are the first
+    folders of all names (an empty string for none), and ``splits`` those to which tools assign the images (None for
+    none).
 
     Raises:
-        UserError: a source is not there, or is nothing that is known.
+        UserError: a source does not exist, or its format is unknown.
     """
 
     def __init__(self, config: ExportConfig) -> None:
@@ -105,14 +106,14 @@ class Sources:
 
     @property
     def unreviewed(self) -> int:
-        """The images that nobody has reviewed, and that are left out."""
+        """The number of images that are left out because they were not reviewed."""
         return sum(part.unreviewed for part in self.parts)
 
     def survey(self) -> None:
-        """Look through all sources.
+        """Read all sources for their names and classes.
 
         Raises:
-            UserError: an image comes twice with other records, or has no name below the root; a source cannot be read.
+            UserError: an image occurs twice with different boxes, or is not below the root; a source cannot be read.
         """
         names, labels, parents, localized = Distinct(), set[str](), set[str](), set[str]()
         for part in self.parts:
@@ -127,17 +128,17 @@ class Sources:
         self._choice.check()
         if self.unreviewed and not len(names):
             raise UserError(
-                f"nobody has reviewed any of the {self.unreviewed} tasks: --keep-unreviewed exports their predictions"
+                f"none of the {self.unreviewed} tasks has been reviewed: --keep-unreviewed exports their predictions"
             )
         self.count, self._repeated = len(names), names.repeated()
         self.root = self._config.image_root or self._common_root(localized)
         self.classes = self._config.classes or tuple(sorted(labels))
         self.folders = {first_folder(image_name(Path(parent, "image"), self.root)) for parent in parents}
         if self._repeated:
-            deque(self._once(maps=False), maxlen=0)  # refused before anything is written
+            deque(self._once(maps=False), maxlen=0)  # raises before anything is written
 
     def items(self, *, maps: bool) -> Iterator[Item]:
-        """Each image once, under its name below the root; those without boxes as the settings say."""
+        """Each image once, under its name below the root; images without boxes are left out if the settings say so."""
         leave = self._config.format in _LEARNT and not self._config.keep_empty
         self.left_out = 0
         for item in self._once(maps=maps):
@@ -147,10 +148,10 @@ class Sources:
             yield replace(item, labelled=replace(item.labelled, name=image_name(item.path, self.root)))
 
     def _once(self, *, maps: bool) -> Iterator[Item]:
-        """Each image, the first time that it comes.
+        """Each image, at its first occurrence.
 
         Raises:
-            UserError: it comes again and says something else.
+            UserError: an image occurs again with different boxes.
         """
         seen: dict[str, tuple[Path, Labelled]] = {}
         for part in self.parts:
@@ -165,16 +166,16 @@ class Sources:
                     _check_equal(name, seen[name], (part.place, item.labelled))
 
     def _common_root(self, localized: set[str]) -> Path:
-        """The folder that all names are relative to; of another tool's files the one that its names are relative to."""
+        """The folder to which all names are relative: the common one of localizations and of other tools' roots."""
         roots = [part.root / "image" for part in self.parts if part.root is not None]
         return common_root([*roots, *(Path(folder, "image") for folder in sorted(localized))])
 
 
 def _check_equal(name: str, first: tuple[Path, Labelled], other: tuple[Path, Labelled]) -> None:
-    """Refuse two records of one image that say different things.
+    """Refuse two records of one image that contradict each other.
 
     Raises:
-        UserError: they do; says in what they differ.
+        UserError: they do; the message states the difference.
     """
     (place, ours), (again, theirs) = first, other
     where = f"in {place}" if place == again else f"in {place} and {again}"
@@ -188,10 +189,10 @@ def _check_equal(name: str, first: tuple[Path, Labelled], other: tuple[Path, Lab
         difference = f"where only the {whose} has the box {label} ({corners}) of score {score:g}"
     else:
         return
-    raise UserError(f"{name} comes twice {where}, {difference}: expected each image once, or the same boxes twice")
+    raise UserError(f"{name} occurs twice {where}, {difference}: expected each image once, or the same boxes twice")
 
 
 def _rows(boxes: Boxes) -> Counter[tuple[str, float, tuple[int, ...]]]:
-    """Boxes to compare, in tenths of a pixel: formats differ in the last digits."""
+    """Boxes for comparison, in tenths of a pixel because formats differ in the last digits."""
     rows = zip(boxes.labels, boxes.scores.tolist(), boxes.xyxy.tolist(), strict=True)
     return Counter((label, round(score, 4), tuple(round(10 * edge) for edge in edges)) for label, score, edges in rows)

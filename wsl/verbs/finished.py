@@ -1,4 +1,4 @@
-"""Train a further part for a run that is finished: its map decoder, or its box detector."""
+"""Train a map decoder or a box detector for a finished run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartResult:
-    """Where the model with its new part is."""
+    """The path of the model with its new part, and the rounds, seconds and skipped images of the training."""
 
     model: Path
     rounds: int
@@ -36,12 +36,12 @@ class PartResult:
 
 @by_keywords(DecodeConfig, "run")
 def decode(config: DecodeConfig) -> PartResult:
-    """Train a map decoder on the images of a run's training, or others of the same classes, and keep it in the run.
+    """Train a map decoder on the training images of a run, or others of the same classes, and save it in the run.
 
     Settings can be given by keyword: ``wsl.decode("runs/mine")``.
 
-    The run's scores and class maps stay what they were. A training that was stopped goes on after its last finished
-    round when it is started with the same settings again.
+    The run's scores and class maps do not change. A training that was stopped continues after its last finished round
+    if it is started again with the same settings.
 
     Raises:
         UserError: there is no finished run, its data cannot be read, or another command writes to its folder.
@@ -52,13 +52,13 @@ def decode(config: DecodeConfig) -> PartResult:
 
 @by_keywords(DetectConfig, "run")
 def detect(config: DetectConfig) -> PartResult:
-    """Train a box detector on the images of a run's training, or others of the same classes, and keep it in the run.
+    """Train a box detector on the training images of a run, or others of the same classes, and save it in the run.
 
     Settings can be given by keyword: ``detect("runs/mine")``.
 
-    It learns from the boxes of the run's map decoder, and from the labels where nothing is. The run's scores and maps
-    stay what they were. A training that was stopped goes on after its last finished round when it is started with the
-    same settings again.
+    The boxes of the run's map decoder are its positive examples, and the labels say which classes are absent. The run's
+    scores and maps do not change. A training that was stopped continues after its last finished round if it is started
+    again with the same settings.
 
     Raises:
         UserError: there is no finished run, it has no map decoder, its data cannot be read, or another command writes
@@ -75,7 +75,7 @@ def _part(config: DecodeConfig | DetectConfig) -> PartResult:
 
 
 def train_part(config: DecodeConfig | DetectConfig, samples: SampleSet) -> PartResult:
-    """The same for samples that are read already, in a folder that is locked already."""
+    """Train the part on samples that are already read, in a folder that is already locked."""
     started = time.perf_counter()
     part = "decoder" if isinstance(config, DecodeConfig) else "detector"
     with loading(f"the {part}'s training"):
@@ -119,20 +119,20 @@ def _training(
 
 
 def _samples(config: DecodeConfig | DetectConfig) -> SampleSet:
-    """Check all that needs no torch, which takes seconds to load; the samples to train on."""
+    """Check everything that does not need torch, which takes seconds to load, and read the samples to train on."""
     recipe = check_weights(str(config.run))
     if recipe is None or not config.run.is_dir():
-        raise UserError(f"{config.run} is no run: expected a folder of wsl-train with model.safetensors")
+        raise UserError(f"{config.run} is not a run: expected a folder of wsl-train with model.safetensors")
     if isinstance(config, DetectConfig) and recipe.decoder is None:
         raise UserError(
-            f"{config.run} has no map decoder, whose boxes a detector learns from: train one first, with wsl-train "
+            f"{config.run} has no map decoder, from whose boxes a detector learns: train one first with wsl-train "
             f"--decoder {config.run}"
         )
     data, split = config.data, config.train_split
     if data is None or split is None:
         before = recorded(config.run, "give --data and --train-split")
         if before is None and data is None:
-            raise UserError(f"{config.run} does not say what it was trained on (no {CONFIG}): give --data")
+            raise UserError(f"{config.run} does not record its training data (no {CONFIG}): give --data")
         if before is not None:
             data, split = data or before.data, split or before.train_split
     assert data is not None

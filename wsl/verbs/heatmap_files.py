@@ -1,4 +1,4 @@
-"""The pictures of `--heatmaps`."""
+"""The files written by `--heatmaps`."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ log = logging.getLogger("wsl")
 
 
 class HeatmapFiles:
-    """One picture an image, ``<image>.png``, or with the layout "each" one a class, ``<image>-<class>.png``."""
+    """Heatmap files: ``<image>.png`` for each image, or with layout "each" ``<image>-<class>.png`` for each class."""
 
     def __init__(self, folder: Path, layout: HeatmapLayout) -> None:
         self._folder, self._layout = folder, layout
         self._names = UniqueNames()
 
     def pass_over(self, written: Iterator[Localization]) -> None:
-        """Take the names of heatmaps that are there already."""
+        """Reserve the names of the heatmaps that were already written."""
         for found in written:
             for name in self._named(found, list(found.points)):
                 self._names(name)
 
     def write(self, found: Localization, *, strict: bool) -> bool:
-        """Draw the maps of an image, unless it went or was replaced since it was localized.
+        """Draw the maps of an image; return False if it was removed or replaced since it was localized.
 
         Raises:
-            BadImageError: it was, and `strict`.
+            BadImageError: it was, and `strict` is set.
         """
-        from wsl.draw import draw_heatmaps, overlay, save_image  # matplotlib, which nothing else here needs
+        from wsl.draw import draw_heatmaps, overlay, save_image  # imports matplotlib, which nothing else here needs
 
         try:
             image = read_image(found.path)
@@ -56,5 +56,5 @@ class HeatmapFiles:
         return True
 
     def _named(self, found: Localization, labels: list[str]) -> list[str]:
-        """The names of an image's pictures; none where no class was localized."""
+        """The names of an image's pictures; none if no class was localized."""
         return [f"{found.id}-{label}" for label in labels] if self._layout == "each" else [found.id][: len(labels)]

@@ -1,4 +1,4 @@
-"""What is here: versions, the device, and everything that is called by name."""
+"""Versions, the device, and the names of everything that can be chosen by name; how the maps of a model are made."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LIBRARIES = ("wsl-toolkit", "torch", "torchvision", "numpy", "opencv-python", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """Versions by library, None for an extra that is not installed; names by kind."""
+    """Versions by library, None for an extra that is not installed; the device; the available names by kind."""
 
     versions: Mapping[str, str | None]
     device: str
@@ -64,7 +64,7 @@ class Info:
 
 
 def info() -> Info:
-    """What a bug report needs, and what the flags take that name things (``--pooling``, ``--backbone``, ``--format``…).
+    """Collect versions for a bug report, and the names that flags such as ``--pooling`` and ``--format`` accept.
 
     >>> "gap" in info().poolings
     True
@@ -87,12 +87,12 @@ def info() -> Info:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """What a model is like: how its maps are made and why, of which layers, and how large and where they are.
+    """Properties of a model: how its maps are made and why, from which layers, and their size and position.
 
-    ``map_size`` is (height, width) at the model's own ``image_size``; ``grid`` is the distance of the centres of its
-    cells and the centre of the first, in pixels of the network's input, or None for equal parts of it.
-    ``posteriors`` is how many of them the model's linear probe reads, None without a probe; ``decoder`` is whether
-    there is a map decoder, ``detector`` whether there is a box detector beside it.
+    ``map_size`` is (height, width) at the model's own ``image_size``. ``grid`` is the distance between the centres of
+    its cells and the centre of the first, in pixels of the network's input, or None if the cells divide the input
+    equally. ``posteriors`` is the number of posteriors that the model's linear probe reads, None without a probe;
+    ``decoder`` and ``detector`` say whether the model has a map decoder and a box detector.
     """
 
     name: str
@@ -138,10 +138,12 @@ class ModelInfo:
 
 
 def model_info(weights: str, local_weights: Path | None = None, cam: CamConfig | None = None) -> ModelInfo:
-    """How the maps of a model are made. A classifier's name is enough: without `local_weights` its weights are random.
+    """Describe a model and how its maps are made.
+
+    The name of a classifier suffices; without `local_weights` its weights are random.
 
     Raises:
-        UserError: no such model, or it has not what the CAM method reads.
+        UserError: there is no such model, or it lacks what the CAM method reads.
 
     >>> model_info("resnet18").method
     'cam'
@@ -171,7 +173,7 @@ def model_info(weights: str, local_weights: Path | None = None, cam: CamConfig |
 
 
 def _made(model: Localizer | OnnxLocalizer | CamLocalizer) -> tuple[str, str, tuple[str, ...]]:
-    """How maps are made, why, and of what."""
+    """The method by which maps are made, why it was chosen, and the layers it reads."""
     if isinstance(model, CamLocalizer):
         return model.method, model.why, model.sources
     head = model.recipe.head if isinstance(model, Localizer) else None
@@ -198,7 +200,7 @@ def _opened(weights: str, local_weights: Path | None, cam: CamConfig) -> Localiz
     built = create_classifier(weights, "none")
     with torch.no_grad():
         for parameter in built.net.parameters():
-            if not parameter.any():  # weights that start at zero would hide what the scores depend on
+            if not parameter.any():  # weights initialised to zero would hide what the scores depend on
                 torch.nn.init.normal_(parameter, std=0.02)
     return Localizer.from_classifier(
         built.net, method=cam.cam, layers=cam.layers, classes=built.classes, preprocessing=built.preprocessing

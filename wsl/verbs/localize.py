@@ -1,4 +1,4 @@
-"""Find the things in images: class scores, boxes and heatmaps."""
+"""Localize objects in images: class scores, boxes and heatmaps."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ log = logging.getLogger("wsl")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalizeResult:
-    """Where the localizations are and how many images they are of; ``seconds`` are those from the first image on.
+    """The path of the localizations, and the number of images and boxes; ``seconds`` excludes loading the model.
 
-    ``resumed`` images were there already. ``method`` says how the maps were refined, and which threshold and rule drew
-    the boxes.
+    ``resumed`` counts images localized by an earlier run. ``method`` says how the maps were refined, and with which
+    threshold and rule the boxes were drawn.
     """
 
     localizations: Path
@@ -85,10 +85,11 @@ class LocalizePlan:
 
 
 def plan_localize(config: LocalizeConfig) -> LocalizePlan:
-    """Check everything that `run_localize` checks before its first image; nothing is written.
+    """Make all checks of `run_localize` without localizing or writing anything.
 
     Raises:
-        UserError: no image, an unknown model or class, a setting out of range, or results that are in the way.
+        UserError: there is no image, the model or a class is unknown, a setting is out of range, or ``config.out``
+            already contains results.
     """
     config = with_split_of_run(config)
     images = _check(config)
@@ -109,15 +110,15 @@ def plan_localize(config: LocalizeConfig) -> LocalizePlan:
 
 @by_keywords(LocalizeConfig, "sources")
 def run_localize(config: LocalizeConfig) -> LocalizeResult:
-    """Localize images and write ``localizations.jsonl`` (and heatmaps and maps when asked) into ``config.out``.
+    """Localize images and write ``localizations.jsonl`` (and heatmaps and maps if requested) into ``config.out``.
 
-    With ``config.resume`` a run that was stopped goes on, to the bytes that it would have written without the stop.
-    Settings can be given by keyword: ``run_localize("photos/", weights="resnet50", out="found")``.
+    With ``config.resume`` a run that was stopped continues, and its files are identical to those of an uninterrupted
+    run. Settings can be given by keyword: ``run_localize("photos/", weights="resnet50", out="found")``.
 
     Raises:
-        UserError: no image, an unknown model or class, a setting out of range, results that are in the way or of
-            another run, or another run writes to the folder.
-        RunError: not one image could be read.
+        UserError: there is no image, the model or a class is unknown, a setting is out of range, ``config.out`` already
+            contains results (or, with ``config.resume``, those of another run), or another run writes to the folder.
+        RunError: none of the images could be read.
     """
     config = with_split_of_run(config)
     images = _check(config)
@@ -127,7 +128,7 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
 
 def _localize(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> LocalizeResult:
     started = time.perf_counter()
-    if opened.origin.origin.startswith("selected"):  # what nobody typed should not come as a surprise
+    if opened.origin.origin.startswith("selected"):  # these settings were not given on the command line
         log.info("boxes: %s", opened.origin)
     start = _start(config, images, opened)
     kept = start.kept
@@ -152,7 +153,7 @@ def _localize(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> L
     with LocalizationWriter(config.out, kept=kept.size) as writer:
         stream = _stream(config, images, predictor, kept.images)
         for found in track(stream, "localize", len(images.paths) - kept.images):
-            # Before the line, which says that all of an image is there.
+            # Heatmaps come first, because the line of an image marks it as complete.
             if heatmaps is not None and not heatmaps.write(found, strict=config.runtime.strict):
                 gone += 1
                 continue
@@ -172,7 +173,7 @@ def _localize(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> L
 
 
 def _stream(config: LocalizeConfig, images: _Images, predictor: Any, first: int) -> Any:
-    """The localizations from some image on."""
+    """The localizations of the images from index `first`."""
     errors: Errors = "raise" if config.runtime.strict else "skip"
     workers = config.runtime.workers
     if config.raster.tile is not None:
@@ -184,13 +185,13 @@ def _stream(config: LocalizeConfig, images: _Images, predictor: Any, first: int)
 
 
 class _Images(NamedTuple):
-    """The images to localize, and what is known of them where they are those of a data set."""
+    """The images to localize, and their samples if they come from a data set."""
 
     paths: Sequence[Path]
     samples: SampleSet | None
 
     def listed(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-        """The path, id and labels of each."""
+        """The path, id and labels of each image."""
         if self.samples is None:
             yield from ((path.as_posix(), path.stem, ()) for path in self.paths)
             return
@@ -199,7 +200,7 @@ class _Images(NamedTuple):
 
 
 class _Start(NamedTuple):
-    """Where in the list of images a run begins: at the first one, or where an earlier run was stopped."""
+    """The position in the list of images at which a run starts: the first image, or where an earlier run stopped."""
 
     images: dict[str, Any]
     kept: Kept = Kept()
@@ -208,10 +209,10 @@ class _Start(NamedTuple):
 
 
 def _start(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> _Start:
-    """Where the run begins.
+    """Find out where the run starts.
 
     Raises:
-        UserError: an earlier run that it should go on with had other settings or images.
+        UserError: the earlier run to continue had other settings or images.
     """
     known = {"count": len(images.paths), "sha256": images_digest(images.listed())}
     partial, whole = partial_file(config.out), config.out / FILE_NAME
@@ -230,13 +231,13 @@ def _start(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> _Sta
 
 
 def with_split_of_run(config: LocalizeConfig) -> LocalizeConfig:
-    """The settings with the data set divided as in the training of the run that gives the weights."""
+    """The settings with the data set divided as in the training of the run in ``config.weights``."""
     return config if config.data is None else dataclasses.replace(config, data=as_trained(config.data, config.weights))
 
 
 def _check(config: LocalizeConfig) -> _Images:
-    """Check all that needs no torch, which takes seconds to load, and list the images."""
-    check(config.sharding.engine is None, "settings of a run in shards: call wsl.verbs.localize_shards.run_shards")
+    """Check everything that does not need torch, which takes seconds to load, and list the images."""
+    check(config.sharding.engine is None, "settings for a run in shards: call wsl.verbs.localize_shards.run_shards")
     _check_plain(config)
     check_folder(config.out, "the results")
     check_vacant(config)
@@ -254,12 +255,12 @@ def _check(config: LocalizeConfig) -> _Images:
 
 
 def _check_plain(config: LocalizeConfig) -> None:
-    """Check that a run without an engine is not asked for what belongs to shards.
+    """Check that a run without an engine has no inputs or results of a run in shards.
 
     Raises:
-        UserError: it is, or the folder holds parts.
+        UserError: ``config.out`` contains a run in shards, or a source is a list or in a store.
     """
-    check(not (config.out / MANIFEST).exists(), f"{config.out} holds a run in shards: expected --engine, to go on")
+    check(not (config.out / MANIFEST).exists(), f"{config.out} holds a run in shards: expected --engine to continue it")
     for source in config.sources:
         named = Path(source).suffix.lower() in LISTS and not has_images(Path(source))
         there = source if named or is_remote(source) else ""
@@ -267,7 +268,7 @@ def _check_plain(config: LocalizeConfig) -> None:
 
 
 def _check_rasters(config: LocalizeConfig, images: Sequence[Path]) -> None:
-    """Check that images to be cut into tiles are files that can be.
+    """Check that images to be cut into tiles are GeoTIFF files.
 
     Raises:
         UserError: one is not, or rasterio is not installed.
@@ -280,7 +281,7 @@ def _check_rasters(config: LocalizeConfig, images: Sequence[Path]) -> None:
 
 
 def _open(config: LocalizeConfig, images: _Images) -> OpenedModel:
-    """Load the model, and check what only the loaded model can tell."""
+    """Load the model, and make the checks that need it."""
     with loading(config.weights):
         from wsl.inference.opening import OpenedModel
 
@@ -291,7 +292,7 @@ def _open(config: LocalizeConfig, images: _Images) -> OpenedModel:
 
 
 def _sources(config: LocalizeConfig, images: _Images) -> Iterator[Path | Source]:
-    """The images with their ids, and with their labels where these are to be localized."""
+    """The images with their ids, and with their labels if those are to be localized."""
     from wsl.inference import Source
 
     if images.samples is None:

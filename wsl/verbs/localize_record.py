@@ -1,4 +1,4 @@
-"""What a run of `wsl-localize` writes down of itself, and by which it goes on after a stop."""
+"""The record of a run of `wsl-localize`, from which it can be resumed."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 
 def check_vacant(config: LocalizeConfig) -> None:
-    """Check that no results are overwritten which nobody gave up.
+    """Check that no existing results would be overwritten unintentionally.
 
     Raises:
-        UserError: there are some, and neither --resume nor --overwrite.
+        UserError: there are results, and neither --resume nor --overwrite is given.
     """
     partial = partial_file(config.out)
-    # A run that found nothing, as where no image could be read, leaves an empty one.
+    # A run without results, for example because no image could be read, leaves an empty file.
     kept = partial.exists() and partial.stat().st_size > 0
     there = config.out / FILE_NAME if (config.out / FILE_NAME).exists() else partial if kept else None
     if there is not None and not (config.resume or config.overwrite):
         raise UserError(
-            f"{there} exists: --resume goes on with the run that wrote it, --overwrite replaces it, or choose another "
+            f"{there} exists: --resume continues the run that wrote it, --overwrite replaces it, or choose another "
             "--out"
         )
 
 
 def images_digest(images: Iterable[tuple[str, str, Iterable[str]]]) -> str:
-    """What tells one list of images from another, given as (path, id, labels).
+    """A hash of a list of images, given as (path, id, labels).
 
     >>> images_digest([("a.jpg", "a", ["dog"])]) == images_digest([("a.jpg", "a", ["cat"])])
     False
@@ -47,15 +47,15 @@ def images_digest(images: Iterable[tuple[str, str, Iterable[str]]]) -> str:
 
 
 def write_record(config: LocalizeConfig, opened: OpenedModel, **more: Any) -> None:
-    """Write the settings down, with what was left open filled in."""
+    """Write the settings, with defaults resolved."""
     write_text(config.out / RECORD, json.dumps(opened.record(**more), indent=2) + "\n")
 
 
 def read_record(folder: Path) -> Mapping[str, Any]:
-    """What the run that was stopped wrote down.
+    """The record of an earlier run.
 
     Raises:
-        UserError: there is no such file, or not what `write_record` writes.
+        UserError: the file does not exist, or was not written by `write_record`.
     """
     file = folder / RECORD
     try:
@@ -65,6 +65,6 @@ def read_record(folder: Path) -> Mapping[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{file} does not say how the results beside it were made ({type(error).__name__}: {error}), so that they "
-            "cannot be gone on with: start anew with --overwrite"
+            "cannot be continued: start again with --overwrite"
         ) from error
     return dict(record)

@@ -1,4 +1,4 @@
-"""Find the things in very many images: in shards, by any number of processes and machines."""
+"""Localize objects in very many images: in shards, with any number of processes and machines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestMade:
-    """The images of a run in shards.
+    """The manifest of a run in shards, with the number of its images and shards.
 
     >>> print(ManifestMade(manifest="found/manifest.parquet", images=5000, shards=3))
     5000 images in 3 shards
@@ -45,8 +45,8 @@ class ManifestMade:
 class ShardedPlan:
     """What `run_shards` would do.
 
-    ``seconds`` are those that the missing shards take at the pace of the last ones, of all workers together; None
-    before the first one.
+    ``seconds`` is the estimated time for the missing shards, at the recent pace of all workers together; None before
+    the first shard is done.
     """
 
     images: int
@@ -57,7 +57,7 @@ class ShardedPlan:
     out: str
 
     def __str__(self) -> str:
-        left = "the time is known after the first shard"
+        left = "the time can be estimated after the first shard"
         if self.seconds is not None:
             left = f"{_duration(self.seconds)} left at the pace so far"
         left = left if self.done < self.shards else "nothing is left to do"
@@ -69,10 +69,10 @@ class ShardedPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardedResult:
-    """What this run did, and how far all runs on the folder have come.
+    """What this run did, and the progress of all runs on the folder together.
 
-    ``images``, ``boxes`` and ``failed`` are those of the shards that this run did, or of all once all are done.
-    ``localized`` images are this run's own, in ``seconds``.
+    ``images``, ``boxes`` and ``failed`` are counts over the shards done by this run, or over all shards once all are
+    done. ``localized`` is the number of images that this run localized itself, in ``seconds``.
     """
 
     out: str
@@ -95,10 +95,10 @@ class ShardedResult:
 
 
 def make_job_manifest(config: LocalizeConfig) -> ManifestMade:
-    """Make ``manifest.parquet`` of the images, or check that the one in ``config.out`` is of them.
+    """Write ``manifest.parquet``, the list of images, or check that the one in ``config.out`` lists the same images.
 
     Raises:
-        UserError: no image, or the manifest is of other ones.
+        UserError: there is no image, or the manifest lists other images.
     """
     config = with_split_of_run(config)
     storage = _storage(config)
@@ -112,7 +112,7 @@ def make_job_manifest(config: LocalizeConfig) -> ManifestMade:
 
 
 def plan_shards(config: LocalizeConfig) -> ShardedPlan:
-    """How much there is to do, and how much of it is done; nothing is written.
+    """Count the images and shards, and how many are done, without writing anything.
 
     Raises:
         UserError: as for `run_shards`.
@@ -143,15 +143,15 @@ def plan_shards(config: LocalizeConfig) -> ShardedPlan:
 
 @by_keywords(LocalizeConfig, "sources")
 def run_shards(config: LocalizeConfig) -> ShardedResult:
-    """Localize the images of a run in shards: those of its shards that are not done, with the engine of the settings.
+    """Localize the images of those shards that are not done, with the configured engine.
 
-    Each shard becomes ``part-….parquet`` in ``config.out``, and ``_SUCCESS`` says that all are there. A run that was
-    stopped, or that others work on, goes on with the same call. With ``retry_failed`` shards are done again that have
-    images that failed: their parts are replaced one by one, and ``_SUCCESS`` is there again when all are.
+    Each shard becomes ``part-….parquet`` in ``config.out``, and ``_SUCCESS`` is written when all are there. The same
+    call continues a run that was stopped or on which other processes work. With ``retry_failed``, shards with images
+    that failed are done again: their parts are replaced one by one, and ``_SUCCESS`` is written again after the last.
 
     Raises:
-        UserError: no image, an unknown model or class, a setting out of range, or the folder holds results of other
-            settings, other images or another version.
+        UserError: there is no image, the model or a class is unknown, a setting is out of range, or the folder contains
+            results of other settings, other images or another version.
         RunError: some shards could not be done.
     """
     config = with_split_of_run(config)
@@ -169,7 +169,7 @@ def run_shards(config: LocalizeConfig) -> ShardedResult:
     before = job.counts(done) if config.sharding.retry_failed else {}
     again = _with_failures(before)
     if again:
-        storage.remove(SUCCESS)  # before its totals change
+        storage.remove(SUCCESS)  # before the totals that it contains change
     shards = engine.share(sorted(set(range(job.manifest.shards)) - (done - again)))
     started = time.perf_counter()
     localized = 0
@@ -223,12 +223,12 @@ def _open(config: LocalizeConfig) -> OpenedModel:
 
 
 def _with_failures(known: Mapping[int, Counts]) -> frozenset[int]:
-    """Those of some shards that have images that failed."""
+    """The shards with images that failed."""
     return frozenset(shard for shard, counts in known.items() if counts.failed)
 
 
 def _images(job: Job, shards: Sequence[int]) -> int:
-    """The number of images of some shards."""
+    """The total number of images in some shards."""
     return sum(job.manifest.size(shard) for shard in shards)
 
 

@@ -1,4 +1,4 @@
-"""From the predictions and annotations of a split to its metrics and plots."""
+"""Metrics and plots from the predictions and annotations of a split."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ def measure(
     keep: bool = True,
     watch: Callable[[Localization, Sample], None] | None = None,
 ) -> EvaluationReport:
-    """All metrics of `samples` that have their inputs, with plots where asked; `others` are to select a threshold on.
+    """Compute all metrics of `samples` for which there are inputs, and plots if requested.
 
-    What was selected is written down where `keep` is set; `watch` is called with each image that was measured.
+    `others` are the samples to select a threshold on; with `keep`, what was selected is saved. `watch` is called with
+    each image that was measured.
 
     Raises:
         UserError: predictions and annotations do not belong together, or cannot be read.
@@ -48,7 +49,7 @@ def measure(
         num_thresholds=config.num_thresholds,
         metrics=config.metrics,
     )
-    predictions.warnings.clear()  # those of the split that the threshold was selected on
+    predictions.warnings.clear()  # they are about the split on which the threshold was selected
     plots = _plots(config)
     with stage(predictions.stage):
         read_boxes = plots is not None or watch is not None or evaluation.reads_boxes
@@ -100,7 +101,7 @@ def _checks(config: EvaluateConfig, predictor: Predictor | None, samples: Sample
 def _plots(config: EvaluateConfig) -> Plots | None:
     if not config.plots or config.out is None:
         return None
-    # Loaded here: matplotlib takes its time, and numbers do without it.
+    # Imported here because matplotlib is slow to load and the numbers do not need it.
     from wsl.verbs.plots import Plots
 
     return Plots(config.out / "plots")

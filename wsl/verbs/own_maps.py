@@ -1,4 +1,4 @@
-"""What a model makes of its own maps, on some images of a split: --faithfulness and --stability of wsl-evaluate."""
+"""Checks of a model's own maps on some images of a split: --faithfulness and --stability of wsl-evaluate."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ T = TypeVar("T")
 
 
 def checks(config: EvaluateConfig, predictor: Predictor, samples: SampleSet) -> dict[str, OwnMaps]:
-    """The checks of a model's own maps that were asked for, by name.
+    """The requested checks of a model's own maps, by name.
 
-    The model sees the predictor's own input of an image; padding around it is neither moved nor covered by a map.
+    The model's input is the image as prepared by the predictor; the padding around it is never changed, and no map
+    covers it.
     """
     common: dict[str, Any] = {"report_classes": config.report_classes}
     asked = {}
@@ -43,7 +44,7 @@ def checks(config: EvaluateConfig, predictor: Predictor, samples: SampleSet) -> 
 
 
 class Mirrored:
-    """A predictor's localization of an image's mirror image."""
+    """Localization of mirrored images by a predictor."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
@@ -58,9 +59,9 @@ class Mirrored:
 
 
 class OwnMaps:
-    """Measures what a model makes of its own maps on some of the images that have labels.
+    """A metric of a model's own maps, computed on some of the labelled images.
 
-    `images` of the labelled samples are taken, spread evenly over their order, or all where there are no more.
+    `images` is the number of labelled samples to use, evenly spaced in their order; all are used if there are fewer.
     """
 
     def __init__(self, metric: Statistic, samples: SampleSet, *, images: int) -> None:
@@ -70,17 +71,17 @@ class OwnMaps:
         self._metric = metric
 
     def update(self, found: Localization, sample: Sample) -> None:
-        """Take in one image; those that were not chosen are passed over.
+        """Add one image; images that were not chosen are ignored.
 
         Raises:
-            BadImageError: the image could be read for its localization, and cannot now.
+            BadImageError: the image can no longer be read, although it could be for its localization.
         """
         if sample.path in self._chosen:
             self._metric.update(found, sample)
             self._measured += 1
 
     def compute(self) -> tuple[Metric, ...]:
-        """The metric's numbers, those that have a value."""
+        """The numbers of the metric that have a value."""
         spread = ", spread evenly" if len(self._chosen) < self._labelled else ""
         unread = len(self._chosen) - self._measured
         which = f"{self._measured} of {self._labelled} labelled images{spread}"
@@ -93,9 +94,9 @@ class OwnMaps:
 
 
 class ModelProbe:
-    """What a predictor's model says of an image, read anew, while its pixels are changed.
+    """Class probabilities of a predictor's model for changed versions of an image, which is read again.
 
-    The probabilities come in the order of ``classes``, which need not be all of the model's.
+    The probabilities are in the order of ``classes``, which may be a subset of the model's.
     """
 
     def __init__(self, predictor: Predictor, classes: Sequence[str]) -> None:
@@ -103,7 +104,7 @@ class ModelProbe:
         self._columns = [predictor.classes.index(name) for name in classes]
 
     def __call__(self, path: Path) -> Probe:
-        """The part of the network's input that the image covers, and the probabilities of others in its place.
+        """The part of the network's input that the image covers, and a function from replacements to probabilities.
 
         Raises:
             BadImageError: the image cannot be read.
@@ -116,7 +117,7 @@ class ModelProbe:
 
         def placed(images: torch.Tensor) -> torch.Tensor:
             whole = canvas.repeat(len(images), 1, 1, 1)
-            prepared.geometry.crop_pixels(whole).copy_(images)  # into a view of it
+            prepared.geometry.crop_pixels(whole).copy_(images)  # `crop_pixels` returns a view
             return self._probabilities(whole)
 
         return Probe(image, placed)
@@ -126,7 +127,7 @@ class ModelProbe:
 
 
 def evenly(items: Sequence[T], count: int) -> list[T]:
-    """The middle items of ``count`` equal parts of a sequence; all of one that is no longer.
+    """The middle items of ``count`` equal parts of a sequence, or all items if there are no more than ``count``.
 
     >>> evenly("abcdefgh", 2), evenly("ab", 5)
     (['c', 'g'], ['a', 'b'])

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: its figures, and a gallery of what went wrong."""
+"""The pictures of an evaluation: plots, and galleries of failures."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ log = logging.getLogger("wsl")
 
 EXAMPLES = 12
 CELL = (360, 270)
-# Parts of the image that an object covers; the last group has all that is larger.
+# Upper limits of the size groups: fractions of the image covered by an object. A last group has all larger objects.
 SIZES = (0.01, 0.04, 0.1, 0.2, 0.4)
 
 
 class Plots:
-    """Collects what the pictures need, image by image: an overlap a pair, and the most confident failures."""
+    """Plots of an evaluation, collected image by image: one overlap per pair, and the most confident failures."""
 
     def __init__(self, folder: Path, *, examples: int = EXAMPLES) -> None:
         self.folder = folder
@@ -59,7 +59,7 @@ class Plots:
         self._seen = 0
 
     def update(self, found: Localization, sample: Sample) -> None:
-        """Take in one image."""
+        """Add one image."""
         if sample.boxes is None:
             return
         for label, reason in failures(found, sample).items():
@@ -86,7 +86,7 @@ class Plots:
             heapq.heappop(heap)
 
     def save(self, evaluation: Evaluation, report: EvaluationReport) -> list[Path]:
-        """Write all pictures that something was measured for."""
+        """Write all pictures for which there are measurements."""
         self._accuracy(evaluation, report)
         self._max_box_acc(evaluation, report.protocol)
         pixels = evaluation.statistics.get("PxAP")
@@ -125,7 +125,7 @@ class Plots:
             self.folder / "accuracy_over_threshold.png",
             curves,
             x="map threshold",
-            y="right boxes",
+            y="correct boxes",
             marks=marks,
             title="Box accuracy over the map threshold",
         )
@@ -140,7 +140,7 @@ class Plots:
         }
         if curves:
             place = self.folder / "max_box_acc_over_threshold.png"
-            plot_curves(place, curves, x="map threshold", y="right boxes", title=f"MaxBoxAcc, protocol {protocol}")
+            plot_curves(place, curves, x="map threshold", y="correct boxes", title=f"MaxBoxAcc, protocol {protocol}")
 
     def _size_groups(self) -> None:
         if not self._sizes:
@@ -158,8 +158,8 @@ class Plots:
                 for name, of in (("boxes", found), ("image's centre", centre))
             },
             [int((group == i).sum()) for i in kept],
-            x="part of the image that the largest object of the class covers",
-            y="right boxes (IoU >= 0.5)",
+            x="fraction of the image covered by the largest object of the class",
+            y="correct boxes (IoU >= 0.5)",
             title="Box accuracy over the size of the object",
         )
 
@@ -172,13 +172,13 @@ class Plots:
             plot_curves(
                 self.folder / "boxes_over_score.png",
                 {"precision": (scores, precision), "recall": (scores, recall)},
-                x="lowest score of a box",
+                x="minimum score of a box",
                 y="precision and recall of boxes",
                 title=f"Boxes over their score (IoU >= {boxes.iou_threshold:g}, all report classes)",
             )
 
     def _reliability(self, evaluation: Evaluation) -> None:
-        """How often what has a probability is right, against that probability."""
+        """Plot the fraction of correct predictions against their probability."""
         names = {"calibration": "class probabilities", "box-calibration": "box scores"}
         curves = {}
         for key, name in names.items():
@@ -191,13 +191,13 @@ class Plots:
                 self.folder / "reliability.png",
                 curves,
                 x="probability",
-                y="fraction that is right",
+                y="fraction correct",
                 diagonal="calibrated",
                 title="Reliability",
             )
 
     def _gallery(self, reason: Failure) -> None:
-        """The failures of one kind on one page, the most confident first; images that cannot be read are left out."""
+        """Write the failures of one kind on one page, the most confident first, without images that cannot be read."""
         pictures, titles = [], []
         for score, _, found, sample, label in sorted(self._worst.get(reason, []), key=lambda one: (-one[0], -one[1])):
             try:

@@ -1,4 +1,4 @@
-"""Predictions to evaluate, from a model, our results files or those of other systems, each with its sample."""
+"""Predictions to evaluate, paired with their samples: from a model, from localizations or from other systems."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ log = logging.getLogger("wsl")
 
 
 class Predictions:
-    """The predictions of the source that a configuration names, to be read once a split.
+    """The predictions of the source in a configuration, to be read once per split.
 
-    ``kind`` is model or a format of `wsl.formats.READERS`; ``warnings`` counts what was tolerated in reading.
-    ``model`` is that of ``--weights``, ``refine`` how its maps are refined, and ``predictor`` what makes the pairs that
-    were last asked for. Nothing is computed of predictions that are read.
+    ``kind`` is "model" or a format of `wsl.formats.READERS`; ``warnings`` counts what was tolerated in reading.
+    ``model`` is that of ``--weights``, ``refine`` the refinement of its maps, and ``predictor`` makes the pairs that
+    were last requested. Predictions read from files need none of the three.
     """
 
     def __init__(self, config: EvaluateConfig) -> None:
@@ -45,7 +45,7 @@ class Predictions:
         if config.predictions is not None:
             self.kind = predictions_kind(config)
         elif config.weights is not None:
-            # Stored predictions are measured without torch, which takes seconds to load.
+            # Imported here because stored predictions do not need torch, which takes seconds to load.
             from wsl.models import open_model, resolve_refine
 
             self.model = open_model(
@@ -59,7 +59,7 @@ class Predictions:
 
     @property
     def origin(self) -> BoxOrigin:
-        """How the boxes were drawn that come without any being asked for."""
+        """How the boxes were drawn if no settings for boxes are given."""
         if self.kind == "localizations":
             return _recorded(results_folder(find_localizations(self._place())) / RECORD)
         if self._holds in ("model", "maps"):
@@ -69,30 +69,30 @@ class Predictions:
 
     @property
     def aligned(self) -> bool:
-        """Whether a model's maps are drawn where their cells look."""
+        """Whether a model's maps are placed at the centres of the receptive fields of their cells."""
         return self.config.protocol == "default" if self.config.aligned is None else self.config.aligned
 
     @property
     def drawn(self) -> str:
-        """For the report: how maps are drawn where the protocol has it otherwise, and whether a detector is heard."""
+        """A note for the report: how maps are drawn if not as in the protocol, and whether a detector is used."""
         if self.kind != "model" or self.model is None:
             return ""
         said = ""
         if self.aligned != (self.config.protocol == "default"):
-            said = ", maps where their cells look" if self.aligned else ", maps resized to the image"
+            said = ", maps placed at receptive-field centres" if self.aligned else ", maps resized to the image"
         if self.refine == "decoder" and self.config.boxes.detector and self.model.detects:
             said += ", boxes fused with those of the detector"
         return said
 
     @property
     def stage(self) -> str:
-        """What getting the next prediction is called in the account of the run time."""
+        """The name under which the time for getting predictions is reported."""
         return "reading and network" if self.kind == "model" else "reading"
 
     def pairs(self, samples: SampleSet, split: str, boxes: BoxConfig | None, *, read_boxes: bool = True) -> Pairs:
-        """The predictions of a split; boxes are drawn anew from the maps where settings are given.
+        """The predictions of a split; if settings are given, boxes are redrawn from the maps.
 
-        Without ``read_boxes`` nobody looks at the boxes, and none are drawn from stored maps.
+        Without ``read_boxes`` the boxes will not be used, and none are drawn from stored maps.
 
         Raises:
             UserError: predictions and annotations do not belong together, or cannot be read.
@@ -122,7 +122,7 @@ class Predictions:
         return Split(samples=samples, name=split, numbers=numbers, side=side)
 
     def _computed(self, samples: SampleSet, boxes: BoxConfig | None) -> Pairs:
-        """The model's localizations of every class in every image of the split."""
+        """The model's localizations of all classes in all images of the split."""
         self.predictor = self._predictor(samples, boxes)
         return self._localized(self.predictor, samples)
 
@@ -166,7 +166,7 @@ def _redrawn(pairs: Iterable[tuple[Localization, Sample]], boxes: BoxConfig) -> 
 
 
 def _recorded(settings: Path) -> BoxOrigin:
-    """What ``wsl-localize`` wrote down of its boxes; unknown where results were moved without their settings."""
+    """The origin of boxes as recorded by ``wsl-localize``; unknown if the results were moved without their settings."""
     try:
         record = load_json(settings, "the settings of wsl-localize")
         boxes = record["boxes"]
@@ -174,4 +174,4 @@ def _recorded(settings: Path) -> BoxOrigin:
             threshold=float(boxes["threshold"]), box_rule=str(boxes["box_rule"]), origin=str(record["box_origin"])
         )
     except (ValueError, KeyError, TypeError):
-        return BoxOrigin(origin="boxes as wsl-localize drew them, its settings are not known")
+        return BoxOrigin(origin="boxes as wsl-localize drew them, with unknown settings")

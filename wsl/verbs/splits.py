@@ -1,4 +1,4 @@
-"""The splits that an evaluation reads: the one to measure on, and the one to select a threshold on."""
+"""The splits of an evaluation: the one to evaluate on, and the one to select a threshold on."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from wsl.samples import SampleSet
 
 
 def read_splits(config: EvaluateConfig, *, images: bool) -> tuple[SampleSet, SampleSet | None]:
-    """The samples to evaluate on, and those to select the threshold on, if that was asked for.
+    """Read the samples to evaluate on, and those to select the threshold on if it is to be selected.
 
-    `images` says whether a model will read the images, which must then be there.
+    `images` says whether a model will read the images, which must then exist.
 
     Raises:
-        UserError: a split cannot be read, has no such class to report, or shares images with the other.
+        UserError: a split cannot be read, a class to report is unknown, or the splits share images.
     """
     samples = read_samples(config.data, config.split, images=images, outlines=True)
     unknown = [name for name in config.report_classes if name not in samples.classes]

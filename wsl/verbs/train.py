@@ -1,4 +1,4 @@
-"""Train a classifier with a spatial pooling from image-level labels."""
+"""Train a classifier with spatial pooling from image-level labels."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from wsl.training.label_check import check_labels
 from wsl.training.run_check import check_run
 from wsl.verbs.finished import train_part
 
-_KEPT = 0.2  # of each class, for validation
+_KEPT = 0.2  # fraction of each class kept for validation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
-    """Where the model is, and how good it was on the validation split in its best epoch.
+    """The path of the model, and its metrics on the validation split in the best epoch.
 
-    ``probe_mAP`` is that of its probe, which gives its scores where it has one.
+    ``probe_mAP`` is the mAP with the linear probe, from which the scores come if the model has one.
     """
 
     model: Path
@@ -46,9 +46,10 @@ class TrainResult:
 
 @by_keywords(TrainConfig, "data")
 def train(config: TrainConfig) -> TrainResult:
-    """Train, validate after each epoch, and keep the best model in ``config.out``.
+    """Train, validate after each epoch, and save the best model in ``config.out``.
 
-    Settings can be given by keyword, as the flags of the command: ``wsl.train("photos/", out="runs/mine", epochs=10)``.
+    Settings can be given by keyword, like the flags of the command: ``wsl.train("photos/", out="runs/mine",
+    epochs=10)``.
 
     Raises:
         UserError: a setting, the data or the weights cannot be used, or another run writes to the folder.
@@ -59,10 +60,10 @@ def train(config: TrainConfig) -> TrainResult:
         config = dataclasses.replace(config, data=as_trained(config.data, config.out))
     check_run(config)
     config, samples, val = read_inputs(config)
-    # Of the processes of one training, the first writes for all.
+    # Of the processes of one training, only the first writes files.
     with locked(config.out, "wsl-train") if _is_first() else contextlib.nullcontext():
         if _is_first():
-            check_run(config)  # again: another run may have ended here meanwhile
+            check_run(config)  # again, because another run may have finished in this folder meanwhile
         with loading(config.model.backbone):
             from wsl.verbs.epochs import Run
 
@@ -72,7 +73,7 @@ def train(config: TrainConfig) -> TrainResult:
             probed = run.probe()
         skipped = run.skipped
         if config.decoding.decode and _is_first():
-            del run  # and what it holds in memory
+            del run  # frees the memory that it holds
             more: dict[str, Any] = {"run": config.out, "runtime": config.runtime, "seed": config.seed}
             skipped = max(skipped, train_part(DecodeConfig(**more, decoding=config.decoding), samples).skipped)
             if config.detecting.detect:
@@ -89,19 +90,19 @@ def train(config: TrainConfig) -> TrainResult:
 
 
 def _is_first() -> bool:
-    """Whether this is the main process, by the names that accelerate looks under; read without loading it."""
+    """Whether this is the main process, by the variables that accelerate reads; determined without loading it."""
     names = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
     return next((os.environ[name] for name in names if name in os.environ), "0") == "0"
 
 
 def read_inputs(config: TrainConfig) -> tuple[TrainConfig, SampleSet, SampleSet | None]:
-    """Check all of the weights and labels that needs no torch, which takes seconds to load.
+    """Read the samples, and check everything about weights and labels that does not need torch, which is slow to load.
 
-    The result is the samples to train on, those to validate on, and in front of them the settings: where the data set
-    has no split to validate on, with the fraction of the training images that is kept for it.
+    Returns the settings, the samples to train on, and those to validate on. If the data set has no split to validate
+    on, the settings contain the fraction of the training images that is kept for validation.
 
     Raises:
-        UserError: there are no such weights, the data cannot be read, or no training image shows any class.
+        UserError: the weights do not exist, the data cannot be read, or no training image shows any class.
     """
     weights = Path(config.model.weights)
     if hub_address(config.model.weights) is not None:
@@ -140,16 +141,16 @@ def _read(config: TrainConfig) -> tuple[TrainConfig, SampleSet, SampleSet | None
 
 
 def _divided(config: TrainConfig) -> tuple[SampleSet, SampleSet]:
-    """The samples to train on and to validate on, of which only the former are those of a split.
+    """Divide the training images into samples to train on and samples to validate on.
 
     Raises:
-        UserError: the data cannot be read, or other splits are named.
+        UserError: the data cannot be read, or the splits are not named train and val.
     """
     if role(config.train_split) != "train" or role(config.val_split) != "val":
         raise UserError(
             f"{config.data.data}: val is kept from the images of train, and the splits to train and validate on are "
-            f"{config.train_split} and {config.val_split}: expected train and val, or --val-split None to validate on "
-            "nothing"
+            f"{config.train_split} and {config.val_split}: expected train and val, or --val-split None to train "
+            "without validation"
         )
     parts = divided_samples(config.data)
     return parts["train"], parts["val"]

@@ -1,4 +1,4 @@
-"""Look for the learning rate of a training, which is not begun."""
+"""Search for a learning rate before a training."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PLOT = "lr_search.png"
 
 
 def find_lr(config: TrainConfig, steps: int = 100) -> tuple[LrSearch, Path]:
-    """Search the learning rate of a training with these settings; the result and its plot in ``config.out``.
+    """Search for a learning rate for these settings; returns the result and the path of its plot in ``config.out``.
 
-    The steps are those of the training's first epochs, with rates of their own: the same seed gives the same numbers.
-    Nothing but the plot is left behind, and a run in the folder stays as it is.
+    The steps are those of the training's first epochs with increasing rates, so the same seed gives the same numbers.
+    Only the plot is written, and a run in the folder is not modified.
 
     Raises:
         UserError: a setting, the data or the weights cannot be used, or the optimizer has no learning rate.
@@ -41,7 +41,7 @@ def find_lr(config: TrainConfig, steps: int = 100) -> tuple[LrSearch, Path]:
         run = Run(plain, samples, None)
     found = run.search_lr(steps)
     if not found.rates:
-        raise RunError("the loss of the first step is not finite: look at the images, --mean and --std, and weights")
+        raise RunError("the loss of the first step is not finite: check the images, --mean and --std, and the weights")
     path = config.out / PLOT
     curves = {"loss of a step": found.losses, "smoothed": found.smoothed}
     marks = {} if found.suggestion is None else {f"suggested: {found.suggestion:.0e}": found.suggestion}
@@ -51,7 +51,7 @@ def find_lr(config: TrainConfig, steps: int = 100) -> tuple[LrSearch, Path]:
 
 
 def search_table(found: LrSearch, rows: int = 10) -> str:
-    """The search as a table of some of its steps, and what it suggests.
+    """A table of some steps of the search, with the suggested learning rate.
 
     >>> print(search_table(LrSearch(rates=(1e-3, 1e-2), losses=(0.7, 0.6), smoothed=(0.7, 0.65), suggestion=1e-3)))
     learning rate    loss  smoothed

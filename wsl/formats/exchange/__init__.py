@@ -1,4 +1,4 @@
-"""The formats that boxes are handed on in, by name: the one list that the command line and the documentation read."""
+"""The formats for exchanging boxes with other tools, by name, as used by the command line and the documentation."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from wsl.formats.exchange.yolo import Sizes, read_yolo, write_yolo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """How boxes are written in one format, and read back where the files say enough.
+    """How boxes are written in one format, and read back if the files contain enough.
 
-    ``images`` is the folder below the output where its tools look for the images, None where they look elsewhere;
-    ``layout`` are the files that are written.
+    ``images`` is the folder below the output where the format's tools expect the images, or None if they expect them
+    elsewhere; ``layout`` describes the files that are written.
     """
 
     write: Callable[..., Path]
@@ -91,7 +91,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         ),
     }
 )
-"""Every format by name."""
+"""All formats of boxes by name."""
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType(
     {
@@ -102,4 +102,4 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         "geojson": Layout(files=(GEOJSON,)),
     }
 )
-"""The files of every format that is written into a folder, masks and localizations among them."""
+"""The files of every format that is written into a folder, including masks and localizations."""

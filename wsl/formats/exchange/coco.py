@@ -1,6 +1,6 @@
-"""COCO's annotations as JSON, to correct or to train on.
+"""COCO's annotations as JSON, for correction or training.
 
-Boxes are (x, y, width, height) in pixels from 0, which is ours with sides in place of far corners.
+Boxes are (x, y, width, height) in pixels, counted from 0: those of `wsl.boxes` with sides instead of the far corner.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from wsl.limits import stated_size
 from wsl.samples import Sample, SampleIndex, SampleSet
 
 INSTANCES = "annotations/instances_all.json"
-"""Where annotations lie below an output folder: as in COCO's own data sets, with the split ``all``."""
+"""Path of the annotations below an output folder: as in COCO's own data sets, with the split ``all``."""
 FORMER = "instances.json"
-"""Where they lay before."""
+"""Former path of the annotations."""
 _EXPECTED = "COCO annotations (images, annotations, categories)"
 
 
 def write_coco(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
-    """``annotations/instances_all.json``: images, boxes and categories as COCO's ground truth, ids counted from 1.
+    """Write ``annotations/instances_all.json``: images, boxes and categories as COCO ground truth, with ids from 1.
 
-    The boxes are their own ``segmentation`` too, since tools that were made for masks ask for one. With ``scores``
-    each annotation has one.
+    The outline of each box is also its ``segmentation``, because tools for masks require one. With ``scores`` each
+    annotation has a score.
 
     Raises:
-        UserError: a box of a class that is not listed.
+        UserError: a box has a class that is not listed.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     dog = boxes_of([("dog", 1.0, (1, 2, 4, 6))])
@@ -45,7 +45,7 @@ def write_coco(images: Iterable[Labelled], out: Path, classes: Sequence[str], *,
     """
     index = class_index(classes)
     path = out / INSTANCES
-    # Images and annotations are two lists of one document, and only one of them can be written as images come.
+    # Images and annotations are two lists in one document, and only one of them can be streamed to the file.
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file, _side_file() as later:
         categories = [{"id": i + 1, "name": name, "supercategory": ""} for name, i in index.items()]
         file.write(f'{{"categories": {json.dumps(categories, ensure_ascii=False)},\n"images": [')
@@ -67,10 +67,10 @@ def write_coco(images: Iterable[Labelled], out: Path, classes: Sequence[str], *,
 
 
 def instances_file(path: Path) -> Path:
-    """The annotations that a path names: itself, or in a folder those that `write_coco` writes, or the only ones.
+    """The annotations at a path: the file itself, or in a folder those of `write_coco`, or the only ones.
 
     Raises:
-        UserError: a folder without annotations, or with those of several splits.
+        UserError: the folder has no annotations, or those of several splits.
 
     >>> instances_file(Path("instances.json")).name
     'instances.json'
@@ -86,7 +86,7 @@ def instances_file(path: Path) -> Path:
 
 
 def annotation_files(folder: Path) -> list[Path]:
-    """The annotations in a folder: those that `write_coco` writes first, then those of splits.
+    """The annotation files in a folder: first those of `write_coco`, then those of splits.
 
     >>> annotation_files(Path("no such folder"))
     []
@@ -98,11 +98,13 @@ def annotation_files(folder: Path) -> list[Path]:
 
 @guarded(_EXPECTED)
 def read_coco(path: Path, document: Any = None) -> Iterator[Labelled]:
-    """The images and boxes of annotations in COCO's format; crowds are left out. A ``document`` was read before.
+    """Read the images and boxes of annotations in COCO's format, without crowds.
+
+    ``document`` is the contents of the file, if it has already been read.
 
     Raises:
-        UserError: not such a document, an impossible value, two images or two categories of one id, or an annotation
-            without its image or category.
+        UserError: the document is not in COCO's format, a value is invalid, two images or two categories have the same
+            id, or an annotation refers to an image or category that is not listed.
     """
     document = load_json(path, _EXPECTED) if document is None else document
     reference = CocoNames(path, document)
@@ -125,10 +127,10 @@ def read_coco(path: Path, document: Any = None) -> Iterator[Labelled]:
 
 
 class CocoNames:
-    """What the numbers of a document in COCO's format stand for, both ways.
+    """The images and categories of a document in COCO's format, by id and by name.
 
     Raises:
-        UserError: not such a document, or two images or two categories of one id.
+        UserError: the document is not in COCO's format, or two images or two categories have the same id.
     """
 
     def __init__(self, path: Path, document: Any = None) -> None:
@@ -141,10 +143,10 @@ class CocoNames:
         self._categories = {label: key for key, label in self.labels.items()}
 
     def image(self, name: str) -> Any:
-        """The number of an image, whose path may have folders more or less than the document.
+        """The id of an image; its path may have more or fewer leading folders than in the document.
 
         Raises:
-            UserError: the document does not list it, or lists two that it may be.
+            UserError: the document does not list the image, or the name is ambiguous.
         """
         sample = self._index.match(name)
         if sample is None:
@@ -153,7 +155,7 @@ class CocoNames:
 
     @functools.cached_property
     def _index(self) -> SampleIndex:
-        # At the top of the file system, since the document does not say below which folder its images lie.
+        # Relative to the root of the file system, because the document does not name the folder of its images.
         samples = tuple(Sample(path=Path("/", name), id=name) for name in self.names.values())
         return SampleIndex(SampleSet(classes=(), samples=samples))
 
@@ -162,7 +164,7 @@ class CocoNames:
         return {name: key for key, name in self.names.items()}
 
     def category(self, label: str) -> Any:
-        """The number of a class."""
+        """The id of a class."""
         return self._categories[label] if label in self._categories else self._unknown(label)
 
     def _unknown(self, label: str) -> Any:
@@ -180,7 +182,7 @@ def _corners(record: Mapping[str, Any], where: str) -> Corners:
         raise UserError(f"{where}: bbox is {box!r:.80}, expected [x, y, width, height]")
     x, y, width, height = (number(value, f"{where}: bbox") for value in box)
     if width < 0 or height < 0:
-        raise UserError(f"{where}: bbox is {box}, expected [x, y, width, height], neither side negative")
+        raise UserError(f"{where}: bbox is {box}, expected [x, y, width, height] with sides that are not negative")
     return x, y, x + width, y + height
 
 
@@ -202,14 +204,14 @@ def _records(document: Any, field: str, path: Path) -> list[Mapping[str, Any]]:
 
 
 def _by_id(document: Any, kind: str, field: str, path: Path) -> dict[int | str, Mapping[str, Any]]:
-    """The records of a list by their id, each with a text in ``field``."""
+    """The records of a list by their id, after checking that each has a text in ``field``."""
     records: dict[int | str, Mapping[str, Any]] = {}
     for record in _records(document, kind, path):
         key = _key(record, field, path)
         if key in records:
             raise UserError(
                 f"{path}: {kind} {records[key][field]!r} and {record[field]!r} have the same id {key!r}; expected "
-                "an id of its own for each"
+                "unique ids"
             )
         records[key] = record
     return records
@@ -218,12 +220,12 @@ def _by_id(document: Any, kind: str, field: str, path: Path) -> dict[int | str, 
 def _key(record: Mapping[str, Any], field: str, path: Path) -> int | str:
     key = record.get("id")
     if isinstance(key, bool) or not isinstance(key, (int, str)) or not isinstance(record.get(field), str):
-        raise UserError(f"{path}: {str(record)[:200]} has not an id and a {field}; expected {_EXPECTED}")
+        raise UserError(f"{path}: {str(record)[:200]} has no id or no {field}; expected {_EXPECTED}")
     return key
 
 
 def append_record(file: TextIO, record: Mapping[str, Any], *, first: bool) -> None:
-    """One more element of the JSON list that a file is in the middle of."""
+    """Append an element to the JSON list that is being written to a file."""
     file.write(("\n" if first else ",\n") + json.dumps(record, ensure_ascii=False, allow_nan=False))
 
 

@@ -1,4 +1,4 @@
-"""COCO's detection results: a list of scored boxes or masks that know images and classes by number."""
+"""COCO's detection results: a list of scored boxes or masks that refer to images and classes by id."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from wsl.formats.exchange.parsing import rows_of
 def write_coco_results(
     images: Iterable[Labelled], out: Path, classes: Sequence[str], *, reference: Path | None = None
 ) -> Path:
-    """``results.json``: a list of scored boxes, as COCO's evaluation reads detections.
+    """Write ``results.json``: a list of scored boxes, in the format in which COCO's evaluation reads detections.
 
-    With ``reference``, annotations in COCO's format, the numbers are those of the images and categories of the same
-    name there; without it they count from 1, and ``images.json`` beside it says what they stand for.
+    With ``reference``, which are annotations in COCO's format, the ids are those of the images and categories with the
+    same names there. Without it they count from 1, and ``images.json`` lists the images and categories.
 
     Raises:
-        UserError: an image or a class that the reference does not know.
+        UserError: the reference does not contain an image or a class.
 
     >>> import tempfile
     >>> from wsl.boxes import Boxes
@@ -43,7 +43,7 @@ def write_coco_results(
 
 
 class NumberedResults:
-    """``results.json`` as it grows, and ``images.json`` where no reference says what its numbers mean."""
+    """Writer of ``results.json``, and of ``images.json`` if there is no reference for its ids."""
 
     def __init__(self, out: Path, classes: Sequence[str], reference: Path | None) -> None:
         self.path = out / "results.json"
@@ -63,10 +63,10 @@ class NumberedResults:
         return self
 
     def open_image(self, image: Labelled) -> None:
-        """What is added from here on is of this image.
+        """Set the image to which the following results belong.
 
         Raises:
-            UserError: the reference does not list it.
+            UserError: the reference does not list the image.
         """
         width, height = image.size
         number = len(self._images) + 1
@@ -74,10 +74,10 @@ class NumberedResults:
         self._current = (number if self._known is None else self._known.image(image.name), image.name)
 
     def add(self, label: str, score: float, geometry: Mapping[str, Any]) -> None:
-        """One result of the image that is open.
+        """Add one result of the current image.
 
         Raises:
-            UserError: a class that is not listed.
+            UserError: the class is not listed.
         """
         assert self._file is not None
         number, name = self._current
@@ -91,7 +91,7 @@ class NumberedResults:
     ) -> None:
         if kind is None and self._file is not None:
             self._file.write("\n]\n")
-        # The error goes through, so that a half-written file does not take the place of an old one.
+        # The error is passed on, so that a half-written file does not replace an old one.
         self._stack.__exit__(kind, error, trace)
         if kind is None and self._known is None:
             categories = [{"id": number + 1, "name": name} for name, number in self._index.items()]

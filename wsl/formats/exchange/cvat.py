@@ -19,12 +19,12 @@ _EDGES = ("xtl", "ytl", "xbr", "ybr")
 
 
 def write_cvat(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
-    """``annotations.xml``, to be uploaded to a task that has the same images and labels.
+    """Write ``annotations.xml``, for upload to a task with the same images and labels.
 
-    With ``scores`` a box has its score as an attribute named score, which the task's label must have too.
+    With ``scores`` a box has its score as an attribute named score, which the task's label must also have.
 
     Raises:
-        UserError: a class that is not listed, or a name that XML cannot write.
+        UserError: a class is not listed, or a name cannot be written in XML.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -60,12 +60,12 @@ def write_cvat(images: Iterable[Labelled], out: Path, classes: Sequence[str], *,
 
 @guarded(_EXPECTED)
 def read_cvat(path: Path) -> Iterator[Labelled]:
-    """The images, tags and boxes of an export "CVAT for images"; polygons and other shapes are left out.
+    """Read the images, tags and boxes of an export "CVAT for images"; polygons and other shapes are left out.
 
-    A rotated box counts by its bounds.
+    A rotated box is replaced by its bounds.
 
     Raises:
-        UserError: not such a file, or a box without its label or edges.
+        UserError: the file has another format, or a box lacks its label or edges.
     """
     file = path / "annotations.xml" if path.is_dir() else path
     root = load_xml(file, _EXPECTED, "annotations")

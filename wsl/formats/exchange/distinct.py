@@ -1,4 +1,4 @@
-"""Finding names that come twice among very many."""
+"""Detection of repeated names among very many."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Distinct:
-    """Counts names, and finds those that come twice in eight bytes of memory each.
+    """A counter of names that finds repeated ones, with eight bytes of memory per name.
 
     >>> names = Distinct()
     >>> for name in ("a", "b", "a"):
@@ -24,17 +24,17 @@ class Distinct:
         return len(self._digests) // 8
 
     def add(self, name: str) -> None:
-        """Count a name."""
+        """Add a name."""
         self._digests += _digest(name)
 
     def repeated(self) -> Repeated:
-        """The names that were counted twice or more."""
+        """The names that were added twice or more."""
         digests = np.sort(np.frombuffer(self._digests, np.uint64))
         return Repeated({value.tobytes() for value in digests[1:][digests[1:] == digests[:-1]]})
 
 
 class Repeated:
-    """Names by their digests; one name in many billions may be taken for another.
+    """A set of names stored as digests; one name in many billions may be mistaken for another.
 
     >>> "a" in Repeated(set()), bool(Repeated(set()))
     (False, False)

@@ -1,4 +1,4 @@
-"""Data sets as FiftyOne exports them: labels of images and boxes, in ``samples.json`` or ``labels.json``."""
+"""Data sets exported by FiftyOne: labels of images and boxes, in ``samples.json`` or ``labels.json``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KINDS = ("Classification", "Classifications", "Detection", "Detections")
 
 
 def fiftyone_file(path: Path) -> Path:
-    """The file of labels that a path names.
+    """The file of labels at a path, which may be the file or its folder.
 
     >>> fiftyone_file(Path("labels.json")).name
     'labels.json'
@@ -29,14 +29,14 @@ def fiftyone_file(path: Path) -> Path:
 
 @guarded(_EXPECTED)
 def read_fiftyone(path: Path, sizes: Sizes) -> Iterator[Labelled]:
-    """The images, labels and boxes of an export of FiftyOne; ``sizes`` measures an image.
+    """Read the images, labels and boxes of an export of FiftyOne; ``sizes`` measures an image.
 
-    Of a ``samples.json`` the field ``ground_truth`` counts, or all that hold labels where there is none; predictions
-    (labels with a confidence) do not. The tags ``train``, ``val``, ``validation`` and ``test`` of a sample are its
-    split.
+    In a ``samples.json`` the field ``ground_truth`` is read, or all fields with labels if there is none; predictions
+    (labels with a confidence) are ignored. The tags ``train``, ``val``, ``validation`` and ``test`` of a sample give
+    its split.
 
     Raises:
-        UserError: no such file, or a label or box of another form.
+        UserError: the file does not exist, or a label or box has another form.
     """
     file = fiftyone_file(path)
     document = load_json(file, _EXPECTED)
@@ -64,7 +64,7 @@ def _of_sample(record: Any, file: Path) -> _Found:
     if not isinstance(record, dict) or not isinstance(record.get("filepath"), str):
         raise UserError(f"{file}: a sample has no filepath, expected {_EXPECTED}")
     path = PurePosixPath(record["filepath"].replace("\\", "/"))
-    # The export's own copies are below it; other paths are those of the machine that exported.
+    # Copies made by the export are below its folder; other paths refer to the machine that exported.
     name = path.as_posix() if not path.is_absolute() and ".." not in path.parts else f"data/{path.name}"
     fields = {key: value for key, value in record.items() if isinstance(value, dict) and value.get("_cls") in _KINDS}
     fields = {"ground_truth": fields["ground_truth"]} if "ground_truth" in fields else fields
@@ -79,13 +79,13 @@ def _of_sample(record: Any, file: Path) -> _Found:
 
 
 def _each(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The labels of a field: one, or a list of them."""
+    """The labels of a field, which holds one label or a list of labels."""
     inner = value.get("classifications", value.get("detections"))
     return [one for one in (inner if isinstance(inner, list) else [value]) if isinstance(one, dict)]
 
 
 def _of_labels(document: Mapping[str, Any], file: Path) -> Iterator[_Found]:
-    """The images of a ``labels.json``, which names them without their suffix."""
+    """The images of a ``labels.json``, where their names have no suffix."""
     classes = document.get("classes")
     known = {path.with_suffix("").relative_to(file.parent / "data").as_posix(): path for path in _images(file)}
     for name, value in document["labels"].items():
@@ -108,10 +108,10 @@ def _images(file: Path) -> list[Path]:
 
 
 def class_of(label: Any, classes: Any, where: str) -> Any:
-    """A label, by its name where it is a position in the list of classes.
+    """A label, replaced by the name of the class if it is an index into the list of classes.
 
     Raises:
-        UserError: the list has no such position.
+        UserError: the index is out of range.
 
     >>> class_of(1, ["cat", "dog"], "labels.json: a"), class_of("cow", None, "labels.json: a")
     ('dog', 'cow')
@@ -131,10 +131,10 @@ def _name(label: Mapping[str, Any]) -> str:
 
 
 def corners_of(box: Any, size: tuple[int, int], where: str) -> Corners:
-    """The corners of a box that is written as [x, y, width, height] in fractions of an image of ``size``.
+    """The corners of a box given as [x, y, width, height] in fractions of an image of ``size``.
 
     Raises:
-        UserError: it is no list of such numbers.
+        UserError: the box is not a list of such numbers.
 
     >>> corners_of([0.25, 0, 0.5, 1], (8, 4), "labels.json: a")
     (2.0, 0.0, 6.0, 4.0)

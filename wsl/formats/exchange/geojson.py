@@ -1,4 +1,4 @@
-"""GeoJSON: boxes in GeoTIFFs as polygons on the map."""
+"""GeoJSON: boxes in GeoTIFFs as polygons in geographic coordinates."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ NAME = "boxes.geojson"
 def write_geojson(
     images: Iterable[Labelled], out: Path, classes: Sequence[str], *, root: Path, crs: Crs = "wgs84"
 ) -> Path:
-    """``boxes.geojson``: a polygon a box, with its image, label and score; the images are GeoTIFFs below ``root``.
+    """Write ``boxes.geojson``: one polygon per box, with its image, label and score, for GeoTIFFs below ``root``.
 
-    Coordinates are longitude and latitude (WGS 84), the only ones that GeoJSON has since RFC 7946. With ``source`` they
-    are those of the rasters, which the member ``crs`` of the format's earlier version names, as QGIS and GDAL read it.
+    Coordinates are longitude and latitude (WGS 84), the only ones that GeoJSON allows since RFC 7946. With ``crs``
+    "source" they are those of the rasters, and the member ``crs`` of the format's earlier version, which QGIS and GDAL
+    read, names their coordinate reference system.
 
     Raises:
-        UserError: rasterio is not installed, a raster does not say where it lies, a class that is not listed, a box
-            without longitude and latitude; with ``source``, rasters of two coordinate reference systems.
+        UserError: rasterio is not installed, a raster is not georeferenced, a class is not listed, a box has no
+            longitude and latitude, or with "source", the rasters have different coordinate reference systems.
         BadImageError: a raster cannot be read.
     """
     index = class_index(classes)

@@ -1,4 +1,4 @@
-"""Label Studio's tasks with predictions: rectangles in percent of the image."""
+"""Label Studio's tasks with predictions or annotations: rectangles in percent of the image."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UPLOAD = re.compile(r"/?data/upload/(?:\d+/)?(?:[0-9a-f]{8}-)?(.+)")
 
 
 def measured_in(folders: Iterable[Path], sizes: Callable[[Path], tuple[int, int] | None]) -> Measure:
-    """Measures the image of a task by its name in the first of some folders that holds it, and nothing outside them.
+    """A function that measures an image by its name, in the first folder that contains it and never outside them.
 
     >>> measured_in([Path("images")], lambda file: (8, 6))("../secret.jpg") is None
     True
@@ -51,13 +51,14 @@ def measured_in(folders: Iterable[Path], sizes: Callable[[Path], tuple[int, int]
 def write_label_studio(
     images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = True, folder: str = "images"
 ) -> Path:
-    """``tasks.json`` to import, and ``labelling.xml``, the project's labelling interface.
+    """Write ``tasks.json`` for import, and ``labelling.xml``, the labelling interface of the project.
 
-    Images are named as Label Studio serves them from its local files storage: ``folder``, in which they lie, is the
-    storage, and the folder above it ``LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT`` (it refuses the same folder for both).
+    Images have the addresses under which Label Studio serves them from its local files storage: ``folder``, the folder
+    of the images, is the storage, and its parent is ``LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT`` (Label Studio refuses
+    the same folder for both).
 
     Raises:
-        UserError: a class that is not listed, or one that XML cannot write.
+        UserError: a class is not listed, or cannot be written in XML.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +74,7 @@ def write_label_studio(
     for name in index:
         ElementTree.SubElement(rectangles, "Label", value=name)
     with replacing(out / "labelling.xml") as temporary:
-        temporary.write_bytes(xml_bytes(interface, declared=False))  # it is pasted into a form
+        temporary.write_bytes(xml_bytes(interface, declared=False))  # users paste it into a form
     path = out / "tasks.json"
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write("[")
@@ -87,7 +88,7 @@ def write_label_studio(
                 prediction["score"] = max(image.boxes.scores.tolist())
             url = _LOCAL + urllib.parse.quote(f"{folder}/{image.name}")
             task: dict[str, Any] = {"data": {"image": url}, "predictions": [prediction]}
-            # The size travels along where no box carries it, and the name since the address has a folder more.
+            # Store the size for images without boxes, and the name because the address has an additional folder.
             task["meta"] = {"width": image.size[0], "height": image.size[1], "name": image.name}
             file.write((",\n" if i else "\n") + json.dumps(task, ensure_ascii=False, allow_nan=False))
         file.write("\n]\n")
@@ -96,18 +97,19 @@ def write_label_studio(
 
 @guarded(_EXPECTED)
 def read_label_studio(path: Path, *, predictions: bool = False, sizes: Measure | None = None) -> Iterator[Labelled]:
-    """The images, choices and rectangles of exported tasks: of each task the annotations, or else the predictions.
+    """Read the images, choices and rectangles of exported tasks: the annotations of each task, or else its predictions.
 
-    ``path`` is a file, or a folder of files with a task each. With ``predictions`` it is the other way round: the
-    predictions, or else the annotations. An image has the name under which the local files storage, an upload, a bucket
-    or a web server keeps it. A rotated rectangle counts by its bounds; annotations that were cancelled do not count.
+    ``path`` is a file, or a folder of files with one task each. With ``predictions`` the predictions are read, or else
+    the annotations. The name of an image is its path in the local files storage, upload folder, bucket or web server. A
+    rotated rectangle is replaced by its bounds, and cancelled annotations are ignored.
 
-    A task that has predictions and no annotation is not ``reviewed``; tasks with neither are left out. A task without
-    a result says nothing of its image's size: ``sizes`` then gives it by the name, or None to leave the task out. What
-    is left out is told in one line.
+    A task with predictions but no annotation is not ``reviewed``; tasks with neither are left out. A task without
+    results does not contain the size of its image: ``sizes`` then gives it by the name, or None to leave out the task.
+    What is left out is logged as one warning.
 
     Raises:
-        UserError: not such a document, a rectangle without its numbers, or predictions of two models in a task.
+        UserError: the document has another format, a rectangle lacks its numbers, or with ``predictions`` a task has
+            predictions of two models.
     """
     left: list[str] = []
     for task in _tasks(path):
@@ -132,7 +134,7 @@ def read_label_studio(path: Path, *, predictions: bool = False, sizes: Measure |
 def _size(
     task: Mapping[str, Any], results: Sequence[Mapping[str, Any]], sizes: Measure | None, path: Path, name: str
 ) -> tuple[int, int] | None:
-    """The size of a task's image: as its results, its meta or ``sizes`` give it."""
+    """The size of a task's image, from its results, its meta or ``sizes``."""
     for record in (*results, task.get("meta")):
         fields = ("original_width", "original_height") if record in results else ("width", "height")
         if isinstance(record, dict) and all(record.get(field) is not None for field in fields):
@@ -141,7 +143,7 @@ def _size(
 
 
 def _tasks(path: Path) -> Iterator[dict[str, Any]]:
-    """The tasks of a file, or of all files in a folder, as its target storage keeps an annotation each."""
+    """The tasks of a file, or of a folder of files with one annotation each, as in Label Studio's target storage."""
     for file in files_below(path, ".json") if path.is_dir() else [path]:
         document = load_json(file, _EXPECTED)
         single = isinstance(document, dict) and not {"data", "task"}.isdisjoint(document)
@@ -154,7 +156,7 @@ def _tasks(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def image_name(url: str) -> str:
-    """The path of an image, by the address that Label Studio knows it by.
+    """The path of an image, from its address in Label Studio.
 
     >>> [image_name(url) for url in (_LOCAL + "a/b%20c.jpg", "/data/upload/3/0a1b2c3d-b.jpg", "s3://photos/a/b.jpg")]
     ['a/b c.jpg', 'b.jpg', 'a/b.jpg']
@@ -163,15 +165,15 @@ def image_name(url: str) -> str:
         return urllib.parse.unquote(url.removeprefix(_LOCAL))
     try:
         parts = urllib.parse.urlsplit(url)
-    except ValueError:  # no address
+    except ValueError:  # not an address
         return url
-    path = urllib.parse.unquote(parts.path if len(parts.scheme) > 1 else url)  # C: is a drive
+    path = urllib.parse.unquote(parts.path if len(parts.scheme) > 1 else url)  # a scheme of one letter is a drive
     upload = _UPLOAD.fullmatch(path)
     return upload[1] if upload else path.lstrip("/") if len(parts.scheme) > 1 else path
 
 
 def own_name(task: Mapping[str, Any], name: str) -> str:
-    """The name that `write_label_studio` wrote beside the address of an image; else ``name``, that of the address.
+    """The name that `write_label_studio` stored with an image, or else ``name``, which is that of its address.
 
     >>> own_name({"meta": {"name": "cats/a.jpg"}}, "photos/cats/a.jpg"), own_name({}, "photos/cats/a.jpg")
     ('cats/a.jpg', 'photos/cats/a.jpg')
@@ -182,7 +184,7 @@ def own_name(task: Mapping[str, Any], name: str) -> str:
 
 
 def rectangle(size: tuple[int, int], key: str, label: str, score: float | None, xyxy: Corners) -> dict[str, Any]:
-    """The result of one box in an image of a size.
+    """The result for one box in an image of the given size.
 
     >>> rectangle((8, 4), "0", "dog", None, (2, 1, 4, 2))["value"]["width"]
     25.0
@@ -212,7 +214,7 @@ def rectangle(size: tuple[int, int], key: str, label: str, score: float | None, 
 def _results(
     task: Mapping[str, Any], path: Path, name: str, *, predictions: bool
 ) -> tuple[list[dict[str, Any]] | None, bool]:
-    """The results of a task's annotations, or of its predictions, and whether a person made them; None without any."""
+    """The results of a task's annotations or predictions (None without any), and whether they are annotations."""
     fields = ("annotations", "predictions")
     for field in reversed(fields) if predictions else fields:
         entries = task.get(field)
@@ -228,7 +230,7 @@ def _results(
                 f"{path}: {name} has predictions of the models {models[0]} and {models[1]}, expected those of one: "
                 "remove the others"
             )
-        # A result without a score of its own has that of its prediction, if there is one.
+        # A result without a score gets that of its prediction, if there is one.
         results = [
             {"score": entry.get("score"), **result} if entry.get("score") is not None else result
             for entry in entries
@@ -240,7 +242,7 @@ def _results(
 
 
 def _choices(results: Sequence[Mapping[str, Any]], where: str) -> tuple[str, ...]:
-    """The labels of the image as a whole: choices that stand beside no rectangle of the same result."""
+    """The labels of the image as a whole: choices in results that have no rectangle."""
     found: list[str] = []
     for result in results:
         value = result.get("value")
@@ -254,7 +256,7 @@ def _choices(results: Sequence[Mapping[str, Any]], where: str) -> tuple[str, ...
 
 
 def rectangles(results: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """The rectangles with their labels, which are results of their own where the interface asks for them apart.
+    """The rectangles with their labels, which are separate results if the labelling interface has separate controls.
 
     >>> apart = [{"id": "1", "type": "rectangle", "value": {"x": 0}}]
     >>> apart += [{"id": "1", "type": "labels", "value": {"labels": ["dog"]}}]
@@ -282,7 +284,7 @@ def _rows(
     if not isinstance(value, dict) or not isinstance(labels, list):
         raise UserError(f"{path}: a rectangle of {name} has no value with rectanglelabels; expected {_EXPECTED}")
     if number(result.get("image_rotation") or 0, f"{path}: image_rotation of {name}") % 360:
-        raise UserError(f"{path}: {name} was rotated when it was annotated, expected boxes of the image as it is")
+        raise UserError(f"{path}: {name} was rotated for annotation, expected boxes of the image without rotation")
     fields = ("x", "y", "width", "height")
     x, y, width, height = (number(value.get(field), f"{path}: {field} of {name}") / 100 for field in fields)
     if width < 0 or height < 0 or max(abs(x), abs(y), width, height) > FARTHEST:

@@ -1,4 +1,4 @@
-"""The noun that files of other tools are written from and read into: an image's name, its size and its boxes."""
+"""The labels of an image as exchanged with other tools: its name, size and boxes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from wsl.results import Localization
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelled:
-    """One image as an annotation tool knows it.
+    """One image with its labels in an annotation tool.
 
-    ``name`` is the path of the image below some root folder, with forward slashes; ``size`` is (width, height);
-    the boxes have whatever scores the file holds, ones where it holds none. ``tags`` are labels of the image as a
-    whole, and ``split`` the part of the data set that it belongs to, where the tool knows one. ``reviewed`` is off
-    where the tool has predictions of the image and no annotation by a person.
+    ``name`` is the path of the image relative to some root folder, with forward slashes, and ``size`` is (width,
+    height). The scores of boxes are those in the file, or 1. ``tags`` are labels of the image as a whole, and ``split``
+    the part of the data set to which it belongs, if the tool has splits. ``reviewed`` is False if the tool has only
+    predictions for the image, and no annotation by a person.
 
     Raises:
         UserError: the name is empty, absolute or leads out of the root, or the size is not positive.
@@ -54,10 +54,10 @@ class Labelled:
 
 
 def common_root(paths: Iterable[Path]) -> Path:
-    """The deepest folder that holds all images.
+    """The deepest folder that contains all images.
 
     Raises:
-        UserError: there is no image, or no such folder (drives of Windows).
+        UserError: there is no image, or no such folder (with several drives on Windows).
 
     >>> common_root([Path("photos/cats/a.jpg"), Path("photos/dogs/b.jpg")]).as_posix()
     'photos'
@@ -68,17 +68,17 @@ def common_root(paths: Iterable[Path]) -> Path:
         try:
             root = folder if root is None else os.path.commonpath([root, folder]) or "."
         except ValueError as error:
-            raise UserError(f"the images lie below no common folder ({error}): give it with --image-root") from error
+            raise UserError(f"the images have no common folder ({error}): give it with --image-root") from error
     if root is None:
         raise UserError("no image to export, expected at least one localization")
     return Path(root)
 
 
 def image_name(path: Path, root: Path) -> str:
-    """The name that an image has below ``root``.
+    """The name of an image, relative to ``root``.
 
     Raises:
-        UserError: the image lies elsewhere.
+        UserError: the image is not below ``root``.
 
     >>> image_name(Path("photos/dogs/../cats/a.jpg"), Path("photos"))
     'cats/a.jpg'
@@ -86,14 +86,14 @@ def image_name(path: Path, root: Path) -> str:
     try:
         return Path(os.path.normpath(path)).relative_to(os.path.normpath(root)).as_posix()
     except ValueError:
-        raise UserError(f"{path} does not lie below {root}: give its folder with --image-root") from None
+        raise UserError(f"{path} is not below {root}: give its folder with --image-root") from None
 
 
 def from_localization(found: Localization, root: Path) -> Labelled:
-    """A localization under the name that its image has below ``root``.
+    """Convert a localization, with the name of its image relative to ``root``.
 
     Raises:
-        UserError: the image lies elsewhere.
+        UserError: the image is not below ``root``.
 
     >>> found = Localization(path="photos/cats/a.jpg", size=(4, 2), scores={}, boxes=Boxes.empty())
     >>> from_localization(found, Path("photos")).name
@@ -103,7 +103,7 @@ def from_localization(found: Localization, root: Path) -> Labelled:
 
 
 def to_localization(labelled: Labelled, root: Path) -> Localization:
-    """What a file says of an image as a localization: of each class the best box's score stands for the class.
+    """Convert to a localization; the score of a class is that of its best box.
 
     >>> boxes = Boxes(xyxy=[[0, 0, 1, 1], [0, 0, 2, 2]], labels=["cat", "cat"], scores=[0.5, 0.75])
     >>> to_localization(Labelled(name="a.jpg", size=(4, 2), boxes=boxes), Path("photos")).scores
@@ -117,10 +117,10 @@ def to_localization(labelled: Labelled, root: Path) -> Localization:
 
 
 def class_index(classes: Sequence[str]) -> dict[str, int]:
-    """The number of each class, from 0.
+    """The index of each class, counted from 0.
 
     Raises:
-        UserError: no class at all.
+        UserError: there are no classes.
 
     >>> class_index(["cat", "dog"])
     {'cat': 0, 'dog': 1}
@@ -134,10 +134,10 @@ def class_index(classes: Sequence[str]) -> dict[str, int]:
 
 
 def number_of(label: str, index: dict[str, int], where: str) -> int:
-    """The number of one class.
+    """The index of one class.
 
     Raises:
-        UserError: it has none.
+        UserError: the class is not in the index.
 
     >>> number_of("dog", {"cat": 0, "dog": 1}, "a.jpg")
     1

@@ -1,4 +1,4 @@
-"""LabelMe's JSON, one file an image, rectangles by two corners."""
+"""LabelMe's JSON: one file per image, with rectangles given by two corners."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _EXPECTED = "LabelMe's shapes, imagePath, imageWidth and imageHeight"
 
 
 def write_labelme(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
-    """``<image>.json`` beside where the image lies below ``out``, as LabelMe opens it together with the image.
+    """Write ``<image>.json`` at the place of each image below ``out``, so that LabelMe opens it with the image.
 
     With ``scores`` each shape has its score as its description.
 
     Raises:
-        UserError: a class that is not listed, or two images that would share a file.
+        UserError: a class is not listed, or two images would share a file.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -66,15 +66,15 @@ def write_labelme(images: Iterable[Labelled], out: Path, classes: Sequence[str],
 
 @guarded(_EXPECTED)
 def read_labelme(path: Path) -> Iterator[Labelled]:
-    """The images and rectangles of a folder of LabelMe's files, by name; other shapes count by their bounds.
+    """Read the images and rectangles of a folder of LabelMe's files, sorted by name.
 
-    Points are left out, since they bound nothing.
+    Other shapes are replaced by their bounds; points are left out because they have none.
 
-    A shape's score is its ``score``, as tools that label by a model write it, or a number as its description. An image
-    that lies outside the folder has its file name only.
+    The score of a shape is its ``score``, which tools that label with a model write, or a number in its description. Of
+    an image outside the folder only the file name is kept.
 
     Raises:
-        UserError: no such file, or a shape without its label or points.
+        UserError: there is no such file, or a shape lacks its label or points.
     """
     files = files_below(path, ".json") if path.is_dir() else [path]
     if not files:
@@ -95,7 +95,7 @@ def read_labelme(path: Path) -> Iterator[Labelled]:
 
 
 def is_labelme(file: Path) -> bool:
-    """Whether a JSON file is one of LabelMe's, by its start: such files may be long, and others stand beside images.
+    """Whether a JSON file is one of LabelMe's; only its beginning is read, because such files may be long.
 
     >>> is_labelme(Path("lost.json"))
     False
@@ -137,4 +137,4 @@ def _score(shape: dict[str, Any], what: str) -> float:
     try:
         return number(shape.get("description") or 1.0, what)
     except UserError:
-        return 1.0  # somebody's words
+        return 1.0  # the description is ordinary text

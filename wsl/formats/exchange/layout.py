@@ -1,4 +1,4 @@
-"""The files that an export owns in its output folder, and their replacement as a whole."""
+"""The files that an export owns in its output folder, and their atomic replacement."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _JOURNAL, _DONE = "exchange.json", "exchanged.json"
 
 
 class Area(NamedTuple):
-    """One file, or with a suffix all files of a folder and below it that end with it; compared by their real paths."""
+    """One file, or with a suffix all files with that suffix in a folder and below; compared by real paths."""
 
     path: Path
     suffix: str | None = None
 
     def overlaps(self, other: Area) -> bool:
-        """Whether some file may belong to both.
+        """Whether a file may belong to both areas.
 
         >>> Area(Path("a"), ".json").overlaps(Area(Path("a/b/c.json")))
         True
@@ -46,9 +46,9 @@ class Area(NamedTuple):
 class Layout:
     """The files of a format below its output folder. An export owns these and the images that it copied.
 
-    ``files`` are single files. ``folder`` holds one file an image, each with ``suffix``; other files in it belong to
-    somebody else. Files with the suffix for which ``beside`` is true stand beside the images: without a ``folder``
-    they are the format's own, with one they are what is read where the folder is missing.
+    ``files`` are single files. ``folder`` contains one file per image, each with ``suffix``; other files in it are not
+    owned by the export. Files with the suffix for which ``beside`` is true are beside the images: without a ``folder``
+    they belong to the format, with a ``folder`` they are read only if it is missing.
     """
 
     files: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ class Layout:
         return [name for name in self._below(root, ".") if self.beside(root / name)]
 
     def foreign(self, root: Path) -> list[str]:
-        """Other people's files in the format's folder."""
+        """The files in the format's folder that do not belong to the format."""
         if self.folder is None:
             return []
         own = set(self._below(root, self.folder))
@@ -83,10 +83,10 @@ class Layout:
         return sorted(name for name in names if name not in own)
 
     def check_vacant(self, root: Path, name: str, copied: Collection[str]) -> None:
-        """Check that a folder holds nothing that an export in this format, called ``name``, replaces or is read with.
+        """Check that a folder has no files that an export in this format, called ``name``, would replace or mix with.
 
         Raises:
-            UserError: it does.
+            UserError: it has.
         """
         own = [*self.own(root), *sorted(copied)]
         if self.folder is not None and not (root / self.folder).is_dir():
@@ -101,12 +101,12 @@ class Layout:
             )
 
     def areas(self, root: Path) -> list[Area]:
-        """Where the format's files lie."""
+        """The areas of the format's files."""
         areas = [Area(root / name) for name in self.files]
         return areas if not self.suffix else [*areas, Area(root / (self.folder or "."), self.suffix)]
 
     def areas_read(self, source: Path) -> list[Area]:
-        """Where the files lie that are read with a source in this format: a file or a folder."""
+        """The areas that are read for a source in this format, which is a file or a folder."""
         areas = [Area(source)] if source.is_file() else []
         root = source if source.is_dir() else source.parent
         if source.is_dir() or self.folder is not None:
@@ -118,15 +118,15 @@ class Layout:
 
 @contextlib.contextmanager
 def staged(out: Path, layout: Layout, replaced: Collection[str] = ()) -> Iterator[Path]:
-    """Give an empty folder; what is in it at the end takes the place of the format's files in ``out``.
+    """Yield an empty folder, whose contents replace the format's files in ``out`` when the block ends.
 
-    ``replaced``, which may grow inside the block, are further files to be replaced. The new files are written on the
-    side, so that a run that fails or is killed leaves the old ones whole. They are exchanged by renaming, folders as
-    a whole where the format has a folder of its own. An error on the way undoes it, and `undo_exchange` does where the
-    process was killed. All other files stay.
+    ``replaced``, which may grow inside the block, are further files to replace. The new files are written to a
+    temporary folder, so that a run that fails or is killed leaves the old ones intact. They are exchanged by renaming;
+    the format's own folder, if it has one, is renamed as a whole. If an error occurs meanwhile, the exchange is undone,
+    and `undo_exchange` undoes that of a killed process. All other files stay.
 
     Raises:
-        UserError: another file stands where one of the new ones belongs.
+        UserError: another file exists at the place of a new one.
     """
     staging = out / STAGING
     new = staging / "new"
@@ -136,17 +136,17 @@ def staged(out: Path, layout: Layout, replaced: Collection[str] = ()) -> Iterato
             yield new
         _exchange(out, new, layout, replaced)
         sync_folder(out)
-        (staging / _JOURNAL).rename(staging / _DONE)  # from here on the old files are no longer needed
+        (staging / _JOURNAL).rename(staging / _DONE)  # the old files are no longer needed
     finally:
         if not (staging / _JOURNAL).exists():
             _remove(staging)
 
 
 def undo_exchange(out: Path) -> None:
-    """Take back what a killed run had exchanged in a folder, and remove what it left.
+    """Undo the exchange of a killed run in a folder, and remove its temporary files.
 
     Raises:
-        UserError: it cannot be taken back, since files were added or removed meanwhile.
+        UserError: it cannot be undone, because files were added or removed meanwhile.
     """
     staging = out / STAGING
     journal = staging / _JOURNAL
@@ -157,13 +157,13 @@ def undo_exchange(out: Path) -> None:
     if not (staging / _DONE).is_file() and any(path.is_file() for path in (staging / "old").rglob("*")):
         raise UserError(
             f"an export was killed while it replaced files, and {out} has changed since: {staging / 'old'} has the old "
-            f"ones; move back what you need and remove {staging}"
+            f"files; move back what you need and remove {staging}"
         )
     _remove(staging)
 
 
 def _remove(staging: Path) -> None:
-    """Remove the old files first: without the rest nobody could tell that they are no longer needed."""
+    """Remove the staging folder, old files first, because the other files show that they are no longer needed."""
     shutil.rmtree(staging / "old", ignore_errors=True)
     shutil.rmtree(staging, ignore_errors=True)
 
@@ -178,7 +178,7 @@ def _exchange(out: Path, new: Path, layout: Layout, replaced: Collection[str]) -
     arriving = _units(new, layout, written)
     if foreign and layout.folder is not None and layout.folder not in arriving:
         arriving = [layout.folder, *arriving]
-    # Other people's files join the new folder first: of each step the places alone then tell whether it was done.
+    # Foreign files are moved to the new folder first, so that the paths alone show which steps were done.
     steps = [(name, f"{STAGING}/new/{name}") for name in foreign]
     steps += [(name, f"{STAGING}/old/{name}") for name in _units(out, layout, [*layout.own(out), *foreign, *replaced])]
     steps += [(f"{STAGING}/new/{name}", name) for name in arriving]
@@ -187,7 +187,7 @@ def _exchange(out: Path, new: Path, layout: Layout, replaced: Collection[str]) -
         for source, target in steps:
             if os.path.lexists(out / target):
                 place = out / target
-                raise UserError(f"{place} is in the way and is not the export's: move it, or choose another --out")
+                raise UserError(f"{place} exists and is not part of the export: move it, or choose another --out")
             (out / target).parent.mkdir(parents=True, exist_ok=True)
             (out / source).rename(out / target)
     except BaseException:
@@ -197,7 +197,7 @@ def _exchange(out: Path, new: Path, layout: Layout, replaced: Collection[str]) -
 
 
 def _undo(out: Path, steps: Sequence[tuple[str, str]]) -> None:
-    """Take back those of the renamings that were done: their source is gone, and their target is there."""
+    """Undo the renamings that were done: those whose source is missing and whose target exists."""
     for source, target in reversed(steps):
         if os.path.lexists(out / target) and not os.path.lexists(out / source):
             (out / source).parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +205,7 @@ def _undo(out: Path, steps: Sequence[tuple[str, str]]) -> None:
 
 
 def _units(root: Path, layout: Layout, names: Collection[str] | Iterator[str]) -> list[str]:
-    """What is renamed to move some files: the format's folder as a whole, the others one by one."""
+    """The paths to rename to move some files: the format's folder as a whole, and the others one by one."""
     folder = layout.folder
     if folder is None:
         return list(dict.fromkeys(names))
@@ -214,7 +214,7 @@ def _units(root: Path, layout: Layout, names: Collection[str] | Iterator[str]) -
 
 
 def copies_list(name: str) -> str:
-    """The file that lists the images which an export in a format copied."""
+    """The name of the file that lists the images copied by an export in a format."""
     return f".wsl-copied-{name}.json"
 
 
@@ -234,10 +234,10 @@ def read_copies(out: Path, name: str) -> set[str]:
 
 
 def _is_below(file: Path, root: Path) -> bool:
-    """Whether a file is there; a list from elsewhere must not name one outside the folder, or the folder itself."""
+    """Whether a file exists below the folder; a list from elsewhere might name one outside, or the folder itself."""
     try:
         return file.is_file() and _real(file.parent).is_relative_to(root)
-    except OSError:  # a name that no file can have
+    except OSError:  # not a valid file name
         return False
 
 

@@ -1,4 +1,4 @@
-"""Class maps as masks: a VOC-palette PNG an image, or COCO's run-length encoding."""
+"""Class maps as masks: one PNG with VOC's palette per image, or COCO's run-length encoding."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from wsl.maps import heatmap
 from wsl.results import Localization
 
 Mask = npt.NDArray[np.uint8]
-_MOST_CLASSES = 254  # 0 is the background, 255 what VOC ignores
+_MOST_CLASSES = 254  # 0 is the background, 255 is ignored by VOC
 
 
 def class_mask(found: Localization, numbers: dict[str, int], threshold: float) -> Mask:
-    """The class of each pixel: 0 where no map exceeds the threshold, else 1 + the number of the highest map.
+    """The class of each pixel: 0 where no map exceeds the threshold, else 1 + the index of the class with the maximum.
 
-    Each map is resized to the image and normalised to [0, 1] on its own.
+    Each map is separately resized to the image and normalised to [0, 1].
 
     Shape:
         (height, width) uint8.
 
     Raises:
-        UserError: no maps are stored, or a class that has no number.
+        UserError: no maps are stored, or a class is not listed.
 
     >>> from wsl.boxes import Boxes
     >>> found = Localization(
@@ -54,10 +54,10 @@ def class_mask(found: Localization, numbers: dict[str, int], threshold: float) -
 def write_voc_masks(
     images: Iterable[tuple[Labelled, Localization]], out: Path, classes: Sequence[str], *, threshold: float
 ) -> Path:
-    """``SegmentationClass/<image>.png``, palette images in VOC's colours, and ``classes.txt``, a name a line.
+    """Write ``SegmentationClass/<image>.png`` with VOC's palette, and ``classes.txt`` with one name per line.
 
     Raises:
-        UserError: more classes than a palette holds, no maps, or two images that would share a file.
+        UserError: there are more classes than colours, an image has no maps, or two images would share a file.
     """
     numbers = class_index(classes)
     if len(numbers) > _MOST_CLASSES:
@@ -81,12 +81,12 @@ def write_coco_masks(
     threshold: float,
     reference: Path | None = None,
 ) -> Path:
-    """``results.json``: of each localized class a mask in COCO's run-length encoding, scored by its probability.
+    """Write ``results.json``: a mask of each localized class in COCO's run-length encoding, scored by its probability.
 
-    The masks of an image may overlap. Numbers are those of ``reference`` as in `write_coco_results`.
+    The masks of an image may overlap. Ids are those of ``reference``, as in `write_coco_results`.
 
     Raises:
-        UserError: no maps, or an image or a class that the reference does not know.
+        UserError: an image has no maps, or the reference does not contain an image or a class.
     """
     with NumberedResults(out, classes, reference) as results:
         for image, found in images:
@@ -101,7 +101,7 @@ def write_coco_masks(
 
 
 def voc_palette() -> npt.NDArray[np.uint8]:
-    """The 256 colours of VOC's masks: the bits of a class's number, dealt out to red, green and blue in turn.
+    """The 256 colours of VOC's masks: the bits of a class number, assigned in turn to red, green and blue.
 
     Shape:
         (256, 3) uint8.
@@ -119,5 +119,5 @@ def voc_palette() -> npt.NDArray[np.uint8]:
 
 def _maps(found: Localization) -> dict[str, npt.NDArray[np.float32]]:
     if found.maps is None:
-        raise UserError(f"{found.path}: no maps are stored, masks are made of them: run wsl-localize with --maps")
+        raise UserError(f"{found.path}: no maps are stored to make masks from: run wsl-localize with --maps")
     return dict(found.maps)

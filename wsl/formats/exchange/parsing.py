@@ -1,4 +1,4 @@
-"""What readers and writers of exchanged files share: listing files, numbers, boxes as rows, writing XML."""
+"""Common functions of readers and writers of other tools' files: listing files, boxes as rows, writing XML."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from wsl.files import is_left_over
 
 Corners = tuple[float, float, float, float]
 FARTHEST = 2.0
-"""The largest fraction of an image that an edge or a side may have: some boxes reach outside."""
+"""The largest accepted coordinate or side as a fraction of the image; more than 1, because boxes may reach outside."""
 
-# What XML 1.0 has no way to write, not even escaped.
+# Characters that XML 1.0 cannot represent, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def files_below(folder: Path, *suffixes: str) -> list[Path]:
-    """The files of some suffixes in a folder and below it, sorted, without what macOS and NAS systems leave there.
+    """The sorted files with some suffixes in a folder and below, without those that macOS and NAS systems leave there.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as root:
@@ -33,12 +33,12 @@ def files_below(folder: Path, *suffixes: str) -> list[Path]:
     ['a.XML']
     """
     paths = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-    files = (path for path in paths if path.is_file() or path.is_symlink())  # no pipes, which may have no end
+    files = (path for path in paths if path.is_file() or path.is_symlink())  # no pipes, which may be endless
     return sorted(path for path in files if not any(map(is_left_over, path.relative_to(folder).parts)))
 
 
 def file_in(place: Path, *names: str) -> Path:
-    """The file that a path names: itself, or the first of some names in a folder.
+    """The file at a path: the path itself, or in a folder the first existing file of some names.
 
     >>> file_in(Path("boxes.csv"), "other.csv").name
     'boxes.csv'
@@ -47,10 +47,10 @@ def file_in(place: Path, *names: str) -> Path:
 
 
 def xml_bytes(root: Writing.Element, *, declared: bool = True) -> bytes:
-    """An XML document, indented, with or without the line that says so.
+    """An indented XML document, with or without the XML declaration.
 
     Raises:
-        UserError: a name holds a character that XML cannot write.
+        UserError: a name has a character that XML cannot represent.
 
     >>> element = Writing.Element("a", name="cat & dog")
     >>> xml_bytes(element).splitlines()[-1]
@@ -59,7 +59,7 @@ def xml_bytes(root: Writing.Element, *, declared: bool = True) -> bytes:
     for element in root.iter():
         for text in (element.text or "", *element.attrib.values()):
             if _NOT_XML.search(text):
-                raise UserError(f"{text!r} holds a character that XML cannot write: rename the file or the class")
+                raise UserError(f"{text!r} has a character that XML cannot represent: rename the file or the class")
     Writing.indent(root)
     return bytes(Writing.tostring(root, encoding="utf-8", xml_declaration=declared)) + b"\n"
 
@@ -82,7 +82,7 @@ def boxes_of(rows: Iterable[tuple[str, float, Corners]]) -> Boxes:
 
 
 def turned(corners: Corners, degrees: float, about: tuple[float, float]) -> Corners:
-    """The bounds of a box that is turned clockwise about a point.
+    """The bounds of a box that is rotated clockwise about a point.
 
     >>> [round(edge) for edge in turned((30, 45, 70, 55), 90, (50, 50))]
     [45, 30, 55, 70]
@@ -98,7 +98,7 @@ def turned(corners: Corners, degrees: float, about: tuple[float, float]) -> Corn
 
 
 def rows_of(boxes: Boxes) -> Iterable[tuple[str, float, Corners]]:
-    """The inverse of `boxes_of`: (label, score, xyxy) a box, as Python's own numbers.
+    """The inverse of `boxes_of`: (label, score, xyxy) for each box, as Python numbers.
 
     >>> list(rows_of(boxes_of([("dog", 0.5, (0, 0, 2, 1))])))
     [('dog', 0.5, (0.0, 0.0, 2.0, 1.0))]

@@ -1,4 +1,4 @@
-"""The names that images get in an export: the folders they come from, or one folder for all."""
+"""The names of images in an export: in the folders of their splits, in their own folders, or all in one folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
 class FlatNames:
-    """Images under names without folders, of which no two differ by their suffix, case or composition only.
+    """Names without folders, no two of which differ only in suffix, case or Unicode composition.
 
     >>> from wsl.boxes import Boxes
     >>> flat = FlatNames()
@@ -31,17 +31,17 @@ class FlatNames:
     def __call__(self, image: Labelled) -> Labelled:
         """The image under its new name."""
         suffix = PurePosixPath(image.name).suffix
-        if not _SUFFIX.fullmatch(suffix):  # the end of a name with a dot in it
+        if not _SUFFIX.fullmatch(suffix):  # the name has a dot but no suffix
             return replace(image, name=self._stems(image.name))
         return replace(image, name=self._stems(image.stem) + suffix)
 
 
 class SplitFolders:
-    """Images in a folder of their split, as YOLO's trainers look for them, where all of them have one.
+    """Names in a folder for each split, as YOLO's trainers expect, if all images have a split.
 
-    ``folders`` are the first folders of all images' names (empty for none), and ``given`` the splits that their tool
-    gives them (None for none). Below a split, images keep their folders, but for those called ``images``, of which the
-    trainers expect one, or with ``flat`` have none.
+    ``folders`` are the first folders of all images' names (an empty string for none), and ``given`` the splits assigned
+    by their tool (None for none). Below a split, images keep their folders except those called ``images``, of which the
+    trainers expect only one; with ``flat`` they have no folders.
 
     >>> from wsl.boxes import Boxes
     >>> folders = SplitFolders({"train", "valid"}, {None}, flat=False)

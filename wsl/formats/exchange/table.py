@@ -1,4 +1,4 @@
-"""A CSV with a row a box, for spreadsheets and scripts."""
+"""CSV with one row per box, for spreadsheets and scripts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ COLUMNS = ("image", "width", "height", "label", "score", "x0", "y0", "x1", "y1")
 
 
 def write_table(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = True) -> Path:
-    """``boxes.csv``: image, its size, class, score and half-open corners; an image without a box has one row.
+    """Write ``boxes.csv``: image, size, class, score and half-open corners; an image without boxes has one row.
 
-    Without ``scores`` that column is empty.
+    Without ``scores`` the column of scores is empty.
 
     Raises:
-        UserError: a class that is not listed.
+        UserError: a class is not listed.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -49,14 +49,15 @@ def write_table(images: Iterable[Labelled], out: Path, classes: Sequence[str], *
 
 @guarded("a CSV of boxes")
 def read_table(path: Path) -> Iterator[Labelled]:
-    """The images and boxes of a CSV with these columns; rows of one image stand together.
+    """Read the images and boxes of a CSV with the columns `COLUMNS`; the rows of an image must be consecutive.
 
     Raises:
-        UserError: no such file, a column missing, a value that is not a number, or an image in two places.
+        UserError: the file does not exist, a column is missing, a value is not a number, or the rows of an image are
+            not consecutive.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            # Names are taken as `write_table` writes them, blanks at their ends included, unlike in tables of people.
+            # Unlike in tables written by people, blanks at the ends of names are kept, as `write_table` writes them.
             rows = csv.DictReader(file, strict=True)
             missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
             if missing:
@@ -64,7 +65,7 @@ def read_table(path: Path) -> Iterator[Labelled]:
             seen: set[str] = set()
             for name, group in itertools.groupby(rows, key=lambda row: str(row["image"])):
                 if name in seen:
-                    raise UserError(f"{path}: {name} stands in two places, expected its rows together: sort the file")
+                    raise UserError(f"{path}: the rows of {name} are not consecutive: expected sorted rows")
                 seen.add(name)
                 with located(f"{path}: {name}"):
                     yield _image(name, list(group), path)

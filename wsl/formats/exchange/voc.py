@@ -1,4 +1,4 @@
-"""Pascal VOC's XML, one file an image: pixels count from 1, and both corners are inside."""
+"""Pascal VOC's XML: one file per image, with pixels counted from 1 and inclusive corners."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def write_voc(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
-    """``Annotations/<image>.xml`` and the list ``ImageSets/Main/all.txt``, as VOC's tools and torchvision read them.
+    """Write ``Annotations/<image>.xml`` and the list ``ImageSets/Main/all.txt``, for VOC's tools and torchvision.
 
-    ``labelmap.txt`` names the classes to datumaro and CVAT, which know only VOC's own without it. It is left out where
-    its lines cannot hold a name: one with a colon, a # in front or a blank at an end.
+    ``labelmap.txt`` lists the classes for datumaro and CVAT, which without it know only those of VOC. It is left out if
+    it cannot represent a name: one with a colon, a leading # or blanks at an end.
 
-    Coordinates are whole pixels, each edge rounded, a box at least one pixel wide. With ``scores`` an object has a
-    ``<score>``, which VOC does not know and its tools pass over.
+    Coordinates are rounded to whole pixels, and a box has a side of at least one pixel. With ``scores`` an object has a
+    ``<score>``, which is not part of VOC's format and is ignored by its tools.
 
     Raises:
-        UserError: a class that is not listed, two images that would share a file, or a name that XML or VOC's list
-            of images cannot hold.
+        UserError: a class is not listed, two images would share a file, or a name cannot be represented in XML or in
+            VOC's list of images.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +50,7 @@ def write_voc(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, 
     for image in images:
         stem = stems.take(image)
         if stem != stem.strip() or len(stem.splitlines()) != 1:
-            raise UserError(f"{image.name!r}: a line of VOC's list of images cannot hold it, expected no such blanks")
+            raise UserError(f"{image.name!r} has blanks that VOC's list of images cannot represent: rename the file")
         with replacing(folder / f"{stem}.xml") as temporary:
             temporary.write_bytes(xml_bytes(_annotation(image, index, scores=scores)))
     write_text(out / "ImageSets" / "Main" / "all.txt", "".join(f"{stem}\n" for stem in stems.taken))
@@ -62,13 +62,13 @@ def write_voc(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, 
 
 @guarded(_EXPECTED)
 def read_voc(path: Path) -> Iterator[Labelled]:
-    """The images and boxes of a folder of VOC XML files (or of the ``Annotations`` in it), by name.
+    """Read the images and boxes of a folder of VOC XML files (or of the ``Annotations`` in it), sorted by name.
 
-    An image has the name of its XML file, as in VOC's own tools. Only the suffix of ``<filename>`` is taken, since it
+    An image has the name of its XML file, as in VOC's own tools. Only the suffix of ``<filename>`` is used, because it
     often names another file.
 
     Raises:
-        UserError: no such file, not VOC's XML, or an object without its name or box.
+        UserError: there is no such file, a file is not VOC's XML, or an object lacks its name or box.
     """
     folder = path / "Annotations" if (path / "Annotations").is_dir() else path
     files = files_below(folder, ".xml")
@@ -79,7 +79,7 @@ def read_voc(path: Path) -> Iterator[Labelled]:
 
 
 def is_voc(file: Path) -> bool:
-    """Whether an XML file is one of VOC's, by its start: CVAT's and others have another root.
+    """Whether an XML file is one of VOC's, by its root element; only its beginning is read.
 
     >>> is_voc(Path("lost.xml"))
     False
@@ -92,7 +92,7 @@ def is_voc(file: Path) -> bool:
 
 
 class Stems:
-    """Names of the files that stand beside images, one an image: two images never share one.
+    """The names of the files that belong to images, one per image, never shared by two images.
 
     >>> from wsl.boxes import Boxes
     >>> Stems(".xml").take(Labelled(name="cats/a.jpg", size=(4, 2), boxes=Boxes.empty()))
@@ -105,10 +105,10 @@ class Stems:
         self._folded: dict[str, str] = {}
 
     def take(self, image: Labelled) -> str:
-        """The stem for an image.
+        """Reserve the stem of an image.
 
         Raises:
-            UserError: another image has it, on every system or on one that ignores case and composition.
+            UserError: another image has the same stem, or one that differs only in case or Unicode composition.
         """
         other = self._folded.get(caseless(image.stem))
         if other is not None:
@@ -141,7 +141,7 @@ def _annotation(image: Labelled, index: dict[str, int], *, scores: bool) -> Elem
 
 
 def _whole(xyxy: Corners, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Edges rounded to whole pixels inside the image, at least one apart, in VOC's count."""
+    """Edges rounded to whole pixels inside the image, at least one pixel apart, in VOC's convention."""
     x0, x1 = _edges(xyxy[0], xyxy[2], size[0])
     y0, y1 = _edges(xyxy[1], xyxy[3], size[1])
     return x0 + 1, y0 + 1, x1, y1

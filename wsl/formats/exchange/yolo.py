@@ -1,4 +1,4 @@
-"""YOLO's text files: a line a box, the class's number, then centre and sides as fractions of the image."""
+"""YOLO's text files: one line per box, with the class number, then centre and sides as fractions of the image."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Sizes = Callable[[Path], tuple[int, int]]
 
 
 def write_yolo(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
-    """``labels/<image>.txt`` and ``data.yaml``, for images that lie (or are copied) in ``images/``.
+    """Write ``labels/<image>.txt`` and ``data.yaml``, for images that are in ``images/`` or will be copied there.
 
-    Where all images lie in folders of splits (``train/a.jpg``, ``valid/b.jpg``), ``data.yaml`` names these folders;
-    otherwise it names all images for training and for validation. An image without a box has an empty file, which
-    trainers take for background. With ``scores`` a line ends with one, as YOLO's own predictions do and its trainers
-    refuse.
+    If all images are in folders of splits (``train/a.jpg``, ``valid/b.jpg``), ``data.yaml`` lists these folders;
+    otherwise it lists all images for both training and validation. An image without boxes has an empty file, which
+    trainers treat as background. With ``scores`` each line ends with a score, as in YOLO's own predictions; its
+    trainers refuse such lines.
 
     Raises:
-        UserError: a class that is not listed, or two images that would share a file.
+        UserError: a class is not listed, or two images would share a file.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -50,14 +50,14 @@ def write_yolo(images: Iterable[Labelled], out: Path, classes: Sequence[str], *,
             line = [str(number_of(label, index, image.name)), *map(_plain, figures)]
             lines.append(" ".join([*line, f"{score:.9g}"] if scores else line) + "\n")
         write_text(out / "labels" / f"{stems.take(image)}.txt", "".join(lines))
-    # JSON's strings are YAML's, whatever is in them. No path: tools then look beside the file itself.
+    # JSON strings are valid YAML. No path is written, so that tools look beside the file itself.
     names = "".join(f"  {number}: {json.dumps(name, ensure_ascii=False)}\n" for name, number in index.items())
     write_text(out / "data.yaml", f"{_split_lines(folders)}names:\n{names}")
     return out / "data.yaml"
 
 
 def first_folder(name: str) -> str:
-    """The first folder of an image's name; empty where it lies in none.
+    """The first folder of an image's name; empty if it has none.
 
     >>> first_folder("train/dogs/a.jpg"), first_folder("a.jpg")
     ('train', '')
@@ -67,7 +67,7 @@ def first_folder(name: str) -> str:
 
 
 def _split_lines(folders: Collection[str]) -> str:
-    """Which images are for what; trainers ask for a place to validate on, and get that of training where none is."""
+    """The lines with the splits; if there is none for validation, which trainers require, that of training is used."""
     splits: defaultdict[str | None, list[str]] = defaultdict(list)
     for folder in sorted(folders):
         splits[role(folder)].append(f"images/{folder}")
@@ -79,22 +79,22 @@ def _split_lines(folders: Collection[str]) -> str:
 
 
 def _plain(figure: float) -> str:
-    """A fraction in nine digits without an exponent, which datumaro takes for no number."""
+    """A fraction with nine digits and without an exponent, which datumaro does not parse as a number."""
     text = f"{figure:.9g}"
     return f"{figure:.13f}" if "e" in text else text
 
 
 @guarded("YOLO's data.yaml, labels/ and images/")
 def read_yolo(path: Path, sizes: Sizes, names: Path | None = None) -> Iterator[Labelled]:
-    """The images and boxes of a folder with ``data.yaml``, ``labels/`` and ``images/``; ``sizes`` measures an image.
+    """Read the images and boxes of a folder with ``data.yaml``, ``labels/`` and ``images/``.
 
-    ``names`` is the ``data.yaml`` where it lies elsewhere.
+    ``sizes`` measures an image, and ``names`` is the ``data.yaml`` if it is elsewhere.
 
-    The files know no pixels, so the images have to be there: one without a label file has no box. Of Roboflow's
-    folders, with ``images`` and ``labels`` in that of each split, the names are ``train/images/a.jpg``.
+    Label files do not contain sizes in pixels, so the images must exist; an image without a label file has no boxes. In
+    Roboflow's layout, with ``images`` and ``labels`` in the folder of each split, names are ``train/images/a.jpg``.
 
     Raises:
-        UserError: no such folder, a class that data.yaml does not name, or a line of another form.
+        UserError: there is no such folder, data.yaml does not name a class, or a line has another form.
     """
     root = path.parent if path.is_file() else path
     names = names or (path if path.is_file() else root / "data.yaml")
@@ -108,7 +108,7 @@ def read_yolo(path: Path, sizes: Sizes, names: Path | None = None) -> Iterator[L
     folder = root / "images"
     files = files_below(folder, *IMAGE_SUFFIXES)
     if not files:
-        raise UserError(f"{folder}: no images, expected those that labels/ is about: YOLO's files know no sizes")
+        raise UserError(f"{folder}: no images, expected those of labels/, because YOLO's files do not contain sizes")
     for file in files:
         name = file.relative_to(folder)
         labels = (root / "labels" / name).with_suffix(".txt")
@@ -130,7 +130,7 @@ def _row(line: str, names: dict[int, str], size: tuple[int, int], where: str) ->
 
 
 def class_number(field: str) -> int:
-    """The number of a class in a line, -1 where it is something else.
+    """The number of a class in a line; -1 if it is not a number.
 
     >>> class_number("12"), class_number("dog")
     (12, -1)
@@ -139,10 +139,10 @@ def class_number(field: str) -> int:
 
 
 def from_fractions(fields: Sequence[str], size: tuple[int, int], where: str) -> Corners:
-    """The corners of a box that is written as its centre and sides in fractions of an image of ``size``.
+    """The corners of a box given by its centre and sides in fractions of an image of ``size``.
 
     Raises:
-        UserError: they are no numbers, or no such fractions.
+        UserError: the values are not numbers, or out of range.
 
     >>> from_fractions(["0.5", "0.5", "1", "0.5"], (8, 4), "a.txt:1")
     (0.0, 1.0, 8.0, 3.0)
@@ -158,10 +158,10 @@ def from_fractions(fields: Sequence[str], size: tuple[int, int], where: str) -> 
 
 
 def class_names(file: Path) -> dict[int, str]:
-    """The names of classes by their number, from a ``data.yaml``.
+    """The names of the classes by number, from a ``data.yaml``.
 
     Raises:
-        UserError: it cannot be read, is not YAML, or has no names.
+        UserError: the file cannot be read, is not YAML, or has no names.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The formats that predictions are read in, by name: the one list that the command line and the documentation read."""
+"""The formats of predictions by name, as used by the command line and the documentation."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from wsl.formats.shards.storage import is_remote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """How predictions in one format are read, and recognised by what lies at a path.
+    """How predictions in one format are read and recognised.
 
-    ``holds`` is what they bring: boxes alone, maps alone, or localizations, which may have both and scores. ``what``
-    names the files for a message.
+    ``holds`` is what they contain: only boxes, only maps, or localizations, which may have both as well as scores.
+    ``what`` describes the files in messages.
     """
 
     read: Callable[[Path, Split, Counter[str]], Pairs]
@@ -118,14 +118,14 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         ),
     }
 )
-"""Every reader by the name of its format, in the order in which they are tried on files of an unknown one."""
+"""All readers by the name of their format, in the order in which they are tried on files of unknown format."""
 
 
 def detect_predictions(path: Path) -> str:
-    """The name of the format whose files lie at a path.
+    """Detect the format of the files at a path.
 
     Raises:
-        UserError: nothing is there, or nothing that is known; names what was looked for.
+        UserError: the path does not exist, or its format is unknown; the message lists the known formats.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -137,9 +137,9 @@ def detect_predictions(path: Path) -> str:
         raise UserError(f"{path}: no such file or folder, expected {_known()}")
     name = next((name for name, reader in READERS.items() if reader.recognise(path)), None)
     if name is None and path.is_file():
-        raise UserError(f"{path}: results of an unknown kind, expected {_known()}")
+        raise UserError(f"{path}: results of an unknown format, expected {_known()}")
     if name is None or name == "localizations":
-        find_localizations(path)  # an interrupted run is told what it left
+        find_localizations(path)  # its error names the partial results of an interrupted run
     return name or "localizations"
 
 

@@ -1,4 +1,4 @@
-"""Whether the classes of predictions are those of the annotations."""
+"""Check that the classes of predictions are those of the annotations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wsl.errors import UserError, listed
 
 
 def suggestion(label: str, classes: Sequence[str]) -> str:
-    """What may have been meant by an unknown class, and what is known, for the end of a message.
+    """The end of a message about an unknown class: the most similar known class, and the list of known classes.
 
     >>> suggestion("Dgo", ["cat", "dog"])
     "did you mean 'dog'? The classes are cat, dog"
@@ -23,7 +23,7 @@ def suggestion(label: str, classes: Sequence[str]) -> str:
 
 
 def nearest(label: str, classes: Sequence[str]) -> str | None:
-    """The class whose name is most like another name, whatever their case.
+    """The class with the most similar name, ignoring case; None if none is similar.
 
     >>> nearest("Dining Table", ["diningtable", "dog"])
     'diningtable'
@@ -33,14 +33,14 @@ def nearest(label: str, classes: Sequence[str]) -> str | None:
     return None if near is None else folded[near]
 
 
-_MOST = 200  # names that are compared with all classes
+_MOST = 200  # number of unknown names for which a similar class is searched
 
 
 class ClassNames:
-    """The classes of predictions as they are met: those of the annotations count, others are left out.
+    """The classes of predictions: those of the annotations are used, others are left out.
 
-    A detector of many classes may be measured on annotations of a few. One that shares no class with them has other
-    names, which is a mistake.
+    A detector of many classes may be evaluated on annotations of a few. If none of its classes is one of theirs, its
+    names differ, which is an error.
 
     >>> names = ClassNames(["cat", "dog"], "found.json")
     >>> names.known("dog"), names.known("emu")
@@ -55,7 +55,7 @@ class ClassNames:
         self._foreign: Counter[str] = Counter()
 
     def known(self, label: str) -> bool:
-        """Whether the annotations have the class."""
+        """Whether the annotations have the class; the answer is recorded for `check` and `count`."""
         if label in self._set:
             self._recognised = True
             return True
@@ -63,26 +63,26 @@ class ClassNames:
         return False
 
     def see(self, labels: Iterable[str]) -> None:
-        """Take note of the classes of an image."""
+        """Record the classes of an image."""
         for label in labels:
             self.known(label)
 
     def check(self) -> None:
-        """Check, after all, that some class was one of the annotations'.
+        """Check, after all classes were recorded, that at least one is in the annotations.
 
         Raises:
-            UserError: none was; names the nearest.
+            UserError: none is; the message suggests the most similar class.
         """
         if self._foreign and not self._recognised:
             first = list(self._foreign)[:_MOST]
             near = next((label for label in first if nearest(label, self._classes)), first[0])
             raise UserError(
-                f"{self._place}: none of its {len(self._foreign)} classes is one of the data set's: it has "
+                f"{self._place}: none of its {len(self._foreign)} classes is in the data set: it has "
                 f"{near!r}, {suggestion(near, self._classes)}"
             )
 
     def count(self, warnings: Counter[str], what: str) -> None:
-        """Count what is of no class of the annotations; names that are like one of theirs are told."""
+        """Add to the warnings what was left out; unknown names that are similar to a class are listed separately."""
         for position, (label, count) in enumerate(self._foreign.items()):
             near = nearest(label, self._classes) if position < _MOST else None
             kind = "classes that the data set does not have" if near is None else f"{label!r} (did you mean {near!r}?)"

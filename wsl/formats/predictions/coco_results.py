@@ -1,4 +1,4 @@
-"""Detections as COCO's evaluation takes them: a JSON list of ``{image_id, category_id, bbox, score}``."""
+"""Detections in the format of COCO's evaluation: a JSON list of ``{image_id, category_id, bbox, score}``."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _EXPECTED = "COCO results: a list of image_id, category_id, bbox, score"
 def read_coco_results(
     path: Path, samples: SampleSet, warnings: Counter[str], *, numbers: Callable[[], Numbers] | None = None
 ) -> Pairs:
-    """The detections of every image of a split; an image that the file does not name has none.
+    """Read the detections of every image of a split; an image that is not in the file has none.
 
-    It is the JSON of pycocotools, detectron2 (``coco_instances_results.json``) and ultralytics (``predictions.json``).
-    ``numbers`` gives what numbers of images and categories stand for, from annotations in COCO's format; without them,
-    and with numbers that are none of theirs, `wsl.formats.predictions.rows.add_rows` says what they mean. The
-    ``images.json`` that ``wsl-export`` writes beside ``results.json`` goes before both. A document of images,
-    annotations with scores and categories, as FiftyOne writes it, is read too. The file is held, as JSON has to be.
+    The format is the JSON of pycocotools, detectron2 (``coco_instances_results.json``) and ultralytics
+    (``predictions.json``). ``numbers`` gives the images and categories of annotations in COCO's format by id; without
+    it, or for ids that are not in it, `wsl.formats.predictions.rows.add_rows` describes their meaning. The
+    ``images.json`` that ``wsl-export`` writes beside ``results.json`` has priority over both. A document of images,
+    annotations with scores and categories, as written by FiftyOne, is also read. The whole file is held in memory.
 
-    What is tolerated is counted in ``warnings``, as `Detections` says.
+    Tolerated problems are counted in ``warnings``, see `Detections`.
 
     Raises:
-        UserError: not JSON, not a list of detections with boxes, an unknown category, a negative side, what
-            `Detections` refuses.
+        UserError: the file is not JSON or not a list of detections with boxes, a category is unknown, a side is
+            negative, or as for `Detections`.
 
     >>> import json, tempfile
     >>> from wsl.samples import Sample
@@ -63,7 +63,7 @@ def read_coco_results(
 
 
 def _beside(path: Path) -> Numbers | None:
-    """The names that an export of ours wrote beside its results."""
+    """The names that ``wsl-export`` wrote beside its results; None without them."""
     file = path.with_name("images.json")
     if path.name != "results.json" or not file.is_file():
         return None
@@ -78,6 +78,8 @@ def _row(record: Any, where: str) -> Row:
     category, score = category_of(record, where), score_of(record.get("score"), where)
     bbox = record.get("bbox")
     if not (isinstance(bbox, list) and len(bbox) == 4 and all(map(is_number, bbox)) and min(bbox[2:]) >= 0):
-        raise UserError(f"{where} has the bbox {bbox!r:.80}, expected [x, y, width, height], neither side negative")
+        raise UserError(
+            f"{where} has the bbox {bbox!r:.80}, expected [x, y, width, height] with sides that are not negative"
+        )
     x, y, width, height = bbox
     return Row(where, image, name, category, score, (x, y, x + width, y + height))

@@ -1,4 +1,4 @@
-"""Whether boxes are in the coordinates that their format says, by how they lie in their images."""
+"""Check that boxes are in the coordinates of their format, by their positions in the images."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _UNIT = 1 + 1e-6
 
 
 class Coordinates:
-    """The boxes of predictions as they are met, to be checked together: one box alone is no evidence.
+    """The boxes of predictions, checked all together because a single box is not sufficient evidence.
 
-    ``corners`` is how the format writes a box: two corners, one corner and sides, corners that count pixels from 1 and
-    belong to the box, as VOC's do, or fractions of the image, of which nothing is checked here.
+    ``corners`` is the format of a box: two corners ("xyxy"), one corner and sides ("xywh"), inclusive corners with
+    pixels counted from 1 as in VOC ("inclusive"), or fractions of the image ("fractions"), which are not checked here.
 
     >>> coordinates = Coordinates("found.json", "xyxy")
     >>> coordinates.see(np.array([[0.25, 0.5, 0.75, 1]]), (500, 375))
     >>> coordinates.check()
     Traceback (most recent call last):
-    wsl.errors.UserError: found.json: all of its boxes lie within 0..1 in images such as one of 500x375 pixels: they ...
+    wsl.errors.UserError: found.json: all of its boxes are within 0..1 in images such as one of 500x375 pixels: they ...
     """
 
     def __init__(self, place: Path | str, corners: Corners) -> None:
@@ -41,7 +41,7 @@ class Coordinates:
         self._size: tuple[int, int] | None = None
 
     def see(self, xyxy: npt.NDArray[np.floating], size: tuple[int, int]) -> None:
-        """Take in the boxes of an image: (n, 4) half-open corners, as they came out of the file."""
+        """Add the boxes of an image: (n, 4) half-open corners, as read from the file."""
         if not len(xyxy):
             return
         if self._size is None or min(size) < min(self._size):
@@ -53,28 +53,28 @@ class Coordinates:
         near, far = corners[:, :2], corners[:, 2:]
         self._outside += int((far > np.array(size) + _SLACK).any(axis=1).sum())
         self._inverted += int((far < near).any(axis=1).sum())
-        # As the other of the two ways to write four numbers: sides are taken for a corner, or a corner for sides.
+        # The same numbers in the other format: sides read as a corner, or a corner read as sides.
         far, proper = (far - near, far > 2 * near) if self._corners == "xywh" else (near + far, far > 0)
         fits = (near >= -_SLACK) & (far <= np.array(size) + _SLACK) & proper
         self._fit_otherwise += int(fits.all(axis=1).sum())
 
     @property
     def look_like_sides(self) -> bool:
-        """Whether corners that are inverted would all be fine as [x, y, width, height]."""
+        """Whether most boxes are inverted as corners, and all of them fit their images as [x, y, width, height]."""
         corners = self._corners in ("xyxy", "inclusive")
         return corners and self._fit_otherwise == self._count and 2 * self._inverted > self._count
 
     def check(self) -> None:
-        """Check, after all, that the boxes are in pixels and written as the format says.
+        """Check, after all boxes were added, that they are in pixels and in the format.
 
         Raises:
-            UserError: they look like fractions of their image, or like corners in the place of sides.
+            UserError: they look like fractions of their image, or like corners instead of a corner and sides.
         """
         if not self._count or self._size is None or self._corners == "fractions":
             return
         if self._within_unit and not self._whole and min(self._size) > 2:
             raise UserError(
-                f"{self._place}: all of its boxes lie within 0..1 in images such as one of "
+                f"{self._place}: all of its boxes are within 0..1 in images such as one of "
                 f"{self._size[0]}x{self._size[1]} pixels: they look like fractions of the image, expected pixels: "
                 "multiply x by the width and y by the height"
             )

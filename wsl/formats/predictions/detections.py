@@ -1,4 +1,4 @@
-"""From single detections, as other systems list them, to one localization an image."""
+"""Grouping of single detections, as listed by other systems, into one localization per image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wsl.formats.predictions.matching import Pairs, size_of
 from wsl.results import Localization
 from wsl.samples import Sample, SampleIndex, SampleSet
 
-_ROUNDING = 0.01  # pixels, of fractions that are written with six digits
+_ROUNDING = 0.01  # in pixels; fractions are written with six digits
 
 
 class Detection(NamedTuple):
@@ -30,12 +30,12 @@ class Detection(NamedTuple):
 
 
 class Detections:
-    """The detections of a split as a reader finds them, then an image after another; all are held.
+    """A collection of the detections of a split, added in any order and then grouped by image; all are in memory.
 
-    What is tolerated is counted in ``warnings``: detections in images outside the split and of classes that the data
+    Tolerated problems are counted in ``warnings``: detections in images outside the split or of classes that the data
     set does not have (left out); boxes that reach outside their image and detections that are listed twice (kept, as
-    COCOeval and the devkit keep them); scores outside [0, 1], or all the same; images without any detection where they
-    are half of the split or more.
+    in COCOeval and the devkit); scores outside [0, 1], or all equal; images without any detection, if they are at least
+    half of the split.
 
     >>> samples = SampleSet(classes=["dog"], samples=[Sample(path="a.jpg", labels=["dog"], size=(9, 9))])
     >>> detections = Detections(samples, Counter(), Path("found.json"), "xyxy")
@@ -60,7 +60,7 @@ class Detections:
         self._inverted = ""
 
     def add(self, image: object, sample: Sample | None, detection: Detection, where: str) -> None:
-        """Take in one detection of what the file calls ``image``, and at what place of the file it stands."""
+        """Add one detection; ``image`` is the name of its image in the file, and ``where`` its place in the file."""
         self._count += 1
         if sample is None:
             self.warnings["detections in images outside the split: left out"] += 1
@@ -79,12 +79,12 @@ class Detections:
         self._found[sample.path].append(detection)
 
     def pairs(self) -> Pairs:
-        """Every sample with its detections; one without has none found.
+        """Yield every sample with its detections, which may be none.
 
         Raises:
-            UserError: of detections none is in an image of the split, or none of a class of the data set; a box is
-                inverted; boxes look like fractions of their image, or like corners in the place of sides; a sample's
-                size is unknown.
+            UserError: there are detections, but none in an image of the split or none of a class of the data set; a box
+                is inverted; boxes look like fractions of their image, or like corners instead of a corner and sides;
+                the size of a sample is unknown.
         """
         self._check()
         for sample in self.samples.samples:
@@ -110,7 +110,7 @@ class Detections:
                 self._coordinates.see(corners.reshape(-1, 4), size_of(sample))
         if self._inverted:
             sides = (
-                "; as [x, y, width, height] all boxes fit their images: it looks as if sides were written for a corner"
+                "; all boxes fit their images as [x, y, width, height]: were sides written instead of a second corner?"
             )
             hint = sides if self._coordinates.look_like_sides else ""
             raise UserError(f"{self._inverted}, expected x0 <= x1 and y0 <= y1{hint}")
@@ -120,7 +120,7 @@ class Detections:
         if inside and 2 * empty >= len(self.samples):
             self.warnings["images without a detection, half of the split or more: nothing found"] += empty
         if inside > 1 and len(self._scores) == 1:
-            self.warnings["detections of one score for all, which leaves their order open"] += inside
+            self.warnings["detections that all have the same score, so that their order is undefined"] += inside
 
     def _boxes(self, sample: Sample) -> Boxes:
         found = self._found.get(sample.path, [])

@@ -1,4 +1,4 @@
-"""Detections as FiftyOne exports them: ``samples.json`` of a FiftyOneDataset, ``labels.json`` of image detections."""
+"""Detections exported by FiftyOne: ``samples.json`` of a FiftyOneDataset, or ``labels.json`` of image detections."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _EXPECTED = "FiftyOne's samples.json (FiftyOneDataset) or labels.json (FiftyOneI
 
 @guarded(_EXPECTED)
 def read_fiftyone_results(place: Path, samples: SampleSet, warnings: Counter[str]) -> Pairs:
-    """The detections of every image of a split, from an export of FiftyOne.
+    """Read the detections of every image of a split, from an export of FiftyOne.
 
-    Boxes are [x, y, width, height] as fractions of the image. Of a ``samples.json`` the one field counts whose
-    detections have a confidence, or else ``predictions``. An image that is not listed has no box.
+    Boxes are [x, y, width, height] as fractions of the image. In a ``samples.json`` the only field whose detections
+    have a confidence is read, or else ``predictions``. An image that is not listed has no boxes.
 
-    What is tolerated is counted in ``warnings``, as `Detections` says.
+    Tolerated problems are counted in ``warnings``, see `Detections`.
 
     Raises:
-        UserError: not such JSON; no field, or several, that may be the predictions; a box that is not in fractions, a
-            detection without a confidence; what `Detections` refuses.
+        UserError: the JSON has another form; no field or several fields may be the predictions; a box is not in
+            fractions, or a detection has no confidence; or as for `Detections`.
 
     >>> import json, tempfile
     >>> from wsl.samples import Sample
@@ -46,7 +46,7 @@ def read_fiftyone_results(place: Path, samples: SampleSet, warnings: Counter[str
     document = load_json(file, _EXPECTED)
     detections = Detections(samples, warnings, file, "fractions")
     for image, found in _images(document, file):
-        sample = detections.match(image.removeprefix("data/"))  # the folder of FiftyOne's copies
+        sample = detections.match(image.removeprefix("data/"))  # the folder to which FiftyOne copies images
         size = (1, 1) if sample is None else size_of(sample)
         for position, record in enumerate(found):
             where = f"{file}: {image}, detection {position}"
@@ -76,7 +76,7 @@ def _of_samples(records: Sequence[Any], file: Path) -> Iterator[tuple[str, Seque
 
 
 def _field(records: Sequence[Mapping[str, Any]], file: Path) -> str:
-    """The field that holds the predictions."""
+    """The name of the field with the predictions."""
     scored: dict[str, bool] = {}
     for record in records:
         for name, value in record.items():
@@ -89,9 +89,9 @@ def _field(records: Sequence[Mapping[str, Any]], file: Path) -> str:
     if "predictions" in (fields or scored):
         return "predictions"
     if fields:
-        raise UserError(f"{file}: the fields {listed(fields)} hold predictions, expected one: export that field alone")
+        raise UserError(f"{file}: the fields {listed(fields)} hold predictions, expected one: export only that field")
     told = f"its detections ({listed(list(scored))}) have no confidence" if scored else "it has no detections"
-    raise UserError(f"{file}: {told}, expected predictions: export their field, not the ground truth's")
+    raise UserError(f"{file}: {told}, expected predictions: export their field instead of the ground truth")
 
 
 def _of_labels(labels: Mapping[str, Any], classes: Any, file: Path) -> Iterator[tuple[str, Sequence[Any]]]:

@@ -1,4 +1,4 @@
-"""The predictions of Label Studio's tasks: rectangles in percent of the image, with the scores of a model."""
+"""Predictions in Label Studio's tasks: rectangles in percent of the image, with the scores of a model."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from wsl.samples import SampleSet
 
 @guarded("Label Studio's tasks")
 def read_label_studio_results(place: Path, samples: SampleSet, warnings: Counter[str]) -> Pairs:
-    """The predicted rectangles of every image of a split, from tasks as JSON; annotations where a task has none.
+    """Read the predicted rectangles of every image of a split from tasks as JSON; annotations if a task has none.
 
-    ``place`` is the file, or a folder with ``tasks.json``, or one with a file a task. A rectangle without a score has
-    that of its prediction.
+    ``place`` is the file, a folder with ``tasks.json``, or a folder with one file per task. A rectangle without a score
+    has that of its prediction.
 
-    What is tolerated is counted in ``warnings``, as `Detections` says.
+    Tolerated problems are counted in ``warnings``, see `Detections`.
 
     Raises:
-        UserError: not such tasks, predictions of two models in one, an image of another size than annotated, what
-            `Detections` refuses.
+        UserError: the tasks have another form, a task has predictions of two models, the size of an image is not the
+            annotated one, or as for `Detections`.
 
     >>> import json, tempfile
     >>> from wsl.samples import Sample

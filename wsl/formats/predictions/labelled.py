@@ -1,4 +1,4 @@
-"""Predictions in formats that annotation tools read and write, whose readers `wsl.formats.exchange` has."""
+"""Predictions in the formats of annotation tools, with the readers of `wsl.formats.exchange`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from wsl.samples import SampleSet
 
 
 def read_labelled(images: Iterable[Labelled], place: Path, samples: SampleSet, warnings: Counter[str]) -> Pairs:
-    """The boxes of every image of a split, from images as an annotation tool knows them; all are held.
+    """Read the boxes of every image of a split, from the images of an annotation tool; all are held in memory.
 
-    What is tolerated is counted in ``warnings``, as `Detections` says.
+    Tolerated problems are counted in ``warnings``, see `Detections`.
 
     Raises:
-        UserError: an image is listed twice or has another size than annotated; what the images' reader or
-            `Detections` refuses.
+        UserError: an image is listed twice, or its size is not the annotated one; or as for the reader of the images
+            and `Detections`.
 
     >>> from wsl.boxes import Boxes
     >>> from wsl.samples import Sample
@@ -38,10 +38,10 @@ def read_labelled(images: Iterable[Labelled], place: Path, samples: SampleSet, w
 
 
 def add_labelled(images: Iterable[Labelled], detections: Detections) -> None:
-    """Take in the boxes of images, one an image.
+    """Add the boxes of images to detections.
 
     Raises:
-        UserError: an image is listed twice or has another size than annotated.
+        UserError: an image is listed twice, or its size is not the annotated one.
     """
     seen: dict[Path, str] = {}
     for image in images:
@@ -56,7 +56,7 @@ def add_labelled(images: Iterable[Labelled], detections: Detections) -> None:
             if sample.size is not None and tuple(sample.size) != tuple(image.size):
                 raise UserError(
                     f"{detections.place}: {image.name} is {image.size[0]}x{image.size[1]} pixels, annotated at "
-                    f"{sample.size[0]}x{sample.size[1]}: expected boxes of the image that the annotation describes"
+                    f"{sample.size[0]}x{sample.size[1]}: expected boxes in pixels of the annotated image"
                 )
         for label, score, xyxy in rows_of(image.boxes):
             detections.add(image.name, sample, Detection(label, score, xyxy), f"{detections.place}: {image.name}")

@@ -1,4 +1,4 @@
-"""Of which image, and of which class, a file of score maps is: by its name in the folder."""
+"""Matching of files of score maps to images and classes by their names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wsl.samples import Sample, SampleIndex, SampleSet
 
 
 def map_listing(folder: Path) -> set[str]:
-    """The files of score maps in a folder and below, relative to it: PNGs only where there are no arrays.
+    """The relative paths of the score maps in a folder and below; PNGs only if there are no arrays.
 
     >>> map_listing(Path("no such folder"))
     set()
@@ -30,13 +30,13 @@ def _below(folder: Path) -> Iterator[str]:
 
 
 def match_maps(names: Collection[str], samples: SampleSet, folder: Path) -> dict[Path, dict[str | None, str]]:
-    """The files of each sample that has some, by the sample's path: by class, or under None one for the whole image.
+    """The files of each sample that has any, by the sample's path: one per class, or one of the image under None.
 
-    Beside ``<id>``, files of one class each are ``<id>/<class>``, ``<class>/<id>``, ``<id>_<class>`` or
-    ``<id>-<class>``, each with the suffix of the maps.
+    The file of an image is ``<id>``; files of single classes are ``<id>/<class>``, ``<class>/<id>``, ``<id>_<class>``
+    or ``<id>-<class>``, each with the suffix of the maps.
 
     Raises:
-        UserError: no file belongs to a sample, two are the same map, one fits two samples.
+        UserError: no file belongs to a sample, two files are the same map, or a file matches two samples.
 
     >>> samples = SampleSet(classes=["cat", "dog"], samples=[Sample(path="a.jpg", labels=["dog"])])
     >>> match_maps(["a/dog.npy", "cat/a.npy"], samples, Path("maps"))[Path("a.jpg")]
@@ -57,17 +57,17 @@ def match_maps(names: Collection[str], samples: SampleSet, folder: Path) -> dict
     if not files:
         example = f"{samples.samples[0].id}.npy" if len(samples) else "<image id>.npy"
         raise UserError(
-            f"{folder}: none of its {len(names)} score maps is of an image of the split; expected {example}"
+            f"{folder}: none of its {len(names)} score maps belongs to an image of the split; expected {example}"
         )
     return files
 
 
 def _attribute(name: str, index: SampleIndex, classes: frozenset[str]) -> tuple[Sample | None, str | None]:
-    """The sample that a name without its suffix is of, and the class where the name says one."""
+    """The sample to which a name without suffix belongs, and the class if the name contains one."""
     first, _, rest = name.partition("/")
     by_class = bool(rest) and first in classes
     whole = index.match(name)
-    # Image folders are named by class too: there dog/a is the whole name of the image.
+    # Image folders are also named after classes: there dog/a is the whole name of the image.
     if whole is not None and (not by_class or whole.path.parent.name == first):
         return whole, None
     if by_class and (sample := index.match(rest)) is not None:
@@ -79,7 +79,7 @@ def _attribute(name: str, index: SampleIndex, classes: frozenset[str]) -> tuple[
 
 
 def _splits(name: str) -> Iterator[tuple[str, str]]:
-    """The ways to read a name as an image and a class, the longest class first."""
+    """The possible divisions of a name into an image and a class, longest class first."""
     for i, letter in enumerate(name[:-1]):
         if letter in "/_-" and i:
             yield name[:i], name[i + 1 :]

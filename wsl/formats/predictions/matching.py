@@ -1,4 +1,4 @@
-"""Predictions and samples, put together: each prediction with its sample, and every sample once."""
+"""Matching of predictions to samples: each prediction with its sample, and every sample once."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ Pairs = Iterator[tuple[Localization, Sample]]
 def matched(
     found: Iterable[Localization], samples: SampleSet, split: str, warnings: Counter[str], source: Path
 ) -> Pairs:
-    """Localizations of whole images, each with its sample; then every sample without one, as nothing found in it.
+    """Pair localizations with their samples, followed by the samples without one, with empty predictions.
 
-    Counted in ``warnings``: localizations of images outside the split (left out), images without one (misses).
+    Localizations of images outside the split (left out) and images without a localization (misses) are counted in
+    ``warnings``.
 
     Raises:
-        UserError: two are of one image, a path fits two samples, boxes look like fractions of their image, or no
-            class that was found is one of the samples'.
+        UserError: an image has two localizations, a path matches two samples, boxes look like fractions of their image,
+            or none of the predicted classes is one of the samples'.
 
     >>> samples = SampleSet(classes=["dog"], samples=[Sample(path=f"{name}.jpg", size=(9, 9)) for name in "ab"])
     >>> found = Localization(path="b.jpg", size=(9, 9), scores={"dog": 0.5}, boxes=Boxes.empty())
@@ -43,7 +44,7 @@ def matched(
         sample = index.match(one.path)
         path = one.path if sample is None else sample.path
         if path in done:
-            raise UserError(f"{source} has two localizations of {path}: expected one an image")
+            raise UserError(f"{source} has two localizations of {path}: expected one per image")
         done.add(path)
         if sample is None:
             extra.append(one.path)
@@ -69,10 +70,10 @@ def matched(
 def unpredicted(
     samples: SampleSet, done: Collection[Path], warnings: Counter[str], what: str, *, labelled: bool = False
 ) -> Pairs:
-    """The samples that are not ``done``, with nothing found in them: they stay in the denominators.
+    """The samples that are not ``done``, with empty predictions, so that they count in the denominators.
 
-    They are counted in ``warnings``, with ``labelled`` only those that some class is looked for in. One whose size
-    neither annotation nor file gives is left out.
+    They are counted in ``warnings``; with ``labelled`` only those that have a label. A sample is left out if its size
+    is given neither by the annotation nor by the file.
 
     >>> samples = SampleSet(classes=["dog"], samples=[Sample(path="a.jpg", size=(9, 9))])
     >>> warnings = Counter()
@@ -96,10 +97,10 @@ def unpredicted(
 
 
 def size_of(sample: Sample) -> tuple[int, int]:
-    """The (width, height) of a sample's image, as annotated or as the file has it.
+    """The (width, height) of a sample's image, from the annotation or else from the file.
 
     Raises:
-        UserError: neither gives it.
+        UserError: the size is given by neither.
 
     >>> size_of(Sample(path="a.jpg", size=(9, 6)))
     (9, 6)

@@ -1,4 +1,4 @@
-"""Our own `localizations.jsonl` or parts, each localization with the sample of its image."""
+"""Localizations of `wsl-localize`, from `localizations.jsonl` or parts, with the samples of their images."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from wsl.samples import SampleSet
 
 @guarded("localizations as wsl-localize writes them")
 def read_own_results(place: Path, samples: SampleSet, warnings: Counter[str], *, split: str) -> Pairs:
-    """The localizations of a results file, its folder or parts, with their maps; an image without one is a miss.
+    """Read the localizations of a results file, its folder or parts, with maps; an image without one is a miss.
 
-    What is tolerated is counted in ``warnings``, as `wsl.formats.predictions.matching.matched` says.
+    Tolerated problems are counted in ``warnings``, see `wsl.formats.predictions.matching.matched`.
 
     Raises:
-        UserError: no such file, a line that is not a localization, or what `matched` refuses.
+        UserError: the file does not exist, a line is not a localization, or as for `matched`.
 
     >>> import tempfile
     >>> from wsl.boxes import Boxes

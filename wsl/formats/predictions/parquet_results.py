@@ -1,4 +1,4 @@
-"""Localizations as Parquet, in one file or many parts: a row an image, as shards of a large run are kept."""
+"""Localizations as Parquet, in one file or many parts with one row per image, like the shards of a large run."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from wsl.samples import SampleSet
 
 @guarded(EXPECTED)
 def read_parquet_results(place: Path, samples: SampleSet, warnings: Counter[str], *, split: str) -> Pairs:
-    """The localizations of a Parquet file, or of all ``*.parquet`` in a folder and below; rows are read as they come.
+    """Stream the localizations of a Parquet file, or of all ``*.parquet`` in a folder and below.
 
-    Columns: ``path`` or ``id``, ``width`` and ``height``; ``scores`` (or ``probabilities``), a class's probability as
-    a map, a struct or a list of structs (name, score); ``boxes``, a list of structs (label, score, x0, y0, x1, y1) in
-    pixels; ``points``, a map or struct of (x, y), or a list of structs (label, x, y); ``error``, why an image could not
-    be read. Needs pyarrow, which the extra ``shards`` brings. Parts of our own are read by
+    Columns: ``path`` or ``id``, ``width`` and ``height``; ``scores`` (or ``probabilities``), the probabilities of
+    classes as a map, a struct or a list of structs (name, score); ``boxes``, a list of structs (label, score, x0, y0,
+    x1, y1) in pixels; ``points``, a map or struct of (x, y), or a list of structs (label, x, y); ``error``, why an
+    image could not be read. Requires pyarrow, which is in the extra ``shards``. Parts of `wsl-localize` are read by
     `wsl.formats.read_localizations`.
 
-    What is tolerated is counted in ``warnings``: rows with an error, and images without a row (misses); localizations
-    of images outside the split (left out).
+    Tolerated problems are counted in ``warnings``: rows with an error and images without a row (misses), and
+    localizations of images outside the split (left out).
 
     Raises:
-        UserError: pyarrow is not installed; no such file, not Parquet, a column missing; a row of another form, or
-            what `wsl.formats.predictions.matching.matched` refuses.
+        UserError: pyarrow is not installed; the file does not exist or is not Parquet; a column is missing; a row has
+            another form; or as for `wsl.formats.predictions.matching.matched`.
     """
     files = parquet_files(place)
     if not files:
@@ -38,7 +38,7 @@ def read_parquet_results(place: Path, samples: SampleSet, warnings: Counter[str]
 
 
 def parquet_files(place: Path) -> list[Path]:
-    """The parts that a path names, without those that are still written, whose names start with ``_`` or ``.``.
+    """The Parquet files at a path, without those still being written, whose names start with ``_`` or ``.``.
 
     >>> parquet_files(Path("no such folder"))
     []

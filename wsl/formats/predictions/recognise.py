@@ -1,4 +1,4 @@
-"""Which system wrote the results at a path, by what is there: names first, then the start of one file."""
+"""Detection of the format of results at a path, by file names and then by the beginning of one file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _START = 1 << 16
 
 
 def coco_file(place: Path) -> Path:
-    """The JSON of COCO results that a path names, in a folder by the names that detectron2, ultralytics and we give it.
+    """The JSON of COCO results at a path; in a folder, under the names of detectron2, ultralytics and ``wsl-export``.
 
     >>> coco_file(Path("found.json")).name
     'found.json'
@@ -30,7 +30,7 @@ def coco_file(place: Path) -> Path:
 
 
 def is_own(place: Path) -> bool:
-    """Whether these are our localizations, or what an interrupted run left of them.
+    """Whether these are localizations of `wsl-localize`, possibly of an interrupted run.
 
     >>> is_own(Path("no such place"))
     False
@@ -49,7 +49,7 @@ def is_parquet(place: Path) -> bool:
 
 
 def is_voc(place: Path) -> bool:
-    """Whether these are the devkit's result files.
+    """Whether these are result files of the VOC devkit.
 
     >>> is_voc(Path("no such place"))
     False
@@ -70,7 +70,7 @@ def is_fiftyone(place: Path) -> bool:
 
 
 def is_label_studio(place: Path) -> bool:
-    """Whether these are Label Studio's tasks: a file, or the first of a folder's files.
+    """Whether these are Label Studio's tasks: a file, or a folder whose first file is one.
 
     >>> is_label_studio(Path("no such place"))
     False
@@ -113,7 +113,7 @@ def is_yolo(place: Path) -> bool:
 
 
 def is_yolo_set(place: Path) -> bool:
-    """Whether this is a data set of YOLO's, with the names of its classes in ``data.yaml``.
+    """Whether this is a data set in YOLO's format, with the names of its classes in ``data.yaml``.
 
     >>> is_yolo_set(Path("no such place"))
     False
@@ -133,7 +133,7 @@ def is_voc_set(place: Path) -> bool:
 
 
 def is_coco_set(place: Path) -> bool:
-    """Whether these are annotations in COCO's format: a folder that has some, or any JSON file.
+    """Whether these are annotations in COCO's format: a folder with annotations, or any JSON file.
 
     >>> is_coco_set(Path("no such place"))
     False
@@ -152,7 +152,7 @@ def is_torchvision(place: Path) -> bool:
 
 
 def is_labelme_place(place: Path) -> bool:
-    """Whether these are LabelMe's files: one, or a folder in which some are.
+    """Whether these are LabelMe's files: a file, or a folder with at least one.
 
     >>> is_labelme_place(Path("no such place"))
     False
@@ -163,7 +163,7 @@ def is_labelme_place(place: Path) -> bool:
 
 
 def is_coco(place: Path) -> bool:
-    """Whether this is a JSON file, which is taken for COCO results where it is nothing else that is known.
+    """Whether this is a JSON file, which is read as COCO results if it has no other known format.
 
     >>> is_coco(Path("no such place"))
     False
@@ -182,7 +182,7 @@ def is_maps(place: Path) -> bool:
 
 
 def _start(file: Path) -> str:
-    """The start of a JSON file, without blanks before it; nothing where it is another file."""
+    """The beginning of a JSON file without leading blanks; empty for other files."""
     return _text(file).lstrip() if file.suffix.lower() == ".json" else ""
 
 
@@ -195,7 +195,7 @@ def _text(file: Path) -> str:
 
 
 def _is_boxes(file: Path) -> bool:
-    """Whether the first line of a file is a class's number and five or six figures."""
+    """Whether the first line of a file consists of five to seven numbers."""
     fields = _text(file).split("\n", 1)[0].split()
     try:
         return 5 <= len(fields) <= 7 and len(list(map(float, fields))) > 0

@@ -1,4 +1,4 @@
-"""Rows of JSON that name an image, a class, a score and a box, and the images and classes that their numbers mean."""
+"""Rows of JSON with an image, a class, a score and a box, and the images and classes to which their numbers refer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LARGEST = 1e9
 
 
 class Row(NamedTuple):
-    """One detection as a file states it: ``file_name`` and a text as ``category`` are names, numbers are numbers."""
+    """One detection as given in a file; ``image`` and ``category`` are ids or names, ``file_name`` is a name."""
 
     where: str
     image: int | str | None
@@ -27,14 +27,14 @@ class Row(NamedTuple):
 
 
 def add_rows(rows: Sequence[Row], detections: Detections, numbers: Numbers | None, *, background: bool = False) -> None:
-    """Take in the rows of a file, after its numbers of images and classes were understood.
+    """Add the rows of a file to detections, after resolving their numbers of images and classes.
 
-    Images are named by ``file_name``, by a number of the annotations, by a text, or by the number that their name is
-    (``12`` is ``000012.jpg``), as ultralytics writes them. Classes are named by a text, by a number of the annotations,
-    or by their position in the class list, counted from 1, or from 0 unless 0 is ``background``.
+    Images are given by ``file_name``, by an id of the annotations, by a string, or, as in ultralytics, by the number in
+    their file name (``12`` is ``000012.jpg``). Classes are given by name, by an id of the annotations, or by their
+    position in the class list, counted from 1, or from 0 unless 0 is ``background``.
 
     Raises:
-        UserError: a number fits two images, is none of the classes', or may be counted from 0 or from 1.
+        UserError: a number matches two images, does not refer to a class, or may be counted from 0 or from 1.
     """
     image = _images(detections, numbers)
     category = _categories([row.category for row in rows], detections, numbers, background=background)
@@ -69,7 +69,7 @@ def _images(detections: Detections, numbers: Numbers | None) -> Callable[[Row], 
 
 
 def _by_number(samples: SampleSet) -> Mapping[int, list[Sample]]:
-    """The samples whose file name is a number, by it."""
+    """The samples whose file name is a number, by this number."""
     found: defaultdict[int, list[Sample]] = defaultdict(list)
     for sample in samples.samples:
         if sample.path.stem.isdecimal():
@@ -96,14 +96,14 @@ def _categories(
             return row.category
         if row.category in names:
             return names[row.category]
-        known = "" if numbers is None else "is none of the annotations' categories and "
+        known = "" if numbers is None else "is not a category of the annotations and "
         if ids and min(ids) >= 1 and max(ids) < len(classes):
             raise UserError(
                 f"{row.where} has the category_id {row.category}, which {known}may be counted from 0 or from 1: "
                 f"expected names of classes as category_name, {suggestion('', classes)}"
             )
         raise UserError(
-            f"{row.where} has the category_id {row.category}, which {known}is no position in the class list: "
+            f"{row.where} has the category_id {row.category}, which {known}is not a position in the class list: "
             f"{suggestion('', classes)}"
         )
 
@@ -111,7 +111,7 @@ def _categories(
 
 
 def _positions(ids: Collection[int], classes: Sequence[str], *, background: bool) -> Mapping[int, str] | None:
-    """The classes by their position, where the numbers leave no doubt about the first's."""
+    """The classes by position; None if the numbers do not show whether the first class is 0 or 1."""
     count = len(classes)
     if 0 in ids and not background and max(ids) < count and min(ids) >= 0:
         return dict(enumerate(classes))
@@ -121,10 +121,10 @@ def _positions(ids: Collection[int], classes: Sequence[str], *, background: bool
 
 
 def image_of(record: Mapping[str, Any], where: str) -> tuple[int | str | None, str | None]:
-    """What a record calls its image: a number or text, and a file name, one of them at least.
+    """The id and the file name of the image in a record, at least one of which must exist.
 
     Raises:
-        UserError: neither.
+        UserError: there is neither.
 
     >>> image_of({"image_id": 7, "file_name": "a.jpg"}, "row 0")
     (7, 'a.jpg')
@@ -139,10 +139,10 @@ def image_of(record: Mapping[str, Any], where: str) -> tuple[int | str | None, s
 
 
 def category_of(record: Mapping[str, Any], where: str) -> int | str:
-    """What a record calls its class: a name where it has one, else a number.
+    """The class of a record: its name if there is one, else its number.
 
     Raises:
-        UserError: neither.
+        UserError: there is neither.
 
     >>> category_of({"category_id": 3}, "row 0"), category_of({"category_id": 3, "category_name": "dog"}, "row 0")
     (3, 'dog')
@@ -155,10 +155,10 @@ def category_of(record: Mapping[str, Any], where: str) -> int | str:
 
 
 def score_of(value: Any, where: str) -> float:
-    """A finite score.
+    """A score as a finite float.
 
     Raises:
-        UserError: it is none.
+        UserError: the value is not a finite number.
 
     >>> score_of(1, "row 0")
     1.0
@@ -169,7 +169,7 @@ def score_of(value: Any, where: str) -> float:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value of JSON is a number that a box or a score may have.
+    """Whether a JSON value is a number that a box or a score may have.
 
     >>> is_number(1.5), is_number("1.5"), is_number(True), is_number(float("nan"))
     (True, False, False, False)

@@ -1,4 +1,4 @@
-"""Score maps of other systems: a folder with a file an image, or one an image and class."""
+"""Score maps of other systems: a folder with one file per image, or one per image and class."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from wsl.samples import Sample, SampleSet
 
 @guarded("a folder of score maps")
 def read_score_maps(folder: Path, samples: SampleSet, warnings: Counter[str], *, side: int | None = None) -> Pairs:
-    """Stream the score maps of each sample, of the classes that it is labelled with; one without any is a miss.
+    """Stream the score maps of each sample, for the classes in its labels; a sample without maps is a miss.
 
-    A map covers its image: (h, w), floats in [0, 1] or 8-bit numbers, which are divided by 255. Files are named by the
-    image's id, with its suffix (``val/0.jpeg.npy``) or without (``val/0.npy``):
+    A map covers its image: (h, w), floats in [0, 1] or 8-bit integers, which are divided by 255. Files are named after
+    the id of the image, with its suffix (``val/0.jpeg.npy``) or without (``val/0.npy``):
 
-    * ``<id>.npy`` (h, w), or a grey ``<id>.png`` where the folder has no arrays: the map of the sample's one class, as
-      the WSOL benchmark stores it;
-    * ``<id>.npy`` (K, h, w), with the K classes a line each in ``classes.txt``;
-    * ``<id>.npz``, a map by the name of each class;
-    * one file a class, as `wsl.formats.predictions.map_names.match_maps` names them.
+    * ``<id>.npy`` (h, w), or a grey ``<id>.png`` if the folder has no arrays: the map of the only class of the sample,
+      as stored by the WSOL benchmark;
+    * ``<id>.npy`` (K, h, w), with the K classes in ``classes.txt``, one per line;
+    * ``<id>.npz``, with one map under the name of each class;
+    * one file per class, named as in `wsl.formats.predictions.map_names.match_maps`.
 
-    One image's are open at a time, never unpickled. Files are looked up in the folder's listing, so that an id that
-    climbs out of it finds nothing. Maps of classes that an image is not labelled with are not looked at: a map in
-    [0, 1] does not say whether its class is there.
+    The maps of one image are in memory at a time, and are never unpickled. Files are looked up in the listing of the
+    folder, so that an id that leads out of it matches nothing. Maps of classes that are not labels of the image are
+    ignored: a map in [0, 1] does not say whether its class is present.
 
-    What is tolerated is counted in ``warnings``: images, and classes of an image, without a map (misses); maps with a
-    NaN or an infinity (a miss wherever maps are measured); maps that are not ``side`` x ``side`` where that is given
-    (they are resampled); one map for an image of no or several classes (it does not say of which it is; left out);
-    files that belong to no sample (left out).
+    Tolerated problems are counted in ``warnings``: images, and classes of an image, without a map (misses); maps with
+    NaN or infinity (misses in all metrics of maps); maps that are not ``side`` x ``side``, if given (resampled); a
+    single map for an image without labels or with several (its class is unknown; left out); files that belong to no
+    sample (left out).
 
     Raises:
-        UserError: no such folder; no file belongs to a sample; two are the same map, or one of two samples; a file is
-            not of such maps, or has values outside [0, 1]; none of its classes is one of the samples'; a sample's
-            size is unknown.
+        UserError: the folder does not exist; no file belongs to a sample; two files are the same map, or a file matches
+            two samples; a file has another format or values outside [0, 1]; none of its classes is one of the samples';
+            the size of a sample is unknown.
 
     >>> import tempfile
     >>> dog = Sample(path="val/0.jpeg", id="val/0.jpeg", labels=["dog"], size=(8, 8))
@@ -57,19 +57,19 @@ def read_score_maps(folder: Path, samples: SampleSet, warnings: Counter[str], *,
     ([[1.0, 0.0], [0.0, 1.0]], 'val/0.jpeg')
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; expected one with a score map <image id>.npy an image")
+        raise UserError(f"{folder}: no such folder; expected one with a score map <image id>.npy for each image")
     names = map_listing(folder)
     files = match_maps(names, samples, folder)
     extra = len(names) - sum(map(len, files.values()))
     if extra:
-        warnings["score maps of no image of the split: left out"] = extra
+        warnings["score maps that belong to no image of the split: left out"] = extra
     reading = _Reading(folder, samples)
     for sample in samples.samples:
         if sample.path not in files:
             continue
         maps = reading.maps(sample, files[sample.path])
         if maps is None:
-            warnings["images of no or several classes, whose map says not which: left out"] += 1
+            warnings["images without labels or with several, and only one map: left out"] += 1
             continue
         _count(maps, sample, side, warnings)
         yield Localization(path=sample.path, size=size_of(sample), scores={}, boxes=Boxes.empty(), maps=maps), sample
@@ -78,7 +78,7 @@ def read_score_maps(folder: Path, samples: SampleSet, warnings: Counter[str], *,
 
 
 def holds_score_maps(folder: Path) -> bool:
-    """Whether some file of score maps lies in the folder or below.
+    """Whether there is a score map in the folder or below.
 
     >>> holds_score_maps(Path("no such folder"))
     False
@@ -87,19 +87,19 @@ def holds_score_maps(folder: Path) -> bool:
 
 
 class _Reading:
-    """Reading of one folder: the classes that its ``classes.txt`` lists, and those that were met."""
+    """Reader of one folder, with the classes listed in its ``classes.txt`` and those found in its files."""
 
     def __init__(self, folder: Path, samples: SampleSet) -> None:
         self.folder = folder
         self.names = ClassNames(samples.classes, folder)
         file = folder / "classes.txt"
-        lines = read_text(file, "a class a line").splitlines() if file.is_file() else []
+        lines = read_text(file, "one class per line").splitlines() if file.is_file() else []
         self.listed = [line.strip() for line in lines if line.strip()]
         if len(set(self.listed)) < len(self.listed):
-            raise UserError(f"{file}: names a class twice; expected a class a line, in the order of the maps")
+            raise UserError(f"{file}: names a class twice; expected one class per line, in the order of the maps")
 
     def maps(self, sample: Sample, files: Mapping[str | None, str]) -> Mapping[str, FloatArray] | None:
-        """The maps of a sample's classes; None for one map that does not say of which of them it is."""
+        """The maps of a sample's classes; None for a single map whose class is unknown."""
         wanted = (*sample.labels, *sample.ignored)
         if None not in files:
             return {label: self._one(files[label]) for label in wanted if label in files}

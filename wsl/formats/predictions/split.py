@@ -1,4 +1,4 @@
-"""What a reader of predictions is told of the split that they are measured on."""
+"""The split on which predictions are evaluated, as passed to their readers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wsl.samples import SampleSet
 
 
 class Numbers(NamedTuple):
-    """What the numbers of COCO's annotations stand for: the file name of each image, the name of each category.
+    """The file names of images and the names of categories by their ids in COCO's annotations.
 
     >>> Numbers({7: "a.jpg"}, {18: "dog"}).categories[18]
     'dog'
@@ -22,10 +22,10 @@ class Numbers(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """The samples of a split, its name, and what only some formats ask for.
+    """The samples of a split, its name, and inputs of single formats.
 
-    ``numbers`` reads COCO's numbers, None where the annotations have none; ``side`` is that of score maps which a
-    protocol has at one size.
+    ``numbers`` reads the ids of COCO's annotations, and is None for other annotations; ``side`` is the side of score
+    maps, if the protocol prescribes one.
 
     >>> Split(samples=SampleSet(classes=["dog"], samples=[]), name="val").numbers is None
     True

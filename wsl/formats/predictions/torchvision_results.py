@@ -1,4 +1,4 @@
-"""Detections as torchvision's models give them, an image a record: ``{image_id, boxes, labels, scores}``."""
+"""Detections in the format of torchvision's models, one record per image: ``{image_id, boxes, labels, scores}``."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from wsl.formats.predictions.rows import Row, add_rows, category_of, image_of, i
 from wsl.formats.predictions.split import Numbers
 from wsl.samples import SampleSet
 
-_EXPECTED = "boxes, labels and scores an image, as torchvision's detectors give them"
+_EXPECTED = "boxes, labels and scores of each image, as torchvision's detectors return them"
 
 
 @guarded(_EXPECTED)
 def read_torchvision_results(
     path: Path, samples: SampleSet, warnings: Counter[str], *, numbers: Callable[[], Numbers] | None = None
 ) -> Pairs:
-    """The detections of every image of a split, from the outputs of torchvision's detectors written as JSON.
+    """Read the detections of every image of a split, from the outputs of torchvision's detectors as JSON.
 
-    It is a list of ``{image_id, boxes, labels, scores}`` with ``file_name`` in the place of ``image_id`` or beside it,
-    or an object of such records by the image's name. Boxes are [x0, y0, x1, y1] in pixels; labels are names, numbers
-    of COCO's categories, or positions in the class list counted from 1, since 0 is the background.
+    The document is a list of ``{image_id, boxes, labels, scores}``, with ``file_name`` instead of ``image_id`` or in
+    addition to it, or an object of such records by image name. Boxes are [x0, y0, x1, y1] in pixels; labels are names,
+    ids of COCO's categories, or positions in the class list, counted from 1 because 0 is the background.
 
-    What is tolerated is counted in ``warnings``, as `Detections` says.
+    Tolerated problems are counted in ``warnings``, see `Detections`.
 
     Raises:
-        UserError: not JSON, not such records, lists of different lengths, what `Detections` refuses.
+        UserError: the file is not JSON, its records have another form, the lengths of lists differ, or as for
+            `Detections`.
 
     >>> import json, tempfile
     >>> from wsl.samples import Sample
@@ -68,10 +69,10 @@ def _rows(record: Mapping[str, Any], where: str) -> Iterator[Row]:
     image, name = image_of(record, where)
     boxes, labels, scores = (record.get(field) for field in ("boxes", "labels", "scores"))
     if not (isinstance(boxes, list) and isinstance(labels, list) and isinstance(scores, list)):
-        raise UserError(f"{where} has not the lists boxes, labels and scores, expected {_EXPECTED}")
+        raise UserError(f"{where} lacks one of the lists boxes, labels and scores, expected {_EXPECTED}")
     if not len(boxes) == len(labels) == len(scores):
         raise UserError(
-            f"{where} has {len(boxes)} boxes, {len(labels)} labels and {len(scores)} scores, expected as many"
+            f"{where} has {len(boxes)} boxes, {len(labels)} labels and {len(scores)} scores, expected equal numbers"
         )
     for position, (box, label, score) in enumerate(zip(boxes, labels, scores, strict=True)):
         place = f"{where}, box {position}"

@@ -1,4 +1,4 @@
-"""Detections as the VOC devkit takes them: ``comp3_det_val_dog.txt``, a line ``<image> <score> <box>`` a detection."""
+"""Detections in the VOC devkit's format: ``comp3_det_val_dog.txt``, with a line ``<image> <score> <box>`` for each."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ _FILE = re.compile(r"comp\d+_det_(.+)\.txt")
 
 @guarded("the VOC devkit's result files")
 def read_voc_results(source: Path, samples: SampleSet, warnings: Counter[str], *, split: str) -> Pairs:
-    """The detections of every image of a split, from a folder of the devkit's result files or from one of them.
+    """Read the detections of every image of a split, from a folder of the devkit's result files or one of them.
 
-    A file is ``comp<number>_det_<split>_<class>.txt`` with lines ``<image> <score> <xmin> <ymin> <xmax> <ymax>``,
-    pixels counted from 1, far corner included. An image without a line has no detection. All detections are held.
+    A file is ``comp<number>_det_<split>_<class>.txt`` with lines ``<image> <score> <xmin> <ymin> <xmax> <ymax>``, where
+    pixels are counted from 1 and the far corner is inclusive. An image without a line has no detections. All detections
+    are held in memory.
 
-    What is tolerated is counted in ``warnings``, as `Detections` says, and classes without a file (no detection).
+    Tolerated problems are counted in ``warnings``, see `Detections`, as are classes without a file (no detections).
 
     Raises:
-        UserError: no file is of the split; two are of one class, or one of an unknown class; a malformed line or an
-            inverted box, named by its line; what `Detections` refuses.
+        UserError: no file belongs to the split; two files have the same class, or one an unknown class; a line is
+            malformed or has an inverted box (the message names the line); or as for `Detections`.
 
     >>> import tempfile
     >>> from wsl.samples import Sample
@@ -52,7 +53,7 @@ def read_voc_results(source: Path, samples: SampleSet, warnings: Counter[str], *
 
 
 def result_files(source: Path) -> list[Path]:
-    """The devkit's result files that a path names: itself, or those in a folder.
+    """The devkit's result files at a path: the file itself, or those in a folder.
 
     >>> result_files(Path("no such folder"))
     []
@@ -72,18 +73,18 @@ def _files(source: Path, split: str, classes: Sequence[str]) -> dict[str, Path]:
         if label not in classes:
             raise UserError(f"{path}: detections of the unknown class {label!r}; {suggestion(label, classes)}")
         if label in found:
-            raise UserError(f"{path}: a second file of {label}, beside {found[label].name}; expected one a class")
+            raise UserError(f"{path}: a second file of {label}, beside {found[label].name}; expected one per class")
         found[label] = path
     if not found:
         raise UserError(
-            f"{source}: none of its {len(named)} result files is of the split {split}; expected comp3_det_{split}_"
+            f"{source}: none of its {len(named)} result files belongs to the split {split}; expected comp3_det_{split}_"
             f"{classes[0] if classes else '<class>'}.txt"
         )
     return found
 
 
 def _read(path: Path, label: str) -> Iterator[tuple[int, str, Detection]]:
-    for number, line in text_lines(path, "<image> <score> <xmin> <ymin> <xmax> <ymax> a line"):
+    for number, line in text_lines(path, "lines of <image> <score> <xmin> <ymin> <xmax> <ymax>"):
         cells = line.split()
         if not cells:
             continue

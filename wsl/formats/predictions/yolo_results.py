@@ -1,4 +1,4 @@
-"""YOLO's text files of predictions: ``labels/<image>.txt``, a line ``class x y width height confidence`` a box."""
+"""YOLO's text files of predictions: ``labels/<image>.txt``, with lines ``class x y width height confidence``."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _EXPECTED = "class x y width height confidence, as fractions of the image"
 
 @guarded(_EXPECTED)
 def read_yolo_results(place: Path, samples: SampleSet, warnings: Counter[str]) -> Pairs:
-    """The detections of every image of a split, from the files that ultralytics writes with ``save_txt save_conf``.
+    """Read the detections of every image of a split, from files of ultralytics written with ``save_txt save_conf``.
 
-    ``place`` is the folder of the files, one that holds them in ``labels/``, or a ``data.yaml`` beside that. A file
-    has the name of its image. Classes are those of the ``data.yaml`` that lies there or beside the files, else
-    the data set's in their order, counted from 0. An image without a file has no box.
+    ``place`` is the folder of the files, a folder with them in ``labels/``, or a ``data.yaml`` beside that. A file has
+    the name of its image. Classes are those of the ``data.yaml`` in that folder or beside the files, or else those of
+    the data set in their order, counted from 0. An image without a file has no boxes.
 
-    What is tolerated is counted in ``warnings``, as `Detections` says.
+    Tolerated problems are counted in ``warnings``, see `Detections`.
 
     Raises:
-        UserError: no file; a line without a confidence, of another form, of an unknown class, or in pixels; two files
-            of one image; what `Detections` refuses.
+        UserError: there is no file; a line lacks a confidence, has another form or an unknown class, or is in pixels;
+            two files belong to the same image; or as for `Detections`.
 
     >>> import tempfile
     >>> from wsl.samples import Sample
@@ -52,7 +52,7 @@ def read_yolo_results(place: Path, samples: SampleSet, warnings: Counter[str]) -
         image = file.relative_to(folder).with_suffix("").as_posix()
         sample = detections.match(image)
         if sample is not None and of.setdefault(sample.path, file) != file:
-            raise UserError(f"{of[sample.path]} and {file} are both of the image {sample.id!r}, expected one of them")
+            raise UserError(f"{of[sample.path]} and {file} both belong to the image {sample.id!r}, expected one file")
         size = (1, 1) if sample is None else size_of(sample)
         for i, line in enumerate(read_text(file, "YOLO's predictions").splitlines(), 1):
             if line.strip():
@@ -62,7 +62,7 @@ def read_yolo_results(place: Path, samples: SampleSet, warnings: Counter[str]) -
 
 
 def label_files(folder: Path) -> list[Path]:
-    """The text files that may hold boxes, without lists such as ``classes.txt``.
+    """The text files that may contain boxes, without lists such as ``classes.txt``.
 
     >>> label_files(Path("no such folder"))
     []
@@ -71,7 +71,7 @@ def label_files(folder: Path) -> list[Path]:
 
 
 def _names(place: Path, folder: Path, samples: SampleSet) -> tuple[Mapping[int, str], object]:
-    # The second is FiftyOne's name for it.
+    # dataset.yaml is FiftyOne's name.
     named = [parent / name for parent in (folder, folder.parent) for name in ("data.yaml", "dataset.yaml")]
     files = [place] if place.is_file() else named
     file = next((file for file in files if file.is_file()), None)
@@ -88,7 +88,7 @@ def _detection(line: str, names: Mapping[int, str], named_by: object, size: tupl
         raise UserError(f"{where}: {line[:80]!r}, expected {_EXPECTED}, six numbers")
     if class_number(fields[0]) not in names:
         raise UserError(
-            f"{where}: class {fields[0]} is none of the {len(names)} of {named_by}, expected 0 to {len(names) - 1}: "
+            f"{where}: class {fields[0]} is not one of the {len(names)} of {named_by}, expected 0 to {len(names) - 1}: "
             "put the data.yaml of the training beside the files"
         )
     confidence = number(fields[5], where)

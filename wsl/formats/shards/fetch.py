@@ -1,4 +1,4 @@
-"""The bytes of the images that a manifest names: of files, of parts of tars, of objects in stores, of web addresses."""
+"""Reading of the images in a manifest: from files, tar members, objects in stores and web addresses."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _LARGEST = 1 << 28
 
 
 class UnfetchedError(BadImageError):
-    """The bytes of an image could not be had; whether it is a good image is not known."""
+    """An image could not be fetched, so that it is unknown whether it is valid."""
 
 
 class Fetcher:
-    """Reads the bytes of images; file systems stay open from one to the next. Threads may share it.
+    """Reader of the bytes of images, which keeps file systems open between images. It can be shared by threads.
 
     >>> Fetcher(seconds=10)(ImageRow("no such.jpg", "a"))
     Traceback (most recent call last):
@@ -38,8 +38,8 @@ class Fetcher:
         """The bytes of one image.
 
         Raises:
-            UnfetchedError: it cannot be read, also after a few attempts where it comes from elsewhere.
-            BadImageError: it is too large, or not all there.
+            UnfetchedError: it cannot be read; remote images are tried several times.
+            BadImageError: it is too large or incomplete.
         """
         place = row.file or row.path
         if not is_remote(place):
@@ -114,5 +114,5 @@ def _check_size(row: ImageRow, size: int) -> None:
 
 def _whole(row: ImageRow, data: bytes) -> bytes:
     if len(data) != row.size:
-        raise BadImageError(f"{row.path}: {row.file} ends early, expected {row.size} bytes from {row.offset} on")
+        raise BadImageError(f"{row.path}: {row.file} ends early, expected {row.size} bytes from offset {row.offset}")
     return data

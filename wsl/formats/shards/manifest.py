@@ -1,4 +1,4 @@
-"""The manifest of a run: a row an image, in row groups that are its shards."""
+"""The manifest of a run: one row per image, in row groups that are the shards."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _COLUMNS = ("path", "id", "labels", "file", "offset", "size")
 
 
 def write_manifest(rows: Iterable[ImageRow], file: Path, *, shard_size: int, made_from: Mapping[str, Any]) -> None:
-    """Write the rows as they come, so many a shard; no more than one shard is held in memory.
+    """Write rows to a manifest, `shard_size` per shard; at most one shard is held in memory.
 
-    The file ends with a digest of its rows, by which two manifests of the same shards are the same.
+    The footer contains a digest of the rows, by which manifests are compared.
 
     Raises:
-        UserError: no row at all, or a name that is not Unicode.
+        UserError: there are no rows, or a name is not Unicode.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +42,7 @@ def write_manifest(rows: Iterable[ImageRow], file: Path, *, shard_size: int, mad
     pyarrow = load_pyarrow("a manifest")
     schema = _schema(pyarrow)
     digest, count, remaining = hashlib.sha256(f"{shard_size} a shard".encode()), 0, iter(rows)
-    # Statistics of paths would make the footer, which every worker reads, several times as long.
+    # Statistics of paths would make the footer, which every worker reads, several times longer.
     options = {"compression": "zstd", "write_statistics": False}
     with pyarrow.parquet.ParquetWriter(file, schema, **options) as writer:
         while some := list(itertools.islice(remaining, shard_size)):
@@ -51,8 +51,8 @@ def write_manifest(rows: Iterable[ImageRow], file: Path, *, shard_size: int, mad
                     digest.update(json.dumps(row, ensure_ascii=False).encode())
             except UnicodeEncodeError as error:
                 raise UserError(
-                    f"{row.path!r} is a name that is not UTF-8, which Parquet cannot hold: rename the file, or run "
-                    "without --engine"
+                    f"{row.path!r} is not UTF-8, and cannot be stored in Parquet: rename the file, or run without "
+                    "--engine"
                 ) from error
             columns = zip(*some, strict=True)
             arrays = [pyarrow.array(list(column), field.type) for column, field in zip(columns, schema, strict=True)]
@@ -66,10 +66,10 @@ def write_manifest(rows: Iterable[ImageRow], file: Path, *, shard_size: int, mad
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a manifest says of itself, and its rows by shard.
+    """A manifest: its metadata, and its rows by shard.
 
-    ``sha256`` tells the images and their shards; ``made_from`` says how they were named. ``footer`` is Parquet's own
-    list of the shards, which is read once.
+    ``sha256`` identifies the images and their division into shards; ``made_from`` records how they were given.
+    ``footer`` is Parquet's own list of the shards, which is read only once.
     """
 
     storage: Storage
@@ -80,14 +80,14 @@ class Manifest:
     footer: Any = field(repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Callable[[Storage], Manifest], tuple[Storage]]:
-        return Manifest.read, (self.storage,)  # the footer of many shards is long
+        return Manifest.read, (self.storage,)  # read again, because the footer of many shards is long
 
     @classmethod
     def read(cls, storage: Storage) -> Manifest:
-        """The manifest in a folder.
+        """Read the manifest in a folder.
 
         Raises:
-            UserError: there is none, or the file is not one.
+            UserError: there is none, or the file is not a manifest.
         """
         pyarrow = load_pyarrow("a manifest")
         place = f"{storage}/{MANIFEST}"
@@ -99,17 +99,17 @@ class Manifest:
             sizes = metadata.num_row_groups, metadata.num_rows
             return cls(storage, *sizes, known["sha256"], known["made_from"], metadata)
         except FileNotFoundError as error:
-            raise UserError(f"{place}: no such manifest: name the images, of which it is made") from error
+            raise UserError(f"{place}: no such manifest: name the images from which to make it") from error
         except (OSError, KeyError, TypeError, ValueError, pyarrow.ArrowException) as error:
             if isinstance(error, UserError):
                 raise
             raise UserError(
                 f"{place} is not a manifest of wsl-localize ({describe(error)}): remove it, "
-                "and name the images, of which a new one is made"
+                "and name the images from which to make a new one"
             ) from error
 
     def size(self, number: int) -> int:
-        """The number of images of one shard."""
+        """The number of images in one shard."""
         return int(self.footer.row_group(number).num_rows)
 
     def shard(self, number: int) -> list[ImageRow]:
@@ -124,10 +124,10 @@ class Manifest:
 
 
 def read_rows(file: Path) -> Iterator[ImageRow]:
-    """The images that somebody else's Parquet names, in the columns ``path`` (or ``url``), ``id`` and ``labels``.
+    """Read a list of images in Parquet, with the columns ``path`` (or ``url``), ``id`` and ``labels``.
 
     Raises:
-        UserError: not Parquet, or without such a column.
+        UserError: the file is not Parquet, or has neither ``path``, ``url`` nor a column of images.
     """
     pyarrow = load_pyarrow(str(file))
     try:

@@ -1,4 +1,4 @@
-"""The results of one shard: a row an image, and its maps in a file beside it."""
+"""The results of one shard: a Parquet file with one row per image, and its maps in a file beside it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UNFINISHED = re.compile(
 
 
 class PartName(NamedTuple):
-    """The number of a shard, and what its results were made with, as they stand in a file's name.
+    """The name of a part: the number of its shard, and the key of the settings with which it was made.
 
     >>> name = PartName(7, "0123456789ab")
     >>> str(name), name.maps
@@ -42,18 +42,18 @@ class PartName(NamedTuple):
 
     @property
     def maps(self) -> str:
-        """The file of the shard's maps."""
+        """The name of the file with the shard's maps."""
         return f"maps-{self.shard:06d}-{self.key}.npy"
 
     @classmethod
     def of(cls, name: str) -> PartName | None:
-        """What a file's name says; None where it is no part's."""
+        """Parse the name of a file; None if it is not the name of a part."""
         match = _PART.fullmatch(name)
         return None if match is None else cls(int(match[1]), match[2])
 
 
 class Counts(NamedTuple):
-    """How many images a part is of, how many boxes it holds, and how many of the images failed.
+    """The number of localized images and boxes in a part, and of the images that failed.
 
     >>> Counts(1, 2, 0) + Counts(1, 0, 1)
     Counts(images=2, boxes=2, failed=1)
@@ -70,7 +70,7 @@ class Counts(NamedTuple):
 
 
 class PartWriter:
-    """Collects the rows of one shard and writes them at once; maps go to their file as they come.
+    """Writer that collects the rows of one shard and writes them at once; maps are written to their file as they come.
 
     >>> import tempfile
     >>> from collections import Counter
@@ -90,13 +90,13 @@ class PartWriter:
     def __init__(self, file: Path, maps: Path | None = None, maps_name: str = "") -> None:
         self.file, self.counts = file, Counts()
         self._maps, self._maps_name, self._values = maps, maps_name, 0
-        if maps is not None:  # a killed process of the same number may have left one
+        if maps is not None:  # a killed process with the same number may have left one
             maps.unlink(missing_ok=True)
         self._rows: list[dict[str, Any]] = []
         self._scores, self._boxes, self._points = _Lists(2), _Lists(6), _Lists(3)
 
     def add(self, row: ImageRow, found: Localization) -> None:
-        """Add what was found in an image, rounded as in ``localizations.jsonl``."""
+        """Add the localization of an image, rounded as in ``localizations.jsonl``."""
         record = found.to_json()
         self._scores.add(record["scores"].items())
         self._boxes.add((box["label"], box["score"], *box["xyxy"]) for box in record["boxes"])
@@ -110,14 +110,14 @@ class PartWriter:
         self.counts += Counts(images=1, boxes=len(record["boxes"]))
 
     def fail(self, row: ImageRow, error: str) -> None:
-        """Add why there is nothing of an image."""
+        """Add an image that failed, with the reason."""
         for lists in (self._scores, self._boxes, self._points):
             lists.add(())
         self._rows.append({"id": row.id, "path": row.path, "error": error})
         self.counts += Counts(failed=1)
 
     def close(self, known: Mapping[str, Any]) -> None:
-        """Write the file, with what is `known` of the run, and the counts, in its footer."""
+        """Write the file, with the metadata `known` of the run and the counts in its footer."""
         pyarrow = load_pyarrow("a part")
         text, number, single, double = pyarrow.string(), pyarrow.int32(), pyarrow.float32(), pyarrow.float64()
         edges = [(name, single) for name in ("score", "x0", "y0", "x1", "y1")]
@@ -136,7 +136,7 @@ class PartWriter:
 
 
 class _Lists:
-    """A list of structs a row, kept as one flat list a field."""
+    """A column with a list of structs in each row, stored as one flat list per field."""
 
     def __init__(self, fields: int) -> None:
         self._offsets = [0]
@@ -158,7 +158,7 @@ def part_counts(storage: Storage, name: PartName) -> Counts:
     """The counts in a part's footer.
 
     Raises:
-        UserError: it is no part of wsl-localize.
+        UserError: the file is not a part of wsl-localize.
     """
     pyarrow = load_pyarrow("a part")
     try:
@@ -167,12 +167,12 @@ def part_counts(storage: Storage, name: PartName) -> Counts:
         return Counts(**{field: int(known[field]) for field in Counts._fields})
     except (OSError, KeyError, ValueError, TypeError, pyarrow.ArrowException) as error:
         raise UserError(
-            f"{storage}/{name} is no part of wsl-localize ({describe(error)}): remove it, and it is made again"
+            f"{storage}/{name} is not a part of wsl-localize ({describe(error)}): remove it, and it is made again"
         ) from error
 
 
 def parts_of(storage: Storage) -> dict[str, set[int]]:
-    """The shards whose parts are there, by what they were made with.
+    """The shards that have a part, by the key of their settings.
 
     >>> parts_of(Storage("no such folder"))
     {}
@@ -184,7 +184,7 @@ def parts_of(storage: Storage) -> dict[str, set[int]]:
 
 
 def unfinished_files(storage: Storage) -> Iterator[tuple[str, str]]:
-    """The temporary files that writers left or still have, each with the name that it was to get.
+    """The temporary files that writers left behind or are still writing, each with its intended final name.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

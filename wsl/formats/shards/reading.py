@@ -1,4 +1,4 @@
-"""The results of a run in shards, read part by part."""
+"""Reading of the results of a run in shards, part by part."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger("wsl")
 
 
 def holds_parts(place: Path) -> bool:
-    """Whether this is a folder with parts of `wsl-localize`, or one of them.
+    """Whether a place is a part of `wsl-localize`, or a folder with parts.
 
     >>> holds_parts(Path("no such place"))
     False
@@ -33,18 +33,18 @@ def holds_parts(place: Path) -> bool:
 
 
 def count_rows(place: Path) -> int:
-    """The localizations in parts, by their footers."""
+    """The number of localizations in parts, from their footers."""
     storage, names = _parts(place)
     return sum(part_counts(storage, name).images for name in names)
 
 
 def read_parts(place: Path, *, maps: bool, warnings: Counter[str] | None = None) -> Iterator[Localization]:
-    """The localizations of a folder of parts, in the order of the manifest, with their maps when those were stored.
+    """Stream the localizations of a folder of parts, in the order of the manifest, with their maps if stored.
 
-    Images that failed are counted in ``warnings``. Parts that are not there yet are told in the log.
+    Images that failed are counted in ``warnings``. Missing parts are logged.
 
     Raises:
-        UserError: parts of several runs, or one that cannot be read.
+        UserError: there are parts of several runs, or a part cannot be read.
     """
     storage, names = _parts(place)
     _tell_missing(storage, names)
@@ -56,7 +56,7 @@ def read_parts(place: Path, *, maps: bool, warnings: Counter[str] | None = None)
                 if not maps or found.stored is None:
                     yield found
                 elif shelf is None:
-                    raise UserError(f"{storage}: maps in a store are not read from there: copy the folder to a disk")
+                    raise UserError(f"{storage}: maps cannot be read from a store: copy the folder to a disk")
                 else:
                     yield dataclasses.replace(found, maps=shelf.read(found.stored))
     if warnings is None and counted[FAILED]:
@@ -64,7 +64,7 @@ def read_parts(place: Path, *, maps: bool, warnings: Counter[str] | None = None)
 
 
 def _parts(place: Path) -> tuple[Storage, list[PartName]]:
-    """Where parts lie, and their names in order."""
+    """The storage of the parts, and their names in order."""
     single = None if is_remote(place) else PartName.of(place.name)
     if single is not None and place.is_file():
         return Storage(place.parent), [single]

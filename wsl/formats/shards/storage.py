@@ -1,4 +1,4 @@
-"""A folder on a disk or in an object store, whose files appear whole or not at all."""
+"""Folders on a disk or in an object store, with atomic writing of files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CHUNK = 1 << 24
 
 
 def address_of(place: str | Path) -> str:
-    """The address of a place as it was typed: a `Path` has folded the two slashes of a URL into one.
+    """The address of a place as it was given; restores the second slash of a URL, which `Path` removes.
 
     >>> address_of(Path("s3://bucket/found")), address_of("file:///data"), address_of(Path("found"))
     ('s3://bucket/found', 'file:///data', 'found')
@@ -38,7 +38,7 @@ def address_of(place: str | Path) -> str:
 
 
 def is_remote(place: str | Path) -> bool:
-    """Whether a place is an address in an object store or of a web server, and not a path of this machine.
+    """Whether a place is an address in an object store or of a web server rather than a local path.
 
     >>> is_remote("s3://bucket/found"), is_remote("found"), is_remote("file:///data")
     (True, False, False)
@@ -47,7 +47,7 @@ def is_remote(place: str | Path) -> bool:
 
 
 def local_path(place: str | Path) -> Path:
-    """The path of a place on this machine.
+    """The local path of a place.
 
     >>> local_path("found").as_posix()
     'found'
@@ -57,9 +57,9 @@ def local_path(place: str | Path) -> Path:
 
 
 class Storage:
-    """A folder, as a path or as an address ``s3://``, ``gs://``, ``hdfs://``, ``file://``, with flat files in it.
+    """A folder of files, given as a path or as an address ``s3://``, ``gs://``, ``hdfs://`` or ``file://``.
 
-    A store's options stand in the address as pyarrow takes them:
+    Options of a store are given in the address in pyarrow's syntax:
     ``s3://bucket/found?region=eu-west-1&endpoint_override=localhost:9000&scheme=http``.
 
     Raises:
@@ -86,7 +86,7 @@ class Storage:
         return self.address.partition("?")[0] if self.path is None else str(self.path)
 
     def names(self) -> set[str]:
-        """The names of the files right in the folder; none where there is no such folder."""
+        """The names of the files directly in the folder; empty if the folder does not exist."""
         if self.path is not None:
             return {entry.name for entry in os.scandir(self.path)} if self.path.is_dir() else set()
         system, root = self._opened()
@@ -94,10 +94,10 @@ class Storage:
         return {found.base_name for found in system.get_file_info(selector) if found.is_file}
 
     def below(self) -> Iterator[str]:
-        """The paths, relative to the folder and sorted, of all files in it and below, hidden ones left out.
+        """The sorted relative paths of all files in the folder and below, without hidden ones.
 
         Raises:
-            UserError: there is no such folder in the store.
+            UserError: the folder does not exist in the store.
         """
         system, root = self._opened()
         try:
@@ -108,7 +108,7 @@ class Storage:
         yield from (name for name in names if not any(map(is_left_over, name.split("/"))))
 
     def exists(self, name: str) -> bool:
-        """Whether the folder has a file of that name."""
+        """Whether the folder has a file with this name."""
         if self.path is not None:
             return (self.path / name).is_file()
         system, root = self._opened()
@@ -118,7 +118,7 @@ class Storage:
         """The bytes of a file.
 
         Raises:
-            FileNotFoundError: there is none of that name.
+            FileNotFoundError: there is no file with this name.
         """
         if self.path is not None:
             return (self.path / name).read_bytes()
@@ -126,7 +126,7 @@ class Storage:
             return bytes(file.read())
 
     def open(self, name: str) -> Any:
-        """A file for pyarrow's readers, to be used in a with statement."""
+        """Open a file for pyarrow's readers, for use in a with statement."""
         pyarrow = load_pyarrow(str(self))
         if self.path is not None:
             return pyarrow.OSFile(str(self.path / name), "rb")
@@ -134,7 +134,7 @@ class Storage:
         return system.open_input_file(f"{root}/{name}")
 
     def modified(self, name: str) -> float:
-        """When a file was written, in seconds by the clock of the disk or store that holds it."""
+        """The modification time of a file, in seconds by the clock of its disk or store."""
         if self.path is not None:
             return (self.path / name).stat().st_mtime
         system, root = self._opened()
@@ -142,7 +142,7 @@ class Storage:
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """Give a temporary path; what is written there becomes the file of that name when the block ends well."""
+        """Yield a temporary path; what is written there becomes the file `name` if the block ends without an error."""
         if self.path is not None:
             with replacing(self.path / name) as temporary:
                 yield temporary
@@ -154,7 +154,7 @@ class Storage:
 
     @contextlib.contextmanager
     def creating(self, name: str) -> Iterator[Path]:
-        """As `writing`, but a file of that name that is there already, or appears meanwhile, stays as it is."""
+        """Like `writing`, but a file `name` that already exists, or appears meanwhile, is not replaced."""
         if self.path is None:
             with tempfile.TemporaryDirectory(prefix="wsl-") as folder:
                 yield Path(folder, name)
@@ -163,7 +163,7 @@ class Storage:
             return
         self.path.mkdir(parents=True, exist_ok=True)
         final = self.path / name
-        # Processes of several machines may write here at once, and have one number.
+        # Processes of several machines may write here at the same time, and have the same process id.
         temporary = final.with_name(f".{final.stem}.{secrets.token_hex(8)}{final.suffix}")
         try:
             yield temporary
@@ -172,7 +172,7 @@ class Storage:
             temporary.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
-        """Remove a file that may be gone already, or that somebody has open."""
+        """Remove a file; it is no error if it does not exist or is open elsewhere."""
         if self.path is not None:
             with contextlib.suppress(OSError):
                 (self.path / name).unlink()
@@ -182,7 +182,7 @@ class Storage:
             system.delete_file(f"{root}/{name}")
 
     def _upload(self, temporary: Path, name: str) -> None:
-        """Put a file into the store; it is there when the last byte is, since stores show whole objects only."""
+        """Upload a file to the store; it appears after the last byte, because stores show only complete objects."""
         system, root = self._opened()
         try:
             stream = system.open_output_stream(f"{root}/{name}")
@@ -200,12 +200,12 @@ class Storage:
 
 
 def _link(temporary: Path, final: Path) -> None:
-    """Give a file its name, unless another has it."""
+    """Give a file its final name, unless a file of that name exists."""
     try:
         os.link(temporary, final)
     except OSError:
-        # It exists. Or ours was removed beside another's. Or on a file system without links, where of two that come at
-        # once the later one stays.
+        # Either the final file exists, or ours was removed because another had appeared, or the file system has no
+        # links; in the last case the later of two concurrent writers wins.
         if not final.exists():
             temporary.replace(final)
 
@@ -223,5 +223,5 @@ def file_system(address: str) -> tuple[Any, str]:
     try:
         system, root = pyarrow.fs.FileSystem.from_uri(address)
     except (pyarrow.ArrowException, ValueError, OSError) as error:
-        raise UserError(f"{address}: not a place that pyarrow can open ({describe(error)})") from error
+        raise UserError(f"{address}: pyarrow cannot open this address ({describe(error)})") from error
     return system, root.rstrip("/")

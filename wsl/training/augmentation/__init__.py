@@ -1,4 +1,4 @@
-"""What is done to images and targets in training, by spec string: batch transforms, and transforms of torchvision."""
+"""Augmentation of images and targets by spec string: batch transforms, and transforms of torchvision."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from wsl.training.loading import Batch
 __all__ = ["TRANSFORMS", "Augmentation", "BatchTransform", "CutMix", "HideAndSeek", "create_augmentation"]
 
 TRANSFORMS: Mapping[str, type[BatchTransform]] = MappingProxyType({"hide-and-seek": HideAndSeek, "cutmix": CutMix})
-"""Every batch transform by name; names of `VISION` are those of torchvision."""
+"""All batch transforms by name; the transforms of torchvision are in `VISION`."""
 
 
 def create_augmentation(specs: Sequence[str], normalise: Normalise, seed: int, side: int) -> Augmentation:
-    """The transforms that spec strings name, for inputs of so many pixels a side.
+    """Create the transforms that spec strings name, for inputs of `side` pixels.
 
     Raises:
-        UserError: an unknown name or argument, or a value out of its range.
+        UserError: a name or an argument is unknown, or a value is out of range.
 
     >>> from wsl.config import Preprocessing
     >>> create_augmentation(["cutmx"], Normalise(Preprocessing()), 0, 224)
@@ -51,9 +51,9 @@ def create_augmentation(specs: Sequence[str], normalise: Normalise, seed: int, s
 
 
 class Augmentation:
-    """Transforms in their order: those of torchvision first, since they are of pixels, then those of batches.
+    """A sequence of transforms: first those of torchvision, which change pixels, then those of batches.
 
-    What is drawn for an image follows from the seed, the epoch, the image and the transform's place in the list.
+    The random numbers of an image derive from the seed, the epoch, the image and the transform's position in the list.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Augmentation:
         return any(transform.mixes for transform in self._batches.values())
 
     def __call__(self, batch: Batch, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalised images on the device, their targets, and which of these are known."""
+        """Normalised images on the device, their targets, and the mask of known targets."""
         device = self._normalise.device
         targets, known = (one.to(device, non_blocking=True) for one in (batch.targets, batch.known))
         index = batch.index.tolist()

@@ -1,4 +1,4 @@
-"""What all batch transforms share."""
+"""The base class of all batch transforms."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Generators = Sequence[np.random.Generator]
 
 
 class BatchTransform(Specified):
-    """What the network is shown in training: ``transform(images, targets, mask, generators)`` -> the first three.
+    """Base class of batch transforms: ``transform(images, targets, mask, generators)`` returns the first three.
 
-    Each image has a generator of its own, which follows from the seed, the epoch and the image alone: what is drawn is
-    the same whatever number of workers and processes there is. A transform that ``mixes`` images does so with
-    neighbours of the batch, the first with the second, the third with the fourth, by the generator of the first of a
-    pair. The tensors given are not changed.
+    Each image has its own generator, which depends only on the seed, the epoch and the image, so that the random
+    numbers are the same for any number of workers and processes. A transform that ``mixes`` images mixes pairs of
+    neighbours in the batch, the first with the second, the third with the fourth, with the generator of the first image
+    of a pair. The input tensors are not modified.
 
     Shape:
         ``images`` (N, 3, H, W), normalised and on the device; ``targets`` (N, K) in [0, 1]; ``mask`` (N, K), 0 where a
-        target is not known. The same.
+        target is unknown; to the same shapes.
     """
 
     mixes: ClassVar[bool] = False
@@ -31,5 +31,5 @@ class BatchTransform(Specified):
     def forward(
         self, images: Tensor, targets: Tensor, mask: Tensor, generators: Generators
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """A batch that looks otherwise."""
+        """The transformed images, targets and mask."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")

@@ -1,4 +1,4 @@
-"""CutMix: a box of one image is pasted into another, and the labels are shared by area."""
+"""CutMix: a box of one image is pasted into another, and the labels are mixed by area."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from wsl.training.augmentation._transform import BatchTransform, Generators
 
 
 class CutMix(BatchTransform):
-    """Neighbours in the batch exchange a box; their targets are mixed by the areas that they have in the image.
+    """Exchange a box between neighbours in the batch, and mix their targets by the areas in the resulting images.
 
-    The box covers the part ``1 - x`` of the image, with x drawn from Beta(alpha, alpha), keeps the image's aspect ratio
-    and has its centre anywhere: what lies outside the image is cut off, and the areas are those that are left. A class
-    is known where it is known of both images. The last image of an odd batch stays as it is.
+    The box covers the fraction ``1 - x`` of the image, with x drawn from Beta(alpha, alpha). It has the aspect ratio of
+    the image and a uniformly drawn centre; it is clipped to the image, and areas are measured after clipping. A class
+    is known if it is known in both images. The last image of an odd batch is not changed.
 
     Source: Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features, ICCV
     2019.
@@ -37,7 +37,7 @@ class CutMix(BatchTransform):
     def forward(
         self, images: Tensor, targets: Tensor, mask: Tensor, generators: Generators
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Mixed images and targets."""
+        """The mixed images and targets, and their mask."""
         height, width = images.shape[2:]
         mixed, own = images.clone(), torch.ones(len(images))
         for first in range(0, len(images) - 1, 2):

@@ -1,4 +1,4 @@
-"""Hide-and-Seek: parts of the image are hidden, so that others have to be recognised."""
+"""Hide-and-Seek: parts of the image are hidden, so that the network learns to recognise the others."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from wsl.training.augmentation._transform import BatchTransform, Generators
 
 
 class HideAndSeek(BatchTransform):
-    """Each cell of a grid over the image is filled with the mean colour, with probability ``p``.
+    """Fill each cell of a grid over the image with the mean colour, with probability ``p``.
 
     The side of the cells, in pixels of the network's input, is drawn from ``grid`` for each image; 0 hides nothing. The
-    last row and column may be smaller.
+    cells of the last row and column may be smaller.
 
     Source: Kumar Singh & Lee, Hide-and-Seek: Forcing a Network to be Meticulous, ICCV 2017.
 
@@ -29,7 +29,7 @@ class HideAndSeek(BatchTransform):
         super().__init__()
         sides = grid if isinstance(grid, tuple) else (grid,)
         if not sides or not all(isinstance(side, int) and side >= 0 for side in sides):
-            raise UserError(f"grid is {grid}, expected sides of cells in pixels, such as (0, 16, 32, 44, 56)")
+            raise UserError(f"grid is {grid}, expected cell sizes in pixels, such as (0, 16, 32, 44, 56)")
         if not isinstance(p, int | float) or not 0 <= p <= 1:
             raise UserError(f"p is {p}, expected a probability in [0, 1]")
         self.grid, self.p = sides, p
@@ -43,7 +43,7 @@ class HideAndSeek(BatchTransform):
         return images * torch.from_numpy(shown)[:, None].to(images), targets, mask
 
     def _shown(self, height: int, width: int, generator: np.random.Generator) -> npt.NDArray[np.bool_]:
-        """Which pixels stay, (height, width)."""
+        """A mask (height, width) of the pixels that are not hidden."""
         side = int(generator.choice(self.grid))
         if side == 0:
             return np.ones((height, width), bool)

@@ -1,4 +1,4 @@
-"""Transforms of torchvision by name, image by image on the device."""
+"""Transforms of torchvision by name, applied to each image on the device."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _CLASSES = (
     v2.TrivialAugmentWide,
 )
 VISION: Mapping[str, Any] = MappingProxyType({kind.__name__.lower(): kind for kind in _CLASSES})
-"""The transforms by name: that of torchvision's class in lower case."""
+"""The transforms by name: the name of torchvision's class in lower case."""
 
 
 class VisionTransform:
-    """A transform of torchvision.transforms.v2; what it draws follows from a seed an image.
+    """A transform of `torchvision.transforms.v2` with one seed for each image.
 
-    The ``size`` that some ask for is that of the network's input.
+    The ``size`` argument of a transform is by default that of the network's input.
 
     >>> transform = VisionTransform("randomresizedcrop(scale=(0.25, 1))", 32)
     >>> images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
@@ -61,7 +61,7 @@ class VisionTransform:
         self.transform: Any = create(spec, VISION, "augmentation", defaults={"size": (side, side)} if sized else {})
 
     def __call__(self, images: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Images (N, 3, H, W) uint8, each changed by itself."""
+        """Transform images (N, 3, H, W) uint8, each with its own seed."""
         devices = [images.device] if images.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             changed = []

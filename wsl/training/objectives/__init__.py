@@ -1,4 +1,4 @@
-"""What is minimised in training, by spec string: losses of scores, and terms that compare class maps."""
+"""Training objectives by spec string: losses of scores, and terms that compare class maps."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ OBJECTIVES: Mapping[str, type[Objective]] = MappingProxyType(
         "puzzle": Puzzle,
     }
 )
-"""Every objective by name, the one list that all others are made from."""
+"""All objectives by name; every other list of them is derived from this one."""
 
 
 def list_objectives() -> list[str]:
@@ -59,12 +59,13 @@ def list_objectives() -> list[str]:
 
 
 def create_objective(spec: str, **sizes: int) -> ObjectiveSum:
-    """The sum of objectives that a spec string names, with exactly one loss of a classifier.
+    """Create the sum of objectives that a spec string names, with exactly one loss of scores.
 
-    ``sizes`` are the numbers of ``classes``, and of ``channels`` of the features, for terms that have weights.
+    `sizes` are the numbers of ``classes`` and of ``channels`` of the features, for terms with weights.
 
     Raises:
-        UserError: no spec, an unknown name or argument, a value out of its range, no loss of a classifier, or two.
+        UserError: the spec is empty, a name or an argument is unknown, a value is out of range, or there is not exactly
+            one loss of scores.
 
     >>> create_objective("bce + puzzle(alpha=4)")
     bce + puzzle(tiles=2, alpha=4, ramp=0.5)

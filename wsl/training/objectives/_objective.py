@@ -1,4 +1,4 @@
-"""What all objectives share."""
+"""The base class of all objectives."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from heads._specified import Specified
 
 
 class Pass(NamedTuple):
-    """The forward pass that an objective judges: what went in, and how to run the network again.
+    """A forward pass: its inputs, its features, and a function that runs the network again.
 
-    ``inputs`` are normalised images (N, 3, H, W), or cached features where the backbone is frozen. ``run`` gives the
-    output of the same network for other inputs. ``features`` (N, C, h, w) are those that the head read, and
-    ``progress`` is the part of the training that is done, in [0, 1).
+    ``inputs`` are normalised images (N, 3, H, W), or cached features if the backbone is frozen. ``run`` returns the
+    output of the same network for other inputs. ``features`` (N, C, h, w) are the input of the head, and ``progress``
+    is the fraction of the training that is done, in [0, 1).
     """
 
     inputs: Tensor
@@ -26,19 +26,18 @@ class Pass(NamedTuple):
 
 
 class Objective(Specified):
-    """What is minimised: ``objective(output, targets, mask)`` is the loss of a batch, a scalar.
+    """Base class of objectives: ``objective(output, targets, mask)`` is the loss of a batch, a scalar.
 
-    A subclass says what the loss is the sum of (`total`) and what that is divided by (`count`). Both add up over the
-    parts of a batch, so that a step is the same whatever number of processes and parts it is divided among.
+    A subclass defines a sum over the batch (`total`) and its divisor (`count`). Both add up over the parts of a batch,
+    so that a step is the same for any number of processes and parts.
 
-    The attributes say what it needs: ``reads_maps`` (class maps, which are then computed in full precision), and
-    ``runs_again`` (images, which it changes and runs through the network once more). ``classifies`` is whether it can
-    be the loss of a classifier, of which a sum has exactly one. With ``given`` (a `Pass`) the objective is told of the
-    forward pass.
+    Class attributes state its requirements: ``reads_maps`` (it reads class maps, which are then computed in full
+    precision) and ``runs_again`` (it changes the images and runs them through the network again). ``classifies`` marks
+    a loss of scores, of which a sum has exactly one. ``given`` (a `Pass`) describes the forward pass.
 
     Shape:
         ``output.scores`` (N, K), ``output.maps`` (N, K, h, w); ``targets`` (N, K) in [0, 1]; ``mask`` (N, K), the
-        weight of each pair of an image and a class: 0 where it is not known, or the image is there to fill the batch.
+        weight of each (image, class) pair: 0 if the label is unknown, or if the image only fills the batch.
 
     >>> import torch
     >>> from wsl.training.objectives import BCE
@@ -55,21 +54,21 @@ class Objective(Specified):
         return self.total(output, targets, mask, given) / divisor(self.count(targets, mask))
 
     def total(self, output: HeadOutput, targets: Tensor, mask: Tensor, given: Pass | None) -> Tensor:
-        """The sum over the batch."""
+        """The sum of losses over the batch."""
         raise NotImplementedError(f"{type(self).__name__} has no total")
 
     def count(self, targets: Tensor, mask: Tensor) -> Tensor:
-        """What the sum is divided by: by default the number of images of which a label is known."""
+        """The divisor of the sum: by default the number of images with a known label."""
         return images_known(mask).sum()
 
 
 def images_known(mask: Tensor) -> Tensor:
-    """1 for each image of which a label is known, (N, K) to (N,)."""
+    """1 for each image with a known label, else 0: (N, K) to (N,)."""
     return (mask > 0).any(1).to(mask.dtype)
 
 
 def divisor(count: Tensor) -> Tensor:
-    """A count to divide by; where nothing counts, the sum is 0 and stays so.
+    """The count as a divisor: 1 in place of 0, where the sum is 0 too.
 
     >>> import torch
     >>> divisor(torch.tensor([0.0, 0.5, 3.0])).tolist()

@@ -1,4 +1,4 @@
-"""Binary cross-entropy: one classifier a class."""
+"""Binary cross-entropy: an independent classifier for each class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wsl.training.objectives._objective import Objective, Pass, divisor
 
 
 def binary_cross_entropy(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """Mean binary cross-entropy over all (image, class) pairs that are known, weighted by the mask.
+    """Mean binary cross-entropy over all known (image, class) pairs, weighted by the mask.
 
     Shape:
         ``scores``, ``targets`` and ``mask`` (N, K); a scalar.

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy: one label an image."""
+"""Softmax cross-entropy, for images with one label."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from wsl.training.objectives._objective import Objective, Pass, divisor
 
 
 class CrossEntropy(Objective):
-    """Softmax cross-entropy; an image of several labels shares its weight among them, unknown classes take no part.
+    """Softmax cross-entropy; several labels share the weight of their image, and unknown classes are left out.
 
-    The mean is over the images that have a label.
+    The loss is the mean over the images with a label.
 
     >>> output = HeadOutput(torch.tensor([[3.0, 3.0, 9.0]]), torch.empty(0))
     >>> CrossEntropy()(output, *torch.tensor([[[1.0, 0, 0]], [[1, 1, 0]]])).item()  # log 2
@@ -30,6 +30,6 @@ class CrossEntropy(Objective):
         return -(log_probabilities * targets * mask / divisor(labels)).sum()
 
     def count(self, targets: Tensor, mask: Tensor) -> Tensor:
-        """The number of labelled images; with weights of classes, the sum of their labels' weights."""
+        """The number of labelled images; with class weights, the sum of the weights of their labels."""
         labels = (targets * (mask > 0)).sum(1)
         return ((targets * mask).sum(1) / divisor(labels)).sum()

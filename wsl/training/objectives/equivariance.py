@@ -1,4 +1,4 @@
-"""SEAM's equivariance: the class maps of a smaller image are the smaller class maps of the image."""
+"""Equivariance term of SEAM: the class maps of a resized image should equal the resized class maps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SMALLEST = 16
 
 
 def ranged(maps: Tensor) -> Tensor:
-    """Rectified maps from 0 at their minimum to 1 at their maximum; a constant map is 0.
+    """Rectified maps, scaled from 0 at their minimum to 1 at their maximum; a constant map becomes 0.
 
     >>> import torch
     >>> ranged(torch.tensor([[[[-1.0, 1.0, 3.0]]]])).mul(3).round().flatten().tolist()
@@ -26,10 +26,10 @@ def ranged(maps: Tensor) -> Tensor:
 
 
 class Equivariance(Objective):
-    """The mean absolute difference of class maps at two scales, of the classes present; all others count as 0.
+    """The mean absolute difference of the present classes' maps at two scales; other classes count as 0.
 
-    The image is resized by ``scale`` and runs through the network again; the maps of the whole image are resized to
-    those. Both are rectified and span [0, 1] (`ranged`). The mean is over all cells of all classes.
+    The image is resized by ``scale`` and runs through the network again, and the maps of the original image are resized
+    to the same size. Both are rectified and scaled to [0, 1] (`ranged`). The mean is over all cells of all classes.
 
     Source: Wang et al., Self-supervised Equivariant Attention Mechanism for Weakly Supervised Semantic Segmentation,
     CVPR 2020, equation 5 (L_ER, without the attention module; scale 0.3).

@@ -1,4 +1,4 @@
-"""Puzzle-CAM: the class maps of an image are those of its tiles, put together."""
+"""Puzzle-CAM: the class maps of an image should equal the merged class maps of its tiles."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from wsl.training.objectives.soft_margin import image_losses
 
 
 def tile(images: Tensor, tiles: int) -> Tensor:
-    """Images cut into ``tiles`` x ``tiles`` parts, row by row, those of the first image first.
+    """Cut images into ``tiles`` x ``tiles`` parts, row by row; those of the first image come first.
 
     Shape:
-        (N, C, H, W), sides that ``tiles`` divides, to (N * tiles^2, C, H / tiles, W / tiles).
+        (N, C, H, W), with sides divisible by ``tiles``, to (N * tiles^2, C, H / tiles, W / tiles).
 
     >>> import torch
     >>> tile(torch.arange(4.0).view(1, 1, 2, 2), 2).flatten().tolist()
@@ -27,7 +27,7 @@ def tile(images: Tensor, tiles: int) -> Tensor:
 
 
 def merge(parts: Tensor, tiles: int) -> Tensor:
-    """The images, or their maps, that `tile` has cut.
+    """Merge the tiles from `tile`, or their maps; the inverse of `tile`.
 
     Shape:
         (N * tiles^2, C, h, w) to (N, C, h * tiles, w * tiles).
@@ -43,12 +43,12 @@ def merge(parts: Tensor, tiles: int) -> Tensor:
 
 
 class Puzzle(Objective):
-    """The loss of merged tiles' maps, and the mean absolute difference to the image's maps, of the classes present.
+    """Loss of the merged maps of tiles, plus their mean absolute difference from the maps of the image.
 
-    An image is cut into ``tiles`` x ``tiles`` parts, which run through the network by themselves; their maps are put
-    together. The mean of a merged map is a score, whose soft-margin loss is the first term. The second is ``alpha``
-    times the mean, over all cells of all classes, of the absolute difference of both maps where the class is present;
-    it grows from 0 over the part ``ramp`` of the training. Images and maps whose sides do not fit are resized.
+    An image is cut into ``tiles`` x ``tiles`` parts, which run through the network separately; their maps are merged.
+    The first term is the soft-margin loss of the means of the merged maps. The second is ``alpha`` times the mean, over
+    all cells of all classes, of the absolute difference of both maps for the classes present; its weight rises linearly
+    from 0 during the fraction ``ramp`` of the training. Images and maps are resized if their sides do not match.
 
     Source: Jo & Yu, Puzzle-CAM: Improved localization via matching partial and full features, ICIP 2021, equation 6.
 
@@ -62,11 +62,11 @@ class Puzzle(Objective):
     def __init__(self, tiles: int = 2, alpha: float = 4, ramp: float = 0.5) -> None:
         super().__init__()
         if not isinstance(tiles, int) or not 2 <= tiles <= 8:
-            raise UserError(f"tiles is {tiles}, expected a number of parts a side from 2 to 8")
+            raise UserError(f"tiles is {tiles}, expected a number of tiles a side from 2 to 8")
         if not isinstance(alpha, int | float) or not 0 <= alpha < 1e6:
             raise UserError(f"alpha is {alpha}, expected a weight of 0 or more")
         if not isinstance(ramp, int | float) or not 0 <= ramp <= 1:
-            raise UserError(f"ramp is {ramp}, expected a part of the training in [0, 1]")
+            raise UserError(f"ramp is {ramp}, expected a fraction of the training in [0, 1]")
         self.tiles, self.alpha, self.ramp = tiles, alpha, ramp
 
     def total(self, output: HeadOutput, targets: Tensor, mask: Tensor, given: Pass | None) -> Tensor:
@@ -86,7 +86,7 @@ class Puzzle(Objective):
         return (losses + self.alpha_at(given.progress) * differences).sum()
 
     def alpha_at(self, progress: float) -> float:
-        """The weight of the difference after a part of the training.
+        """The weight of the difference after a fraction of the training.
 
         >>> [Puzzle(alpha=4, ramp=0.5).alpha_at(progress) for progress in (0, 0.25, 0.5, 1)]
         [0.0, 2.0, 4, 4]

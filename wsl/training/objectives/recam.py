@@ -1,4 +1,4 @@
-"""ReCAM: a second classifier, by softmax, of the features that a class map selects."""
+"""ReCAM: a second classifier with softmax, on the features that a class map selects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EPS = 1e-5
 
 
 def selected_features(maps: Tensor, features: Tensor) -> Tensor:
-    """The mean of the features, weighted by each class map: rectified, its maximum 1.
+    """The mean of the features weighted by each class map, which is rectified and divided by its maximum.
 
     Shape:
         ``maps`` (N, K, h, w) and ``features`` (N, C, h, w) to (N, K, C).
@@ -31,12 +31,13 @@ def selected_features(maps: Tensor, features: Tensor) -> Tensor:
 
 
 class ReCAM(Objective):
-    """Softmax cross-entropy of a second classifier, for each class present: it is told apart from all other classes.
+    """Softmax cross-entropy of a second classifier for each class present, against all other classes.
 
-    It reads the features that the class's map selects (`selected_features`). As in the authors' code, the maps of the
-    trained model are those of the product of both classifiers' weights (`heads.MapClassifier.reactivated`), which
-    `join` makes one parameter with the model's; scores stay the first one's. Where the head is more than one 1x1
-    convolution the second classifier belongs to the training alone, and the maps are the first one's, too.
+    It reads the features that the map of the class selects (`selected_features`). As in the authors' code, the maps of
+    the trained model are those of the product of both classifiers' weights (`heads.MapClassifier.reactivated`), for
+    which `join` shares the second classifier's weights with the model; the scores remain those of the first classifier.
+    If the head is more than one 1x1 convolution, the second classifier exists only in training, and the maps also
+    remain those of the first.
 
     Source: Chen et al., Class Re-Activation Maps for Weakly-Supervised Semantic Segmentation, CVPR 2022, equation 4.
 
@@ -58,14 +59,14 @@ class ReCAM(Objective):
         self.classifier = nn.Linear(self.channels, self.classes, bias=False)
 
     def join(self, weight: nn.Parameter) -> None:
-        """Take the weights (classes, channels) of a model's head for the second classifier's."""
+        """Use the weights (classes, channels) of a model's head for the second classifier."""
         self.classifier.weight = weight
 
     def total(self, output: HeadOutput, targets: Tensor, mask: Tensor, given: Pass | None) -> Tensor:
-        """The sum over the classes present, of all images."""
+        """The sum over the present classes of all images."""
         assert given is not None
         shares = targets * mask
-        # Of the classes present alone: scores of all pairs would be (N, K, K).
+        # Only the present classes, because the scores of all pairs would be (N, K, K).
         image, label = shares.nonzero(as_tuple=True)
         selected = selected_features(output.maps, given.features)[image, label]
         losses = F.cross_entropy(self.classifier(selected), label, reduction="none")

@@ -1,4 +1,4 @@
-"""Multi-label soft-margin loss: a mean over each image's classes, then over images."""
+"""Multi-label soft-margin loss: the mean over the classes of each image, then over images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wsl.training.objectives._objective import Objective, Pass, divisor
 
 
 def image_losses(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """The mean binary cross-entropy of each image's known classes, (N, K) to (N,); 0 where none is known.
+    """The mean binary cross-entropy over the known classes of each image, (N, K) to (N,); 0 if none is known.
 
     >>> import torch
     >>> image_losses(torch.zeros(2, 3), torch.eye(2, 3), torch.tensor([[1.0, 1, 0], [0, 0, 0]])).tolist()
@@ -21,9 +21,9 @@ def image_losses(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
 
 
 class SoftMargin(Objective):
-    """`torch.nn.MultiLabelSoftMarginLoss` with unknown pairs: a mean over each image's classes, then over images.
+    """`torch.nn.MultiLabelSoftMarginLoss` with unknown pairs: the mean over known classes, then over images.
 
-    It differs from `BCE` only where pairs are unknown: there each image keeps the same weight.
+    It differs from `BCE` only if pairs are unknown: every image has the same weight.
 
     >>> import torch
     >>> mask = torch.tensor([[1.0, 1, 0], [1, 1, 1]])

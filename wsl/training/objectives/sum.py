@@ -1,4 +1,4 @@
-"""Sums of objectives, as ``--loss`` names them."""
+"""Sums of objectives, as named by ``--loss``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wsl.training.objectives._objective import Objective, Pass
 
 
 class ObjectiveSum(nn.Module):
-    """A sum of objectives: ``bce + puzzle(alpha=4)``.
+    """A sum of objectives, such as ``bce + puzzle(alpha=4)``.
 
     >>> from wsl.training.objectives import BCE, Puzzle
     >>> ObjectiveSum([BCE(), Puzzle(alpha=4)])
@@ -41,5 +41,5 @@ class ObjectiveSum(nn.Module):
         return torch.stack([term.total(output, targets, mask, given) for term in self.objectives])
 
     def counts(self, targets: Tensor, mask: Tensor) -> Tensor:
-        """What the sums are divided by, (terms,)."""
+        """The divisor of each term, (terms,)."""
         return torch.stack([term.count(targets, mask) for term in self.objectives])
