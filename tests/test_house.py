@@ -171,7 +171,7 @@ BOXES = ["threshold", "box_rule", "min_area", "nms_iou", "detector"]
         (
             config.VisualizeConfig,
             [
-                *("predictions", "out", *DATA, "split", "report", "evaluation"),
+                *("predictions", "out", *DATA, "split", "report", "against", "evaluation"),
                 *("images", "sheet", "per_class", "file_format"),
                 *("columns", "rows", "limit", "opacity", "color_map"),
             ],

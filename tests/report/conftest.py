@@ -61,6 +61,35 @@ def page(world, tmp_path_factory):
 
 
 @pytest.fixture
+def open_page(chromium):
+    """Opens a report. Whatever it asks of any network, and whatever it complains of, fails the test."""
+    context = chromium.new_context(viewport={"width": 1200, "height": 900})
+    wrong = []
+
+    def opened(page):
+        tab = context.new_page()
+        tab.on("console", lambda message: wrong.append(message.text) if complaint(message) else None)
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.on("request", lambda request: wrong.append(request.url) if not allowed(request.url, page) else None)
+        tab.goto(page.as_uri())
+        tab.wait_for_selector(".card img")
+        return tab
+
+    yield opened
+    context.close()
+    assert wrong == []
+
+
+def complaint(message):
+    # That pixels are read back slowly is said to the tests, the page reads none.
+    return message.type in ("error", "warning") and "willReadFrequently" not in message.text
+
+
+def allowed(url, page):
+    return url == page.as_uri() or url.startswith(("data:", "blob:"))
+
+
+@pytest.fixture
 def artefacts(tmp_path) -> Path:
     """Where screenshots are kept: WSL_ARTEFACTS, or the test's own folder."""
     folder = Path(os.environ.get("WSL_ARTEFACTS", tmp_path))

@@ -15,28 +15,8 @@ from wsl.report.items import encode_picture, gallery_item
 
 
 @pytest.fixture
-def view(chromium, page):
-    """The open page. Whatever it asks of any network, and whatever it complains of, fails the test."""
-    context = chromium.new_context(viewport={"width": 1200, "height": 900})
-    tab = context.new_page()
-    wrong = []
-    tab.on("console", lambda message: wrong.append(message.text) if complaint(message) else None)
-    tab.on("pageerror", lambda error: wrong.append(str(error)))
-    tab.on("request", lambda request: wrong.append(request.url) if not allowed(request.url, page) else None)
-    tab.goto(page.as_uri())
-    tab.wait_for_selector(".card img")
-    yield tab
-    context.close()
-    assert wrong == []
-
-
-def complaint(message):
-    # That pixels are read back slowly is said to the tests below, the page reads none.
-    return message.type in ("error", "warning") and "willReadFrequently" not in message.text
-
-
-def allowed(url, page):
-    return url == page.as_uri() or url.startswith(("data:", "blob:"))
+def view(open_page, page):
+    return open_page(page)
 
 
 def slide(view, step, slider="#threshold"):

@@ -1,6 +1,7 @@
 """Every command that reads localizations.jsonl reads a folder of parts, and says the same of it."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -64,6 +65,12 @@ def test_pictures_and_reports_are_the_same(both, tmp_path):
     for path in files:
         assert path.read_bytes() == (tmp_path / "parts" / path.relative_to(tmp_path / "lines")).read_bytes()
     assert (tmp_path / "lines" / "report.html").read_bytes() == (tmp_path / "parts" / "report.html").read_bytes()
+    flags = ["--predictions", str(both / "lines"), "--against", str(both / "parts"), "--out", str(tmp_path)]
+    assert cli.visualize([*flags, "--report"]) == 0
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    items = json.loads(re.search(r'id="items">(.*?)</script>', text, re.DOTALL)[1])
+    assert len(items) == 16
+    assert all(item["views"][0] == item["views"][1] and item["views"][0]["classes"][0]["map"] for item in items)
 
 
 def test_runs_are_compared(both, world, capsys):

@@ -108,6 +108,7 @@ Most used:
   --predictions PLACE  results of wsl-localize
   --out FOLDER         folder for the pictures or the report
   --report             one HTML page with a threshold slider and marks, instead of pictures
+  --against PLACE      with --report: results of a second run, shown beside the first
   --data DATA          annotations, to draw the ground-truth boxes too
   --per-class          a contact sheet for each class
   --limit N            the first N images only
@@ -116,6 +117,7 @@ Examples:
 
   wsl-visualize --predictions found --out found/pictures
   wsl-visualize --predictions found --data VOCdevkit/VOC2012 --split val --report --out found
+  wsl-visualize --predictions gap/found --against lse/found --data VOCdevkit/VOC2012 --report --out compared
   wsl-visualize --predictions found --data VOCdevkit/VOC2012 --split val --per-class --file-format pdf --out sheets
 """
 EXPORT = """Export boxes, masks or a model to the formats of other tools.

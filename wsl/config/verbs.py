@@ -285,9 +285,11 @@ class VisualizeConfig:
     """Split of the annotations."""
     report: bool = False
     """Write report.html instead of pictures and sheets: one page with a threshold slider, filters and sorting."""
+    against: Path | None = None
+    """With --report: localizations of a second run, shown beside those of --predictions image by image."""
     evaluation: Path | None = None
     """Results folder of wsl-evaluate, whose numbers and plots are shown at the top of the report; None looks beside the
-    predictions."""
+    predictions. Those of --against are always looked for beside them."""
     images: bool = True
     """Write one picture per image."""
     sheet: bool = True
@@ -311,4 +313,8 @@ class VisualizeConfig:
         check_types(self)
         check(self.columns >= 1 and self.rows >= 1, "columns and rows: expected 1 or more")
         check(self.limit is None or self.limit >= 1, f"limit is {self.limit}, expected 1 or more")
+        check(
+            self.against is None or self.report,
+            "--against without --report: two runs are shown side by side only in a report, expected both",
+        )
         check(0 <= self.opacity <= 1, f"opacity is {self.opacity}, expected 0 to 1")

@@ -1,4 +1,4 @@
-"""One self-contained HTML report of localizations: a gallery to look, slide and filter.
+"""Self-contained HTML report of localizations: metrics, and a gallery with a threshold slider, filters and sorting.
 
 >>> from wsl.report import write_report
 """

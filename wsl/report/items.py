@@ -1,8 +1,9 @@
-"""One image of the gallery: what was found, the ground truth, and whether the two agree."""
+"""Gallery items: the results of one or two runs for an image, with the ground truth and an outcome for each class."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -20,32 +21,43 @@ from wsl.results import Localization
 from wsl.samples import Sample
 
 UInt8Array = npt.NDArray[np.uint8]
-_RIGHT = 0.5
 
 
 def gallery_item(found: Localization, sample: Sample | None, rule: BoxConfig) -> dict[str, Any]:
-    """Plain values for the page: an entry for each class that was localized or is annotated, best first.
+    """Plain values of one image for the page, with an entry for each localized or annotated class, best score first.
 
-    ``outcome`` is "right" or the kind of failure (`wsl.metrics.failures`) of a class that is annotated, "not in the
-    image" for one that is localized beside it, and None where nobody annotated boxes.
+    The ``outcome`` of an annotated class is "right" or the reason for the failure (`wsl.metrics.failures`). That of a
+    class that was localized without being annotated is "not in the image". It is None if boxes are not annotated.
     """
-    ground_truth = None if sample is None else sample.boxes
-    judged = {} if sample is None or ground_truth is None else failures(found, sample)
-    maps = found.maps or {}
-    labels = dict.fromkeys([*maps, *found.points, *found.boxes.labels, *judged])
-    ordered = sorted(labels, key=lambda label: -found.scores.get(label, 0.0))
-    return {
-        "name": found.path.name,
-        "path": found.path.as_posix(),
-        "width": found.size[0],
-        "height": found.size[1],
-        "classes": [_entry(found, label, ground_truth, judged, rule) for label in ordered],
-        "truths": [] if ground_truth is None else _annotated(ground_truth),
-    }
+    return {**_image(found), "classes": _entries(found, sample, rule), "truths": _annotated(sample)}
+
+
+def gallery_pair(
+    pair: Sequence[Localization | None], sample: Sample | None, rules: Sequence[BoxConfig]
+) -> dict[str, Any]:
+    """Plain values of one image for the page, with the results of two runs; ``rules`` are the box settings of each.
+
+    ``views`` holds the ``classes`` of each run, as in `gallery_item`, or None for a run without the image (at most one
+    of ``pair``). A class that only the other run localized is added if this run has a score for it. Entries also say
+    whether the class was ``localized``, and their ``score`` is None if the run has none for the class.
+    """
+    runs = [found for found in pair if found is not None]
+    localized = dict.fromkeys(label for found in runs for label in _localized(found))
+    views = [
+        None if found is None else {"classes": _compared(found, sample, rule, localized)}
+        for found, rule in zip(pair, rules, strict=True)
+    ]
+    return {**_image(runs[0]), "views": views, "truths": _annotated(sample)}
 
 
 def encode_picture(image: UInt8Array, side: int, quality: int) -> str:
-    """An image shrunk to ``side`` pixels as base64 of WebP.
+    """An image as base64 of WebP, shrunk if its longer side exceeds ``side`` pixels.
+
+    Shape:
+        ``image`` is (H, W, 3) uint8 RGB.
+
+    Raises:
+        RunError: OpenCV was built without WebP.
 
     >>> encode_picture(np.zeros((4, 4, 3), np.uint8), 4, 70)[:5]
     'UklGR'
@@ -56,19 +68,54 @@ def encode_picture(image: UInt8Array, side: int, quality: int) -> str:
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     done, data = cv2.imencode(".webp", image[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])
     if not done:
-        raise RunError("this build of OpenCV writes no WebP: install opencv-python from PyPI")
+        raise RunError("this build of OpenCV cannot write WebP: install opencv-python from PyPI")
     return base64.b64encode(data.tobytes()).decode("ascii")
 
 
-def _annotated(boxes: Boxes) -> list[dict[str, Any]]:
+def _image(found: Localization) -> dict[str, Any]:
+    width, height = found.size
+    return {"name": found.path.name, "path": found.path.as_posix(), "width": width, "height": height}
+
+
+def _annotated(sample: Sample | None) -> list[dict[str, Any]]:
+    boxes = Boxes.empty() if sample is None or sample.boxes is None else sample.boxes
     return [
         {"label": label, "xyxy": _rounded(xyxy), "difficult": bool(hard)}
         for label, xyxy, hard in zip(boxes.labels, boxes.xyxy.tolist(), boxes.difficult, strict=True)
     ]
 
 
+def _localized(found: Localization) -> dict[str, None]:
+    """The classes that were localized, in order."""
+    return dict.fromkeys([*(found.maps or {}), *found.points, *found.boxes.labels])
+
+
+def _entries(found: Localization, sample: Sample | None, rule: BoxConfig) -> list[dict[str, Any]]:
+    ground_truth = None if sample is None else sample.boxes
+    judged = {} if sample is None or ground_truth is None else failures(found, sample)
+    labels = [*_localized(found) | dict.fromkeys(judged)]
+    ordered = sorted(labels, key=lambda label: -found.scores.get(label, 0.0))
+    return [_entry(found, label, ground_truth, judged, rule) for label in ordered]
+
+
+def _compared(
+    found: Localization, sample: Sample | None, rule: BoxConfig, localized: Mapping[str, None]
+) -> list[dict[str, Any]]:
+    """The entries of one run of a pair, with those of classes that it scores and only the other run localized."""
+    entries = _entries(found, sample, rule)
+    known, own = {entry["label"] for entry in entries}, _localized(found)
+    entries += [
+        _entry(found, label, None, {}, rule) for label in localized if label in found.scores and label not in known
+    ]
+    for entry in entries:
+        entry["localized"] = entry["label"] in own
+        if entry["label"] not in found.scores:
+            entry["score"] = None
+    return entries
+
+
 def _entry(
-    found: Localization, label: str, ground_truth: Boxes | None, judged: dict[str, Any], rule: BoxConfig
+    found: Localization, label: str, ground_truth: Boxes | None, judged: Mapping[str, Any], rule: BoxConfig
 ) -> dict[str, Any]:
     boxes, instances = found.boxes.of(label), (ground_truth or Boxes.empty()).of(label)
     point = found.points.get(label)

@@ -1,4 +1,4 @@
-"""Gallery items to HTML pages, one after the other: memory holds one page, whatever the number of images."""
+"""HTML pages of gallery items, written one after the other, so that only one page is in memory at a time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from wsl.config import BoxConfig
 from wsl.draw import palette
 from wsl.files import write_text
 
+_SCRIPTS = ("picture.js", "marks.js", "cards.js", "gallery.js")
 MAX_ITEMS = 1000
 MAX_BYTES = 28_000_000
-"""A page ends before it grows beyond this: mail takes 30 MB, and a phone opens it."""
+"""Limit on the items of one page, in characters: such a page fits into a mail of 30 MB and opens on a phone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportSummary:
-    """The pages that were written, first to last, and the number of images in them."""
+    """The pages of a report, first to last, and the number of images on them."""
 
     pages: tuple[Path, ...]
     images: int
@@ -32,10 +33,11 @@ class ReportSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What stands above the gallery: a title, facts by name, the evaluation's metrics, and plots (base64 of WebP).
+    """The part of a page above the gallery: a title, facts by name, metrics by name, and plots (base64 of WebP).
 
-    ``boxes`` are the resolved settings that boxes were drawn with: the slider begins at their threshold, and marks are
-    saved with them.
+    ``boxes`` are the resolved settings with which boxes were drawn: the slider starts at their threshold, and marks are
+    saved with them. In a report of two runs, ``name`` is the run's name, ``against`` the head of the second run (whose
+    title is not shown), and ``differences`` how much higher metrics are for the first run, where they can be compared.
     """
 
     title: str
@@ -43,6 +45,24 @@ class Head:
     facts: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     plots: Sequence[str] = ()
+    name: str = ""
+    against: Head | None = None
+    differences: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> tuple[Head, ...]:
+        """The head of each run.
+
+        >>> Head(title="What gap finds", boxes=BoxConfig().resolved()).runs[0].title
+        'What gap finds'
+        """
+        return (self,) if self.against is None else (self, self.against)
+
+    @property
+    def rows(self) -> list[tuple[str, list[Mapping[str, Any] | None]]]:
+        """Each metric by name, with its numbers for each run, or None for a run without them."""
+        names = dict.fromkeys(name for run in self.runs for name in run.metrics)
+        return [(name, [run.metrics.get(name) for run in self.runs]) for name in names]
 
 
 def write_report(
@@ -54,20 +74,21 @@ def write_report(
     max_bytes: int = MAX_BYTES,
     color_maps: Sequence[str] = ("turbo", "viridis", "cividis", "inferno"),
 ) -> ReportSummary:
-    """Write ``report.html`` (and ``report-2.html``, … when one page is full) into ``out``.
+    """Write ``report.html`` into ``out``, and ``report-2.html``, … when a page is full.
 
-    ``items`` are gallery items with their picture (base64 of WebP). A page needs no network and no other file; the
-    pages of a long report link to each other. Pages that a longer report left behind are removed.
+    ``items`` are gallery items (`wsl.report.items`), each with its picture (base64 of WebP): all for one run, or all
+    pairs if the head has a second run. Pages need no network and no other file, and link to each other. Pages left by
+    an earlier, longer report are removed.
 
     Raises:
-        UserError: an unknown colour map.
+        UserError: a colour map is unknown.
     """
     render = _renderer(head, color_maps)
     written: list[Path] = []
     images = 0
     waiting: list[str] | None = None
     for page in _pages(items, max_items, max_bytes):
-        # Whether a page has a next one is known when that one begins.
+        # A page is written when the next one begins, because only then it is known whether to link to a next one.
         if waiting is not None:
             written.append(_write(out, len(written) + 1, waiting, render, last=False))
         waiting = page
@@ -102,11 +123,18 @@ def _renderer(head: Head, color_maps: Sequence[str]) -> Callable[..., str]:
     shared = {
         "head": head,
         "style": (files / "report.css").read_text(encoding="utf-8"),
-        "scripts": [(files / name).read_text(encoding="utf-8") for name in ("picture.js", "marks.js", "gallery.js")],
-        "settings": _json({"title": head.title, "boxes": asdict(head.boxes)}),
+        "scripts": [(files / name).read_text(encoding="utf-8") for name in _SCRIPTS],
+        "settings": _json(_settings(head)),
         "palettes": _json({name: _palette(name) for name in color_maps}),
     }
     return lambda **page: template.render(**shared, **page)
+
+
+def _settings(head: Head) -> dict[str, Any]:
+    settings: dict[str, Any] = {"title": head.title, "boxes": asdict(head.boxes)}
+    if head.against is not None:
+        settings["runs"] = [{"name": run.name, "threshold": run.boxes.threshold} for run in head.runs]
+    return settings
 
 
 def _write(out: Path, number: int, items: list[str], render: Callable[..., str], *, last: bool) -> Path:
@@ -131,6 +159,6 @@ def _palette(name: str) -> str:
 
 
 def _json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """JSON that cannot close the script element that contains it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

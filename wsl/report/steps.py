@@ -1,7 +1,7 @@
-"""The boxes of one map at every step of the threshold slider.
+"""Boxes of a map at every step of the report's threshold slider.
 
-A browser could threshold the map itself, but not resample it to the last bit as OpenCV does, and a box would jump at
-another step than Python's. So the boxes are computed here, where one sweep gives all steps at once, and the page looks
+A browser does not resample a map exactly as OpenCV does, so boxes that it computed would change at other steps than
+those of `wsl.maps.boxes_from_map`. Therefore the boxes of all steps are computed here, in one sweep, and the page looks
 them up.
 """
 
@@ -17,16 +17,16 @@ from wsl.config import BoxRule
 from wsl.maps import non_max_suppression, normalise, threshold_sweep
 
 STEPS = 100
-"""The slider's thresholds are 0, 1 / STEPS, … below 1."""
+"""Number of thresholds on the slider: 0, 1 / STEPS, …, (STEPS - 1) / STEPS."""
 
 
 def boxes_by_step(
     score_map: npt.ArrayLike, size: tuple[int, int], rule: BoxRule = "largest", *, min_area: float, nms_iou: float
 ) -> list[list[Any]]:
-    """Runs of steps that share their boxes: ``[first step, [[x0, y0, x1, y1], ...]]``, first to last.
+    """Boxes of each run of consecutive steps with the same boxes: ``[first step, [[x0, y0, x1, y1], ...]]``, in order.
 
-    The boxes of a step are those of `wsl.maps.boxes_from_map` at its threshold, in pixels to two decimals, as
-    ``localizations.jsonl`` holds them.
+    The boxes of a step are those of `wsl.maps.boxes_from_map` at its threshold, in pixels with two decimals, as in
+    ``localizations.jsonl``.
 
     Shape:
         ``score_map`` is (h, w), ``size`` the image's (width, height).
@@ -54,7 +54,7 @@ def boxes_by_step(
 
 
 def encode_map(score_map: npt.ArrayLike) -> dict[str, Any]:
-    """A map for the page's heatmap: its size and its normalised values as bytes, base64.
+    """A map for the page: its width and height, and its normalised values as base64 of one byte each.
 
     >>> encode_map([[0, 1], [2, 4]])
     {'width': 2, 'height': 2, 'values': 'AECA/w=='}

@@ -1,4 +1,4 @@
-"""Draw what a model found: a picture an image, contact sheets of all of them, contact sheets of each class."""
+"""Draw localizations: a picture of each image, contact sheets of all images and of each class, or an HTML report."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from wsl.images import read_image
 from wsl.progress import loading, track
 from wsl.results import Localization
 from wsl.samples import SampleIndex, SampleSet
+from wsl.verbs.paired_runs import pair_names
 
 log = logging.getLogger("wsl")
 
-# Long sides in pixels. Letters need some room, and nobody looks at a picture of more than a screen.
+# Longer sides in pixels: on smaller pictures class names do not fit, and larger ones do not fit on a screen.
 SMALLEST, LARGEST = 480, 1600
 THUMBNAIL = (320, 240)
 
@@ -38,7 +39,7 @@ TitledPicture = tuple[str, UInt8Array]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisualizeSummary:
-    """What was drawn: how many images and files of sheets, images left out, and what to look at.
+    """The numbers of images drawn, of sheet files and of images skipped, and the paths that were written.
 
     >>> VisualizeSummary(pictures=3, sheets=0, skipped=1, paths=(Path("out/images"),)).skipped
     1
@@ -52,32 +53,37 @@ class VisualizeSummary:
 
 @by_keywords(VisualizeConfig, "predictions")
 def visualize(config: VisualizeConfig) -> VisualizeSummary:
-    """Draw a results file of ``wsl-localize`` into ``config.out``.
+    """Draw the localizations of a results file of ``wsl-localize`` into ``config.out``.
 
     Settings can be given by keyword: ``wsl.visualize("found", out="pictures")``.
 
-    Writes ``images/<image>.png`` (the map of the class of highest score as a heatmap, the predicted boxes solid,
-    the true ones dashed), ``sheet-001.png``, … or ``sheet.pdf`` with all of them in the order of the file, and
-    ``classes/<class>-001.png``, … with the images of a class, highest score first. Each image is read once, and
-    memory does not grow with their number beyond a score and a title for each.
+    Writes ``images/<image>.png`` (the heatmap of the class with the highest score, predicted boxes solid, ground-truth
+    boxes dashed), ``sheet-001.png``, … or ``sheet.pdf`` with all images in the order of the file, and
+    ``classes/<class>-001.png``, … with the images of a class, highest score first. Each image is read once; besides the
+    current image, memory holds only a score and a title per image.
 
-    Images that cannot be read are logged, counted and left out.
+    With ``config.report``, writes ``report.html`` instead. With ``config.against`` too, the report shows each image for
+    two runs side by side: ``wsl.visualize("gap/found", against="lse/found", report=True, out="compared")``.
+
+    Images that cannot be read are skipped, logged and counted.
 
     Raises:
-        UserError: nothing was asked for, the results or annotations cannot be read, no image can, or another run
-            writes to the folder.
+        UserError: all outputs are turned off, the results or annotations cannot be read, none of the images can be
+            read, the two runs are the same, or another run is writing to the folder.
     """
     if not (config.images or config.sheet or config.per_class):
         raise UserError("nothing to draw: images, sheet and per class are all off, expected one of them on")
     check_folder(config.out, "the pictures")
     results = find_localizations(config.predictions)
+    if config.against is not None:
+        pair_names(config.predictions, config.against)  # raises errors before torch is loaded
     with locked(config.out, "wsl-visualize"):
         return _report(config) if config.report else _draw(config, results)
 
 
 def _report(config: VisualizeConfig) -> VisualizeSummary:
     with loading("the report"):
-        from wsl.verbs.report import report  # its outcomes are those of the metrics, which load torch
+        from wsl.verbs.report import report  # computes outcomes with wsl.metrics, which loads torch
 
     written, skipped = report(config)
     return VisualizeSummary(pictures=written.images, sheets=0, skipped=skipped, paths=written.pages)
@@ -93,7 +99,7 @@ def _draw(config: VisualizeConfig, results: Path) -> VisualizeSummary:
         sheets: list[Path] = []
         if config.sheet:
             sheets += _save(config, pictures, config.out / "sheet", "Localizations")
-        deque(pictures, maxlen=0)  # without a sheet nobody else pulls them
+        deque(pictures, maxlen=0)  # without a sheet nothing else consumes them
         drawing.check()
         names = UniqueNames()
         for label in shelf.labels:
@@ -117,7 +123,7 @@ def _save(config: VisualizeConfig, pictures: Iterator[TitledPicture], stem: Path
 
 
 def _annotations(config: VisualizeConfig) -> SampleSet:
-    """The samples of the split; none without annotations."""
+    """The samples of the split; empty without annotations."""
     if config.data is None:
         return SampleSet(classes=(), samples=())
     samples = read_samples(config.data, config.split, images=False)
@@ -127,7 +133,7 @@ def _annotations(config: VisualizeConfig) -> SampleSet:
 
 
 class _Drawing:
-    """The pass over the localizations: draws, writes and counts."""
+    """Draws the pictures of all localizations, writes them and counts them."""
 
     def __init__(self, config: VisualizeConfig, annotations: SampleSet, shelf: _ClassShelf) -> None:
         self.config, self.shelf = config, shelf
@@ -137,7 +143,7 @@ class _Drawing:
         self._names = UniqueNames()
 
     def stream(self, localizations: Iterator[Localization]) -> Iterator[TitledPicture]:
-        """Each picture with its title; a by-product are the images' own files and the classes' thumbnails."""
+        """Each picture with its title. Also writes the picture's own file and stores its thumbnails by class."""
         for found in localizations:
             try:
                 photo = read_image(found.path)
@@ -153,15 +159,15 @@ class _Drawing:
             self.drawn += 1
 
     def check(self) -> None:
-        """Speak up when everything went wrong in the same way.
+        """Check that some images could be read; warn if none of them has annotations.
 
         Raises:
-            UserError: there were images and none could be read.
+            UserError: there were images, and none could be read.
         """
         if self.skipped and not self.drawn:
             raise UserError(
-                f"none of {self.skipped} images can be read, first {self._first_error}: run from the folder that "
-                "wsl-localize ran in, image paths are stored as they were given there"
+                f"none of {self.skipped} images can be read, first {self._first_error}: run wsl-visualize in the "
+                "folder in which wsl-localize ran, because results store image paths as they were given"
             )
         if self._annotated and self.drawn and not self.matched:
             log.warning("no image has annotations in the split %s: is it the right one?", self.config.split)
@@ -187,7 +193,7 @@ class _Drawing:
         heat: str | None,
         only: str | None = None,
     ) -> UInt8Array:
-        """The canvas (the photograph at some size) with a class's heatmap, true boxes and predicted boxes."""
+        """The canvas (the photograph at some size) with the heatmap of a class and predicted and ground-truth boxes."""
         score_map = (found.maps or {}).get(heat or "")
         if score_map is not None:
             canvas = overlay(canvas, score_map, color_map=self.config.color_map, opacity=self.config.opacity)
@@ -197,7 +203,7 @@ class _Drawing:
 
 
 class _ClassShelf:
-    """Thumbnails by class: the pictures wait on the disk, only scores and titles in memory."""
+    """Thumbnails by class, stored on disk; only their scores and titles are in memory."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -206,23 +212,23 @@ class _ClassShelf:
 
     @property
     def labels(self) -> list[str]:
-        """The classes, by name."""
+        """The names of the classes, sorted."""
         return sorted(self._entries)
 
     def add(self, label: str, score: float, title: str, picture: UInt8Array) -> None:
-        """Put a picture of a class away."""
+        """Store a picture of a class."""
         number = next(self._count)
         save_image(self.folder / f"{number}.png", picture)
         self._entries[label].append((-score, number, title))
 
     def best_first(self, label: str) -> Iterator[TitledPicture]:
-        """The pictures of a class, highest score first, equal ones in the order they came."""
+        """The pictures of a class, highest score first; ties keep the order in which they were added."""
         for score, number, title in sorted(self._entries[label]):
             yield f"{title} · {-score:.2f}", read_image(self.folder / f"{number}.png")
 
 
 def _picked(found: Localization) -> dict[str, float]:
-    """The classes that were localized in an image, highest score first."""
+    """The scores of the classes localized in an image, highest first."""
     labels = dict.fromkeys([*(found.maps or {}), *found.points, *found.boxes.labels])
     score: Callable[[str], float] = lambda label: found.scores.get(label, 0.0)  # noqa: E731
     return {label: score(label) for label in sorted(labels, key=score, reverse=True)}
@@ -238,7 +244,7 @@ def _title(found: Localization) -> str:
 
 
 def _on_a_screen(photo: UInt8Array) -> UInt8Array:
-    """The photograph itself, unless it is too small for letters or larger than a screen."""
+    """The photograph, resized if it is too small for class names or larger than a screen."""
     side = max(photo.shape[:2])
     wanted = min(max(side, SMALLEST), LARGEST)
     return photo if side == wanted else fit_into(photo, (wanted, wanted))

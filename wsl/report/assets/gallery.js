@@ -6,9 +6,12 @@ const byId = (id) => document.getElementById(id);
 const items = read("items");
 const palettes = Object.fromEntries(Object.entries(read("palettes")).map(([name, data]) => [name, bytes(data)]));
 const settings = read("settings");
-const adjustable = items.some((item) => item.classes.some((entry) => entry.steps));
+const runs = settings.runs ?? [{ name: "", threshold: settings.boxes.threshold }];
+const viewsOf = (item) => item.views ?? [item];
+const adjustable = items.some((item) => viewsOf(item)[0]?.classes.some((entry) => entry.steps));
 const marks = new Marks(settings.title, settings.boxes, adjustable);
-const state = { step: Math.round(settings.boxes.threshold * 100), opacity: 0.55, truths: true, palette: "turbo" };
+const ownSteps = runs.map((run) => Math.round(run.threshold * 100));
+const state = { steps: ownSteps, opacity: 0.55, truths: true, palette: "turbo" };
 let shown = [];
 let focused = -1;
 
@@ -19,110 +22,6 @@ function remember(key, value) {
     localStorage.setItem(`wsl-report-${key}`, value);
   } catch { /* no storage */ }
   return null;
-}
-
-function percent(value) { return value === null ? "–" : value.toFixed(2); }
-
-class Card {
-  constructor(item, fineness) {
-    this.item = item;
-    this.chosen = 0;
-    this.fineness = fineness;
-    this.element = document.createElement("figure");
-    this.element.className = "card";
-    this.element.tabIndex = 0;
-    // A strip would be too low or too narrow to be seen.
-    this.element.style.setProperty("--aspect", Math.min(Math.max(item.width / item.height, 0.6), 2.5));
-    this.stage = document.createElement("div");
-    this.stage.className = "stage";
-    this.caption = document.createElement("figcaption");
-    this.caption.className = "caption";
-    this.element.append(this.stage, this.caption);
-    this.writeCaption();
-  }
-
-  get entry() { return this.item.classes[this.chosen]; }
-
-  choose(index) {
-    this.chosen = index;
-    this.writeCaption();
-    this.draw();
-  }
-
-  writeCaption() {
-    const title = document.createElement("span");
-    title.className = "title";
-    title.textContent = this.item.name;
-    title.title = this.item.path;
-    const chips = document.createElement("span");
-    chips.className = "chips";
-    this.item.classes.forEach((entry, index) => {
-      const chip = document.createElement("button");
-      chip.type = "button";
-      chip.className = "chip";
-      const mark = marks.of(this.item, entry);
-      chip.textContent = `${{ accept: "✓ ", reject: "✗ " }[mark] ?? ""}${entry.label} ${percent(entry.score)}`;
-      if (mark) chip.dataset.mark = mark;
-      chip.style.setProperty("--class", entry.colour);
-      chip.setAttribute("aria-pressed", index === this.chosen);
-      chip.addEventListener("click", (event) => { event.stopPropagation(); this.choose(index); });
-      chips.append(chip);
-    });
-    const verdict = document.createElement("span");
-    verdict.className = "verdict";
-    if (this.entry?.outcome) {
-      const word = document.createElement("span");
-      word.className = this.entry.outcome === "right" ? "right" : "wrong";
-      word.textContent = `${this.entry.outcome === "right" ? "✓" : "✗"} ${this.entry.outcome}`;
-      verdict.append(word, ` · IoU ${percent(this.entry.iou)}`);
-    }
-    this.caption.replaceChildren(title, chips, verdict, ...(this.entry ? [this.markButtons()] : []));
-  }
-
-  markButtons() {
-    const row = document.createElement("span");
-    row.className = "marks";
-    for (const [mark, text] of [["accept", "✓ accept"], ["reject", "✗ reject"]]) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.className = `mark ${mark}`;
-      button.textContent = text;
-      button.title = `${mark} the boxes of ${this.entry.label}`;
-      button.setAttribute("aria-pressed", marks.of(this.item, this.entry) === mark);
-      button.addEventListener("click", (event) => { event.stopPropagation(); this.mark(mark); });
-      row.append(button);
-    }
-    return row;
-  }
-
-  mark(mark) {
-    if (!this.entry) return;
-    marks.toggle(this.item, this.entry, mark);
-    this.writeCaption();
-    if (this === viewer) cards.find((card) => card.item === this.item).writeCaption();
-    countMarks();
-  }
-
-  // The picture is decoded and drawn when the card comes into sight, and let go when it has left.
-  show() {
-    if (this.parts) return;
-    this.parts = makeFrame(this.item, this.fineness);
-    this.parts.image.src = `data:image/webp;base64,${this.item.picture}`;
-    this.stage.append(this.parts.frame);
-    this.draw();
-  }
-
-  hide() {
-    this.parts = undefined;
-    for (const entry of this.item.classes) entry.surface = undefined;
-    this.stage.replaceChildren();
-  }
-
-  draw() {
-    if (!this.parts) return;
-    drawHeat(this.parts.canvas, this.entry, palettes[state.palette], state.step / 100, state.opacity);
-    drawShapes(this.parts.svg, this.item, this.entry, state.step, state.truths);
-  }
 }
 
 const cards = items.map((item) => new Card(item, 240));
@@ -141,29 +40,66 @@ function countMarks() {
 }
 
 function redraw() {
-  for (const slider of document.querySelectorAll(".threshold")) slider.value = state.step;
-  for (const output of document.querySelectorAll(".threshold-shown")) output.textContent = (state.step / 100).toFixed(2);
+  const shownSteps = [...new Set(state.steps)].map((step) => (step / 100).toFixed(2)).join(" / ");
+  for (const slider of document.querySelectorAll(".threshold")) slider.value = state.steps[0];
+  for (const output of document.querySelectorAll(".threshold-shown")) output.textContent = shownSteps;
   for (const card of shown) card.draw();
   viewer?.draw();
 }
 
+function slide(step) {
+  state.steps = runs.map(() => Math.min(Math.max(step, 0), 99));
+  redraw();
+}
+
+function restoreSteps() {
+  state.steps = ownSteps;
+  redraw();
+}
+
+// Which of two runs is right about an annotated class; null if either has no outcome.
+function agreement({ views: [first, second] }, label) {
+  if (!first.known) return "not-first";
+  if (!second.known) return "not-second";
+  const outcomes = [first, second].map((view) => view.entries.get(label)?.outcome);
+  if (outcomes.some((outcome) => !outcome || outcome === "not in the image")) return null;
+  const [one, other] = outcomes.map((outcome) => outcome === "right");
+  if (one === other) return one ? "both" : "neither";
+  return one ? "first" : "second";
+}
+
+function agrees(card, label, wanted) {
+  const found = agreement(card, label);
+  return wanted === "differ" ? found === "first" || found === "second" : found === wanted;
+}
+
+// What the gallery is sorted by; null stands last.
+function sortValue({ views, label }, key) {
+  const [one, other] = views.map((view) => view.entries.get(label));
+  if (!key.endsWith("difference")) return one?.[key] ?? null;
+  const [first, second] = [one, other].map((entry) => entry?.[key.split("_")[0]] ?? null);
+  return first === null || second === null ? null : first - second;
+}
+
 function arrange() {
   const label = byId("class").value, outcome = byId("outcome").value, name = byId("name").value.toLowerCase();
-  const marked = byId("marked").value;
-  const fits = (item, entry) => (!label || entry.label === label) && (!outcome || entry.outcome === outcome)
-    && (!marked || (marks.of(item, entry) ?? "none") === marked);
-  const picky = label || outcome || marked;
-  shown = cards.filter(({ item }) => item.name.toLowerCase().includes(name)
-    && (!picky || item.classes.some((entry) => fits(item, entry))));
+  const marked = byId("marked").value, agreed = byId("agreement")?.value;
+  const fits = (card, own) => (!label || own === label)
+    && (!outcome || card.views.some((view) => view.entries.get(own)?.outcome === outcome))
+    && (!agreed || agrees(card, own, agreed))
+    && (!marked || (card.markable(own) && (marks.of(card.item, own) ?? "none") === marked));
+  const picky = label || outcome || marked || agreed;
+  shown = cards.filter((card) => card.item.name.toLowerCase().includes(name)
+    && (!picky || (card.labels.length ? card.labels : [undefined]).some((own) => fits(card, own))));
   for (const card of shown) {
-    const match = card.item.classes.findIndex((entry) => fits(card.item, entry));
+    const match = card.labels.findIndex((own) => fits(card, own));
     if (picky && match >= 0 && match !== card.chosen) card.choose(match);
   }
   const [key, direction] = byId("sort").value.split("-");
   const sign = direction === "up" ? 1 : -1;
   if (key === "name") shown.sort((a, b) => a.item.name.localeCompare(b.item.name));
-  if (key === "score" || key === "iou") {
-    const value = (card) => card.entry?.[key] ?? -sign * Infinity;
+  else if (key !== "file") {
+    const value = (card) => sortValue(card, key) ?? sign * Infinity;
     shown.sort((a, b) => sign * (value(a) - value(b)) || 0);
   }
   byId("gallery").replaceChildren(...shown.map((card) => card.element));
@@ -207,12 +143,13 @@ const keys = {
   ArrowLeft: () => focus(focused - 1),
   ArrowRight: () => focus(focused + 1),
   Enter: () => { if (focused >= 0 && !byId("viewer").open) enlarge(focused); },
-  ",": () => { state.step = Math.max(0, state.step - 1); redraw(); },
-  ".": () => { state.step = Math.min(99, state.step + 1); redraw(); },
-  c: () => { const card = viewer ?? shown[focused]; card?.choose((card.chosen + 1) % card.item.classes.length); },
+  ",": () => slide(state.steps[0] - 1),
+  ".": () => slide(state.steps[0] + 1),
+  o: restoreSteps,
+  c: () => { const card = viewer ?? shown[focused]; card?.choose((card.chosen + 1) % card.labels.length); },
   a: () => (viewer ?? shown[focused])?.mark("accept"),
   r: () => (viewer ?? shown[focused])?.mark("reject"),
-  s: () => { if (marks.size) marks.save(state.step); },
+  s: () => { if (marks.size) marks.save(state.steps[0]); },
   h: () => { state.opacity = state.opacity ? 0 : byId("opacity").value / 100 || 0.55; redraw(); },
   t: () => { state.truths = !state.truths; redraw(); },
   d: toggleTheme,
@@ -239,16 +176,17 @@ byId("viewer-close").addEventListener("click", () => byId("viewer").close());
 byId("viewer-previous").addEventListener("click", () => focus(focused - 1));
 byId("viewer-next").addEventListener("click", () => focus(focused + 1));
 byId("controls").addEventListener("submit", (event) => event.preventDefault());
-for (const id of ["class", "outcome", "marked", "sort", "name"]) byId(id).addEventListener("input", arrange);
+for (const id of ["class", "outcome", "agreement", "marked", "sort", "name"]) byId(id)?.addEventListener("input", arrange);
 for (const slider of document.querySelectorAll(".threshold"))
-  slider.addEventListener("input", (event) => { state.step = Number(event.target.value); redraw(); });
+  slider.addEventListener("input", (event) => slide(Number(event.target.value)));
+byId("own")?.addEventListener("click", restoreSteps);
 byId("opacity").addEventListener("input", (event) => { state.opacity = event.target.value / 100; redraw(); });
 byId("palette").addEventListener("input", (event) => {
   state.palette = event.target.value;
   remember("palette", state.palette);
   redraw();
 });
-byId("save").addEventListener("click", () => marks.save(state.step));
+byId("save").addEventListener("click", () => marks.save(state.steps[0]));
 byId("theme").addEventListener("click", toggleTheme);
 byId("help").addEventListener("click", () => byId("keys").showModal());
 window.addEventListener("beforeprint", () => { for (const card of shown) card.show(); });
@@ -258,7 +196,7 @@ function fill(select, values) {
   for (const value of values) select.append(new Option(value, value));
 }
 
-const entries = items.flatMap((item) => item.classes);
+const entries = items.flatMap(viewsOf).flatMap((view) => view?.classes ?? []);
 fill(byId("class"), [...new Set(entries.map((entry) => entry.label))].sort());
 fill(byId("outcome"), [...new Set(entries.map((entry) => entry.outcome).filter(Boolean))].sort());
 fill(byId("palette"), Object.keys(palettes));

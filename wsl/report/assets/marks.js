@@ -15,10 +15,10 @@ class Marks {
 
   get size() { return this.known.size; }
 
-  of(item, entry) { return this.known.get(JSON.stringify([item.path, entry.label])); }
+  of(item, label) { return this.known.get(JSON.stringify([item.path, label])); }
 
-  toggle(item, entry, mark) {
-    const key = JSON.stringify([item.path, entry.label]);
+  toggle(item, label, mark) {
+    const key = JSON.stringify([item.path, label]);
     if (this.known.get(key) === mark) this.known.delete(key); else this.known.set(key, mark);
     try {
       localStorage.setItem(this.key, JSON.stringify([...this.known]));

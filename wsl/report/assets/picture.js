@@ -36,20 +36,20 @@ function interpolate(map, values, width, height) {
   return result;
 }
 
-function surfaceOf(entry, width, height) {
+function heatmapOf(entry, width, height) {
   const key = `${width}x${height}`;
-  if (entry.surface?.key !== key) {
-    const surface = interpolate(entry.map, bytes(entry.map.values), width, height);
+  if (entry.heatmap?.key !== key) {
+    const values = interpolate(entry.map, bytes(entry.map.values), width, height);
     let low = Infinity, high = -Infinity;
-    for (const value of surface) {
+    for (const value of values) {
       if (value < low) low = value;
       if (value > high) high = value;
     }
     const span = high > low ? high - low : 1;
-    for (let i = 0; i < surface.length; i++) surface[i] = (surface[i] - low) / span;
-    entry.surface = { key, surface };
+    for (let i = 0; i < values.length; i++) values[i] = (values[i] - low) / span;
+    entry.heatmap = { key, values };
   }
-  return entry.surface.surface;
+  return entry.heatmap.values;
 }
 
 // Above the threshold in full colour, below it faint: one sees what the slider cuts.
@@ -57,10 +57,10 @@ function drawHeat(canvas, entry, palette, threshold, opacity) {
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, canvas.width, canvas.height);
   if (!entry?.map || opacity === 0) return;
-  const surface = surfaceOf(entry, canvas.width, canvas.height);
+  const values = heatmapOf(entry, canvas.width, canvas.height);
   const image = context.createImageData(canvas.width, canvas.height);
-  for (let i = 0; i < surface.length; i++) {
-    const value = surface[i], colour = 3 * Math.round(255 * value);
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i], colour = 3 * Math.round(255 * value);
     image.data.set(palette.subarray(colour, colour + 3), 4 * i);
     image.data[4 * i + 3] = 255 * opacity * (value > threshold ? 1 : 0.3) * Math.sqrt(value);
   }
@@ -87,11 +87,11 @@ function pointShapes([x, y], hit, size) {
   return [shape("path", { d: path }, "point-under"), shape("path", { d: path }, "point")];
 }
 
-function drawShapes(svg, item, entry, step, withTruths) {
+function drawShapes(svg, item, label, entry, step, withTruths) {
   const shapes = [];
   if (withTruths) {
     for (const truth of item.truths) {
-      if (!entry || truth.label === entry.label)
+      if (label === undefined || truth.label === label)
         shapes.push(...boxShapes(truth.xyxy, "true", ...(truth.difficult ? ["difficult"] : [])));
     }
   }
