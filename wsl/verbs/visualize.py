@@ -52,11 +52,12 @@ class VisualizeSummary:
 
 @by_keywords(VisualizeConfig, "predictions")
 def visualize(config: VisualizeConfig) -> VisualizeSummary:
-    """Draw a results file of ``wsl-localize`` into ``config.out``.
+    """Draw the results of ``wsl-localize`` into ``config.out``, as pictures or as one HTML page (``config.report``).
 
-    Settings can be given by keyword: ``wsl.visualize("found", out="pictures")``.
+    Settings are a `VisualizeConfig`, or keywords with the names of the flags:
+    ``wsl.visualize("found", out="pictures")``.
 
-    Writes ``images/<image>.png`` (the map of the class of highest score as a heatmap, the predicted boxes solid,
+    Pictures are ``images/<image>.png`` (the map of the class of highest score as a heatmap, the predicted boxes solid,
     the true ones dashed), ``sheet-001.png``, … or ``sheet.pdf`` with all of them in the order of the file, and
     ``classes/<class>-001.png``, … with the images of a class, highest score first. Each image is read once, and
     memory does not grow with their number beyond a score and a title for each.
