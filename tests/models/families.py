@@ -139,9 +139,9 @@ table says.
   everything else.
 - **layer** is the one that is read, by its name in `named_modules`.
 - **map** is (rows x columns) at the classifier's own input size.
-- **cells look at** says where the centre of cell i lies in pixels of the input. "equal parts" means that the cells divide
-  the input into equal parts, so that a map can be resized to its image. In all other rows a resized map would be
-  displaced; the toolkit [corrects for it](../maps/README.md#where-the-cells-of-a-map-lie).
+- **cells look at** says where the centre of cell i lies in pixels of the input. "equal parts" means that the cells
+  divide the input into equal parts, so that a map can be resized to its image. In all other rows a resized map would
+  be displaced; the toolkit [corrects for it](../maps/README.md#where-the-cells-of-a-map-lie).
 
 """
 
