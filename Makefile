@@ -45,7 +45,7 @@ tests: export OMP_NUM_THREADS := 1
 tests: .venv/installed
 	$(BIN)/pytest -n auto
 
-# Damaged files, kills, full disks, what goes on around a command, and memory over a long run: an hour. N=1000000 for a million damaged files.
+# Damaged files, kills, full disks, what goes on around a command, and memory over a long run: half an hour to an hour. N=1000000 for a million damaged files.
 soak: export OMP_NUM_THREADS := 1
 soak: .venv/installed
 	$(BIN)/python tests/soak/fuzz.py $(or $(N),50000) --seed $(or $(SEED),0)

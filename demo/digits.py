@@ -253,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped: what was finished is kept; run it again to start over", file=sys.stderr)
+        print("stopped: the heads that were finished are kept until the demo is run again", file=sys.stderr)
         return 130
     return 0
 

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from wsl import cli
 from wsl.cli.running import Outcome, run
 from wsl.config import DataConfig
 from wsl.interrupts import Stopped, deferred, stoppable
@@ -26,6 +27,19 @@ def test_a_signal_ends_a_command_as_ctrl_c_does(number, tmp_path, capsys):
     assert run(work, DataConfig, "", ["--data", str(tmp_path)]) == 128 + number
     assert tidied
     assert "stopped: what was finished is kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"), [("demo", []), ("label_studio", ["--weights", "r", "--image-root", "."])]
+)
+def test_a_stopped_server_does_not_say_that_results_are_kept(command, flags, capsys, monkeypatch):
+    def serve(config):
+        raise KeyboardInterrupt
+
+    server = {"demo": "wsl.page.server", "label_studio": "wsl.labelling.server"}[command]
+    monkeypatch.setattr(f"{server}.serve", serve)
+    assert getattr(cli, command)(flags) == 130
+    assert capsys.readouterr().err == "stopped\n"
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -1,7 +1,8 @@
 """Weakly-supervised localization: from image-level labels to class activation maps and boxes.
 
-These names are what most scripts need. Settings are `wsl.config.TrainConfig` and so on; everything else is in a
-subpackage: `wsl.metrics`, `wsl.models`, `wsl.training.sweep`.
+These names are what most scripts need. The commands are functions here (`train`, `evaluate`, `export`, …), and their
+settings keywords, or an object such as `wsl.config.TrainConfig`. Everything else is in a subpackage: `wsl.metrics`,
+`wsl.models`, `wsl.training.sweep`.
 
 >>> import wsl
 >>> wsl.Boxes(xyxy=[[0, 0, 10, 10]], labels=["dog"]).area.tolist()

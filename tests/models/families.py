@@ -131,14 +131,17 @@ _HEAD = """# Families
 
 What `Localizer.from_classifier(NAME)` makes of every classifier of torchvision, and of the smallest architecture of
 every module of timm. Written by `python tests/models/families.py`, from networks with random weights; `make families`
-checks each row: maps are finite, scores are the classifier's own, and cells look where the gradient says.
+checks each row: maps are finite, scores are the classifier's own, and the gradient of each cell is centred where the
+table says.
 
-- **method** is what "auto" takes. `cam`: scores are the mean of class maps, so that maps are exact. `legrad`: scores
-  are those of a class token, which gets its evidence by attention. `layercam`: everything else.
+- **method** is the [CAM method](../cam/README.md) that "auto" takes. `cam`: scores are the mean of class maps, so that
+  maps are exact. `legrad`: scores are those of a class token, which gets its evidence by attention. `layercam`:
+  everything else.
 - **layer** is the one that is read, by its name in `named_modules`.
 - **map** is (rows x columns) at the classifier's own input size.
-- **cells look at** says where the centre of cell i lies in pixels of the input. "equal parts" are those of a resizing;
-  elsewhere a map that is stretched over its image is off, and the toolkit's are not.
+- **cells look at** says where the centre of cell i lies in pixels of the input. "equal parts" means that the cells
+  divide the input into equal parts, so that a map can be resized to its image. In all other rows a resized map would
+  be displaced; the toolkit [corrects for it](../maps/README.md#where-the-cells-of-a-map-lie).
 
 """
 

@@ -197,7 +197,7 @@ def test_the_setting_is_written_and_read():
     settings = from_json(text % "false", TrainConfig)
     assert settings.model.head == "scm"
     assert from_json(to_json(settings), TrainConfig) == settings
-    with pytest.raises(UserError, match="head scm reads attention in training, and a frozen backbone keeps features"):
+    with pytest.raises(UserError, match="head scm reads attention in training, but a frozen backbone uses cached"):
         from_json(text % "true", TrainConfig)
     with pytest.raises(UserError, match="head"):
         from_json(text.replace("scm", "tscam") % "false", TrainConfig)

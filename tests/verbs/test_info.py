@@ -49,7 +49,7 @@ def test_what_is_understood_of_a_data_set(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "folder, 2 classes" in text
     assert re.search(r"images +\| +2 \| +1 \|", text)
-    assert re.search(r"boxes +\| none drawn \| none drawn \|", text)
+    assert re.search(r"boxes +\| not annotated \| not annotated \|", text)
     assert re.search(r"cat +\| +1 \| +0 \|", text)
     assert cli.info(["--data", str(tmp_path), "--split", "val", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)

@@ -1,6 +1,7 @@
 """Class activation maps: methods as pure functions of tensors, and the code that runs any network for them.
 
-The module itself can be called as a function: ``wsl.cam(model, images)`` is `wsl.models.cam`.
+The module itself can be called as a function: ``wsl.cam(model, images, classes, method=..., layers=...)`` is
+`wsl.models.cam.cam`, the class activation maps (N, J, h, w) of normalised images (N, 3, H, W).
 
 >>> import torch, wsl
 >>> from torchvision.models import vgg11

@@ -26,6 +26,9 @@ from wsl.progress import loading
 
 log = logging.getLogger("wsl")
 
+# A server has no results that could be kept.
+_SERVED = "stopped"
+
 
 def train(args: Sequence[str] | None = None) -> int:
     """`wsl-train`."""
@@ -223,7 +226,7 @@ def demo(args: Sequence[str] | None = None) -> int:
         serve(config)
         return Outcome("", {})
 
-    return run(work, DemoFlags, examples.DEMO, args)
+    return run(work, DemoFlags, examples.DEMO, args, stopped=_SERVED)
 
 
 def label_studio(args: Sequence[str] | None = None) -> int:
@@ -235,7 +238,8 @@ def label_studio(args: Sequence[str] | None = None) -> int:
         serve(config)
         return Outcome("", {})
 
-    return run(work, settings.LabellingConfig, examples.LABEL_STUDIO, args, first=examples.FIRST_LABEL_STUDIO)
+    first = examples.FIRST_LABEL_STUDIO
+    return run(work, settings.LabellingConfig, examples.LABEL_STUDIO, args, first=first, stopped=_SERVED)
 
 
 def _in_shards(config: settings.LocalizeConfig) -> Outcome:

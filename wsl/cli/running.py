@@ -56,12 +56,14 @@ def run(
     args: Sequence[str] | None,
     *,
     first: str = "",
+    stopped: str = "stopped: what was finished is kept",
     defaults: Callable[[Sequence[str]], C | None] = lambda args: None,
 ) -> int:
     """Parse the arguments, do the work, print the outcome, and return the exit code.
 
     Every failure becomes one line; the exit code is 2 for a user's mistake and 1 for a failed run. ``first`` is printed
-    if there are no arguments, and ``defaults`` gives the settings from files named in the arguments.
+    if there are no arguments, ``stopped`` if Ctrl-C or a signal ends the command, and ``defaults`` gives the settings
+    from files named in the arguments.
     """
     _set_up_logging()
     args = sys.argv[1:] if args is None else args
@@ -93,7 +95,7 @@ def run(
         _tell(line)
         return code
     except KeyboardInterrupt as stop:
-        _tell("stopped: what was finished is kept")
+        _tell(stopped)
         return stop.exit_code if isinstance(stop, Stopped) else 130
     return 0
 

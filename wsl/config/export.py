@@ -20,7 +20,7 @@ SourceFormat = Literal["auto", "wsl", "coco", "voc", "yolo", "labelme", "label-s
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Hand boxes, masks or a model on to another tool."""
+    """Export boxes, masks or a model to the format of another tool."""
 
     sources: tuple[Path, ...]
     """Localizations (a folder of wsl-localize) or what another tool wrote: files or folders, several of which become

@@ -11,7 +11,7 @@ from wsl.config.shared import BoxConfig, CamConfig, PickConfig, Refine, RuntimeC
 
 @dataclass(frozen=True, kw_only=True)
 class LabellingConfig:
-    """A model that draws boxes ahead in Label Studio, as its machine-learning backend."""
+    """A machine-learning backend that predicts boxes in Label Studio."""
 
     weights: str
     """A run folder, its model.safetensors, an ONNX file, or a classifier by name, as for wsl-localize."""

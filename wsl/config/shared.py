@@ -203,7 +203,8 @@ class BoxConfig:
     nms_iou: float = 0.5
     """Of two boxes of the same class with a larger IoU, the lower-scored one is dropped."""
     detector: bool = True
-    """Fuse the boxes of a decoder's maps with those of the run's detector, where it has one (wsl-train --detect)."""
+    """Fuse the boxes of a decoder's maps with those of the run's detector, where it has one (wsl-train --detect);
+    --no-detector turns it off."""
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -119,7 +119,7 @@ class OptimConfig:
     min_crop: float = 1.0
     """Smallest fraction of the image's area that a random crop keeps; 1 turns cropping off."""
     flip: bool = True
-    """Mirror images with probability 1/2."""
+    """Mirror images with probability 1/2; --no-flip turns it off."""
 
     @property
     def multi_label(self) -> bool:
@@ -144,7 +144,7 @@ class OptimConfig:
         check(self.ema is None or 0 < self.ema < 1, f"ema is {self.ema}, expected a decay in (0, 1) such as 0.999")
         check(
             not (self.augment and self.freeze_backbone),
-            "--augment changes images, and a frozen backbone keeps features of them as they are: leave one of them out",
+            "--augment changes images, but a frozen backbone uses cached features: leave one of them out",
         )
         check(
             self.erase is None or not (self.freeze_backbone or self.backbone_lr_factor == 0),
@@ -240,7 +240,7 @@ class TrainConfig:
         check(self.save_every is None or self.save_every >= 1, f"save every is {self.save_every}, expected 1 or more")
         check(
             not (self.optim.freeze_backbone and self.model.head_name == "scm"),
-            "head scm reads attention in training, and a frozen backbone keeps features alone: expected head ts-cam, "
+            "head scm reads attention in training, but a frozen backbone uses cached features: expected head ts-cam, "
             "or --backbone-lr-factor 0 in the place of --freeze-backbone",
         )
         model, optim = self.model, self.optim

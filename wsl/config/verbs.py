@@ -291,9 +291,9 @@ class VisualizeConfig:
     """Results folder of wsl-evaluate, whose numbers and plots are shown at the top of the report; None looks beside the
     predictions. Those of --against are always looked for beside them."""
     images: bool = True
-    """Write one picture per image."""
+    """Write one picture per image; --no-images turns it off."""
     sheet: bool = True
-    """Write contact sheets of all pictures."""
+    """Write contact sheets of all pictures; --no-sheet turns it off."""
     per_class: bool = False
     """Write contact sheets of each class, highest score first."""
     file_format: Literal["png", "pdf"] = "png"

@@ -41,15 +41,20 @@ class Predictor:
 
     The `top_k` classes with the highest probabilities are localized (all with None) if their probability is at least
     `score_threshold`; or exactly `classes`. A box surrounds a component of a class's map above `threshold` of its
-    range: the largest component, all of them, or that of the map's maximum, by `box_rule`. `refine` "affinity" first
-    spreads the map over regions with similar backbone features, and "decoder" takes the maps of the model's decoder
-    instead; "auto" is decoder if the model has one, else affinity if the backbone has two levels of intermediate
-    features. For any model, maps can follow the colours of the image: "pamr", "crf", "guided", "grabcut". A custom
-    `Refinement` may also be given. If the model has a detector, its boxes are fused with those of the decoder's maps,
-    unless `detector` is False. The default threshold depends on the refinement, and is 0.2 for unrefined maps.
-    `image_size` is the side of the network's input, by default that of the model. `tta` averages the scores and maps of
-    several views: "flip" adds the mirrored image, and numbers are input sides that replace `image_size`. `precision`
-    "auto" takes bfloat16 if the device computes it natively.
+    range: by `box_rule` the "largest" component, "all" of them, that of the map's maximum ("peak"), or "nested", all of
+    them and those that they split into at higher thresholds. Components below `min_area` of the image are dropped, and
+    of two boxes of a class with an IoU above `nms_iou` the one of lower score. `refine` "affinity" first spreads the
+    map over regions with similar backbone features, and "decoder" takes the maps of the model's decoder instead; "auto"
+    is decoder if the model has one, else affinity if the backbone has two levels of intermediate features. For any
+    model, maps can follow the colours of the image: "pamr", "crf", "guided", "grabcut". A custom `Refinement` may also
+    be given. If the model has a detector, its boxes are fused with those of the decoder's maps, unless `detector` is
+    False. The default threshold depends on the refinement, and is 0.2 for unrefined maps. `image_size` is the side of
+    the network's input, by default that of the model. `tta` averages the scores and maps of several views: "flip" adds
+    the mirrored image, and numbers are input sides that replace `image_size`. `precision` "auto" takes bfloat16 if the
+    device computes it natively; `device` "auto" is CUDA, else Apple's MPS, else the CPU. `max_scores` is the number of
+    class probabilities that a result keeps besides those of the localized classes.
+
+    Call the predictor with an image or a list of images; `stream` takes folders and globs.
 
     Raises:
         UserError: a class is unknown, the device is not available, or a setting is out of range.

@@ -36,7 +36,8 @@ log = logging.getLogger("wsl")
 def compare(config: CompareConfig) -> Comparison:
     """Compute the chosen metrics of several runs on one split, and the paired difference of each two runs.
 
-    Settings can be given by keyword: ``wsl.compare("runs/gap", "runs/gmp", data="VOC2012")``.
+    Settings are a `CompareConfig`, or keywords with the names of the flags:
+    ``wsl.compare("runs/gap", "runs/gmp", data="VOC2012")``.
 
     Each run is evaluated once. With ``config.out`` the comparison is written as ``comparison.json``, ``.md``, ``.tex``,
     ``.csv`` and a figure, after all runs have been evaluated; the folders of the runs are not modified.

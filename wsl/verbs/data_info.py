@@ -59,7 +59,7 @@ class DataInfo:
 
 _LABELS = (
     "images",
-    "labels an image",
+    "labels per image",
     "images without a label",
     "pairs with an unknown label",
     "pairs verified absent",
@@ -73,7 +73,7 @@ _LABELS = (
 def _cells(split: SplitInfo) -> tuple[str, ...]:
     labels = sum(split.images_of.values()) / max(1, split.images)
     optional = (split.unlabelled, split.unknown, split.verified_absent)
-    boxes = ("none drawn", "", "") if split.boxes is None else (str(split.boxes), str(split.boxed_images), "")
+    boxes = ("not annotated", "", "") if split.boxes is None else (str(split.boxes), str(split.boxed_images), "")
     shown = (str(split.images), f"{labels:.2f}", *(str(count) if count else "" for count in optional), *boxes[:2])
     return (*shown, str(split.difficult or ""), str(split.masks or ""))
 

@@ -61,8 +61,9 @@ class Diagnosis:
 def doctor(config: DoctorConfig) -> Diagnosis:
     """Follow an image from its file to its boxes, report what looks wrong, and draw the network's input.
 
-    Settings can be given by keyword: ``wsl.doctor("photo.jpg", weights="resnet50")``. An unreadable image, weights that
-    cannot be downloaded, and insufficient memory are reported as findings rather than errors.
+    Settings are a `DoctorConfig`, or keywords with the names of the flags:
+    ``wsl.doctor("photo.jpg", weights="resnet50")``. An unreadable image, weights that cannot be downloaded, and
+    insufficient memory are reported as findings rather than errors.
 
     Raises:
         UserError: the file, model or class does not exist, a setting is out of range, or the model does not support the

@@ -33,9 +33,9 @@ _MANY = 1000
 def evaluate(config: EvaluateConfig, *, side_by_side: bool = False) -> EvaluationReport:
     """Compute all metrics of one split for which the predictions and annotations suffice.
 
-    With ``config.out`` they are also written to ``evaluation.json`` and ``evaluation.md`` there, and the run time of
-    each stage to ``seconds.json``. Settings can be given by keyword: ``wsl.evaluate("found", data="VOC2012",
-    split="val")``.
+    Settings are an `EvaluateConfig`, or keywords with the names of the flags: ``wsl.evaluate("found", data="VOC2012",
+    split="val")``. With ``config.out`` the metrics are also written to ``evaluation.json`` and ``evaluation.md`` there,
+    and the run time of each stage to ``seconds.json``.
 
     If ``config.processes`` is None and `side_by_side` is set, a large split is evaluated with one process per core.
     With ``config.select_threshold`` the boxes are drawn with the threshold and rule that are best on that split; both

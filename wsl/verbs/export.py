@@ -50,7 +50,8 @@ class ExportResult:
 def export(config: ExportConfig) -> ExportResult:
     """Write the boxes, masks or model of ``config.sources`` in another format.
 
-    Settings can be given by keyword: ``wsl.export("found", format="yolo", out="dataset")``.
+    Settings are a `ExportConfig`, or keywords with the names of the flags:
+    ``wsl.export("found", format="yolo", out="dataset")``.
 
     Several sources are combined into one export. The format's files in ``config.out`` are replaced all together, after
     all new ones have been written, and only with ``config.overwrite``. With ``config.copy_images`` this includes the

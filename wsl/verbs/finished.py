@@ -38,7 +38,7 @@ class PartResult:
 def decode(config: DecodeConfig) -> PartResult:
     """Train a map decoder on the training images of a run, or others of the same classes, and save it in the run.
 
-    Settings can be given by keyword: ``wsl.decode("runs/mine")``.
+    Settings are a `DecodeConfig`, or keywords with the names of the flags: ``wsl.decode("runs/mine")``.
 
     The run's scores and class maps do not change. A training that was stopped continues after its last finished round
     if it is started again with the same settings.
@@ -54,7 +54,7 @@ def decode(config: DecodeConfig) -> PartResult:
 def detect(config: DetectConfig) -> PartResult:
     """Train a box detector on the training images of a run, or others of the same classes, and save it in the run.
 
-    Settings can be given by keyword: ``detect("runs/mine")``.
+    Settings are a `DetectConfig`, or keywords with the names of the flags: ``detect("runs/mine")``.
 
     The boxes of the run's map decoder are its positive examples, and the labels say which classes are absent. The run's
     scores and maps do not change. A training that was stopped continues after its last finished round if it is started

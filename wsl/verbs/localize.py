@@ -113,7 +113,8 @@ def run_localize(config: LocalizeConfig) -> LocalizeResult:
     """Localize images and write ``localizations.jsonl`` (and heatmaps and maps if requested) into ``config.out``.
 
     With ``config.resume`` a run that was stopped continues, and its files are identical to those of an uninterrupted
-    run. Settings can be given by keyword: ``run_localize("photos/", weights="resnet50", out="found")``.
+    run. Settings are a `LocalizeConfig`, or keywords with the names of the flags:
+    ``run_localize("photos/", weights="resnet50", out="found")``.
 
     Raises:
         UserError: there is no image, the model or a class is unknown, a setting is out of range, ``config.out`` already

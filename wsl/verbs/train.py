@@ -48,7 +48,7 @@ class TrainResult:
 def train(config: TrainConfig) -> TrainResult:
     """Train, validate after each epoch, and save the best model in ``config.out``.
 
-    Settings can be given by keyword, like the flags of the command: ``wsl.train("photos/", out="runs/mine",
+    Settings are a `TrainConfig`, or keywords with the names of the flags: ``wsl.train("photos/", out="runs/mine",
     epochs=10)``.
 
     Raises:

@@ -53,12 +53,13 @@ class VisualizeSummary:
 
 @by_keywords(VisualizeConfig, "predictions")
 def visualize(config: VisualizeConfig) -> VisualizeSummary:
-    """Draw the localizations of a results file of ``wsl-localize`` into ``config.out``.
+    """Draw the results of ``wsl-localize`` into ``config.out``, as pictures or as one HTML page (``config.report``).
 
-    Settings can be given by keyword: ``wsl.visualize("found", out="pictures")``.
+    Settings are a `VisualizeConfig`, or keywords with the names of the flags:
+    ``wsl.visualize("found", out="pictures")``.
 
-    Writes ``images/<image>.png`` (the heatmap of the class with the highest score, predicted boxes solid, ground-truth
-    boxes dashed), ``sheet-001.png``, … or ``sheet.pdf`` with all images in the order of the file, and
+    Pictures are ``images/<image>.png`` (the heatmap of the class with the highest score, predicted boxes solid,
+    ground-truth boxes dashed), ``sheet-001.png``, … or ``sheet.pdf`` with all images in the order of the file, and
     ``classes/<class>-001.png``, … with the images of a class, highest score first. Each image is read once; besides the
     current image, memory holds only a score and a title per image.
 
