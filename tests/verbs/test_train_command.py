@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+import wsl
 from wsl import cli
-from wsl.errors import RunError
+from wsl.errors import RunError, UserError
 from wsl.models import load
 from wsl.models.tiny import TinyNet
 from wsl.training import learner
@@ -33,6 +34,18 @@ def command(world: Path, out: Path, *more: str) -> list[str]:
 
 def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_is_resumed_in_python_with_its_own_settings(world, tmp_path):
+    out = tmp_path / "run"
+    assert cli.train(command(world, out, "--pooling", "gmp")) == 0
+    assert wsl.train(out=out, resume=True, epochs=2).best_epoch in (1, 2)
+    assert len((out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+    assert load(out).recipe.pooling == "gmp"
+    with pytest.raises(UserError, match=r"--resume with --pooling gap: .* began with gmp"):
+        wsl.train(out=out, resume=True, pooling="gap")
+    with pytest.raises(UserError, match="data is missing"):  # there is no run whose settings could be taken
+        wsl.train(out=tmp_path / "other", resume=True)
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,13 @@ class Verb(Protocol[C_contra, R_co]):
     def __call__(self, *given: str | Path, **settings: Any) -> R_co: ...
 
 
-def by_keywords(kind: type[C], first: str) -> Callable[[Callable[..., R]], Verb[C, R]]:
+def by_keywords(
+    kind: type[C], first: str, base: Callable[[Mapping[str, Any]], C | None] = lambda settings: None
+) -> Callable[[Callable[..., R]], Verb[C, R]]:
     """Let a function of a config also take settings by keyword; ``first`` is the one that is given by position.
 
-    Keyword-only parameters of the function are passed on to it.
+    ``base`` returns the config from which settings that are not given are taken; None for the defaults. Keyword-only
+    parameters of the function are passed on to it.
     """
 
     def decorate(function: Callable[..., R]) -> Verb[C, R]:
@@ -48,15 +51,15 @@ def by_keywords(kind: type[C], first: str) -> Callable[[Callable[..., R]], Verb[
                 if first in settings:
                     raise UserError(f"{first} is given twice, without its name and with it: expected one of them")
                 settings[first] = given if len(given) > 1 else given[0]
-            return function(from_keywords(kind, settings), **options)
+            return function(from_keywords(kind, settings, base(settings)), **options)
 
         return called
 
     return decorate
 
 
-def from_keywords(kind: type[C], settings: Mapping[str, Any]) -> C:
-    """A config from settings given by name, whatever group they belong to.
+def from_keywords(kind: type[C], settings: Mapping[str, Any], base: C | None = None) -> C:
+    """A config from settings given by name, whatever group they belong to; the others are those of ``base``.
 
     A group can also be given as a whole; settings given by name then override those in it. Where a path is expected a
     string is converted, and where a sequence is expected a single value becomes a sequence of one.
@@ -83,7 +86,8 @@ def from_keywords(kind: type[C], settings: Mapping[str, Any]) -> C:
         near = nearest(name, known)
         hint = f"did you mean {near!r}?" if near else f"expected a field of wsl.config.{kind.__name__} or of its groups"
         raise UserError(f"unknown setting {name!r}: {hint}")
-    return _made(kind, _chosen(kind, settings, None))
+    chosen = _chosen(kind, settings, base)
+    return _made(kind, chosen) if base is None else replace(base, **chosen)  # type: ignore[type-var]
 
 
 def _names(kind: type) -> set[str]:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from wsl.progress import loading
 from wsl.samples import SampleSet
 from wsl.split_names import role
 from wsl.training.label_check import check_labels
-from wsl.training.run_check import check_run
+from wsl.training.run_check import check_run, recorded
 from wsl.verbs.finished import train_part
 
 _KEPT = 0.2  # fraction of each class kept for validation
@@ -44,12 +45,20 @@ class TrainResult:
     skipped: int
 
 
-@by_keywords(TrainConfig, "data")
+def _to_resume(settings: Mapping[str, Any]) -> TrainConfig | None:
+    """The settings of the run that keywords resume; None if they do not."""
+    if not settings.get("resume") or settings.get("out") is None:
+        return None
+    run = recorded(Path(settings["out"]), "overwrite=True starts the run again")
+    return None if run is None else dataclasses.replace(run, overwrite=False)
+
+
+@by_keywords(TrainConfig, "data", base=_to_resume)
 def train(config: TrainConfig) -> TrainResult:
     """Train, validate after each epoch, and save the best model in ``config.out``.
 
     Settings are a `TrainConfig`, or keywords with the names of the flags: ``wsl.train("photos/", out="runs/mine",
-    epochs=10)``.
+    epochs=10)``. ``wsl.train(out="runs/mine", resume=True)`` continues a run with its own settings.
 
     Raises:
         UserError: a setting, the data or the weights cannot be used, or another run writes to the folder.
