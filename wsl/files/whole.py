@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import errno
+import itertools
 import os
 import platform
 import re
@@ -33,7 +34,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
     With ``durable`` the file is synced to disk before it gets its name, so that a power cut leaves the old or the new
     one; without it, an empty file may be left. The file gets the permissions of a new file under the umask, whatever
-    its writer set.
+    its writer set. Missing folders are created, and removed again if the block raises an error.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -42,20 +43,42 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     ...     (Path(folder) / "a.txt").read_text(encoding="utf-8")
     'whole'
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays at the end, because image writers choose their format by it.
     temporary = temporary_path(path, path.suffix)
+    with created_folder(path.parent):
+        try:
+            yield temporary
+            _publish(temporary)
+            now = durable and not _deferred.get()
+            if now:
+                sync(temporary)
+            temporary.replace(path)
+            if now:
+                sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def created_folder(folder: Path) -> Iterator[None]:
+    """Create a folder and its missing parents; if the block raises an error, those that are empty are removed again.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     with contextlib.suppress(ValueError), created_folder(Path(root, "a", "b")):
+    ...         raise ValueError("nothing to write")
+    ...     list(Path(root).iterdir())
+    []
+    """
+    missing = list(itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        yield temporary
-        _publish(temporary)
-        now = durable and not _deferred.get()
-        if now:
-            sync(temporary)
-        temporary.replace(path)
-        if now:
-            sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # not empty
+            for path in missing:
+                path.rmdir()
+        raise
 
 
 def temporary_path(path: Path, suffix: str) -> Path:

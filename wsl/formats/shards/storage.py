@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 from wsl.documents.arrow import load_pyarrow
 from wsl.documents.guard import describe
 from wsl.errors import RunError, UserError
-from wsl.files import is_left_over, replacing
+from wsl.files import created_folder, is_left_over, replacing
 
 _STORES = ("s3", "gs", "hdfs")
 _WEB = ("http", "https")
@@ -161,15 +161,15 @@ class Storage:
                 if not self.exists(name):
                     self._upload(Path(folder, name), name)
             return
-        self.path.mkdir(parents=True, exist_ok=True)
         final = self.path / name
         # Processes of several machines may write here at the same time, and have the same process id.
         temporary = final.with_name(f".{final.stem}.{secrets.token_hex(8)}{final.suffix}")
-        try:
-            yield temporary
-            _link(temporary, final)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with created_folder(self.path):
+            try:
+                yield temporary
+                _link(temporary, final)
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
         """Remove a file; it is no error if it does not exist or is open elsewhere."""
