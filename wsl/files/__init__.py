@@ -2,7 +2,16 @@
 
 from wsl.files.locks import LOCK, check_folder, locked
 from wsl.files.names import UniqueNames, caseless, cut, is_left_over, leads_out
-from wsl.files.whole import created_folder, remove_litter, replacing, sync, sync_folder, synced_together, write_text
+from wsl.files.whole import (
+    created_folder,
+    remove_litter,
+    replacing,
+    sync,
+    sync_folder,
+    synced_together,
+    write_text,
+    writer_is_gone,
+)
 
 __all__ = [
     "LOCK",
@@ -20,4 +29,5 @@ __all__ = [
     "sync_folder",
     "synced_together",
     "write_text",
+    "writer_is_gone",
 ]

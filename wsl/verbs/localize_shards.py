@@ -180,6 +180,8 @@ def run_shards(config: LocalizeConfig) -> ShardedResult:
             localized += receipt.done if receipt.seconds else 0
             advance(receipt.done, note=f"shard {len(counts)} of {len(shards)}")
     seconds = time.perf_counter() - started
+    if again:
+        storage.remove(SUCCESS)  # which another run may have written meanwhile, with totals of parts since replaced
     total = job.finish({**before, **counts})
     own = sum(counts.values(), Counts())
     return ShardedResult(

@@ -16,12 +16,13 @@ from urllib.request import url2pathname
 from wsl.documents.arrow import load_pyarrow
 from wsl.documents.guard import describe
 from wsl.errors import RunError, UserError
-from wsl.files import created_folder, is_left_over, replacing
+from wsl.files import created_folder, is_left_over, replacing, writer_is_gone
 
 _STORES = ("s3", "gs", "hdfs")
 _WEB = ("http", "https")
 _ADDRESS = re.compile(rf"(file|{'|'.join((*_STORES, *_WEB))}):/+(.*)", re.DOTALL)
 _CHUNK = 1 << 24
+_ANEW = ".anew"
 
 
 def address_of(place: str | Path) -> str:
@@ -141,10 +142,14 @@ class Storage:
         return float(system.get_file_info(f"{root}/{name}").mtime_ns or 0) / 1e9
 
     @contextlib.contextmanager
-    def writing(self, name: str) -> Iterator[Path]:
-        """Yield a temporary path; what is written there becomes the file `name` if the block ends without an error."""
+    def writing(self, name: str, *, anew: bool = False) -> Iterator[Path]:
+        """Yield a temporary path; what is written there becomes the file `name` if the block ends without an error.
+
+        `anew` says that a file `name` exists and is to be replaced, so that its existence is no reason to remove the
+        temporary file (`is_left_behind`).
+        """
         if self.path is not None:
-            with replacing(self.path / name) as temporary:
+            with replacing(self.path / name, mark=_ANEW if anew else "") as temporary:
                 yield temporary
             return
         with tempfile.TemporaryDirectory(prefix="wsl-") as folder:
@@ -170,6 +175,14 @@ class Storage:
                 _link(temporary, final)
             finally:
                 temporary.unlink(missing_ok=True)
+
+    def is_left_behind(self, temporary: str, name: str) -> bool:
+        """Whether a temporary file for the file `name` is not needed any more.
+
+        If the file `name` exists, it is not, unless it was to replace that file. Then its writer has to be known to
+        have ended, by host and process id: the clocks of machines differ, so that the age of a file says nothing.
+        """
+        return self.exists(name) and (f"{_ANEW}." not in temporary or writer_is_gone(temporary))
 
     def remove(self, name: str) -> None:
         """Remove a file; it is no error if it does not exist or is open elsewhere."""

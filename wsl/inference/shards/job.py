@@ -142,10 +142,11 @@ class Job:
     def tidy(self) -> None:
         """Remove temporary files of killed workers for parts that are complete.
 
-        A worker that is still writing such a file, because another was faster, finds the part and leaves it.
+        A worker that is still writing such a file, because another was faster, finds the part and leaves it. One that
+        does a part again keeps its file.
         """
         for name, final in unfinished_files(self.storage):
-            if self.storage.exists(final):
+            if self.storage.is_left_behind(name, final):
                 self.storage.remove(name)
 
     def finish(self, known: Mapping[int, Counts]) -> Counts | None:
