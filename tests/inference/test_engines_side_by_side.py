@@ -2,20 +2,26 @@
 
 import os
 import shutil
+import signal
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from wsl.config import LocalizeConfig, PickConfig, RuntimeConfig, ShardConfig
-from wsl.errors import UserError
+from wsl.errors import RunError, UserError
 from wsl.formats import read_localizations
+from wsl.formats.shards import storage as storage_module
+from wsl.formats.shards.manifest import MANIFEST
 from wsl.formats.shards.parts import SUCCESS
 from wsl.formats.shards.storage import Storage
 from wsl.inference.opening import OpenedModel
 from wsl.inference.shards import Job, ShardWorker
+from wsl.inference.shards.engines.local import LocalEngine
 from wsl.inference.shards.engines.on_ray import RayEngine
 from wsl.models import save
 from wsl.verbs.localize_shards import plan_shards, run_shards
@@ -111,40 +117,27 @@ def test_an_actor_that_is_killed_costs_one_shard(ray, place, undisturbed, image,
     assert contents(tmp_path / "out") == undisturbed
 
 
-class EveryTenthFails:
-    """A web application in which every tenth request fails, when it is switched on."""
-
-    def __init__(self, application):
-        self.application, self.on, self.failed = application, False, 0
-        self._requests, self._lock = 0, threading.Lock()
-
-    def __call__(self, environ, start_response):
-        with self._lock:
-            self._requests += 1
-            fails = self.on and self._requests % 10 == 0
-            self.failed += fails
-        if fails:
-            start_response("503 Service Unavailable", [("Content-Type", "text/plain")])
-            return [b""]
-        return self.application(environ, start_response)
-
-
 @pytest.fixture(scope="module")
 def s3(place):
-    """A server of moto's on loopback with the images in a bucket: what fails requests, and addresses in it."""
+    """A server of moto's on loopback with the images in a bucket: the proxy before it, and addresses in it."""
     server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
     import boto3
     from werkzeug.serving import make_server
 
-    failing = EveryTenthFails(server.DomainDispatcherApplication(server.create_backend_app))
-    http = make_server("127.0.0.1", 0, failing, threaded=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parent))
+        from failing_proxy import FailingProxy
+
+    application = server.DomainDispatcherApplication(server.create_backend_app)
+    http = make_server("127.0.0.1", 0, application, threaded=True)
     threading.Thread(target=http.serve_forever, daemon=True).start()
-    host = f"127.0.0.1:{http.server_port}"
-    client = boto3.client("s3", endpoint_url=f"http://{host}", region_name="us-east-1")
+    proxy = FailingProxy(http.server_port)
+    client = boto3.client("s3", endpoint_url=f"http://{proxy.host}", region_name="us-east-1")
     client.create_bucket(Bucket="bucket")
     for file in (place / "photos").iterdir():
         client.upload_file(str(file), "bucket", f"photos/{file.name}")
-    yield failing, lambda name: f"s3://bucket/{name}?endpoint_override={host}&scheme=http&region=us-east-1"
+    yield proxy, lambda name: f"s3://bucket/{name}?endpoint_override={proxy.host}&scheme=http&region=us-east-1"
+    proxy.close()
     http.shutdown()
 
 
@@ -183,16 +176,80 @@ def test_images_manifest_and_parts_in_a_store(s3, place, undisturbed):
     assert plan_shards(settings(place, address("found"), address("photos"))).done == 10
 
 
-def test_a_store_that_fails_every_tenth_request(s3, place):
-    failing, address = s3
-    run_shards(settings(place, address("whole"), address("photos")))
-    failing.on = True
-    try:
-        run_shards(settings(place, address("flaky"), address("photos")))
-    finally:
-        failing.on = False
-    assert failing.failed > 10
-    assert contents(address("flaky")) == contents(address("whole"))
+def receipts(config):
+    """The receipts of all shards, without their times, of a run that is begun here."""
+    job = Job.begin(config, OpenedModel.open(config))
+    done = LocalEngine().run(ShardWorker(job), range(job.manifest.shards))
+    made = [receipt._replace(seconds=0.0) for receipt in done]
+    assert job.finish({}) is not None
+    return made
+
+
+MODES = ("slow-down", "lost", "unanswered", "truncated")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_store_that_fails_every_tenth_request(s3, place, mode):
+    proxy, address = s3
+    whole, flaky = address(f"whole-{mode}"), address(f"flaky-{mode}")
+    expected = receipts(settings(place, whole, address("photos")))
+    with proxy.failing(mode):
+        assert receipts(settings(place, flaky, address("photos"))) == expected
+    assert sum(proxy.failed.values()) > 10
+    assert {"GET", "HEAD", "PUT"} <= proxy.failed.keys()
+    assert contents(flaky) == contents(whole)
+    assert {MANIFEST, SUCCESS} < contents(flaky).keys()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_large_file_in_a_store_that_fails_every_third_request(s3, mode):
+    proxy, address = s3
+    storage, data = Storage(address(f"large-{mode}")), os.urandom(1 << 20) * 11
+    with proxy.failing(mode, every=3):
+        for name in ("a", "b", "c"):
+            with storage.writing(name) as temporary:
+                temporary.write_bytes(data)
+        assert {"POST uploads", "PUT partNumber uploadId", "POST uploadId"} <= proxy.failed.keys()
+    assert [storage.read(name) == data for name in ("a", "b", "c")] == [True] * 3
+
+
+def test_an_interrupted_upload_is_whole(s3, monkeypatch):
+    """An output stream of pyarrow's that is destroyed before it is closed makes a file of what was written."""
+    storage, data, written = Storage(s3[1]("interrupted")), b"0123456789" * 100, []
+    monkeypatch.setattr("wsl.formats.shards.storage._CHUNK", 100)
+    send = storage_module._send
+
+    def slowly(file, system, place):
+        system = SimpleNamespace(open_output_stream=lambda place: Slow(real.open_output_stream(place)))
+        send(file, system, place)
+
+    class Slow:
+        def __init__(self, stream):
+            self.stream, self.close = stream, stream.close
+
+        def write(self, chunk):
+            self.stream.write(chunk)
+            written.append(chunk)
+            if len(written) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.2)
+
+    real = storage_module.file_system(storage.address)[0]
+    monkeypatch.setattr(storage_module, "_send", slowly)
+    with pytest.raises(KeyboardInterrupt), storage.writing("a") as temporary:
+        temporary.write_bytes(data)
+    assert storage.read("a") == data
+
+
+def test_a_store_that_stays_away_is_told(s3, tmp_path, monkeypatch):
+    proxy, address = s3
+    monkeypatch.setattr("wsl.formats.shards.storage._ATTEMPTS", 3)
+    storage = Storage(address("away"))
+    told = r"away/a could not be written .*SLOW_DOWN"
+    with proxy.failing("slow-down", every=1), pytest.raises(RunError, match=told), storage.writing("a") as temporary:
+        temporary.write_bytes(b"one")
+    assert sum(proxy.failed.values()) == 3
+    assert storage.names() == set()
 
 
 def test_a_store_and_a_cluster_together(ray, s3, place):

@@ -448,3 +448,43 @@ def test_an_engine_says_what_its_machines_are_and_workers_look(run, folder, tmp_
         run_shards(settings(run, tmp_path, folder))
     record = json.loads((tmp_path / "localize.json").read_text(encoding="utf-8"))
     assert (record["identity"]["device"], record["identity"]["precision"]) == ("cuda", "bfloat16")
+
+
+WRONG = {
+    "no such image": (["nowhere"], []),
+    "no such image beside others": (["PHOTOS", "nowhere"], []),
+    "only the list of images": (["nowhere"], ["--manifest-only"]),
+    "only the list for no such model": (["PHOTOS"], ["--manifest-only", "--weights", "runs/nowhere"]),
+    "image size": (["PHOTOS"], ["--image-size", "7"]),
+    "device": (["PHOTOS"], ["--device", "mps"]),
+    "precision": (["PHOTOS"], ["--precision", "fp16"]),
+    "no share": (["PHOTOS"], ["--engine", "array"]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_refused_leaves_nothing_and_replaces_nothing(name, run, folder, tmp_path, copied, capsys):
+    sources, flags = WRONG[name]
+    args = [str(folder) if one == "PHOTOS" else str(tmp_path / one) for one in sources]
+    args += ["--weights", str(run), "--engine", "local", "--device", "cpu", *flags]
+    assert cli.localize([*args, "--out", str(tmp_path / "new" / "deep")]) == 2
+    assert not (tmp_path / "new").exists()
+    before = contents(copied)
+    assert cli.localize([*args, "--out", str(copied), "--overwrite"]) == 2
+    assert contents(copied) == before
+
+
+def test_overwriting_without_images_is_refused(run, copied):
+    with pytest.raises(UserError, match="--overwrite without images"):
+        run_shards(settings(run, copied, overwrite=True))
+
+
+def test_labels_that_the_model_lacks_are_refused_before_anything_is_written(world, tmp_path):
+    from wsl.config import DataConfig
+
+    save(wsl.Localizer("tinynet", classes=["green"], weights="none"), tmp_path / "green" / "model.safetensors")
+    options = {"data": DataConfig(data=world), "split": "val", "labels": True, "pick": PickConfig()}
+    for make in (run_shards, make_job_manifest, plan_shards):
+        with pytest.raises(UserError, match=r"green knows no class 'blue'; it knows green"):
+            make(settings(tmp_path / "green", tmp_path / "out", **options))
+    assert not (tmp_path / "out").exists()

@@ -1,7 +1,9 @@
 """wsl-localize --retry-failed: failed images are tried again, and each part is the old one or the new one."""
 
 import json
+import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from wsl import cli
 from wsl.config import LocalizeConfig, RuntimeConfig, ShardConfig
 from wsl.errors import UserError
+from wsl.files.whole import _host
 from wsl.formats import read_localizations
 from wsl.inference.opening import OpenedModel
 from wsl.inference.shards import Job, ShardWorker
@@ -147,6 +150,39 @@ def test_a_killed_process_costs_one_attempt(run, folder, repair, tmp_path, monke
     assert sum(receipt.failed for receipt in receipts) == 0
     (out / "_SUCCESS").unlink()
     run_shards(config)
+    assert totals(out) == (6, 0)
+
+
+@pytest.mark.parametrize("days", [-1, 0, 1])
+def test_another_run_removes_the_files_of_dead_workers_alone(run, folder, repair, tmp_path, monkeypatch, days):
+    """By host and process id: the clock of a machine may be a day slow or fast."""
+    out = tmp_path / "out"
+    config = settings(run, out, folder)
+    run_shards(config)
+    repair()
+    job = Job.begin(config, OpenedModel.open(config))
+    dead = [f".{job.name(0).maps[:-4]}.wsl-{_host()}-{2**31 - 1}{end}" for end in (".npy", ".anew.npy")]
+    elsewhere = [f".{job.name(2).maps[:-4]}.wsl-01234567-7{end}" for end in (".npy", ".anew.npy")]
+    fill, living = ShardWorker._fill, []
+
+    def meanwhile(self, part, predictor, rows):
+        fill(self, part, predictor, rows)
+        monkeypatch.undo()
+        living.extend(path.name for path in out.glob(".maps*"))
+        for name in (*dead, *elsewhere):
+            (out / name).touch()
+        for path in out.glob(".*"):
+            os.utime(path, (time.time() + days * 86400,) * 2)
+        run_shards(config)
+        # The part of the other host exists, and only a worker that does it again needs its file.
+        assert {path.name for path in out.glob(".*")} == {*living, elsewhere[1]}
+
+    monkeypatch.setattr(ShardWorker, "_fill", meanwhile)
+    run_shards(settings(run, out, folder, retry=True))
+    assert len(living) == 1
+    (out / elsewhere[1]).unlink()
+    run_shards(settings(run, tmp_path / "whole", folder))
+    assert contents(out) == contents(tmp_path / "whole")
     assert totals(out) == (6, 0)
 
 

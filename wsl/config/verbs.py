@@ -122,6 +122,10 @@ class LocalizeConfig:
             "--manifest-only --overwrite, then start the tasks without",
         )
         check(
+            bool(self.sources) or self.data is not None or not self.overwrite,
+            "--overwrite without images: expected those to localize, because the list of them is replaced as well",
+        )
+        check(
             self.raster.tile is None
             or (bool(self.sources) and self.sharding.engine is None and not (self.maps or self.heatmaps)),
             "--tile is for GeoTIFFs that stand without a flag, and gives no maps: expected no --data, --engine, --maps "

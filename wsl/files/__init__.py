@@ -2,13 +2,23 @@
 
 from wsl.files.locks import LOCK, check_folder, locked
 from wsl.files.names import UniqueNames, caseless, cut, is_left_over, leads_out
-from wsl.files.whole import remove_litter, replacing, sync, sync_folder, synced_together, write_text
+from wsl.files.whole import (
+    created_folder,
+    remove_litter,
+    replacing,
+    sync,
+    sync_folder,
+    synced_together,
+    write_text,
+    writer_is_gone,
+)
 
 __all__ = [
     "LOCK",
     "UniqueNames",
     "caseless",
     "check_folder",
+    "created_folder",
     "cut",
     "is_left_over",
     "leads_out",
@@ -19,4 +29,5 @@ __all__ = [
     "sync_folder",
     "synced_together",
     "write_text",
+    "writer_is_gone",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import errno
+import itertools
 import os
 import platform
 import re
@@ -28,12 +29,13 @@ _UNABLE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EP
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True, mark: str = "") -> Iterator[Path]:
     """Yield a temporary path beside `path`, which replaces `path` if the block ends without an error.
 
     With ``durable`` the file is synced to disk before it gets its name, so that a power cut leaves the old or the new
     one; without it, an empty file may be left. The file gets the permissions of a new file under the umask, whatever
-    its writer set.
+    its writer set. Missing folders are created, and removed again if the block raises an error. `mark` becomes part of
+    the temporary name, before the suffix.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -42,20 +44,42 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     ...     (Path(folder) / "a.txt").read_text(encoding="utf-8")
     'whole'
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays at the end, because image writers choose their format by it.
-    temporary = temporary_path(path, path.suffix)
+    temporary = temporary_path(path, f"{mark}{path.suffix}")
+    with created_folder(path.parent):
+        try:
+            yield temporary
+            _publish(temporary)
+            now = durable and not _deferred.get()
+            if now:
+                sync(temporary)
+            temporary.replace(path)
+            if now:
+                sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def created_folder(folder: Path) -> Iterator[None]:
+    """Create a folder and its missing parents; if the block raises an error, those that are empty are removed again.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     with contextlib.suppress(ValueError), created_folder(Path(root, "a", "b")):
+    ...         raise ValueError("nothing to write")
+    ...     list(Path(root).iterdir())
+    []
+    """
+    missing = list(itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        yield temporary
-        _publish(temporary)
-        now = durable and not _deferred.get()
-        if now:
-            sync(temporary)
-        temporary.replace(path)
-        if now:
-            sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # not empty
+            for path in missing:
+                path.rmdir()
+        raise
 
 
 def temporary_path(path: Path, suffix: str) -> Path:
@@ -169,6 +193,16 @@ def _is_litter(entry: os.DirEntry[str]) -> bool:
     if match[1] == _host() and sys.platform != "win32":
         return process_is_gone(int(match[2]))
     return time.time() - entry.stat(follow_symlinks=False).st_mtime > _OLD
+
+
+def writer_is_gone(name: str) -> bool:
+    """Whether the process that wrote a temporary file is known to have ended; False for those of other hosts.
+
+    >>> [writer_is_gone(f".a.wsl-{host}-{2**31 - 1}.txt") for host in (_host(), "00000000")]
+    [True, False]
+    """
+    match = _LITTER.match(name)
+    return match is not None and match[1] == _host() and process_is_gone(int(match[2]))
 
 
 def process_is_gone(pid: int) -> bool:

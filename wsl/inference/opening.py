@@ -125,6 +125,15 @@ class OpenedModel:
             },
         )
 
+    def check(self) -> None:
+        """Make the checks of `predictor` apart from the device, because the run's machine may be another one.
+
+        Raises:
+            UserError: a class is unknown, or a setting is out of range.
+        """
+        anywhere = dataclasses.replace(self.config, runtime=RuntimeConfig(device="cpu", precision="fp32"))
+        dataclasses.replace(self, config=anywhere).predictor()
+
     @functools.cached_property
     def identity(self) -> Mapping[str, Any]:
         """Everything that determines the results for an image: runs with the same identity give the same bytes.

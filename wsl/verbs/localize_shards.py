@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wsl.checkpoints import check_classes, check_weights
+from wsl.checkpoints import Recipe, check_classes, check_weights
 from wsl.config import LocalizeConfig
 from wsl.config.keywords import by_keywords
 from wsl.errors import UserError
@@ -97,17 +97,19 @@ class ShardedResult:
 def make_job_manifest(config: LocalizeConfig) -> ManifestMade:
     """Write ``manifest.parquet``, the list of images, or check that the one in ``config.out`` lists the same images.
 
+    With ``overwrite``, an earlier run in the folder is removed.
+
     Raises:
-        UserError: there is no image, or the manifest lists other images.
+        UserError: there is no image, the model or a class is unknown, or the manifest lists other images.
     """
     config = with_split_of_run(config)
     storage = _storage(config)
-    _clear(config, storage)
+    recipe = _check_model(config)
     with loading("the list of images"):
         from wsl.inference.shards.job import check_folder_is_ours, make_manifest
 
         check_folder_is_ours(storage)
-        manifest = make_manifest(config, storage)
+        manifest = make_manifest(config, storage, None if recipe is None else recipe.classes)
     return ManifestMade(manifest=f"{storage}/{MANIFEST}", images=manifest.rows, shards=manifest.shards)
 
 
@@ -121,12 +123,12 @@ def plan_shards(config: LocalizeConfig) -> ShardedPlan:
     storage = _storage(config)
     opened = _open(config)
     from wsl.inference.shards import Job
-    from wsl.inference.shards.job import make_manifest, recorded_machine
-    from wsl.inference.shards.sources import image_rows
+    from wsl.inference.shards.job import labelled_rows, make_manifest, recorded_machine
 
     plan = ShardedPlan(images=0, shards=0, done=0, seconds=None, method=opened.method, out=str(storage))
     if config.overwrite or (_names_images(config) and not storage.exists(MANIFEST)):
-        images = sum(1 for _ in image_rows(config))
+        opened.check()
+        images = sum(1 for _ in labelled_rows(config, opened.model.classes))
         return dataclasses.replace(plan, images=images, shards=-(-images // config.sharding.shard_size))
     machine = recorded_machine(storage)
     job = Job.of(config, dataclasses.replace(opened, machine=machine), make_manifest(config, storage))
@@ -156,7 +158,6 @@ def run_shards(config: LocalizeConfig) -> ShardedResult:
     """
     config = with_split_of_run(config)
     storage = _storage(config)
-    _clear(config, storage)
     opened = _open(config)
     from wsl.inference.shards import Job, ShardWorker, create_engine
 
@@ -179,6 +180,8 @@ def run_shards(config: LocalizeConfig) -> ShardedResult:
             localized += receipt.done if receipt.seconds else 0
             advance(receipt.done, note=f"shard {len(counts)} of {len(shards)}")
     seconds = time.perf_counter() - started
+    if again:
+        storage.remove(SUCCESS)  # which another run may have written meanwhile, with totals of parts since replaced
     total = job.finish({**before, **counts})
     own = sum(counts.values(), Counts())
     return ShardedResult(
@@ -205,17 +208,16 @@ def _names_images(config: LocalizeConfig) -> bool:
     return config.data is not None or bool(config.sources)
 
 
-def _clear(config: LocalizeConfig, storage: Storage) -> None:
-    if config.overwrite:
-        from wsl.inference.shards.job import start_anew
-
-        start_anew(storage)
-
-
-def _open(config: LocalizeConfig) -> OpenedModel:
+def _check_model(config: LocalizeConfig) -> Recipe | None:
+    """Check the model as far as possible without torch, and return its recipe if there is one."""
     recipe = check_weights(config.weights, config.local_weights, config.cam.model)
     if recipe is not None:
         check_classes(config.pick.classes, recipe.classes)
+    return recipe
+
+
+def _open(config: LocalizeConfig) -> OpenedModel:
+    _check_model(config)
     with loading(config.weights):
         from wsl.inference.opening import OpenedModel
 

@@ -8,6 +8,7 @@ import re
 import secrets
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,12 +17,14 @@ from urllib.request import url2pathname
 from wsl.documents.arrow import load_pyarrow
 from wsl.documents.guard import describe
 from wsl.errors import RunError, UserError
-from wsl.files import is_left_over, replacing
+from wsl.files import created_folder, is_left_over, replacing, writer_is_gone
 
 _STORES = ("s3", "gs", "hdfs")
 _WEB = ("http", "https")
 _ADDRESS = re.compile(rf"(file|{'|'.join((*_STORES, *_WEB))}):/+(.*)", re.DOTALL)
 _CHUNK = 1 << 24
+_ATTEMPTS = 8  # in up to about a minute
+_ANEW = ".anew"
 
 
 def address_of(place: str | Path) -> str:
@@ -141,10 +144,14 @@ class Storage:
         return float(system.get_file_info(f"{root}/{name}").mtime_ns or 0) / 1e9
 
     @contextlib.contextmanager
-    def writing(self, name: str) -> Iterator[Path]:
-        """Yield a temporary path; what is written there becomes the file `name` if the block ends without an error."""
+    def writing(self, name: str, *, anew: bool = False) -> Iterator[Path]:
+        """Yield a temporary path; what is written there becomes the file `name` if the block ends without an error.
+
+        `anew` says that a file `name` exists and is to be replaced, so that its existence is no reason to remove the
+        temporary file (`is_left_behind`).
+        """
         if self.path is not None:
-            with replacing(self.path / name) as temporary:
+            with replacing(self.path / name, mark=_ANEW if anew else "") as temporary:
                 yield temporary
             return
         with tempfile.TemporaryDirectory(prefix="wsl-") as folder:
@@ -161,15 +168,23 @@ class Storage:
                 if not self.exists(name):
                     self._upload(Path(folder, name), name)
             return
-        self.path.mkdir(parents=True, exist_ok=True)
         final = self.path / name
         # Processes of several machines may write here at the same time, and have the same process id.
         temporary = final.with_name(f".{final.stem}.{secrets.token_hex(8)}{final.suffix}")
-        try:
-            yield temporary
-            _link(temporary, final)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with created_folder(self.path):
+            try:
+                yield temporary
+                _link(temporary, final)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def is_left_behind(self, temporary: str, name: str) -> bool:
+        """Whether a temporary file for the file `name` is not needed any more.
+
+        If the file `name` exists, it is not, unless it was to replace that file. Then its writer has to be known to
+        have ended, by host and process id: the clocks of machines differ, so that the age of a file says nothing.
+        """
+        return self.exists(name) and (f"{_ANEW}." not in temporary or writer_is_gone(temporary))
 
     def remove(self, name: str) -> None:
         """Remove a file; it is no error if it does not exist or is open elsewhere."""
@@ -185,11 +200,9 @@ class Storage:
         """Upload a file to the store; it appears after the last byte, because stores show only complete objects."""
         system, root = self._opened()
         try:
-            stream = system.open_output_stream(f"{root}/{name}")
-            with temporary.open("rb") as file:
-                while chunk := file.read(_CHUNK):
-                    stream.write(chunk)
-            stream.close()
+            # In a thread, which Ctrl-C does not stop: an unfinished stream publishes what it has when it is destroyed.
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(_send, temporary, system, f"{root}/{name}").result()
         except OSError as error:
             raise RunError(f"{self}/{name} could not be written ({describe(error)})") from error
 
@@ -197,6 +210,14 @@ class Storage:
         if self._system is None:
             self._system, self._root = file_system(self.address)
         return self._system, self._root
+
+
+def _send(file: Path, system: Any, place: str) -> None:
+    with file.open("rb") as opened:
+        stream = system.open_output_stream(place)
+        while chunk := opened.read(_CHUNK):
+            stream.write(chunk)
+        stream.close()
 
 
 def _link(temporary: Path, final: Path) -> None:
@@ -211,7 +232,7 @@ def _link(temporary: Path, final: Path) -> None:
 
 
 def file_system(address: str) -> tuple[Any, str]:
-    """pyarrow's file system for an address, and the path in it.
+    """pyarrow's file system for an address, and the path in it; requests to S3 are retried with increasing delays.
 
     Raises:
         UserError: pyarrow does not know the address.
@@ -224,4 +245,18 @@ def file_system(address: str) -> tuple[Any, str]:
         system, root = pyarrow.fs.FileSystem.from_uri(address)
     except (pyarrow.ArrowException, ValueError, OSError) as error:
         raise UserError(f"{address}: pyarrow cannot open this address ({describe(error)})") from error
+    if isinstance(system, getattr(pyarrow.fs, "S3FileSystem", ())):
+        system = _retrying(pyarrow.fs, system)
     return system, root.rstrip("/")
+
+
+def _retrying(fs: Any, system: Any) -> Any:
+    """The same S3 file system, which also uploads a small file in one request.
+
+    An address has no options for either, and its default is to retry every 0.2 s for 6 s. The options that it does have
+    are only known to the file system, which gives them to be pickled.
+    """
+    options = system.__reduce__()[1][0]
+    if "allow_delayed_open" in options:
+        options = {**options, "allow_delayed_open": True}
+    return fs.S3FileSystem(**options, retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS))

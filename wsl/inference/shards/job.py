@@ -6,17 +6,19 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from wsl.checkpoints import check_classes
 from wsl.config import LocalizeConfig
 from wsl.errors import UserError
 from wsl.formats.localizations import FILE_NAME, PARTIAL, RECORD
 from wsl.formats.shards.manifest import MANIFEST, Manifest, write_manifest
 from wsl.formats.shards.parts import SUCCESS, Counts, PartName, part_counts, parts_of, unfinished_files
 from wsl.formats.shards.storage import Storage
+from wsl.images.rows import ImageRow
 from wsl.inference.identity import check_identity
 from wsl.inference.opening import Machine, OpenedModel
 from wsl.inference.shards.sources import image_rows, made_from
@@ -24,17 +26,23 @@ from wsl.inference.shards.sources import image_rows, made_from
 _READERS = 32
 
 
-def make_manifest(config: LocalizeConfig, storage: Storage) -> Manifest:
+def make_manifest(config: LocalizeConfig, storage: Storage, classes: Iterable[str] | None = None) -> Manifest:
     """The manifest in a folder, created if there is none.
 
+    With ``overwrite`` it is created anew, and an earlier run in the folder is removed once the images are listed.
+    `classes` are those of the model if they are known, with which ``labels`` are compared.
+
     Raises:
-        UserError: it was made from other images than those in the settings, or there is no image.
+        UserError: it was made from other images than those in the settings, there is no image, or an image is labelled
+            with a class that the model does not have.
     """
     named = config.data is not None or bool(config.sources)
-    if not storage.exists(MANIFEST) and named:
+    if named and (config.overwrite or not storage.exists(MANIFEST)):
         with storage.creating(MANIFEST) as temporary:
-            size = config.sharding.shard_size
-            write_manifest(image_rows(config), temporary, shard_size=size, made_from=made_from(config))
+            rows, size = labelled_rows(config, classes), config.sharding.shard_size
+            write_manifest(rows, temporary, shard_size=size, made_from=made_from(config))
+            if config.overwrite:
+                _remove_run(storage, but=temporary.name)
     manifest = Manifest.read(storage)
     if named and manifest.made_from != made_from(config):
         raise UserError(
@@ -42,6 +50,19 @@ def make_manifest(config: LocalizeConfig, storage: Storage) -> Manifest:
             f"{_shown(made_from(config))}: choose another --out, or start anew with --overwrite"
         )
     return manifest
+
+
+def labelled_rows(config: LocalizeConfig, classes: Iterable[str] | None) -> Iterator[ImageRow]:
+    """The images of a configuration; with ``labels``, a model of these classes has those of each image.
+
+    Raises:
+        UserError: the model lacks one, or as for `image_rows`.
+    """
+    known = dict.fromkeys(classes or ())
+    for row in image_rows(config):
+        if config.labels and known:
+            check_classes(row.labels or (), known, f"{row.path}: the model of {config.weights}")
+        yield row
 
 
 @dataclass(frozen=True)
@@ -63,11 +84,15 @@ class Job:
         """Begin a run in ``config.out``, or join an existing one.
 
         Raises:
-            UserError: the folder holds another run, or one that is not in shards; there is no image.
+            UserError: the folder holds another run, or one that is not in shards; there is no image; a setting is out
+                of range. Nothing was written then.
         """
         storage = Storage(config.out)
         check_folder_is_ours(storage)
-        job = cls.of(config, opened, make_manifest(config, storage))
+        if config.overwrite or not storage.exists(RECORD):
+            opened.check()
+            _ = opened.identity  # checks the device
+        job = cls.of(config, opened, make_manifest(config, storage, opened.model.classes))
         if not storage.exists(RECORD):
             sizes = {"images": job.manifest.rows, "shards": job.manifest.shards}
             record = opened.record(identity=job.identity, key=job.key, **sizes)
@@ -117,10 +142,11 @@ class Job:
     def tidy(self) -> None:
         """Remove temporary files of killed workers for parts that are complete.
 
-        A worker that is still writing such a file, because another was faster, finds the part and leaves it.
+        A worker that is still writing such a file, because another was faster, finds the part and leaves it. One that
+        does a part again keeps its file.
         """
         for name, final in unfinished_files(self.storage):
-            if self.storage.exists(final):
+            if self.storage.is_left_behind(name, final):
                 self.storage.remove(name)
 
     def finish(self, known: Mapping[int, Counts]) -> Counts | None:
@@ -153,15 +179,16 @@ class Job:
         return gaps[len(gaps) // 2] if gaps else max(0.0, times[0] - self.storage.modified(RECORD))
 
 
-def start_anew(storage: Storage) -> None:
-    """Remove a run in shards: its parts, maps, manifest and record."""
+def _remove_run(storage: Storage, *, but: str) -> None:
+    """Remove a run in shards: its parts, maps, manifest, record and temporary files except one."""
     storage.remove(SUCCESS)  # first, because it says that all parts exist
     for name in sorted(storage.names()):
         part = PartName.of(name.replace("maps-", "part-", 1).replace(".npy", ".parquet"))
         if part is not None:
             storage.remove(name)
     for name, _ in unfinished_files(storage):
-        storage.remove(name)
+        if name != but:
+            storage.remove(name)
     for name in (MANIFEST, RECORD):
         storage.remove(name)
 

@@ -82,9 +82,9 @@ class ShardWorker:
         return self._predictor
 
     def _localize(self, predictor: Any, rows: Sequence[ImageRow], name: PartName, before: Counts | None) -> Counts:
-        job = self.job
-        maps = job.storage.writing(name.maps) if job.config.maps else contextlib.nullcontext()
-        with job.storage.writing(str(name)) as file, maps as maps_file:
+        job, anew = self.job, before is not None
+        maps = job.storage.writing(name.maps, anew=anew) if job.config.maps else contextlib.nullcontext()
+        with job.storage.writing(str(name), anew=anew) as file, maps as maps_file:
             part = PartWriter(file, maps_file, name.maps)
             self._fill(part, predictor, rows)
             if maps_file is not None and not maps_file.exists():  # no image has a map
