@@ -114,11 +114,12 @@ class Geometry:
         rows, columns = self._resampling(map.shape[-2:], grid)
         if rows is None and columns is None:
             return map
-        cropped = map.astype(np.promote_types(map.dtype, np.float32))
+        # A product of matrices may round equal rows differently, and the peak depends on which are equal in float32.
+        cropped = map.astype(np.float64)
         if rows is not None:
-            cropped = rows.weights.astype(cropped.dtype) @ cropped
+            cropped = rows.weights @ cropped
         if columns is not None:
-            cropped = cropped @ columns.weights.T.astype(cropped.dtype)
+            cropped = cropped @ columns.weights.T
         return cropped.astype(map.dtype)
 
     def crop_tensor(
