@@ -134,9 +134,8 @@ def test_replicates_that_lie_too_high_are_taken_lower():
     values = np.random.default_rng(0).normal(0.52, 0.02, 4000)
     low, high = percentile_interval(values, 0.50)  # resampling adds 0.02, so that the value itself has it once
     assert (low, high) == pytest.approx((0.48 - 1.96 * 0.02, 0.48 + 1.96 * 0.02), abs=0.004)
-    assert percentile_interval(values, 0.0) == pytest.approx(
-        (values.min(), values.min()), abs=1e-5
-    )  # beyond all replicates: their edge
+    # Beyond all replicates: from the value itself to their edge.
+    assert percentile_interval(values, 0.0) == pytest.approx((0.0, values.min()), abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", [ClassificationAP, CorLoc, MaxBoxAcc, PointingGame, VOCDetectionAP])

@@ -187,7 +187,9 @@ def test_activations_in_convolutions_change_nothing_but_rounding(name, dtype):
     joined = copy.deepcopy(model)
     fuse_activations(joined)
     activations = [sum(type(m).__name__.startswith("ReLU") for m in one.modules()) for one in (model, joined)]
-    assert activations[1] < activations[0]
+    # Where the processor's oneDNN has no bfloat16, they stay.
+    has = dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert (activations[1] < activations[0]) == has
     images = torch.randn(2, 3, 64, 96).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         expected, found = model.backbone(images), joined.backbone(images)

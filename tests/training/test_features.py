@@ -94,7 +94,7 @@ def test_an_interrupted_computation_leaves_nothing_behind(samples, tmp_path, mon
         patch.setattr(module, "report_skipped", interrupted)
         with pytest.raises(KeyboardInterrupt):
             cache(tmp_path, Counting().model).features(samples, mirrored=False)
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert not (tmp_path / "cache").exists()
     whole = Counting()
     assert np.isfinite(cache(tmp_path, whole.model).features(samples, mirrored=False)).all()
     assert whole.images == 10
@@ -140,7 +140,7 @@ def test_features_that_are_not_finite_are_an_error_not_an_unreadable_image(sampl
     model.backbone.net[0].weight.data[0] = torch.nan
     with pytest.raises(RunError, match="not finite"):
         cache(tmp_path, model).features(samples, mirrored=False)
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert not (tmp_path / "cache").exists()
 
 
 def test_features_beyond_half_precision_are_clamped(samples, tmp_path):

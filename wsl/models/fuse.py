@@ -80,9 +80,16 @@ def fuse_activations(model: Localizer) -> None:
     if not isinstance(net, fx.GraphModule) or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
     for source, conv, activation in _after_convolutions(net):
+        if not _computed(conv.weight.dtype):
+            continue
         if type(activation) in _ACTIVATIONS and conv.padding_mode == "zeros" and not isinstance(conv.padding, str):
             _join(net, source, _Convolution(conv, *_ACTIVATIONS[type(activation)]))
     _tidy(net)
+
+
+def _computed(dtype: torch.dtype) -> bool:
+    """Whether oneDNN's convolution computes in this type on this processor; torch's own convolution always does."""
+    return dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class _Convolution(nn.Module):
