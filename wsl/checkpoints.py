@@ -134,6 +134,23 @@ def model_digest(folder: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
+def check_model(
+    weights: str, local_weights: Path | None, model: str | None, classes: Iterable[str] = ()
+) -> Recipe | None:
+    """As `check_weights`, and also that a run has these ``classes``.
+
+    Raises:
+        UserError: as for `check_weights`, or the run does not have a class.
+
+    >>> check_model("resnet50", None, None, ["tabby"]) is None
+    True
+    """
+    recipe = check_weights(weights, local_weights, model)
+    if recipe is not None:
+        check_classes(classes, recipe.classes)
+    return recipe
+
+
 def check_weights(weights: str, local_weights: Path | None = None, model: str | None = None) -> Recipe | None:
     """Check ``--weights`` as far as possible without loading torch; returns the recipe of a run or checkpoint.
 

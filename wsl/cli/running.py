@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
@@ -137,17 +138,21 @@ class _Printable(logging.Formatter):
 
 
 class _Once:
-    """Lets a warning pass the first time: several trainings, or two readings of one data set, repeat theirs."""
+    """A filter for warnings that were printed before: several trainings, or two readings of one data set, repeat them.
+
+    It remembers the latest hundred, because there may be one for each of millions of images.
+    """
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._printed: deque[str] = deque(maxlen=100)
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno != logging.WARNING:
             return True
         text = record.getMessage()
-        new = text not in self._told
-        self._told.add(text)
+        new = text not in self._printed
+        if new:
+            self._printed.append(text)
         return new
 
 

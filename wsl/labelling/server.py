@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsl.checkpoints import check_classes, check_weights
+from wsl.checkpoints import check_model
 from wsl.config import LabellingConfig
 from wsl.errors import UserError
 from wsl.ports import LOOPBACK, listen
@@ -28,9 +28,7 @@ def serve(config: LabellingConfig) -> None:
     """
     if not config.image_root.is_dir():
         raise UserError(f"{config.image_root}: no such folder; expected the folder with the project's images")
-    recipe = check_weights(config.weights, config.local_weights, config.cam.model)
-    if recipe is not None:
-        check_classes(config.pick.classes, recipe.classes)
+    check_model(config.weights, config.local_weights, config.cam.model, config.pick.classes)
     try:
         import uvicorn
     except ImportError as error:

@@ -80,9 +80,8 @@ def fuse_activations(model: Localizer) -> None:
     if not isinstance(net, fx.GraphModule) or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
     for source, conv, activation in _after_convolutions(net):
-        if not _computed(conv.weight.dtype):
-            continue
-        if type(activation) in _ACTIVATIONS and conv.padding_mode == "zeros" and not isinstance(conv.padding, str):
+        plain = conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+        if type(activation) in _ACTIVATIONS and plain and _computed(conv.weight.dtype):
             _join(net, source, _Convolution(conv, *_ACTIVATIONS[type(activation)]))
     _tidy(net)
 

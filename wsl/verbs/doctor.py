@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsl.checkpoints import check_classes, check_weights
+from wsl.checkpoints import check_model
 from wsl.config import DoctorConfig, RuntimeConfig
 from wsl.config.keywords import by_keywords
 from wsl.diagnosis.checks import findings
@@ -72,9 +72,8 @@ def doctor(config: DoctorConfig) -> Diagnosis:
     if not config.image.exists() and archived(config.image) is None:
         raise UserError(f"{config.image}: no such file, expected an image")
     check_folder(config.out, "the pictures")
-    recipe = check_weights(config.weights, config.local_weights, config.cam.model)
-    if recipe is not None and config.label:
-        check_classes([config.label], recipe.classes)
+    labels = [config.label] if config.label else []
+    check_model(config.weights, config.local_weights, config.cam.model, labels)
     evidence = _evidence(config)
     return Diagnosis(
         config=config, evidence=evidence, findings=findings(evidence), pictures=_pictures(evidence, config.out)

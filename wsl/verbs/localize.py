@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wsl.checkpoints import check_classes, check_weights
+from wsl.checkpoints import check_model
 from wsl.config import LocalizeConfig
 from wsl.config.checks import check
 from wsl.config.keywords import by_keywords
@@ -242,9 +242,7 @@ def _check(config: LocalizeConfig) -> _Images:
     _check_plain(config)
     check_folder(config.out, "the results")
     check_vacant(config)
-    recipe = check_weights(config.weights, config.local_weights, config.cam.model)
-    if recipe is not None:
-        check_classes(config.pick.classes, recipe.classes)
+    recipe = check_model(config.weights, config.local_weights, config.cam.model, config.pick.classes)
     if config.data is None:
         found = find_images(config.sources)
         _check_rasters(config, found)

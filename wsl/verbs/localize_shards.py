@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wsl.checkpoints import Recipe, check_classes, check_weights
+from wsl.checkpoints import check_model
 from wsl.config import LocalizeConfig
 from wsl.config.keywords import by_keywords
 from wsl.errors import UserError
@@ -104,7 +104,7 @@ def make_job_manifest(config: LocalizeConfig) -> ManifestMade:
     """
     config = with_split_of_run(config)
     storage = _storage(config)
-    recipe = _check_model(config)
+    recipe = check_model(config.weights, config.local_weights, config.cam.model, config.pick.classes)
     with loading("the list of images"):
         from wsl.inference.shards.job import check_folder_is_ours, make_manifest
 
@@ -208,16 +208,8 @@ def _names_images(config: LocalizeConfig) -> bool:
     return config.data is not None or bool(config.sources)
 
 
-def _check_model(config: LocalizeConfig) -> Recipe | None:
-    """Check the model as far as possible without torch, and return its recipe if there is one."""
-    recipe = check_weights(config.weights, config.local_weights, config.cam.model)
-    if recipe is not None:
-        check_classes(config.pick.classes, recipe.classes)
-    return recipe
-
-
 def _open(config: LocalizeConfig) -> OpenedModel:
-    _check_model(config)
+    check_model(config.weights, config.local_weights, config.cam.model, config.pick.classes)
     with loading(config.weights):
         from wsl.inference.opening import OpenedModel
 

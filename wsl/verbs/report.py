@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wsl.comparison import ComparedRun
 from wsl.config import BoxConfig, VisualizeConfig
 from wsl.data import read_samples
 from wsl.documents import load_json, number, reading
@@ -18,18 +17,19 @@ from wsl.errors import BadImageError, UserError
 from wsl.formats import count_localizations, find_localizations, read_localizations, results_folder
 from wsl.formats.drawn import drawn_boxes, localize_settings
 from wsl.images import read_image
-from wsl.metrics.paired import paired_differences
 from wsl.progress import track
 from wsl.report import Head, ReportSummary, write_report
 from wsl.report.items import encode_picture, gallery_item, gallery_pair
-from wsl.results import Localization, Metric
+from wsl.results import Localization
 from wsl.samples import SampleIndex, SampleSet
-from wsl.verbs.paired_runs import PairedRuns, pair_names
+from wsl.verbs.paired_runs import PairedRuns
 
 log = logging.getLogger("wsl")
 
 PHOTO, PLOT = (400, 60), (1100, 80)
 """Longer side in pixels, and quality: a photograph takes about 12 kB."""
+
+_DIGITS = 12  # beyond these decimals a difference is a rounding error
 
 
 class _Run(NamedTuple):
@@ -47,25 +47,24 @@ class _Run(NamedTuple):
         return Path(str(self.settings.get("weights") or results_folder(self.results).resolve())).name
 
 
-def report(config: VisualizeConfig) -> tuple[ReportSummary, int]:
+def report(config: VisualizeConfig, names: tuple[str, str] | None = None) -> tuple[ReportSummary, int]:
     """Write ``report.html`` of a results file into ``config.out``.
 
     Metrics and plots are read from ``evaluation.json`` and ``plots/`` in ``config.evaluation``, by default beside the
     results; outcomes need the annotations of ``config.data``. With ``config.against``, each image is shown for both
-    runs.
+    runs, which have these `names` (`pair_names`).
 
     Returns the summary of the pages and the number of images that were skipped because they cannot be read.
 
     Raises:
-        UserError: results, annotations or an evaluation cannot be read, or the two runs are the same.
+        UserError: results, annotations or an evaluation cannot be read.
     """
     first = _run(config.predictions, config.evaluation)
-    if config.against is None:
+    if config.against is None or names is None:
         found = itertools.islice(read_localizations(first.results), config.limit)
         total = count_localizations(first.results)
         items = _Items(config, ((one,) for one in found), min(total, config.limit or total), [first.rule])
         return write_report(iter(items), _head(first, f"What {first.model} finds"), config.out), items.skipped
-    names = pair_names(config.predictions, config.against)
     second = _run(config.against, None)
     with tempfile.TemporaryFile(dir=config.out) as scratch:
         pairs = PairedRuns((first.results, second.results), names, config.limit, scratch)
@@ -134,17 +133,11 @@ def _paired_head(first: _Run, second: _Run, names: tuple[str, str]) -> Head:
 
 def _differences(head: Head) -> dict[str, float]:
     """How much higher each metric is for the first of two runs, if its counts are equal for both."""
-    runs = [
-        ComparedRun(
-            name=run.name,
-            source="",
-            metrics={name: Metric(name=name, value=metric["value"]) for name, metric in run.metrics.items()},
-        )
-        for run in reversed(head.runs)
-    ]
-    counts = {name: {metric["count"] for metric in metrics if metric is not None} for name, metrics in head.rows}
-    comparable = [name for name, distinct in counts.items() if len(distinct) == 1]
-    return {one.metric: one.value for one in paired_differences(runs, comparable)}
+    return {
+        name: round(first["value"] - second["value"], _DIGITS)
+        for name, (first, second) in head.rows
+        if first and second and first["count"] == second["count"] and None not in (first["value"], second["value"])
+    }
 
 
 def _evaluation(given: Path | None, beside: Path) -> tuple[Mapping[str, Any], tuple[Path, ...]]:

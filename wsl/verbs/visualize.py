@@ -76,17 +76,17 @@ def visualize(config: VisualizeConfig) -> VisualizeSummary:
         raise UserError("nothing to draw: images, sheet and per class are all off, expected one of them on")
     check_folder(config.out, "the pictures")
     results = find_localizations(config.predictions)
-    if config.against is not None:
-        pair_names(config.predictions, config.against)  # raises errors before torch is loaded
+    # Here rather than in the report, so that mistakes are told before torch is loaded.
+    names = None if config.against is None else pair_names(config.predictions, config.against)
     with locked(config.out, "wsl-visualize"):
-        return _report(config) if config.report else _draw(config, results)
+        return _report(config, names) if config.report else _draw(config, results)
 
 
-def _report(config: VisualizeConfig) -> VisualizeSummary:
+def _report(config: VisualizeConfig, names: tuple[str, str] | None) -> VisualizeSummary:
     with loading("the report"):
         from wsl.verbs.report import report  # computes outcomes with wsl.metrics, which loads torch
 
-    written, skipped = report(config)
+    written, skipped = report(config, names)
     return VisualizeSummary(pictures=written.images, sheets=0, skipped=skipped, paths=written.pages)
 
 
