@@ -112,7 +112,7 @@ def test_a_class_that_the_model_does_not_know_is_told_before_anything_runs(run, 
     shutil.copy(photos / "val00.png", tmp_path / "photos" / "bleu")
     for known_early in (True, False):  # an ONNX file and a classifier's name tell their classes when they are loaded
         if not known_early:
-            monkeypatch.setattr(verb, "check_weights", lambda *_: None)
+            monkeypatch.setattr(verb, "check_model", lambda *_: None)
         with pytest.raises(UserError, match=r"split all: the model of .* knows no class 'bleu'; did you mean 'blue'\?"):
             localize(run, tmp_path / "out", tmp_path / "photos", split="all")
         assert not (tmp_path / "out").exists()
