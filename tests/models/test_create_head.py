@@ -24,6 +24,13 @@ def test_a_head_that_cannot_be_is_refused(pooling, classes, message):
         create_head(64, classes, head=None, pooling=pooling, neck=None, maps_per_class=1)
 
 
+def test_a_misspelt_pooling_is_refused_before_the_backbone_is_made(monkeypatch):
+    monkeypatch.setattr("wsl.models.localizer.create_backbone", lambda *_: pytest.fail("weights would be downloaded"))
+    for pooling, message in (("gpm", "did you mean 'gmp'"), ("kmax(q=2)", "has no argument 'q'")):
+        with pytest.raises(UserError, match=message):
+            Localizer("resnet50", 3, pooling=pooling)
+
+
 def test_the_check_draws_no_random_numbers():
     torch.manual_seed(0)
     model = Localizer("tinynet", 3, weights="none", pooling="attention(hidden=4)")

@@ -93,6 +93,17 @@ def test_several_poolings_are_a_run_each_and_share_the_features(world, tmp_path,
     assert sum(size for size in seen if size > 1) == 48 * 2 + 16
 
 
+def test_several_poolings_are_checked_before_the_first_is_trained(world, tmp_path, capsys):
+    assert cli.train(command(world, tmp_path / "runs", "--pooling", "gap", "gpm")) == 2
+    assert "did you mean 'gmp'?" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "runs" / "gmp").mkdir(parents=True)
+    (tmp_path / "runs" / "gmp" / "config.json").write_text("{}", encoding="utf-8")
+    assert cli.train(command(world, tmp_path / "runs", "--pooling", "gap", "gmp")) == 2
+    assert "gmp holds a run" in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "gap").exists()
+
+
 def test_a_run_goes_on_from_another_with_its_settings(world, tmp_path, capsys):
     usual = ["--data", str(world), "--workers", "0", "--device", "cpu", "--precision", "fp32", "--epochs", "1"]
     first = ["--backbone", "tinynet", "--weights", "none", "--pooling", "kmax(k=0.2)", "--image-size", "32"]

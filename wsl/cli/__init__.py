@@ -39,8 +39,11 @@ def train(args: Sequence[str] | None = None) -> int:
             return _part(config)
         if flags.find_lr:
             return _learning_rates(config, flags.find_lr_steps)
+        from wsl.verbs.train import check_trainings
         from wsl.verbs.train import train as verb
 
+        if len(config) > 1:
+            check_trainings(config)
         results, texts = [], []
         for number, one in enumerate(config, 1):
             if len(config) > 1:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 import torch
 from torch import nn
 
-from heads import AdversarialClassifier, MapClassifier, TokenClassifier, VectorClassifier, names_encoder
+from heads import AdversarialClassifier, MapClassifier, TokenClassifier, VectorClassifier, create_pooling, names_encoder
 from heads.spec import create, parse_spec
 from wsl.errors import UserError
 from wsl.models.gradient_head import GradientHead
@@ -20,6 +21,21 @@ HEADS: Mapping[str, type[MapClassifier | AdversarialClassifier]] = MappingProxyT
 """Every head except the default one, by name."""
 
 _LARGEST = 4 << 30  # limit of a head's parameters in bytes
+
+
+def check_pooling(spec: str) -> None:
+    """Check the name and arguments of a pooling, or the name of an encoder, without a backbone.
+
+    Raises:
+        UserError: a name is unknown, or a value is out of range.
+
+    >>> check_pooling("weldn")
+    Traceback (most recent call last):
+    wsl.errors.UserError: unknown pooling or encoder 'weldn': did you mean 'weldon'?
+    """
+    with _user_errors():
+        if not names_encoder(spec):
+            check_affordable(lambda: create_pooling(spec, classes=1, channels=1), spec)
 
 
 def create_head(
@@ -34,13 +50,9 @@ def create_head(
     (3, 3)
     """
     build = functools.partial(_build, channels, num_classes, head, pooling, neck, maps_per_class)
-    try:
+    with _user_errors():
         check_affordable(build, f"a head of {num_classes} classes with {pooling}")
         module = build()
-    except (ValueError, TypeError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(str(error).splitlines()[0]) from error  # torch appends locations in its code
     if not isinstance(module, VectorClassifier):
         return module
     if head is not None:
@@ -51,6 +63,17 @@ def create_head(
     if module.encoder.other_channels is not None:
         raise UserError(f"{pooling} takes two sources, and a backbone gives one: leave other_channels out")
     return GradientHead(module)
+
+
+@contextlib.contextmanager
+def _user_errors() -> Iterator[None]:
+    """Inside, what `heads` refuses is a `UserError`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise UserError(str(error).splitlines()[0]) from error  # torch appends locations in its code
 
 
 def check_affordable(build: Callable[[], nn.Module], what: str) -> None:

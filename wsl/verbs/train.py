@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,21 @@ def train(config: TrainConfig) -> TrainResult:
         seconds=time.perf_counter() - started,
         skipped=skipped,
     )
+
+
+def check_trainings(configs: Sequence[TrainConfig]) -> None:
+    """Check what several trainings do not share, the folders and poolings, before the first of them starts.
+
+    Raises:
+        UserError: a folder holds another run, or a pooling is unknown.
+    """
+    for config in configs:
+        if not config.resume:
+            check_run(config)
+    with loading(configs[0].model.backbone):
+        from wsl.models.create_head import check_pooling
+    for config in configs:
+        check_pooling(config.model.pooling)
 
 
 def _is_first() -> bool:
