@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from wsl import Predictor, UserError, cli
-from wsl.config import DataConfig, DetectConfig, DetectorConfig, RuntimeConfig, TrainConfig
+from wsl.config import DataConfig, DecodeConfig, DecoderConfig, DetectConfig, DetectorConfig, RuntimeConfig, TrainConfig
+from wsl.inference.views import View
 from wsl.models import OnnxLocalizer, export_model, load, pack, unpack
 from wsl.training import detector_rounds
-from wsl.verbs.finished import detect
+from wsl.training.features import FeatureCache
+from wsl.verbs.finished import decode, detect
 
 RUNTIME = RuntimeConfig(device="cpu", precision="fp32", workers=0)
 DETECTING = DetectorConfig(detect=True, detector_rounds=2, detector_epochs=6, detector_batch_size=8, detector_lr=0.01)
@@ -47,6 +49,37 @@ def test_scores_maps_and_points_stay_what_they_were(decoded, detected, photos):
     old, new = (Predictor(load(run), **PLAIN)(photos / "val00.png") for run in (decoded, detected))
     assert (new.scores, new.points) == (old.scores, old.points)
     assert all(np.array_equal(new.maps[label], old.maps[label]) for label in old.maps)
+
+
+def test_a_run_without_flips_has_parts_that_saw_no_mirror_image(run, tmp_path, monkeypatch):
+    """An arrow to the left is no arrow to the right, and a mirrored 2 is nothing."""
+    folder = shutil.copytree(run, tmp_path / "run")
+    written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert written["optim"]["flip"]
+    written["optim"]["flip"] = False
+    (folder / "config.json").write_text(json.dumps(written), encoding="utf-8")
+    seen, batches, learn = [], [], detector_rounds.train_detector
+    of, compute = View.of, FeatureCache._compute
+
+    def watched(detector, scenes, *args, **kwargs):
+        batches.extend(part for item in scenes.items for scene in item for part in scene.parts)
+        return learn(detector, scenes, *args, **kwargs)
+
+    monkeypatch.setattr(View, "of", lambda view, images: seen.append(view.mirrored) or of(view, images))
+    monkeypatch.setattr(
+        FeatureCache,
+        "_compute",
+        lambda self, samples, mirrored, paths: seen.append(mirrored) or compute(self, samples, mirrored, paths),
+    )
+    monkeypatch.setattr(detector_rounds, "train_detector", watched)
+    decode(DecodeConfig(run=folder, decoding=DecoderConfig(decoder_rounds=2, decoder_epochs=1), runtime=RUNTIME))
+    detect(config(folder, detecting=DetectorConfig(detector_rounds=1, detector_epochs=1)))
+    assert seen
+    assert not any(seen)
+    assert len(batches) > 48  # mosaics are among them
+    assert not any(part.mirrored for part in batches)
+    detect(config(folder, detecting=DetectorConfig(detector_rounds=1, detector_epochs=1), flip=True))
+    assert any(seen)
 
 
 def test_boxes_are_fused_with_those_of_the_maps(decoded, detected, photos):

@@ -108,10 +108,17 @@ class FinishedConfig:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     seed: int = 0
     """The same seed gives the same numbers on the same kind of device, version of torch and number of threads."""
+    flip: bool | None = None
+    """Also learn from mirror images; None does if the run did."""
 
     def __post_init__(self) -> None:
         check_types(self)
         check(self.seed >= 0, f"seed is {self.seed}, expected 0 or more")
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether to learn from mirror images: unless ``flip`` is False."""
+        return self.flip is not False
 
 
 @dataclass(frozen=True, kw_only=True)

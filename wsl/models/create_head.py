@@ -33,7 +33,7 @@ def check_pooling(spec: str) -> None:
     Traceback (most recent call last):
     wsl.errors.UserError: unknown pooling or encoder 'weldn': did you mean 'weldon'?
     """
-    with _user_errors():
+    with user_errors():
         if not names_encoder(spec):
             check_affordable(lambda: create_pooling(spec, classes=1, channels=1), spec)
 
@@ -50,7 +50,7 @@ def create_head(
     (3, 3)
     """
     build = functools.partial(_build, channels, num_classes, head, pooling, neck, maps_per_class)
-    with _user_errors():
+    with user_errors():
         check_affordable(build, f"a head of {num_classes} classes with {pooling}")
         module = build()
     if not isinstance(module, VectorClassifier):
@@ -66,7 +66,7 @@ def create_head(
 
 
 @contextlib.contextmanager
-def _user_errors() -> Iterator[None]:
+def user_errors() -> Iterator[None]:
     """Inside, what `heads` refuses is a `UserError`."""
     try:
         yield

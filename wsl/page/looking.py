@@ -18,7 +18,7 @@ from wsl.errors import UserError
 from wsl.inference import Predictor
 from wsl.inference.drawing import boxes_of_maps
 from wsl.models import CamLocalizer, Localizer, resolve_refine
-from wsl.models.create_head import check_affordable
+from wsl.models.create_head import check_affordable, user_errors
 from wsl.results import Localization
 from wsl.thresholds.stored import resolve_boxes
 
@@ -117,13 +117,9 @@ def _pooled_by(model: Localizer | CamLocalizer, pooling: str) -> Localizer:
     """The same network with another pooling; the model is not changed."""
     if not isinstance(model, Localizer) or not isinstance(model.head, MapClassifier):
         raise UserError("the model has no class maps to pool anew: choose the model's own pooling")
-    try:
+    with user_errors():
         check_affordable(lambda: heads.create_pooling(pooling), f"the pooling {pooling[:80]}")
         module = heads.create_pooling(pooling)
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(str(error)) from error
     other = copy.deepcopy(model)
     other.head.pooling = module
     # A probe's scores do not depend on the pooling.

@@ -13,19 +13,19 @@ from wsl.samples import SampleSet
 log = logging.getLogger("wsl")
 
 
-def affordable(model: Localizer, gigabytes: float) -> int:
-    """The number of images whose features for a map decoder, with their mirror images, fit into `gigabytes`.
+def affordable(model: Localizer, gigabytes: float, views: int = 2) -> int:
+    """The number of images whose features for a map decoder, in each of their `views`, fit into `gigabytes`.
 
     >>> affordable(Localizer("tinynet", 2, weights="none"), 1)
     996
     """
     side = model.preprocessing.image_size
     numbers = sum(math.prod(shape) for shape in model.backbone.level_shapes((side, side)))
-    return max(1, int(gigabytes * 1e9 / (2 * numbers * np.dtype(np.float16).itemsize)))
+    return max(1, int(gigabytes * 1e9 / (views * numbers * np.dtype(np.float16).itemsize)))
 
 
 def affordable_part(
-    samples: SampleSet, model: Localizer, gigabytes: float, part: str, given: float, seed: int
+    samples: SampleSet, model: Localizer, gigabytes: float, part: str, given: float, seed: int, *, views: int = 2
 ) -> SampleSet:
     """The samples whose features fit into `gigabytes`, chosen at random; all of them if they fit.
 
@@ -36,7 +36,7 @@ def affordable_part(
     >>> affordable_part(few, Localizer("tinynet", 2, weights="none"), 1, "decoder", 1, 0) is few
     True
     """
-    most = affordable(model, gigabytes)
+    most = affordable(model, gigabytes, views)
     if most >= len(samples):
         return samples
     chosen = np.sort(np.random.default_rng(seed).permutation(len(samples))[:most])

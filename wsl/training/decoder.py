@@ -15,7 +15,7 @@ from wsl.config import DecoderConfig
 from wsl.models import Features, MapDecoder, repeatable
 from wsl.models.grid import Grid
 from wsl.progress import Advance
-from wsl.training.decoder_targets import VIEWS, Targets
+from wsl.training.decoder_targets import Targets
 from wsl.training.part_steps import train_steps
 
 # The weight of absent classes relative to present ones: responses in their maps lead to boxes of absent classes.
@@ -23,7 +23,7 @@ _ABSENT = 3.0
 
 
 class Levels(NamedTuple):
-    """Cached features of a data set: for each of the `VIEWS`, one memory map (images, C, h, w) for each level."""
+    """Cached features of a data set: one memory map (images, C, h, w) for each of the `training_views` and levels."""
 
     views: Sequence[Sequence[npt.NDArray[np.float16]]]
     grids: Sequence[Grid | None]
@@ -77,7 +77,7 @@ def train_decoder(
 ) -> float:
     """Train a new decoder and return the mean loss of the last epoch; `advance` receives the number of images done.
 
-    Each batch consists of original or of mirrored images, with equal probability. All random numbers derive from the
+    Each batch consists of images in one of their views, with equal probability. All random numbers derive from the
     seed.
 
     Shape:
@@ -97,7 +97,7 @@ def train_decoder(
 
     return train_steps(
         decoder,
-        _batches(images, config, seed),
+        _batches(images, len(targets.maps), config, seed),
         loss_of,
         part="decoder",
         lr=config.decoder_lr,
@@ -109,11 +109,11 @@ def train_decoder(
 
 
 def _batches(
-    images: npt.NDArray[np.int64], config: DecoderConfig, seed: int
+    images: npt.NDArray[np.int64], views: int, config: DecoderConfig, seed: int
 ) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
     """The view and the images of each batch of all epochs."""
     for epoch in range(1, config.decoder_epochs + 1):
         rng = np.random.default_rng((seed, epoch))
         order = rng.permutation(images)
         for start in range(0, len(order), config.decoder_batch_size):
-            yield int(rng.integers(len(VIEWS))), np.sort(order[start : start + config.decoder_batch_size])
+            yield int(rng.integers(views)), np.sort(order[start : start + config.decoder_batch_size])

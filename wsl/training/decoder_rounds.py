@@ -24,7 +24,7 @@ from wsl.progress import progress
 from wsl.samples import SampleSet
 from wsl.training.cache_room import affordable_part
 from wsl.training.decoder import Levels, train_decoder
-from wsl.training.decoder_targets import VIEWS, Cells, Targets
+from wsl.training.decoder_targets import Cells, Targets, training_views
 from wsl.training.features import FeatureCache
 from wsl.training.kept_rounds import KeptRounds
 from wsl.training.located import localize_labelled
@@ -44,8 +44,8 @@ class DecoderTraining:
 
     def __init__(self, model: Localizer, samples: SampleSet, config: DecodeConfig, device: torch.device) -> None:
         self.model, self.config, self.device = model.to(device), config, device
-        room = config.decoding.decoder_cache
-        self.samples = affordable_part(samples, model, room, "decoder", room, config.seed)
+        room, seen = config.decoding.decoder_cache, training_views(config.mirrors)
+        self.samples = affordable_part(samples, model, room, "decoder", room, config.seed, views=len(seen))
         self._labels, self._known = map(torch.from_numpy, stacked_targets(self.samples))
         self._warn_of_missing()
         side = model.preprocessing.image_size
@@ -54,12 +54,12 @@ class DecoderTraining:
         every = (*grids.pyramid, grids.map)
         cache = FeatureCache(config.run.parent / ".features", model, config.runtime, device)
         layers = [*model.backbone.pyramid, MAP]
-        views = [cache.levels(self.samples, view.mirrored, layers) for view in VIEWS]
+        views = [cache.levels(self.samples, view.mirrored, layers) for view in seen]
         self._levels = Levels(views, every, (side, side))
         best = finest([Features(torch.empty(1, *shape), grid) for shape, grid in zip(shapes, every, strict=True)])
         self._cells = Cells((best.values.shape[2], best.values.shape[3]), best.grid, side)
         self.skipped = cache.skipped
-        known = [model_digest(config.run), config.seed, len(self.samples), settings.to_json(config.decoding)]
+        known = [model_digest(config.run), config.seed, len(self.samples), settings.to_json(config.decoding), len(seen)]
         self._kept = KeptRounds(config.run, "decoder", self.rounds, known)
 
     @property
@@ -100,11 +100,11 @@ class DecoderTraining:
         model, config = self.model, self.config
         labels = [sample.labels for sample in self.samples.samples]
         indices = [[model.classes.index(label) for label in some] for some in labels]
-        targets = Targets(indices, self._cells, padded=model.preprocessing.resize == "letterbox")
+        targets = Targets(indices, self._cells, padded=model.preprocessing.resize == "letterbox", flip=config.mirrors)
         predictor = Predictor(
             model,
             refine=self._refinement(number),
-            tta=["flip"] if number > 1 else [],
+            tta=["flip"] if number > 1 and config.mirrors else [],
             device=str(self.device),
             precision=config.runtime.precision,
         )

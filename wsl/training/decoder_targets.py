@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from wsl.images.geometry import Geometry
-from wsl.inference.views import views
+from wsl.inference.views import View, views
 from wsl.maps import normalise
 from wsl.models.decoder import sampling
 from wsl.models.grid import Grid
@@ -18,7 +18,15 @@ from wsl.models.grid import Grid
 FloatArray = npt.NDArray[np.float32]
 # The middle is the box threshold, half of a map's range; values a tenth above or below it become close to 1 or 0.
 _MIDDLE, _SOFTNESS = 0.5, 0.08
-VIEWS = views(["flip"])
+
+
+def training_views(flip: bool) -> Sequence[View]:
+    """The views of an image that a decoder or detector learns from: itself and, with `flip`, mirrored.
+
+    >>> [view.mirrored for view in training_views(True)], len(training_views(False))
+    ([False, True], 1)
+    """
+    return views(["flip"] if flip else [])
 
 
 class Cells(NamedTuple):
@@ -30,29 +38,30 @@ class Cells(NamedTuple):
 
 
 class Targets:
-    """Target maps of all (image, class) pairs, for the original and the mirrored images.
+    """Target maps of all (image, class) pairs, for each view of the images.
 
     The maps of each image are set by `add`, in any order; images without maps are left out of the training.
 
     Shape:
         ``classes`` (P,) holds the class indices of the pairs, those of image i at ``first[i]`` to ``first[i + 1]``;
-        ``maps`` (2, P, h, w) is float16 in [0, 1]. ``content`` (2, N, h, w) bool is True for cells in the image and
+        ``maps`` (V, P, h, w) is float16 in [0, 1]. ``content`` (V, N, h, w) bool is True for cells in the image and
         False for cells in the padding; None without padding.
     """
 
-    def __init__(self, labels: Sequence[Sequence[int]], cells: Cells, *, padded: bool) -> None:
+    def __init__(self, labels: Sequence[Sequence[int]], cells: Cells, *, padded: bool, flip: bool = True) -> None:
         self.cells = cells
+        self._views = training_views(flip)
         self.first = np.concatenate([[0], np.cumsum([len(some) for some in labels])]).astype(np.int64)
         self.classes = np.array([number for some in labels for number in some], np.int64)
-        self.maps = np.zeros((len(VIEWS), len(self.classes), *cells.shape), np.float16)
-        self.content = np.zeros((len(VIEWS), len(labels), *cells.shape), bool) if padded else None
+        self.maps = np.zeros((len(self._views), len(self.classes), *cells.shape), np.float16)
+        self.content = np.zeros((len(self._views), len(labels), *cells.shape), bool) if padded else None
         self.known = np.zeros(len(labels), bool)
 
     def add(self, image: int, maps: Sequence[FloatArray], geometry: Geometry) -> None:
         """Set the maps of an image, in the order of its classes; each covers exactly the image."""
         self.known[image] = True
         rows = slice(self.first[image], self.first[image + 1])
-        for number, view in enumerate(VIEWS):
+        for number, view in enumerate(self._views):
             place = view.geometry(geometry)
             if self.content is not None:
                 self.content[number, image] = _inside(self.cells, place)

@@ -29,7 +29,7 @@ from wsl.progress import progress
 from wsl.results import Localization
 from wsl.samples import SampleSet
 from wsl.training.cache_room import affordable_part
-from wsl.training.decoder_targets import VIEWS
+from wsl.training.decoder_targets import training_views
 from wsl.training.detector import Scene, Scenes, train_detector
 from wsl.training.detector_targets import LabelledBoxes, Part
 from wsl.training.features import FeatureCache, identify_files
@@ -64,11 +64,13 @@ class DetectorTraining:
                 "--decode, or wsl-train --decoder before"
             )
         self.model, self.config, self.device = model.to(device), config, device
+        self._views = training_views(config.mirrors)
         self.samples = self._affordable(samples)
         self._labels, self._known = stacked_targets(self.samples)
         self.skipped: set[str] = set()
         self._features = self._cached()
-        known = [model_digest(config.run), config.seed, len(self.samples), settings.to_json(config.detecting)]
+        learnt = [settings.to_json(config.detecting), len(self._views)]
+        known = [model_digest(config.run), config.seed, len(self.samples), *learnt]
         self._kept = KeptRounds(config.run, "detector", self.rounds, known)
 
     @property
@@ -113,23 +115,28 @@ class DetectorTraining:
         first = number == 1
         boxes = BoxConfig(box_rule="all" if first else None, detector=not first).resolved(BOX_DEFAULTS["decoder"])
         predictor = Predictor.from_configs(
-            self.model, boxes=boxes, runtime=self.config.runtime, refine="decoder", tta=["flip"]
+            self.model,
+            boxes=boxes,
+            runtime=self.config.runtime,
+            refine="decoder",
+            tta=["flip"] if self.config.mirrors else [],
         )
         name = f"boxes for round {number}"
         found = localize_labelled(predictor, self.samples, self.config.runtime, self.skipped, name)
         return [None if one is None else dataclasses.replace(one, maps=None, image=None) for one in found]
 
     def _cached(self) -> tuple[list[Layers], list[tuple[Part, ...]]]:
-        """The features of all images in both views and of their mosaics, and the images in each mosaic."""
+        """The features of all images in their views and of their mosaics, and the images in each mosaic."""
         side, layers = self.model.preprocessing.image_size, [*self.model.backbone.pyramid, MAP]
         cache = self._cache(self.config.run.parent / ".features")
-        views: list[Layers] = [cache.levels(self.samples, view.mirrored, layers) for view in VIEWS]
+        views: list[Layers] = [cache.levels(self.samples, view.mirrored, layers) for view in self._views]
         self.skipped |= cache.skipped
         readable = cache.readable(views[0][0])
         if not (readable & (self._labels == 1).any(1)).any():
             raise RunError("none of the images to train the detector on could be read: see the lines above")
         count = round(self.config.detecting.detector_mosaics * int(readable.sum()))
-        plans = plan_mosaics(self._labels, self._known, readable, count, side, self.config.seed)
+        seed, flip = self.config.seed, self.config.mirrors
+        plans = plan_mosaics(self._labels, self._known, readable, count, side, seed, flip=flip)
         if plans:
             files = identify_files(self.samples)
             digest = hashlib.sha256(json.dumps([files, plans, side]).encode()).hexdigest()[:16]
@@ -142,24 +149,25 @@ class DetectorTraining:
         return FeatureCache(folder, self.model, self.config.runtime, self.device)
 
     def _scenes(self, found: Sequence[Localization | None]) -> Scenes:
-        """The training inputs: each readable image, original or mirrored, and the mosaics."""
+        """The training inputs: each readable image in one of its views, and the mosaics."""
         model, side = self.model, self.model.preprocessing.image_size
         views, plans = self._features
         items: list[tuple[Scene, ...]] = []
         for image, one in enumerate(found):
             if one is not None:
                 geometry = place(one.size, model.preprocessing)
-                parts = [Part(image, view.mirrored, view.geometry(geometry).content) for view in VIEWS]
+                parts = [Part(image, view.mirrored, view.geometry(geometry).content) for view in self._views]
                 items.append(tuple(Scene(number, image, (part,)) for number, part in enumerate(parts)))
-        items += [(Scene(len(VIEWS), row, parts),) for row, parts in enumerate(plans)]
+        items += [(Scene(len(self._views), row, parts),) for row, parts in enumerate(plans)]
         grids = model.backbone.grids((side, side))
         return Scenes(items, views, (*grids.pyramid, grids.map), (side, side))
 
     def _affordable(self, samples: SampleSet) -> SampleSet:
         """The samples whose features, with those of their mosaics, fit into the cache; chosen at random."""
         config = self.config.detecting
-        room = config.detector_cache / (1 + config.detector_mosaics / len(VIEWS))
-        return affordable_part(samples, self.model, room, "detector", config.detector_cache, self.config.seed)
+        room, views = config.detector_cache, len(self._views)
+        images = room / (1 + config.detector_mosaics / views)
+        return affordable_part(samples, self.model, images, "detector", room, self.config.seed, views=views)
 
 
 def labelled_boxes(found: Localization | None, classes: Sequence[str]) -> LabelledBoxes:

@@ -21,13 +21,20 @@ _QUALITY = [int(cv2.IMWRITE_JPEG_QUALITY), 95]
 
 
 def plan_mosaics(
-    labels: FloatArray, known: FloatArray, usable: npt.NDArray[np.bool_], count: int, side: int, seed: int
+    labels: FloatArray,
+    known: FloatArray,
+    usable: npt.NDArray[np.bool_],
+    count: int,
+    side: int,
+    seed: int,
+    *,
+    flip: bool = True,
 ) -> list[tuple[Part, ...]]:
     """Choose and place the photographs of `count` mosaics of `side` pixels; empty if no photograph is suitable.
 
     Suitable photographs show exactly one class and have no unknown labels: their boxes are the most reliable, and all
     other classes are absent. A class is drawn in proportion to the square root of its number of photographs, so that
-    rare classes are oversampled.
+    rare classes are oversampled. With `flip`, each is mirrored with probability 1/2.
 
     Shape:
         ``labels`` and ``known`` (images, K), ``usable`` (images,).
@@ -47,7 +54,7 @@ def plan_mosaics(
         x, y = (float(v) for v in rng.integers(round(_FIRST * side), round(_LAST * side), 2, endpoint=True))
         cells = ((0.0, 0.0, x, y), (x, 0.0, float(side), y), (0.0, y, x, float(side)), (x, y, float(side), float(side)))
         chosen = rng.choice(single, 4, p=chances / chances.sum())
-        mirrored = rng.integers(2, size=4)
+        mirrored = rng.integers(1 + flip, size=4)
         plans.append(tuple(Part(int(i), bool(m), c) for i, m, c in zip(chosen, mirrored, cells, strict=True)))
     return plans
 

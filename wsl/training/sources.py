@@ -185,9 +185,10 @@ class FeatureSource:
         self._val_samples = None if val is None else val.samples
         cache = FeatureCache(config.out.parent / ".features", model, config.runtime, device)
         # The features for a map decoder come from the same forward passes.
-        decodes = config.decoding.decode and affordable(model, config.decoding.decoder_cache) >= len(train)
-        layers = [*model.backbone.pyramid, MAP] if decodes else [MAP]
         views = (False, True) if config.optim.flip else (False,)
+        room = config.decoding.decoder_cache
+        decodes = config.decoding.decode and affordable(model, room, len(views)) >= len(train)
+        layers = [*model.backbone.pyramid, MAP] if decodes else [MAP]
         self._train = [cache.levels(train, mirrored, layers)[-1] for mirrored in views]
         self._rows = np.flatnonzero(cache.readable(self._train[0]))
         self._val = None if val is None else cache.features(val, mirrored=False)

@@ -113,6 +113,9 @@ def _training(
     from wsl.training.detector_rounds import DetectorTraining
 
     device = choose_device(config.runtime.device)
+    if config.flip is None:
+        before = recorded(config.run, "say whether to learn from mirror images (flip)")
+        config = dataclasses.replace(config, flip=before is None or before.optim.flip)
     if isinstance(config, DecodeConfig):
         return DecoderTraining(model, samples, config, device)
     return DetectorTraining(model, samples, config, device)

@@ -84,6 +84,7 @@ def train(config: TrainConfig) -> TrainResult:
         if config.decoding.decode and _is_first():
             del run  # frees the memory that it holds
             more: dict[str, Any] = {"run": config.out, "runtime": config.runtime, "seed": config.seed}
+            more["flip"] = config.optim.flip
             skipped = max(skipped, train_part(DecodeConfig(**more, decoding=config.decoding), samples).skipped)
             if config.detecting.detect:
                 train_part(DetectConfig(**more, detecting=config.detecting), samples)
