@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,6 +37,11 @@ class Preparer:
     max_pixels: int
     classes: Mapping[str, int]
     decodes_jpeg: bool = False
+
+    @property
+    def on_cpu(self) -> Preparer:
+        """One that leaves nothing to a device."""
+        return dataclasses.replace(self, decodes_jpeg=False)
 
     def __call__(self, source: Source) -> Input:
         """One image, read, decoded and resized.
