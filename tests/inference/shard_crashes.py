@@ -2,8 +2,11 @@
 
 import os
 import signal
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+from wsl.inference.preparing import Preparer
+from wsl.inference.shards.engines.ray_decoders import RayDecoders
 from wsl.inference.shards.receipt import Receipt
 
 
@@ -46,6 +49,33 @@ class DiesAtAnImage:
             return self.worker(shard)
         finally:
             PartWriter.add = add
+
+
+@dataclass(frozen=True, kw_only=True)
+class DyingPreparer(Preparer):
+    """A `Preparer` whose process ends at the first image, the first time or always; it leaves a marker."""
+
+    marker: Path
+    always: bool = False
+
+    def __call__(self, source):
+        if self.always or not self.marker.exists():
+            self.marker.touch()
+            os._exit(1)
+        return Preparer.__call__(self, source)
+
+
+@dataclass(frozen=True)
+class DyingDecoders:
+    """Decoders of which one dies."""
+
+    decoders: RayDecoders
+    marker: Path
+    always: bool = False
+
+    def __call__(self, wanted, preparer):
+        values = {one.name: getattr(preparer, one.name) for one in fields(preparer)}
+        yield from self.decoders(wanted, DyingPreparer(**values, marker=self.marker, always=self.always))
 
 
 def array_task(config, marker: Path, image: int) -> None:

@@ -1,8 +1,10 @@
 """Ray's actors, and object stores: the bytes of every engine and every place are the same (`make engines`)."""
 
+import dataclasses
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -12,22 +14,28 @@ import cv2
 import numpy as np
 import pytest
 
-from wsl.config import LocalizeConfig, PickConfig, RuntimeConfig, ShardConfig
-from wsl.errors import RunError, UserError
+from wsl.config import DataConfig, LocalizeConfig, PickConfig, Preprocessing, RuntimeConfig, ShardConfig
+from wsl.errors import BadImageError, RunError, UserError
 from wsl.formats import read_localizations
 from wsl.formats.shards import storage as storage_module
 from wsl.formats.shards.manifest import MANIFEST
 from wsl.formats.shards.parts import SUCCESS
 from wsl.formats.shards.storage import Storage
+from wsl.images.rows import ImageRow
 from wsl.inference.opening import OpenedModel
-from wsl.inference.shards import Job, ShardWorker
+from wsl.inference.preparing import Preparer
+from wsl.inference.shards import Job, ShardWorker, create_engine
+from wsl.inference.shards.engines import ray_decoders
 from wsl.inference.shards.engines.local import LocalEngine
 from wsl.inference.shards.engines.on_ray import RayEngine
+from wsl.inference.shards.engines.ray_decoders import RayDecoders
+from wsl.inference.shards.supply import Wanted, prepared
 from wsl.models import save
 from wsl.verbs.localize_shards import plan_shards, run_shards
 
 CPU = RuntimeConfig(device="cpu", precision="fp32")
 IMAGES, SIZE = 40, 4
+CLASSES = ("cat", "dog", "cow", "pig")
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +101,14 @@ def ray(rights):
     os.environ["PYTHONPATH"] = before
 
 
+@pytest.fixture
+def crashes(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    import shard_crashes
+
+    return shard_crashes
+
+
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own are no errors of ours
 
 
@@ -103,18 +119,105 @@ def test_ray_makes_the_bytes_of_the_local_engine(ray, place, undisturbed):
 
 
 @pytest.mark.parametrize("image", [1, 2, 4])
-def test_an_actor_that_is_killed_costs_one_shard(ray, place, undisturbed, image, monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    import shard_crashes
-
+def test_an_actor_that_is_killed_costs_one_shard(ray, place, undisturbed, image, crashes, tmp_path):
     config = settings(place, tmp_path / "out", engine="ray", processes=2)
     job = Job.begin(config, OpenedModel.open(config))
-    work = shard_crashes.DiesAtAnImage(ShardWorker(job), tmp_path / "died", image)
+    work = crashes.DiesAtAnImage(ShardWorker(job), tmp_path / "died", image)
     receipts = list(RayEngine(actors=2, gpus=0, cpus=1).run(work, range(10)))
     assert (tmp_path / "died").exists()
     assert sorted(receipt.shard for receipt in receipts) == list(range(10))
     assert run_shards(config).localized == 0
     assert contents(tmp_path / "out") == undisturbed
+
+
+def test_cpu_tasks_that_decode_make_the_same_bytes(ray, place, undisturbed):
+    config = settings(place, place / "decoded", engine="ray", decoders=2, processes=2)
+    result = run_shards(config)
+    assert (result.done, result.shards, result.failed, result.localized) == (10, 10, 1, IMAGES)
+    assert contents(place / "decoded") == undisturbed
+    assert run_shards(settings(place, place / "decoded", engine="ray")).localized == 0  # each engine's are the same
+
+
+def test_shards_of_several_tasks_make_the_same_bytes(ray, place, tmp_path):
+    run_shards(settings(place, tmp_path / "local", shard_size=IMAGES))
+    run_shards(settings(place, tmp_path / "ray", shard_size=IMAGES, engine="ray", decoders=3))
+    assert contents(tmp_path / "ray") == contents(tmp_path / "local")
+
+
+def test_an_actor_with_decoders_that_is_killed_costs_one_shard(ray, place, undisturbed, crashes, tmp_path):
+    config = settings(place, tmp_path / "out", engine="ray", decoders=2)
+    engine = create_engine(config)
+    job = Job.begin(config, OpenedModel.open(config))
+    work = crashes.DiesAtAnImage(ShardWorker(job, supply=engine.supply()), tmp_path / "died", image=2)
+    receipts = list(engine.run(work, range(10)))
+    assert (tmp_path / "died").exists()
+    assert sorted(receipt.shard for receipt in receipts) == list(range(10))
+    assert run_shards(config).localized == 0
+    assert contents(tmp_path / "out") == undisturbed
+
+
+def test_a_decoder_that_dies_is_started_again(ray, place, undisturbed, crashes, tmp_path):
+    config = settings(place, tmp_path / "out", engine="ray", decoders=2)
+    engine = create_engine(config)
+    job = Job.begin(config, OpenedModel.open(config))
+    supply = crashes.DyingDecoders(engine.supply(), tmp_path / "died")
+    list(engine.run(ShardWorker(job, supply=supply), range(10)))
+    assert (tmp_path / "died").exists()
+    assert run_shards(config).localized == 0
+    assert contents(tmp_path / "out") == undisturbed
+
+
+def test_decoders_that_die_each_time_are_told(ray, place, crashes, tmp_path):
+    config = settings(place, tmp_path / "out", shard_size=IMAGES)
+    supply = crashes.DyingDecoders(RayDecoders(2, 60.0), tmp_path / "died", always=True)
+    worker = ShardWorker(Job.begin(config, OpenedModel.open(config)), supply=supply)
+    with pytest.raises(RunError, match=r"the 32 images from .*00\.png on ended the process .* 4 times"):
+        worker(0)
+    assert not list((tmp_path / "out").glob("part-*"))
+
+
+def test_decoders_localize_the_classes_of_labels(ray, place, tmp_path):
+    for number, name in enumerate(("cat", "dog", "pig", "cow")):
+        (tmp_path / "data" / "val" / name).mkdir(parents=True)
+        shutil.copy(place / "photos" / f"{number:02}.png", tmp_path / "data" / "val" / name)
+    for engine in ({"engine": "local"}, {"engine": "ray", "decoders": 2}):
+        config = settings(place, tmp_path / engine["engine"], **engine)
+        data = DataConfig(data=tmp_path / "data")
+        run_shards(dataclasses.replace(config, sources=(), data=data, labels=True, pick=PickConfig()))
+    assert contents(tmp_path / "ray") == contents(tmp_path / "local")
+    found = read_localizations(tmp_path / "ray")
+    assert {one.path.parent.name: list(one.points) for one in found} == {name: [name] for name in CLASSES}
+
+
+def test_decoders_give_images_in_order_and_the_errors_of_threads(ray, place, monkeypatch):
+    monkeypatch.setattr(ray_decoders, "_CHUNK", 3)
+    silent = socket.create_server(("127.0.0.1", 0))
+    lost = ImageRow(f"http://127.0.0.1:{silent.getsockname()[1]}/a.png", "lost")
+    files = [ImageRow(str(place / "photos" / f"{number:02}.png"), f"{number}") for number in range(IMAGES + 1)]
+    wanted = [Wanted(row, ("cat",)) for row in [*files[:5], lost, *files[5:]]]
+    preparer = Preparer(preprocessing=Preprocessing(image_size=64), max_pixels=5000, classes={"cat": 0})
+    remote, local = list(RayDecoders(2, 1.0)(wanted, preparer)), prepared(wanted, preparer, 1.0)
+    silent.close()
+    assert len(remote) == len(wanted)
+    for one, other in zip(remote, local, strict=True):
+        assert type(one) is type(other)
+        if isinstance(other, BadImageError):
+            assert str(one) == str(other)
+        else:
+            assert (one.path, one.id, one.classes, one.image) == (other.path, other.id, ("cat",), None)
+            assert np.array_equal(one.pixels, other.pixels)
+    told = " ".join(str(error) for error in remote if isinstance(error, BadImageError))
+    for error in ("took longer than 1 s", "07.png: not a picture", "pixels", "no such"):
+        assert error in told
+
+
+def test_a_cluster_that_reads_no_image_is_told(ray, place, tmp_path):
+    shutil.copytree(place / "photos", tmp_path / "disk")
+    config = settings(place, tmp_path / "out", str(tmp_path / "disk"), shard_size=IMAGES)
+    worker = ShardWorker(Job.begin(config, OpenedModel.open(config)), supply=RayDecoders(2, 60.0))
+    (tmp_path / "disk").rename(tmp_path / "not mounted")
+    with pytest.raises(RunError, match="not one of the 40 images"):
+        worker(0)
 
 
 @pytest.fixture(scope="module")

@@ -100,6 +100,8 @@ def test_settings_name_the_engine():
         ({"manifest_only": True}, "expected --engine too"),
         ({"engine": "array", "processes": 3}, "expected more tasks instead"),
         ({"engine": "local", "processes": 0}, "processes are 0"),
+        ({"engine": "ray", "decoders": 0}, "decoders are 0, expected 1 or more"),
+        ({"engine": "array", "decoders": 3}, "expected --engine ray"),
         ({"shard_size": 0}, "shard size is 0"),
         ({"engine": "local", "image_seconds": 0.0}, "image seconds are 0"),
     ],

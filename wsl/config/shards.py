@@ -31,6 +31,9 @@ class ShardConfig:
     processes: int | None = None
     """Processes of --engine local, or actors of ray; None is one per GPU, or on the CPU one (local) or one per core
     (ray)."""
+    decoders: int | None = None
+    """With --engine ray: CPU tasks that read and resize images for each actor, on any machine of the cluster; by
+    default each actor reads its own."""
     retry_failed: bool = False
     """With --engine local or ray: recompute shards with failed images, and compute missing ones. A part is kept until
     the new one replaces it, and also if more images fail than before."""
@@ -41,6 +44,7 @@ class ShardConfig:
         check_types(self)
         check(self.shard_size >= 1, f"shard size is {self.shard_size}, expected 1 image or more")
         check(self.processes is None or self.processes >= 1, f"processes are {self.processes}, expected 1 or more")
+        check(self.decoders is None or self.decoders >= 1, f"decoders are {self.decoders}, expected 1 or more")
         check(self.image_seconds > 0, f"image seconds are {self.image_seconds}, expected more than 0")
         check(
             self.engine is not None or not (self.shard or self.manifest_only or self.processes or self.retry_failed),
@@ -58,6 +62,10 @@ class ShardConfig:
         check(
             self.processes is None or self.engine != "array",
             "--processes with --engine array: expected more tasks instead, each of which is one process",
+        )
+        check(
+            self.decoders is None or self.engine == "ray",
+            f"--decoders {self.decoders} starts tasks on a Ray cluster: expected --engine ray",
         )
         if self.shard is not None:
             self.share  # noqa: B018 - which checks it

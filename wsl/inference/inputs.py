@@ -31,21 +31,21 @@ class Source(NamedTuple):
     classes: Sequence[str] | None = None
 
 
-Sources: TypeAlias = "str | os.PathLike[str] | Iterable[ImageLike | Source]"
+Sources: TypeAlias = "str | os.PathLike[str] | Iterable[ImageLike | Source | Input]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Input:
     """An image prepared for the network, with its geometry for mapping results to the original's pixels.
 
-    It is made by `Predictor.prepare` and can be sent to another process. ``pixels`` (S, S, 3) uint8 are the network's
-    square input; a predictor on CUDA leaves an ordinary JPEG to the device and keeps its bytes in ``jpeg`` instead.
-    ``image`` is the image as given by the caller.
+    It is made by `Predictor.prepare` or a `Preparer`, and can be sent to another process. ``pixels`` (S, S, 3) uint8
+    are the network's square input; a predictor on CUDA leaves an ordinary JPEG to the device and keeps its bytes in
+    ``jpeg`` instead. ``image`` is the image as given by the caller, None if it was left behind.
     """
 
     path: Path
     id: str
-    image: ImageLike
+    image: ImageLike | None
     geometry: Geometry
     pixels: npt.NDArray[np.uint8] | None = None
     jpeg: bytes | None = None
@@ -69,6 +69,16 @@ def as_source(item: ImageLike | Source, number: int) -> Source:
     return source._replace(id=str(number))
 
 
+def numbered(items: Iterable[ImageLike | Source | Input]) -> Iterator[Source | Input]:
+    """The items of a stream as sources, as by `as_source`; prepared images are unchanged.
+
+    >>> [source.id for source in numbered([b"...", Source(b"...", "b"), b"..."])]
+    ['0', 'b', '2']
+    """
+    for number, item in enumerate(items):
+        yield item if isinstance(item, Input) else as_source(item, number)
+
+
 def _contents(file: Any) -> Any:
     """The bytes of an open file, or the file itself if it cannot be read, for which `to_rgb` raises the error."""
     try:
@@ -78,7 +88,7 @@ def _contents(file: Any) -> Any:
     return data if isinstance(data, bytes) else file
 
 
-def expand(sources: Any) -> Iterable[ImageLike | Source]:
+def expand(sources: Any) -> Iterable[ImageLike | Source | Input]:
     """The images of some sources, one after another, with folders and globs expanded to their files.
 
     Raises:

@@ -146,12 +146,18 @@ class OpenedModel:
         return {
             **{name: values[name] for name in _DECISIVE},
             **({} if config.raster.tile is None else {"raster": values["raster"]}),
+            **({"decoding": "cpu"} if self._decodes_elsewhere(machine) else {}),
             "image_size": config.image_size or self.model.preprocessing.image_size,
             "batch_size": config.batch_size or default_batch_size(torch.device(machine.device)),
             **machine._asdict(),
             "weights": fingerprint(self.model),
             "version": __version__,
         }
+
+    def _decodes_elsewhere(self, machine: Machine) -> bool:
+        """Whether CPUs decode the JPEGs that the machine's GPU would decode, to values that differ by some levels."""
+        by_tasks = self.config.sharding.decoders is not None
+        return by_tasks and machine.device == "cuda" and self.model.preprocessing.resize == "warp"
 
     def record(self, **more: Any) -> dict[str, Any]:
         """All settings, resolved, and further facts of a run."""

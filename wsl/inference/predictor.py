@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Literal, overload
 
 import torch
@@ -16,15 +14,14 @@ from wsl.config import BoxConfig, BoxRule, PickConfig, Precision, Preprocessing,
 from wsl.config.checks import check_batch_size
 from wsl.config.shared import BOX_DEFAULTS, parse_tta
 from wsl.errors import BadImageError, UserError
-from wsl.images import ImageLike, fit, place, to_rgb
+from wsl.images import ImageLike
 from wsl.images.cuda import decodes_jpeg
-from wsl.images.decode import read_bytes
-from wsl.images.jpeg import ordinary_jpeg
 from wsl.inference.batches import Batches, default_batch_size
-from wsl.inference.inputs import Input, Source, Sources, as_source, expand
+from wsl.inference.inputs import Input, Source, Sources, as_source, expand, numbered
 from wsl.inference.network import Choice, Network
+from wsl.inference.preparing import Preparer
 from wsl.inference.reading import MAX_SCORES, Reader
-from wsl.inference.stream import Errors, Stream, pipeline
+from wsl.inference.stream import Errors, Stream, V, W, pipeline
 from wsl.inference.views import views
 from wsl.maps.refine import Refinement
 from wsl.models import Model, choose_device, choose_dtype, pack, resolve_refine, unpack
@@ -163,7 +160,12 @@ class Predictor:
             self.boxes.detector,
         )
         self._batches = Batches(self._network, Reader(self.classes, self.boxes), self.max_pixels)
-        self._decodes_jpeg = self.preprocessing.resize == "warp" and decodes_jpeg(self.device)
+        self.preparer = Preparer(
+            preprocessing=self.preprocessing,
+            max_pixels=self.max_pixels,
+            classes=self._index,
+            decodes_jpeg=self.preprocessing.resize == "warp" and decodes_jpeg(self.device),
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         kept = ("refine", "boxes", "classes", "preprocessing", "max_pixels", "_index", "_settings")
@@ -185,48 +187,39 @@ class Predictor:
     @overload
     def __call__(self, image: list[Any], *, errors: Literal["raise", "skip"] = "raise") -> list[Localization]: ...
     @overload
-    def __call__(self, image: ImageLike | Source) -> Localization: ...
+    def __call__(self, image: ImageLike | Source | Input) -> Localization: ...
 
     def __call__(self, image: Any, *, errors: Errors = "raise") -> Any:
         """Localize an image, or a list of images in order.
 
         An image is a path, the bytes of an image file, an (H, W, 3) uint8 RGB array, a Pillow image, a (3, H, W)
-        tensor (uint8, or floating in [0, 1]), or a `Source` that adds an id or classes. For an image in a list that
-        cannot be read, the error is raised, the image is left out ("skip"), or the error takes its place ("return").
+        tensor (uint8, or floating in [0, 1]), a `Source` that adds an id or classes, or an `Input` that was prepared
+        before. For an image in a list that cannot be read, the error is raised, the image is left out ("skip"), or the
+        error takes its place ("return").
 
         Raises:
             BadImageError: an image cannot be read.
+            UserError: an image was prepared for another size.
         """
         if isinstance(image, list):
             return list(Stream(self._localized(image, None), errors))
-        return self.predict([self.prepare(image)])[0]
+        return self.predict([image if isinstance(image, Input) else self.prepare(image)])[0]
 
     def prepare(
         self, image: ImageLike | Source, *, id: str | None = None, classes: Sequence[str] | None = None
     ) -> Input:
         """An image read, decoded and resized for the network. It needs no device and can be sent to another process.
 
-        `id` names an image without a file; `classes` are localized instead of those chosen by probability.
+        `id` names an image without a file; `classes` are localized instead of those chosen by probability. ``preparer``
+        does the same without the model.
 
         Raises:
             BadImageError: the image cannot be read.
             UserError: a class is not one of the model's.
         """
         source = as_source(image, 0)
-        image, id = source.image, source.id if id is None else id
-        wanted = source.classes if classes is None else classes
-        if wanted is not None:
-            check_classes(wanted, self._index)
-            wanted = tuple(wanted)
-        path = Path(image) if isinstance(image, (str, os.PathLike)) else Path(id)
-        if self._decodes_jpeg and isinstance(image, (str, os.PathLike, bytes)):
-            data = image if isinstance(image, bytes) else read_bytes(path)
-            header = ordinary_jpeg(data)
-            if header is not None and header.width * header.height <= self.max_pixels:
-                geometry = place(tuple(header), self.preprocessing)
-                return Input(path=path, id=id, image=image, geometry=geometry, jpeg=data, classes=wanted)
-        pixels, geometry = fit(to_rgb(image, self.max_pixels, id or "image"), self.preprocessing)
-        return Input(path=path, id=id, image=image, geometry=geometry, pixels=pixels, classes=wanted)
+        id = source.id if id is None else id
+        return self.preparer(Source(source.image, id, source.classes if classes is None else classes))
 
     def predict(self, inputs: Sequence[Input]) -> list[Localization]:
         """Localize prepared images as one batch, which is halved repeatedly if it is too large for a GPU's memory.
@@ -259,12 +252,12 @@ class Predictor:
         "skip", an image that cannot be read is logged, counted in the stream's ``skipped`` and left out.
 
         Raises:
-            UserError: there is no image.
+            UserError: there is no image, or one was prepared for another size.
         """
         return Stream(self._localized(expand(sources), workers), errors)
 
     def class_maps(
-        self, sources: Iterable[ImageLike | Source], *, workers: int | None = None
+        self, sources: Iterable[ImageLike | Source | Input], *, workers: int | None = None
     ) -> Iterator[torch.Tensor | BadImageError]:
         """The raw maps of all classes of each image, for pooling or comparison.
 
@@ -272,16 +265,7 @@ class Predictor:
             (K, h, w) float32 each, covering the network's whole input, at the resolution of the maps; the error takes
             the place of an image that cannot be read.
         """
-        for maps in pipeline(
-            (as_source(item, number) for number, item in enumerate(sources)),
-            self._try,
-            self._batches.load,
-            self._batches.class_maps,
-            lambda maps: maps,
-            batch_size=self.batch_size,
-            device=self.device,
-            workers=workers,
-        ):
+        for maps in self._pipeline(sources, self._batches.class_maps, lambda maps: maps, workers):
             yield from maps
 
     def images(self, inputs: Sequence[Input]) -> torch.Tensor:
@@ -329,23 +313,22 @@ class Predictor:
         if isinstance(sources, list) and len(sources) == 1:
             workers = 0  # threads would take longer to start than they save
         steps = self._batches
-        for batch in pipeline(
-            (as_source(item, number) for number, item in enumerate(sources)),
-            self._try,
-            steps.load,
-            steps.launch,
-            steps.measure,
+        for batch in self._pipeline(sources, steps.launch, steps.measure, workers):
+            yield from steps.describe(batch)
+
+    def _pipeline(
+        self, sources: Iterable[Any], run: Callable[[Any], V], finish: Callable[[V], W], workers: int | None
+    ) -> Iterator[W]:
+        return pipeline(
+            numbered(sources),
+            self.preparer.attempt,
+            self._batches.load,
+            run,
+            finish,
             batch_size=self.batch_size,
             device=self.device,
             workers=workers,
-        ):
-            yield from steps.describe(batch)
-
-    def _try(self, source: Source) -> Input | BadImageError:
-        try:
-            return self.prepare(source)
-        except BadImageError as error:
-            return error
+        )
 
 
 def _resized(preprocessing: Preprocessing, image_size: int | None) -> Preprocessing:

@@ -175,7 +175,7 @@ def run_shards(config: LocalizeConfig) -> ShardedResult:
     started = time.perf_counter()
     localized = 0
     with progress("localize", _images(job, shards)) as advance:
-        for receipt in engine.run(ShardWorker(job, opened, again), shards):
+        for receipt in engine.run(ShardWorker(job, opened, again, engine.supply()), shards):
             counts[receipt.shard] = Counts(receipt.images, receipt.boxes, receipt.failed)
             localized += receipt.done if receipt.seconds else 0
             advance(receipt.done, note=f"shard {len(counts)} of {len(shards)}")

@@ -10,20 +10,18 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from wsl.errors import BadImageError, RunError, UserError
-from wsl.formats.shards.fetch import Fetcher, UnfetchedError
+from wsl.formats.shards.fetch import UnfetchedError
 from wsl.formats.shards.parts import Counts, PartName, PartWriter, part_counts
-from wsl.formats.shards.storage import is_remote
 from wsl.images.rows import ImageRow
 from wsl.inference.identity import check_identity
-from wsl.inference.inputs import Source
+from wsl.inference.inputs import Input, Source
 from wsl.inference.opening import OpenedModel
-from wsl.inference.shards.fetching import fetched
 from wsl.inference.shards.job import Job
 from wsl.inference.shards.receipt import Receipt
+from wsl.inference.shards.supply import FetchingThreads, Supply, Wanted
 
 log = logging.getLogger("wsl")
 
-_THREADS, _REMOTE_THREADS = 4, 32
 _TELLING = 8
 """If none of at least this many images can be fetched, the machine (its disk or rights) is assumed to be at fault."""
 
@@ -32,18 +30,24 @@ class ShardWorker:
     """Localizes the images of one shard after another: called with a shard's number, it returns the receipt.
 
     The part's bytes depend only on the job: not on the process, the order of the shards or an earlier attempt. An
-    existing part is left unchanged, unless it is among those to do ``again`` and has failed images. A worker can be
-    pickled; the model is loaded for the first shard.
+    existing part is left unchanged, unless it is among those to do ``again`` and has failed images. Images come from
+    `supply`, by default from threads of this process. A worker can be pickled; the model is loaded for the first shard.
     """
 
-    def __init__(self, job: Job, opened: OpenedModel | None = None, again: frozenset[int] = frozenset()) -> None:
-        self.job, self.again = job, again
+    def __init__(
+        self,
+        job: Job,
+        opened: OpenedModel | None = None,
+        again: frozenset[int] = frozenset(),
+        supply: Supply | None = None,
+    ) -> None:
+        self.job, self.again, self.supply = job, again, supply
         self._opened = opened
         self._predictor: Any = None
-        self._fetch = Fetcher(job.config.sharding.image_seconds)
+        self._images = supply or FetchingThreads(job.config.sharding.image_seconds)
 
-    def __reduce__(self) -> tuple[type[ShardWorker], tuple[Job, None, frozenset[int]]]:
-        return type(self), (self.job, None, self.again)
+    def __reduce__(self) -> tuple[type[ShardWorker], tuple[Job, None, frozenset[int], Supply | None]]:
+        return type(self), (self.job, None, self.again, self.supply)
 
     def __call__(self, shard: int) -> Receipt:
         """Do one shard, unless it is done.
@@ -100,7 +104,8 @@ class ShardWorker:
     def _fill(self, part: PartWriter, predictor: Any, rows: Sequence[ImageRow]) -> None:
         errors: dict[int, BadImageError] = {}
         config = self.job.config
-        stream = predictor.stream(self._sources(rows, errors), errors="return", workers=config.runtime.workers)
+        sources = self._sources(rows, errors, predictor)
+        stream = predictor.stream(sources, errors="return", workers=config.runtime.workers)
         for number, (row, found) in enumerate(zip(rows, stream, strict=True)):
             if not isinstance(found, BadImageError):
                 part.add(row, found)
@@ -118,23 +123,22 @@ class ShardWorker:
                 f"{unfetched[-1]}: check that this machine has the disk, the network and the rights to read them"
             )
 
-    def _sources(self, rows: Sequence[ImageRow], errors: dict[int, BadImageError]) -> Iterator[Source]:
-        """The bytes of the images; one that cannot be fetched is empty, so that the others' batches do not change."""
-        remote = any(is_remote(row.file or row.path) for row in rows)
-        seconds = self.job.config.sharding.image_seconds
-        threads = _REMOTE_THREADS if remote else _THREADS
-        for number, (row, data) in enumerate(
-            zip(rows, fetched(rows, self._fetch, threads=threads, seconds=seconds), strict=True)
-        ):
-            if isinstance(data, BadImageError):
-                errors[number] = data
-                data = b""
-            classes = None
-            if self.job.config.labels:
-                if row.labels is None:
-                    raise UserError(f"{row.path} has no labels in the manifest, and --labels asks for them")
-                classes = row.labels
-            yield Source(data, id=row.path, classes=classes)
+    def _sources(
+        self, rows: Sequence[ImageRow], errors: dict[int, BadImageError], predictor: Any
+    ) -> Iterator[Source | Input]:
+        """The images; one that cannot be had is empty, so that the others' batches do not change."""
+        images = self._images([self._wanted(row) for row in rows], predictor.preparer)
+        for number, (row, image) in enumerate(zip(rows, images, strict=True)):
+            if isinstance(image, BadImageError):
+                errors[number] = image
+                yield Source(b"", id=row.path)
+            else:
+                yield image
+
+    def _wanted(self, row: ImageRow) -> Wanted:
+        if self.job.config.labels and row.labels is None:
+            raise UserError(f"{row.path} has no labels in the manifest, and --labels asks for them")
+        return Wanted(row, row.labels if self.job.config.labels else None)
 
 
 class _WorseError(Exception):

@@ -15,6 +15,7 @@ from wsl.inference.shards.receipt import Receipt
 
 if TYPE_CHECKING:
     from wsl.inference.opening import Machine
+    from wsl.inference.shards.supply import Supply
 
 ProcessShard = Callable[[int], Receipt]
 
@@ -24,6 +25,9 @@ class Engine(Protocol):
 
     def machine(self, runtime: RuntimeConfig) -> Machine | None:
         """The kind of the workers' machines; None for this one."""
+
+    def supply(self) -> Supply | None:
+        """Where workers get their images from; None for threads of their own."""
 
     def share(self, shards: Sequence[int]) -> Sequence[int]:
         """The shards that `run` would do."""

@@ -37,6 +37,9 @@ class ArrayEngine:
     def machine(self, runtime: RuntimeConfig) -> None:
         """This one."""
 
+    def supply(self) -> None:
+        """Threads of the workers."""
+
     def share(self, shards: Sequence[int]) -> Sequence[int]:
         """This task's share."""
         return [shard for shard in shards if shard % self.count == self.index]

@@ -52,6 +52,9 @@ class LocalEngine:
     def machine(self, runtime: RuntimeConfig) -> None:
         """This one."""
 
+    def supply(self) -> None:
+        """Threads of the workers."""
+
     def share(self, shards: Sequence[int]) -> Sequence[int]:
         """All of them."""
         return shards

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wsl.config import LocalizeConfig, RuntimeConfig
+from wsl.config import LocalizeConfig, RuntimeConfig, ShardConfig
 from wsl.errors import UserError
+from wsl.inference.shards.engines.ray_decoders import RayDecoders
 from wsl.inference.shards.receipt import Receipt
 
 if TYPE_CHECKING:
@@ -26,22 +27,55 @@ class RayEngine:
     An actor gets the numbers of shards, and reads images and writes parts itself; only receipts pass through Ray's
     object store. The task of a dead actor, a few shards, is given to another actor, which finds the finished ones and
     repeats at most one shard. Ray's own checkpoints of rows are not used, because parts serve that purpose.
+
+    With `decoders`, the images of each actor are read by as many CPU tasks, each within `seconds`, and pass through the
+    object store in the size of the network's input.
     """
 
     actors: int | None
     gpus: float
     cpus: float
+    decoders: int | None = None
+    seconds: float = ShardConfig.image_seconds
 
     @classmethod
     def from_config(cls, config: LocalizeConfig) -> RayEngine:
         """One actor per GPU, unless the device is another one.
 
         Raises:
-            UserError: Ray is not installed.
+            UserError: Ray is not installed, or the cluster has no core for decoders.
         """
-        ray = _load_ray()
-        on_gpu = config.runtime.device in ("auto", "cuda") and ray.cluster_resources().get("GPU", 0) >= 1
-        return cls(actors=config.sharding.processes, gpus=float(on_gpu), cpus=0.0 if on_gpu else 1.0)
+        cluster = _load_ray().cluster_resources()
+        on_gpu = config.runtime.device in ("auto", "cuda") and cluster.get("GPU", 0) >= 1
+        engine = cls(
+            actors=config.sharding.processes,
+            gpus=float(on_gpu),
+            cpus=0.0 if on_gpu else 1.0,
+            decoders=config.sharding.decoders,
+            seconds=config.sharding.image_seconds,
+        )
+        engine.check_cores(cluster)
+        return engine
+
+    def check_cores(self, cluster: Mapping[str, float]) -> None:
+        """Check that a cluster with these resources has a core for decoders beside that of an actor.
+
+        Raises:
+            UserError: it has none.
+
+        >>> RayEngine(actors=None, gpus=0, cpus=1, decoders=2).check_cores({"CPU": 2.0})
+        """
+        cores, expected = int(cluster.get("CPU", 0)), 1 + int(self.cpus)
+        if self.decoders is not None and cores < expected:
+            raise UserError(
+                f"the number of the cluster's cores is {cores}, expected {expected} or more with --decoders"
+                f"{', one of which an actor takes' if self.cpus else ''}: add a machine to the cluster, or leave out "
+                "--decoders, so that each actor reads its own images"
+            )
+
+    def supply(self) -> RayDecoders | None:
+        """CPU tasks of the cluster if the settings ask for them, else threads of the actors."""
+        return None if self.decoders is None else RayDecoders(self.decoders, self.seconds)
 
     def share(self, shards: Sequence[int]) -> Sequence[int]:
         """All of them."""
@@ -58,8 +92,7 @@ class RayEngine:
         if not shards:
             return
         ray = _load_ray()
-        room = ray.cluster_resources().get("GPU" if self.gpus else "CPU", 1)
-        actors = min(self.actors or max(1, int(room)), len(shards))
+        actors = min(self._most_actors(ray.cluster_resources()), len(shards))
         tasks = max(actors, len(shards) // _SHARDS_A_TASK)
         numbers = [{"shard": shard} for shard in shards]
         context = ray.data.DataContext.get_current()
@@ -76,6 +109,13 @@ class RayEngine:
         for row in dataset.iter_rows():
             values = (row[name] for name in Receipt._fields)
             yield Receipt._make(value.item() if isinstance(value, np.generic) else value for value in values)
+
+    def _most_actors(self, cluster: Mapping[str, float]) -> int:
+        room = max(1, int(cluster.get("GPU" if self.gpus else "CPU", 1)))
+        if self.decoders is None or not self.cpus:
+            return self.actors or room
+        # An actor keeps its core while it waits for decoders, which would wait for that core forever.
+        return max(1, min(self.actors or room, room - 1))
 
 
 def _machine(runtime: RuntimeConfig) -> Machine:
