@@ -26,6 +26,7 @@ from wsl.images.tensors import Normalise, UInt8Array
 from wsl.inference.stream import pipeline
 from wsl.limits import max_pixels
 from wsl.models import Localizer, autocast, choose_dtype
+from wsl.models.fingerprint import add_weights
 from wsl.models.taps import MAP, TapReader
 from wsl.progress import progress
 from wsl.samples import SampleSet
@@ -277,7 +278,5 @@ def _open(path: Path, images: int) -> Features | None:
 def _digest(module: torch.nn.Module) -> str:
     """A hash of the weights, because a local file may change under the same name."""
     digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    add_weights(digest, module)
     return digest.hexdigest()
