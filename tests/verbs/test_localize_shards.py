@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import pickle
 import shutil
 import sys
 import tarfile
@@ -21,6 +22,7 @@ from wsl.formats.shards.storage import Storage
 from wsl.inference.opening import OpenedModel
 from wsl.inference.shards import Job, ShardWorker
 from wsl.inference.shards.engines.local import LocalEngine
+from wsl.limits import allowing
 from wsl.models import save
 from wsl.verbs.localize import run_localize
 from wsl.verbs.localize_shards import make_job_manifest, plan_shards, run_shards
@@ -110,6 +112,14 @@ def test_images_of_a_batch_may_be_read_by_many_threads(run, folder, tmp_path, un
     runtime = RuntimeConfig(device="cpu", precision="fp32", workers=3)
     run_shards(settings(run, tmp_path, folder, runtime=runtime))
     assert contents(tmp_path) == contents(undisturbed)
+
+
+def test_the_limit_of_pixels_goes_with_the_work(run, folder, tmp_path):
+    config = settings(run, tmp_path, folder)
+    with allowing(1000):
+        work = pickle.dumps(ShardWorker(Job.begin(config, OpenedModel.open(config))))
+    receipt = pickle.loads(work)(0)
+    assert (receipt.images, receipt.failed) == (0, 4)
 
 
 @pytest.mark.parametrize("image", [1, 6, 11])

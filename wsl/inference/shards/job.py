@@ -8,7 +8,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from wsl.checkpoints import check_classes
@@ -22,6 +22,7 @@ from wsl.images.rows import ImageRow
 from wsl.inference.identity import check_identity
 from wsl.inference.opening import Machine, OpenedModel
 from wsl.inference.shards.sources import image_rows, made_from
+from wsl.limits import max_pixels
 
 _READERS = 32
 
@@ -70,7 +71,7 @@ class Job:
     """A run in shards: its ``manifest``, its settings, and the folder ``storage`` for its parts.
 
     ``identity`` is everything that determines the bytes of the parts, and ``key`` its hash in their names. A job can be
-    pickled and sent to workers.
+    pickled and sent to workers, with ``max_pixels``, the limit of an image's size where it was made.
     """
 
     config: LocalizeConfig
@@ -78,6 +79,7 @@ class Job:
     manifest: Manifest
     identity: Mapping[str, Any]
     key: str
+    max_pixels: int = field(default_factory=max_pixels)
 
     @classmethod
     def begin(cls, config: LocalizeConfig, opened: OpenedModel) -> Job:

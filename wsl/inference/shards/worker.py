@@ -82,7 +82,7 @@ class ShardWorker:
             opened = dataclasses.replace(opened, machine=None)  # it runs here
             ours = {**opened.identity, "images": self.job.manifest.sha256}
             check_identity(self.job.identity, ours, str(self.job.storage))
-            self._predictor = opened.predictor()
+            self._predictor = opened.predictor(max_pixels=self.job.max_pixels)
         return self._predictor
 
     def _localize(self, predictor: Any, rows: Sequence[ImageRow], name: PartName, before: Counts | None) -> Counts:
