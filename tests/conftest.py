@@ -1,10 +1,13 @@
 """Fixtures shared by all rooms."""
 
+import atexit
 import contextlib
 import importlib.util
 import os
 import shutil
 import signal
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +22,15 @@ untimed: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthChe
 settings.register_profile("quick", max_examples=25, derandomize=True, **untimed)
 settings.register_profile("thorough", max_examples=500, **untimed)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+# Where Python is told to keep no compiled modules, each process that a test starts would compile those of torch and the
+# other libraries again, which takes longer than most tests. Here all processes of a test run share a folder of them.
+if sys.dont_write_bytecode:
+    compiled = tempfile.mkdtemp(prefix="wsl-tests-")
+    atexit.register(shutil.rmtree, compiled, ignore_errors=True)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = compiled
+    sys.dont_write_bytecode = False
 
 # In the background of a script and under `nohup` these signals are ignored, by the commands under test as well.
 for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
