@@ -41,7 +41,10 @@ imports: .venv/installed
 	$(BIN)/lint-imports --no-cache
 
 # One core a test process: threads of several would wait for each other.
+# Compiled modules are kept even where the environment says otherwise: the tests start many processes, and each would
+# compile torch again.
 tests: export OMP_NUM_THREADS := 1
+tests: export PYTHONDONTWRITEBYTECODE :=
 tests: .venv/installed
 	$(BIN)/pytest -n auto
 

@@ -9,7 +9,13 @@ from wsl import cli
 pytestmark = pytest.mark.realdata
 
 
-@pytest.mark.parametrize("mode", [["--freeze-backbone"], ["--batch-size", "16"]], ids=["frozen", "fine-tuned"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        pytest.param(["--freeze-backbone"], id="frozen"),
+        pytest.param(["--batch-size", "16"], id="fine-tuned", marks=pytest.mark.long),
+    ],
+)
 def test_from_labels_to_pictures(realdata, tmp_path, mode, capsys):
     voc, run, found = str(realdata / "VOCdevkit" / "VOC2012"), str(tmp_path / "run"), str(tmp_path / "found")
     weights = str(realdata / "weights" / "mobilenet_v2-coral-tf2ptq-fp16.pth")

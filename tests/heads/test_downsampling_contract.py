@@ -46,6 +46,9 @@ TRACED = [
     "medianpool2d(kernel_size=2, ceil_mode=True)",
     "powerpool2d(kernel_size=2, learnable=True)",
 ]
+# The exporter of ONNX takes seconds more: a sum of powers, a choice, a sort behind padding, and three dimensions.
+ONNX = ("adapool2d(kernel_size=2, stride=1, padding=1)", "stochasticpool2d(kernel_size=2, probability=softmax)",
+        "medianpool2d(kernel_size=2, ceil_mode=True)", "softpool3d(kernel_size=(1, 2, 1))")  # fmt: skip
 SMOOTH = ("softpool", "powerpool", "adapool", "avgpool")
 
 
@@ -240,7 +243,9 @@ def test_the_function_twin_has_the_same_arguments(pooling, spec):
     torch.testing.assert_close(getattr(heads.downsampling, name)(maps, **arguments), pooling(maps))
 
 
-@pytest.mark.parametrize("spec", TRACED)
+@pytest.mark.parametrize(
+    "spec", [pytest.param(spec, marks=() if spec in ONNX else pytest.mark.long) for spec in TRACED]
+)
 def test_onnxruntime_gives_the_same_numbers(pooling):
     onnxruntime = pytest.importorskip("onnxruntime")
     maps = random_maps(pooling)

@@ -90,9 +90,15 @@ def test_an_onnx_model_is_not_refined_and_says_why(tinynet, photos, tmp_path, as
         assert_same(found, expected, tolerance=1e-3)
 
 
+@pytest.fixture(scope="module")
+def swin() -> Localizer:
+    """A model that shows no intermediate features."""
+    return Localizer("swin_t", 2, weights="none", preprocessing=Preprocessing(image_size=64))
+
+
 @pytest.mark.parametrize("name", [name for name, one in REFINEMENTS.items() if not one.decoded])
-def test_a_model_without_intermediate_features_can_be_refined_by_the_image_alone(name, photos):
-    model = Localizer("swin_t", 2, weights="none", preprocessing=Preprocessing(image_size=64))
+def test_a_model_without_intermediate_features_can_be_refined_by_the_image_alone(name, photos, swin):
+    model = swin
     assert model.levels == 0
     if REFINEMENTS[name].reads_features:
         with pytest.raises(UserError, match=r"expected none, one that reads the image alone \(.*pamr.*\), or"):

@@ -5,6 +5,7 @@ import multiprocessing
 import pickle
 import pickletools
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -39,6 +40,14 @@ def onnx(tinynet, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
     export_model(tinynet, path, "onnx")
     return path
+
+
+@pytest.fixture(scope="module")
+def spawned() -> Iterator[concurrent.futures.Executor]:
+    """Another process, which shares nothing with this one."""
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as process:
+        yield process
 
 
 @pytest.fixture
@@ -129,23 +138,19 @@ def test_a_module_without_a_name_travels_as_a_module(custom, classifier, photos,
             assert_same(one, other)
 
 
-def test_a_spawned_process_gives_the_same_results(tinynet, custom, classifier, resnet, photos, assert_same):
+def test_a_spawned_process_gives_the_same_results(spawned, tinynet, custom, classifier, resnet, photos, assert_same):
     predictors = [of(tinynet), of(custom), of(classifier), of(resnet, refine="affinity")]
     sources = [*photos[:3], Source(photos[3], "named", classes=())]
-    spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as process:
-        for predictor in predictors:
-            known = sources if "cat" in predictor.classes else photos[:3]
-            found = process.submit(predictor, known).result()
-            for one, other in zip(found, predictor(known), strict=True):
-                assert one.id == other.id
-                assert_same(one, other, tolerance=1e-4)
+    for predictor in predictors:
+        known = sources if "cat" in predictor.classes else photos[:3]
+        found = spawned.submit(predictor, known).result()
+        for one, other in zip(found, predictor(known), strict=True):
+            assert one.id == other.id
+            assert_same(one, other, tolerance=1e-4)
 
 
-def test_images_are_prepared_in_another_process(predictor, photos, assert_same):
-    spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as process:
-        inputs = list(process.map(predictor.prepare, photos[:3]))
+def test_images_are_prepared_in_another_process(spawned, predictor, photos, assert_same):
+    inputs = list(spawned.map(predictor.prepare, photos[:3]))
     for found, photo in zip(predictor.predict(inputs), photos, strict=False):
         assert_same(found, predictor(photo), tolerance=1e-4)
 

@@ -29,8 +29,8 @@ def assert_as_published(reference, score_map, boxes):
         assert np.array_equal(ours, expected), (candidates, score_map.shape)
 
 
-# 168 maps of each of twelve kinds make 2,016; seven kinds hold hundreds of levels and take half a minute in all.
-@pytest.mark.parametrize("part", range(4))
+# 168 maps of each of twelve kinds make 2,016; seven kinds hold hundreds of levels.
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.long) for part in range(1, 4))])
 @pytest.mark.parametrize("kind", [
     "blurred", "enlarged", "plateaus", "noisy_plateaus", "binary", "constant", "checkerboard", "rings",
     "single_pixels", "borders", "not_normalised", "single_precision",

@@ -111,41 +111,50 @@ def test_what_was_given_stays_the_callers(finding, annotated, boxes):
     assert one.compute()[0].value == pytest.approx(1)
 
 
-PROCESS = """
+def measure_share(rank, folder, names, classes, scenes, cuts):
+    """What one of two processes computes, which sees the scenes before a cut or those behind it."""
+    import datetime
+
+    import torch.distributed
+
+    from wsl import metrics
+
+    meeting = {"init_method": f"file://{folder}/meeting", "timeout": datetime.timedelta(minutes=5)}
+    torch.distributed.init_process_group("gloo", **meeting, rank=rank, world_size=2)
+    found = {}
+    for name in names:
+        for cut in cuts:
+            metric = metrics.TorchMetric(getattr(metrics, name)(classes))
+            for pair in (scenes[:cut], scenes[cut:])[rank]:
+                metric.update(*pair)
+            found[name, cut] = metric.compute()
+    torch.distributed.destroy_process_group()
+    return found
+
+
+OTHER = f"""
 import pickle, sys
-import torch.distributed
 from pathlib import Path
-from wsl import metrics
-rank, folder = int(sys.argv[1]), Path(sys.argv[2])
-torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-names, classes, scenes, cuts = pickle.loads((folder / "scenes").read_bytes())
-found = {}
-for name in names:
-    for cut in cuts:
-        metric = metrics.TorchMetric(getattr(metrics, name)(classes))
-        for pair in (scenes[:cut], scenes[cut:])[rank]:
-            metric.update(*pair)
-        found[name, cut] = metric.compute()
-torch.distributed.destroy_process_group()
-(folder / f"found{rank}").write_bytes(pickle.dumps(found))
+folder = Path(sys.argv[1])
+given = pickle.loads((folder / "given").read_bytes())
+{inspect.getsource(measure_share)}
+(folder / "found").write_bytes(pickle.dumps(measure_share(1, folder, *given)))
 """
 
 
 def test_processes_add_up_by_themselves_even_one_without_images(scenes, tmp_path):
-    # Two more Pythons that load torch and torchmetrics: ten seconds, for what no fake of torch.distributed shows.
+    # This process, and one more Python that loads torch and torchmetrics, for what no fake of torch.distributed shows.
     cuts = (5, len(scenes))
-    (tmp_path / "scenes").write_bytes(pickle.dumps((list(METRICS), CLASSES, scenes, cuts)))
-    processes = [
-        subprocess.Popen([sys.executable, "-c", PROCESS, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    for process in processes:
+    given = (list(METRICS), CLASSES, scenes, cuts)
+    (tmp_path / "given").write_bytes(pickle.dumps(given))
+    command = [sys.executable, "-c", OTHER, str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        mine = measure_share(0, tmp_path, *given)
         _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+    assert process.returncode == 0, errors
     whole = {}
     for name in METRICS:
         metric = measured(name, scenes)
         whole[name] = metric.compute()
-    for rank in range(2):
-        found = pickle.loads((tmp_path / f"found{rank}").read_bytes())  # noqa: S301 -- our own bytes
+    for found in (mine, pickle.loads((tmp_path / "found").read_bytes())):  # noqa: S301 -- our own bytes
         assert found == {(name, cut): whole[name] for name in METRICS for cut in cuts}

@@ -46,9 +46,16 @@ def exported(net, path, **options):
     return model, OnnxLocalizer(path)
 
 
-def test_a_grid_that_depends_on_the_size_is_given_for_its_size_only(tmp_path):
+@pytest.fixture(scope="module")
+def same(tmp_path_factory):
+    """A model of that padding, and its file."""
     pytest.importorskip("onnxscript")
-    model, found = exported(Same(), tmp_path / "a.onnx", image_size=64)
+    path = tmp_path_factory.mktemp("same") / "a.onnx"
+    return exported(Same(), path, image_size=64)[0], path
+
+
+def test_a_grid_that_depends_on_the_size_is_given_for_its_size_only(same):
+    model, found = same[0], OnnxLocalizer(same[1])
     assert (model.grid((64, 64)), model.grid((65, 65))) == ((2, 1.5), (2, 0.5))
     for size in ((64, 64), (65, 65), (64, 65)):
         assert found.grid(size) == (model.grid(size) if size == (64, 64) else None)
@@ -89,19 +96,17 @@ def test_of_trained_weights_the_export_differs_by_what_float32_leaves(realdata, 
     with torch.no_grad():
         maps = model(torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))).maps
     assert maps.abs().max() > 10
-    assert 1e-6 < export_model(model, tmp_path / "a.onnx", "onnx") < 2e-4
+    assert 1e-6 < export_model(model, tmp_path / "a.onnx", "onnx", image_size=64) < 2e-4
 
 
-def test_a_file_of_fewer_classes_than_outputs_is_refused(tmp_path):
+def test_a_file_of_fewer_classes_than_outputs_is_refused(same, tmp_path):
     onnx = pytest.importorskip("onnx")
-    model = Localizer("tinynet", classes=["cat", "dog", "emu"], weights="none").eval()
-    export_model(model, tmp_path / "a.onnx", "onnx", image_size=64)
-    file = onnx.load(tmp_path / "a.onnx")
+    file = onnx.load(same[1])
     for entry in file.metadata_props:
         if entry.key == METADATA_KEY:
-            entry.value = json.dumps({**json.loads(entry.value), "classes": ["cat", "dog"]})
+            entry.value = json.dumps({**json.loads(entry.value), "classes": ["cat"]})
     onnx.save(file, tmp_path / "a.onnx")
-    with pytest.raises(UserError, match="the ONNX model gives 3 scores and names 2 classes, expected as many"):
+    with pytest.raises(UserError, match="the ONNX model gives 2 scores and names 1 classes, expected as many"):
         OnnxLocalizer(tmp_path / "a.onnx")
 
 

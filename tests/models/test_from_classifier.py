@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import fx, nn
 from torchvision import models as torchvision_models
+from torchvision.models.convnext import CNBlockConfig
 
 from wsl.errors import UserError
 from wsl.models import CamLocalizer, Localizer
@@ -62,7 +63,10 @@ def lively(name: str) -> nn.Module:
     return net
 
 
-LARGE = ("convnext_tiny", "wide_resnet50_2", "swin_v2_t", "efficientnet_v2_s", "maxvit_t", "vgg11", "vit_b_32")
+LARGE = (
+    *("convnext_tiny", "wide_resnet50_2", "swin_v2_t", "efficientnet_v2_s", "maxvit_t", "vgg11", "vit_b_32"),
+    *("densenet121", "inception_v3", "resnet50", "resnext50_32x4d", "alexnet"),
+)
 
 
 def marks(name):
@@ -141,7 +145,7 @@ def test_timm_classifier_by_module():
         assert (Localizer.from_classifier(net)(images).scores - net(images)).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("name", ["resnet18", "regnetx_002"])
+@pytest.mark.parametrize("name", ["regnetx_002", pytest.param("resnet18", marks=pytest.mark.long)])
 def test_a_layer_of_a_whole_classifier_is_fused_for_inference(name, monkeypatch):
     """timm's networks are read at a layer; for inference what follows it is cut off and batch norms are folded."""
     timm = pytest.importorskip("timm")
@@ -178,7 +182,8 @@ def test_a_network_without_a_classifier_is_told():
 def test_a_norm_behind_the_pooling_makes_only_the_maps_asked_for():
     """ConvNeXt's maps of two classes are those of all classes, and no others are computed."""
     torch.manual_seed(0)
-    model = Localizer.from_classifier(torchvision_models.convnext_tiny(weights=None)).eval()
+    blocks = [CNBlockConfig(16, 32, 1), CNBlockConfig(32, None, 1)]
+    model = Localizer.from_classifier(torchvision_models.ConvNeXt(blocks)).eval()
     images = torch.randn(2, 3, 64, 96)
     ready = model.for_inference(torch.device("cpu"), torch.float32)
     ready._model.head.class_maps = None  # which makes those of all classes

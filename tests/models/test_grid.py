@@ -1,5 +1,7 @@
 """The cells of a feature map look where the grid says they do."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from wsl.config import Preprocessing
 from wsl.images import place
 from wsl.models import create_backbone
+from wsl.models.backbone import Backbone
 from wsl.models.position_tracer import PositionTracer
 from wsl.models.positions import line, plane
 
@@ -15,14 +18,31 @@ SHIFTED = {"resnet18": 32, "resnet50": 32, "mobilenet_v2": 32, "regnet_x_400mf":
 IN_PLACE = {"vgg11": 32, "convnext_tiny": 32, "tinynet": 8}
 
 
+@pytest.fixture(scope="module")
+def backbone_of() -> Iterator[Callable[[str], Backbone]]:
+    """Random networks by their names, each built once: of a large one, the weights take seconds."""
+    built: dict[str, Backbone] = {}
+
+    def backbone_of(name: str) -> Backbone:
+        if name.startswith("timm"):
+            pytest.importorskip("timm")
+        if name not in built:
+            torch.manual_seed(0)
+            built[name] = create_backbone(name, "none").eval()
+        return built[name]
+
+    yield backbone_of
+    built.clear()
+
+
 @pytest.mark.parametrize("name", SHIFTED)
-def test_padded_odd_kernels_look_up_and_left(name):
-    assert create_backbone(name, "none").grids((224, 224)).map == (SHIFTED[name], 0.5)
+def test_padded_odd_kernels_look_up_and_left(backbone_of, name):
+    assert backbone_of(name).grids((224, 224)).map == (SHIFTED[name], 0.5)
 
 
 @pytest.mark.parametrize("name", IN_PLACE)
-def test_even_kernels_look_at_their_place(name):
-    assert create_backbone(name, "none").grids((224, 224)).map == (IN_PLACE[name], IN_PLACE[name] / 2)
+def test_even_kernels_look_at_their_place(backbone_of, name):
+    assert backbone_of(name).grids((224, 224)).map == (IN_PLACE[name], IN_PLACE[name] / 2)
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
@@ -31,21 +51,19 @@ def test_dilation_moves_nothing(output_stride):
 
 
 @pytest.mark.parametrize("name", ["swin_t", "timm/vit_tiny_patch16_224"])
-def test_patches_are_equal_parts(name):
-    if name.startswith("timm"):
-        pytest.importorskip("timm")
-    backbone = create_backbone(name, "none")
+def test_patches_are_equal_parts(backbone_of, name):
+    backbone = backbone_of(name)
     assert backbone.grids((224, 224)).map in (None, (backbone.stride, backbone.stride / 2))
 
 
 EXACT = {
-    "resnet18": (224, 800),
-    "mobilenet_v2": (224, 800),
-    "vgg11": (224, 800),
-    "alexnet": (224, 800),
-    "squeezenet1_0": (224, 800),
-    "tinynet": (224, 800),
-    "densenet121": (224, 1600),
+    "resnet18": (96, 800),
+    "mobilenet_v2": (96, 800),
+    "vgg11": (96, 800),
+    "alexnet": (96, 800),
+    "squeezenet1_0": (96, 800),
+    "tinynet": (96, 800),
+    "densenet121": (96, 1600),
     "convnext_tiny": (96, 800),
     "regnet_x_400mf": (96, 800),
     "timm/resnet18d": (96, 800),  # two branches that look at different places: at their mean
@@ -58,44 +76,47 @@ EXACT = {
     "timm/vit_tiny_r_s16_p8_224": (96, 800),
     "timm/swin_tiny_patch4_window7_224": (224, 224),
 }
+LARGE = ("densenet121", "vgg11", "timm/dla34")
+
+
+def marks(name):
+    """Others of their kind are smaller."""
+    return [pytest.mark.long] if name in LARGE else []
+
+
 # Blocks that take the maximum of four cells, or pad nothing: the gradient of equal maxima is all the first one's.
 BY_HAND = {"timm/hiera_tiny_224": (32, 14.5), "timm/inception_v3": (32, 37.5), "inception_v3": (32, 37.5)}
 # Their padding depends on the image's size.
 SAME = ["timm/tf_efficientnet_lite0", "timm/tf_efficientnet_b0", "timm/tf_mobilenetv3_small_minimal_100"]
 
 
-def expected_and_found(reference, name, height, width):
-    if name.startswith("timm"):
-        pytest.importorskip("timm")
-    torch.manual_seed(0)
-    backbone = create_backbone(name, "none").eval()
+def expected_and_found(reference, backbone, height, width):
     images = torch.zeros(1, 3, height, width)
     with torch.no_grad(), PositionTracer(images) as tracer:
         features = backbone(images)
     columns = line(plane(tracer.positions(features)).x)
     cell = features.shape[-1] // 2
     found = reference.gradient_centres.centre(backbone, height, width, cell)
-    return backbone, columns, columns.start + cell * columns.stride, found
+    return columns, columns.start + cell * columns.stride, found
 
 
-@pytest.mark.parametrize("name", EXACT)
-def test_the_gradient_s_centre_is_the_cell_s(reference, name):
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in EXACT])
+def test_the_gradient_s_centre_is_the_cell_s(reference, backbone_of, name):
     """What a cell depends on, weighed by how much, has its centre of mass where the grid puts the cell."""
-    _, _, expected, found = expected_and_found(reference, name, *EXACT[name])
+    _, expected, found = expected_and_found(reference, backbone_of(name), *EXACT[name])
     assert found == pytest.approx(expected, abs=1.0)
 
 
 @pytest.mark.parametrize("name", BY_HAND)
-def test_maxima_lie_in_the_middle_of_their_windows(name):
-    if name.startswith("timm"):
-        pytest.importorskip("timm")
-    assert create_backbone(name, "none").grids((224, 224)).map == BY_HAND[name]
+def test_maxima_lie_in_the_middle_of_their_windows(backbone_of, name):
+    assert backbone_of(name).grids((224, 224)).map == BY_HAND[name]
 
 
 @pytest.mark.parametrize("name", SAME)
 @pytest.mark.parametrize("width", [800, 801, 815])
-def test_of_same_padding_it_depends_on_the_size(reference, name, width):
-    backbone, columns, expected, found = expected_and_found(reference, name, 96, width)
+def test_of_same_padding_it_depends_on_the_size(reference, backbone_of, name, width):
+    backbone = backbone_of(name)
+    columns, expected, found = expected_and_found(reference, backbone, 96, width)
     assert found == pytest.approx(expected, abs=0.5)
     grids = backbone.grids((width % 32 + 96, width % 32 + 96))
     assert grids.map == pytest.approx((columns.stride, columns.start))  # what counts is the remainder
@@ -103,16 +124,16 @@ def test_of_same_padding_it_depends_on_the_size(reference, name, width):
 
 
 @pytest.mark.long
-def test_branches_of_a_cell_search_agree_within_a_part_of_a_cell(reference):
-    _, columns, expected, found = expected_and_found(reference, "timm/nasnetalarge", 96, 1216)
+def test_branches_of_a_cell_search_agree_within_a_part_of_a_cell(reference, backbone_of):
+    columns, expected, found = expected_and_found(reference, backbone_of("timm/nasnetalarge"), 96, 1216)
     assert abs(found - expected) < columns.stride / 8
     assert columns.start > 20  # not at the half pixel of symmetric padding
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11"])
 @pytest.mark.parametrize("resize", ["warp", "letterbox"])
-def test_a_cropped_map_has_its_peak_over_what_the_cell_saw(name, resize):
-    grid = create_backbone(name, "none").grids((320, 320)).map
+def test_a_cropped_map_has_its_peak_over_what_the_cell_saw(backbone_of, name, resize):
+    grid = backbone_of(name).grids((320, 320)).map
     geometry = place((640, 320), Preprocessing(image_size=320, resize=resize))
     score_map = np.zeros((10, 10), np.float32)
     row, column = 4, 6

@@ -138,6 +138,7 @@ def test_older_checkpoints_have_none(model):
     assert Localizer.from_recipe(recipe).probe is None
 
 
+@pytest.mark.parametrize("model", [7, pytest.param(0, marks=pytest.mark.long)], indirect=True)
 @pytest.mark.parametrize(("kind", "decoder"), [("onnx", True), ("torch", False)])
 def test_export(kind, decoder, model, images, tmp_path):
     if kind == "onnx":

@@ -24,7 +24,12 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+LARGE = ("maxvit_nano_rw_256", "vgg11")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name in LARGE else ()) for name in FAMILIES]
+)
 def test_features_are_the_network_s_own(name):
     channels, cells, kind = FAMILIES[name]
     torch.manual_seed(0)

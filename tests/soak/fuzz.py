@@ -95,6 +95,7 @@ def _work(seed: int, names: list[str], count: int, results: Any, kept: Path, mod
             shutil.copytree(root / "whole" / name, root / "work")
             known[name].read(root / "work")  # loads what it needs, and must be fine
             shutil.rmtree(root / "work")
+        sys.dont_write_bytecode = True  # what a reader loads late is not written beside it, which would look wrong
         _audit(root, state)
         used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 2 * GIB, used + 2 * GIB))

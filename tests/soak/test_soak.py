@@ -51,8 +51,9 @@ def test_the_judge_sees_what_is_wrong(soak, tmp_path, monkeypatch):
     assert said[2] == "read"
 
 
-def test_a_disk_that_is_full_at_any_write_leaves_whole_files(soak, tmp_path):
-    lines = soak("disk").full_at_every_write(tmp_path, most=12)
+@pytest.mark.parametrize("most", [4, pytest.param(12, marks=pytest.mark.long)])
+def test_a_disk_that_is_full_at_any_write_leaves_whole_files(soak, tmp_path, most):
+    lines = soak("disk").full_at_every_write(tmp_path, most=most)
     assert lines
     assert [line for line in lines if line.wrong] == []
 

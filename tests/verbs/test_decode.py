@@ -88,7 +88,7 @@ def test_training_ends_with_it(world, tmp_path):
     assert load(outs[0]).detects
 
 
-@pytest.mark.parametrize(("seed", "rounds"), [(0, 1), (1, 2)])
+@pytest.mark.parametrize(("seed", "rounds"), [pytest.param(0, 1, marks=pytest.mark.long), (1, 2)])
 def test_a_stopped_training_goes_on_after_its_last_finished_round(decoded, copied, monkeypatch, seed, rounds):
     """With the same settings; with others it begins anew."""
 

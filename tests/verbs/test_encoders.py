@@ -38,8 +38,8 @@ def settings(world: Path, out: Path, *, pooling="netvlad(clusters=4)", workers=0
     ("pooling", "neck"),
     [
         ("netvlad(clusters=4, ghosts=1)", []),
-        ("compactbilinear(dim=512)", []),
-        ("kmax(k=0.2)", ["--neck", "sppblock(kernels=(3,))"]),
+        pytest.param("compactbilinear(dim=512)", [], marks=pytest.mark.long),
+        pytest.param("kmax(k=0.2)", ["--neck", "sppblock(kernels=(3,))"], marks=pytest.mark.long),
     ],
 )
 def test_the_whole_path_from_the_command_line(world, photos, tmp_path, capsys, pooling, neck):
@@ -59,7 +59,7 @@ def test_the_whole_path_from_the_command_line(world, photos, tmp_path, capsys, p
     assert repr(head.neck) == (neck[1] if neck else "None")
 
 
-@pytest.mark.parametrize(("freeze", "workers"), [(False, 2), (True, 0)])
+@pytest.mark.parametrize(("freeze", "workers"), [pytest.param(False, 2, marks=pytest.mark.long), (True, 0)])
 def test_a_run_killed_within_an_epoch_ends_in_the_same_weights(world, tmp_path, freeze, workers, interrupted, figures):
     options = {"freeze_backbone": freeze, "workers": workers}
     train(settings(world, tmp_path / "whole", **options))

@@ -153,15 +153,21 @@ EXCHANGING = """
 import os, signal, sys
 from pathlib import Path
 from wsl import cli
-number, rename, seen = int(sys.argv[1]), Path.rename, 0
+import wsl.verbs.export  # once for all processes
+rename, seen = Path.rename, 0
 def killed(self, target):
     global seen
     seen += 1
     if seen == number:
         os.kill(os.getpid(), signal.SIGKILL)
     return rename(self, target)
-Path.rename = killed
-cli.export(sys.argv[2:])
+for line in sys.stdin:
+    number = int(line)
+    process = os.fork()
+    if process == 0:
+        Path.rename, sys.stdout = killed, open(os.devnull, "w")
+        os._exit(cli.export(sys.argv[1:]))
+    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
 """
 
 
@@ -170,17 +176,19 @@ cli.export(sys.argv[2:])
 def test_a_run_that_is_killed_while_it_exchanges_files_is_undone_by_the_next(name, found, tmp_path):
     """Before each of its renamings, with a file of somebody else in the folder of the format."""
     first, second = found("a", "b"), found("c", "d", folder="other")
-    out, ended, number = tmp_path / "out", [], 0
+    out, ended = tmp_path / "out", []
     write(name, second, tmp_path / "fresh")
+    flags = [str(second), "--format", name, "--out", str(out), "--overwrite"]
+    command = [sys.executable, "-c", EXCHANGING, *flags]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
     while 0 not in ended:
-        number += 1
         shutil.rmtree(out, ignore_errors=True)
         write(name, first, out)
         if LAYOUTS[name].folder:
             (out / LAYOUTS[name].folder / "notes.md").write_text("mine", encoding="utf-8")
         before = contents(out)
-        flags = [str(second), "--format", name, "--out", str(out), "--overwrite"]
-        ended.append(subprocess.run([sys.executable, "-c", EXCHANGING, str(number), *flags], check=False).returncode)
+        process.stdin.write(f"{len(ended) + 1}\n")
+        ended.append(int(process.stdout.readline()))
         if ended[-1]:
             with locked(out, "a test"):
                 undo_exchange(out)
@@ -189,6 +197,7 @@ def test_a_run_that_is_killed_while_it_exchanges_files_is_undone_by_the_next(nam
         mine = {path: text for path, text in contents(out).items() if not path.endswith("notes.md")}
         assert mine == contents(tmp_path / "fresh")
         assert len(contents(out)) - len(mine) == (LAYOUTS[name].folder is not None)
+    process.communicate()
     assert len(ended) > 3
     assert set(ended[:-1]) == {-signal.SIGKILL}
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from wsl import cli
+
 # Runs command lines in a process where torch cannot be imported: verb, then flags, one list each.
 SCRIPT = """
 import contextlib, io, json, os, sys
@@ -171,7 +173,7 @@ def test_localizing_loads_neither_metrics_nor_plots_nor_training(run, photos, tm
 
 def test_measuring_stored_predictions_loads_no_torch(run, photos, world, tmp_path):
     found = ["--weights", str(run), "--out", str(tmp_path), "--maps", "--device", "cpu", "--data", str(world)]
-    loaded_by("from wsl import cli; assert cli.localize(sys.argv[1:]) == 0", *found, "--split", "val")
+    assert cli.localize([*found, "--split", "val"]) == 0
     flags = ["--predictions", str(tmp_path), "--data", str(world), "--split", "val", "--out", str(tmp_path / "out")]
     loaded = loaded_by("from wsl import cli; assert cli.evaluate(sys.argv[1:]) == 0", *flags)
     assert "numba" in loaded
@@ -182,18 +184,40 @@ def test_measuring_stored_predictions_loads_no_torch(run, photos, world, tmp_pat
 def test_comparing_stored_predictions_loads_no_torch(run, photos, world, tmp_path):
     for name, rule in (("a", "largest"), ("b", "all")):
         found = ["--weights", str(run), "--out", str(tmp_path / name), "--device", "cpu", "--data", str(world)]
-        loaded_by("from wsl import cli; assert cli.localize(sys.argv[1:]) == 0", *found, "--box-rule", rule)
+        assert cli.localize([*found, "--box-rule", rule]) == 0
     flags = [str(tmp_path / "a"), str(tmp_path / "b"), "--data", str(world)]
     loaded = loaded_by("from wsl import cli; assert cli.compare(sys.argv[1:]) == 0", *flags)
     assert "numba" in loaded
     assert not loaded & {"torch", "torchvision", "torchmetrics", "matplotlib", "accelerate", "jinja2"}
 
 
-@pytest.mark.parametrize("verb", ["localize", "evaluate", "compare", "train", "visualize", "export", "info", "doctor"])
-def test_help_loads_no_torch(verb):
-    code = f"from wsl import cli\ntry: cli.{verb}(['--help'])\nexcept SystemExit: pass"
+# What is loaded behind the help of each command, one after the other in a single process.
+HELP = """
+import contextlib, io, json, sys
+from wsl import cli
+
+loaded = {}
+for verb in sys.argv[1:]:
+    with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
+        getattr(cli, verb)(["--help"])
+    assert "--help" in shown.getvalue()
+    loaded[verb] = [name.split(".")[0] for name in sys.modules]
+print(json.dumps(loaded))
+"""
+VERBS = ["localize", "evaluate", "compare", "train", "visualize", "export", "info", "doctor"]
+
+
+@pytest.fixture(scope="module")
+def loaded_by_help() -> dict[str, list[str]]:
+    """The modules that are loaded behind the help of each command and of those before it."""
+    ended = subprocess.run([sys.executable, "-c", HELP, *VERBS], capture_output=True, text=True, check=True)
+    return json.loads(ended.stdout)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_loads_no_torch(verb, loaded_by_help):
     heavy = {"torch", "torchvision", "numpy", "cv2", "matplotlib", "cattrs", "yaml", "markdown_it"}
-    assert not loaded_by(code) & heavy
+    assert not heavy & set(loaded_by_help[verb])
 
 
 def test_the_package_alone_loads_nothing():

@@ -136,7 +136,7 @@ def test_tensorboard_missing_is_told_before_anything_is_computed(world, tmp_path
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["2", pytest.param("0", marks=pytest.mark.long)])
 def test_ctrl_c_leaves_a_run_that_can_be_continued(world, tmp_path, workers, heed_ctrl_c):
     flags = command(world, tmp_path, "--epochs", "999", "--val-split", "None", "--workers", workers)
     code = "import sys, wsl.cli; sys.exit(wsl.cli.train(sys.argv[1:]))"
@@ -162,7 +162,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_continued(world, tmp_path, workers, hee
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes")
-@pytest.mark.parametrize("freeze", [False, True])
+@pytest.mark.parametrize("freeze", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_a_disk_that_takes_no_more_ends_in_a_line(world, tmp_path, freeze):
     """The system itself refuses to write on, as a full disk does."""
     run = tmp_path / "run"
