@@ -24,11 +24,19 @@ def test_a_head_that_cannot_be_is_refused(pooling, classes, message):
         create_head(64, classes, head=None, pooling=pooling, neck=None, maps_per_class=1)
 
 
-def test_a_misspelt_pooling_is_refused_before_the_backbone_is_made(monkeypatch):
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"pooling": "gpm"}, "did you mean 'gmp'"),
+        ({"pooling": "kmax(q=2)"}, "has no argument 'q'"),
+        ({"neck": "spblock"}, "did you mean 'sppblock'"),
+        ({"downsampling": "softpol2d"}, "did you mean 'softpool2d'"),
+    ],
+)
+def test_a_misspelt_part_is_refused_before_the_backbone_is_made(parts, message, monkeypatch):
     monkeypatch.setattr("wsl.models.localizer.create_backbone", lambda *_: pytest.fail("weights would be downloaded"))
-    for pooling, message in (("gpm", "did you mean 'gmp'"), ("kmax(q=2)", "has no argument 'q'")):
-        with pytest.raises(UserError, match=message):
-            Localizer("resnet50", 3, pooling=pooling)
+    with pytest.raises(UserError, match=message):
+        Localizer("resnet50", 3, **parts)
 
 
 def test_the_check_draws_no_random_numbers():

@@ -93,6 +93,21 @@ def test_several_poolings_are_a_run_each_and_share_the_features(world, tmp_path,
     assert sum(size for size in seen if size > 1) == 48 * 2 + 16
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--loss", "bcee"], "did you mean 'bce'"),
+        (["--augment", "cutmix", "cutmx"], "did you mean 'cutmix'"),
+        (["--neck", "spblock"], "did you mean 'sppblock'"),
+    ],
+)
+def test_a_misspelt_spec_is_refused_before_weights_are_fetched(world, tmp_path, capsys, monkeypatch, flags, message):
+    monkeypatch.setattr("wsl.models.localizer.create_backbone", lambda *_: pytest.fail("weights would be downloaded"))
+    assert cli.train(command(world, tmp_path / "run", *flags)) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_several_poolings_are_checked_before_the_first_is_trained(world, tmp_path, capsys):
     assert cli.train(command(world, tmp_path / "runs", "--pooling", "gap", "gpm")) == 2
     assert "did you mean 'gmp'?" in capsys.readouterr().err

@@ -10,7 +10,16 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from heads import AdversarialClassifier, MapClassifier, TokenClassifier, VectorClassifier, create_pooling, names_encoder
+from heads import (
+    AdversarialClassifier,
+    MapClassifier,
+    TokenClassifier,
+    VectorClassifier,
+    create_downsampling,
+    create_neck,
+    create_pooling,
+    names_encoder,
+)
 from heads.spec import create, parse_spec
 from wsl.errors import UserError
 from wsl.models.gradient_head import GradientHead
@@ -23,19 +32,23 @@ HEADS: Mapping[str, type[MapClassifier | AdversarialClassifier]] = MappingProxyT
 _LARGEST = 4 << 30  # limit of a head's parameters in bytes
 
 
-def check_pooling(spec: str) -> None:
-    """Check the name and arguments of a pooling, or the name of an encoder, without a backbone.
+def check_specs(pooling: str, neck: str | None = None, downsampling: str | None = None) -> None:
+    """Check the names and arguments of a model's parts without a backbone; of an encoder only the name.
 
     Raises:
         UserError: a name is unknown, or a value is out of range.
 
-    >>> check_pooling("weldn")
+    >>> check_specs("weldn")
     Traceback (most recent call last):
     wsl.errors.UserError: unknown pooling or encoder 'weldn': did you mean 'weldon'?
     """
     with user_errors():
-        if not names_encoder(spec):
-            check_affordable(lambda: create_pooling(spec, classes=1, channels=1), spec)
+        if not names_encoder(pooling):
+            check_affordable(lambda: create_pooling(pooling, classes=1, channels=1), pooling)
+        if neck is not None:
+            create_neck(neck)
+        if downsampling is not None:
+            create_downsampling(downsampling, kernel_size=2)
 
 
 def create_head(

@@ -19,7 +19,7 @@ from wsl.models.backbone import Backbone, create_backbone
 from wsl.models.class_attention import attended, check_class_token
 from wsl.models.classifier_heads import NormedMapClassifier, RectifiedMapClassifier
 from wsl.models.classifiers import create_classifier
-from wsl.models.create_head import check_pooling, create_head
+from wsl.models.create_head import check_specs, create_head
 from wsl.models.decoder import MapDecoder
 from wsl.models.detector import BoxDetector
 from wsl.models.gradient_head import GradientHead
@@ -83,7 +83,7 @@ class Localizer(nn.Module):
         if not classes and num_classes is None:
             raise UserError("neither classes nor num_classes given: expected the class names or their number")
         classes = class_names(classes, len(classes) if num_classes is None else num_classes)
-        check_pooling(pooling)  # now rather than after a download
+        check_specs(pooling, neck, downsampling)  # now rather than after a download
         if isinstance(backbone, str):
             backbone = create_backbone(backbone, weights or "none", output_stride)
         elif not isinstance(backbone, Backbone):

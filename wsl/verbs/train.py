@@ -74,8 +74,10 @@ def train(config: TrainConfig) -> TrainResult:
         if _is_first():
             check_run(config)  # again, because another run may have finished in this folder meanwhile
         with loading(config.model.backbone):
+            from wsl.training.spec_check import check_train_specs
             from wsl.verbs.epochs import Run
 
+            check_train_specs(config)  # now rather than after a download
             run = Run(config, samples, val)
         best, probed = run.epochs(started), None
         if config.probing.probe and _is_first():
@@ -103,15 +105,15 @@ def check_trainings(configs: Sequence[TrainConfig]) -> None:
     """Check what several trainings do not share, the folders and poolings, before the first of them starts.
 
     Raises:
-        UserError: a folder holds another run, or a pooling is unknown.
+        UserError: a folder holds another run, or a name or value in a spec is unknown or out of range.
     """
     for config in configs:
         if not config.resume:
             check_run(config)
     with loading(configs[0].model.backbone):
-        from wsl.models.create_head import check_pooling
+        from wsl.training.spec_check import check_train_specs
     for config in configs:
-        check_pooling(config.model.pooling)
+        check_train_specs(config)
 
 
 def _is_first() -> bool:
