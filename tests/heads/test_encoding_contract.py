@@ -32,6 +32,7 @@ SPECS = [*(SMALLER.get(name, name) for name in ENCODERS), *VARIANTS]
 # One a way of computing: a graph takes seconds.
 TRACED = ["spp(levels=(3,))", "spp(levels=(3,), kind=average, edges=round)", "netvlad(clusters=3, ghosts=2)"]
 TRACED += ["bilinear(other_channels=4)", "compactbilinear(dim=16, signed_sqrt=False)"]
+EXPORTED = [(2, 7, 6), (1, 14, 9), (5, 2, 2), (1, 1, 1)]  # the batches and sizes that an exported graph is given
 
 
 @pytest.fixture(params=SPECS)
@@ -167,19 +168,30 @@ def test_it_compiles_to_one_graph_of_any_size(encoder):
         torch.testing.assert_close([x.grad for x in given], [x.grad for x in twins])
 
 
-@pytest.mark.parametrize("spec", TRACED)
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of the exporter's own code
-def test_it_exports_for_batches_and_maps_of_any_size_to_onnx_too(encoder):
-    onnxruntime = pytest.importorskip("onnxruntime")
+def exported(encoder):
     sizes = {0: Dim("batch"), 2: Dim("height"), 3: Dim("width")}
     given = sources(encoder, 2, 7, 6)
-    program = torch.export.export(encoder.eval(), given, dynamic_shapes=(sizes,) * len(given))
+    return torch.export.export(encoder.eval(), given, dynamic_shapes=(sizes,) * len(given))
+
+
+@pytest.mark.parametrize("spec", TRACED)
+def test_it_exports_for_batches_and_maps_of_any_size(encoder):
+    program = exported(encoder).module()
+    for shape in EXPORTED:
+        given = sources(encoder, *shape)
+        torch.testing.assert_close(program(*given), encoder(*given))
+
+
+@pytest.mark.parametrize("spec", [*TRACED[:1], *(pytest.param(spec, marks=pytest.mark.long) for spec in TRACED[1:])])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of the exporter's own code
+def test_and_to_onnx(encoder):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    program = exported(encoder)
     file = io.BytesIO()
     torch.onnx.export(program, verbose=False).save(file)
     session = onnxruntime.InferenceSession(file.getvalue())
-    for shape in ((2, 7, 6), (1, 14, 9), (5, 2, 2), (1, 1, 1)):
+    for shape in EXPORTED:
         given = sources(encoder, *shape)
-        torch.testing.assert_close(program.module()(*given), encoder(*given))
         inputs = {slot.name: source.numpy() for slot, source in zip(session.get_inputs(), given, strict=True)}
         (vectors,) = session.run(None, inputs)
         torch.testing.assert_close(torch.from_numpy(vectors), encoder(*given), rtol=1e-4, atol=1e-5)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -146,14 +147,14 @@ table says.
 """
 
 
-class Opened(NamedTuple):
+class Opened:
     """Images, the scores that a classifier gives them, and the model that was made of it."""
 
-    images: torch.Tensor
-    scores: torch.Tensor
-    model: Localizer | CamLocalizer
+    def __init__(self, images: torch.Tensor, scores: torch.Tensor, model: Localizer | CamLocalizer) -> None:
+        self.images, self.scores, self.model = images, scores, model
 
-    def run(self) -> LazyOutput:
+    @cached_property
+    def output(self) -> LazyOutput:
         return self.model.for_inference(torch.device("cpu"), torch.float32)(self.images)
 
 
@@ -256,7 +257,7 @@ def find_row(name: str, opened: Opened | None = None) -> Row:
         opened = opened or open_family(name)
     except UserError as error:
         return Row(find_family(name), name, "none", str(error))
-    model, output = opened.model, opened.run()
+    model, output = opened.model, opened.output
     rows, columns = output.maps_of(output.scores.argmax(1, keepdim=True)).shape[-2:]
     cells = _cells(output.grid, opened.images.shape[-1], columns)
     return Row(find_family(name), name, *_method(model), f"{rows} x {columns}", cells)

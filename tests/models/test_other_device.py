@@ -59,11 +59,13 @@ def both(device, net, images, method):
     return found.cpu(), expected
 
 
-LARGE = {"vgg11": [pytest.mark.long]}
+QUICK = {("resnet18", "layercam"), ("mobilenet_v2", "auto"), ("normed", "auto"), ("normed", "layercam")}
+EACH = [(name, method) for name in NETS for method in ("auto", "layercam")]
 
 
-@pytest.mark.parametrize("method", ["auto", "layercam"])
-@pytest.mark.parametrize("name", [pytest.param(name, marks=LARGE.get(name, ())) for name in NETS])
+@pytest.mark.parametrize(
+    ("name", "method"), [one if one in QUICK else pytest.param(*one, marks=pytest.mark.long) for one in EACH]
+)
 def test_any_network(device, name, method):
     torch.manual_seed(0)
     found, expected = both(device, NETS[name](num_classes=5).eval(), torch.randn(2, 3, SIDE, SIDE), method)
@@ -81,8 +83,8 @@ def test_any_method(device, method):
 def test_any_method_of_a_transformer(device, method):
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)
-    net = timm.create_model("test_vit", num_classes=5).eval()
-    found, expected = both(device, net, torch.randn(2, 3, 160, 160), method)
+    net = timm.create_model("test_vit", num_classes=5, img_size=SIDE).eval()
+    found, expected = both(device, net, torch.randn(2, 3, SIDE, SIDE), method)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 

@@ -155,7 +155,9 @@ def test_training_goes_on_from_another_run(tmp_path):
     save(before, tmp_path / "model.safetensors")
 
     def start(head, classes=CLASSES):
-        return create(ModelConfig(backbone=TINY, weights=str(tmp_path), head=head), classes, Preprocessing()).head
+        return create(
+            ModelConfig(backbone=TINY, weights=str(tmp_path), head=head), classes, Preprocessing(image_size=64)
+        ).head
 
     assert torch.equal(start("ts-cam").conv.weight, before.head.conv.weight)
     assert torch.equal(start("scm").conv.weight, before.head.conv.weight)

@@ -126,7 +126,7 @@ def test_a_model_more_certain_of_what_its_map_shows(evaluated):
 
 
 def config(world, out, run, **options):
-    options = {"weights": str(run), "faithfulness": 5, "faithfulness_steps": 8, **options}
+    options = {"weights": str(run), "faithfulness": 5, "faithfulness_steps": 4, **options}
     return EvaluateConfig(data=DataConfig(data=world), out=out, runtime=CPU, **options)
 
 
@@ -149,7 +149,7 @@ def test_a_trained_models_maps_beat_the_centre(whole):
     for metric in rows.values():
         assert metric.counts == {"blue": 11, "red": 10}
         assert metric.interval[0] <= metric.value <= metric.interval[1]
-    assert rows["insertion"].note == "(image, class) pairs; 8 steps; 16 of 16 labelled images"
+    assert rows["insertion"].note == "(image, class) pairs; 4 steps; 16 of 16 labelled images"
     assert rows["average drop"].note == "(image, class) pairs; 16 of 16 labelled images"
     saved = json.loads((out / "evaluation.json").read_text())["metrics"]
     for name, metric in rows.items():
@@ -187,6 +187,7 @@ def test_an_image_that_cannot_be_read_is_left_out_and_told(world, run, tmp_path,
     assert rows["insertion"].per_class["red"] == whole[0]["insertion"].per_class["red"]
 
 
+@pytest.mark.long
 def test_an_onnx_file_answers_as_the_model_that_it_was_made_of(world, run, tmp_path, whole):
     for package in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(package, reason="ONNX is not installed: pip install 'wsl-toolkit[onnx]'")

@@ -64,14 +64,26 @@ def test_heatmaps_of_each_class_have_the_size_of_the_image(run, photos, tmp_path
         localize(run, tmp_path / "out", photos, heatmap_layout="each")
 
 
-@pytest.mark.parametrize("workers", [0, 1, 3])
-@pytest.mark.parametrize("batch_size", [1, 7, 64])
-def test_workers_and_batches_change_nothing(run, photos, tmp_path, workers, batch_size):
+@pytest.fixture(scope="module")
+def plain(run, photos, tmp_path_factory):
+    """Validation images, localized as they usually are."""
+    out = tmp_path_factory.mktemp("plain")
+    localize(run, out, photos / "val*.png")
+    return out
+
+
+QUICK = {(0, 1), (1, 7), (3, 1), (3, 64)}
+EACH = [(workers, size) for workers in (0, 1, 3) for size in (1, 7, 64)]
+
+
+@pytest.mark.parametrize(
+    ("workers", "batch_size"), [one if one in QUICK else pytest.param(*one, marks=pytest.mark.long) for one in EACH]
+)
+def test_workers_and_batches_change_nothing(run, photos, tmp_path, plain, workers, batch_size):
     """Only rounding: a batch of another size may be summed in another order."""
     runtime = RuntimeConfig(device="cpu", precision="fp32", workers=workers)
     localize(run, tmp_path, photos / "val*.png", batch_size=batch_size, runtime=runtime)
-    localize(run, tmp_path / "plain", photos / "val*.png", runtime=CPU)
-    for one, other in zip(read_localizations(tmp_path), read_localizations(tmp_path / "plain"), strict=True):
+    for one, other in zip(read_localizations(tmp_path), read_localizations(plain), strict=True):
         assert one.path == other.path
         assert list(one.scores) == list(other.scores)
         np.testing.assert_allclose(list(one.scores.values()), list(other.scores.values()), atol=1e-5)

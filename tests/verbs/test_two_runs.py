@@ -1,44 +1,34 @@
 """Two runs into one folder: the second is refused, whatever it is, and the first is not disturbed."""
 
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from wsl import cli
 from wsl.files import LOCK
-from wsl.formats import read_localizations
-
-# wsl-localize that stops before its first image is written until it reads a line.
-SLOW = """
-import sys
-from wsl import cli
-from wsl.formats import LocalizationWriter
-write = LocalizationWriter.write
-def wait(self, found):
-    LocalizationWriter.write = write
-    print("writing", flush=True)
-    sys.stdin.readline()
-    write(self, found)
-LocalizationWriter.write = wait
-sys.exit(cli.localize(sys.argv[1:]))
-"""
+from wsl.formats import LocalizationWriter, read_localizations
 
 
-def test_the_first_run_is_whole_and_the_second_refused(run, photos, tmp_path, capsys):
-    out = tmp_path / "found"
+def test_the_first_run_is_whole_and_the_second_refused(run, photos, tmp_path, capsys, monkeypatch):
+    """Another thread is refused as another process is (tests/test_locks.py)."""
+    out, write, codes = tmp_path / "found", LocalizationWriter.write, []
     flags = [str(photos / "val*.png"), "--weights", str(run), "--out", str(out), "--device", "cpu", "--workers", "0"]
-    command = [sys.executable, "-c", SLOW, *flags, "--top-k", "1"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout.readline() == "writing\n"
+
+    def meanwhile(self, found):
+        monkeypatch.undo()
         settings = (out / "localize.json").read_bytes()
-        assert cli.localize([*flags, "--top-k", "2", "--overwrite"]) == 2
+        capsys.readouterr()
+        with ThreadPoolExecutor(1) as other:
+            codes.append(other.submit(cli.localize, [*flags, "--top-k", "2", "--overwrite"]).result())
         error = capsys.readouterr().err
         assert error.startswith(f"error: {out} is being written to by ")
         assert error.count("\n") == 1
         assert (out / "localize.json").read_bytes() == settings
-        first.communicate("\n")
-    assert first.returncode == 0
+        write(self, found)
+
+    monkeypatch.setattr(LocalizationWriter, "write", meanwhile)
+    assert cli.localize([*flags, "--top-k", "1"]) == 0
+    assert codes == [2]
     assert len(list(read_localizations(out))) == 16
     assert not (out / LOCK).exists()
     assert cli.localize([*flags, "--top-k", "2", "--overwrite"]) == 0
