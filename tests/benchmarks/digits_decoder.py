@@ -1,11 +1,11 @@
 """The heads of the digits demo, each with a map decoder: boxes of its class maps beside those of the decoder.
 
     make demo
-    python tests/benchmarks/digits_decoder.py demo/out --out runs/digits
+    python tests/benchmarks/digits_decoder.py demo/out --out runs/digits --heads gap
 
 Each run of the demo is copied, gets a map decoder by `wsl-train --decoder`, and is evaluated on the demo's held-out
-canvases. Thresholds of class maps are those of the demo, selected for each head on canvases of another seed; the
-decoder's threshold and box rule are the defaults of every run.
+canvases, once with each kind of maps. For both, threshold and box rule are selected on the training canvases by their
+boxes, which no training reads.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("demo", type=Path, help="the demo's folder")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--heads", nargs="*", default=[], help="names of runs; all by default")
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
-    heads = sorted(path.parent for path in args.demo.glob("*/model.safetensors"))
+    every = sorted(path.parent for path in args.demo.glob("*/model.safetensors"))
+    heads = [head for head in every if head.name in args.heads or not args.heads]
     if not heads:
         sys.exit(f"no run in {args.demo}: expected the folder of a finished `make demo`")
     print(f"{torch.get_num_threads()} CPU threads, torch {torch.__version__}", flush=True)
@@ -42,11 +44,15 @@ def main() -> None:
         started = time.perf_counter()
         command("train", ["--decoder", str(run), "--device", args.device])
         seconds = time.perf_counter() - started
-        data = ["--data", str(args.demo / "canvases"), "--device", args.device]
-        command("evaluate", ["--weights", str(run), *data, "--out", str(run / "decoded")])
-        before, after = (metrics(folder) for folder in (head / "val", run / "decoded"))
+        figures = []
+        for maps in ("none", "decoder"):
+            flags = ["--weights", str(run), "--data", str(args.demo / "canvases"), "--split", "val", "--refine", maps]
+            command(
+                "evaluate", [*flags, "--select-threshold", "train", "--device", args.device, "--out", str(run / maps)]
+            )
+            figures.append(metrics(run / maps))
         lines.append(
-            [f"`{head.name}`", *(f"{old} / {new}" for old, new in zip(before, after, strict=True)), f"{seconds:.0f} s"]
+            [f"`{head.name}`", *(f"{old} / {new}" for old, new in zip(*figures, strict=True)), f"{seconds:.0f} s"]
         )
     header = ["pooling", *METRICS, "decoder's training"]
     for line in (header, ["---", *["---:"] * (len(header) - 1)], *lines):
