@@ -12,6 +12,10 @@ LOCKED := .venv-locked/bin
 STUDIO := .venv-label-studio/bin
 endif
 
+# Compiled modules are kept even where the environment says otherwise: demo and tests start many processes, and each would
+# compile torch again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo docs test lint types imports tests long soak families lowest lock locked peers engines geo label-studio clean
 
 .venv/installed: pyproject.toml
@@ -41,10 +45,7 @@ imports: .venv/installed
 	$(BIN)/lint-imports --no-cache
 
 # One core a test process: threads of several would wait for each other.
-# Compiled modules are kept even where the environment says otherwise: the tests start many processes, and each would
-# compile torch again.
 tests: export OMP_NUM_THREADS := 1
-tests: export PYTHONDONTWRITEBYTECODE :=
 tests: .venv/installed
 	$(BIN)/pytest -n auto
 

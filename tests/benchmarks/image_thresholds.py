@@ -97,12 +97,11 @@ def choices(
     scale = SIDE / max(size)
     heat = heatmap(map, (max(2, round(size[0] * scale)), max(2, round(size[1] * scale)))).astype(np.float64)
     probabilities = heat * float(map.max())
-    total, inside = probabilities.sum(), probabilities.cumsum(0).cumsum(1)
+    total, at = probabilities.sum(), np.pad(probabilities.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     above = [heat > threshold for threshold in THRESHOLDS]
 
     def of_box(box: npt.NDArray[np.float32]) -> float:
         x0, y0, x1, y1 = np.clip(np.round(box * scale).astype(int), 0, [heat.shape[1], heat.shape[0]] * 2)
-        at = np.pad(inside, ((1, 0), (1, 0)))
         hit = at[y1, x1] - at[y0, x1] - at[y1, x0] + at[y0, x0]
         return float(hit / (max((x1 - x0) * (y1 - y0), 1) + total - hit))
 

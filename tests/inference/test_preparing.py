@@ -88,5 +88,9 @@ def test_a_prepared_image_may_leave_the_original_behind(predictor, photos):
 def test_an_image_that_was_prepared_for_another_size_is_refused(predictor, tinynet, photos):
     other = Predictor(tinynet, image_size=96, device="cpu")
     told = r"a: prepared pixels of shape \(96, 96, 3\), expected \(64, 64, 3\)"
+    prepared = other.prepare(photos[0], id="a")
     with pytest.raises(UserError, match=told):
-        predictor([other.prepare(photos[0], id="a"), photos[1]])
+        predictor([prepared, photos[1]])
+    for take in (predictor, lambda image: predictor.predict([image]), lambda image: predictor.images([image])):
+        with pytest.raises(UserError, match=told):
+            take(prepared)

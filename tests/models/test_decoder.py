@@ -178,8 +178,7 @@ def test_it_is_exported_with_its_model(kind, tmp_path):
         one.for_inference(torch.device("cpu"), torch.float32)(images, taps=True).decoded for one in (exported, model)
     )
     torch.testing.assert_close(found.of(wanted), expected.of(wanted), rtol=1e-4, atol=1e-4)
-    assert found.grid == expected.grid
-    assert found.grid is not None
+    assert found.grid == expected.grid == Grid(4, 2)
     photo = (torch.rand(64, 64, 3) * 255).byte().numpy()
     settings = {"classes": ("cat",), "device": "cpu", "precision": "fp32", "image_size": 64}
     assert Predictor(exported, **settings).refine == "decoder"

@@ -103,9 +103,10 @@ def test_several_poolings_are_a_run_each_and_share_the_features(world, tmp_path,
 )
 def test_a_misspelt_spec_is_refused_before_weights_are_fetched(world, tmp_path, capsys, monkeypatch, flags, message):
     monkeypatch.setattr("wsl.models.localizer.create_backbone", lambda *_: pytest.fail("weights would be downloaded"))
-    assert cli.train(command(world, tmp_path / "run", *flags)) == 2
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
+    for more in ([], ["--find-lr"]):
+        assert cli.train(command(world, tmp_path / "run", *flags, *more)) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
 
 
 def test_several_poolings_are_checked_before_the_first_is_trained(world, tmp_path, capsys):

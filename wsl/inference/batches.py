@@ -16,7 +16,7 @@ from wsl.errors import BadImageError, OutOfMemoryError, RunError
 from wsl.images import fit
 from wsl.images.cuda import UndecodedError
 from wsl.images.decode import decode_image
-from wsl.inference.inputs import Input
+from wsl.inference.inputs import Input, check_sizes
 from wsl.inference.network import Loaded, Network, Output
 from wsl.inference.reading import Measured, Reader
 from wsl.inference.stream import batched
@@ -46,13 +46,19 @@ class Batches:
         self._fitting: int | None = None
 
     def load(self, batch: Sequence[Input | BadImageError]) -> Batch[Loaded]:
-        """Load a batch on the device."""
+        """Load a batch on the device.
+
+        Raises:
+            UserError: an image was prepared for another size.
+            RunError: the predictor was created before this process was forked.
+        """
         if os.getpid() != self._process:
             raise RunError(
                 "this predictor was made before the process was forked, and neither its threads nor a GPU survive "
                 "that: make it in the new process, or send it there pickled ('spawn')"
             )
         inputs = [one for one in batch if isinstance(one, Input)]
+        check_sizes(inputs, self._network.preprocessing.image_size)
         try:
             return Batch(batch, [self._network.load(inputs)] if inputs else [])
         except UndecodedError:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from wsl.errors import UserError
 from wsl.images import Geometry, ImageLike, find_images
 from wsl.images.sources import is_image_name
 
@@ -77,6 +78,24 @@ def numbered(items: Iterable[ImageLike | Source | Input]) -> Iterator[Source | I
     """
     for number, item in enumerate(items):
         yield item if isinstance(item, Input) else as_source(item, number)
+
+
+def check_sizes(inputs: Sequence[Input], side: int) -> None:
+    """Check that images were prepared for a network whose input has sides of `side` pixels.
+
+    Raises:
+        UserError: one was prepared for another size.
+
+    >>> check_sizes([], 224)
+    """
+    expected = (side, side, 3)
+    for one in inputs:
+        shape = (*one.geometry.canvas[::-1], 3) if one.pixels is None else one.pixels.shape
+        if shape != expected:
+            raise UserError(
+                f"{one.path}: prepared pixels of shape {shape}, expected {expected}: prepare the image with the "
+                "predictor that localizes in it"
+            )
 
 
 def _contents(file: Any) -> Any:

@@ -226,6 +226,7 @@ class Predictor:
 
         Raises:
             BadImageError: a file to be decoded on the device is damaged.
+            UserError: an image was prepared for another size.
             RunError: the predictor was created before this process was forked.
         """
         steps = self._batches
@@ -278,6 +279,7 @@ class Predictor:
 
         Raises:
             BadImageError: a file to be decoded on the device is damaged.
+            UserError: an image was prepared for another size.
             RunError: the predictor was created before this process was forked.
         """
         side = self.preprocessing.image_size

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wsl.checkpoints import check_classes
 from wsl.config import Preprocessing
-from wsl.errors import BadImageError, UserError
+from wsl.errors import BadImageError
 from wsl.images import fit, place, to_rgb
 from wsl.images.decode import read_bytes
 from wsl.images.jpeg import ordinary_jpeg
@@ -68,13 +68,9 @@ class Preparer:
         """One image prepared, or the error if it cannot be read; a prepared one is returned unchanged.
 
         Raises:
-            UserError: it was prepared for another size, or a class is not one of the model's.
+            UserError: a class is not one of the model's.
         """
         if isinstance(source, Input):
-            side = self.preprocessing.image_size
-            if source.pixels is not None and source.pixels.shape != (side, side, 3):
-                given = f"{source.path}: prepared pixels of shape {source.pixels.shape}, expected {(side, side, 3)}"
-                raise UserError(f"{given}: prepare the image with the predictor that localizes in it")
             return source
         try:
             return self(source)

@@ -13,10 +13,10 @@ from wsl.samples import SampleSet
 log = logging.getLogger("wsl")
 
 
-def affordable(model: Localizer, gigabytes: float, views: int = 2) -> int:
+def affordable(model: Localizer, gigabytes: float, views: int) -> int:
     """The number of images whose features for a map decoder, in each of their `views`, fit into `gigabytes`.
 
-    >>> affordable(Localizer("tinynet", 2, weights="none"), 1)
+    >>> affordable(Localizer("tinynet", 2, weights="none"), 1, views=2)
     996
     """
     side = model.preprocessing.image_size
@@ -25,7 +25,7 @@ def affordable(model: Localizer, gigabytes: float, views: int = 2) -> int:
 
 
 def affordable_part(
-    samples: SampleSet, model: Localizer, gigabytes: float, part: str, given: float, seed: int, *, views: int = 2
+    samples: SampleSet, model: Localizer, gigabytes: float, part: str, given: float, seed: int, *, views: int
 ) -> SampleSet:
     """The samples whose features fit into `gigabytes`, chosen at random; all of them if they fit.
 
@@ -33,7 +33,7 @@ def affordable_part(
     which `gigabytes` are available to these images.
 
     >>> few = SampleSet(classes=[], samples=[])
-    >>> affordable_part(few, Localizer("tinynet", 2, weights="none"), 1, "decoder", 1, 0) is few
+    >>> affordable_part(few, Localizer("tinynet", 2, weights="none"), 1, "decoder", 1, 0, views=2) is few
     True
     """
     most = affordable(model, gigabytes, views)

@@ -27,6 +27,7 @@ from wsl.training.learner import Learner
 from wsl.training.lr_search import LrSearch
 from wsl.training.optimizer import count_epochs
 from wsl.training.run_folder import RunFolder
+from wsl.training.spec_check import check_train_specs
 from wsl.training.validation import Scores
 
 log = logging.getLogger("wsl")
@@ -40,6 +41,7 @@ class Run:
     """
 
     def __init__(self, config: TrainConfig, samples: SampleSet, val: SampleSet | None) -> None:
+        check_train_specs(config)  # now rather than after a download
         self.config, self.folder = config, RunFolder(config.out)
         self._writer_class = _summary_writer() if config.tensorboard else None
         self._accelerator = _accelerator(config)

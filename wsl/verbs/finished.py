@@ -114,7 +114,7 @@ def _training(
 
     device = choose_device(config.runtime.device)
     if config.flip is None:
-        before = recorded(config.run, "say whether to learn from mirror images (flip)")
+        before = recorded(config.run, "repair or remove it")
         config = dataclasses.replace(config, flip=before is None or before.optim.flip)
     if isinstance(config, DecodeConfig):
         return DecoderTraining(model, samples, config, device)

@@ -74,10 +74,8 @@ def train(config: TrainConfig) -> TrainResult:
         if _is_first():
             check_run(config)  # again, because another run may have finished in this folder meanwhile
         with loading(config.model.backbone):
-            from wsl.training.spec_check import check_train_specs
             from wsl.verbs.epochs import Run
 
-            check_train_specs(config)  # now rather than after a download
             run = Run(config, samples, val)
         best, probed = run.epochs(started), None
         if config.probing.probe and _is_first():
@@ -85,8 +83,8 @@ def train(config: TrainConfig) -> TrainResult:
         skipped = run.skipped
         if config.decoding.decode and _is_first():
             del run  # frees the memory that it holds
-            more: dict[str, Any] = {"run": config.out, "runtime": config.runtime, "seed": config.seed}
-            more["flip"] = config.optim.flip
+            alike = {"runtime": config.runtime, "seed": config.seed, "flip": config.optim.flip}
+            more: dict[str, Any] = {"run": config.out, **alike}
             skipped = max(skipped, train_part(DecodeConfig(**more, decoding=config.decoding), samples).skipped)
             if config.detecting.detect:
                 train_part(DetectConfig(**more, detecting=config.detecting), samples)
@@ -102,7 +100,7 @@ def train(config: TrainConfig) -> TrainResult:
 
 
 def check_trainings(configs: Sequence[TrainConfig]) -> None:
-    """Check what several trainings do not share, the folders and poolings, before the first of them starts.
+    """Check the folders and the specs of several trainings before the first of them starts.
 
     Raises:
         UserError: a folder holds another run, or a name or value in a spec is unknown or out of range.
