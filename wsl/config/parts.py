@@ -109,7 +109,7 @@ class FinishedConfig:
     seed: int = 0
     """The same seed gives the same numbers on the same kind of device, version of torch and number of threads."""
     flip: bool | None = None
-    """Also learn from mirror images; None does if the run did."""
+    """Also train on mirror images; None does if the run was trained on them."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -117,7 +117,7 @@ class FinishedConfig:
 
     @property
     def mirrors(self) -> bool:
-        """Whether to learn from mirror images: unless ``flip`` is False."""
+        """Whether to train on mirror images: True unless ``flip`` is False."""
         return self.flip is not False
 
 

@@ -80,7 +80,7 @@ def create_head(
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Inside, what `heads` refuses is a `UserError`."""
+    """Raise errors of `heads` as `UserError`."""
     try:
         yield
     except UserError:

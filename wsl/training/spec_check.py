@@ -1,4 +1,4 @@
-"""The specs in the settings of a training, checked before weights are fetched or anything is trained."""
+"""A check of the specs in the settings of a training, before weights are downloaded."""
 
 from __future__ import annotations
 
