@@ -9,16 +9,21 @@ classifiers have layers of their own, which learn on the frozen backbone by ``--
 rows' head, whose minimum is found at once. A row is evaluated on val with its maps as they are and refined. Figures are
 means over the seeds; behind them stands the mean difference to the plain row, seed by seed, with half the width of its
 95 % interval (Student's t over the seeds; none of one seed). With ``--images`` a part of train and of val is used, for
-CPUs. Rows that were trained before are not trained again.
+CPUs. ``--jobs`` trains several rows at once, for a GPU that one small network does not fill. Rows that were trained
+before are not trained again.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import multiprocessing
 import shlex
 import statistics
 import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from voc_folders import names_of, write_splits
@@ -39,6 +44,7 @@ ROWS: dict[str, list[str]] = {
 }
 # Rows whose head has layers of its own, which learn on the frozen backbone for so many epochs first.
 OWN_STARTS = {"acol": 10}
+METRICS = ("mAP", "pointing", "MaxBoxAccV2", "CorLoc", "AP50")
 READINGS = {"raw": ["--refine", "none"], "refined": ["--refine", "affinity", "--threshold", "0.5"]}
 COLUMNS = ("mAP-20", "pointing", "V2 raw", "V2 ref.", "CorLoc-6 raw", "ref.", "AP50-6 raw", "ref.")
 # Two-sided 95 % points of Student's t by degrees of freedom.
@@ -73,7 +79,7 @@ def measure(out: Path, args: argparse.Namespace) -> list[float]:
     for reading, flags in READINGS.items():
         places = ["--weights", str(out), "--data", args.voc, "--split", "val", "--out", str(out / reading)]
         if not (out / reading / "evaluation.json").is_file():
-            command("evaluate", [*places, *flags])
+            command("evaluate", [*places, *flags, "--metrics", *METRICS])
         report = json.loads((out / reading / "evaluation.json").read_text(encoding="utf-8"))
         found[reading] = report["metrics"]
     raw, refined = found["raw"], found["refined"]
@@ -92,14 +98,33 @@ def mean(values: dict[str, float], names: tuple[str, ...] | None = None) -> floa
     return statistics.fmean(chosen) if chosen else float("nan")
 
 
-def cell(values: list[float], plain: list[float]) -> str:
-    """A mean, and the mean difference to the plain row with half its interval."""
+def cell(values: Sequence[float], plain: Sequence[float] | None) -> str:
+    """A mean and, beside a plain row, the mean difference to it with half its interval."""
     text = f"{statistics.fmean(values):.3f}"
-    differences = [one - other for one, other in zip(values, plain, strict=True)]
-    if values is plain or len(values) < 2:
+    if plain is None or len(values) < 2:
         return text
+    differences = [one - other for one, other in zip(values, plain, strict=True)]
     half = STUDENT[len(values) - 1] * statistics.stdev(differences) / len(values) ** 0.5
     return f"{text} ({statistics.fmean(differences):+.3f} ± {half:.3f})"
+
+
+def prepare(seed: int, args: argparse.Namespace) -> None:
+    """Train the heads that the rows of a seed start from."""
+    more, seeded = shlex.split(args.train_flags), ["--seed", str(seed)]
+    frozen = ["--weights", args.local_weights, "--freeze-backbone", *seeded, *more]
+    train(args.out / f"start-{seed}", [*frozen, "--optimizer", "lbfgs"], args)
+    for name in OWN_STARTS.keys() & set(args.rows):
+        train(args.out / f"start-{name}-{seed}", [*frozen, "--epochs", str(OWN_STARTS[name]), *ROWS[name]], args)
+
+
+def run_row(row: tuple[str, int], args: argparse.Namespace) -> tuple[float, list[float]]:
+    """The seconds that the training of a row took, and its figures."""
+    name, seed = row
+    start = args.out / (f"start-{name}-{seed}" if name in OWN_STARTS else f"start-{seed}")
+    tuned = ["--weights", str(start), "--epochs", str(args.epochs), "--batch-size", str(args.batch_size)]
+    tuned += ["--backbone-lr-factor", "0.1", "--weight-decay", "0.05", "--min-crop", "0.6", "--seed", str(seed)]
+    out = args.out / f"{name}-{seed}"
+    return train(out, [*tuned, *ROWS[name], *shlex.split(args.train_flags)], args), measure(out, args)
 
 
 def main() -> None:
@@ -118,35 +143,23 @@ def main() -> None:
     parser.add_argument("--val-images", type=int, help="of val, with --images")
     parser.add_argument("--train-flags", default="", help="further flags of wsl-train, such as '--mean 0.5 0.5 0.5'")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=1, help="rows at once")
     args = parser.parse_args()
     if args.images:
         images = {"train": args.images, "val": args.val_images or args.images}
         args.voc = str(subset(Path(args.voc), args.out / "subset", images))
-    more = shlex.split(args.train_flags)
-    results: dict[str, list[list[float]]] = {}
-    seconds: dict[str, float] = {}
     for seed in args.seeds:
-        start = args.out / f"start-{seed}"
-        frozen = ["--weights", args.local_weights, "--freeze-backbone", "--optimizer", "lbfgs", "--seed", str(seed)]
-        train(start, [*frozen, *more], args)
-        tuned = ["--weights", str(start), "--epochs", str(args.epochs), "--batch-size", str(args.batch_size)]
-        tuned += ["--backbone-lr-factor", "0.1", "--weight-decay", "0.05", "--min-crop", "0.6", "--seed", str(seed)]
-        for name in dict.fromkeys(["plain", *args.rows]):
-            out, flags = args.out / f"{name}-{seed}", [*tuned, *ROWS[name]]
-            if name in OWN_STARTS:
-                own = args.out / f"start-{name}-{seed}"
-                learning = ["--freeze-backbone", "--epochs", str(OWN_STARTS[name]), "--seed", str(seed)]
-                train(own, ["--weights", args.local_weights, *learning, *ROWS[name], *more], args)
-                flags += ["--weights", str(own)]
-            taken = train(out, [*flags, *more], args)
-            seconds[name] = seconds.get(name, 0) + taken / len(args.seeds)
-            results.setdefault(name, []).append(measure(out, args))
+        prepare(seed, args)
+    # Seed by seed, so that a table of the first seeds can be made of what was trained before an interruption.
+    rows = [(name, seed) for seed in args.seeds for name in dict.fromkeys(["plain", *args.rows])]
+    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
+        runs = dict(zip(rows, pool.map(functools.partial(run_row, args=args), rows), strict=True))
     print(f"\n| | {' | '.join(COLUMNS)} | training |\n| --- |{' ---: |' * (len(COLUMNS) + 1)}")
-    plain = list(map(list, zip(*results["plain"], strict=True)))
-    for name, runs in results.items():
-        columns = plain if name == "plain" else list(map(list, zip(*runs, strict=True)))
-        cells = [cell(values, base) for values, base in zip(columns, plain, strict=True)]
-        print(f"| {name} | {' | '.join(cells)} | {seconds[name]:.0f} s |")
+    for name in dict.fromkeys(name for name, _ in rows):
+        seconds = statistics.fmean(runs[name, seed][0] for seed in args.seeds)
+        columns, plain = (zip(*(runs[row, seed][1] for seed in args.seeds), strict=True) for row in (name, "plain"))
+        cells = [cell(values, None if name == "plain" else base) for values, base in zip(columns, plain, strict=True)]
+        print(f"| {name} | {' | '.join(cells)} | {seconds:.0f} s |")
 
 
 if __name__ == "__main__":
