@@ -8,16 +8,22 @@
 Each row is one `wsl-train` on the split train, the last epoch kept, and a `wsl-evaluate` on val for each reading of its
 maps: as they are, refined and, of rows with a decoder, decoded from one view and from two, with a detector and without.
 The commands are printed as they run. Rows that were trained before are evaluated again, not trained again. With several
-seeds figures are means, and half the distance of the lowest and the highest stands behind them.
+seeds figures are means, and half the distance of the lowest and the highest stands behind them. ``--jobs`` runs several
+rows and seeds at once, for a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import itertools
 import json
+import multiprocessing
 import shlex
 import sys
 import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +81,19 @@ def command(verb: str, flags: list[str]) -> None:
         sys.exit(code)
 
 
-def run_row(name: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+def run_rows(rows: Iterable[tuple[str, int]], args: argparse.Namespace) -> dict[tuple[str, int], dict[str, Any]]:
+    """The results of rows and seeds; a row that goes on from another comes after it."""
+    results = {}
+    for follows in (False, True):
+        some = [row for row in rows if (row[0] in STARTS) == follows]
+        with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
+            results.update(zip(some, pool.map(functools.partial(run_row, args=args), some), strict=True))
+    return results
+
+
+def run_row(row: tuple[str, int], args: argparse.Namespace) -> dict[str, Any]:
     """Train (unless it was) and evaluate one row, in each reading."""
+    name, seed = row
     out = args.out / (name if seed == 0 else f"{name}-{seed}")
     if not (out / "model.safetensors").is_file():
         start = str(args.out / STARTS[name]) if name in STARTS else args.local_weights or "DEFAULT"
@@ -165,10 +182,12 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
     parser.add_argument("--hold-out", type=int, help="so many photographs of train in the place of val, to choose by")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=1, help="rows and seeds at once")
     args = parser.parse_args()
     if args.hold_out:
         args.voc = str(hold_out(Path(args.voc), args.out / "held-out", args.hold_out))
-    rows = {name: [run_row(name, seed, args) for seed in args.seeds] for name in args.rows}
+    results = run_rows(list(itertools.product(args.rows, args.seeds)), args)
+    rows = {name: [results[name, seed] for seed in args.seeds] for name in args.rows}
     for reading, flags in {**READINGS, **DECODED_READINGS, **DETECTED_READINGS}.items():
         if not any(reading in readings(name) for name in rows):
             continue
