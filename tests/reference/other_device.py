@@ -11,6 +11,14 @@ DEVICE = torch.device("meta")
 ATEN = torch.ops.aten
 # Which may read one device and write another, or take indices of the CPU.
 MIXED = (ATEN.copy_.default, ATEN._to_copy.default, ATEN.index.Tensor, ATEN.index_put.default, ATEN.index_put_.default)
+_rounds = False
+
+
+def convolve_in_tf32(func, images, weight, *rest):
+    """A convolution of ten bits of mantissa whose sums have an order of their own, as on a GPU."""
+    tens = [((one.contiguous().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32) for one in (images, weight)]
+    found = func(*tens, *rest)
+    return found * (1 + 2**-22 * torch.randn_like(found))
 
 
 class Tensor(torch.Tensor):
@@ -49,6 +57,8 @@ def _compute(func, args, kwargs):
     if wanted is not None:
         kwargs = {**kwargs, "device": torch.device("cpu")}
     args, kwargs = tree_map(lambda one: one.held if isinstance(one, Tensor) else one, (args, kwargs))
+    if _rounds and ours and func is ATEN.convolution.default:
+        func = functools.partial(convolve_in_tf32, func)
     result = func(*args, **kwargs)
     if not (ours if wanted is None else torch.device(wanted).type == DEVICE.type):
         return result
@@ -72,8 +82,11 @@ class _Device(TorchDispatchMode):
 
 
 @contextlib.contextmanager
-def simulated(monkeypatch):
-    """Inside, ``.to(DEVICE)`` and ``device=DEVICE`` give tensors of the device, in this thread; it has no autocast."""
+def simulated(monkeypatch, *, tf32=False):
+    """Inside, ``.to(DEVICE)`` and ``device=DEVICE`` give tensors of the device, in this thread; it has no autocast.
+
+    With ``tf32`` its convolutions round.
+    """
 
     def autocast(whole, kind, *args, **kwargs):
         return contextlib.nullcontext() if kind == DEVICE.type else whole(kind, *args, **kwargs)
@@ -82,6 +95,7 @@ def simulated(monkeypatch):
         return whole(*("cpu" if one == DEVICE.type else one for one in kind))
 
     with monkeypatch.context() as patch:
+        patch.setitem(globals(), "_rounds", tf32)
         patch.setattr(torch, "autocast", functools.partial(autocast, torch.autocast))
         for name in ("get_autocast_dtype", "is_autocast_enabled"):
             patch.setattr(torch, name, functools.partial(of_cpu, getattr(torch, name)))

@@ -179,6 +179,21 @@ def test_and_of_timm_s(tmp_path):
     torch.testing.assert_close(layer.weight, net.fc.weight, rtol=1e-4, atol=1e-5)
 
 
+def test_also_of_a_model_on_a_device_that_rounds_its_convolutions(reference, monkeypatch, tmp_path):
+    torch.manual_seed(0)
+    net = torchvision_models.mobilenet_v2(num_classes=7).train()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    net(torch.randn(8, 3, 64, 64))  # statistics, without which a deep network gives hardly anything
+    torch.save(net.state_dict(), tmp_path / "mobilenet.pth")
+    chosen = ModelConfig(backbone="mobilenet_v2", weights=str(tmp_path / "mobilenet.pth"))
+    model = create(chosen, ["a", "b"], Preprocessing(image_size=64))
+    with reference.other_device.simulated(monkeypatch, tf32=True):
+        layer = own_classifier(model.to(reference.other_device.DEVICE), chosen)
+    assert torch.equal(layer.weight, net.classifier[1].weight)
+
+
 def test_where_there_is_none_the_log_says_why(weights, tmp_path, caplog):
     caplog.set_level(logging.INFO, "wsl")
     save(Localizer("resnet18", 2, weights="none"), tmp_path / "run" / "model.safetensors")
