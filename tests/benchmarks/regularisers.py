@@ -8,9 +8,9 @@ Every row goes on from the same head, trained on the frozen backbone, and is fin
 classifiers have layers of their own, which learn on the frozen backbone by ``--epochs 10`` in the place of the other
 rows' head, whose minimum is found at once. A row is evaluated on val with its maps as they are and refined. Figures are
 means over the seeds; behind them stands the mean difference to the plain row, seed by seed, with half the width of its
-95 % interval (Student's t over the seeds; none of one seed). With ``--images`` a part of train and of val is used, for
-CPUs. ``--jobs`` trains several rows at once, for a GPU that one small network does not fill. Rows that were trained
-before are not trained again.
+95 % interval (Student's t over the seeds; none of two seeds, of which it would be 13 standard errors). With
+``--images`` a part of train and of val is used, for CPUs. ``--jobs`` trains several rows at once, for a GPU that one
+small network does not fill. Rows that were trained before are not trained again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ METRICS = ("mAP", "pointing", "MaxBoxAccV2", "CorLoc", "AP50")
 READINGS = {"raw": ["--refine", "none"], "refined": ["--refine", "affinity", "--threshold", "0.5"]}
 COLUMNS = ("mAP-20", "pointing", "V2 raw", "V2 ref.", "CorLoc-6 raw", "ref.", "AP50-6 raw", "ref.")
 # Two-sided 95 % points of Student's t by degrees of freedom.
-STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+STUDENT = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
 def subset(voc: Path, folder: Path, images: dict[str, int]) -> Path:
@@ -104,8 +104,10 @@ def cell(values: Sequence[float], plain: Sequence[float] | None) -> str:
     if plain is None or len(values) < 2:
         return text
     differences = [one - other for one, other in zip(values, plain, strict=True)]
-    half = STUDENT[len(values) - 1] * statistics.stdev(differences) / len(values) ** 0.5
-    return f"{text} ({statistics.fmean(differences):+.3f} ± {half:.3f})"
+    text += f" ({statistics.fmean(differences):+.3f}"
+    if len(values) > 2:
+        text += f" ± {STUDENT[len(values) - 1] * statistics.stdev(differences) / len(values) ** 0.5:.3f}"
+    return f"{text})"
 
 
 def prepare(seed: int, args: argparse.Namespace) -> None:
