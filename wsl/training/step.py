@@ -14,6 +14,7 @@ from wsl.training.memory import too_large
 from wsl.training.network import Example, TrainedNetwork
 from wsl.training.objectives import divisor
 from wsl.training.processes import GradientSum, Processes
+from wsl.training.seeding import seed_device
 
 
 class Stepper:
@@ -50,7 +51,7 @@ class Stepper:
 
         The random numbers of the network derive from the seed and the step's `number`, counted from 0.
         """
-        torch.manual_seed(int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0]))
+        seed_device(int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0]), self.device)
         example = example._replace(
             targets=example.targets.to(self.device, non_blocking=True),
             mask=example.mask.to(self.device, non_blocking=True),

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from heads.spec import create, parse_spec
+from wsl.training.seeding import seed_device
 
 _CLASSES = (
     v2.AugMix,
@@ -66,6 +67,6 @@ class VisionTransform:
         with torch.random.fork_rng(devices):
             changed = []
             for image, seed in zip(images, seeds, strict=True):
-                torch.manual_seed(seed)
+                seed_device(seed, images.device)
                 changed.append(self.transform(image))
         return torch.stack(changed)
