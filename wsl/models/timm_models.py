@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
+import logging
 import pickle
 import re
 from pathlib import Path
@@ -25,6 +27,8 @@ from wsl.models.weights import (
     weights_path,
 )
 from wsl.progress import quiet_import
+
+log = logging.getLogger("wsl")
 
 TIMM = "timm/"
 
@@ -114,6 +118,8 @@ def create_timm(name: str, weights: str, **options: Any) -> nn.Module:
     pretrained, what = weights == "DEFAULT", f"timm's weights of {name}"
     try:
         overlay = _timm_overlay(timm, name, what) if pretrained else {}
+        if pretrained and not overlay and (timm.is_model(name) or names_place(f"{TIMM}{name}")):
+            _announce(name)
         # From the Hugging Face hub timm loads safetensors if there are any, else pickled files: as tensors only, but
         # not in every release, and without that restriction after a TypeError.
         with tensors_only(), quiet(hub_client()):
@@ -167,6 +173,12 @@ def _timm_overlay(timm: Any, name: str, what: str) -> dict[str, Any]:
     if known is None or known.hf_hub_id or known.custom_load or not known.url:
         return {}
     return {"pretrained_cfg_overlay": {"state_dict": read_raw(fetch(known.url, what))}}
+
+
+@functools.cache
+def _announce(name: str) -> None:
+    """Say once where weights come from, because without a connection the hub's client gives up only after a minute."""
+    log.info("opening %s%s from the Hugging Face hub or its local cache", TIMM, name)
 
 
 class TimmFeatures(nn.Module):
