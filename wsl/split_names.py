@@ -10,6 +10,10 @@ _TRAINING = ("train", "training", "trainval", "train_val")
 VALIDATION = ("val", "valid", "validation", "dev")
 """Names of the validation split, the most common first."""
 _TEST = ("test", "testing")
+WHOLE = "all"
+"""The name of the one split that is written of data without splits."""
+WRITTEN = (WHOLE, "train", "val", "test")
+"""The splits that are written, by `split_file`."""
 _WORDS = frozenset((*_TRAINING, *VALIDATION, *_TEST, "eval", "minival"))
 
 
@@ -33,6 +37,15 @@ def role(split: str | None) -> Literal["train", "val", "test"] | None:
     if split in VALIDATION:
         return "val"
     return "test" if split in _TEST else None
+
+
+def split_file(split: str | None) -> str:
+    """The split in the name of a written file, by its purpose; ``all`` if there is none.
+
+    >>> split_file("Valid"), split_file("trainval"), split_file(None)
+    ('val', 'train', 'all')
+    """
+    return role((split or "").lower()) or WHOLE
 
 
 def training_split(known: Iterable[str]) -> str | None:

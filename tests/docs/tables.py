@@ -122,7 +122,8 @@ def exports() -> list[Row]:
     rows = []
     for name in get_args(ExportFormat):
         layout, known = LAYOUTS.get(name), FORMATS.get(name)
-        files = [] if layout is None else [file for file in layout.files if file != FORMER]
+        single = () if layout is None else (layout.by_split, *layout.files)
+        files = [file for file in single if file not in ("", FORMER)]
         if layout is not None and layout.suffix:
             files.append(f"{layout.folder}/<image>{layout.suffix}" if layout.folder else f"<image>{layout.suffix}")
         images = (

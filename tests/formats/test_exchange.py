@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -272,13 +273,50 @@ def test_a_folder_of_coco_is_read_wherever_its_annotations_lie(place, tmp_path):
     assert [as_rows(image) for image in read("coco", tmp_path, tmp_path)] == [as_rows(labelled())]
 
 
-def test_a_folder_of_no_or_several_annotations_is_refused(tmp_path):
+def test_a_folder_without_annotations_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"has no annotations; expected annotations/instances_all\.json"):
         read("coco", tmp_path, tmp_path)
-    for split in ("train", "val"):
-        (tmp_path / f"instances_{split}.json").touch()
-    with pytest.raises(UserError, match="annotations of 2 splits, expected one: name the file"):
-        read("coco", tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["coco", "voc"])
+def test_images_keep_their_splits(name, tmp_path):
+    images = [replace(labelled(f"{i}.jpg"), split=split) for i, split in enumerate(["train", "valid", "train", "test"])]
+    write(name, images, tmp_path)
+    found = {image.name: (image.split, as_rows(image)[1:]) for image in read(name, tmp_path, tmp_path)}
+    expected = zip(images, ["train", "val", "train", "test"], strict=True)
+    assert found == {image.name: (split, as_rows(image)[1:]) for image, split in expected}
+    assert not [file for file in tmp_path.rglob("*") if file.stem in ("all", "instances_all")]
+
+
+def test_images_and_boxes_of_two_splits_have_different_numbers(tmp_path):
+    write("coco", [replace(labelled(f"{split}.jpg"), split=split) for split in ("train", "val", "test")], tmp_path)
+    documents = [json.loads(file.read_text("utf-8")) for file in sorted((tmp_path / "annotations").iterdir())]
+    for kind in ("images", "annotations"):
+        assert sorted(record["id"] for one in documents for record in one[kind]) == [1, 2, 3]
+
+
+def test_coco_images_lie_in_the_folders_of_their_splits(tmp_path):
+    """As COCO's own do, and Roboflow's, whose annotations lie there too."""
+    for place, file in (("coco", "annotations/instances_{}2017.json"), ("roboflow", "{}/_annotations.coco.json")):
+        for split in ("train", "val"):
+            out = write("coco", [labelled("a.jpg")], tmp_path / "one")
+            folder = tmp_path / place / (f"{split}2017" if place == "coco" else split)
+            folder.mkdir(parents=True)
+            (folder / "a.jpg").touch()
+            target = tmp_path / place / file.format(split)
+            target.parent.mkdir(exist_ok=True)
+            out.rename(target)
+        found = [(image.name, image.split) for image in read("coco", tmp_path / place, tmp_path / place)]
+        year = "2017" if place == "coco" else ""
+        assert found == [(f"train{year}/a.jpg", "train"), (f"val{year}/a.jpg", "val")]
+
+
+def test_the_shortest_list_of_voc_says_the_split(tmp_path):
+    write("voc", [labelled("a.jpg"), labelled("b.jpg"), labelled("c.jpg")], tmp_path)
+    lists = {"train": "a", "val": "b", "trainval": "a\nb", "dog_train": "a 1\nb -1", "dogs": "c"}
+    for name, text in lists.items():
+        (tmp_path / "ImageSets" / "Main" / f"{name}.txt").write_text(f"{text}\n", encoding="utf-8")
+    assert [image.split for image in read("voc", tmp_path, tmp_path)] == ["train", "val", None]
 
 
 def test_voc_names_its_classes_where_lines_can_hold_them(tmp_path):

@@ -26,6 +26,18 @@ class Deadly:
         return Receipt(shard, images=2, boxes=shard, failed=0, seconds=1.0)
 
 
+class Failing:
+    """Work that raises an error at the second shard."""
+
+    def __init__(self, error: Exception):
+        self.error = error
+
+    def __call__(self, shard: int) -> Receipt:
+        if shard == 1:
+            raise self.error
+        return Receipt(shard, images=2, boxes=shard, failed=0, seconds=1.0)
+
+
 class DiesAtAnImage:
     """A `ShardWorker` whose process is killed at the n-th image, the first time that it comes so far."""
 

@@ -1,7 +1,9 @@
 """Ray's actors, and object stores: the bytes of every engine and every place are the same (`make engines`)."""
 
 import dataclasses
+import errno
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,7 +16,17 @@ import cv2
 import numpy as np
 import pytest
 
-from wsl.config import DataConfig, LocalizeConfig, PickConfig, Preprocessing, RuntimeConfig, ShardConfig
+from wsl import cli
+from wsl.cli.running import _explain
+from wsl.config import (
+    DataConfig,
+    LocalizeConfig,
+    PickConfig,
+    Preprocessing,
+    RasterConfig,
+    RuntimeConfig,
+    ShardConfig,
+)
 from wsl.errors import BadImageError, RunError, UserError
 from wsl.formats import read_localizations
 from wsl.formats.shards import storage as storage_module
@@ -218,6 +230,49 @@ def test_a_cluster_that_reads_no_image_is_told(ray, place, tmp_path):
     (tmp_path / "disk").rename(tmp_path / "not mounted")
     with pytest.raises(RunError, match="not one of the 40 images"):
         worker(0)
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "message"),
+    [
+        (UserError("weights differ: expected the same"), 2, "error: weights differ: expected the same"),
+        (RunError("not one image could be fetched"), 1, "failed: not one image could be fetched"),
+        (OSError(errno.ENOSPC, "No space", "part-1"), 1, "failed: no space left on the disk: part-1; files"),
+    ],
+)
+def test_an_error_of_an_actor_reads_as_that_of_every_engine(ray, crashes, given, code, message):
+    with pytest.raises(type(given)) as raised:
+        list(RayEngine(actors=1, gpus=0, cpus=1).run(crashes.Failing(given), range(3)))
+    assert type(raised.value) is type(given)
+    shown = _explain(raised.value)
+    assert (shown[0], shown[1].startswith(message)) == (code, True)
+
+
+def test_a_strict_run_on_ray_stops_in_one_line(ray, place, tmp_path, capfd):
+    flags = ["--weights", str(place / "run"), "--device", "cpu", "--engine", "ray", "--strict", "--processes", "1"]
+    assert cli.localize([str(place / "photos"), *flags, "--out", str(tmp_path)]) == 2
+    errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    assert re.fullmatch(r"error: \S*07\.png: not a picture.{,200}", errors[0])
+
+
+def test_errors_of_other_tasks_of_ray_are_raised_as_they_are(ray, place):
+    machine = RuntimeConfig(device="cuda:99")
+    with pytest.raises(UserError) as raised:
+        RayEngine(actors=1, gpus=0, cpus=1).machine(machine)
+    assert type(raised.value) is UserError
+    preparer = Preparer(preprocessing=Preprocessing(image_size=64), max_pixels=5000, classes={"cat": 0})
+    wanted = [Wanted(ImageRow(str(place / "photos" / "00.png"), "0"), ("cow",))]
+    with pytest.raises(UserError) as raised:
+        list(RayDecoders(1, 10.0)(wanted, preparer))
+    assert type(raised.value) is UserError
+
+
+def test_images_are_cut_into_tiles_by_actors(ray, place, tmp_path):
+    for engine in ("local", "ray"):
+        config = settings(place, tmp_path / engine, engine=engine)
+        run_shards(dataclasses.replace(config, raster=RasterConfig(tile=48, overlap=16)))
+    assert contents(tmp_path / "ray") == contents(tmp_path / "local")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,27 @@ def test_images_with_difficult_objects_only_are_left_out_and_labels_without_a_bo
     assert metric.compute().value == 1
     metric.update(at, Sample(path="e.jpg", boxes=Boxes.empty()))  # a point where nothing is, and surer
     assert metric.compute().value == 0.5
+
+
+def test_a_wrong_point_of_a_class_that_is_not_annotated_exhaustively_counts_neither_way(finding, annotated, boxes):
+    """By hand; the images of cats, by falling score: wrong without a cat, wrong beside one, right."""
+    cat, dog = ("cat", [0, 0, 9, 9]), ("dog", [0, 0, 9, 9])
+    points = {"cat": (90, 90), "dog": (90, 90)}
+    values = {}
+    for classes in ((), ("cat",)):
+        metric = PointAP(["cat", "dog"])
+        for path, scores, of, at in (
+            ("a.jpg", {"cat": 0.9, "dog": 0.9}, boxes(dog), points),
+            ("b.jpg", {"cat": 0.8, "dog": 0.8}, boxes(cat, dog), points),
+            ("c.jpg", {"cat": 0.7, "dog": 0.7}, boxes(cat, dog), {"cat": (1, 1), "dog": (1, 1)}),
+        ):
+            metric.update(finding(path, scores=scores, points=at), replace(annotated(of, path), not_exhaustive=classes))
+        values[classes] = metric.compute()
+    # One of two cats is found, third of three, or first of the only one; the cat of b.jpg is missed either way.
+    assert values[()].per_class["cat"] == pytest.approx(1 / 2 / 3)
+    assert values["cat",].per_class["cat"] == pytest.approx(1 / 2)
+    assert values["cat",].per_class["dog"] == values[()].per_class["dog"] == pytest.approx(1 / 3 / 3)
+    assert values["cat",].counts == values[()].counts == {"cat": 2, "dog": 3}
 
 
 def test_a_missing_point_or_score_finds_nothing_and_is_counted(finding, annotated, boxes):

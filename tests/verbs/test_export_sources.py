@@ -10,7 +10,8 @@ import yaml
 
 from wsl import cli
 from wsl.boxes import Boxes
-from wsl.config import ExportConfig
+from wsl.config import DataConfig, ExportConfig
+from wsl.data import read_samples
 from wsl.draw import save_image
 from wsl.errors import UserError
 from wsl.formats import LocalizationWriter, read_localizations
@@ -78,6 +79,46 @@ def test_a_split_of_which_nothing_is_left_is_no_split(localize, tmp_path):
     result = export(found, format="yolo", out=tmp_path / "out", copy_images=True, min_score=0.5)
     assert data_yaml(tmp_path / "out")["val"] == "images/train"
     assert "the same images for training and validation" in result.note
+
+
+@pytest.mark.parametrize("layout", ["nested", "flat"])
+@pytest.mark.parametrize(
+    ("name", "written"), [("coco", "annotations/instances_{}.json"), ("voc", "ImageSets/Main/{}.txt")]
+)
+def test_coco_and_voc_carry_the_splits_that_images_lie_in(name, written, layout, localize, tmp_path):
+    found = localize("found", {"train/x/a.png": 0.9, "train/y/a.png": 0.9, "valid/x/b.png": 0.9})
+    out, again = tmp_path / "out", tmp_path / "again"
+    export(found, format=name, out=out, copy_images=True, layout=layout)
+    lists = [written.format(split) for split in ("train", "val")]
+    assert [file for file in files(out) if file.startswith(lists[0].partition("/")[0]) and "/." not in file] == lists
+    for split, count in (("train", 2), ("val", 1)):
+        assert len(read_samples(DataConfig(data=out), split).samples) == count
+    if layout == "nested":
+        assert cli.evaluate(["--predictions", str(found), "--data", str(out), "--split", "val"]) == 0
+    # As a source it has its splits still, also where no folder says them.
+    export(out, format="yolo", out=again, copy_images=True)
+    assert (data_yaml(again)["train"], data_yaml(again)["val"]) == ("images/train", "images/val")
+    result = export(again, format="csv", out=tmp_path / "table")
+    assert (result.images, result.boxes) == (3, 3)
+
+
+@pytest.mark.parametrize("name", ["coco", "voc"])
+def test_an_export_replaces_the_splits_of_an_earlier_one_and_no_lists_made_by_hand(name, localize, tmp_path):
+    whole, parts = localize("whole", {"dogs/a.png": 0.9}), localize("parts", {"train/a.png": 0.9, "val/b.png": 0.9})
+    out = tmp_path / "out"
+    export(parts, format=name, out=out)
+    with pytest.raises(UserError, match="--overwrite replaces"):
+        export(whole, format=name, out=out)
+    export(whole, format=name, out=out, overwrite=True)
+    folder = out / ("annotations" if name == "coco" else "ImageSets/Main")
+    assert files(folder) == ["instances_all.json" if name == "coco" else "all.txt"]
+    mine = folder / ("instances_val.json" if name == "coco" else "val.txt")
+    mine.write_text("mine", encoding="utf-8")
+    export(whole, format=name, out=out, overwrite=True)
+    with pytest.raises(UserError, match="exists and is not part of the export"):
+        export(parts, format=name, out=out, overwrite=True)
+    assert mine.read_text(encoding="utf-8") == "mine"
+    assert len(files(folder)) == 2
 
 
 def test_the_splits_of_a_tool_become_folders(tmp_path):

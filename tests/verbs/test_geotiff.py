@@ -3,6 +3,7 @@
 import itertools
 import json
 import sys
+import tarfile
 import warnings
 
 import numpy as np
@@ -168,6 +169,48 @@ def test_the_command_line(run, photos, write, tmp_path, capsys):
     assert cli.localize([*command, "--resume"]) == 0
 
 
+def test_shards_heatmaps_and_archives_have_what_the_file_has(run, write, tmp_path):
+    """A 16-bit GeoTIFF: cut by a worker, from a tar, and drawn whole."""
+    values = np.random.default_rng(0).integers(300, 9000, (4, 90, 150), np.uint16)
+    path = write("scene.tif", values)
+    with tarfile.open(tmp_path / "scenes.tar", "w") as tar:
+        tar.add(path, "scene.tif")
+    flags = [
+        "--weights",
+        str(run),
+        "--device",
+        "cpu",
+        "--tile",
+        "64",
+        "--overlap",
+        "16",
+        "--bands",
+        "4",
+        "3",
+        "2",
+        "--maps",
+    ]
+    found = {}
+    for name, source, more in (
+        ("plain", path, ["--heatmaps", "--heatmap-layout", "each"]),
+        ("shards", path, ["--engine", "local"]),
+        ("tar", tmp_path / "scenes.tar", ["--engine", "local"]),
+        ("member", tmp_path / "scenes.tar", []),
+    ):
+        assert cli.localize([str(source), *flags, *more, "--out", str(tmp_path / name)]) == 0
+        (found[name],) = read_localizations(tmp_path / name)
+    for one in found.values():
+        assert one.size == (150, 90)
+        assert one.boxes.labels == found["plain"].boxes.labels
+        np.testing.assert_allclose(one.boxes.xyxy, found["plain"].boxes.xyxy)
+        assert one.maps.keys() == found["plain"].maps.keys()
+        for label, score_map in one.maps.items():
+            np.testing.assert_array_equal(score_map, found["plain"].maps[label])
+    pictures = list((tmp_path / "plain" / "heatmaps").iterdir())
+    assert len(pictures) == len(found["plain"].maps)
+    assert {read_image(one).shape for one in pictures} == {(90, 150, 3)}
+
+
 def test_a_raster_that_cannot_be_read_is_skipped(run, write, tmp_path, caplog):
     good = write("good.tif", np.zeros((3, 40, 40), np.uint8))
     damaged = write("damaged.tif", np.random.default_rng(0).integers(0, 256, (3, 200, 200), np.uint8))
@@ -264,14 +307,13 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch, run, tmp_path, caps
     (tmp_path / "a.tif").write_bytes(b"")
     command = [str(tmp_path / "a.tif"), "--weights", str(run), "--out", str(tmp_path / "out"), "--tile", "64"]
     assert cli.localize([*command, "--overlap", "0"]) == 2
-    assert "--tile needs rasterio" in capsys.readouterr().err
+    assert "--tile on a GeoTIFF needs rasterio" in capsys.readouterr().err
 
 
-def test_only_geotiffs_are_cut(run, photos, tmp_path, capsys):
-    pytest.importorskip("rasterio")
+def test_bands_are_those_of_geotiffs(run, photos, tmp_path, capsys):
     command = [str(photos), "--weights", str(run), "--out", str(tmp_path / "out"), "--tile", "64", "--overlap", "0"]
-    assert cli.localize(command) == 2
-    assert "--tile cuts GeoTIFFs, expected files that end in .tif or .tiff" in capsys.readouterr().err
+    assert cli.localize([*command, "--bands", "1"]) == 2
+    assert "--bands are those of GeoTIFFs, expected files that end in .tif or .tiff" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -290,10 +332,10 @@ def test_settings_that_cannot_be(settings, message):
         RasterConfig(**settings)
 
 
-@pytest.mark.parametrize("more", [{"maps": True}, {"heatmaps": True}, {"sharding": ShardConfig(engine="local")}])
-def test_tiles_have_no_maps_and_no_shards(more, tmp_path):
-    with pytest.raises(UserError, match="gives no maps"):
-        LocalizeConfig(sources=("a.tif",), weights="run", out=tmp_path, raster=RasterConfig(tile=128), **more)
+def test_images_prepared_elsewhere_are_not_cut(tmp_path):
+    sharding = ShardConfig(engine="ray", decoders=2)
+    with pytest.raises(UserError, match="leave out --decoders"):
+        LocalizeConfig(sources=("a",), weights="run", out=tmp_path, raster=RasterConfig(tile=128), sharding=sharding)
 
 
 def test_coordinates_are_chosen_for_maps_only(tmp_path):

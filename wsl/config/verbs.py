@@ -126,10 +126,9 @@ class LocalizeConfig:
             "--overwrite without images: expected those to localize, because the list of them is replaced as well",
         )
         check(
-            self.raster.tile is None
-            or (bool(self.sources) and self.sharding.engine is None and not (self.maps or self.heatmaps)),
-            "--tile is for GeoTIFFs that stand without a flag, and gives no maps: expected no --data, --engine, --maps "
-            "and --heatmaps",
+            self.raster.tile is None or self.sharding.decoders is None,
+            "--tile with --decoders, which send each image in the size of the network's input: leave out --decoders, "
+            "and each actor reads its own images, tile by tile",
         )
         check(
             self.heatmaps or self.heatmap_layout == "together",

@@ -65,15 +65,17 @@ class Raster:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, path: Path, bands: Sequence[int] = ()) -> Iterator[Raster]:
-        """Open a raster for the duration of a block.
+    def open(
+        cls, path: Path, bands: Sequence[int] = (), *, data: bytes | None = None, max_pixels: int | None = None
+    ) -> Iterator[Raster]:
+        """Open a raster for the duration of a block; `data` are the bytes of the file if it is not on a disk.
 
         Raises:
             UserError: rasterio is not installed.
-            BadImageError: the file does not exist, is not a GeoTIFF, lacks a band, or has more pixels than `wsl.limits`
-                allows.
+            BadImageError: the file does not exist, is not a GeoTIFF, lacks a band, or has more than `max_pixels`; None
+                takes the limit of `wsl.limits`.
         """
-        with _dataset(path) as dataset:
+        with _dataset(path, data, max_pixels) as dataset:
             yield cls(dataset, path, bands)
 
     def read(self, window: Window) -> npt.NDArray[np.uint8]:
@@ -202,23 +204,24 @@ def load_rasterio(purpose: str) -> Any:
 
 
 @contextlib.contextmanager
-def _dataset(path: Path) -> Iterator[Any]:
+def _dataset(path: Path, data: bytes | None = None, most: int | None = None) -> Iterator[Any]:
     """Open only GeoTIFFs, without side files, because other GDAL drivers follow file names inside files."""
     rasterio = load_rasterio(str(path))
-    if not path.is_file():
+    if data is None and not path.is_file():
         raise BadImageError(f"{path}: no such file")
-    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_CACHEMAX=_CACHE):
+    environment = rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_CACHEMAX=_CACHE)
+    with environment, contextlib.ExitStack() as stack:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-                dataset = rasterio.open(path, driver="GTiff")
+                file = path if data is None else stack.enter_context(rasterio.MemoryFile(data)).name
+                dataset = stack.enter_context(rasterio.open(file, driver="GTiff"))
         except Exception as error:  # as in `Raster._read`
             raise BadImageError(f"{path}: not readable as GeoTIFF ({describe(error)})") from error
-        with dataset:
-            try:
-                check_size((dataset.width, dataset.height))
-                for height, width in dataset.block_shapes:  # a block is decoded as a whole
-                    check_size((width, height), source="one of its blocks")
-            except BadImageError as error:
-                raise BadImageError(f"{path}: {error}") from None
-            yield dataset
+        try:
+            check_size((dataset.width, dataset.height), most)
+            for height, width in dataset.block_shapes:  # a block is decoded as a whole
+                check_size((width, height), most, source="one of its blocks")
+        except BadImageError as error:
+            raise BadImageError(f"{path}: {error}") from None
+        yield dataset

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from wsl.inference.predictor import Predictor
     from wsl.inference.short_form import localize
     from wsl.inference.stream import Errors, Stream
+    from wsl.inference.tiled import TiledPredictor
 
 # These load torch, which takes seconds and is not needed to draw boxes of stored maps.
 _LAZY = {
@@ -20,10 +21,22 @@ _LAZY = {
     "Predictor": "wsl.inference.predictor",
     "Source": "wsl.inference.inputs",
     "Stream": "wsl.inference.stream",
+    "TiledPredictor": "wsl.inference.tiled",
     "localize": "wsl.inference.short_form",
 }
 
-__all__ = ["Errors", "Input", "Predictor", "Source", "Stream", "boxes_of_class", "boxes_of_maps", "localize", "redrawn"]
+__all__ = [
+    "Errors",
+    "Input",
+    "Predictor",
+    "Source",
+    "Stream",
+    "TiledPredictor",
+    "boxes_of_class",
+    "boxes_of_maps",
+    "localize",
+    "redrawn",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -31,6 +31,11 @@ class Source(NamedTuple):
     id: str = ""
     classes: Sequence[str] | None = None
 
+    @property
+    def path(self) -> Path:
+        """The image's file, or its id if it has none."""
+        return Path(self.image) if isinstance(self.image, (str, os.PathLike)) else Path(self.id)
+
 
 Sources: TypeAlias = "str | os.PathLike[str] | Iterable[ImageLike | Source | Input]"
 

@@ -17,6 +17,7 @@ from wsl.checkpoints import check_classes
 from wsl.config import BoxConfig, LocalizeConfig, Refine, RuntimeConfig
 from wsl.inference.batches import default_batch_size
 from wsl.inference.predictor import Predictor
+from wsl.inference.tiled import TiledPredictor
 from wsl.models import Model, choose_device, choose_dtype, made_by, open_model, resolve_refine
 from wsl.models.fingerprint import fingerprint
 from wsl.results import BoxOrigin
@@ -124,6 +125,17 @@ class OpenedModel:
                 **others,
             },
         )
+
+    def stream_predictor(self, **others: Any) -> Predictor | TiledPredictor:
+        """The predictor of the settings for streams, which cuts images into tiles if the settings say so.
+
+        Raises:
+            UserError: as for `predictor`.
+        """
+        predictor, config = self.predictor(**others), self.config
+        if config.raster.tile is None:
+            return predictor
+        return TiledPredictor(predictor, config.raster, maps=config.maps or config.heatmaps)
 
     def check(self) -> None:
         """Make the checks of `predictor` apart from the device, because the run's machine may be another one.

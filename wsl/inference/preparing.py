@@ -6,7 +6,6 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from wsl.checkpoints import check_classes
 from wsl.config import Preprocessing
@@ -54,7 +53,7 @@ class Preparer:
         if wanted is not None:
             check_classes(wanted, self.classes)
             wanted = tuple(wanted)
-        path = Path(image) if isinstance(image, (str, os.PathLike)) else Path(id)
+        path = source.path
         if self.decodes_jpeg and isinstance(image, (str, os.PathLike, bytes)):
             data = image if isinstance(image, bytes) else read_bytes(path)
             header = ordinary_jpeg(data)

@@ -1,18 +1,22 @@
-"""Rasters larger than a network's input: localized tile by tile and merged to one localization."""
+"""Images larger than a network's input: localized tile by tile and merged to one localization."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+import dataclasses
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from wsl.boxes import Boxes
 from wsl.config import BoxConfig, RasterConfig
-from wsl.errors import BadImageError
-from wsl.images.raster import Raster, Window, tiles
-from wsl.inference.inputs import Source
+from wsl.errors import BadImageError, UserError
+from wsl.images import ImageLike
+from wsl.images.raster import Window, tiles
+from wsl.images.windows import Windowed, open_windows
+from wsl.inference.inputs import Input, Source, Sources, expand, numbered
+from wsl.inference.mosaic import Mosaic
 from wsl.inference.predictor import Predictor
 from wsl.inference.reading import MAX_SCORES, with_picked
 from wsl.inference.stream import Errors, Stream
@@ -20,38 +24,93 @@ from wsl.maps import non_max_suppression
 from wsl.results import Localization
 
 
-def tiled_stream(
-    predictor: Predictor, paths: Iterable[Path], config: RasterConfig, *, errors: Errors, workers: int | None
-) -> Stream[Any]:
-    """The localizations of rasters, in order, with one raster in memory at a time."""
+class TiledPredictor:
+    """Localizes images of any size with a predictor, in the overlapping tiles of `config`.
 
-    def found() -> Generator[Localization | BadImageError, None, None]:
-        for path in paths:
+    Boxes are in pixels of the whole image; those of overlapping tiles are merged by the predictor's non-maximum
+    suppression. The score of a class is its highest one over all tiles, and its point that of this tile. With `maps`,
+    each localized class has one map of the whole image (`Mosaic`); tiles in which it was not localized pass through the
+    network a second time for it.
+
+    One image is in memory at a time, of a GeoTIFF in a file only some tiles. The tiles of an image are batches of their
+    own, so that its results do not depend on other images.
+
+    >>> from wsl.models import Localizer
+    >>> model = Localizer("tinynet", classes=["cat", "dog"], weights="none")
+    >>> predictor = TiledPredictor(Predictor(model, device="cpu"), RasterConfig(tile=64, overlap=16), maps=True)
+    >>> found = predictor(np.zeros((100, 200, 3), np.uint8))
+    >>> found.size, {one.shape for one in found.maps.values()}
+    ((200, 100), {(44, 88)})
+    """
+
+    def __init__(self, predictor: Predictor, config: RasterConfig, *, maps: bool = False) -> None:
+        if config.tile is None:
+            raise UserError("tile is None, expected the side of a tile in pixels: try 512")
+        self.tile, self.overlap, self.bands, self.maps = config.tile, config.overlap, config.bands, maps
+        self.classes, self.preprocessing, self.preparer = predictor.classes, predictor.preprocessing, predictor.preparer
+        self._predictor = predictor
+
+    def __call__(self, image: ImageLike | Source) -> Localization:
+        """Localize one image.
+
+        Raises:
+            BadImageError: it cannot be read, or its maps have more cells than an image may have pixels.
+            UserError: the image is a GeoTIFF, and rasterio is not installed.
+        """
+        return next(self.stream([image], errors="raise"))
+
+    @overload
+    def stream(
+        self, sources: Sources, *, errors: Literal["raise", "skip"] = "skip", workers: int | None = None
+    ) -> Stream[Localization]: ...
+    @overload
+    def stream(
+        self, sources: Sources, *, errors: Literal["return"], workers: int | None = None
+    ) -> Stream[Localization | BadImageError]: ...
+
+    def stream(self, sources: Sources, *, errors: Errors = "skip", workers: int | None = None) -> Stream[Any]:
+        """Localize any number of images, in order; arguments are those of `Predictor.stream`.
+
+        Raises:
+            UserError: there is no image, one was prepared for the network, or as for a call.
+        """
+        return Stream(self._stream(expand(sources), workers), errors)
+
+    def _stream(self, sources: Iterable[Any], workers: int | None) -> Generator[Localization | BadImageError]:
+        for source in numbered(sources):
+            if isinstance(source, Input):
+                raise UserError(f"{source.path}: was prepared as one input of the network, expected the image itself")
             try:
-                yield localize_tiled(predictor, path, config, workers=workers)
+                yield self._localize(source, workers)
             except BadImageError as error:
                 yield error
 
-    return Stream(found(), errors)
+    def _localize(self, source: Source, workers: int | None) -> Localization:
+        path, most = source.path, self._predictor.max_pixels
+        with open_windows(source.image, self.bands, max_pixels=most, name=source.id or "image") as image:
+            windows = tiles(image.size, self.tile, self.overlap)
+            mosaic = Mosaic(image.size, windows, most, str(path))
+            parts = self._parts(image, [(window, source.classes) for window in windows], mosaic, workers)
+            whole = merged(path, image.size, parts, nms_iou=self._predictor.boxes.nms_iou)
+            for _ in self._parts(image, mosaic.missing(), mosaic, workers):
+                pass
+        maps = mosaic.maps if self.maps else None
+        return dataclasses.replace(whole, id=source.id or whole.id, image=source.image, maps=maps)
 
-
-def localize_tiled(
-    predictor: Predictor, path: Path, config: RasterConfig, *, workers: int | None = None
-) -> Localization:
-    """The localization of a raster: its boxes, each class's best score over all tiles, and the point of its best map.
-
-    It has no maps: those of two tiles differ where the tiles overlap.
-
-    Raises:
-        BadImageError: the raster or one of its tiles cannot be read.
-        UserError: rasterio is not installed.
-    """
-    assert config.tile is not None
-    with Raster.open(path, config.bands) as raster:
-        windows = tiles(raster.size, config.tile, config.overlap)
-        sources = (Source(raster.read(window), id=f"{path.stem}-{window.x}-{window.y}") for window in windows)
-        parts = zip(windows, predictor.stream(sources, errors="raise", workers=workers), strict=True)
-        return merged(path, raster.size, parts, nms_iou=predictor.boxes.nms_iou)
+    def _parts(
+        self,
+        image: Windowed,
+        wanted: Sequence[tuple[Window, Sequence[str] | None]],
+        mosaic: Mosaic,
+        workers: int | None,
+    ) -> Iterator[tuple[Window, Localization]]:
+        """The localizations of some tiles with these classes; their maps are added to the mosaic."""
+        sources = (Source(image.read(window), f"{window.x}-{window.y}", classes) for window, classes in wanted)
+        found = self._predictor.stream(sources, errors="raise", workers=workers)
+        for (window, _), one in zip(wanted, found, strict=True):
+            if self.maps:
+                mosaic.add(window, one.maps or {})
+            yield window, one
 
 
 def merged(

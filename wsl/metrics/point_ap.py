@@ -83,9 +83,10 @@ class PointAP(RankingStatistic):
 
     Every annotated image counts, including those without the class, where the point is wrong. All boxes of the class
     are ground truth, including difficult ones; an image with only difficult ones is left out, as is one that is
-    labelled with the class but has no box of it. The point is that of `PointingGame`; a class without a point or a
-    score finds nothing, and the note counts the present classes among these. ``counts`` are the images that contain
-    the class. The baseline points at the image's centre with the same scores.
+    labelled with the class but has no box of it. If the class is `not_exhaustive` in an image, a point there counts
+    only if it is correct, because a wrong one may lie on an object without a box. The point is that of `PointingGame`;
+    a class without a point or a score finds nothing, and the note counts the present classes among these. ``counts``
+    are the images that contain the class. The baseline points at the image's centre with the same scores.
 
     >>> from wsl import Boxes, Localization
     >>> from wsl.samples import Sample
@@ -118,6 +119,7 @@ class PointAP(RankingStatistic):
         """The outcome of each class's point; present classes without a point are counted in ``missing``."""
         found, expected = [], []
         named = {*seen.sample.labels, *seen.sample.unknown(self.mean.index)}
+        incomplete = set(seen.sample.not_exhaustive)
         for label, row in self.mean.index.items():
             truth = seen.truth(label)
             if truth.difficult.all() if len(truth) else label in named:
@@ -127,7 +129,7 @@ class PointAP(RankingStatistic):
             made = score is not None and Evidence.of(seen).point(label) is not None
             if made:
                 right = len(truth) > 0 and point_within(seen.point(label), truth.xyxy, self.tolerance)  # type: ignore[arg-type]
-                found.append((0, row, score, right))
+                found.append((0, row, score, -1 if label in incomplete and not right else right))
             if len(truth):
                 expected.append((0, row, 1, not made))
         records = {self.name_of(seen): np.array(found, RANKED)}

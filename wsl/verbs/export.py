@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,11 +17,10 @@ from wsl.files import check_folder, locked
 from wsl.formats import LocalizationWriter
 from wsl.formats.exchange import FORMATS, LAYOUTS
 from wsl.formats.exchange.geojson import write_geojson
-from wsl.formats.exchange.labelled import Labelled, to_localization
+from wsl.formats.exchange.labelled import Labelled, first_folder, to_localization
 from wsl.formats.exchange.layout import Area, read_copies, staged, undo_exchange
 from wsl.formats.exchange.masks import write_coco_masks, write_voc_masks
-from wsl.formats.exchange.placing import FlatNames, SplitFolders
-from wsl.formats.exchange.yolo import first_folder
+from wsl.formats.exchange.placing import FlatNames, SplitFolders, Splits
 from wsl.progress import loading, track
 from wsl.results import Localization
 from wsl.split_names import role
@@ -175,12 +174,17 @@ class _Writing:
             self.images += 1
             self.boxes += len(image.boxes)
 
-    def _placing(self) -> Any:
-        """The function that names images: by their own paths, or by the format's rules if they are copied."""
+    def _placing(self) -> Callable[[Labelled], Labelled]:
+        """The function that names images, by their own paths or by the format's rules if they are copied.
+
+        It also assigns their splits, if all images have one.
+        """
         flat = self._config.layout == "flat"
+        splits = Splits(self._sources.folders, self._sources.splits)
         if self._config.format == "yolo" and self._config.copy_images:
-            return SplitFolders(self._sources.folders, self._sources.splits, flat=flat)
-        return FlatNames() if flat else lambda image: image
+            return SplitFolders(splits, flat=flat)
+        names = FlatNames() if flat else lambda image: image
+        return lambda image: names(replace(image, split=splits.of(image)))
 
     @property
     def note(self) -> str:

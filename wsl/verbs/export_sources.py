@@ -13,8 +13,7 @@ from wsl.config import BoxConfig, ExportConfig
 from wsl.errors import UserError
 from wsl.formats import find_localizations, read_localizations
 from wsl.formats.exchange.distinct import Distinct, Repeated
-from wsl.formats.exchange.labelled import Labelled, common_root, image_name, to_localization
-from wsl.formats.exchange.yolo import first_folder
+from wsl.formats.exchange.labelled import Labelled, common_root, first_folder, image_name, to_localization
 from wsl.formats.sources import SOURCES, SourceKind, detect_source
 from wsl.images import image_size
 from wsl.results import Localization

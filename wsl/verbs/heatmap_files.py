@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wsl.config.verbs import HeatmapLayout
 from wsl.errors import BadImageError
 from wsl.files import UniqueNames
 from wsl.images import read_image
+from wsl.images.colours import UInt8Array
 from wsl.results import Localization
 
 log = logging.getLogger("wsl")
 
 
 class HeatmapFiles:
-    """Heatmap files: ``<image>.png`` for each image, or with layout "each" ``<image>-<class>.png`` for each class."""
+    """Heatmap files: ``<image>.png`` for each image, or with layout "each" ``<image>-<class>.png`` for each class.
 
-    def __init__(self, folder: Path, layout: HeatmapLayout) -> None:
-        self._folder, self._layout = folder, layout
+    `read` reads the pixels of an image again.
+    """
+
+    def __init__(self, folder: Path, layout: HeatmapLayout, read: Callable[[Path], UInt8Array] = read_image) -> None:
+        self._folder, self._layout, self._read = folder, layout, read
         self._names = UniqueNames()
 
     def pass_over(self, written: Iterator[Localization]) -> None:
@@ -37,7 +41,7 @@ class HeatmapFiles:
         from wsl.draw import draw_heatmaps, overlay, save_image  # imports matplotlib, which nothing else here needs
 
         try:
-            image = read_image(found.path)
+            image = self._read(found.path)
             if image.shape[1::-1] != tuple(found.size):
                 raise BadImageError(f"{found.path}: was replaced while it was localized")
         except BadImageError as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from wsl.checkpoints import check_model
 from wsl.config import LocalizeConfig
@@ -23,10 +24,11 @@ from wsl.formats.localizations import FILE_NAME, partial_file
 from wsl.formats.resuming import Kept, kept_results
 from wsl.formats.shards.manifest import MANIFEST
 from wsl.formats.shards.storage import is_remote
-from wsl.images import find_images
+from wsl.images import find_images, read_image
 from wsl.images.parquet_members import has_images
 from wsl.images.raster import SUFFIXES as RASTERS
 from wsl.images.raster import load_rasterio
+from wsl.images.windows import is_geotiff, read_whole
 from wsl.inference.identity import check_identity
 from wsl.inference.shards.sources import LISTS
 from wsl.progress import loading, track
@@ -38,7 +40,6 @@ from wsl.verbs.localize_record import check_vacant, images_digest, read_record, 
 if TYPE_CHECKING:
     from wsl.inference import Source
     from wsl.inference.opening import OpenedModel
-    from wsl.inference.stream import Errors
 
 log = logging.getLogger("wsl")
 
@@ -144,15 +145,18 @@ def _localize(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> L
     )
     if start.finished:
         return result
-    predictor = opened.predictor()
+    predictor = opened.stream_predictor()
     store = MapStore(config.out, first=start.first_map_shard, last=kept.maps)
     write_record(config, opened, images=start.images, first_map_shard=store.first)
-    heatmaps = HeatmapFiles(config.out / "heatmaps", config.heatmap_layout) if config.heatmaps else None
+    read = read_image if config.raster.tile is None else functools.partial(read_whole, bands=config.raster.bands)
+    heatmaps = HeatmapFiles(config.out / "heatmaps", config.heatmap_layout, read) if config.heatmaps else None
     if heatmaps is not None and kept.records:
         heatmaps.pass_over(itertools.islice(read_localizations(partial_file(config.out), maps=False), kept.records))
     done, drawn, gone = kept.records, kept.boxes, 0
     with LocalizationWriter(config.out, kept=kept.size) as writer:
-        stream = _stream(config, images, predictor, kept.images)
+        sources = itertools.islice(_sources(config, images), kept.images, None)
+        errors: Literal["raise", "skip"] = "raise" if config.runtime.strict else "skip"
+        stream = predictor.stream(sources, errors=errors, workers=config.runtime.workers)
         for found in track(stream, "localize", len(images.paths) - kept.images):
             # Heatmaps come first, because the line of an image marks it as complete.
             if heatmaps is not None and not heatmaps.write(found, strict=config.runtime.strict):
@@ -171,18 +175,6 @@ def _localize(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> L
         skipped=result.skipped + stream.skipped + gone,
         seconds=time.perf_counter() - started,
     )
-
-
-def _stream(config: LocalizeConfig, images: _Images, predictor: Any, first: int) -> Any:
-    """The localizations of the images from index `first`."""
-    errors: Errors = "raise" if config.runtime.strict else "skip"
-    workers = config.runtime.workers
-    if config.raster.tile is not None:
-        from wsl.inference.tiled import tiled_stream
-
-        return tiled_stream(predictor, images.paths[first:], config.raster, errors=errors, workers=workers)
-    sources = itertools.islice(_sources(config, images), first, None)
-    return predictor.stream(sources, errors=errors, workers=workers)
 
 
 class _Images(NamedTuple):
@@ -226,7 +218,9 @@ def _start(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> _Sta
     check_identity(earlier, now, str(config.out))
     names = ((path, id) for path, id, _ in images.listed())
     if partial.exists():
-        kept = kept_results(partial, names, opened.identity["batch_size"])
+        # The tiles of an image are batches of their own.
+        batch_size = opened.identity["batch_size"] if config.raster.tile is None else 1
+        kept = kept_results(partial, names, batch_size)
         return _Start(known, kept, record.get("first_map_shard"))
     return _Start(known, kept_results(whole, names, 1)._replace(images=len(images.paths)), finished=True)
 
@@ -244,13 +238,14 @@ def _check(config: LocalizeConfig) -> _Images:
     check_vacant(config)
     recipe = check_model(config.weights, config.local_weights, config.cam.model, config.pick.classes)
     if config.data is None:
-        found = find_images(config.sources)
-        _check_rasters(config, found)
-        return _Images(found, None)
-    samples = read_samples(config.data, config.split)
-    if config.labels and recipe is not None:
-        check_labels(config, samples, recipe.classes)
-    return _Images([sample.path for sample in samples.samples], samples)
+        images = _Images(find_images(config.sources), None)
+    else:
+        samples = read_samples(config.data, config.split)
+        if config.labels and recipe is not None:
+            check_labels(config, samples, recipe.classes)
+        images = _Images([sample.path for sample in samples.samples], samples)
+    _check_rasters(config, images.paths)
+    return images
 
 
 def _check_plain(config: LocalizeConfig) -> None:
@@ -266,17 +261,18 @@ def _check_plain(config: LocalizeConfig) -> None:
         check(not there, f"{there} names images in a list or a store: expected --engine local, which reads them")
 
 
-def _check_rasters(config: LocalizeConfig, images: Sequence[Path]) -> None:
-    """Check that images to be cut into tiles are GeoTIFF files.
+def _check_rasters(config: LocalizeConfig, images: Iterable[Path]) -> None:
+    """Check that images to be cut into tiles can be opened.
 
     Raises:
-        UserError: one is not, or rasterio is not installed.
+        UserError: one is a GeoTIFF, and rasterio is not installed, or bands are chosen and one is not a GeoTIFF.
     """
     if config.raster.tile is None:
         return
-    load_rasterio("--tile")
-    other = next((path for path in images if path.suffix.lower() not in RASTERS or not path.is_file()), None)
-    check(other is None, f"{other}: --tile cuts GeoTIFFs, expected files that end in {' or '.join(RASTERS)}")
+    if any(map(is_geotiff, images)):
+        load_rasterio("--tile on a GeoTIFF")
+    other = next((path for path in images if not is_geotiff(path)), None) if config.raster.bands else None
+    check(other is None, f"{other}: --bands are those of GeoTIFFs, expected files that end in {' or '.join(RASTERS)}")
 
 
 def _open(config: LocalizeConfig, images: _Images) -> OpenedModel:

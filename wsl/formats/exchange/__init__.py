@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from wsl.formats.exchange.coco import FORMER, INSTANCES, instances_file, read_coco, write_coco
+from wsl.formats.exchange.coco import BY_SPLIT, FORMER, read_coco_set, write_coco
 from wsl.formats.exchange.coco_results import write_coco_results
 from wsl.formats.exchange.cvat import read_cvat, write_cvat
 from wsl.formats.exchange.geojson import NAME as GEOJSON
@@ -17,7 +17,7 @@ from wsl.formats.exchange.labelme import is_labelme, read_labelme, write_labelme
 from wsl.formats.exchange.layout import Layout
 from wsl.formats.exchange.parsing import file_in
 from wsl.formats.exchange.table import read_table, write_table
-from wsl.formats.exchange.voc import is_voc, read_voc, write_voc
+from wsl.formats.exchange.voc import LISTS, is_voc, read_voc, write_voc
 from wsl.formats.exchange.yolo import Sizes, read_yolo, write_yolo
 
 
@@ -46,18 +46,16 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         "coco": Format(
             write=write_coco,
-            read=lambda path, _: read_coco(instances_file(path)),
+            read=lambda path, _: read_coco_set(path),
             images="images",
-            layout=Layout(files=(INSTANCES, FORMER)),
+            layout=Layout(files=(FORMER,), by_split=BY_SPLIT),
         ),
         "coco-results": Format(write=write_coco_results, read=None, layout=_RESULTS),
         "voc": Format(
             write=write_voc,
             read=lambda path, _: read_voc(path),
             images="JPEGImages",
-            layout=Layout(
-                files=("ImageSets/Main/all.txt", "labelmap.txt"), folder="Annotations", suffix=".xml", beside=is_voc
-            ),
+            layout=Layout(files=("labelmap.txt",), by_split=LISTS, folder="Annotations", suffix=".xml", beside=is_voc),
         ),
         "yolo": Format(
             write=write_yolo,

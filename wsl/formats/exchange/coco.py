@@ -5,11 +5,13 @@ Boxes are (x, y, width, height) in pixels, counted from 0: those of `wsl.boxes` 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO, TypeGuard
 
@@ -20,19 +22,25 @@ from wsl.formats.exchange.labelled import Labelled, class_index, number_of
 from wsl.formats.exchange.parsing import Corners, boxes_of, rows_of
 from wsl.limits import stated_size
 from wsl.samples import Sample, SampleIndex, SampleSet
+from wsl.split_names import WHOLE, split_file
 
-INSTANCES = "annotations/instances_all.json"
-"""Path of the annotations below an output folder: as in COCO's own data sets, with the split ``all``."""
+BY_SPLIT = "annotations/instances_<split>.json"
+"""Path of a split's annotations below an output folder, as in COCO's own data sets."""
+INSTANCES = BY_SPLIT.replace("<split>", WHOLE)
+"""Path of the annotations of data without splits."""
 FORMER = "instances.json"
 """Former path of the annotations."""
+_PREFIX, _ROBOFLOW = "instances_", "_annotations.coco.json"
+_DIGITS = "0123456789"  # of the year, as in val2017
 _EXPECTED = "COCO annotations (images, annotations, categories)"
 
 
 def write_coco(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
-    """Write ``annotations/instances_all.json``: images, boxes and categories as COCO ground truth, with ids from 1.
+    """Write images, boxes and categories as COCO ground truth, with ids from 1, and return the file or its folder.
 
-    The outline of each box is also its ``segmentation``, because tools for masks require one. With ``scores`` each
-    annotation has a score.
+    The files are ``annotations/instances_train.json``, ``…_val.json`` and ``…_test.json``, by the splits of the images,
+    and ``annotations/instances_all.json`` for those without. No id occurs in two of them. The outline of each box is
+    also its ``segmentation``, because tools for masks require one. With ``scores`` each annotation has a score.
 
     Raises:
         UserError: a box has a class that is not listed.
@@ -44,45 +52,90 @@ def write_coco(images: Iterable[Labelled], out: Path, classes: Sequence[str], *,
     [[[1.0, 2.0, 4.0, 6.0]]]
     """
     index = class_index(classes)
-    path = out / INSTANCES
-    # Images and annotations are two lists in one document, and only one of them can be streamed to the file.
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file, _side_file() as later:
-        categories = [{"id": i + 1, "name": name, "supercategory": ""} for name, i in index.items()]
-        file.write(f'{{"categories": {json.dumps(categories, ensure_ascii=False)},\n"images": [')
+    files: dict[str, _Instances] = {}
+    with contextlib.ExitStack() as stack:
+
+        def of(split: str) -> _Instances:
+            if split not in files:
+                path = out / BY_SPLIT.replace("<split>", split)
+                files[split] = stack.enter_context(_Instances.writing(path, index, scores=scores))
+            return files[split]
+
         written = 0
         for image_id, image in enumerate(images, 1):
-            width, height = image.size
-            record = {"id": image_id, "file_name": image.name, "width": width, "height": height}
-            append_record(file, record, first=image_id == 1)
-            for label, score, xyxy in rows_of(image.boxes):
-                category = number_of(label, index, image.name) + 1
-                annotation = {"id": written + 1, "image_id": image_id, "category_id": category, **_geometry(xyxy)}
-                append_record(later, {**annotation, "score": score} if scores else annotation, first=written == 0)
-                written += 1
-        file.write('\n],\n"annotations": [')
-        later.seek(0)
-        shutil.copyfileobj(later, file)
-        file.write("\n]}\n")
-    return path
+            written += of(split_file(image.split)).add(image, image_id, written + 1)
+        if not files:
+            of(WHOLE)
+    paths = [file.path for file in files.values()]
+    return paths[0] if len(paths) == 1 else paths[0].parent
 
 
-def instances_file(path: Path) -> Path:
-    """The annotations at a path: the file itself, or in a folder those of `write_coco`, or the only ones.
+class _Instances:
+    """One file of annotations that is being written.
+
+    Images and annotations are two lists in one document, and only one of them can be streamed to the file.
+    """
+
+    def __init__(self, path: Path, file: TextIO, later: TextIO, index: dict[str, int], *, scores: bool) -> None:
+        self.path = path
+        self._file, self._later, self._index, self._scores = file, later, index, scores
+        self._images = self._annotations = 0
+
+    @classmethod
+    @contextlib.contextmanager
+    def writing(cls, path: Path, index: dict[str, int], *, scores: bool) -> Iterator[_Instances]:
+        """Write a file within the block."""
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file, _side_file() as later:
+            categories = [{"id": i + 1, "name": name, "supercategory": ""} for name, i in index.items()]
+            file.write(f'{{"categories": {json.dumps(categories, ensure_ascii=False)},\n"images": [')
+            yield cls(path, file, later, index, scores=scores)
+            file.write('\n],\n"annotations": [')
+            later.seek(0)
+            shutil.copyfileobj(later, file)
+            file.write("\n]}\n")
+
+    def add(self, image: Labelled, image_id: int, first: int) -> int:
+        """Add an image, whose annotations are numbered from `first`, and return their number."""
+        width, height = image.size
+        record = {"id": image_id, "file_name": image.name, "width": width, "height": height}
+        append_record(self._file, record, first=self._images == 0)
+        self._images += 1
+        for annotation_id, (label, score, xyxy) in enumerate(rows_of(image.boxes), first):
+            category = number_of(label, self._index, image.name) + 1
+            annotation = {"id": annotation_id, "image_id": image_id, "category_id": category, **_geometry(xyxy)}
+            annotation = {**annotation, "score": score} if self._scores else annotation
+            append_record(self._later, annotation, first=self._annotations == 0)
+            self._annotations += 1
+        return len(image.boxes)
+
+
+def read_coco_set(path: Path) -> Iterator[Labelled]:
+    """Read the images and boxes of a file, or of the annotations in a folder: those of `write_coco`, or of all splits.
+
+    An image has the split that its file names, and may lie in a folder of this name below that of the images.
 
     Raises:
-        UserError: the folder has no annotations, or those of several splits.
+        UserError: the folder has no annotations, or as for `read_coco`.
 
-    >>> instances_file(Path("instances.json")).name
-    'instances.json'
+    >>> list(read_coco_set(Path("lost.json")))
+    Traceback (most recent call last):
+    wsl.errors.UserError: lost.json: cannot be read (No such file or directory); expected COCO annotations ...
     """
     if not path.is_dir():
-        return path
+        yield from read_coco(path)
+        return
     files = annotation_files(path)
     if not files:
         raise UserError(f"{path}: has no annotations; expected {INSTANCES}")
-    if files[0] not in (path / INSTANCES, path / FORMER) and len(files) > 1:
-        raise UserError(f"{path}: has the annotations of {len(files)} splits, expected one: name the file")
-    return files[0]
+    if files[0] in (path / INSTANCES, path / FORMER):
+        yield from read_coco(files[0])
+        return
+    root = path / "images" if (path / "images").is_dir() else path
+    for file in files:
+        name = file.parent.name if file.name == _ROBOFLOW else file.stem.removeprefix(_PREFIX)
+        for image in read_coco(file):
+            apart = (root / name / image.name).is_file()
+            yield replace(image, name=f"{name}/{image.name}" if apart else image.name, split=name.rstrip(_DIGITS))
 
 
 def annotation_files(folder: Path) -> list[Path]:
@@ -92,7 +145,7 @@ def annotation_files(folder: Path) -> list[Path]:
     []
     """
     known = [folder / name for name in (INSTANCES, FORMER) if (folder / name).is_file()]
-    names = ("annotations/instances_*.json", "instances_*.json", "_annotations.coco.json", "*/_annotations.coco.json")
+    names = (f"annotations/{_PREFIX}*.json", f"{_PREFIX}*.json", _ROBOFLOW, f"*/{_ROBOFLOW}")
     return [*known, *sorted({file for name in names for file in folder.glob(name)}.difference(known))]
 
 

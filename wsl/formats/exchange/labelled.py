@@ -89,6 +89,16 @@ def image_name(path: Path, root: Path) -> str:
         raise UserError(f"{path} is not below {root}: give its folder with --image-root") from None
 
 
+def first_folder(name: str) -> str:
+    """The first folder of an image's name; empty if it has none.
+
+    >>> first_folder("train/dogs/a.jpg"), first_folder("a.jpg")
+    ('train', '')
+    """
+    folder, slash, _ = name.partition("/")
+    return folder if slash else ""
+
+
 def from_localization(found: Localization, root: Path) -> Labelled:
     """Convert a localization, with the name of its image relative to ``root``.
 

@@ -8,13 +8,14 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from wsl.documents import load_json
 from wsl.errors import UserError
 from wsl.files import is_left_over, leads_out, sync_folder, synced_together, write_text
 from wsl.formats.exchange.parsing import files_below
+from wsl.split_names import WRITTEN
 
 STAGING = ".wsl-export"
 _JOURNAL, _DONE = "exchange.json", "exchanged.json"
@@ -46,22 +47,49 @@ class Area(NamedTuple):
 class Layout:
     """The files of a format below its output folder. An export owns these and the images that it copied.
 
-    ``files`` are single files. ``folder`` contains one file per image, each with ``suffix``; other files in it are not
-    owned by the export. Files with the suffix for which ``beside`` is true are beside the images: without a ``folder``
-    they belong to the format, with a ``folder`` they are read only if it is missing.
+    ``files`` are single files, and ``by_split`` is the name, with ``<split>``, of the files that are written for each
+    split: one for ``all`` of data without splits, or those of its splits, which are then recorded. ``folder`` contains
+    one file per image, each with ``suffix``; other files in it are not owned by the export. Files with the suffix for
+    which ``beside`` is true are beside the images: without a ``folder`` they belong to the format, with a ``folder``
+    they are read only if it is missing.
     """
 
     files: tuple[str, ...] = ()
+    by_split: str = ""
     folder: str | None = None
     suffix: str = ""
     beside: Callable[[Path], bool] | None = None
 
     def own(self, root: Path) -> list[str]:
         """The format's files in a folder, relative to it."""
-        single = [name for name in self.files if os.path.lexists(root / name)]
+        single = [name for name in (*self.files, *self._of_splits(root)) if os.path.lexists(root / name)]
         if self.folder is not None:
             return self._below(root, self.folder) + single
         return self._standing(root) + single
+
+    def split_files(self) -> tuple[str, ...]:
+        """The files of all splits, that of ``all`` first.
+
+        >>> Layout(by_split="lists/<split>.txt").split_files()
+        ('lists/all.txt', 'lists/train.txt', 'lists/val.txt', 'lists/test.txt')
+        """
+        return tuple(self.by_split.replace("<split>", split) for split in WRITTEN) if self.by_split else ()
+
+    @property
+    def _record(self) -> str:
+        return (PurePosixPath(self.by_split).parent / ".wsl-splits.json").as_posix()
+
+    def record_splits(self, root: Path) -> None:
+        """Record the files of splits, so that a later export replaces these, and no lists that were made by hand."""
+        names = [name for name in self.split_files()[1:] if (root / name).is_file()]
+        if names:
+            write_text(root / self._record, json.dumps(names) + "\n")
+
+    def _of_splits(self, root: Path) -> list[str]:
+        """The files of splits that an earlier export may have written."""
+        whole, *parts = self.split_files() or ("",)
+        recorded = _names_in(root / self._record) if parts else set()
+        return [whole, *(name for name in parts if name in recorded), self._record] if whole else []
 
     def _below(self, root: Path, folder: str) -> list[str]:
         paths = (path for path in files_below(root / folder, self.suffix) if not path.is_dir())
@@ -102,7 +130,7 @@ class Layout:
 
     def areas(self, root: Path) -> list[Area]:
         """The areas of the format's files."""
-        areas = [Area(root / name) for name in self.files]
+        areas = [Area(root / name) for name in (*self.files, *self.split_files())]
         return areas if not self.suffix else [*areas, Area(root / (self.folder or "."), self.suffix)]
 
     def areas_read(self, source: Path) -> list[Area]:
@@ -134,6 +162,7 @@ def staged(out: Path, layout: Layout, replaced: Collection[str] = ()) -> Iterato
     try:
         with synced_together(new):
             yield new
+            layout.record_splits(new)
         _exchange(out, new, layout, replaced)
         sync_folder(out)
         (staging / _JOURNAL).rename(staging / _DONE)  # the old files are no longer needed
@@ -224,13 +253,17 @@ def read_copies(out: Path, name: str) -> set[str]:
     >>> read_copies(Path("nowhere"), "yolo")
     set()
     """
+    root = _real(out)
+    return {one for one in _names_in(out / copies_list(name)) if _is_below(out / one, root)}
+
+
+def _names_in(file: Path) -> set[str]:
+    """The names in a list that an export wrote; none if there is no such list."""
     try:
-        names = json.loads((out / copies_list(name)).read_text(encoding="utf-8"))
+        names = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return set()
-    root = _real(out)
-    listed = (one for one in names if isinstance(one, str) and "\0" not in one) if isinstance(names, list) else ()
-    return {one for one in listed if _is_below(out / one, root)}
+    return {one for one in names if isinstance(one, str) and "\0" not in one} if isinstance(names, list) else set()
 
 
 def _is_below(file: Path, root: Path) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from wsl.files import UniqueNames
-from wsl.formats.exchange.labelled import Labelled
+from wsl.formats.exchange.labelled import Labelled, first_folder
 from wsl.split_names import role
 
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
@@ -36,36 +36,51 @@ class FlatNames:
         return replace(image, name=self._stems(image.stem) + suffix)
 
 
+class Splits:
+    """The splits of an export's images, if all of them have one: that of their tool, or the folder in which they lie.
+
+    ``folders`` are the first folders of all images' names (an empty string for none), and ``given`` the splits assigned
+    by their tool (None for none). ``known`` says whether all images have a split.
+
+    >>> from wsl.boxes import Boxes
+    >>> image = Labelled(name="valid/a.jpg", size=(4, 2), boxes=Boxes.empty())
+    >>> Splits({"train", "valid"}, {None}).of(image), Splits({"cats", "valid"}, {None}).of(image)
+    ('valid', None)
+    """
+
+    def __init__(self, folders: Collection[str], given: Collection[str | None]) -> None:
+        self.given = bool(given) and all(split is not None and role(split.lower()) for split in given)
+        self.known = self.given or (bool(folders) and all(map(role, folders)))
+
+    def of(self, image: Labelled) -> str | None:
+        """The split of an image."""
+        if self.given:
+            return (image.split or "").lower()
+        return first_folder(image.name) if self.known else None
+
+
 class SplitFolders:
     """Names in a folder for each split, as YOLO's trainers expect, if all images have a split.
 
-    ``folders`` are the first folders of all images' names (an empty string for none), and ``given`` the splits assigned
-    by their tool (None for none). Below a split, images keep their folders except those called ``images``, of which the
-    trainers expect only one; with ``flat`` they have no folders.
+    Below a split, images keep their folders except those called ``images``, of which the trainers expect only one; with
+    ``flat`` they have no folders.
 
     >>> from wsl.boxes import Boxes
-    >>> folders = SplitFolders({"train", "valid"}, {None}, flat=False)
+    >>> folders = SplitFolders(Splits({"train", "valid"}, {None}), flat=False)
     >>> folders(Labelled(name="valid/images/cats/a.jpg", size=(4, 2), boxes=Boxes.empty())).name
     'valid/cats/a.jpg'
-    >>> folders.splits, SplitFolders({"cats", "train"}, {None}, flat=False).splits
-    (True, False)
     """
 
-    def __init__(self, folders: Collection[str], given: Collection[str | None], *, flat: bool) -> None:
-        self._given = bool(given) and all(split is not None and role(split.lower()) for split in given)
-        named = bool(folders) and all(map(role, folders))
-        self.splits = self._given or named
+    def __init__(self, splits: Splits, *, flat: bool) -> None:
+        self._splits = splits
         self._flat: defaultdict[str, FlatNames] | None = defaultdict(FlatNames) if flat else None
 
     def __call__(self, image: Labelled) -> Labelled:
         """The image under its new name."""
         *folders, last = PurePosixPath(image.name).parts
-        split = ""
-        if self._given:
-            split = (image.split or "").lower()
-            folders = folders[1:] if folders[:1] == [image.split] else folders
-        elif self.splits:
-            split, *folders = folders
+        split = self._splits.of(image) or ""
+        if split and folders[:1] == [image.split if self._splits.given else split]:
+            folders = folders[1:]
         rest = replace(image, name="/".join([*(name for name in folders if name != "images"), last]))
         placed = rest if self._flat is None else self._flat[split](rest)
         return replace(placed, name=f"{split}/{placed.name}" if split else placed.name)

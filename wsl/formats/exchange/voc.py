@@ -11,21 +11,27 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from wsl.documents import flag, guarded, load_xml, located, number
+from wsl.documents import flag, guarded, load_xml, located, number, read_text
 from wsl.errors import UserError
 from wsl.files import caseless, replacing, write_text
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
 from wsl.formats.exchange.parsing import Corners, boxes_of, files_below, rows_of, xml_bytes
 from wsl.limits import stated_size
+from wsl.split_names import WHOLE, role, split_file
 
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,3}")
 _ROOT = re.compile(rb"<annotation[\s>]")
 _EXPECTED = "a VOC annotation"
+LISTS = "ImageSets/Main/<split>.txt"
+"""Path of the list of a split's images below an output folder."""
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def write_voc(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
-    """Write ``Annotations/<image>.xml`` and the list ``ImageSets/Main/all.txt``, for VOC's tools and torchvision.
+    """Write ``Annotations/<image>.xml`` and ``ImageSets/Main/<split>.txt``, for VOC's tools and torchvision.
+
+    The lists are ``train.txt``, ``val.txt`` and ``test.txt``, by the splits of the images, and ``all.txt`` for those
+    without.
 
     ``labelmap.txt`` lists the classes for datumaro and CVAT, which without it know only those of VOC. It is left out if
     it cannot represent a name: one with a colon, a leading # or blanks at an end.
@@ -46,17 +52,19 @@ def write_voc(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, 
     """
     index = class_index(classes)
     folder = out / "Annotations"
-    stems = Stems(".xml")
+    stems, lists = Stems(".xml"), dict[str, list[str]]()
     for image in images:
         stem = stems.take(image)
         if stem != stem.strip() or len(stem.splitlines()) != 1:
             raise UserError(f"{image.name!r} has blanks that VOC's list of images cannot represent: rename the file")
         with replacing(folder / f"{stem}.xml") as temporary:
             temporary.write_bytes(xml_bytes(_annotation(image, index, scores=scores)))
-    write_text(out / "ImageSets" / "Main" / "all.txt", "".join(f"{stem}\n" for stem in stems.taken))
+        lists.setdefault(split_file(image.split), []).append(stem)
+    for split, names in (lists or {WHOLE: []}).items():
+        write_text(out / LISTS.replace("<split>", split), "".join(f"{stem}\n" for stem in names))
     if not any(":" in name or name != name.strip() or name.startswith("#") or not name for name in classes):
-        names = dict.fromkeys(("background", *classes))
-        write_text(out / "labelmap.txt", "".join(f"{name}:::\n" for name in names))
+        labels = dict.fromkeys(("background", *classes))
+        write_text(out / "labelmap.txt", "".join(f"{name}:::\n" for name in labels))
     return folder
 
 
@@ -65,7 +73,8 @@ def read_voc(path: Path) -> Iterator[Labelled]:
     """Read the images and boxes of a folder of VOC XML files (or of the ``Annotations`` in it), sorted by name.
 
     An image has the name of its XML file, as in VOC's own tools. Only the suffix of ``<filename>`` is used, because it
-    often names another file.
+    often names another file. Its split is that of the shortest list in ``ImageSets/Main`` that names it, among those of
+    training, validation and test.
 
     Raises:
         UserError: there is no such file, a file is not VOC's XML, or an object lacks its name or box.
@@ -74,8 +83,18 @@ def read_voc(path: Path) -> Iterator[Labelled]:
     files = files_below(folder, ".xml")
     if not files:
         raise UserError(f"{path}: no .xml file in it, expected VOC annotations")
+    splits = _splits(folder.parent / "ImageSets" / "Main")
     for file in files:
-        yield _read(file, PurePosixPath(file.relative_to(folder).as_posix()).parent)
+        name = PurePosixPath(file.relative_to(folder).as_posix())
+        yield replace(_read(file, name.parent), split=splits.get(str(name.with_suffix(""))))
+
+
+def _splits(folder: Path) -> dict[str, str]:
+    """The split of each image in the lists of a folder."""
+    files = (file for file in sorted(folder.glob("*.txt")) if role(file.stem) is not None)
+    lists = [(file.stem, read_text(file, "a list of images").split("\n")) for file in files]
+    lists.sort(key=lambda one: -len(one[1]))  # train and val after trainval, which they overrule
+    return {stem.strip(): split for split, stems in lists for stem in stems}
 
 
 def is_voc(file: Path) -> bool:

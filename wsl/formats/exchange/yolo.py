@@ -12,7 +12,7 @@ from typing import Any
 from wsl.documents import guarded, load_yaml, located, number, read_text
 from wsl.errors import UserError
 from wsl.files import write_text
-from wsl.formats.exchange.labelled import Labelled, class_index, number_of
+from wsl.formats.exchange.labelled import Labelled, class_index, first_folder, number_of
 from wsl.formats.exchange.parsing import FARTHEST, Corners, boxes_of, files_below, rows_of
 from wsl.formats.exchange.voc import Stems
 from wsl.images.sources import IMAGE_SUFFIXES
@@ -54,16 +54,6 @@ def write_yolo(images: Iterable[Labelled], out: Path, classes: Sequence[str], *,
     names = "".join(f"  {number}: {json.dumps(name, ensure_ascii=False)}\n" for name, number in index.items())
     write_text(out / "data.yaml", f"{_split_lines(folders)}names:\n{names}")
     return out / "data.yaml"
-
-
-def first_folder(name: str) -> str:
-    """The first folder of an image's name; empty if it has none.
-
-    >>> first_folder("train/dogs/a.jpg"), first_folder("a.jpg")
-    ('train', '')
-    """
-    folder, slash, _ = name.partition("/")
-    return folder if slash else ""
 
 
 def _split_lines(folders: Collection[str]) -> str:

@@ -9,8 +9,9 @@ from typing import NamedTuple, Protocol
 
 from wsl.errors import BadImageError
 from wsl.formats.shards.fetch import Fetcher
-from wsl.formats.shards.storage import is_remote
+from wsl.formats.shards.storage import is_remote, local_path
 from wsl.images.rows import ImageRow
+from wsl.images.windows import is_geotiff
 from wsl.inference.inputs import Input, Source
 from wsl.inference.preparing import Preparer
 from wsl.inference.shards.fetching import fetched
@@ -57,6 +58,31 @@ class FetchingThreads:
         found = fetched(rows, self._fetch, threads=threads, seconds=self._seconds)
         for one, data in zip(wanted, found, strict=True):
             yield data if isinstance(data, BadImageError) else Source(data, id=one.row.path, classes=one.classes)
+
+
+class WholeImages:
+    """Images to be cut into tiles, one at a time, because they are large: GeoTIFFs of this machine by their path.
+
+    All others are fetched as by `FetchingThreads`, each within `seconds`.
+
+    >>> from wsl.config import Preprocessing
+    >>> preparer = Preparer(preprocessing=Preprocessing(), max_pixels=10_000, classes={})
+    >>> list(WholeImages(seconds=10)([Wanted(ImageRow("no such.tif", "a"))], preparer))
+    [UnfetchedError('no such.tif: no such file')]
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._fetching = FetchingThreads(seconds)
+
+    def __call__(self, wanted: Sequence[Wanted], preparer: Preparer) -> Iterator[Source | BadImageError]:
+        """The files or bytes of the images, which the predictor cuts into tiles."""
+        for one in wanted:
+            row = one.row
+            path = None if is_remote(row.path) or row.offset is not None else local_path(row.path)
+            if path is not None and is_geotiff(path) and path.is_file():
+                yield Source(path, id=row.path, classes=one.classes)
+            else:
+                yield from self._fetching([one], preparer)
 
 
 def prepared(wanted: Sequence[Wanted], preparer: Preparer, seconds: float) -> list[Input | BadImageError]:

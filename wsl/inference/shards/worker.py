@@ -18,7 +18,7 @@ from wsl.inference.inputs import Input, Source
 from wsl.inference.opening import OpenedModel
 from wsl.inference.shards.job import Job
 from wsl.inference.shards.receipt import Receipt
-from wsl.inference.shards.supply import FetchingThreads, Supply, Wanted
+from wsl.inference.shards.supply import FetchingThreads, Supply, Wanted, WholeImages
 
 log = logging.getLogger("wsl")
 
@@ -44,7 +44,8 @@ class ShardWorker:
         self.job, self.again, self.supply = job, again, supply
         self._opened = opened
         self._predictor: Any = None
-        self._images = supply or FetchingThreads(job.config.sharding.image_seconds)
+        threads = FetchingThreads if job.config.raster.tile is None else WholeImages
+        self._images = supply or threads(job.config.sharding.image_seconds)
 
     def __reduce__(self) -> tuple[type[ShardWorker], tuple[Job, None, frozenset[int], Supply | None]]:
         return type(self), (self.job, None, self.again, self.supply)
@@ -82,7 +83,7 @@ class ShardWorker:
             opened = dataclasses.replace(opened, machine=None)  # it runs here
             ours = {**opened.identity, "images": self.job.manifest.sha256}
             check_identity(self.job.identity, ours, str(self.job.storage))
-            self._predictor = opened.predictor(max_pixels=self.job.max_pixels)
+            self._predictor = opened.stream_predictor(max_pixels=self.job.max_pixels)
         return self._predictor
 
     def _localize(self, predictor: Any, rows: Sequence[ImageRow], name: PartName, before: Counts | None) -> Counts:

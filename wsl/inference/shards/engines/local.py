@@ -16,8 +16,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from wsl.config import LocalizeConfig, RuntimeConfig
-from wsl.documents.guard import describe
 from wsl.errors import RunError
+from wsl.inference.shards.engines.outcomes import sendable
 from wsl.inference.shards.receipt import Receipt
 
 _ATTEMPTS = 3
@@ -190,17 +190,9 @@ def _serve(connection: Connection, work: bytes, environment: dict[str, str]) -> 
             try:
                 receipt = process_shard(shard)
             except BaseException as error:
-                connection.send(_sendable(error))
+                connection.send(sendable(error))
             else:
                 connection.send(receipt)
-
-
-def _sendable(error: BaseException) -> BaseException:
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
-    except Exception:
-        return RuntimeError(describe(error))
-    return error
 
 
 def _gpus() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from wsl.config import LocalizeConfig, RuntimeConfig, ShardConfig
 from wsl.errors import UserError
+from wsl.inference.shards.engines.outcomes import Failure, attempt, result
 from wsl.inference.shards.engines.ray_decoders import RayDecoders
 from wsl.inference.shards.receipt import Receipt
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from wsl.inference.opening import Machine
 
 _SHARDS_A_TASK = 16
+_OUTCOME = "outcome"
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,22 @@ class RayEngine:
         return shards
 
     def machine(self, runtime: RuntimeConfig) -> Machine:
-        """The machine of an actor, because the machine that starts the run may have no GPU."""
+        """The machine of an actor, because the machine that starts the run may have no GPU.
+
+        Raises:
+            UserError: it does not have the device of the settings.
+        """
         ray = _load_ray()
-        machine: Machine = ray.get(ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(_machine).remote(runtime))
-        return machine
+        task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(attempt)
+        machine: Machine | Failure = ray.get(task.remote(_machine, runtime))
+        return result(machine)
 
     def run(self, process_shard: Callable[[int], Receipt], shards: Sequence[int]) -> Iterator[Receipt]:
-        """The receipts of all shards as they are done."""
+        """The receipts of all shards as they are done.
+
+        Raises:
+            UserError, RunError: an actor raised it; the run ends then.
+        """
         if not shards:
             return
         ray = _load_ray()
@@ -107,8 +119,8 @@ class RayEngine:
         )
         context.enable_progress_bars = shown
         for row in dataset.iter_rows():
-            values = (row[name] for name in Receipt._fields)
-            yield Receipt._make(value.item() if isinstance(value, np.generic) else value for value in values)
+            outcome: Receipt | Failure = pickle.loads(row[_OUTCOME])  # noqa: S301 - of our own actor
+            yield result(outcome)
 
     def _most_actors(self, cluster: Mapping[str, float]) -> int:
         room = max(1, int(cluster.get("GPU" if self.gpus else "CPU", 1)))
@@ -131,8 +143,8 @@ class _Actor:
         self._process_shard = process_shard
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        receipts = [self._process_shard(int(shard)) for shard in batch["shard"]]
-        return {name: np.array([getattr(one, name) for one in receipts]) for name in Receipt._fields}
+        outcomes = [attempt(self._process_shard, int(shard)) for shard in batch["shard"]]
+        return {_OUTCOME: np.array([pickle.dumps(one) for one in outcomes], object)}
 
 
 def _load_ray() -> Any:

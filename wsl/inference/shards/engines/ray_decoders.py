@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wsl.errors import BadImageError, RunError
+from wsl.inference.shards.engines.outcomes import Failure, attempt, result
 
 if TYPE_CHECKING:
     from wsl.inference.inputs import Input
@@ -36,15 +37,16 @@ class RayDecoders:
 
         Raises:
             RunError: a task ended its process each time.
+            UserError: a class is not one of the model's.
         """
         import ray
 
         from wsl.inference.shards.supply import prepared
 
-        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(prepared)
+        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(attempt)
         ours = ray.put(preparer.on_cpu)  # once, rather than with each task
         chunks = [wanted[start : start + _CHUNK] for start in range(0, len(wanted), _CHUNK)]
-        started = ((chunk, task.remote(chunk, ours, self.seconds)) for chunk in chunks)
+        started = ((chunk, task.remote(prepared, chunk, ours, self.seconds)) for chunk in chunks)
         waiting = deque(itertools.islice(started, self.tasks))
         try:
             while waiting:
@@ -61,10 +63,10 @@ def _result(chunk: Sequence[Wanted], task: Any) -> list[Input | BadImageError]:
     import ray
 
     try:
-        images: list[Input | BadImageError] = ray.get(task)
+        outcome: list[Input | BadImageError] | Failure = ray.get(task)
     except ray.exceptions.WorkerCrashedError as error:
         raise RunError(
             f"the {len(chunk)} images from {chunk[0].row.path} on ended the process that decodes them "
             f"{1 + _RETRIES} times: expected it to have enough memory; if it has, run without --decoders"
         ) from error
-    return images
+    return result(outcome)
