@@ -17,6 +17,8 @@ Rectangle = tuple[int, int, int, int]
 
 # On a small picture a label hides the object: it is left out if it would cover more than this fraction of the picture.
 _LARGEST_LABEL = 0.2
+# With more boxes lines and text shrink, by half at most, so that labels hide less of each other.
+_FULL_SIZE = 10
 
 
 def class_color(label: str) -> Color:
@@ -40,7 +42,7 @@ def draw_boxes(
     labels: bool = True,
     scores: bool = True,
 ) -> UInt8Array:
-    """Draw boxes with their names and scores; lines and text scale with the image.
+    """Draw boxes with their names and scores; lines and text scale with the image, and are finer with many boxes.
 
     Labels that would hide much of a very small image are left out.
 
@@ -113,21 +115,22 @@ class _Layer(NamedTuple):
 
 
 class _Style(NamedTuple):
-    """Sizes in pixels that scale with the picture."""
+    """Sizes in pixels that scale with the picture, and shrink where there are many boxes."""
 
     size: tuple[int, int]
     line: int
     font: Font
 
     @classmethod
-    def of(cls, size: tuple[int, int]) -> _Style:
-        side = (size[0] * size[1]) ** 0.5
+    def of(cls, size: tuple[int, int], boxes: int) -> _Style:
+        side = (size[0] * size[1]) ** 0.5 * max(0.5, min(1, (_FULL_SIZE / max(1, boxes)) ** 0.5))
         return cls(size, max(2, round(side / 140)), load_font(max(10, round(side / 29)), bold=True))
 
 
 def _draw(image: UInt8Array, layers: list[_Layer]) -> UInt8Array:
     picture = Image.fromarray(as_image(image))
-    canvas, style = ImageDraw.Draw(picture), _Style.of(picture.size)
+    canvas = ImageDraw.Draw(picture)
+    style = _Style.of(picture.size, sum(len(layer.boxes) for layer in layers))
     for layer in layers:
         for i, pixels in layer.visible(style.size):
             _outline(canvas, pixels, style.line, layer.color_of(i), layer.dashed)
