@@ -26,6 +26,21 @@ for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SI
         signal.signal(getattr(signal, name), usual)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """``quick(names, examples)``: of a parametrized test, those that are run by ``make test``; the others are long.
+
+    The names are those of its ``parametrize``, and the examples values for them, or a function that says which are quick.
+    """
+    for item in items:
+        for mark in item.iter_markers("quick"):
+            names, examples = mark.args
+            given = [item.callspec.params[name.strip()] for name in names.split(",")]
+            value = given[0] if len(given) == 1 else tuple(given)
+            if not (examples(value) if callable(examples) else value in examples):
+                item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Sums in one order: torch computes on one thread while a module's tests run."""

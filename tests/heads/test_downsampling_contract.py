@@ -243,9 +243,8 @@ def test_the_function_twin_has_the_same_arguments(pooling, spec):
     torch.testing.assert_close(getattr(heads.downsampling, name)(maps, **arguments), pooling(maps))
 
 
-@pytest.mark.parametrize(
-    "spec", [pytest.param(spec, marks=() if spec in ONNX else pytest.mark.long) for spec in TRACED]
-)
+@pytest.mark.parametrize("spec", TRACED)
+@pytest.mark.quick("spec", ONNX)
 def test_onnxruntime_gives_the_same_numbers(pooling):
     onnxruntime = pytest.importorskip("onnxruntime")
     maps = random_maps(pooling)

@@ -182,7 +182,8 @@ def test_it_exports_for_batches_and_maps_of_any_size(encoder):
         torch.testing.assert_close(program(*given), encoder(*given))
 
 
-@pytest.mark.parametrize("spec", [*TRACED[:1], *(pytest.param(spec, marks=pytest.mark.long) for spec in TRACED[1:])])
+@pytest.mark.parametrize("spec", TRACED)
+@pytest.mark.quick("spec", TRACED[:1])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of the exporter's own code
 def test_and_to_onnx(encoder):
     onnxruntime = pytest.importorskip("onnxruntime")

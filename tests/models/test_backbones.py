@@ -24,16 +24,12 @@ MAPS = {
     "vgg11_bn": (512, 32),
     "tinynet": (128, 8),
 }
-LARGE = ("maxvit_t", "vgg11_bn")
+LARGE = ("maxvit_t", "vgg11_bn", "vgg11")  # their weights alone take seconds
 DILATES = ["resnet18", "resnet50", "mobilenet_v2", "shufflenet_v2_x0_5", "mnasnet0_5", "regnet_x_400mf"]
 
 
-def larger(*names):
-    """Networks whose weights alone take seconds."""
-    return [pytest.param(name, marks=pytest.mark.long) for name in names]
-
-
-@pytest.mark.parametrize("name", [name for name in MAPS if name not in LARGE] + larger(*LARGE))
+@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.quick("name", MAPS.keys() - LARGE)
 def test_every_family_gives_a_feature_map(name):
     channels, stride = MAPS[name]
     backbone = create_backbone(name, "none")
@@ -50,7 +46,10 @@ def test_the_cells_of_tinynet_see_what_lies_around_them():
 
 
 @pytest.mark.parametrize("name", DILATES)
-@pytest.mark.parametrize("output_stride", [8, pytest.param(16, marks=pytest.mark.long)])
+@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.quick(
+    "name, output_stride", [("resnet18", 8), ("resnet50", 8), ("mobilenet_v2", 8), ("shufflenet_v2_x0_5", 8)]
+)
 def test_dilation_keeps_the_values_at_the_old_positions(name, output_stride):
     torch.manual_seed(0)
     plain = create_backbone(name, "none").eval()
@@ -66,7 +65,8 @@ def test_dilation_keeps_the_values_at_the_old_positions(name, output_stride):
     assert (fine[..., ::step, ::step] - coarse).abs().max() < 1e-5 * scale
 
 
-@pytest.mark.parametrize("name", ["densenet121", "swin_t", "inception_v3", "tinynet", *larger("vgg11", "maxvit_t")])
+@pytest.mark.parametrize("name", ["densenet121", "swin_t", "inception_v3", "tinynet", "vgg11", "maxvit_t"])
+@pytest.mark.quick("name", ["densenet121", "tinynet"])
 def test_what_cannot_be_dilated_says_so(name, capsys):
     with pytest.raises(UserError, match="output stride"):
         create_backbone(name, "none", 16)

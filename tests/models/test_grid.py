@@ -76,14 +76,7 @@ EXACT = {
     "timm/vit_tiny_r_s16_p8_224": (96, 800),
     "timm/swin_tiny_patch4_window7_224": (224, 224),
 }
-LARGE = ("densenet121", "vgg11", "timm/dla34")
-
-
-def marks(name):
-    """Others of their kind are smaller."""
-    return [pytest.mark.long] if name in LARGE else []
-
-
+LARGE = ("densenet121", "vgg11", "timm/dla34")  # others of their kind are smaller
 # Blocks that take the maximum of four cells, or pad nothing: the gradient of equal maxima is all the first one's.
 BY_HAND = {"timm/hiera_tiny_224": (32, 14.5), "timm/inception_v3": (32, 37.5), "inception_v3": (32, 37.5)}
 # Their padding depends on the image's size.
@@ -100,7 +93,8 @@ def expected_and_found(reference, backbone, height, width):
     return columns, columns.start + cell * columns.stride, found
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in EXACT])
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.quick("name", EXACT.keys() - LARGE)
 def test_the_gradient_s_centre_is_the_cell_s(reference, backbone_of, name):
     """What a cell depends on, weighed by how much, has its centre of mass where the grid puts the cell."""
     _, expected, found = expected_and_found(reference, backbone_of(name), *EXACT[name])

@@ -59,12 +59,10 @@ def both(device, net, images, method):
     return found.cpu(), expected
 
 
-QUICK = {("resnet18", "layercam"), ("mobilenet_v2", "auto"), ("normed", "auto"), ("normed", "layercam")}
-EACH = [(name, method) for name in NETS for method in ("auto", "layercam")]
-
-
-@pytest.mark.parametrize(
-    ("name", "method"), [one if one in QUICK else pytest.param(*one, marks=pytest.mark.long) for one in EACH]
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("method", ["auto", "layercam"])
+@pytest.mark.quick(
+    "name, method", [("resnet18", "layercam"), ("mobilenet_v2", "auto"), ("normed", "auto"), ("normed", "layercam")]
 )
 def test_any_network(device, name, method):
     torch.manual_seed(0)

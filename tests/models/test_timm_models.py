@@ -24,12 +24,8 @@ FAMILIES = {
 }
 
 
-LARGE = ("maxvit_nano_rw_256", "vgg11")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long if name in LARGE else ()) for name in FAMILIES]
-)
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.quick("name", FAMILIES.keys() - {"maxvit_nano_rw_256", "vgg11"})
 def test_features_are_the_network_s_own(name):
     channels, cells, kind = FAMILIES[name]
     torch.manual_seed(0)
