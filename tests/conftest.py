@@ -1,6 +1,7 @@
 """Fixtures shared by all rooms."""
 
 import contextlib
+import gc
 import importlib.util
 import os
 import shutil
@@ -30,7 +31,7 @@ for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SI
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """``quick(names, examples)``: of a parametrized test, those that are run by ``make test``; the others are long.
 
-    The names are those of its ``parametrize``, and the examples values for them, or a function that says which are quick.
+    The names are those of its ``parametrize``; the examples are values for them, or a function that says which are.
     """
     for item in items:
         for mark in item.iter_markers("quick"):
@@ -39,6 +40,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             value = given[0] if len(given) == 1 else tuple(given)
             if not (examples(value) if callable(examples) else value in examples):
                 item.add_marker(pytest.mark.long)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays until the end: the garbage collector need not look through it each time."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """At the end, libraries look for objects that they have lost."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
