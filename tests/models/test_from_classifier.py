@@ -66,6 +66,7 @@ def lively(name: str) -> nn.Module:
 LARGE = (  # building these takes seconds
     *("convnext_tiny", "wide_resnet50_2", "swin_v2_t", "efficientnet_v2_s", "maxvit_t", "vgg11", "vit_b_32"),
     *("densenet121", "inception_v3", "resnet50", "resnext50_32x4d", "alexnet"),
+    *("swin_t", "googlenet", "regnet_x_400mf", "efficientnet_b0"),
 )
 
 
