@@ -1,4 +1,4 @@
-"""A fifth of a minute of the soak: every reader, a few kills, full disks, and other runs beside them."""
+"""A part of the soak: every reader, a few kills, full disks, and other runs beside them."""
 
 import importlib.util
 import sys
