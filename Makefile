@@ -47,7 +47,7 @@ imports: .venv/installed
 # One core a test process: threads of several would wait for each other.
 tests: export OMP_NUM_THREADS := 1
 tests: .venv/installed
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 # Damaged files, kills, full disks, what goes on around a command, and memory over a long run: half an hour to an hour. N=1000000 for a million damaged files.
 soak: export OMP_NUM_THREADS := 1
@@ -100,7 +100,7 @@ lowest: export OMP_NUM_THREADS := 1
 lowest:
 	$(PYTHON) -m venv .venv-lowest
 	$(LOWEST)/python -m pip install --quiet --requirement tests/lowest.txt --editable . build hatchling hypothesis pytest pytest-xdist
-	$(LOWEST)/pytest -n auto -o filterwarnings=default --disable-warnings
+	$(LOWEST)/pytest -n auto --dist worksteal -o filterwarnings=default --disable-warnings
 
 # The versions and hashes of everything that the tests need, from the ranges of pyproject.toml; asks the package index.
 lock: .venv/installed
@@ -113,7 +113,7 @@ locked:
 	$(PYTHON) -m venv .venv-locked
 	$(LOCKED)/python -m pip install --quiet --require-hashes --requirement tests/locked.txt
 	$(LOCKED)/python -m pip install --quiet --no-deps --no-build-isolation .
-	$(LOCKED)/pytest -n auto
+	$(LOCKED)/pytest -n auto --dist worksteal
 
 clean:
 	$(PYTHON) -c "import shutil; [shutil.rmtree(p, ignore_errors=True) for p in ('.venv', '.venv-lowest', '.venv-locked', '.venv-label-studio', 'build', 'dist', 'demo/out')]"

@@ -1,6 +1,7 @@
 """Fixtures shared by all rooms."""
 
 import contextlib
+import gc
 import importlib.util
 import os
 import shutil
@@ -24,6 +25,32 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
     if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_IGN:
         signal.signal(getattr(signal, name), usual)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """``quick(names, examples)``: of a parametrized test, those that are run by ``make test``; the others are long.
+
+    The names are those of its ``parametrize``; the examples are values for them, or a function that says which are.
+    """
+    for item in items:
+        for mark in item.iter_markers("quick"):
+            names, examples = mark.args
+            given = [item.callspec.params[name.strip()] for name in names.split(",")]
+            value = given[0] if len(given) == 1 else tuple(given)
+            if not (examples(value) if callable(examples) else value in examples):
+                item.add_marker(pytest.mark.long)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays until the end: the garbage collector need not look through it each time."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """At the end, libraries look for objects that they have lost."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

@@ -54,6 +54,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
 
 
+@pytest.mark.long
 def test_heads_brings_nothing_beyond_torch():
     extra = loaded_by("import torch, heads") - loaded_by("import torch")
     assert extra - set(sys.stdlib_module_names) - {"_decimal"} == {"heads"}

@@ -48,6 +48,7 @@ class Small(nn.Module):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "squeezenet1_1", "densenet121", "vgg11_bn"])
+@pytest.mark.quick("name", ["resnet18", "mobilenet_v2", "squeezenet1_1"])
 def test_input_and_biases_make_up_the_score(name):
     torch.manual_seed(0)
     network = with_statistics(getattr(models, name)(weights=None))

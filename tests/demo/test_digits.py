@@ -22,9 +22,9 @@ def two_heads(monkeypatch):
     return heads
 
 
-def test_from_nothing_to_boxes_and_the_same_again(two_heads, tmp_path, capsys):
+def test_from_nothing_to_boxes_side_by_side(two_heads, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main([*TINY, "--out", str(out)]) == 0
+    assert main([*TINY, "--jobs", "2", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     table = (out / "results.md").read_text(encoding="utf-8")
     assert len(table.splitlines()) == 2 + len(two_heads) + 1
@@ -44,9 +44,14 @@ def test_from_nothing_to_boxes_and_the_same_again(two_heads, tmp_path, capsys):
         assert (out / head.name / "model.safetensors").is_file()
         assert (out / head.name / "found" / "localizations.jsonl").is_file()
 
+
+@pytest.mark.long
+def test_the_same_again_one_after_the_other_or_side_by_side(two_heads, tmp_path):
+    out = tmp_path / "out"
+    assert main([*TINY, "--out", str(out)]) == 0
     first = measured(out, two_heads)
     (out / two_heads[0].name / "left-over.txt").write_text("of an earlier run", encoding="utf-8")
-    assert main([*TINY, "--jobs", "2", "--out", str(out)]) == 0  # side by side
+    assert main([*TINY, "--jobs", "2", "--out", str(out)]) == 0
     assert measured(out, two_heads) == first
     assert not (out / two_heads[0].name / "left-over.txt").exists()
 

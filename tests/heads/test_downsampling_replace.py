@@ -57,6 +57,7 @@ def test_the_same_function_by_our_names():
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11", "squeezenet1_1", "googlenet"])
+@pytest.mark.quick("name", ["resnet18", "squeezenet1_1"])
 def test_networks_keep_their_sizes(name):
     options = {"init_weights": False} if name == "googlenet" else {}
     model = models.get_model(name, weights=None, num_classes=3, **options).eval()

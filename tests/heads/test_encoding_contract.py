@@ -157,6 +157,7 @@ def test_vmap_is_the_batch(encoder):
 
 
 @pytest.mark.parametrize("spec", TRACED)
+@pytest.mark.quick("spec", [TRACED[0], TRACED[2], TRACED[4]])
 def test_it_compiles_to_one_graph_of_any_size(encoder):
     torch.compiler.reset()
     compiled = torch.compile(encoder, fullgraph=True, backend="eager", dynamic=True)
@@ -175,6 +176,7 @@ def exported(encoder):
 
 
 @pytest.mark.parametrize("spec", TRACED)
+@pytest.mark.quick("spec", [TRACED[0], TRACED[2], TRACED[4]])
 def test_it_exports_for_batches_and_maps_of_any_size(encoder):
     program = exported(encoder).module()
     for shape in EXPORTED:
@@ -182,7 +184,8 @@ def test_it_exports_for_batches_and_maps_of_any_size(encoder):
         torch.testing.assert_close(program(*given), encoder(*given))
 
 
-@pytest.mark.parametrize("spec", [*TRACED[:1], *(pytest.param(spec, marks=pytest.mark.long) for spec in TRACED[1:])])
+@pytest.mark.long
+@pytest.mark.parametrize("spec", TRACED)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of the exporter's own code
 def test_and_to_onnx(encoder):
     onnxruntime = pytest.importorskip("onnxruntime")

@@ -51,6 +51,7 @@ def test_half_precision_is_summed_in_single(calls):
     assert calls[0][0].dtype == torch.float32
 
 
+@pytest.mark.long
 def test_importing_heads_leaves_triton_alone():
     code = "import sys, heads, torch; heads.pooling.lse(torch.ones(1, 2, 2)); print('triton' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

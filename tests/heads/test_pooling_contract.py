@@ -43,7 +43,6 @@ SPECS = [*(name for name in POOLINGS if name not in OTHERS), "attention(hidden=4
 QUICK = {*SPECS} - {*VARIANTS} | {"kmax(k=0.3, rounding=round)", "lse(beta=4, learnable=True, classes=3)"}
 QUICK |= {"weldon(k_max=4, k_min=0)", "csra(heads=(0.5, 99), lam=0.3)"}
 QUICK |= {"gem(p=1.5, learnable=True, classes=3, of=probabilities)", "mixed(lam=0.2, mode=learned)"}
-TRACED = [spec if spec in QUICK else pytest.param(spec, marks=pytest.mark.long) for spec in SPECS]
 
 # The weights of their locations do not sum to one, so the score may leave the map's range.
 UNBOUNDED = ("weldon", "weldon(k_max=0.2, k_min=3)", "wildcat(k_max=0.2, k_min=0.2, alpha=0.7)", "csra", "gndp")
@@ -211,7 +210,8 @@ def test_vmap_is_the_batch(pooling, fit):
     torch.testing.assert_close(torch.func.vmap(pooling)(maps), pooling(maps))
 
 
-@pytest.mark.parametrize("spec", TRACED)
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.quick("spec", QUICK)
 def test_it_compiles_to_one_graph_of_any_size(pooling, fit):
     torch.compiler.reset()
     compiled = torch.compile(pooling, fullgraph=True, backend="eager", dynamic=True)
@@ -223,7 +223,9 @@ def test_it_compiles_to_one_graph_of_any_size(pooling, fit):
         torch.testing.assert_close(maps.grad, twin.grad)
 
 
-@pytest.mark.parametrize("spec", TRACED)
+# All of them are exported at once in test_pooling_programs.
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.quick("spec", ["gmp", "lse(beta=4, learnable=True, classes=3)", "weldon(k_max=4, k_min=0)"])
 def test_it_exports_for_batches_and_maps_of_any_size(pooling, fit):
     sizes = {0: Dim("batch"), 2: Dim("height"), 3: Dim("width")}
     program = torch.export.export(pooling, (fit(random_maps(2, 3, 7, 6)),), dynamic_shapes=(sizes,)).module()

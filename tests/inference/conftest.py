@@ -3,6 +3,7 @@
 import io
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 from heads import MapClassifier
 from wsl import Localization, Localizer, Predictor
 from wsl.config import Preprocessing
+from wsl.models import export_model
 
 CLASSES = ("cat", "dog", "cow", "pig")
 
@@ -40,6 +42,16 @@ def new_model() -> Callable[..., Localizer]:
 def tinynet() -> Localizer:
     """One level of intermediate features, maps of 8 x 8. No test may change it."""
     return build("tinynet")
+
+
+@pytest.fixture(scope="session")
+def onnx(tinynet: Localizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """tinynet as an ONNX file."""
+    for module in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(module, reason="the extra onnx is not installed")
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    export_model(tinynet, path, "onnx")
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from wsl.images import fit
 from wsl.inference import network
 from wsl.maps import peak
 from wsl.maps.refine import REFINEMENTS, Refinement
-from wsl.models import Localizer, OnnxLocalizer, export_model
+from wsl.models import Localizer, OnnxLocalizer
 
 # Batches of other sizes sum in another order: scores and maps of order one differ in their last digits.
 ROUNDING = 1e-4
@@ -31,6 +31,7 @@ def many(photos, count=32):
     ("name", "refine"),
     [("tinynet", "none"), ("resnet18", "none"), ("resnet18", "affinity"), ("tinynet", "pamr"), ("tinynet", "guided")],
 )
+@pytest.mark.quick("name, resize", lambda one: one[0] == "tinynet" or one[1] == "letterbox")
 def test_batches_of_1_and_of_32_agree(new_model, photos, assert_same, name, refine, resize):
     model = new_model(name, preprocessing={"resize": resize})
     # Letterboxed, the others have maps of one row or column, along which pixels are equally high.
@@ -76,11 +77,8 @@ def test_auto_refines_where_there_are_two_levels_of_features(new_model, name, ex
     assert predictor.boxes.threshold == {"none": 0.2, "affinity": 0.5}[expected]
 
 
-def test_an_onnx_model_is_not_refined_and_says_why(tinynet, photos, tmp_path, assert_same):
-    for module in ("onnx", "onnxruntime", "onnxscript"):
-        pytest.importorskip(module, reason="the extra onnx is not installed")
-    export_model(tinynet, tmp_path / "model.onnx", "onnx")
-    exported = OnnxLocalizer(tmp_path / "model.onnx")
+def test_an_onnx_model_is_not_refined_and_says_why(tinynet, onnx, photos, assert_same):
+    exported = OnnxLocalizer(onnx)
     assert of(exported, refine="auto").refine == "none"
     with pytest.raises(UserError, match=r"refine is 'affinity', but this model shows no intermediate features"):
         of(exported, refine="affinity")

@@ -16,7 +16,7 @@ from torch import nn
 import wsl
 from wsl import Localizer, Predictor, RunError, Source
 from wsl.config import Preprocessing
-from wsl.models import OnnxLocalizer, export_model
+from wsl.models import OnnxLocalizer
 
 
 def of(model, **settings):
@@ -30,16 +30,6 @@ def unpickled(thing):
 def names_in(data: bytes) -> set[str]:
     """All texts of a pickle, the modules and classes that it imports among them."""
     return {argument for _, argument, _ in pickletools.genops(data) if isinstance(argument, str)}
-
-
-@pytest.fixture(scope="module")
-def onnx(tinynet, tmp_path_factory):
-    """tinynet as an ONNX file."""
-    for module in ("onnx", "onnxruntime", "onnxscript"):
-        pytest.importorskip(module, reason="the extra onnx is not installed")
-    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    export_model(tinynet, path, "onnx")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +148,7 @@ def test_images_are_prepared_in_another_process(spawned, predictor, photos, asse
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.parametrize("use", ["call", "list", "stream", "class_maps"])
+@pytest.mark.quick("use", ["call", "stream"])
 def test_a_predictor_from_before_a_fork_says_what_to_do(predictor, photos, use):
     uses = {
         "call": lambda: predictor(photos[0]),

@@ -24,16 +24,13 @@ MAPS = {
     "vgg11_bn": (512, 32),
     "tinynet": (128, 8),
 }
-LARGE = ("maxvit_t", "vgg11_bn")
+# The weights of others alone take seconds.
+SMALL = ("alexnet", "mobilenet_v3_small", "squeezenet1_0", "tinynet")
 DILATES = ["resnet18", "resnet50", "mobilenet_v2", "shufflenet_v2_x0_5", "mnasnet0_5", "regnet_x_400mf"]
 
 
-def larger(*names):
-    """Networks whose weights alone take seconds."""
-    return [pytest.param(name, marks=pytest.mark.long) for name in names]
-
-
-@pytest.mark.parametrize("name", [name for name in MAPS if name not in LARGE] + larger(*LARGE))
+@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.quick("name", SMALL)
 def test_every_family_gives_a_feature_map(name):
     channels, stride = MAPS[name]
     backbone = create_backbone(name, "none")
@@ -50,7 +47,9 @@ def test_the_cells_of_tinynet_see_what_lies_around_them():
 
 
 @pytest.mark.parametrize("name", DILATES)
-@pytest.mark.parametrize("output_stride", [8, pytest.param(16, marks=pytest.mark.long)])
+@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.quick("output_stride", [8])
+@pytest.mark.quick("name", ["resnet18", "mobilenet_v2", "shufflenet_v2_x0_5"])
 def test_dilation_keeps_the_values_at_the_old_positions(name, output_stride):
     torch.manual_seed(0)
     plain = create_backbone(name, "none").eval()
@@ -66,7 +65,8 @@ def test_dilation_keeps_the_values_at_the_old_positions(name, output_stride):
     assert (fine[..., ::step, ::step] - coarse).abs().max() < 1e-5 * scale
 
 
-@pytest.mark.parametrize("name", ["densenet121", "swin_t", "inception_v3", "tinynet", *larger("vgg11", "maxvit_t")])
+@pytest.mark.parametrize("name", ["densenet121", "swin_t", "inception_v3", "tinynet", "vgg11", "maxvit_t"])
+@pytest.mark.quick("name", ["densenet121", "tinynet"])
 def test_what_cannot_be_dilated_says_so(name, capsys):
     with pytest.raises(UserError, match="output stride"):
         create_backbone(name, "none", 16)
@@ -128,6 +128,7 @@ def test_pickled_code_is_refused_and_not_run(tmp_path, capsys):
     ("name", "channels"),
     [("resnet18", 512), ("vit_tiny_patch16_224", 192), ("swin_tiny_patch4_window7_224", 768), ("convnext_atto", 320)],
 )
+@pytest.mark.quick("name", ["vit_tiny_patch16_224", "convnext_atto"])
 def test_timm_backbones(name, channels):
     pytest.importorskip("timm")
     backbone = create_backbone(f"timm/{name}", "none")
@@ -152,6 +153,7 @@ def test_timm_names_and_strides_are_checked():
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "densenet121", "efficientnet_b0"])
+@pytest.mark.quick("name", ["resnet18", "mobilenet_v2"])
 def test_folding_the_batch_norms_changes_nothing(name):
     torch.manual_seed(0)
     model = Localizer(name, 3, weights="none")
@@ -184,6 +186,7 @@ def test_imagenet_weights_classify_imagenet_photographs(realdata):
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "squeezenet1_1", "densenet121"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.quick("name", ["mobilenet_v2", "squeezenet1_1"])
 def test_activations_in_convolutions_change_nothing_but_rounding(name, dtype):
     torch.manual_seed(0)
     model = fuse_batch_norm(Localizer(name, 2, weights="none")).requires_grad_(False)

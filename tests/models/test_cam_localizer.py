@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models import resnet18, vgg11
+from torchvision.models import resnet18
 
 import wsl
 from wsl.config import Preprocessing
@@ -379,7 +379,7 @@ def test_an_image_has_the_same_maps_alone_and_in_a_batch(images, method):
 def test_for_pooling_and_a_linear_layer_the_gradient_methods_are_cam(images):
     """Grad-CAM = HiResCAM = XGrad-CAM = CAM / S, and LayerCAM is that of the positive weights."""
     torch.manual_seed(0)
-    model = Localizer.from_classifier(resnet18().eval())
+    model = Localizer.from_classifier(resnet18(num_classes=10).eval())
     assert isinstance(model, Localizer)
     images = torch.randn(2, 3, 64, 64)
     own = wsl.cam(model, images, [3, 5])
@@ -432,7 +432,6 @@ def test_methods_of_attention_need_attention(images):
 
 
 def test_a_size_that_the_network_does_not_take():
-    net = vgg11()
-    net.avgpool = nn.Identity()  # so that the linear layers take one size only
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, 8, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 28 * 28, 2))  # one size only
     with pytest.raises(UserError, match=r"does not take images \(N, 3, 64, 64\)"):
         Localizer.from_classifier(net, preprocessing=Preprocessing(image_size=64))

@@ -18,6 +18,7 @@ def scores_of(model, images):
 
 
 @pytest.mark.parametrize("pooling", ["gap", "weldon(k_max=0.2, k_min=0.2)", "wildcat(k_max=0.2, k_min=0.2, alpha=0.7)"])
+@pytest.mark.quick("pooling", lambda pooling: "wildcat" in pooling)
 def test_round_trip(tmp_path, pooling):
     classes = ["dog", 'sofa "big"', "äöü/猫"]
     model = Localizer(

@@ -34,6 +34,7 @@ from wsl.models.taps import TapReader
         ("swin_t", [768]),
     ],
 )
+@pytest.mark.quick("name", ["mobilenet_v2", "resnet18", "tinynet"])
 def test_levels_are_as_narrow_as_the_network_passes_them_on(name, channels):
     shapes = create_backbone(name, "none").level_shapes((96, 96))
     assert [shape[0] for shape in shapes] == channels

@@ -87,6 +87,7 @@ def test_sizes_that_become_long_expressions_are_closed(tmp_path, caplog):
         found(torch.randn(1, 3, 64, 96))
 
 
+@pytest.mark.long
 @pytest.mark.realdata
 def test_of_trained_weights_the_export_differs_by_what_float32_leaves(realdata, tmp_path):
     """Random weights say nothing: mobilenet_v2's outputs are then about 1e-9, and any difference is below that."""

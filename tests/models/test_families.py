@@ -13,7 +13,7 @@ _SPEC = importlib.util.spec_from_file_location("wsl_tests_families", Path(__file
 families = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(families)
 
-# Of each kind one that is quickly run.
+# Of each kind one that is not large.
 FAST = [
     "mobilenet_v2",  # pooling and a linear layer
     "squeezenet1_1",  # a convolution that classifies
@@ -24,7 +24,7 @@ FAST = [
     "timm/resnet10t",  # a last block that ends with its shortcut
     "timm/efficientvit_m0",  # windows in the place of images
     "timm/deit_tiny_patch16_224",  # a class token
-    pytest.param("timm/pit_ti_224", marks=pytest.mark.long),  # a class token beside a map
+    "timm/pit_ti_224",  # a class token beside a map
     "timm/gmlp_ti16_224",  # tokens, and no attention
 ]
 # Networks that the reference cannot make even.
@@ -37,7 +37,7 @@ ROUGH = {
     "timm/convmixer_768_32": 5e-3,  # batch norms after the activations of 32 blocks
     "timm/inception_v4": 2e-3,
 }
-SLOW = [name for name in families.list_names() if name not in (*FAST, "timm/pit_ti_224")]
+SLOW = [name for name in families.list_names() if name not in FAST]
 
 
 def check(name, reference):
@@ -79,6 +79,9 @@ def check_prediction(opened):
 
 
 @pytest.mark.parametrize("name", FAST)
+@pytest.mark.quick(
+    "name", lambda name: name not in ("alexnet", "timm/dla46x_c", "timm/pit_ti_224", "timm/gmlp_ti16_224")
+)
 def test_one_of_each_kind_gives_maps(name, reference):
     check(name, reference)
 

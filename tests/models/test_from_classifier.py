@@ -63,18 +63,15 @@ def lively(name: str) -> nn.Module:
     return net
 
 
-LARGE = (
+LARGE = (  # building these takes seconds
     *("convnext_tiny", "wide_resnet50_2", "swin_v2_t", "efficientnet_v2_s", "maxvit_t", "vgg11", "vit_b_32"),
     *("densenet121", "inception_v3", "resnet50", "resnext50_32x4d", "alexnet"),
+    *("swin_t", "googlenet", "regnet_x_400mf", "efficientnet_b0"),
 )
 
 
-def marks(name):
-    """Building the large ones takes seconds."""
-    return [pytest.mark.long] if name in LARGE else []
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in HAS_FORM])
+@pytest.mark.parametrize("name", HAS_FORM)
+@pytest.mark.quick("name", set(HAS_FORM) - {*LARGE})
 def test_logits_are_the_classifiers_own(name):
     net = lively(name)
     images = torch.randn(2, 3, SIDE, SIDE + 32)
@@ -86,9 +83,8 @@ def test_logits_are_the_classifiers_own(name):
     torch.testing.assert_close(maps.mean((2, 3)), scores, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("name", "found"), [pytest.param(name, found, marks=marks(name)) for name, found in HAS_ANOTHER.items()]
-)
+@pytest.mark.parametrize(("name", "found"), HAS_ANOTHER.items())
+@pytest.mark.quick("name", HAS_ANOTHER.keys() - LARGE)
 def test_another_form_is_refused_and_named(name, found):
     net = torchvision_models.get_model(name, weights=None)
     with pytest.raises(UserError, match=found):

@@ -41,6 +41,7 @@ def test_padded_odd_kernels_look_up_and_left(backbone_of, name):
 
 
 @pytest.mark.parametrize("name", IN_PLACE)
+@pytest.mark.quick("name", IN_PLACE.keys() - {"convnext_tiny", "vgg11"})
 def test_even_kernels_look_at_their_place(backbone_of, name):
     assert backbone_of(name).grids((224, 224)).map == (IN_PLACE[name], IN_PLACE[name] / 2)
 
@@ -76,14 +77,8 @@ EXACT = {
     "timm/vit_tiny_r_s16_p8_224": (96, 800),
     "timm/swin_tiny_patch4_window7_224": (224, 224),
 }
-LARGE = ("densenet121", "vgg11", "timm/dla34")
-
-
-def marks(name):
-    """Others of their kind are smaller."""
-    return [pytest.mark.long] if name in LARGE else []
-
-
+SMALL = ("resnet18", "mobilenet_v2", "squeezenet1_0", "tinynet", "timm/resnet18d", "timm/edgenext_xx_small")
+SMALL += ("timm/vit_tiny_patch16_224",)
 # Blocks that take the maximum of four cells, or pad nothing: the gradient of equal maxima is all the first one's.
 BY_HAND = {"timm/hiera_tiny_224": (32, 14.5), "timm/inception_v3": (32, 37.5), "inception_v3": (32, 37.5)}
 # Their padding depends on the image's size.
@@ -100,7 +95,8 @@ def expected_and_found(reference, backbone, height, width):
     return columns, columns.start + cell * columns.stride, found
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in EXACT])
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.quick("name", SMALL)
 def test_the_gradient_s_centre_is_the_cell_s(reference, backbone_of, name):
     """What a cell depends on, weighed by how much, has its centre of mass where the grid puts the cell."""
     _, expected, found = expected_and_found(reference, backbone_of(name), *EXACT[name])
@@ -108,12 +104,14 @@ def test_the_gradient_s_centre_is_the_cell_s(reference, backbone_of, name):
 
 
 @pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.quick("name", ["timm/hiera_tiny_224", "timm/inception_v3"])
 def test_maxima_lie_in_the_middle_of_their_windows(backbone_of, name):
     assert backbone_of(name).grids((224, 224)).map == BY_HAND[name]
 
 
 @pytest.mark.parametrize("name", SAME)
 @pytest.mark.parametrize("width", [800, 801, 815])
+@pytest.mark.quick("name, width", lambda one: "mobilenetv3" in one[0] or one == ("timm/tf_efficientnet_lite0", 801))
 def test_of_same_padding_it_depends_on_the_size(reference, backbone_of, name, width):
     backbone = backbone_of(name)
     columns, expected, found = expected_and_found(reference, backbone, 96, width)
@@ -132,6 +130,7 @@ def test_branches_of_a_cell_search_agree_within_a_part_of_a_cell(reference, back
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11"])
 @pytest.mark.parametrize("resize", ["warp", "letterbox"])
+@pytest.mark.quick("name", ["resnet18"])
 def test_a_cropped_map_has_its_peak_over_what_the_cell_saw(backbone_of, name, resize):
     grid = backbone_of(name).grids((320, 320)).map
     geometry = place((640, 320), Preprocessing(image_size=320, resize=resize))

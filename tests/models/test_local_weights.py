@@ -34,6 +34,7 @@ def assert_equal(found, net):
 
 
 @pytest.mark.parametrize("name", ["regnet_y_400mf", "mnasnet0_5", "squeezenet1_1", "vit_b_16", "googlenet"])
+@pytest.mark.quick("name", ["mnasnet0_5", "squeezenet1_1"])
 def test_what_torchvision_writes(name, tmp_path):
     options = {"init_weights": False} if name == "googlenet" else {}
     net = torchvision_models.get_model(name, weights=None, **options)
@@ -67,6 +68,7 @@ PREFIXES = ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.quick("prefix", ["module.", "module._orig_mod.", "a.b."])
 def test_what_a_wrapper_puts_before_the_names(net, tmp_path, prefix):
     state = prefixed(prefix, net.state_dict())
     assert_equal(opened(state, tmp_path / "w.pth"), net)
@@ -108,7 +110,7 @@ def test_averaged_weights_are_preferred_and_it_is_said(net, tmp_path, caplog, ke
 
 def test_a_timm_file_decides_the_number_of_classes(tmp_path):
     timm = pytest.importorskip("timm")
-    for name in ("resnet18", "vit_tiny_patch16_224", "mobilenetv3_small_050"):
+    for name in ("resnet18", "test_vit", "mobilenetv3_small_050"):
         net = timm.create_model(name, num_classes=10)
         assert_equal(opened(prefixed("module.", net.state_dict()), tmp_path / "w.pth", f"timm/{name}"), net)
     torch.save(timm.create_model("resnet18", num_classes=10).state_dict(), tmp_path / "w.pth")

@@ -59,13 +59,9 @@ def both(device, net, images, method):
     return found.cpu(), expected
 
 
-QUICK = {("resnet18", "layercam"), ("mobilenet_v2", "auto"), ("normed", "auto"), ("normed", "layercam")}
-EACH = [(name, method) for name in NETS for method in ("auto", "layercam")]
-
-
-@pytest.mark.parametrize(
-    ("name", "method"), [one if one in QUICK else pytest.param(*one, marks=pytest.mark.long) for one in EACH]
-)
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("method", ["auto", "layercam"])
+@pytest.mark.quick("name, method", [("resnet18", "auto"), ("normed", "auto"), ("normed", "layercam")])
 def test_any_network(device, name, method):
     torch.manual_seed(0)
     found, expected = both(device, NETS[name](num_classes=5).eval(), torch.randn(2, 3, SIDE, SIDE), method)
@@ -80,6 +76,7 @@ def test_any_method(device, method):
 
 
 @pytest.mark.parametrize("method", sorted(OF_TOKENS))
+@pytest.mark.quick("method", ["legrad", "rollout"])
 def test_any_method_of_a_transformer(device, method):
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)

@@ -41,6 +41,7 @@ def test_layers_pad_as_tensorflow_says(size, kernel, stride, dilation):
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "squeezenet1_1", "vgg11"])
+@pytest.mark.quick("name", ["mobilenet_v2", "squeezenet1_1"])
 def test_only_strided_layers_that_pad_are_replaced(name):
     backbone = create_backbone(name, "none")
     layers = [(n, m) for n, m in backbone.net.named_modules() if isinstance(m, (nn.Conv2d, nn.MaxPool2d))]
@@ -74,7 +75,7 @@ def test_the_grid_is_that_of_timms_network_of_this_padding():
     pytest.importorskip("timm")
     ours = pad_as_tensorflow(create_backbone("mobilenet_v2", "none"))
     theirs = create_backbone("timm/tf_mobilenetv3_large_100", "none")
-    for side in (64, 96, 97, 224):
+    for side in (64, 97):
         assert ours.grids((side, side)).map == theirs.grids((side, side)).map
 
 

@@ -91,6 +91,7 @@ def test_what_cannot_be_followed_has_no_grid(how):
 
 @pytest.mark.parametrize("side", [224, 225, 600])
 @pytest.mark.parametrize(("name", "patch"), [("vit_tiny_patch16_224", 16), ("vit_small_patch14_reg4_dinov2", 14)])
+@pytest.mark.quick("name, side", [("vit_tiny_patch16_224", 225), ("vit_small_patch14_reg4_dinov2", 224)])
 def test_tokens_of_every_block_lie_on_the_grid_of_the_patches(name, patch, side):
     timm = pytest.importorskip("timm")
     net = timm.create_model(name, dynamic_img_size=True, dynamic_img_pad=True, depth=3).eval()

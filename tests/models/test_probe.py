@@ -46,7 +46,7 @@ def by_hand(model: Localizer, images: torch.Tensor) -> torch.Tensor:
 @pytest.fixture(params=[0, 7])
 def model(request) -> Localizer:
     torch.manual_seed(0)
-    model = Localizer("resnet18", classes=["cat", "dog"], weights="none")
+    model = Localizer("tinynet", classes=["cat", "dog"], weights="none")
     probe = model.add_probe(request.param)
     if probe.classifier is not None:
         nn.init.normal_(probe.classifier.weight)  # decided ones

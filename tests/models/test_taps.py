@@ -57,6 +57,7 @@ def test_dilated_stages_count_as_before(output_stride):
         ("swin_t", (), "none"),
     ],
 )
+@pytest.mark.quick("name", ["mobilenet_v2", "squeezenet1_0", "tinynet"])
 def test_they_are_of_the_last_stages_before_the_map(name, grids, refine):
     model = Localizer(name, 2, weights="none").eval()
     assert model.backbone.grids((224, 224)).taps == grids

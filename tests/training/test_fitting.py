@@ -196,13 +196,13 @@ def test_also_of_a_model_on_a_device_that_rounds_its_convolutions(reference, mon
 
 def test_where_there_is_none_the_log_says_why(weights, tmp_path, caplog):
     caplog.set_level(logging.INFO, "wsl")
-    save(Localizer("resnet18", 2, weights="none"), tmp_path / "run" / "model.safetensors")
+    save(Localizer("tinynet", 2, weights="none"), tmp_path / "run" / "model.safetensors")
     mobilenet = torchvision_models.mobilenet_v3_small(num_classes=3)
     torch.save(mobilenet.state_dict(), tmp_path / "mobilenet.pth")
     for settings, said in (
-        ({"backbone": "resnet18", "weights": "none"}, "no pretrained weights"),
-        ({"backbone": "resnet18", "weights": str(tmp_path / "run")}, "without posteriors"),
-        ({"backbone": "resnet18", "weights": str(tmp_path / "run" / "model.safetensors")}, "without posteriors"),
+        ({"backbone": "tinynet", "weights": "none"}, "no pretrained weights"),
+        ({"backbone": "tinynet", "weights": str(tmp_path / "run")}, "without posteriors"),
+        ({"backbone": "tinynet", "weights": str(tmp_path / "run" / "model.safetensors")}, "without posteriors"),
         ({"backbone": "mobilenet_v3_small", "weights": str(tmp_path / "mobilenet.pth")}, "global average pooling"),
         (
             {"backbone": "resnet18", "weights": weights, "downsampling": "softpool2d"},

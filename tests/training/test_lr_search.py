@@ -88,6 +88,7 @@ def command(train_flags):
 
 
 @pytest.mark.parametrize("more", [(), ("--freeze-backbone", "--pooling", "gap", "gmp"), ("--ema", "0.9")], ids=str)
+@pytest.mark.quick("more", [("--freeze-backbone", "--pooling", "gap", "gmp")])
 def test_the_command_says_the_same_again_and_leaves_a_plot_alone(command, tmp_path, capsys, more):
     found = []
     for name in ("a", "b"):

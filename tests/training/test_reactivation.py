@@ -46,6 +46,7 @@ def test_a_saved_model_and_its_ready_copy_show_the_same(tmp_path, pooling):
     torch.testing.assert_close(ready.scores, model(images).scores)
 
 
+@pytest.mark.long
 def test_it_is_exported(tmp_path):
     pytest.importorskip("onnxscript")
     model = Localizer("tinynet", 3, weights="none").eval()
@@ -67,6 +68,7 @@ def command(train_flags):
 
 
 @pytest.mark.parametrize("more", [(), ("--freeze-backbone",), ("--ema", "0.5")], ids=str)
+@pytest.mark.quick("more", [("--ema", "0.5")])
 def test_a_training_teaches_the_second_classifier_and_resumes_to_equal_bytes(command, tmp_path, more, interrupted):
     assert cli.train(command(tmp_path / "whole", *more)) == 0
     with interrupted(2):

@@ -29,8 +29,7 @@ def test_it_trains_and_goes_on_to_the_same_bytes(world, tmp_path, more, interrup
     assert load(tmp_path / "run").recipe.head == HEAD
 
 
-def test_a_run_localizes_is_evaluated_and_exported(world, photos, tmp_path, capsys):
-    pytest.importorskip("onnxscript")
+def test_a_run_localizes_and_is_evaluated(world, photos, tmp_path):
     run = tmp_path / "run"
     assert cli.train(command(world, run, "--epochs", "1")) == 0
     usual = ["--weights", str(run), "--device", "cpu", "--precision", "fp32"]
@@ -40,6 +39,13 @@ def test_a_run_localizes_is_evaluated_and_exported(world, photos, tmp_path, caps
     assert report["metrics"]["MaxBoxAccV2"]["value"] is not None
     info = model_info(str(run))
     assert (info.method, info.why) == (HEAD, "the higher of both classifiers' maps")
+
+
+@pytest.mark.long
+def test_a_run_is_exported(world, tmp_path):
+    pytest.importorskip("onnxscript")
+    run = tmp_path / "run"
+    assert cli.train(command(world, run, "--epochs", "1")) == 0
     assert cli.export(["--format", "onnx", str(run), "--out", str(tmp_path / "a.onnx")]) == 0
     model, images = load(run), torch.randn(2, 3, 64, 32)
     torch.testing.assert_close(OnnxLocalizer(tmp_path / "a.onnx")(images), tuple(model(images)), rtol=1e-4, atol=1e-5)

@@ -88,7 +88,8 @@ def test_training_ends_with_it(world, tmp_path):
     assert load(outs[0]).detects
 
 
-@pytest.mark.parametrize(("seed", "rounds"), [pytest.param(0, 1, marks=pytest.mark.long), (1, 2)])
+@pytest.mark.parametrize(("seed", "rounds"), [(0, 1), (1, 2)])
+@pytest.mark.quick("seed", [1])
 def test_a_stopped_training_goes_on_after_its_last_finished_round(decoded, copied, monkeypatch, seed, rounds):
     """With the same settings; with others it begins anew."""
 
@@ -154,6 +155,7 @@ def test_a_class_without_an_image_is_named(copied, world, tmp_path, caplog):
         ("timm/test_vit", {"head": "ts-cam"}, 1),  # no intermediate features, and no walk
     ],
 )
+@pytest.mark.quick("backbone", ["tinynet", "timm/test_vit"])
 def test_any_head_and_backbone_can_have_one(world, tmp_path, backbone, settings, levels):
     pytest.importorskip("timm")
     side = 160 if "vit" in backbone else 64

@@ -72,13 +72,9 @@ def plain(run, photos, tmp_path_factory):
     return out
 
 
-QUICK = {(0, 1), (1, 7), (3, 1), (3, 64)}
-EACH = [(workers, size) for workers in (0, 1, 3) for size in (1, 7, 64)]
-
-
-@pytest.mark.parametrize(
-    ("workers", "batch_size"), [one if one in QUICK else pytest.param(*one, marks=pytest.mark.long) for one in EACH]
-)
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+@pytest.mark.quick("workers, batch_size", [(0, 1), (1, 7), (3, 1), (3, 64)])
 def test_workers_and_batches_change_nothing(run, photos, tmp_path, plain, workers, batch_size):
     """Only rounding: a batch of another size may be summed in another order."""
     runtime = RuntimeConfig(device="cpu", precision="fp32", workers=workers)

@@ -80,11 +80,12 @@ def holes(world, tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("processes", "names"),
     [
-        (2, ("all", "fitted")),
-        pytest.param(2, ("rest", "still", "kept"), marks=pytest.mark.long),
-        pytest.param(4, tuple(RUNS), marks=pytest.mark.long),
+        (2, ("all",)),
+        (2, ("fitted", "rest", "still", "kept")),
+        (4, tuple(RUNS)),
     ],
 )
+@pytest.mark.quick("names", [("all",)])
 def test_several_processes_train_what_one_does(holes, tmp_path, processes, names):
     before = torch.get_num_threads()
     torch.set_num_threads(1)

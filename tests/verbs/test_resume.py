@@ -77,11 +77,12 @@ def whole(request, world, tmp_path_factory) -> tuple[Path, bool]:
 
 MOMENTS = [(0, 1), (9, 4)]
 WITHIN = (3, 2)
-LONG = pytest.mark.long
-MANY = [(random.Random(i).randrange(STEPS * EPOCHS), random.Random(i).randint(1, 6)) for i in range(50)]
+OTHERS = [(i, n) for i in range(STEPS * EPOCHS) for n in range(1, 7) if (i, n) not in (*MOMENTS, WITHIN)]
+MANY = random.Random(0).sample(OTHERS, 50)
 
 
-@pytest.mark.parametrize(("step", "every"), [*MOMENTS, *(pytest.param(*one, marks=LONG) for one in [WITHIN, *MANY])])
+@pytest.mark.parametrize(("step", "every"), [*MOMENTS, WITHIN, *MANY])
+@pytest.mark.quick("step, every", MOMENTS)
 def test_a_run_killed_behind_any_step(world, tmp_path, monkeypatch, whole, step, every, assert_same_run):
     """The state is kept every so many steps: what was done since is done again."""
     expected, freeze = whole
@@ -97,8 +98,9 @@ def test_a_run_killed_behind_any_step(world, tmp_path, monkeypatch, whole, step,
     assert_same_run(expected, tmp_path / "parts")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, *(pytest.param(one, marks=LONG) for one in OTHER_SIGNALS)])
-@pytest.mark.parametrize(("step", "_every"), [WITHIN, *(pytest.param(*one, marks=LONG) for one in MANY)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *OTHER_SIGNALS])
+@pytest.mark.parametrize(("step", "_every"), [WITHIN, *MANY])
+@pytest.mark.quick("number, step, _every", [(signal.SIGTERM, *WITHIN)])
 def test_a_run_told_to_end_keeps_the_step_that_it_is_in(
     world, tmp_path, monkeypatch, whole, number, step, _every, assert_same_run
 ):

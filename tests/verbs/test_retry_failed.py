@@ -88,13 +88,9 @@ def test_a_part_is_kept_where_more_images_fail_than_before(run, folder, tmp_path
     assert contents(out) == before
 
 
-QUICK = {(1, True), (2, False), (3, True)}
-EACH = [(image, maps) for image in (1, 2, 3) for maps in (False, True)]
-
-
-@pytest.mark.parametrize(
-    ("image", "maps"), [one if one in QUICK else pytest.param(*one, marks=pytest.mark.long) for one in EACH]
-)
+@pytest.mark.parametrize("image", [1, 2, 3])
+@pytest.mark.parametrize("maps", [False, True])
+@pytest.mark.quick("image, maps", [(1, True), (2, False), (3, True)])
 def test_a_stop_at_any_image_leaves_old_parts_or_new_ones(image, maps, run, folder, repair, tmp_path, interrupted_at):
     out = tmp_path / "out"
     run_shards(settings(run, out, folder, maps=maps))
@@ -158,7 +154,8 @@ def test_a_killed_process_costs_one_attempt(run, folder, repair, tmp_path, monke
     assert totals(out) == (6, 0)
 
 
-@pytest.mark.parametrize("days", [-1, *(pytest.param(days, marks=pytest.mark.long) for days in (0, 1))])
+@pytest.mark.parametrize("days", [-1, 0, 1])
+@pytest.mark.quick("days", [-1])
 def test_another_run_removes_the_files_of_dead_workers_alone(run, folder, repair, tmp_path, monkeypatch, days):
     """By host and process id: the clock of a machine may be a day slow or fast."""
     out = tmp_path / "out"

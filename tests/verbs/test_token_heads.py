@@ -101,7 +101,8 @@ def test_any_head_trains_on_weights_without_a_classifier(world, tmp_path):
     assert train(dataclasses.replace(config, model=model)).model.is_file()
 
 
-@pytest.mark.parametrize("head", ["ts-cam", pytest.param(None, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("head", ["ts-cam", None])
 def test_a_model_is_exported_for_its_size(tmp_path, caplog, head):
     pytest.importorskip("onnxscript")
     size = Preprocessing(image_size=32)

@@ -75,13 +75,9 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(
 
 @pytest.mark.parametrize(
     ("freeze", "workers", "optimizer", "val"),
-    [
-        pytest.param(False, 0, "adamw", "val", marks=pytest.mark.long),
-        (False, 2, "sgd", None),
-        (True, 0, "sgd", "val"),
-        pytest.param(True, 2, "adamw", None, marks=pytest.mark.long),
-    ],
+    [(False, 0, "adamw", "val"), (False, 2, "sgd", None), (True, 0, "sgd", "val"), (True, 2, "adamw", None)],
 )
+@pytest.mark.quick("optimizer", ["sgd"])
 def test_a_run_killed_within_an_epoch_ends_in_the_same_weights(
     world, tmp_path, dropout, monkeypatch, freeze, workers, optimizer, val, figures, assert_same_run
 ):
@@ -110,9 +106,8 @@ def whole(world, tmp_path_factory, dropping) -> Path:
     return out
 
 
-@pytest.mark.parametrize(
-    "file", [file if file in (2, 5, 8) else pytest.param(file, marks=pytest.mark.long) for file in range(1, 9)]
-)
+@pytest.mark.parametrize("file", range(1, 9))
+@pytest.mark.quick("file", [2, 5, 8])
 def test_a_run_killed_between_any_two_files_ends_in_the_same_weights(
     world, tmp_path, dropout, monkeypatch, file, whole, assert_same_run
 ):
