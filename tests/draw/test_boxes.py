@@ -151,3 +151,11 @@ def test_on_a_very_small_image_boxes_are_not_hidden_by_their_names(size):
     photo = np.full((size[1], size[0], 3), 128, np.uint8)
     boxes = Boxes(xyxy=[[0, 0, size[0], size[1]]], labels=["a long name"])
     assert np.array_equal(draw_boxes(photo, boxes), draw_boxes(photo, boxes, labels=False))
+
+
+def test_lines_are_finer_with_many_boxes() -> None:
+    def width(count: int) -> int:
+        boxes = Boxes(xyxy=[[200, 200, 800, 800]] * count, labels=["dog"] * count)
+        return int((draw_boxes(np.zeros((1000, 1000, 3), np.uint8), boxes, labels=False)[500, :500] > 0).any(1).sum())
+
+    assert width(1) == width(10) > width(40) == width(4000) > 1
