@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -12,33 +10,6 @@ from wsl.maps.compiled import compiled
 Counts = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
-
-
-@compiled
-def binned(
-    scores: Any, inside: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_], edges: Doubles
-) -> tuple[Counts, bool]:
-    """The number of pixels outside (row 0) and inside (row 1) in each bin [edge, next edge), and whether all fit.
-
-    The edges are near i / (bins - 1); the last one is the highest score.
-    """
-    height, width = scores.shape
-    bins = len(edges)
-    histogram = np.zeros((2, bins), np.int64)
-    for y in range(height):
-        for x in range(width):
-            value = np.float64(scores[y, x])
-            if not (value >= 0 and value <= edges[bins - 1]):
-                return histogram, False
-            if counted[y, x]:
-                place = int(value * (bins - 1))
-                # The bin follows by arithmetic, and is corrected if rounding put it on the wrong side of an edge.
-                if place + 1 < bins and edges[place + 1] <= value:
-                    place += 1
-                if edges[place] > value:
-                    place -= 1
-                histogram[1 if inside[y, x] else 0, place] += 1
-    return histogram, True
 
 
 @compiled
