@@ -10,6 +10,7 @@ from wsl.maps.compiled import compiled
 Counts = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
+_ROUNDING = 1e-5
 
 
 @compiled
@@ -65,6 +66,40 @@ def cut_out(heat: Floats, threshold: float, truth: npt.NDArray[np.int32], number
             found += above & (truth[y, x] >= 0)
             shared += above & (truth[y, x] == number)
     return found, shared
+
+
+@compiled
+def surely_exceeds(cells: Doubles, threshold: float, truth: npt.NDArray[np.int32]) -> bool:
+    """Whether two pixels suffice to show that the map's heatmap exceeds a threshold at a pixel that is not ignored.
+
+    The pixels at the map's highest and lowest cells are compared; the heatmap's range is at least their difference.
+    False if that does not decide, for example if the highest pixel is ignored.
+
+    Shape:
+        ``cells`` is (h, w), ``truth`` (H, W).
+
+    >>> surely_exceeds(np.array([[0.0, 1.0]]), 0.2, np.zeros((2, 4), np.int32))
+    True
+    """
+    top, y, x = _resized_in(cells, int(cells.argmax()), truth.shape)
+    lowest, _, _ = _resized_in(cells, int(cells.argmin()), truth.shape)
+    # The heatmap's minimum is at most the value of that pixel, its maximum at most the highest cell.
+    span = cells.max() - lowest
+    return bool(span > 0 and (top - lowest) / span > threshold + _ROUNDING and truth[y, x] >= 0)
+
+
+@compiled
+def _resized_in(cells: Doubles, cell: int, shape: tuple[int, ...]) -> tuple[float, int, int]:
+    """The value of the bilinearly resized map at the pixel in the middle of a cell, and its row and column."""
+    height, width = cells.shape
+    y, x = int((cell // width + 0.5) * shape[0] / height), int((cell % width + 0.5) * shape[1] / width)
+    down = min(max((y + 0.5) * height / shape[0] - 0.5, 0.0), height - 1.0)
+    right = min(max((x + 0.5) * width / shape[1] - 0.5, 0.0), width - 1.0)
+    y0, x0 = int(down), int(right)
+    y1, x1 = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
+    above = cells[y0, x0] * (1 - (right - x0)) + cells[y0, x1] * (right - x0)
+    below = cells[y1, x0] * (1 - (right - x0)) + cells[y1, x1] * (right - x0)
+    return above * (1 - (down - y0)) + below * (down - y0), y, x
 
 
 @compiled
