@@ -65,10 +65,11 @@ def _bins(values: npt.NDArray[Any]) -> Bins:
 
 
 def _counts(bins: Bins, inside: BoolArray, counted: BoolArray) -> Counts:
-    """The histograms of all counted pixels that are not inside, and of those that are, (2, bins)."""
-    found = np.bincount(bins[inside], minlength=NUM_BINS)
-    both = np.bincount(bins.ravel() if counted.all() else bins[counted], minlength=NUM_BINS)
-    return np.stack([both - found, found])
+    """The histograms of the counted pixels that are not inside, and of those that are, (2, bins)."""
+    # One histogram of three groups, of which the first is not counted, is faster than two of selected pixels.
+    groups = counted.view(np.int8) + inside.view(np.int8)
+    places = groups * np.int32(NUM_BINS) + bins
+    return np.bincount(places.ravel(), minlength=3 * NUM_BINS).reshape(3, NUM_BINS)[1:]
 
 
 @functools.lru_cache(maxsize=16)
