@@ -25,6 +25,7 @@ Weights = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.float64]
 
 
+@functools.lru_cache(maxsize=4096)
 def image_key(path: Path) -> int:
     """The key of an image for resampling, the same in every process, order and metric.
 

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from wsl import maps as class_maps
-from wsl.boxes import BoolArray
 from wsl.errors import UserError
 from wsl.maps.overlaps import Protocol
 from wsl.maps.sweep import Candidates
@@ -78,13 +77,15 @@ class MaxBoxAcc(Statistic):
         """The changes of each class's hits from one threshold to the next, by IoU level."""
         rows = []
         for label in _single(seen) if self.single_object else seen.pairs:
+            # Few hits change from one threshold to the next, so sums of changes are sparse.
+            changes = np.zeros((len(self.iou_thresholds), len(self.thresholds)), np.int8)
+            missing = not seen.blind and seen.score_map(label) is None
             if seen.blind:
-                hits = reached(np.full(len(self.thresholds), seen.overlap(label)), self.iou_thresholds)
-            elif seen.score_map(label) is None:
-                hits = np.zeros((len(self.iou_thresholds), len(self.thresholds)), np.bool_)
-            else:
-                hits = reached(self._overlaps(seen, label), self.iou_thresholds)
-            rows.append(Row(label, _changes(hits), not seen.blind and seen.score_map(label) is None))
+                changes[:, 0] = seen.overlap(label) >= np.array(self.iou_thresholds)
+            elif not missing:
+                changes[:] = reached(self._overlaps(seen, label), self.iou_thresholds)
+                changes[:, 1:] -= changes[:, :-1].copy()
+            rows.append(Row(label, changes.ravel(), missing))
         return Observation(rows)
 
     def _overlaps(self, seen: Evidence, label: str) -> Doubles:
@@ -249,11 +250,6 @@ def box_accuracies(classes: Sequence[str], protocol: Protocol, **settings: Any) 
     return tuple(
         kind(classes, protocol=protocol, single_object=single, **settings) for kind in (MaxBoxAcc, MaxBoxAccV2)
     )
-
-
-def _changes(hits: BoolArray) -> Any:
-    # Few hits change from one threshold to the next, so sums of changes are sparse.
-    return np.diff(hits.astype(np.int8), axis=1, prepend=np.int8(0)).ravel()
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from wsl.errors import UserError
 from wsl.metrics.coco import CocoStatistic
 from wsl.metrics.evidence import Evidence
 from wsl.metrics.statistic import Observation
-
-_ROUNDING = 1e-5
 
 
 class ClassMaskAP(CocoStatistic):
@@ -43,10 +40,10 @@ class ClassMaskAP(CocoStatistic):
 
     def observe(self, seen: Evidence) -> Observation:
         """The outcome of each class's mask at each IoU threshold."""
-        from wsl.metrics.kernels import cut_out
+        from wsl.metrics.kernels import cut_out, surely_exceeds
 
         truth = np.ascontiguousarray(seen.pixels())
-        area = np.bincount(truth[truth >= 0], minlength=1 + len(self.index))[1:]
+        area = seen.areas[1:]
         labels, scores, overlap = [], [], []
         for label in seen.found.maps or {}:
             if label not in self.index or label not in seen.scores:
@@ -54,7 +51,7 @@ class ClassMaskAP(CocoStatistic):
             row, score_map = self.index[label], seen.score_map(label)
             if score_map is None:
                 continue
-            if not area[row] and surely_exceeds(score_map, self.threshold, truth):
+            if not area[row] and surely_exceeds(np.ascontiguousarray(score_map, np.float64), self.threshold, truth):
                 found, shared = 1, 0  # the number of pixels does not matter if none is correct
             else:
                 heat = seen.heat(label)
@@ -69,37 +66,3 @@ class ClassMaskAP(CocoStatistic):
         none = np.zeros(len(there), np.bool_)
         found_records = self.matches(seen, of, np.array(labels, np.int32), np.array(scores, np.float32), none)
         return Observation(records={"found": found_records, "expected": self.expected(there)})
-
-
-def surely_exceeds(score_map: npt.ArrayLike, threshold: float, truth: npt.NDArray[np.int32]) -> bool:
-    """Whether two pixels suffice to show that the map's heatmap exceeds a threshold at a pixel that is not ignored.
-
-    The pixels at the map's highest and lowest cells are compared; the heatmap's range is at least their difference.
-    False if that does not decide, for example if the highest pixel is ignored.
-
-    >>> surely_exceeds([[0.0, 1.0]], 0.2, np.zeros((2, 4), np.int32))
-    True
-    """
-    cells = np.asarray(score_map, np.float64)
-    (height, width), shape = truth.shape, cells.shape
-    places = []
-    for cell in (cells.argmax(), cells.argmin()):
-        y, x = divmod(int(cell), shape[1])
-        places.append((int((y + 0.5) * height / shape[0]), int((x + 0.5) * width / shape[1])))
-    (top, lowest), highest = (_sampled(cells, place, (height, width)) for place in places), float(cells.max())
-    # The heatmap's minimum is at most the value of that pixel, its maximum at most the highest cell.
-    range_of = highest - lowest
-    return range_of > 0 and (top - lowest) / range_of > threshold + _ROUNDING and bool(truth[places[0]] >= 0)
-
-
-def _sampled(cells: npt.NDArray[np.float64], pixel: tuple[int, int], shape: tuple[int, int]) -> float:
-    """The value of one pixel of the bilinearly resized map."""
-    corners, shares = [], []
-    for place, pixels, number in zip(pixel, shape, cells.shape, strict=True):
-        position = min(max((place + 0.5) * number / pixels - 0.5, 0.0), number - 1.0)
-        first = int(position)
-        corners.append((first, min(first + 1, number - 1)))
-        shares.append(position - first)
-    (y0, y1), (x0, x1), (down, right) = *corners, shares
-    above, below = (cells[y, x0] * (1 - right) + cells[y, x1] * right for y in (y0, y1))
-    return float(above * (1 - down) + below * down)

@@ -226,6 +226,13 @@ class Evidence:
             shared=True,
         )
 
+    @property
+    def areas(self) -> npt.NDArray[np.int64]:
+        """The number of pixels of the background and of each class that are not ignored, (1 + classes,)."""
+        return self.once(
+            "areas", lambda: np.bincount(self.pixels().ravel() + 1, minlength=2 + len(self.index))[1:], shared=True
+        )
+
     def _as_arrays(self, boxes: Boxes) -> Detections:
         numbers = np.array([self.index.get(label, -1) for label in boxes.labels], np.int32)
         known = numbers >= 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -12,33 +10,7 @@ from wsl.maps.compiled import compiled
 Counts = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
-
-
-@compiled
-def binned(
-    scores: Any, inside: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_], edges: Doubles
-) -> tuple[Counts, bool]:
-    """The number of pixels outside (row 0) and inside (row 1) in each bin [edge, next edge), and whether all fit.
-
-    The edges are near i / (bins - 1); the last one is the highest score.
-    """
-    height, width = scores.shape
-    bins = len(edges)
-    histogram = np.zeros((2, bins), np.int64)
-    for y in range(height):
-        for x in range(width):
-            value = np.float64(scores[y, x])
-            if not (value >= 0 and value <= edges[bins - 1]):
-                return histogram, False
-            if counted[y, x]:
-                place = int(value * (bins - 1))
-                # The bin follows by arithmetic, and is corrected if rounding put it on the wrong side of an edge.
-                if place + 1 < bins and edges[place + 1] <= value:
-                    place += 1
-                if edges[place] > value:
-                    place -= 1
-                histogram[1 if inside[y, x] else 0, place] += 1
-    return histogram, True
+_ROUNDING = 1e-5
 
 
 @compiled
@@ -94,6 +66,40 @@ def cut_out(heat: Floats, threshold: float, truth: npt.NDArray[np.int32], number
             found += above & (truth[y, x] >= 0)
             shared += above & (truth[y, x] == number)
     return found, shared
+
+
+@compiled
+def surely_exceeds(cells: Doubles, threshold: float, truth: npt.NDArray[np.int32]) -> bool:
+    """Whether two pixels suffice to show that the map's heatmap exceeds a threshold at a pixel that is not ignored.
+
+    The pixels at the map's highest and lowest cells are compared; the heatmap's range is at least their difference.
+    False if that does not decide, for example if the highest pixel is ignored.
+
+    Shape:
+        ``cells`` is (h, w), ``truth`` (H, W).
+
+    >>> surely_exceeds(np.array([[0.0, 1.0]]), 0.2, np.zeros((2, 4), np.int32))
+    True
+    """
+    top, y, x = _resized_in(cells, int(cells.argmax()), truth.shape)
+    lowest, _, _ = _resized_in(cells, int(cells.argmin()), truth.shape)
+    # The heatmap's minimum is at most the value of that pixel, its maximum at most the highest cell.
+    span = cells.max() - lowest
+    return bool(span > 0 and (top - lowest) / span > threshold + _ROUNDING and truth[y, x] >= 0)
+
+
+@compiled
+def _resized_in(cells: Doubles, cell: int, shape: tuple[int, ...]) -> tuple[float, int, int]:
+    """The value of the bilinearly resized map at the pixel in the middle of a cell, and its row and column."""
+    height, width = cells.shape
+    y, x = int((cell // width + 0.5) * shape[0] / height), int((cell % width + 0.5) * shape[1] / width)
+    down = min(max((y + 0.5) * height / shape[0] - 0.5, 0.0), height - 1.0)
+    right = min(max((x + 0.5) * width / shape[1] - 0.5, 0.0), width - 1.0)
+    y0, x0 = int(down), int(right)
+    y1, x1 = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
+    above = cells[y0, x0] * (1 - (right - x0)) + cells[y0, x1] * (right - x0)
+    below = cells[y1, x0] * (1 - (right - x0)) + cells[y1, x1] * (right - x0)
+    return above * (1 - (down - y0)) + below * (down - y0), y, x
 
 
 @compiled

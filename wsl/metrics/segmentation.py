@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.errors import UserError
-from wsl.metrics.annotated_masks import Classes
 from wsl.metrics.bootstrap import Doubles, percentile_interval
 from wsl.metrics.evidence import Evidence, Whole
 from wsl.metrics.statistic import Observation, Row, Statistic, Totals
@@ -96,18 +95,15 @@ class MeanIoU(Statistic):
 
     def observe(self, seen: Evidence) -> Observation:
         """The pixels of each class, and those assigned to it by the number of thresholds that they exceed."""
-        truth, present = seen.pixels(), (*seen.sample.labels, *seen.sample.ignored)
+        area, present = seen.areas, (*seen.sample.labels, *seen.sample.ignored)
         if seen.blind:
             scores = seen.found.scores
             shown = [max(present, key=lambda label: scores.get(label, -math.inf))] if present else []
         else:
             shown = [label for label in present if seen.heat(label) is not None]
         numbers = np.array([self.mean.index[label] for label in shown], np.int32)
-        area = np.bincount(truth[truth >= 0], minlength=len(self.mean.classes))
         rows = {number: np.zeros(self.columns, np.int64) for number in {0, *numbers.tolist(), *np.flatnonzero(area)}}
-        tables = (
-            self._everything(numbers, area) if isinstance(seen, Whole) else self._tables(seen, shown, numbers, truth)
-        )
+        tables = self._everything(numbers, area) if isinstance(seen, Whole) else self._tables(seen, shown, numbers)
         for number, table in zip((0, *numbers.tolist()), tables, strict=True):
             rows[number][1 : self.drawn_columns] = table.ravel()
         for number, row in rows.items():
@@ -115,9 +111,10 @@ class MeanIoU(Statistic):
         rows[0][-2:] = len(shown), len(present) - len(shown)
         return Observation([Row(self.mean.classes[number], row) for number, row in rows.items()])
 
-    def _tables(self, seen: Evidence, shown: Sequence[str], numbers: npt.NDArray[np.int32], truth: Classes) -> Counts:
+    def _tables(self, seen: Evidence, shown: Sequence[str], numbers: npt.NDArray[np.int32]) -> Counts:
         from wsl.metrics.kernels import exceeding
 
+        truth = seen.pixels()
         heats = np.array([seen.heat(label) for label in shown], np.float32).reshape(-1, *truth.shape)
         return exceeding(heats, numbers, np.ascontiguousarray(truth), self.thresholds.astype(np.float32))
 

@@ -176,15 +176,17 @@ class Statistic:
         """Add what was `observed` for one image; if ``totals`` other than its own are given, add to them at once."""
         key, own = image_key(sample.path), totals is None
         totals = self.totals if totals is None else totals
+        lost, trials = totals.missing, totals.trials
         for view, observation in observed.items():
+            sums = totals.sums(view)
             for label, numbers, missing in observation.rows:
                 row, values = self.mean.index[label], np.asarray(numbers)
-                totals.missing[row] += missing and view == "found"
+                lost[row] += missing and view == "found"
                 if missing and self.left_out:
                     continue
-                totals.counters[view][row] += values
+                sums[row] += values
                 if view == "found":
-                    totals.trials[row] += 1
+                    trials[row] += 1
                     self._draw(key, row, values)
             for name, records in observation.records.items():
                 if len(records):

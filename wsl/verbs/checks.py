@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import cast
 
 from wsl.checkpoints import check_classes
 from wsl.config import EvaluateConfig, LocalizeConfig
+from wsl.config.verbs import PredictionsFormat
 from wsl.errors import UserError
 from wsl.formats import detect_predictions
 from wsl.samples import SampleSet
@@ -40,11 +42,13 @@ def check_annotated(samples: SampleSet, weights: str, known: Collection[str]) ->
         )
 
 
-def predictions_kind(config: EvaluateConfig) -> str:
+def predictions_kind(config: EvaluateConfig) -> PredictionsFormat:
     """The format of ``--predictions``, as configured or detected from the files.
 
     Raises:
         UserError: the files do not exist, or their format is unknown.
     """
     assert config.predictions is not None
-    return detect_predictions(config.predictions) if config.predictions_format == "auto" else config.predictions_format
+    if config.predictions_format != "auto":
+        return config.predictions_format
+    return cast(PredictionsFormat, detect_predictions(config.predictions))

@@ -50,7 +50,7 @@ def evaluate(config: EvaluateConfig, *, side_by_side: bool = False) -> Evaluatio
     config = with_split_of_run(config)
     with Stopwatch().running() as watch, contextlib.ExitStack() as locks:
         with stage("reading"):
-            samples, others = _check(config)
+            config, samples, others = _check(config)
             if config.processes is None and side_by_side and len(samples) >= _MANY:
                 config = dataclasses.replace(config, processes=os.cpu_count())
         for folder in _folders(config):
@@ -83,8 +83,11 @@ def _folders(config: EvaluateConfig) -> list[Path]:
     return [folder for folder in (config.out, run) if folder is not None]
 
 
-def _check(config: EvaluateConfig) -> tuple[SampleSet, SampleSet | None]:
-    """Check everything that does not need torch, which is slow to load; the samples to evaluate and to select on."""
+def _check(config: EvaluateConfig) -> tuple[EvaluateConfig, SampleSet, SampleSet | None]:
+    """Check everything that does not need torch, which is slow to load.
+
+    Returns the settings with the format of the predictions, and the samples to evaluate and to select on.
+    """
     if config.out is not None:
         check_folder(config.out, "the results")
     check_metrics(config.metrics)
@@ -92,14 +95,14 @@ def _check(config: EvaluateConfig) -> tuple[SampleSet, SampleSet | None]:
     if config.weights is not None:
         recipe = check_weights(config.weights, config.local_weights, config.cam.model)
     else:
-        predictions_kind(config)
+        config = dataclasses.replace(config, predictions_format=predictions_kind(config))
     samples, others = read_splits(config, images=config.weights is not None)
     for name, images in (("faithfulness", config.faithfulness), ("stability", config.stability)):
         if images is not None and not any(sample.labels for sample in samples.samples):
             raise UserError(f"no image of split {config.split} has a label: expected labelled images for --{name}")
     if config.weights is not None and recipe is not None:
         check_annotated(samples, config.weights, recipe.classes)
-    return samples, others
+    return config, samples, others
 
 
 def _write(folder: Path, report: EvaluationReport) -> None:

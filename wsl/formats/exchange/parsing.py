@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,7 +33,9 @@ def files_below(folder: Path, *suffixes: str) -> list[Path]:
     ...     [path.name for path in files_below(Path(root), ".xml")]
     ['a.XML']
     """
-    paths = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    paths = (
+        Path(parent, name) for parent, _, names in os.walk(folder) for name in names if name.lower().endswith(suffixes)
+    )
     files = (path for path in paths if path.is_file() or path.is_symlink())  # no pipes, which may be endless
     return sorted(path for path in files if not any(map(is_left_over, path.relative_to(folder).parts)))
 

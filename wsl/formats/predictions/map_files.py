@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import math
 import os
 import zipfile
@@ -17,6 +19,7 @@ from wsl.documents.guard import describe
 from wsl.errors import BadImageError, UserError
 from wsl.images.decode import read_numbers
 
+Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
 SUFFIXES = (".npy", ".npz", ".png")
 LARGEST_SIDE = 8192
 _ROUNDING = 1e-6
@@ -43,15 +46,15 @@ def load_map(path: Path) -> FloatArray | None:
         return _picture(path)
     try:
         with path.open("rb") as file:
-            shape, kind = _header(file)
+            shape, by_column, kind = _header(file)
             _check(_like(kind), shape, str(path), (2, 3))
             if len(shape) == 3:
                 return None
             # Check that the file has the stated values before allocating memory for them.
-            if file.seek(0, os.SEEK_END) < kind.itemsize * math.prod(shape):
+            count = math.prod(shape)
+            if os.fstat(file.fileno()).st_size - file.tell() < kind.itemsize * count:
                 raise ValueError("the file ends early")
-            file.seek(0)
-            return _in_unit(np.lib.format.read_array(file, allow_pickle=False), str(path))
+            return _in_unit(np.fromfile(file, kind, count).reshape(shape, order="F" if by_column else "C"), str(path))
     except UserError:
         raise
     except Exception as error:  # numpy's readers raise many types of errors
@@ -135,17 +138,25 @@ def _members(path: Path, wanted: Collection[str]) -> tuple[Mapping[str, FloatArr
 def _member(archive: zipfile.ZipFile, name: str, path: Path) -> FloatArray:
     what = f"{path}: the map of {name!r}"
     with archive.open(f"{name}.npy") as file:
-        shape, kind = _header(file)
+        shape, _, kind = _header(file)
         _check(_like(kind), shape, what, (2,))
     with archive.open(f"{name}.npy") as file:
         return _in_unit(np.lib.format.read_array(file, allow_pickle=False), what)
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _header(file: IO[bytes]) -> Header:
+    """The shape, whether columns are stored one after another, and the type of an array, up to its first value."""
     version = np.lib.format.read_magic(file)
+    length = file.read(2 if version == (1, 0) else 4)
+    return _parsed(version, length + file.read(int.from_bytes(length, "little")))
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(version: tuple[int, int], header: bytes) -> Header:
+    # NumPy compiles each header as Python, and those of a folder are mostly the same.
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, kind = read(file)
-    return shape, kind
+    shape, by_column, kind = read(io.BytesIO(header))
+    return shape, by_column, kind
 
 
 def _check(values: Any, shape: tuple[int, ...], what: str, axes: tuple[int, ...]) -> None:

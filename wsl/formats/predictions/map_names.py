@@ -25,8 +25,9 @@ def map_listing(folder: Path) -> set[str]:
 def _below(folder: Path) -> Iterator[str]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not is_left_over(name)]
-        place = PurePosixPath(Path(parent).relative_to(folder).as_posix())
-        yield from (str(place / name) for name in names if not is_left_over(name))
+        place = Path(parent).relative_to(folder).as_posix()
+        start = "" if place == "." else f"{place}/"
+        yield from (f"{start}{name}" for name in names if not is_left_over(name))
 
 
 def match_maps(names: Collection[str], samples: SampleSet, folder: Path) -> dict[Path, dict[str | None, str]]:
