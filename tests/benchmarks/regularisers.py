@@ -16,18 +16,15 @@ small network does not fill. Rows that were trained before are not trained again
 from __future__ import annotations
 
 import argparse
-import functools
 import json
-import multiprocessing
 import shlex
 import statistics
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from voc_folders import names_of, write_splits
-from voc_table import WELL_COVERED, command
+from voc_table import WELL_COVERED, command, side_by_side
 
 ROWS: dict[str, list[str]] = {
     "plain": [],
@@ -154,8 +151,7 @@ def main() -> None:
         prepare(seed, args)
     # Seed by seed, so that a table of the first seeds can be made of what was trained before an interruption.
     rows = [(name, seed) for seed in args.seeds for name in dict.fromkeys(["plain", *args.rows])]
-    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
-        runs = dict(zip(rows, pool.map(functools.partial(run_row, args=args), rows), strict=True))
+    runs = side_by_side(run_row, rows, args)
     print(f"\n| | {' | '.join(COLUMNS)} | training |\n| --- |{' ---: |' * (len(COLUMNS) + 1)}")
     for name in dict.fromkeys(name for name, _ in rows):
         seconds = statistics.fmean(runs[name, seed][0] for seed in args.seeds)

@@ -22,15 +22,18 @@ import multiprocessing
 import shlex
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from voc_folders import names_of, write_splits
 
 from wsl import cli
+
+T = TypeVar("T")
+Row = tuple[str, int]  # its name and its seed
 
 # The classes with enough images in the development subset of VOC 2012.
 WELL_COVERED = ("dog", "cat", "person", "horse", "sheep", "cow")
@@ -81,14 +84,20 @@ def command(verb: str, flags: list[str]) -> None:
         sys.exit(code)
 
 
-def run_rows(rows: Iterable[tuple[str, int]], args: argparse.Namespace) -> dict[tuple[str, int], dict[str, Any]]:
+def run_rows(rows: Iterable[Row], args: argparse.Namespace) -> dict[Row, dict[str, Any]]:
     """The results of rows and seeds; a row that goes on from another comes after it."""
     results = {}
     for follows in (False, True):
-        some = [row for row in rows if (row[0] in STARTS) == follows]
-        with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
-            results.update(zip(some, pool.map(functools.partial(run_row, args=args), some), strict=True))
+        results.update(side_by_side(run_row, [row for row in rows if (row[0] in STARTS) == follows], args))
     return results
+
+
+def side_by_side(
+    work: Callable[[Row, argparse.Namespace], T], rows: Sequence[Row], args: argparse.Namespace
+) -> dict[Row, T]:
+    """The results of rows and seeds by `work`, so many at once as ``--jobs`` says."""
+    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
+        return dict(zip(rows, pool.map(functools.partial(work, args=args), rows), strict=True))
 
 
 def run_row(row: tuple[str, int], args: argparse.Namespace) -> dict[str, Any]:

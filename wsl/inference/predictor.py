@@ -17,18 +17,19 @@ from wsl.errors import BadImageError, UserError
 from wsl.images import ImageLike
 from wsl.images.cuda import decodes_jpeg
 from wsl.inference.batches import Batches, default_batch_size
-from wsl.inference.inputs import Input, Source, Sources, as_source, expand, numbered
+from wsl.inference.inputs import Input, Source, as_source, numbered
 from wsl.inference.network import Choice, Network
 from wsl.inference.preparing import Preparer
 from wsl.inference.reading import MAX_SCORES, Reader
 from wsl.inference.stream import Errors, Stream, V, W, pipeline
+from wsl.inference.streaming import Streaming
 from wsl.inference.views import views
 from wsl.maps.refine import Refinement
 from wsl.models import Model, choose_device, choose_dtype, pack, resolve_refine, unpack
 from wsl.results import Localization
 
 
-class Predictor:
+class Predictor(Streaming):
     """Localizes classes in images with a model.
 
     `model` is a `Localizer`, an ONNX model, or anything else with the interface of `wsl.models.Model`. Its weights are
@@ -235,27 +236,6 @@ class Predictor:
             if isinstance(found, BadImageError):
                 raise found
         return results  # type: ignore[return-value] # none is an error
-
-    @overload
-    def stream(
-        self, sources: Sources, *, errors: Literal["raise", "skip"] = "skip", workers: int | None = None
-    ) -> Stream[Localization]: ...
-    @overload
-    def stream(
-        self, sources: Sources, *, errors: Literal["return"], workers: int | None = None
-    ) -> Stream[Localization | BadImageError]: ...
-
-    def stream(self, sources: Sources, *, errors: Errors = "skip", workers: int | None = None) -> Stream[Any]:
-        """Localize any number of images, in order, in constant memory, on all cores: an iterator of `Localization`.
-
-        `sources` is a file, folder or glob, or an iterable of these and of images as for `__call__`. `workers` threads
-        read images in advance, for slow disks; None is the fastest for local files, 0 starts no thread. With `errors`
-        "skip", an image that cannot be read is logged, counted in the stream's ``skipped`` and left out.
-
-        Raises:
-            UserError: there is no image, or one was prepared for another size.
-        """
-        return Stream(self._localized(expand(sources), workers), errors)
 
     def class_maps(
         self, sources: Iterable[ImageLike | Source | Input], *, workers: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +15,16 @@ from wsl.errors import BadImageError, UserError
 from wsl.images import ImageLike
 from wsl.images.raster import Window, tiles
 from wsl.images.windows import Windowed, open_windows
-from wsl.inference.inputs import Input, Source, Sources, expand, numbered
+from wsl.inference.inputs import Input, Source, numbered
 from wsl.inference.mosaic import Mosaic
 from wsl.inference.predictor import Predictor
 from wsl.inference.reading import MAX_SCORES, with_picked
-from wsl.inference.stream import Errors, Stream
+from wsl.inference.streaming import Streaming
 from wsl.maps import non_max_suppression
 from wsl.results import Localization
 
 
-class TiledPredictor:
+class TiledPredictor(Streaming):
     """Localizes images of any size with a predictor, in the overlapping tiles of `config`.
 
     Boxes are in pixels of the whole image; those of overlapping tiles are merged by the predictor's non-maximum
@@ -59,24 +59,7 @@ class TiledPredictor:
         """
         return next(self.stream([image], errors="raise"))
 
-    @overload
-    def stream(
-        self, sources: Sources, *, errors: Literal["raise", "skip"] = "skip", workers: int | None = None
-    ) -> Stream[Localization]: ...
-    @overload
-    def stream(
-        self, sources: Sources, *, errors: Literal["return"], workers: int | None = None
-    ) -> Stream[Localization | BadImageError]: ...
-
-    def stream(self, sources: Sources, *, errors: Errors = "skip", workers: int | None = None) -> Stream[Any]:
-        """Localize any number of images, in order; arguments are those of `Predictor.stream`.
-
-        Raises:
-            UserError: there is no image, one was prepared for the network, or as for a call.
-        """
-        return Stream(self._stream(expand(sources), workers), errors)
-
-    def _stream(self, sources: Iterable[Any], workers: int | None) -> Generator[Localization | BadImageError]:
+    def _localized(self, sources: Iterable[Any], workers: int | None) -> Generator[Localization | BadImageError]:
         for source in numbered(sources):
             if isinstance(source, Input):
                 raise UserError(f"{source.path}: was prepared as one input of the network, expected the image itself")
