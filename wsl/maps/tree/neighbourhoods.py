@@ -12,6 +12,7 @@ holes from blocks of 2x2 pixels).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -107,8 +108,8 @@ def _of_hole(neighbours: int) -> tuple[int, Place]:
 
 def _middle(places: list[Place]) -> Place:
     """The position nearest to the mean direction, where the slope is steepest: the shortest path to the origin."""
-    y, x = np.sum(places, axis=0) if places else (0, 0)
-    return max(places, key=lambda place: (place[0] * y + place[1] * x) / np.hypot(*place), default=(0, 0))
+    y, x = (sum(place[axis] for place in places) for axis in (0, 1))
+    return max(places, key=lambda place: (place[0] * y + place[1] * x) / math.hypot(*place), default=(0, 0))
 
 
 def _shapes_component(neighbours: int, outer: int) -> bool:
@@ -117,7 +118,7 @@ def _shapes_component(neighbours: int, outer: int) -> bool:
     It widens the box to the west if the whole component lies east of it: no other neighbour belongs to the component,
     nor any pixel two steps north or south that touches one of the neighbours.
     """
-    if _of_component(neighbours)[0] != GROWS:
+    if _COMPONENTS[neighbours][0] != GROWS:
         return True
     north, west, east, south = (outer >> bit & 1 for bit in range(4))
     nw, ne, sw, se = (neighbours >> bit & 1 for bit in (0, 2, 5, 7))
@@ -132,7 +133,7 @@ def _shapes_component(neighbours: int, outer: int) -> bool:
 
 def _shapes_hole(neighbours: int) -> bool:
     """Whether a pixel may start a hole, join others or widen a box, which it does if one side alone is the hole's."""
-    return _of_hole(neighbours)[0] != GROWS or (~neighbours & SIDES).bit_count() == 1
+    return _HOLES[neighbours][0] != GROWS or (~neighbours & SIDES).bit_count() == 1
 
 
 def _block(neighbours: int, corner: int, vertical: int, horizontal: int) -> tuple[int, int]:
@@ -148,10 +149,12 @@ def _block(neighbours: int, corner: int, vertical: int, horizontal: int) -> tupl
 
 
 _COMPONENTS, _HOLES = ([rule(neighbours) for neighbours in range(256)] for rule in (_of_component, _of_hole))
-_BLOCKS = [
-    np.sum([_block(neighbours, *block) for block in ((0, 1, 3), (2, 1, 4), (5, 6, 3), (7, 6, 4))], axis=0)
-    for neighbours in range(256)
-]
+_BLOCKS = np.array(
+    [
+        [_block(neighbours, *block) for block in ((0, 1, 3), (2, 1, 4), (5, 6, 3), (7, 6, 4))]
+        for neighbours in range(256)
+    ]
+).sum(axis=1)
 
 COMPONENT_EVENT, HOLE_EVENT = (np.array([event for event, _ in rules], np.uint8) for rules in (_COMPONENTS, _HOLES))
 # Row and column of a neighbour relative to the pixel.
@@ -160,4 +163,4 @@ SHAPES_COMPONENT = np.array(
     [[_shapes_component(neighbours, outer) for outer in range(16)] for neighbours in range(256)]
 )
 SHAPES_HOLE = np.array([_shapes_hole(neighbours) for neighbours in range(256)])
-AREA_OF, EULER_OF = (np.array([block[i] for block in _BLOCKS], np.int32) for i in (0, 1))
+AREA_OF, EULER_OF = (np.ascontiguousarray(_BLOCKS[:, i], np.int32) for i in (0, 1))
