@@ -132,6 +132,18 @@ def test_sizes_that_differ_are_refused_with_both(finding, annotated, boxes):
         Evaluation(["dog"]).update(finding(size=(100, 50)), sample)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_first_wrong_image_is_named_whichever_process_sees_it(finding, annotated, boxes, processes):
+    """The last batch is observed here, while the other process starts."""
+    there = boxes(("dog", [0, 0, 9, 9]))
+    wrong = {17: (50, 50), 40: (30, 30)}
+    pairs = [(finding(f"{i}.jpg", wrong.get(i, (100, 100))), annotated(there, f"{i}.jpg")) for i in range(48)]
+    seen = []
+    with pytest.raises(UserError, match=r"^17\.jpg"):
+        seen.extend(found.path.stem for found, _ in Evaluation(["dog"], metrics=["CorLoc"]).stream(pairs, processes))
+    assert seen == [str(i) for i in range(17 if processes == 1 else 16)]
+
+
 def test_an_image_counts_once(perfect):
     evaluation = Evaluation(["cat", "dog"])
     evaluation.update(*perfect[0])

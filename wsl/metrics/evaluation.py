@@ -20,7 +20,7 @@ from wsl.metrics.coco import CocoAP
 from wsl.metrics.detection import VOCDetectionAP
 from wsl.metrics.evidence import Evidence
 from wsl.metrics.localization import CorLoc
-from wsl.metrics.parallel import Observed, Pair, observed_elsewhere
+from wsl.metrics.parallel import Observed, Pair, observed_side_by_side
 from wsl.metrics.pixels import PxAP
 from wsl.metrics.point_ap import PointAP
 from wsl.metrics.pointing import PointingGame
@@ -159,8 +159,9 @@ class Evaluation:
     def stream(self, pairs: Iterable[Pair], processes: int = 1) -> Iterator[Pair]:
         """Add many images and yield each after it was added; the results are those of `update`.
 
-        Several ``processes`` observe images in parallel, a few at a time. They start with `spawn`, so a script may use
-        them only under ``if __name__ == "__main__"``. Metrics that are not in `METRICS` need a single process.
+        Several ``processes``, of which this is one, observe images in parallel, a few at a time. The others start with
+        `spawn`, so a script may use them only under ``if __name__ == "__main__"``. Metrics that are not in `METRICS`
+        need a single process.
 
         Raises:
             UserError: as for `update`, at the first such image in the order of the pairs.
@@ -170,7 +171,7 @@ class Evaluation:
                 self.update(found, sample)
                 yield found, sample
             return
-        for observed, batch in observed_elsewhere(self._settings, tuple(self.statistics), pairs, processes):
+        for observed, batch in observed_side_by_side(self, self._settings, pairs, processes):
             for (found, sample), of_image in zip(batch, observed, strict=True):
                 self._fold(found, sample, of_image)
                 yield found, sample

@@ -8,7 +8,7 @@ import signal
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wsl.limits import allow, max_pixels
 from wsl.metrics.statistic import Observation, View
@@ -23,32 +23,46 @@ Observed = Mapping[str, Mapping[View, Observation]]
 """What an image adds to each metric, by name."""
 
 _BATCH = 16
+_AHEAD = 64
 
 
-def observed_elsewhere(
-    settings: Settings, metrics: Sequence[str], pairs: Iterable[Pair], processes: int
+def observed_side_by_side(
+    evaluation: Evaluation, settings: Settings, pairs: Iterable[Pair], processes: int
 ) -> Iterator[tuple[list[Observed], list[Pair]]]:
     """What batches of images add to each metric, and the batches, in order.
 
-    The pairs are read as results are consumed, at most a few batches ahead.
+    This process observes whatever the others are too busy for, or not yet ready for: starting one takes as long as a
+    few hundred images. The pairs are read as results are consumed, a limited number of batches ahead.
 
     Raises:
         UserError: as `Evaluation.update` would for an image of the batch.
     """
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, initializer=_start, initargs=(settings, metrics, max_pixels()))
-    waiting: deque[tuple[Future[Any], list[Pair]]] = deque()
+    context, others = multiprocessing.get_context("spawn"), processes - 1
+    initargs = settings, tuple(evaluation.statistics), max_pixels()
+    pool = ProcessPoolExecutor(others, context, initializer=_start, initargs=initargs)
+    waiting: deque[tuple[Future[list[Observed]], list[Pair]]] = deque()
     batches = iter(pairs)
     try:
         while batch := list(itertools.islice(batches, _BATCH)):
-            waiting.append((pool.submit(_observe, batch), batch))
-            if len(waiting) > 2 * processes:
-                future, done = waiting.popleft()
-                yield future.result(), done
-        for future, done in waiting:
-            yield future.result(), done
+            elsewhere = sum(not future.done() for future, _ in waiting)
+            waiting.append((pool.submit(_observe, batch) if elsewhere < 2 * others else _now(evaluation, batch), batch))
+            while waiting and (waiting[0][0].done() or len(waiting) > _AHEAD):
+                future, batch = waiting.popleft()
+                yield future.result(), batch
+        for future, batch in waiting:
+            yield future.result(), batch
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _now(evaluation: Evaluation, batch: Sequence[Pair]) -> Future[list[Observed]]:
+    """What a batch adds, observed in this process; an error is raised when its turn comes."""
+    observed: Future[list[Observed]] = Future()
+    try:
+        observed.set_result([evaluation.observe(found, sample) for found, sample in batch])
+    except Exception as error:
+        observed.set_exception(error)
+    return observed
 
 
 _EVALUATION: list[Evaluation] = []
