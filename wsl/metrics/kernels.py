@@ -52,6 +52,30 @@ def exceeding(heats: Floats, numbers: npt.NDArray[np.int32], truth: npt.NDArray[
 
 
 @compiled
+def binned(scores: Doubles, truth: npt.NDArray[np.int32], number: int, edges: Doubles) -> Counts:
+    """The number of pixels with a score in each bin: first those of other classes, then those of class ``number``.
+
+    Pixels with a negative true class are left out.
+
+    Shape:
+        ``scores`` in [0, 1] and ``truth`` are (n,), ``edges`` (T + 1,) near i / T; the result is (2, T + 1).
+    """
+    bins = len(edges)
+    counts = np.zeros(2 * bins, np.int64)
+    for pixel in range(len(truth)):
+        if truth[pixel] >= 0:
+            value = scores[pixel]
+            place = int(value * (bins - 1))
+            # The product is rounded, and so are the edges.
+            if place < bins - 1 and edges[place + 1] <= value:
+                place += 1
+            elif edges[place] > value:
+                place -= 1
+            counts[np.uint64(place + bins * (truth[pixel] == number))] += 1
+    return counts.reshape(2, bins)
+
+
+@compiled
 def cut_out(heat: Floats, threshold: float, truth: npt.NDArray[np.int32], number: int) -> tuple[int, int]:
     """The number of pixels above a threshold with a known true class, and how many of these have class ``number``.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wsl.boxes import BoolArray
 from wsl.centre import centre_gaussian
 from wsl.errors import UserError
 from wsl.maps import Protocol, heatmap
+from wsl.metrics.annotated_masks import Classes
 from wsl.metrics.benchmark_input import SIDE, benchmark_input
 from wsl.metrics.bootstrap import Doubles, percentile_interval
 from wsl.metrics.evidence import Evidence
@@ -24,9 +23,7 @@ NUM_BINS = 1001
 """Edges of the bins: a thousand thresholds 0, 0.001, …, and 1, which is above all of them."""
 
 Counts = npt.NDArray[np.int64]
-Bins = npt.NDArray[np.int32]
 _EDGES = np.append(np.arange(0, 1, 0.001), 1.0)
-_ROUNDING = 1e-9
 
 
 def score_histograms(scores: npt.ArrayLike, foreground: npt.ArrayLike, ignored: npt.ArrayLike | None = None) -> Counts:
@@ -44,38 +41,21 @@ def score_histograms(scores: npt.ArrayLike, foreground: npt.ArrayLike, ignored: 
     [[1, 0, 0], [0, 1, 1]]
     """
     values, inside = np.asarray(scores), np.asarray(foreground, np.bool_)
-    counted = np.ones_like(inside) if ignored is None else ~np.asarray(ignored, np.bool_)
-    if not values.shape == inside.shape == counted.shape:
-        shapes = f"{values.shape}, foreground {inside.shape}, ignored {counted.shape}"
+    unknown = np.zeros_like(inside) if ignored is None else np.asarray(ignored, np.bool_)
+    if not values.shape == inside.shape == unknown.shape:
+        shapes = f"{values.shape}, foreground {inside.shape}, ignored {unknown.shape}"
         raise UserError(f"scores have shape {shapes}, expected one shape: resize the map to its mask")
-    return _counts(_bins(values), inside & counted, counted)
-
-
-def _bins(values: npt.NDArray[Any]) -> Bins:
-    """The bin of each score."""
     if values.size and not (values.min() >= 0 and values.max() <= 1):
         raise UserError("a score is not in [0, 1], expected a normalised map: see wsl.maps.normalise")
-    scaled = np.multiply(values, NUM_BINS - 1, dtype=np.float64)
-    bins: Bins = scaled.astype(np.int32)
-    scaled -= bins
-    # The product is rounded, as the edges are, so scores next to an edge are compared with it.
-    near = (scaled < _ROUNDING) | (scaled > 1 - _ROUNDING)
-    bins[near] = np.searchsorted(_EDGES, values[near], side="right") - 1
-    return bins
+    return _histograms(values, np.where(unknown, np.int32(-1), inside), 1)
 
 
-def _counts(bins: Bins, inside: BoolArray, counted: BoolArray) -> Counts:
-    """The histograms of the counted pixels that are not inside, and of those that are, (2, bins)."""
-    # One histogram of three groups, of which the first is not counted, is faster than two of selected pixels.
-    groups = counted.view(np.int8) + inside.view(np.int8)
-    places = groups * np.int32(NUM_BINS) + bins
-    return np.bincount(places.ravel(), minlength=3 * NUM_BINS).reshape(3, NUM_BINS)[1:]
+def _histograms(scores: npt.NDArray[Any], truth: Classes, number: int) -> Counts:
+    """`score_histograms` of the pixels of class ``number``, and of the others that are not negative."""
+    from wsl.metrics.kernels import binned
 
-
-@functools.lru_cache(maxsize=16)
-def _centre_bins(size: tuple[int, int]) -> Bins:
-    """The bins of `centre_gaussian`, which is the same for all images of a size."""
-    return _bins(centre_gaussian(size))
+    # Copies of one type, because each type, a read-only array's included, would be compiled by itself.
+    return binned(np.array(scores, np.float64).ravel(), np.ascontiguousarray(truth).ravel(), number, _EDGES)
 
 
 def histogram_ap(histograms: npt.ArrayLike) -> Doubles:
@@ -169,23 +149,22 @@ class PxAP(Statistic):
     def observe(self, seen: Evidence) -> Observation:
         """The histograms of each class's map."""
         truth = seen.pixels(None if self.protocol == "default" else (SIDE, SIDE))
-        counted, rows = truth >= 0, []
+        rows = []
         for label in seen.sample.labels:
-            inside = truth == self.index[label] + 1
-            if inside.any():
-                bins = self._bins(seen, label, truth.shape)
-                found = np.zeros(truth.shape, np.int32) if bins is None else bins
-                rows.append(Row(label, _counts(found, inside, counted).ravel(), bins is None))
+            number = self.index[label] + 1
+            if (truth == number).any():
+                heat = self._heat(seen, label, truth.shape)
+                found = np.zeros(truth.shape) if heat is None else heat
+                rows.append(Row(label, _histograms(found, truth, number).ravel(), heat is None))
         return Observation(rows)
 
-    def _bins(self, seen: Evidence, label: str, shape: tuple[int, ...]) -> Bins | None:
+    def _heat(self, seen: Evidence, label: str, shape: tuple[int, ...]) -> npt.NDArray[np.floating[Any]] | None:
         if seen.blind:
-            return _centre_bins((shape[1], shape[0]))
+            return centre_gaussian((shape[1], shape[0]))
         if self.protocol == "default":
-            heat = seen.heat(label)
-            return None if heat is None else _bins(heat)
+            return seen.heat(label)
         score_map = seen.score_map(label)
-        return None if score_map is None else _bins(benchmark_input(score_map))
+        return None if score_map is None else benchmark_input(score_map)
 
     def curve(self) -> tuple[Doubles, Doubles]:
         """Recall and precision at each threshold, the highest first; empty if no pixel is foreground."""
