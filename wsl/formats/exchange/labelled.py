@@ -99,19 +99,6 @@ def first_folder(name: str) -> str:
     return folder if slash else ""
 
 
-def from_localization(found: Localization, root: Path) -> Labelled:
-    """Convert a localization, with the name of its image relative to ``root``.
-
-    Raises:
-        UserError: the image is not below ``root``.
-
-    >>> found = Localization(path="photos/cats/a.jpg", size=(4, 2), scores={}, boxes=Boxes.empty())
-    >>> from_localization(found, Path("photos")).name
-    'cats/a.jpg'
-    """
-    return Labelled(name=image_name(found.path, root), size=found.size, boxes=found.boxes)
-
-
 def to_localization(labelled: Labelled, root: Path) -> Localization:
     """Convert to a localization; the score of a class is that of its best box.
 
