@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import sys
 from functools import cached_property
@@ -25,7 +26,8 @@ from wsl.models.layer_output import LayerOutput
 
 PAGE = Path(__file__).parents[2] / "wsl" / "models" / "FAMILIES.md"
 
-# The architecture of fewest parameters of each of timm's modules, those for timm's own tests left out (timm 1.0.31).
+# The architecture of fewest parameters of each of timm's modules (timm 1.0.31), with a classifier if one has; those for
+# timm's own tests are left out.
 SMALLEST = {
     "beit": "beit_base_patch16_224",
     "byoanet": "halonet_h1",
@@ -53,7 +55,7 @@ SMALLEST = {
     "efficientvim": "efficientvim_m1",
     "efficientvit_mit": "efficientvit_b0",
     "efficientvit_msra": "efficientvit_m0",
-    "eva": "vit_tiny_patch16_dinov3_qkvb",
+    "eva": "eva02_tiny_patch14_336",
     "fasternet": "fasternet_t0",
     "fastvit": "fastvit_t8",
     "focalnet": "focalnet_tiny_srf",
@@ -148,10 +150,18 @@ table says.
 
 
 class Opened:
-    """Images, the scores that a classifier gives them, and the model that was made of it."""
+    """Images, a classifier with the scores that it gives them, and the model that was made of it."""
 
-    def __init__(self, images: torch.Tensor, scores: torch.Tensor, model: Localizer | CamLocalizer) -> None:
-        self.images, self.scores, self.model = images, scores, model
+    def __init__(
+        self, images: torch.Tensor, net: nn.Module, scores: torch.Tensor, model: Localizer | CamLocalizer
+    ) -> None:
+        self.images, self.net, self.scores, self.model = images, net, scores, model
+
+    def rounding(self) -> float:
+        """How far the classifier's own scores are from those in double precision, on this processor."""
+        with torch.no_grad():
+            exact = find_scores(copy.deepcopy(self.net).double()(self.images.double()))
+        return float((exact - self.scores).abs().max())
 
     @cached_property
     def output(self) -> LazyOutput:
@@ -193,7 +203,7 @@ def open_family(name: str) -> Opened:
     with torch.no_grad():
         scores = find_scores(built.net(images))
     with patch("wsl.models.from_classifier.create_classifier", return_value=built):
-        return Opened(images, scores, Localizer.from_classifier(name, "none"))
+        return Opened(images, built.net, scores, Localizer.from_classifier(name, "none"))
 
 
 @torch.no_grad()

@@ -32,11 +32,6 @@ NOT_MEASURED = {
     "timm/levit_128s",  # attention halves its maps
     "timm/cpubone_nano",  # 25 px apart: the reference leaves out attention, and convolutions of even size around it
 }
-# Networks whose own scores in float32 are that far from those in float64, with random weights.
-ROUGH = {
-    "timm/convmixer_768_32": 5e-3,  # batch norms after the activations of 32 blocks
-    "timm/inception_v4": 2e-3,
-}
 SLOW = [name for name in families.list_names() if name not in FAST]
 
 
@@ -51,19 +46,21 @@ def check(name, reference):
         return
     opened = families.open_family(name)
     assert families.find_row(name, opened) == row
-    check_maps(opened, ROUGH.get(name, 1e-4))
+    check_maps(opened)
     check_prediction(opened)
     if opened.output.grid is not None and name not in NOT_MEASURED:
         found, expected, stride = families.measure_grid(opened, reference.gradient_centres.centre)
         assert abs(found - expected) <= max(2, stride / 2)
 
 
-def check_maps(opened, tolerance=1e-4):
+def check_maps(opened):
     scores, output = opened.scores, opened.output
     classes = scores.topk(2).indices
     maps, size = output.maps_of(classes), scores.abs().max()
     assert (scores[0] - scores[1]).abs().max() > 1e-3 * size  # so that the images count
-    assert (output.scores - scores).abs().max() < tolerance * size
+    error = (output.scores - scores).abs().max()
+    # With random weights, deep networks are that far from themselves in double precision.
+    assert error < 1e-4 * size or error < 4 * opened.rounding()
     assert maps.isfinite().all()
     assert (maps.amax((2, 3)) > maps.amin((2, 3))).any()
     if isinstance(opened.model, Localizer):
