@@ -133,9 +133,9 @@ _COLUMNS = ("family", "name", "method", "why", "layer", "map", "cells look at")
 _HEAD = """# Families
 
 What `Localizer.from_classifier(NAME)` makes of every classifier of torchvision, and of the smallest architecture of
-every module of timm. Written by `python tests/models/families.py`, from networks with random weights; `make families`
-checks each row: maps are finite, scores are the classifier's own, and the gradient of each cell is centred where the
-table says.
+every module of timm, with a classifier where the module has one. Written by `python tests/models/families.py`, from
+networks with random weights; `make families` checks each row: maps are finite, scores are the classifier's own, and the
+gradient of each cell is centred where the table says.
 
 - **method** is the [CAM method](../cam/README.md) that "auto" takes. `cam`: scores are the mean of class maps, so that
   maps are exact. `legrad`: scores are those of a class token, which gets its evidence by attention. `layercam`:
