@@ -179,6 +179,7 @@ def test_the_public_face():
     assert twins == set(heads.POOLINGS) | {kind.__name__ for kind in heads.POOLINGS.values()}
 
 
+@pytest.mark.long
 def test_importing_and_using_heads_brings_nothing_beyond_torch():
     script = (
         "import sys, torch; before = {name.partition('.')[0] for name in sys.modules}; import heads;"

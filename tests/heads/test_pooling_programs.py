@@ -50,7 +50,7 @@ def random_maps(*shape):
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
-# About 15 s: the exporter is what is slow, so all poolings go through it at once.
+# The exporter is what is slow, so all poolings go through it at once.
 def test_onnxruntime_gives_the_same_numbers(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     module, file = Everything(SPECS).eval(), tmp_path / "poolings.onnx"
@@ -94,6 +94,7 @@ def test_heads_train_under_distributed_data_parallel(tmp_path):
 
 
 @pytest.mark.parametrize("spec", ["csra(heads=2)", "cat", "attention(hidden=4)", "adaptive(size=2)"])
+@pytest.mark.quick("spec", ["cat"])
 def test_heads_of_another_shape_compile_and_export_whole(spec):
     head = MapClassifier(8, 5, pooling=spec, maps_per_class=2).eval()
     features = random_maps(2, 8, 7, 6)
