@@ -75,7 +75,7 @@ def whole(request, world, tmp_path_factory) -> tuple[Path, bool]:
     return out, request.param
 
 
-MOMENTS = [(0, 1), (9, 4)]
+MOMENTS = [(9, 4)]
 WITHIN = (3, 2)
 OTHERS = [(i, n) for i in range(STEPS * EPOCHS) for n in range(1, 7) if (i, n) not in (*MOMENTS, WITHIN)]
 MANY = random.Random(0).sample(OTHERS, 50)
