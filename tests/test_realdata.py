@@ -45,6 +45,7 @@ def test_from_labels_to_pictures(realdata, tmp_path, mode, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_coco_from_labels_to_coco_ap(realdata, tmp_path):
     coco, run = str(realdata / "coco2017_subset"), str(tmp_path / "run")
     weights = str(realdata / "weights" / "squeezenet1_0-deepcompression-fp16.pth")
