@@ -16,7 +16,7 @@ from wsl.training.features import FeatureCache
 from wsl.verbs.finished import decode, detect
 
 RUNTIME = RuntimeConfig(device="cpu", precision="fp32", workers=0)
-DETECTING = DetectorConfig(detect=True, detector_rounds=2, detector_epochs=4, detector_batch_size=8, detector_lr=0.01)
+DETECTING = DetectorConfig(detect=True, detector_rounds=2, detector_epochs=2, detector_batch_size=8, detector_lr=0.01)
 PLAIN = {"classes": ("blue", "red"), "device": "cpu", "precision": "fp32"}
 
 
