@@ -68,6 +68,7 @@ def test_one_threshold_at_a_time_is_one_level_at_a_time(reference):
 
 
 # A pass of the network over 24 photographs takes most of the time.
+@pytest.mark.long
 @pytest.mark.realdata
 def test_real_class_maps_are_as_published(reference, realdata):
     from wsl import Localizer

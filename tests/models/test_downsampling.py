@@ -76,6 +76,7 @@ def test_a_classifier_with_our_poolings_becomes_a_localizer():
         ("densenet121", "stochasticpool2d", r"maps go down to -.*, or use probability='softmax'"),
     ],
 )
+@pytest.mark.quick("backbone", ["tinynet", "resnet18"])
 def test_what_cannot_be_is_told_in_a_line(backbone, downsampling, message):
     with pytest.raises(UserError, match=message):
         Localizer(backbone, 2, weights="none", downsampling=downsampling)

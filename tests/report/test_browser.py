@@ -123,6 +123,7 @@ def test_a_phone_s_width_needs_no_sideways_scrolling(view, artefacts):
     view.screenshot(path=artefacts / "report-phone.png")
 
 
+@pytest.mark.long
 def test_pictures_out_of_sight_are_let_go(view):
     view.set_viewport_size({"width": 300, "height": 200})
     view.evaluate("document.body.style.paddingBottom = '5000px'; window.scrollTo(0, 5000)")

@@ -94,6 +94,7 @@ def test_so_they_are_with_what_draws_at_random_and_runs_twice(options):
     assert same("resnet18", **options) < 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v3_small"])
 @pytest.mark.quick("name", ["squeezenet1_1"])
 def test_so_they_are_in_bfloat16(name):

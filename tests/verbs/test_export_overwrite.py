@@ -173,6 +173,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL, and leaves the lock")
 @pytest.mark.parametrize("name", ["voc", pytest.param("coco", marks=pytest.mark.long)])
 def test_a_run_that_is_killed_while_it_exchanges_files_is_undone_by_the_next(name, found, tmp_path):

@@ -146,6 +146,7 @@ def test_a_run_goes_on_from_another_with_its_settings(world, tmp_path, capsys):
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_checkpointing_gives_the_same_model(world, tmp_path):
     for name, more in (("plain", ()), ("parts", ("--checkpointing",))):
         assert cli.train(command(world, tmp_path / name, *more)) == 0
