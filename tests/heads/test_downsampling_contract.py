@@ -147,6 +147,7 @@ def test_the_second_derivative_is_one(spec):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.quick("spec", SPECS[: len(DOWNSAMPLINGS)])
 def test_low_precision_is_rounded_once(pooling, dtype):
     maps = random_maps(pooling, sizes=(8, 9, 6)).to(dtype).requires_grad_()
     exact = maps.detach().double().requires_grad_()
@@ -162,6 +163,7 @@ def test_low_precision_is_rounded_once(pooling, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.quick("spec", SPECS[: len(DOWNSAMPLINGS)])
 def test_extreme_and_constant_maps_stay_finite(pooling, dtype):
     signs = random_maps(pooling).sign()
     maps = [1e4 * signs, torch.full_like(signs, 1e4), torch.zeros_like(signs)]

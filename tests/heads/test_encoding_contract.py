@@ -62,6 +62,7 @@ def sources(encoder, *shape, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("shape", [(2, 7, 6), (7, 6), (2, 1, 1), (1, 5), (0, 7, 6), (2, 1, 9), (1, 64, 64)])
+@pytest.mark.quick("spec", SPECS[: len(ENCODERS)])
 def test_it_gives_vectors_of_one_length(encoder, shape):
     vectors = encoder(*sources(encoder, *shape))
     assert vectors.shape == (*shape[:-2], encoder.out_features)
@@ -236,6 +237,7 @@ def test_copies_and_restored_states_compute_the_same(encoder, spec):
         ([[[1.0]]], TypeError, r"features are a list, expected a tensor"),
     ],
 )
+@pytest.mark.quick("spec", SPECS[: len(ENCODERS)])
 def test_other_features_are_refused(encoder, features, error, message):
     with pytest.raises(error, match=message):
         encoder(features)

@@ -141,6 +141,7 @@ def test_it_keeps_the_dtype_and_accumulates_above_half_precision(pooling, dtype)
     torch.testing.assert_close(scores.double(), pooling(maps.double()), rtol=tolerance, atol=0)
 
 
+@pytest.mark.quick("spec", QUICK)
 def test_the_gradient_is_the_derivative(pooling, spec, fit):
     maps = fit(random_maps(1, 3, 3, 4, dtype=torch.float64)).requires_grad_()
     assert torch.autograd.gradcheck(pooling.double(), (maps,))
@@ -286,6 +287,7 @@ def test_the_function_twin_has_the_same_arguments(pooling, spec, fit):
         ([[[1.0]]], TypeError, r"maps are a list, expected a tensor"),
     ],
 )
+@pytest.mark.quick("spec", QUICK)
 def test_other_maps_are_refused(pooling, maps, error, message):
     with pytest.raises(error, match=message):
         pooling(maps)

@@ -98,6 +98,7 @@ def swin() -> Localizer:
 
 
 @pytest.mark.parametrize("name", [name for name, one in REFINEMENTS.items() if not one.decoded])
+@pytest.mark.quick("name", ["affinity", "pamr"])
 def test_a_model_without_intermediate_features_can_be_refined_by_the_image_alone(name, photos, swin):
     model = swin
     assert model.levels == 0

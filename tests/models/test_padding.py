@@ -71,6 +71,7 @@ def test_inference_and_files_keep_it(tmp_path):
     assert not torch.allclose(plain(images).scores, expected.scores, rtol=0.1, atol=0)
 
 
+@pytest.mark.long
 def test_the_grid_is_that_of_timms_network_of_this_padding():
     pytest.importorskip("timm")
     ours = pad_as_tensorflow(create_backbone("mobilenet_v2", "none"))

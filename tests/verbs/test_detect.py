@@ -191,6 +191,7 @@ def test_unreadable_images_are_left_out_and_one_is_enough(copied, world, tmp_pat
     assert all(bool(tensor.isfinite().all()) for tensor in load(copied).state_dict().values())
 
 
+@pytest.mark.long
 def test_a_small_cache_trains_on_a_part(copied, caplog):
     """Each image takes 64 px / 4 and / 8 cells of 48 and 128 channels, 2 bytes each, in two views and half a mosaic."""
     size = 2 * 2 * (48 * 16 * 16 + 128 * 8 * 8)

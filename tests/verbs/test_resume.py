@@ -101,6 +101,7 @@ def test_a_run_killed_behind_any_step(world, tmp_path, monkeypatch, whole, step,
 @pytest.mark.parametrize("number", [signal.SIGTERM, *OTHER_SIGNALS])
 @pytest.mark.parametrize(("step", "_every"), [WITHIN, *MANY])
 @pytest.mark.quick("number, step, _every", [(signal.SIGTERM, *WITHIN)])
+@pytest.mark.quick("whole", [True])
 def test_a_run_told_to_end_keeps_the_step_that_it_is_in(
     world, tmp_path, monkeypatch, whole, number, step, _every, assert_same_run
 ):
@@ -116,6 +117,7 @@ def test_a_run_told_to_end_keeps_the_step_that_it_is_in(
     assert_same_run(expected, tmp_path / "parts")
 
 
+@pytest.mark.quick("whole", [False])
 def test_a_run_told_to_end_while_it_validates_does_not_train_the_epoch_again(
     world, tmp_path, monkeypatch, whole, assert_same_run
 ):
