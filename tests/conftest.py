@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from _pytest.doctest import DoctestModule
 from hypothesis import HealthCheck, settings
 
 # No limits of time: the first example of a test may compile what it calls, and the machine may be busy. `make test`
@@ -25,6 +26,22 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
     if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_IGN:
         signal.signal(getattr(signal, name), usual)
+
+
+class Examples:
+    """Modules without an example are not imported in search of one: gradio and others would be loaded for nothing."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collect_file(self, file_path: Path) -> Iterator[Any]:
+        found = yield
+        if any(isinstance(each, DoctestModule) for each in found) and b">>>" not in file_path.read_bytes():
+            return [each for each in found if not isinstance(each, DoctestModule)]
+        return found
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """As a plugin: hooks of this file are not asked about files outside its folder."""
+    config.pluginmanager.register(Examples())
 
 
 @pytest.hookimpl(tryfirst=True)

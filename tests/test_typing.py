@@ -79,6 +79,7 @@ def check(tmp_path_factory):
     return check
 
 
+@pytest.mark.long
 def test_a_script_of_a_user_is_typed_throughout(check):
     types, errors = check(SCRIPT)
     assert errors == []
@@ -86,11 +87,13 @@ def test_a_script_of_a_user_is_typed_throughout(check):
     assert [re.sub(r"(numpy\.ndarray)\[.*(numpy\.floating)\[.*", r"\1 of \2", one) for one in plain] == EXPECTED
 
 
+@pytest.mark.long
 def test_a_misspelt_name_is_an_error(check):
     _, errors = check("import wsl\n\nwsl.Locliser\nwsl.config.DataConfg\n")
     assert [re.search(r'"(\w+)"\?', error)[1] for error in errors] == ["Localizer", "DataConfig"]
 
 
+@pytest.mark.long
 def test_the_items_of_a_stream_are_typed(check):
     types, errors = check(STREAMS)
     assert (types, errors) == (["wsl.results.Localization"] * 2, [])

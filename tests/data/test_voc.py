@@ -250,6 +250,7 @@ def test_download_skips_what_is_there_and_says_what_to_do_when_it_fails(make, tm
     assert len(read_voc(root, "trainval", download=True)) == len(calls) == 1
 
 
+@pytest.mark.long
 @pytest.mark.realdata
 def test_real_voc_has_the_counts_of_its_description(realdata):
     splits = {split: read_voc(realdata / "VOCdevkit", split) for split in ("train", "val")}

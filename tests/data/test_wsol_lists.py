@@ -168,6 +168,7 @@ def test_boxes_survive_their_list(tmp_path_factory, boxes):
     np.testing.assert_array_equal(sample.boxes.xyxy, np.float32(boxes) + np.float32([0, 0, 1, 1]))
 
 
+@pytest.mark.long
 @pytest.mark.realdata
 def test_lists_of_tiny_imagenet(realdata, tmp_path):
     """Made by the script of the benchmarks, from the zip of Tiny ImageNet."""

@@ -64,6 +64,7 @@ def test_pdf_embeds_truetype_fonts(tmp_path):
 
 @pytest.mark.parametrize("file_format", ["pdf", "svg"])
 @pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.quick("count, file_format", [(2, "pdf"), (1, "svg")])
 def test_two_figures_of_one_comparison_are_the_same_file(tmp_path, file_format, count):
     both = compared(metrics=METRICS[:count])
     for name in ("a", "b"):

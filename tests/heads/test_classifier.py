@@ -111,6 +111,7 @@ def test_copies_and_restored_states_compute_the_same():
         assert torch.equal(twin(features).scores, head(features).scores)
 
 
+@pytest.mark.long
 def test_it_compiles_and_exports_whole():
     head = MapClassifier(8, 5, pooling="wildcat(k_max=0.2, alpha=0.7)", maps_per_class=2)
     torch.compiler.reset()
@@ -179,6 +180,7 @@ def test_the_public_face():
     assert twins == set(heads.POOLINGS) | {kind.__name__ for kind in heads.POOLINGS.values()}
 
 
+@pytest.mark.long
 def test_importing_and_using_heads_brings_nothing_beyond_torch():
     script = (
         "import sys, torch; before = {name.partition('.')[0] for name in sys.modules}; import heads;"

@@ -39,7 +39,10 @@ VARIANTS = [
 OTHERS = {"cat", "adaptive", "attention"}
 SPECS = [*(name for name in POOLINGS if name not in OTHERS), "attention(hidden=4, channels=3)", *VARIANTS]
 
-# Graphs of one variant a way of computing; those of the others are left to make long.
+# Graphs of what computes in another way than the rest, and of all in make long.
+GRAPHS = ("gap", "kmax(k=0.3, rounding=round)", "lse(beta=4, learnable=True, classes=3)", "weldon(k_max=4, k_min=0)")
+GRAPHS += ("median", "csra(heads=(0.5, 99), lam=0.3)")
+# Of properties that a pooling has whatever its settings: one variant a way of computing.
 QUICK = {*SPECS} - {*VARIANTS} | {"kmax(k=0.3, rounding=round)", "lse(beta=4, learnable=True, classes=3)"}
 QUICK |= {"weldon(k_max=4, k_min=0)", "csra(heads=(0.5, 99), lam=0.3)"}
 QUICK |= {"gem(p=1.5, learnable=True, classes=3, of=probabilities)", "mixed(lam=0.2, mode=learned)"}
@@ -91,6 +94,7 @@ def fit(spec):
 @pytest.mark.parametrize(
     "shape", [(2, 3, 7, 6), (3, 7, 6), (2, 3, 1, 1), (3, 1, 5), (0, 3, 7, 6), (2, 3, 1, 9), (1, 3, 64, 64)]
 )
+@pytest.mark.quick("spec", QUICK)
 def test_it_removes_the_two_spatial_dimensions(pooling, fit, shape):
     assert pooling(fit(random_maps(*shape))).shape == shape[:-2]
 
@@ -114,6 +118,7 @@ def test_it_agrees_with_the_slow_reference(pooling, spec, fit, reference):
         torch.testing.assert_close(pooling(maps), maps.new_tensor(expected), rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.quick("spec", QUICK)
 def test_images_are_pooled_alone(pooling, fit):
     maps = fit(random_maps(2, 3, 7, 6))
     torch.testing.assert_close(pooling(maps), torch.stack([pooling(image) for image in maps]))
@@ -127,6 +132,7 @@ def test_classes_are_pooled_alone(pooling, fit):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.quick("spec", QUICK)
 def test_it_keeps_the_dtype_and_accumulates_above_half_precision(pooling, dtype):
     maps = (3 + random_maps(1, 3, 40, 40)).abs().to(dtype)
     scores = pooling(maps)
@@ -135,6 +141,7 @@ def test_it_keeps_the_dtype_and_accumulates_above_half_precision(pooling, dtype)
     torch.testing.assert_close(scores.double(), pooling(maps.double()), rtol=tolerance, atol=0)
 
 
+@pytest.mark.quick("spec", QUICK)
 def test_the_gradient_is_the_derivative(pooling, spec, fit):
     maps = fit(random_maps(1, 3, 3, 4, dtype=torch.float64)).requires_grad_()
     assert torch.autograd.gradcheck(pooling.double(), (maps,))
@@ -176,6 +183,7 @@ def test_the_score_lies_within_the_map(pooling, fit):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.quick("spec", QUICK)
 def test_scores_and_gradients_of_extreme_maps_are_finite(pooling, fit, dtype):
     signs = random_maps(1, 3, 6, 6).sign()
     for extreme in (1e4 * signs, torch.full_like(signs, 1e4), torch.full_like(signs, -1e4), torch.zeros_like(signs)):
@@ -187,6 +195,7 @@ def test_scores_and_gradients_of_extreme_maps_are_finite(pooling, fit, dtype):
         assert maps.grad.dtype == dtype
 
 
+@pytest.mark.quick("spec", QUICK)
 def test_the_memory_layout_does_not_matter(pooling, fit):
     maps = fit(random_maps(2, 3, 7, 6))
     expected = pooling(maps)
@@ -197,6 +206,7 @@ def test_the_memory_layout_does_not_matter(pooling, fit):
     torch.testing.assert_close(pooling(maps[:1].expand(2, 3, 7, 6))[1], expected[0])
 
 
+@pytest.mark.quick("spec", QUICK)
 def test_maps_are_left_as_they_were(pooling, fit):
     maps = fit(random_maps(2, 3, 7, 6))
     before = maps.clone()
@@ -205,13 +215,14 @@ def test_maps_are_left_as_they_were(pooling, fit):
     assert torch.equal(maps, before)
 
 
+@pytest.mark.quick("spec", QUICK)
 def test_vmap_is_the_batch(pooling, fit):
     maps = fit(random_maps(2, 3, 7, 6))
     torch.testing.assert_close(torch.func.vmap(pooling)(maps), pooling(maps))
 
 
 @pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.quick("spec", QUICK)
+@pytest.mark.quick("spec", GRAPHS)
 def test_it_compiles_to_one_graph_of_any_size(pooling, fit):
     torch.compiler.reset()
     compiled = torch.compile(pooling, fullgraph=True, backend="eager", dynamic=True)
@@ -276,6 +287,7 @@ def test_the_function_twin_has_the_same_arguments(pooling, spec, fit):
         ([[[1.0]]], TypeError, r"maps are a list, expected a tensor"),
     ],
 )
+@pytest.mark.quick("spec", QUICK)
 def test_other_maps_are_refused(pooling, maps, error, message):
     with pytest.raises(error, match=message):
         pooling(maps)

@@ -35,6 +35,10 @@ SPECS = [
 ]
 
 
+# A choice, a sort, a power, what is learnt, and what has another shape.
+SHORT = ["kmax(k=0.2)", "median", "gem(of=probabilities)", "lse(learnable=True, classes=3)", "csra(heads=4)", "cat"]
+
+
 class Everything(nn.Module):
     """Each pooling of the same maps: one program to export instead of twenty."""
 
@@ -50,10 +54,12 @@ def random_maps(*shape):
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
-# About 15 s: the exporter is what is slow, so all poolings go through it at once.
-def test_onnxruntime_gives_the_same_numbers(tmp_path):
+# The exporter is what is slow, so all poolings go through it at once.
+@pytest.mark.parametrize("specs", [SHORT, SPECS], ids=["short", "all"])
+@pytest.mark.quick("specs", [SHORT])
+def test_onnxruntime_gives_the_same_numbers(tmp_path, specs):
     onnxruntime = pytest.importorskip("onnxruntime")
-    module, file = Everything(SPECS).eval(), tmp_path / "poolings.onnx"
+    module, file = Everything(specs).eval(), tmp_path / "poolings.onnx"
     sizes = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     torch.onnx.export(
         module, (random_maps(2, 3, 7, 6),), file, dynamo=True, dynamic_shapes=(sizes,), verbose=False, optimize=True
@@ -62,7 +68,7 @@ def test_onnxruntime_gives_the_same_numbers(tmp_path):
     for shape in ((2, 3, 7, 6), (1, 3, 14, 9), (3, 3, 1, 1)):
         maps = random_maps(*shape)
         outputs = session.run(None, {session.get_inputs()[0].name: maps.numpy()})
-        for spec, found, expected in zip(SPECS, outputs, module(maps), strict=True):
+        for spec, found, expected in zip(specs, outputs, module(maps), strict=True):
             torch.testing.assert_close(torch.from_numpy(found), expected, rtol=2e-5, atol=2e-5, msg=f"{spec} {shape}")
 
 
@@ -94,6 +100,7 @@ def test_heads_train_under_distributed_data_parallel(tmp_path):
 
 
 @pytest.mark.parametrize("spec", ["csra(heads=2)", "cat", "attention(hidden=4)", "adaptive(size=2)"])
+@pytest.mark.quick("spec", ["cat"])
 def test_heads_of_another_shape_compile_and_export_whole(spec):
     head = MapClassifier(8, 5, pooling=spec, maps_per_class=2).eval()
     features = random_maps(2, 8, 7, 6)

@@ -17,6 +17,9 @@ from wsl.models import Localizer, OnnxLocalizer
 ROUNDING = 1e-4
 
 
+QUICK = [("tinynet", "letterbox", "pamr"), ("tinynet", "warp", "none"), ("resnet18", "letterbox", "affinity")]
+
+
 def of(model, **settings):
     return Predictor(model, **{"top_k": 2, "threshold": 0.5, "device": "cpu", "precision": "fp32", **settings})
 
@@ -31,7 +34,7 @@ def many(photos, count=32):
     ("name", "refine"),
     [("tinynet", "none"), ("resnet18", "none"), ("resnet18", "affinity"), ("tinynet", "pamr"), ("tinynet", "guided")],
 )
-@pytest.mark.quick("name, resize", lambda one: one[0] == "tinynet" or one[1] == "letterbox")
+@pytest.mark.quick("name, resize, refine", QUICK)
 def test_batches_of_1_and_of_32_agree(new_model, photos, assert_same, name, refine, resize):
     model = new_model(name, preprocessing={"resize": resize})
     # Letterboxed, the others have maps of one row or column, along which pixels are equally high.
@@ -95,6 +98,7 @@ def swin() -> Localizer:
 
 
 @pytest.mark.parametrize("name", [name for name, one in REFINEMENTS.items() if not one.decoded])
+@pytest.mark.quick("name", ["affinity", "pamr"])
 def test_a_model_without_intermediate_features_can_be_refined_by_the_image_alone(name, photos, swin):
     model = swin
     assert model.levels == 0
@@ -130,6 +134,7 @@ def test_a_refinement_sees_the_image_in_its_own_colours_and_nothing_beside_it(ph
 
 
 @pytest.mark.parametrize("resize", ["warp", "letterbox"])
+@pytest.mark.quick("resize", ["letterbox"])
 def test_refined_maps_are_finer_and_points_stay_those_of_the_raw_maps(new_model, photos, resize):
     model = new_model("resnet18", preprocessing={"resize": resize})
     raw, refined = of(model, refine="none")(photos), of(model, refine="affinity")(photos)

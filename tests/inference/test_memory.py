@@ -109,6 +109,7 @@ def open_files() -> int:
     return len(os.listdir(folder)) if folder.is_dir() else 0  # noqa: PTH208 - closed before it is counted
 
 
+@pytest.mark.long
 def test_a_thousand_calls_neither_grow_nor_leave_files_open(tinynet, tmp_path, encoded):
     predictor = Predictor(tinynet, device="cpu", image_size=32, precision="fp32")
     rng = np.random.default_rng(0)

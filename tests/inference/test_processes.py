@@ -148,7 +148,7 @@ def test_images_are_prepared_in_another_process(spawned, predictor, photos, asse
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.parametrize("use", ["call", "list", "stream", "class_maps"])
-@pytest.mark.quick("use", ["call", "stream"])
+@pytest.mark.quick("use", ["call"])
 def test_a_predictor_from_before_a_fork_says_what_to_do(predictor, photos, use):
     uses = {
         "call": lambda: predictor(photos[0]),

@@ -35,6 +35,7 @@ def assert_as_published(reference, score_map, boxes):
     "blurred", "enlarged", "plateaus", "noisy_plateaus", "binary", "constant", "checkerboard", "rings",
     "single_pixels", "borders", "not_normalised", "single_precision",
 ])  # fmt: skip
+@pytest.mark.quick("kind", ["blurred", "noisy_plateaus", "rings", "single_pixels", "not_normalised"])
 def test_every_threshold_of_every_map_is_as_published(reference, kind, part):
     rng = np.random.default_rng([part, *kind.encode()])
     make = reference.score_maps.KINDS[kind]
@@ -48,6 +49,7 @@ def test_there_are_no_other_kinds(reference):
 
 
 @pytest.mark.parametrize("kind", ["blurred", "enlarged", "plateaus", "rings", "borders"])
+@pytest.mark.quick("kind", ["blurred", "plateaus"])
 def test_maps_of_the_benchmarks_size(reference, kind):
     rng = np.random.default_rng(3)
     for _ in range(3):
@@ -66,6 +68,7 @@ def test_one_threshold_at_a_time_is_one_level_at_a_time(reference):
 
 
 # A pass of the network over 24 photographs takes most of the time.
+@pytest.mark.long
 @pytest.mark.realdata
 def test_real_class_maps_are_as_published(reference, realdata):
     from wsl import Localizer

@@ -142,6 +142,7 @@ given = pickle.loads((folder / "given").read_bytes())
 """
 
 
+@pytest.mark.long
 def test_processes_add_up_by_themselves_even_one_without_images(scenes, tmp_path):
     # This process, and one more Python that loads torch and torchmetrics, for what no fake of torch.distributed shows.
     cuts = (5, len(scenes))

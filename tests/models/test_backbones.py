@@ -49,7 +49,7 @@ def test_the_cells_of_tinynet_see_what_lies_around_them():
 @pytest.mark.parametrize("name", DILATES)
 @pytest.mark.parametrize("output_stride", [8, 16])
 @pytest.mark.quick("output_stride", [8])
-@pytest.mark.quick("name", ["resnet18", "mobilenet_v2", "shufflenet_v2_x0_5"])
+@pytest.mark.quick("name", ["resnet18"])
 def test_dilation_keeps_the_values_at_the_old_positions(name, output_stride):
     torch.manual_seed(0)
     plain = create_backbone(name, "none").eval()
@@ -66,7 +66,7 @@ def test_dilation_keeps_the_values_at_the_old_positions(name, output_stride):
 
 
 @pytest.mark.parametrize("name", ["densenet121", "swin_t", "inception_v3", "tinynet", "vgg11", "maxvit_t"])
-@pytest.mark.quick("name", ["densenet121", "tinynet"])
+@pytest.mark.quick("name", ["tinynet"])
 def test_what_cannot_be_dilated_says_so(name, capsys):
     with pytest.raises(UserError, match="output stride"):
         create_backbone(name, "none", 16)
@@ -93,6 +93,7 @@ def test_a_local_file_decides_the_number_of_classes(tmp_path):
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 @pytest.mark.parametrize("auxiliary", [True, False])
+@pytest.mark.quick("name", ["googlenet"])
 def test_auxiliary_classifiers_may_be_in_the_file_or_not(name, auxiliary, tmp_path):
     net = torchvision_models.get_model(name, weights=None, init_weights=False)
     state = {k: v.contiguous() for k, v in net.state_dict().items() if auxiliary or not k.lower().startswith("aux")}
@@ -170,6 +171,7 @@ def test_folding_the_batch_norms_changes_nothing(name):
     assert (got.maps - expected.maps).abs().max() < 1e-4 * scale
 
 
+@pytest.mark.long
 @pytest.mark.realdata
 def test_imagenet_weights_classify_imagenet_photographs(realdata):
     """The check of the data folder's README: 80.4 % top-1 of mobilenet_v2 with torchvision's padding."""
@@ -186,7 +188,7 @@ def test_imagenet_weights_classify_imagenet_photographs(realdata):
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "squeezenet1_1", "densenet121"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.quick("name", ["mobilenet_v2", "squeezenet1_1"])
+@pytest.mark.quick("name", ["squeezenet1_1"])
 def test_activations_in_convolutions_change_nothing_but_rounding(name, dtype):
     torch.manual_seed(0)
     model = fuse_batch_norm(Localizer(name, 2, weights="none")).requires_grad_(False)

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models import resnet18
 
 import wsl
 from wsl.config import Preprocessing
@@ -379,7 +378,11 @@ def test_an_image_has_the_same_maps_alone_and_in_a_batch(images, method):
 def test_for_pooling_and_a_linear_layer_the_gradient_methods_are_cam(images):
     """Grad-CAM = HiResCAM = XGrad-CAM = CAM / S, and LayerCAM is that of the positive weights."""
     torch.manual_seed(0)
-    model = Localizer.from_classifier(resnet18(num_classes=10).eval())
+    features = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU()
+    )
+    net = nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+    model = Localizer.from_classifier(net.eval())
     assert isinstance(model, Localizer)
     images = torch.randn(2, 3, 64, 64)
     own = wsl.cam(model, images, [3, 5])

@@ -17,7 +17,7 @@ def inside(model):
 
 def test_a_backbone_looks_where_it_did():
     """Windows stay, so strides and the grid of the map do too."""
-    for name, stride in (("resnet18", None), ("resnet18", 8), ("squeezenet1_1", None)):
+    for name, stride in (("resnet18", 8), ("squeezenet1_1", None)):
         plain = Localizer(name, 2, weights="none", output_stride=stride)
         other = Localizer(name, 2, weights="none", output_stride=stride, downsampling="softpool2d")
         assert set(inside(other)) == {SoftPool2d}
@@ -76,6 +76,7 @@ def test_a_classifier_with_our_poolings_becomes_a_localizer():
         ("densenet121", "stochasticpool2d", r"maps go down to -.*, or use probability='softmax'"),
     ],
 )
+@pytest.mark.quick("backbone", ["tinynet", "resnet18"])
 def test_what_cannot_be_is_told_in_a_line(backbone, downsampling, message):
     with pytest.raises(UserError, match=message):
         Localizer(backbone, 2, weights="none", downsampling=downsampling)

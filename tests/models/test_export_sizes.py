@@ -76,6 +76,7 @@ def test_descriptions_of_older_files_are_read():
     assert _read_grid(None) == (None, None)
 
 
+@pytest.mark.long
 def test_sizes_that_become_long_expressions_are_closed(tmp_path, caplog):
     pytest.importorskip("onnxscript")
     model, found = exported(PaddedWindows(), tmp_path / "a.onnx", image_size=96)
@@ -111,6 +112,7 @@ def test_a_file_of_fewer_classes_than_outputs_is_refused(same, tmp_path):
         OnnxLocalizer(tmp_path / "a.onnx")
 
 
+@pytest.mark.long
 def test_torch_s_file_goes_through_a_file_of_python_s(tmp_path, monkeypatch):
     """Written by torch itself, a full disk ends the process."""
 

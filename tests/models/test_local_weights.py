@@ -68,7 +68,7 @@ PREFIXES = ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-@pytest.mark.quick("prefix", ["module.", "module._orig_mod.", "a.b."])
+@pytest.mark.quick("prefix", ["module._orig_mod."])
 def test_what_a_wrapper_puts_before_the_names(net, tmp_path, prefix):
     state = prefixed(prefix, net.state_dict())
     assert_equal(opened(state, tmp_path / "w.pth"), net)
@@ -99,6 +99,7 @@ def test_what_is_left_over_is_one_line(net, tmp_path):
     ("key", "prefix", "extra"),
     [("state_dict_ema", "", {}), ("model_ema", "module.", {"n_averaged": torch.tensor(7)})],  # timm's, torchvision's
 )
+@pytest.mark.quick("key", ["model_ema"])
 def test_averaged_weights_are_preferred_and_it_is_said(net, tmp_path, caplog, key, prefix, extra):
     plain = {name: tensor + 1 for name, tensor in net.state_dict().items()}
     averaged = prefixed(prefix, net.state_dict()) | extra
@@ -110,7 +111,7 @@ def test_averaged_weights_are_preferred_and_it_is_said(net, tmp_path, caplog, ke
 
 def test_a_timm_file_decides_the_number_of_classes(tmp_path):
     timm = pytest.importorskip("timm")
-    for name in ("resnet18", "test_vit", "mobilenetv3_small_050"):
+    for name in ("test_vit", "mobilenetv3_small_050"):
         net = timm.create_model(name, num_classes=10)
         assert_equal(opened(prefixed("module.", net.state_dict()), tmp_path / "w.pth", f"timm/{name}"), net)
     torch.save(timm.create_model("resnet18", num_classes=10).state_dict(), tmp_path / "w.pth")

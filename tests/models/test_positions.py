@@ -1,5 +1,6 @@
 """Positions go along with whatever a network computes, and where they cannot, nothing is said."""
 
+import copy
 import threading
 
 import pytest
@@ -163,7 +164,7 @@ def test_threads_ask_for_several_sizes_at_once():
     pytest.importorskip("timm")
     backbone = create_backbone("timm/tf_efficientnet_lite0", "none").eval()
     sides = [64, 65, 96, 97] * 2
-    expected = {side: create_backbone("timm/tf_efficientnet_lite0", "none").grids((side, side)) for side in set(sides)}
+    expected = {side: copy.deepcopy(backbone).grids((side, side)) for side in set(sides)}
     from wsl.models.taps import TapReader
 
     reader, found = TapReader(backbone), []

@@ -31,6 +31,7 @@ def test_they_are_the_outputs_of_the_second_and_third_stage():
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.quick("output_stride", [16])
 def test_dilated_stages_count_as_before(output_stride):
     """The same layers, now finer: where they looked before they see the same."""
     torch.manual_seed(0)

@@ -74,7 +74,7 @@ def explicit_attention(model, images):
         ("vit_b_32", (224, 224), (7, 7), 1, "ts-cam"),
     ],
 )
-@pytest.mark.quick("backbone", [TINY, "timm/deit_tiny_distilled_patch16_224"])
+@pytest.mark.quick("backbone", [TINY])
 def test_maps_are_those_of_explicit_attention(backbone, size, cells, prefix, head, reference):
     model, images = localizer(backbone, head), random_images(*size)
     with torch.no_grad():

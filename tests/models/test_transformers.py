@@ -90,6 +90,7 @@ def vit(tmp_path_factory):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.quick("family", ["ResNet", "Swin", "ViT"])
 def test_scores_are_the_classifiers_own(family, tmp_path):
     net = build(family)
     model = open_model(f"hf/someone/{family}", saved(net, tmp_path))
@@ -115,6 +116,7 @@ def test_scores_are_the_classifiers_own(family, tmp_path):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.quick("family", ["ResNet", "ViT"])
 def test_images_of_another_size(family, tmp_path):
     """Position embeddings are interpolated where there are some, and the maps have the image's shape."""
     model = open_model(f"hf/someone/{family}", saved(build(family), tmp_path))

@@ -38,8 +38,8 @@ def names(view):
     return view.eval_on_selector_all("#gallery .card .title", "all => all.map(e => e.textContent)")
 
 
-@pytest.mark.parametrize("every", [9, 1])
-@pytest.mark.quick("every", [9])
+@pytest.mark.parametrize("every", [19, 1])
+@pytest.mark.quick("every", [19])
 def test_the_slider_s_boxes_are_python_s(view, world, every):
     for step in range(0, 100, every):
         slide(view, step)
@@ -116,12 +116,14 @@ def test_the_keyboard_walks_enlarges_and_slides(view, artefacts):
     view.screenshot(path=artefacts / "report-dark.png")
 
 
+@pytest.mark.long
 def test_a_phone_s_width_needs_no_sideways_scrolling(view, artefacts):
     view.set_viewport_size({"width": 360, "height": 740})
     assert view.evaluate("document.documentElement.scrollWidth") <= 360
     view.screenshot(path=artefacts / "report-phone.png")
 
 
+@pytest.mark.long
 def test_pictures_out_of_sight_are_let_go(view):
     view.set_viewport_size({"width": 300, "height": 200})
     view.evaluate("document.body.style.paddingBottom = '5000px'; window.scrollTo(0, 5000)")

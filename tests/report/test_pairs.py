@@ -212,6 +212,7 @@ def test_marks_belong_to_the_first_run(view, items, tmp_path):
     assert "marks belong to a<i>" in view.inner_text(".legend")
 
 
+@pytest.mark.long
 def test_a_phone_stacks_the_pair(view, artefacts):
     def rectangles(selector):
         return view.eval_on_selector_all(

@@ -170,6 +170,7 @@ def test_also_of_one_that_pads_otherwise(net, weights):
     assert torch.equal(found(backbone="resnet18", weights=weights, padding="tensorflow").weight, net.fc.weight)
 
 
+@pytest.mark.long
 def test_and_of_timm_s(tmp_path):
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)
@@ -179,6 +180,7 @@ def test_and_of_timm_s(tmp_path):
     torch.testing.assert_close(layer.weight, net.fc.weight, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_also_of_a_model_on_a_device_that_rounds_its_convolutions(reference, monkeypatch, tmp_path):
     torch.manual_seed(0)
     net = torchvision_models.mobilenet_v2(num_classes=7).train()

@@ -19,6 +19,7 @@ def command(world, out, *more):
 
 
 @pytest.mark.parametrize("more", [(), ("--freeze-backbone",)], ids=["images", "features"])
+@pytest.mark.quick("more", [("--freeze-backbone",)])
 def test_it_trains_and_goes_on_to_the_same_bytes(world, tmp_path, more, interrupted):
     assert cli.train(command(world, tmp_path / "whole", *more)) == 0
     with interrupted(2):

@@ -16,7 +16,7 @@ from wsl.training.features import FeatureCache
 from wsl.verbs.finished import decode, detect
 
 RUNTIME = RuntimeConfig(device="cpu", precision="fp32", workers=0)
-DETECTING = DetectorConfig(detect=True, detector_rounds=2, detector_epochs=4, detector_batch_size=8, detector_lr=0.01)
+DETECTING = DetectorConfig(detect=True, detector_rounds=2, detector_epochs=2, detector_batch_size=8, detector_lr=0.01)
 PLAIN = {"classes": ("blue", "red"), "device": "cpu", "precision": "fp32"}
 
 
@@ -191,6 +191,7 @@ def test_unreadable_images_are_left_out_and_one_is_enough(copied, world, tmp_pat
     assert all(bool(tensor.isfinite().all()) for tensor in load(copied).state_dict().values())
 
 
+@pytest.mark.long
 def test_a_small_cache_trains_on_a_part(copied, caplog):
     """Each image takes 64 px / 4 and / 8 cells of 48 and 128 channels, 2 bytes each, in two views and half a mosaic."""
     size = 2 * 2 * (48 * 16 * 16 + 128 * 8 * 8)

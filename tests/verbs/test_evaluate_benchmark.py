@@ -60,6 +60,7 @@ def published(reference, root, candidates, thresholds):
 
 
 @pytest.mark.parametrize(("name", "candidates", "count"), [("MaxBoxAcc", "largest", 100), ("MaxBoxAccV2", "all", 1000)])
+@pytest.mark.quick("name", ["MaxBoxAcc"])
 def test_the_published_numbers_to_the_digit(files, reference, tmp_path, name, candidates, count):
     config = EvaluateConfig(
         data=DataConfig(data=files / "metadata"),

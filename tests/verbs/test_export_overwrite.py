@@ -70,6 +70,7 @@ def test_a_layout_names_exactly_what_is_written(name, found, tmp_path):
 
 @pytest.mark.parametrize("copy", [False, True])
 @pytest.mark.parametrize("name", EVERY)
+@pytest.mark.quick("name, copy", lambda one: one[1] == (one[0] in ("voc", "yolo")))
 def test_an_export_is_replaced_as_a_whole_when_asked(name, copy, found, tmp_path, capsys):
     larger, smaller, out = found("a", "b", "c"), found("c", "d", folder="other"), tmp_path / "out"
     write(name, larger, out, copy_images=copy)
@@ -115,6 +116,7 @@ cli.export(sys.argv[1:])
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL, and leaves the lock")
 @pytest.mark.parametrize("name", ["voc", "labelme", "coco", "wsl"])
+@pytest.mark.quick("name", ["coco"])
 def test_a_killed_export_leaves_the_old_one(name, found, tmp_path):
     out = tmp_path / "out"
     write(name, found("a", "b"), out)
@@ -171,6 +173,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL, and leaves the lock")
 @pytest.mark.parametrize("name", ["voc", pytest.param("coco", marks=pytest.mark.long)])
 def test_a_run_that_is_killed_while_it_exchanges_files_is_undone_by_the_next(name, found, tmp_path):
@@ -389,7 +392,10 @@ def test_a_folder_behind_a_link_keeps_its_files(found, tmp_path):
     assert sorted(path.name for path in (out / "labels").iterdir()) == ["a.txt"]
 
 
-def test_a_model_is_not_written_over(run, tmp_path, capsys):
+def test_a_model_is_not_written_over(run, tmp_path, capsys, monkeypatch):
+    from wsl.models import export
+
+    monkeypatch.setattr(export, "export_model", lambda model, out, form, **_: out.write_text("new") and 0.0)
     path = tmp_path / "model.pt2"
     path.write_text("mine", encoding="utf-8")
     flags = [str(run), "--format", "torch", "--out", str(path)]
@@ -397,4 +403,4 @@ def test_a_model_is_not_written_over(run, tmp_path, capsys):
     assert capsys.readouterr().err == f"error: {path} exists: --overwrite replaces it, or choose another --out\n"
     assert path.read_text(encoding="utf-8") == "mine"
     assert cli.export([*flags, "--overwrite"]) == 0
-    assert path.stat().st_size > 1000
+    assert path.read_text(encoding="utf-8") == "new"

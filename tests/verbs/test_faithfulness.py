@@ -211,6 +211,7 @@ def test_classes_to_report(world, run, tmp_path, whole):
 
 
 @pytest.mark.parametrize("table", ["markdown", "latex", "csv"])
+@pytest.mark.quick("table", ["markdown"])
 def test_rows_are_printed(world, run, tmp_path, capsys, table):
     flags = ["--data", str(world), "--weights", str(run), "--out", str(tmp_path), "--device", "cpu", "--table", table]
     assert cli.evaluate([*flags, "--faithfulness", "2", "--faithfulness-steps", "4"]) == 0

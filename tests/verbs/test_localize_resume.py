@@ -55,6 +55,7 @@ def stopped(undisturbed, out, keep):
 
 
 @pytest.mark.parametrize(("keep", "resumed"), [(0, 0), (0.5, 0), (2, 0), (2.99, 0), (3, 3), (4.3, 3), (5, 6), (8.7, 9)])
+@pytest.mark.quick("keep", [0.5, 2.99, 4.3])
 def test_a_stop_at_any_byte_changes_nothing(keep, resumed, run, folder, tmp_path, undisturbed):
     out = tmp_path / "out"
     stopped(undisturbed, out, keep)

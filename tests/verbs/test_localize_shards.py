@@ -123,6 +123,7 @@ def test_the_limit_of_pixels_goes_with_the_work(run, folder, tmp_path):
 
 
 @pytest.mark.parametrize("image", [1, 6, 11])
+@pytest.mark.quick("image", [6])
 def test_a_stop_at_any_image_leaves_whole_parts(image, run, folder, tmp_path, undisturbed, interrupted_at):
     config = settings(run, tmp_path, folder)
     with interrupted_at(image):
@@ -473,6 +474,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
+@pytest.mark.quick("name", ["no such image beside others", "device", "no share"])
 def test_what_is_refused_leaves_nothing_and_replaces_nothing(name, run, folder, tmp_path, copied, capsys):
     sources, flags = WRONG[name]
     args = [str(folder) if one == "PHOTOS" else str(tmp_path / one) for one in sources]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from torch import nn
 
 import wsl
 from wsl.config import DataConfig, EvaluateConfig, LocalizeConfig, PickConfig, Preprocessing
@@ -90,4 +91,4 @@ def test_what_cannot_be_refined_is_told(world, run, tmp_path):
     with pytest.raises(UserError, match="--refine needs --weights"):
         EvaluateConfig(data=DataConfig(data=world), out=tmp_path, predictions=tmp_path, refine="affinity")
     with pytest.raises(UserError, match="refine is 'affinity', but this model shows no intermediate features"):
-        Predictor(wsl.Localizer("swin_t", 2, weights="none"), refine="affinity")
+        Predictor(wsl.Localizer(nn.Conv2d(3, 4, 8, 8), 2), refine="affinity")

@@ -75,7 +75,7 @@ def whole(request, world, tmp_path_factory) -> tuple[Path, bool]:
     return out, request.param
 
 
-MOMENTS = [(0, 1), (9, 4)]
+MOMENTS = [(9, 4)]
 WITHIN = (3, 2)
 OTHERS = [(i, n) for i in range(STEPS * EPOCHS) for n in range(1, 7) if (i, n) not in (*MOMENTS, WITHIN)]
 MANY = random.Random(0).sample(OTHERS, 50)
@@ -101,6 +101,7 @@ def test_a_run_killed_behind_any_step(world, tmp_path, monkeypatch, whole, step,
 @pytest.mark.parametrize("number", [signal.SIGTERM, *OTHER_SIGNALS])
 @pytest.mark.parametrize(("step", "_every"), [WITHIN, *MANY])
 @pytest.mark.quick("number, step, _every", [(signal.SIGTERM, *WITHIN)])
+@pytest.mark.quick("whole", [True])
 def test_a_run_told_to_end_keeps_the_step_that_it_is_in(
     world, tmp_path, monkeypatch, whole, number, step, _every, assert_same_run
 ):
@@ -116,6 +117,7 @@ def test_a_run_told_to_end_keeps_the_step_that_it_is_in(
     assert_same_run(expected, tmp_path / "parts")
 
 
+@pytest.mark.quick("whole", [False])
 def test_a_run_told_to_end_while_it_validates_does_not_train_the_epoch_again(
     world, tmp_path, monkeypatch, whole, assert_same_run
 ):

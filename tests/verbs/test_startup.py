@@ -163,7 +163,9 @@ def loaded_by(code: str, *arguments: str) -> set[str]:
     return set(ended.stdout.splitlines()[-1].split())
 
 
+@pytest.mark.long
 def test_localizing_loads_neither_metrics_nor_plots_nor_training(run, photos, tmp_path):
+    """The import rules say so of the source; here nothing else imports them either."""
     code = "from wsl import cli; assert cli.localize(sys.argv[1:]) == 0"
     flags = ["--weights", str(run), "--out", str(tmp_path), "--maps", "--device", "cpu"]
     loaded = loaded_by(code, str(photos / "val00.png"), *flags)

@@ -43,6 +43,7 @@ def settings(world, out, head="ts-cam", *, resume=False, **optim):
 
 
 @pytest.mark.parametrize("head", ["ts-cam", "scm"])
+@pytest.mark.quick("head", ["ts-cam"])
 def test_it_trains_resumes_and_localizes(world, photos, tmp_path, head, interrupted):
     train(settings(world, tmp_path / "whole", head))
     with interrupted(2), pytest.raises(KeyboardInterrupt):

@@ -64,6 +64,7 @@ def kill_in_epoch(monkeypatch, epoch: int, error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("freeze", [False, True])
+@pytest.mark.quick("freeze", [False])
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(
     world, tmp_path, freeze, dropout, figures, assert_same_run
 ):
@@ -77,7 +78,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(
     ("freeze", "workers", "optimizer", "val"),
     [(False, 0, "adamw", "val"), (False, 2, "sgd", None), (True, 0, "sgd", "val"), (True, 2, "adamw", None)],
 )
-@pytest.mark.quick("optimizer", ["sgd"])
+@pytest.mark.quick("freeze, optimizer", [(True, "sgd")])
 def test_a_run_killed_within_an_epoch_ends_in_the_same_weights(
     world, tmp_path, dropout, monkeypatch, freeze, workers, optimizer, val, figures, assert_same_run
 ):
@@ -107,7 +108,7 @@ def whole(world, tmp_path_factory, dropping) -> Path:
 
 
 @pytest.mark.parametrize("file", range(1, 9))
-@pytest.mark.quick("file", [2, 5, 8])
+@pytest.mark.quick("file", [5])
 def test_a_run_killed_between_any_two_files_ends_in_the_same_weights(
     world, tmp_path, dropout, monkeypatch, file, whole, assert_same_run
 ):

@@ -60,12 +60,21 @@ def test_exit_codes(world, tmp_path, monkeypatch, capsys, error, code, line):
     def ending(*args, **kwargs):
         raise error
 
+    monkeypatch.setattr(learner, "run_epoch", ending)
+    assert cli.train(command(world, tmp_path / "run")) == code
+    assert line in capsys.readouterr().err
+
+
+def test_a_run_that_failed_is_resumed_or_replaced_when_asked(world, tmp_path, monkeypatch, capsys):
+    def ending(*args, **kwargs):
+        raise RunError("the loss is nan")
+
     flags = command(world, tmp_path / "run")
     with monkeypatch.context() as patch:
         patch.setattr(learner, "run_epoch", ending)
-        assert cli.train(flags) == code
-    assert line in capsys.readouterr().err
+        assert cli.train(flags) == 1
     assert cli.train([*flags, "--resume"]) == 0
+    capsys.readouterr()
     assert cli.train(flags) == 2
     assert "--resume" in capsys.readouterr().err
     assert cli.train([*flags, "--overwrite"]) == 0
@@ -137,6 +146,7 @@ def test_a_run_goes_on_from_another_with_its_settings(world, tmp_path, capsys):
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_checkpointing_gives_the_same_model(world, tmp_path):
     for name, more in (("plain", ()), ("parts", ("--checkpointing",))):
         assert cli.train(command(world, tmp_path / name, *more)) == 0
@@ -177,8 +187,9 @@ def test_ctrl_c_leaves_a_run_that_can_be_continued(world, tmp_path, workers, hee
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes")
-@pytest.mark.parametrize("freeze", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.parametrize("freeze", [False, True])
 def test_a_disk_that_takes_no_more_ends_in_a_line(world, tmp_path, freeze):
     """The system itself refuses to write on, as a full disk does."""
     run = tmp_path / "run"

@@ -4,8 +4,8 @@ The module itself can be called as a function: ``wsl.cam(model, images, classes,
 `wsl.models.cam.cam`, the class activation maps (N, J, h, w) of normalised images (N, 3, H, W).
 
 >>> import torch, wsl
->>> from torchvision.models import vgg11
->>> wsl.cam(vgg11(), torch.zeros(1, 3, 64, 64), classes=[281], method="gradcam").shape
+>>> from torchvision.models import mobilenet_v3_small
+>>> wsl.cam(mobilenet_v3_small(), torch.zeros(1, 3, 64, 64), classes=[281], method="gradcam").shape
 torch.Size([1, 1, 2, 2])
 """
 

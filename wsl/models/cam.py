@@ -49,8 +49,8 @@ def cam(
             not the number of images.
         RunError: the model's scores are not finite.
 
-    >>> from torchvision.models import vgg11
-    >>> cam(vgg11(), torch.randn(2, 3, 64, 64), classes=[281, 207], method="layercam").shape
+    >>> from torchvision.models import mobilenet_v3_small
+    >>> cam(mobilenet_v3_small(), torch.randn(2, 3, 64, 64), classes=[281, 207], method="layercam").shape
     torch.Size([2, 2, 2, 2])
     """
     if not isinstance(images, torch.Tensor) or images.ndim != 4 or not images.is_floating_point():

@@ -187,10 +187,10 @@ class Localizer(nn.Module):
             UserError: a name, method or layer is unknown, the network has no spatial layer, or, with "cam", its scores
                 are not the mean of class maps; the message says what was found.
 
-        >>> from torchvision.models import resnet18, vgg11
+        >>> from torchvision.models import mobilenet_v3_small, resnet18
         >>> Localizer.from_classifier(resnet18()).head.pooling
         gap
-        >>> Localizer.from_classifier(vgg11()).method
+        >>> Localizer.from_classifier(mobilenet_v3_small()).method
         'layercam'
         """
         # Imported here, because that module imports this one.
