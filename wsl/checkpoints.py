@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -236,6 +236,11 @@ def no_model(weights: str, known: Iterable[str] = ()) -> UserError:
     )
 
 
+def _numbered(number: object, names: Sequence[str]) -> str:
+    """The name of the class with this number, counted from 0; the first if there is no such class."""
+    return names[number] if isinstance(number, int) and 0 <= number < len(names) else names[0]
+
+
 def check_classes(names: Iterable[str], known: Collection[str], who: str = "the model") -> None:
     """Check that a model has some classes.
 
@@ -253,7 +258,13 @@ def check_classes(names: Iterable[str], known: Collection[str], who: str = "the 
     for name in names:
         if name not in known:
             listed = list(known)
+            if not isinstance(name, str):
+                raise UserError(
+                    f"classes holds {name!r}, expected names of classes, such as {_numbered(name, listed)!r}"
+                )
             near = nearest(name, listed)
             hint = f"did you mean {near!r}? " if near else ""
+            if name.isdecimal() and int(name) < len(listed):
+                hint = f"classes are given by name, and number {name} is {listed[int(name)]!r}; "
             more = f" and {len(listed) - 20} more" if len(listed) > 20 else ""
             raise UserError(f"{who} knows no class {name!r}; {hint}it knows {', '.join(listed[:20])}{more}")
