@@ -20,6 +20,7 @@ ONNX = ".onnx"
 _TENSORS = (".safetensors", ".pth", ".pt")
 _SUFFIXES = (*_TENSORS, ONNX)
 _TIMM = "timm/"
+_RUN = "a run folder of wsl-train"
 HF = "hf/"
 
 
@@ -54,6 +55,24 @@ class Recipe:
     detector: bool = False
 
 
+def is_run(path: str | Path) -> bool:
+    """Whether a folder holds the model of a run.
+
+    >>> is_run("runs/lost")
+    False
+    """
+    return (Path(path) / FILE_NAME).is_file()
+
+
+def _instead(folder: Path) -> str:
+    """What a folder without a model is, for a message."""
+    if (folder / "localizations.jsonl").is_file():
+        return ", which holds results of wsl-localize"
+    if (folder / "config.json").is_file():
+        return f", an unfinished run, which wsl-train --resume --out {folder.as_posix()} continues"
+    return ""
+
+
 def read_recipe(path: str | Path) -> Recipe:
     """The recipe of a run folder or its checkpoint.
 
@@ -71,7 +90,7 @@ def read_recipe(path: str | Path) -> Recipe:
                 f"{path} has no {FILE_NAME}: expected a model that push_to_hub uploaded; classifiers of "
                 f"transformers are named {HF}user/model"
             )
-        raise UserError(f"no model at {path}: expected a run folder of wsl-train with {FILE_NAME}, or that file")
+        raise UserError(f"no model at {path}{_instead(file.parent)}: expected {_RUN} with {FILE_NAME}, or that file")
     if file.suffix != ".safetensors":
         raise UserError(
             f"{file} is not a checkpoint of wsl-train (.safetensors); to use the weights of a classifier, give its "
