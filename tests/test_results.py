@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from wsl.boxes import Boxes
+from wsl.comparison import ComparedRun, Comparison
 from wsl.errors import UserError
-from wsl.results import Localization
+from wsl.results import EvaluationReport, Localization, Metric
 from wsl.samples import Sample, SampleSet
 
 
@@ -64,3 +65,12 @@ def test_records_of_named_files_hold_no_id_and_read_as_before():
     found = Localization(path="photos/a.b.jpg", size=(4, 2), scores={}, boxes=Boxes.empty())
     assert "id" not in found.to_json()
     assert Localization.from_json(found.to_json()).id == "a.b"
+
+
+def test_a_report_and_a_comparison_are_shown_on_one_line():
+    metrics = (Metric(name="mAP", value=0.25), Metric(name="PxAP", value=None))
+    report = EvaluationReport(metrics=metrics, images=2, source="found")
+    assert repr(report) == "EvaluationReport('found', 2 images: mAP 0.250, PxAP –)"
+    runs = [ComparedRun(name=name, source=name, metrics={}) for name in ("gap", "lse")]
+    settings = {"metrics": ["mAP"], "differences": [], "baseline": "gap", "images": 9, "split": "val"}
+    assert repr(Comparison(runs=runs, **settings)) == "Comparison(gap, lse; 9 images of val: mAP)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ ONNX = ".onnx"
 _TENSORS = (".safetensors", ".pth", ".pt")
 _SUFFIXES = (*_TENSORS, ONNX)
 _TIMM = "timm/"
+_RUN = "a run folder of wsl-train"
 HF = "hf/"
 
 
@@ -54,6 +55,24 @@ class Recipe:
     detector: bool = False
 
 
+def is_run(path: str | Path) -> bool:
+    """Whether a folder holds the model of a run.
+
+    >>> is_run("runs/lost")
+    False
+    """
+    return (Path(path) / FILE_NAME).is_file()
+
+
+def _instead(folder: Path) -> str:
+    """What a folder without a model is, for a message."""
+    if (folder / "localizations.jsonl").is_file():
+        return ", which holds results of wsl-localize"
+    if (folder / "config.json").is_file():
+        return f", an unfinished run, which wsl-train --resume --out {folder.as_posix()} continues"
+    return ""
+
+
 def read_recipe(path: str | Path) -> Recipe:
     """The recipe of a run folder or its checkpoint.
 
@@ -71,7 +90,7 @@ def read_recipe(path: str | Path) -> Recipe:
                 f"{path} has no {FILE_NAME}: expected a model that push_to_hub uploaded; classifiers of "
                 f"transformers are named {HF}user/model"
             )
-        raise UserError(f"no model at {path}: expected a run folder of wsl-train with {FILE_NAME}, or that file")
+        raise UserError(f"no model at {path}{_instead(file.parent)}: expected {_RUN} with {FILE_NAME}, or that file")
     if file.suffix != ".safetensors":
         raise UserError(
             f"{file} is not a checkpoint of wsl-train (.safetensors); to use the weights of a classifier, give its "
@@ -236,6 +255,11 @@ def no_model(weights: str, known: Iterable[str] = ()) -> UserError:
     )
 
 
+def _numbered(number: object, names: Sequence[str]) -> str:
+    """The name of the class with this number, counted from 0; the first if there is no such class."""
+    return names[number] if isinstance(number, int) and 0 <= number < len(names) else names[0]
+
+
 def check_classes(names: Iterable[str], known: Collection[str], who: str = "the model") -> None:
     """Check that a model has some classes.
 
@@ -253,7 +277,13 @@ def check_classes(names: Iterable[str], known: Collection[str], who: str = "the 
     for name in names:
         if name not in known:
             listed = list(known)
+            if not isinstance(name, str):
+                raise UserError(
+                    f"classes holds {name!r}, expected names of classes, such as {_numbered(name, listed)!r}"
+                )
             near = nearest(name, listed)
             hint = f"did you mean {near!r}? " if near else ""
+            if name.isdecimal() and int(name) < len(listed):
+                hint = f"classes are given by name, and number {name} is {listed[int(name)]!r}; "
             more = f" and {len(listed) - 20} more" if len(listed) > 20 else ""
             raise UserError(f"{who} knows no class {name!r}; {hint}it knows {', '.join(listed[:20])}{more}")

@@ -135,6 +135,10 @@ class Comparison:
         for name in ("runs", "metrics", "differences", "agreement"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
+    def __repr__(self) -> str:
+        runs = ", ".join(run.name for run in self.runs)
+        return f"Comparison({runs}; {self.images} images of {self.split}: {', '.join(self.metrics)})"
+
     def difference(self, run: str, against: str, metric: str) -> Difference | None:
         """How much higher a metric is for one run than for another; None if it was not measured for both."""
         for one in self.differences:

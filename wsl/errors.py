@@ -69,10 +69,18 @@ def first_line(error: BaseException) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most similar to another one; None if none is similar.
+    """The known name that is most similar to another one, by letters and digits alone; None if none is similar.
 
-    >>> nearest("dgo", ["cat", "dog"]), nearest("7", ["cat", "dog"])
-    ('dog', None)
+    >>> nearest("dgo", ["cat", "dog"]), nearest("7", ["cat", "dog"]), nearest("Grad-CAM++", ["gradcam", "gradcampp"])
+    ('dog', None, 'gradcampp')
     """
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return near[0] if near else None
+    folded: dict[str, str] = {}
+    for one in known:
+        folded.setdefault(_folded(one), one)
+    near = difflib.get_close_matches(_folded(name), list(folded), n=1)
+    return folded[near[0]] if near else None
+
+
+def _folded(name: str) -> str:
+    """A name without case and punctuation, a plus sign as in the names of methods."""
+    return "".join(filter(str.isalnum, name.casefold().replace("+", "p"))) or name

@@ -242,6 +242,10 @@ class EvaluationReport:
     seconds: Mapping[str, float] = field(default_factory=dict)
     computed_by: Mapping[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        values = ", ".join(f"{one.name} {'–' if one.value is None else f'{one.value:.3f}'}" for one in self.metrics)
+        return f"EvaluationReport({self.source!r}, {self.images} images: {values or 'no metric'})"
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``evaluation.json``, without the run time, so that two runs write the same file."""
         return {

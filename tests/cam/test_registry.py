@@ -35,5 +35,8 @@ def test_misspelt_names_get_the_nearest():
     for make in (parse_method, lambda name: CamConfig(cam=name)):
         with pytest.raises(UserError, match="unknown CAM method 'gradcm': did you mean 'gradcam'"):
             make("gradcm")
-    with pytest.raises(UserError, match="the CAM method cannot be read: the spec is"):
+        for name in ("Grad-CAM++", "GradCAMPlusPlus", "gradcam++"):
+            with pytest.raises(UserError, match="did you mean 'gradcampp'"):
+                make(name)
+    with pytest.raises(UserError, match=r"the CAM method is 'gradcam\(1\)', expected a name, with arguments by name"):
         parse_method("gradcam(1)")

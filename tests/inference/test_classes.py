@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+import wsl
 from wsl import Predictor, Source, UserError
 
 
@@ -145,3 +147,28 @@ def test_only_the_best_scores_are_given_and_those_of_the_classes_asked_for(tinyn
     assert found.scores[last] == everything.scores[last]
     assert consistent(found) == [last]
     assert len(found.boxes.scores) == 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "advice"),
+    [([1], "classes holds 1, expected names"), (["1"], "number 1 is 'dog'"), (["Dog"], "did you mean 'dog'")],
+)
+def test_a_class_by_number_or_in_another_spelling_is_answered_with_its_name(tinynet, classes, advice):
+    with pytest.raises(UserError, match=advice) as error:
+        of(tinynet, classes=classes)
+    assert "dog" in str(error.value)
+
+
+@pytest.mark.parametrize("label", [1, ["cat", "dog"]])
+def test_an_overlay_is_of_one_class_by_name(tinynet, photos, label):
+    found = of(tinynet)(photos[0])
+    for draw in (found.overlay, found.heatmap):
+        with pytest.raises(UserError, match="expected the name of one class"):
+            draw(label)
+
+
+@pytest.mark.parametrize("model", ["resnet50", torch.nn.Conv2d(3, 2, 1)])
+def test_what_is_no_localizer_is_answered_with_how_to_get_one(model):
+    for use in (of, lambda model: wsl.localize(model, "photos")):
+        with pytest.raises(UserError, match=r"expected .*wsl\.Localizer\.from_classifier"):
+            use(model)

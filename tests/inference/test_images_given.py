@@ -171,3 +171,10 @@ def test_predictors_that_differ_in_settings_share_a_model(tinynet, photos):
     assert len(one.maps) == 1
     assert len(two.maps) == 2
     assert next(iter(one.maps)) == next(iter(two.maps))
+
+
+def test_a_call_takes_several_images_as_a_list(tinynet, photos):
+    batch = np.stack([photos[2]] * 2)
+    for images in (batch, torch.from_numpy(batch).permute(0, 3, 1, 2)):
+        with pytest.raises(wsl.BadImageError, match=r"for several images give a list, list\(images\)"):
+            Predictor(tinynet, device="cpu")(images)

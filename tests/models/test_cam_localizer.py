@@ -195,7 +195,7 @@ def test_an_output_can_be_named(images):
     model = Localizer.from_classifier(net, output="prediction", preprocessing=SMALL)
     torch.testing.assert_close(model(images).scores, build()(images))
     assert len(Localizer.from_classifier(net, preprocessing=SMALL).classes) == 12  # the first of two axes
-    with pytest.raises(UserError, match=r"a dict of auxiliary, prediction as 'logit', expected scores"):
+    with pytest.raises(UserError, match=r"a dict of auxiliary, prediction and no 'logit', expected scores"):
         Localizer.from_classifier(net, output="logit", preprocessing=SMALL)
 
 
@@ -438,3 +438,13 @@ def test_a_size_that_the_network_does_not_take():
     net = nn.Sequential(nn.Conv2d(3, 4, 3, 8, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 28 * 28, 2))  # one size only
     with pytest.raises(UserError, match=r"does not take images \(N, 3, 64, 64\)"):
         Localizer.from_classifier(net, preprocessing=Preprocessing(image_size=64))
+
+
+def test_what_other_libraries_take_is_answered_with_what_is_expected_here(images):
+    net = build()
+    with pytest.raises(UserError, match="layers holds a Conv2d, expected names from named_modules, such as"):
+        wsl.cam(net, images, [1], method="gradcam", layers=[net.conv2])
+    with pytest.raises(UserError, match="the classes of a module have no names: expected numbers"):
+        wsl.cam(net, images, ["cat"])
+    with pytest.raises(UserError, match=r"add an axis with images\[None\]"):
+        wsl.cam(net, images[0], [1])

@@ -103,6 +103,13 @@ def test_what_weights_may_name(tmp_path):
         open_model("runs/none")
     with pytest.raises(UserError, match="no model at"):
         open_model(str(tmp_path))
+    for file, kind in (
+        ("config.json", "an unfinished run, which wsl-train --resume"),
+        ("localizations.jsonl", "results"),
+    ):
+        (tmp_path / file).touch()
+        with pytest.raises(UserError, match=kind):
+            open_model(str(tmp_path))
     torch.save(torchvision_models.resnet18().state_dict(), tmp_path / "resnet18.pth")
     for model in (open_model("resnet18", tmp_path / "resnet18.pth"), open_model(str(tmp_path / "resnet18.pth"))):
         assert model.classes[0] == "tench"

@@ -171,7 +171,7 @@ def _data_set(layout: str) -> Target:
 
     def read(folder: Path) -> None:
         data = folder / "data.csv" if layout == "csv" else folder
-        root = None if layout in FORMATS else folder
+        root = folder if layout == "wsol" else None
         settings = DataConfig(data=data, format=typing.cast(DataFormat, layout), image_root=root)
         for sample in read_samples(settings, SPLITS.get(layout, "val"), outlines=True).samples:
             assert sample.boxes is None or np.isfinite(sample.boxes.xyxy).all()

@@ -113,6 +113,14 @@ MISTAKES = [
     ([*TRAIN, "--out", "OUT", "--epochs", "0"], "epochs is 0"),
     (["visualize", "--predictions", "lost", "--out", "OUT", "--report"], "no localizations at lost"),
     (["visualize", "--predictions", "lost", "--out", "FILE"], "is a file: expected a folder for the pictures"),
+    (
+        ["visualize", "--predictions", "RUN", "--out", "OUT", "--report"],
+        "is a run, without localizations: wsl-",
+    ),
+    (["evaluate", *VOC, "--predictions", "RUN", "--out", "OUT"], "wsl-evaluate takes a run as --weights"),
+    (["evaluate", *VOC, "--image-root", "PHOTOS", "--weights", "RUN"], "--image-root is for wsol, yolo, "),
+    (["export", "RUN", "--format", "coco", "--out", "OUT"], "is a run, without localizations: wsl-"),
+    (["train", "--data", "PHOTOS", "--out", "OUT"], "images without labels; expected them in a folder for each class"),
     (["demo", "runs/lost"], "no model 'runs/lost' (a path, but nothing is there)"),
     (["doctor", "lost.jpg", "--weights", "resnet50"], "lost.jpg: no such file, expected an image"),
     (

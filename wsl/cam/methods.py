@@ -26,6 +26,7 @@ from wsl.cam.legrad import legrad
 from wsl.cam.rollout import rollout
 from wsl.cam.scorecam import scorecam
 from wsl.cam.xgradcam import xgradcam
+from wsl.config.checks import check_known, spec_name
 from wsl.errors import UserError
 
 Reads = Literal[
@@ -120,12 +121,15 @@ def parse_method(spec: str) -> tuple[str, Method]:
     Traceback (most recent call last):
     wsl.errors.UserError: unknown CAM method 'gradcm': did you mean 'gradcam'?
     """
+    if isinstance(spec, str):
+        check_known("CAM method", spec_name(spec), list(METHODS))
     try:
         name, arguments = parse_spec(spec)
     except (TypeError, ValueError) as error:
-        raise UserError(f"the CAM method cannot be read: {error}") from error
-    if name not in METHODS:
-        raise UserError(f"unknown CAM method {name!r}: {suggestion(name, list_methods())}")
+        raise UserError(
+            f"the CAM method is {spec!r:.80}, expected a name, with arguments by name if any: 'layercam' or "
+            "'scorecam(channels=64)'"
+        ) from error
     method = METHODS[name]
     own, of_targets = _keywords(method.weigh), _keywords(method.targets)
     for argument in arguments:

@@ -275,4 +275,4 @@ def _plain(result: Any) -> dict[str, Any]:
 
 
 def _skipped(count: int) -> str:
-    return f", {count} unreadable images skipped" if count else ""
+    return f", {count} unreadable image{'s' if count > 1 else ''} skipped" if count else ""

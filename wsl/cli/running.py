@@ -12,6 +12,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
@@ -82,7 +83,8 @@ def run(
         given: dict[str, Any] = {}
         if known is not None:  # a flag may repeat or negate a setting of the file
             style, given = style[:1], {"default": Command(settings=known)}
-        command = tyro.cli(Command[kind], description=description, args=args, config=style, **given)
+        name = Path(sys.argv[0]).name  # tyro would print the path with which the command was started
+        command = tyro.cli(Command[kind], prog=name, description=description, args=args, config=style, **given)
         verbose = command.verbose
         with stoppable(), allowing(command.max_pixels):
             outcome = work(command.settings)

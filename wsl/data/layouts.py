@@ -39,12 +39,16 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """One layout: ``looked_for`` says how it is recognised, ``splits`` lists its splits if possible."""
+    """One layout: ``looked_for`` says how it is recognised, ``splits`` lists its splits if possible.
+
+    ``image_root`` says whether it reads that setting.
+    """
 
     recognise: Callable[[Path], object]
     read: Callable[[Wanted], SampleSet]
     looked_for: str
     splits: Callable[[DataConfig], Iterable[str]] = lambda config: ()
+    image_root: bool = False
 
 
 def _is_table(path: Path) -> bool:
@@ -72,6 +76,7 @@ def _of_tool(tool: Tool) -> Layout:
         recognise=TOOLS[tool].recognise,
         read=lambda wanted: read_annotated(wanted.config.data, wanted.split, tool, wanted.config.image_root),
         looked_for=_TOOL_FILES[tool],
+        image_root=True,
     )
 
 
@@ -102,6 +107,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             ),
             looked_for="<split>/image_ids.txt",
             splits=lambda config: wsol_splits(config.data),
+            image_root=True,
         ),
         "openimages": _plain(
             openimages_splits,

@@ -15,6 +15,7 @@ from wsl.data.division import Division, divide
 from wsl.data.layouts import LAYOUTS, Wanted
 from wsl.data.splits import UnknownSplit
 from wsl.errors import UserError, listed
+from wsl.images import IMAGE_SUFFIXES
 from wsl.samples import Sample, SampleSet
 from wsl.split_names import role, training_split
 
@@ -125,6 +126,12 @@ def _read(wanted: Wanted) -> SampleSet:
         raise UserError(f"the format {layout} cannot be downloaded, expected voc: leave the download out")
     if layout == "auto":
         layout = "voc" if config.download else detect_format(config.data)
+    if config.image_root is not None and not LAYOUTS[layout].image_root:
+        takes = ", ".join(name for name, one in LAYOUTS.items() if one.image_root)
+        raise UserError(
+            f"{config.data} is of the format {layout}, whose images lie beside its files, and --image-root is for "
+            f"{takes}: leave it out"
+        )
     return LAYOUTS[layout].read(wanted)
 
 
@@ -166,6 +173,11 @@ def detect_format(data: Path) -> str:
         )
     if not data.is_dir():
         raise UserError(f"{data}: no such file or folder; expected a data set")
+    if any(file.suffix.lower() in IMAGE_SUFFIXES for file in data.iterdir()):
+        raise UserError(
+            f"{data}: images without labels; expected them in a folder for each class ({data.name}/dog/a.jpg), or "
+            "beside them a CSV with the columns path and labels"
+        )
     looked_for = "; ".join(f"{layout.looked_for} ({name})" for name, layout in LAYOUTS.items())
     raise UserError(f"{data}: no data set recognised; looked for {looked_for}")
 

@@ -88,6 +88,8 @@ def class_map(found: Localization, label: str | None = None) -> FloatArray:
         raise UserError(f"{found.id}: no class was localized; expected a lower score threshold, or classes by name")
     if label is None:
         label = max(found.maps, key=lambda name: found.scores.get(name, 0.0))
+    if not isinstance(label, str):
+        raise UserError(f"{found.id}: label is {label!r}, expected the name of one class: {', '.join(found.maps)}")
     if label in found.maps:
         return found.maps[label]
     if label in found.scores:

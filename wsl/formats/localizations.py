@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, TextIO
 
+from wsl.checkpoints import is_run
 from wsl.documents import json_lines, located, reading
 from wsl.errors import RunError, UserError
 from wsl.files import sync, sync_folder
@@ -124,6 +125,11 @@ def find_localizations(path: str | Path) -> Path:
     file = path / FILE_NAME if path.is_dir() else path
     if file.is_file():
         return file
+    if is_run(path):
+        raise UserError(
+            f"{path} is a run, without localizations: wsl-localize makes them with --weights {path.as_posix()}, and "
+            "wsl-evaluate takes a run as --weights"
+        )
     partial = partial_file(file.parent)
     hint = f"; an interrupted run left {partial}: name that file to use it" if partial.is_file() else ""
     raise UserError(

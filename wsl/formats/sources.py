@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from wsl.checkpoints import is_run
 from wsl.errors import UserError
 from wsl.formats.exchange import FORMATS
 from wsl.formats.exchange.fiftyone import read_fiftyone
@@ -89,5 +90,7 @@ def detect_source(place: Path) -> str:
         raise UserError(f"{place}: no such file or folder; expected {known}")
     name = next((name for name, kind in SOURCES.items() if kind.recognise(place)), None)
     if name is None:
+        if is_run(place):
+            find_localizations(place)  # its error says how a run gets boxes
         raise UserError(f"{place}: no boxes recognised; expected {known}, or --source-format")
     return name

@@ -65,6 +65,8 @@ def _from_array(image: np.ndarray[Any, Any], name: str) -> UInt8Array:
         advice = ": drop the alpha channel with image[..., :3]"
     elif image.ndim == 3 and image.shape[2] == 1:
         advice = ": repeat a grey image with image.repeat(3, axis=2)"
+    elif image.ndim == 4:
+        advice = ": for several images give a list, list(images)"
     elif image.ndim == 2:
         advice = ": repeat a grey image with numpy.stack([image] * 3, axis=-1)"
     elif image.dtype.kind == "f":
@@ -92,7 +94,10 @@ def _from_tensor(image: torch.Tensor, name: str) -> UInt8Array:
     import torch
 
     if image.ndim != 3 or image.shape[0] != 3 or image.numel() == 0:
-        raise BadImageError(f"{name}: a tensor of shape {tuple(image.shape)}, expected (3, H, W), RGB and not empty")
+        advice = ": for several images give a list, list(images)" if image.ndim == 4 else ""
+        raise BadImageError(
+            f"{name}: a tensor of shape {tuple(image.shape)}, expected (3, H, W), RGB and not empty{advice}"
+        )
     values = image.detach()
     if values.dtype != torch.uint8:
         if not values.dtype.is_floating_point:

@@ -25,7 +25,7 @@ from wsl.inference.stream import Errors, Stream, V, W, pipeline
 from wsl.inference.streaming import Streaming
 from wsl.inference.views import views
 from wsl.maps.refine import Refinement
-from wsl.models import Model, choose_device, choose_dtype, pack, resolve_refine, unpack
+from wsl.models import Model, check_interface, choose_device, choose_dtype, pack, resolve_refine, unpack
 from wsl.results import Localization
 
 
@@ -55,7 +55,7 @@ class Predictor(Streaming):
     Call the predictor with an image or a list of images; `stream` takes folders and globs.
 
     Raises:
-        UserError: a class is unknown, the device is not available, or a setting is out of range.
+        UserError: `model` is no model, a class is unknown, the device is not available, or a setting is out of range.
 
     >>> import numpy as np
     >>> from wsl.models import Localizer
@@ -88,6 +88,7 @@ class Predictor(Streaming):
         max_scores: int | None = MAX_SCORES,
         max_pixels: int | None = None,
     ) -> None:
+        check_interface(model)
         # Created only to validate the settings.
         PickConfig(top_k=top_k, score_threshold=score_threshold)
         RuntimeConfig(precision=precision)

@@ -12,7 +12,7 @@ from wsl.models.gradient_head import GradientHead
 from wsl.models.localizer import Localizer
 from wsl.models.onnx import OnnxLocalizer
 from wsl.models.probe import LinearProbe, pooled_features
-from wsl.models.protocol import Detected, Features, InferenceModel, LazyOutput, Model, resolve_refine
+from wsl.models.protocol import Detected, Features, InferenceModel, LazyOutput, Model, check_interface, resolve_refine
 
 __all__ = [
     "Backbone",
@@ -30,6 +30,7 @@ __all__ = [
     "Model",
     "OnnxLocalizer",
     "autocast",
+    "check_interface",
     "choose_device",
     "choose_dtype",
     "create",

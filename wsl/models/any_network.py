@@ -42,7 +42,7 @@ def find_scores(output: Any, name: str | int | None = None) -> torch.Tensor:
     if isinstance(found, torch.Tensor) and found.ndim == 4 and found.shape[2:] == (1, 1):
         found = found.flatten(1)
     if not isinstance(found, torch.Tensor) or found.ndim != 2 or not found.is_floating_point():
-        where = "" if name is None else f" as {name!r}"
+        where = "" if name is None else f" as {name!r}" if found is not None else f" and no {name!r}"
         raise UserError(
             f"the classifier gives {_described(output)}{where}, expected scores (N, classes): name the output that "
             "holds them (output='logits', output=0), or give a function of your own (forward=)"

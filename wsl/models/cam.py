@@ -55,7 +55,9 @@ def cam(
     """
     if not isinstance(images, torch.Tensor) or images.ndim != 4 or not images.is_floating_point():
         given = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
-        raise UserError(f"images are {given}, expected a floating tensor (N, 3, H, W) as the model takes it")
+        single = isinstance(images, torch.Tensor) and images.ndim == 3 and images.is_floating_point()
+        advice = "add an axis with images[None]" if single else "predictor.images gives one of prepared images"
+        raise UserError(f"images are {given}, expected a normalised floating tensor (N, 3, H, W): {advice}")
     ready = _localizer(model, method, layers).for_inference(images.device, choose_dtype(precision, images.device))
     output = ready(images.float())
     scores = output.scores
@@ -100,7 +102,13 @@ def _indices(classes: Any, shape: Sequence[int], names: Sequence[str]) -> torch.
         raise UserError(f"{len(rows)} lists of classes for {images} images: expected one per image")
     if len({len(row) for row in rows}) > 1:
         raise UserError(f"lists of {sorted({len(row) for row in rows})} classes: expected as many for every image")
-    check_classes({one for row in rows for one in row if isinstance(one, str)}, names)
+    named = {one for row in rows for one in row if isinstance(one, str)}
+    if named and not names:
+        raise UserError(
+            f"classes holds {min(named)!r}, and the classes of a module have no names: expected numbers, or "
+            "Localizer.from_classifier(module, classes=[...])"
+        )
+    check_classes(named, names)
     index = {name: number for number, name in enumerate(names)}
     numbers = [[index[one] if isinstance(one, str) else int(one) for one in row] for row in rows]
     outside = [one for row in numbers for one in row if not 0 <= one < count]

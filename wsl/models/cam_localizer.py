@@ -231,6 +231,9 @@ def _chosen(method: str, found: Survey, reason: str) -> tuple[str, str]:
 def _layers(layers: Sequence[str], method: Method, found: Survey) -> tuple[str, ...]:
     if isinstance(layers, str):
         raise UserError(f"layers is {layers!r}, expected a list of names: [{layers!r}]")
+    others = [type(layer).__name__ for layer in layers if not isinstance(layer, str)]
+    if others:
+        raise UserError(f"layers holds a {others[0]}, expected names from named_modules, such as {found.last.name!r}")
     if layers:
         return tuple(layers)
     return (found.last.name,) if method.stages == 1 else tuple(found.stages(method.stages))

@@ -72,7 +72,7 @@ def create_classifier(name: str, weights: str = "DEFAULT", *, num_classes: int |
         # A vision transformer is built for one size, which may differ from that of its default weights.
         side = getattr(net, "image_size", preprocessing.image_size)
         return Classifier(net, name, replace(preprocessing, image_size=side))
-    path = weights_path(weights, name, ["DEFAULT", *kinds.__members__])
+    path = weights_path(weights, name, list(dict.fromkeys(["DEFAULT", *kinds.__members__])))
     state = read_state_dict(path)
     net = untrained(builder)
     state = fit_names(state, net.state_dict(), path, name)

@@ -42,7 +42,7 @@ def from_classifier(
     if method not in (AUTO, IN_GRAPH):
         parse_method(method)  # report a misspelt name before anything is built
     given = _given(classifier, weights, classes, preprocessing, output, forward)
-    reason = f"layers are named ({', '.join(layers)})" if layers else ""
+    reason = f"layers are named ({', '.join(map(str, layers))})" if layers else ""
     exact: Localizer | None = None
     if not layers:
         try:

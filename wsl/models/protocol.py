@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, get_args
 
 import torch
+from torch import nn
 
 from wsl.config import Preprocessing, Refine
 from wsl.errors import UserError
@@ -106,6 +108,30 @@ class Model(Protocol):
 
     def for_inference(self, device: torch.device, dtype: torch.dtype) -> InferenceModel:
         """A copy of the model prepared for inference; the model is not changed."""
+
+
+def check_interface(model: object) -> None:
+    """Refuse what is no model, such as the name of one; the message says how to get a model from it.
+
+    Raises:
+        UserError: the object does not have the interface of `Model`.
+
+    >>> check_interface("resnet50")
+    Traceback (most recent call last):
+    wsl.errors.UserError: the model is 'resnet50', expected an object: wsl.Localizer.from_classifier('resnet50') ...
+    """
+    if hasattr(model, "for_inference"):
+        return
+    if isinstance(model, (str, os.PathLike)):
+        name = os.fspath(model)
+        raise UserError(
+            f"the model is {name!r}, expected an object: wsl.Localizer.from_classifier({name!r}) for a classifier, or "
+            f"wsl.load({name!r}) for a run"
+        )
+    kind = type(model).__name__
+    if isinstance(model, nn.Module):
+        raise UserError(f"the model is a {kind}, expected a localizer: wsl.Localizer.from_classifier(module)")
+    raise UserError(f"the model is a {kind}, expected a Localizer")
 
 
 def gather_maps(maps: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:

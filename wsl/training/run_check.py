@@ -81,7 +81,7 @@ def _check_same(settings: TrainConfig) -> None:
     before = recorded(settings.out, "--overwrite starts the run again")
     if before is None:
         raise UserError(
-            f"no run to resume in {settings.out}: expected its config.json; leave --resume out to start one"
+            f"no run to resume in {settings.out}: expected its config.json; leave out --resume to start a run"
         )
     for name, now, then in _differences(json.loads(config.to_json(settings)), json.loads(config.to_json(before))):
         what = "as many or more" if name == "--epochs" else "the same"

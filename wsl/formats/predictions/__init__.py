@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from wsl.checkpoints import is_run
 from wsl.errors import UserError
 from wsl.formats.exchange.cvat import read_cvat
 from wsl.formats.exchange.labelme import read_labelme
@@ -138,7 +139,7 @@ def detect_predictions(path: Path) -> str:
     name = next((name for name, reader in READERS.items() if reader.recognise(path)), None)
     if name is None and path.is_file():
         raise UserError(f"{path}: results of an unknown format, expected {_known()}")
-    if name is None or name == "localizations":
+    if name is None or name == "localizations" or (name == "maps" and is_run(path)):  # plots are no maps
         find_localizations(path)  # its error names the partial results of an interrupted run
     return name or "localizations"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from wsl import errors
-from wsl.errors import UserError, listed
+from wsl.errors import UserError, listed, nearest
 
 
 def suggestion(label: str, classes: Sequence[str]) -> str:
@@ -20,17 +19,6 @@ def suggestion(label: str, classes: Sequence[str]) -> str:
     near = nearest(label, classes)
     known = f"classes are {listed(classes, 20)}"
     return f"the {known}" if near is None else f"did you mean {near!r}? The {known}"
-
-
-def nearest(label: str, classes: Sequence[str]) -> str | None:
-    """The class with the most similar name, ignoring case; None if none is similar.
-
-    >>> nearest("Dining Table", ["diningtable", "dog"])
-    'diningtable'
-    """
-    folded = {name.casefold(): name for name in classes}
-    near = errors.nearest(label.casefold(), folded)
-    return None if near is None else folded[near]
 
 
 _MOST = 200  # number of unknown names for which a similar class is searched
