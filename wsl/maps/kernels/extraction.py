@@ -2,6 +2,9 @@
 
 Foreground is stored as runs, which are horizontal stretches of foreground pixels; components are unions of runs.
 
+These are loops over numbers, because compiling functions of NumPy, such as `concatenate` or selections by index arrays,
+would take most of the time of the first call.
+
 Source: He, Chao & Suzuki, A Run-Based Two-Scan Labeling Algorithm, IEEE Transactions on Image Processing 2008.
 """
 
@@ -15,8 +18,9 @@ import numpy.typing as npt
 from wsl.boxes import FloatArray
 from wsl.maps.compiled import compiled
 from wsl.maps.kernels.nesting import parted
-from wsl.maps.kernels.ranking import ranking
-from wsl.maps.kernels.suppression import kept
+from wsl.maps.kernels.ranking import in_order
+from wsl.maps.kernels.rows import copy_row, with_room
+from wsl.maps.kernels.suppression import overlap
 
 Integers = npt.NDArray[np.int32]
 Table = npt.NDArray[np.int64]
@@ -45,17 +49,16 @@ def extract_all(
     for i in range(len(maps)):
         size, shape = (sizes[i, 0], sizes[i, 1]), (working[i, 1], working[i, 0])
         found, heights = extract(maps[i], shape, thresholds, rule, min_area, size)
-        if nms_iou < 1:
-            best = kept(found.astype(np.float64), heights, np.zeros(len(heights), np.int64), nms_iou)
-            found, heights = found[best], heights[best]
-        counts[i] = len(heights)
-        if total + len(heights) > len(scores):
-            room = max(total + len(heights), 2 * len(scores)) - total
-            boxes = np.concatenate((boxes[:total], np.empty((room, 4), np.float32)))
-            scores = np.concatenate((scores[:total], np.empty(room, np.float32)))
-        boxes[total : total + len(heights)] = found
-        scores[total : total + len(heights)] = heights
-        total += len(heights)
+        boxes, scores = with_room(boxes, scores, total, len(heights))
+        first = total
+        for candidate in range(len(heights)):
+            clear = True
+            for other in range(first, total if nms_iou < 1 else first):
+                clear &= not overlap(boxes[other], found[candidate]) > nms_iou
+            if clear:
+                copy_row(found, heights, candidate, boxes, scores, total)
+                total += 1
+        counts[i] = total - first
     return boxes[:total], scores[:total], counts
 
 
@@ -83,12 +86,16 @@ def extract(
     boxes, scores = boxes_of(heat, mask, rule, min_area, size)
     if len(thresholds) == 1:
         return boxes, scores
-    ends = np.full(len(thresholds), len(scores))
+    ends = np.empty(len(thresholds), np.int64)
+    ends[0] = count = len(scores)
     for level in range(1, len(thresholds)):
         cut(heat, np.float32(thresholds[level]), mask)
         found, heights = boxes_of(heat, mask, rule, min_area, size)
-        boxes, scores = np.concatenate((boxes, found)), np.concatenate((scores, heights))
-        ends[level] = len(scores)
+        boxes, scores = with_room(boxes, scores, count, len(heights))
+        for i in range(len(heights)):
+            copy_row(found, heights, i, boxes, scores, count)
+            count += 1
+        ends[level] = count
     return parted(boxes, scores, ends)
 
 
@@ -104,11 +111,9 @@ def boxes_of(
     elif rule == PEAK:
         chosen = holding_peak(heat, runs)
     else:
-        chosen = np.flatnonzero(components[:, AREA] >= min_area * heat.size)
+        chosen = extensive(components, min_area * heat.size)
     scores = maxima(heat, runs, chosen, len(components))
-    boxes = in_pixels(components[chosen], heat.shape, size)
-    order = ranking(boxes, scores)
-    return boxes[order], scores[order]
+    return in_order(in_pixels(components, chosen, heat.shape, size), scores)
 
 
 @compiled
@@ -153,7 +158,9 @@ def extremes(values: FloatArray) -> tuple[Any, Any, bool]:
     """The lowest and the highest value, and whether all values are finite."""
     height, width = values.shape
     # One minimum for each column, because a loop with a single minimum is not vectorised.
-    low, high, residue = values[0].copy(), values[0].copy(), np.zeros(width, np.float32)
+    low, high, residue = np.empty(width, np.float32), np.empty(width, np.float32), np.zeros(width, np.float32)
+    for x in range(width):
+        low[x] = high[x] = values[0, x]
     for y in range(height):
         for x in range(width):
             value = values[y, x]
@@ -254,7 +261,7 @@ def number_components(runs: Integers) -> Table:
     """
     table, count = np.empty((len(runs), 5), np.int64), 0
     for i in range(len(runs)):
-        start, end, row, before = runs[i]
+        start, end, row, before = runs[i, START], runs[i, END], runs[i, ROW], runs[i, LABEL]
         if before == i:
             number = count
             count += 1
@@ -266,7 +273,7 @@ def number_components(runs: Integers) -> Table:
         table[number, X0], table[number, X1] = min(table[number, X0], start), max(table[number, X1], end)
         table[number, Y1] = row + 1
         table[number, AREA] += end - start
-    return table[:count].copy()
+    return table[:count]
 
 
 @compiled
@@ -279,17 +286,34 @@ def largest(components: Table) -> npt.NDArray[np.intp]:
         level = area == most and components[i, Y0] == components[best, Y0]
         if area > most or (level and components[i, X0] < components[best, X0]):
             best = i
-    return np.arange(best, min(best + 1, len(components)))
+    chosen = np.empty(min(1, len(components)), np.intp)
+    for i in range(len(chosen)):
+        chosen[i] = best
+    return chosen
 
 
 @compiled
 def holding_peak(heat: FloatArray, runs: Integers) -> npt.NDArray[np.intp]:
     """The component of the first pixel, in reading order, with the maximum value 1."""
-    for start, end, row, label in runs:
-        for value in heat[row, start:end]:
-            if value == 1:
-                return np.array([label], np.intp)
-    return np.empty(0, np.intp)
+    chosen = np.empty(1, np.intp)
+    for run in range(len(runs)):
+        stretch = heat[runs[run, ROW], runs[run, START] : runs[run, END]]
+        for x in range(len(stretch)):
+            if stretch[x] == 1:
+                chosen[0] = runs[run, LABEL]
+                return chosen
+    return chosen[:0]
+
+
+@compiled
+def extensive(components: Table, least: float) -> npt.NDArray[np.intp]:
+    """The components of at least so many pixels."""
+    chosen, count = np.empty(len(components), np.intp), 0
+    for i in range(len(components)):
+        if components[i, AREA] >= least:
+            chosen[count] = i
+            count += 1
+    return chosen[:count]
 
 
 @compiled
@@ -299,24 +323,28 @@ def maxima(heat: FloatArray, runs: Integers, chosen: npt.NDArray[np.intp], count
     Shape:
         ``chosen`` is (n,); the result is (n,).
     """
-    place = np.full(count, -1, np.int64)
-    place[chosen] = np.arange(len(chosen))
+    place = np.zeros(count, np.int64)
+    for i in range(len(chosen)):
+        place[chosen[i]] = i + 1
     # Non-negative floats sort as their bits do, and a loop over integer maxima is vectorised.
-    bits, tops = heat.view(np.int32), np.zeros(len(chosen), np.int32)
-    for start, end, row, label in runs:
-        if place[label] >= 0:
-            stretch, top = bits[row, start:end], tops[place[label]]
+    bits, tops = heat.view(np.int32), np.zeros(len(chosen) + 1, np.int32)
+    for run in range(len(runs)):
+        at = place[runs[run, LABEL]]
+        if at > 0:
+            stretch, top = bits[runs[run, ROW], runs[run, START] : runs[run, END]], tops[at]
             for x in range(len(stretch)):
                 top = max(top, stretch[x])
-            tops[place[label]] = top
-    return tops.view(np.float32)
+            tops[at] = top
+    return tops[1:].view(np.float32)
 
 
 @compiled
-def in_pixels(components: Table, shape: tuple[int, int], size: tuple[int, int]) -> FloatArray:
-    """Boxes of components, scaled from a map of ``shape`` (h, w) to an image of ``size`` (width, height)."""
-    boxes = np.empty((len(components), 4), np.float32)
-    for i in range(len(components)):
+def in_pixels(
+    components: Table, chosen: npt.NDArray[np.intp], shape: tuple[int, int], size: tuple[int, int]
+) -> FloatArray:
+    """Boxes of the chosen components, scaled from a map of ``shape`` (h, w) to an image of ``size`` (width, height)."""
+    boxes = np.empty((len(chosen), 4), np.float32)
+    for i in range(len(chosen)):
         for side in range(4):
-            boxes[i, side] = components[i, side] * size[side % 2] / shape[1 - side % 2]
+            boxes[i, side] = components[chosen[i], side] * size[side % 2] / shape[1 - side % 2]
     return boxes

@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 from wsl.boxes import FloatArray
 from wsl.maps.compiled import compiled
+from wsl.maps.kernels.ranking import descending
+from wsl.maps.kernels.rows import copy_row, with_room
 from wsl.maps.kernels.suppression import kept, overlap
 
 Doubles = npt.NDArray[np.float64]
@@ -25,22 +27,32 @@ def fused(xyxy: Doubles, scores: Doubles, sources: Table, iou: float) -> tuple[F
     """
     count, means, sums = 0, np.empty((len(scores), 4)), np.empty(len(scores))
     best = np.zeros((len(scores), 2))
-    for candidate in np.argsort(-scores, kind="mergesort"):
+    ranked = descending(scores)
+    for place in range(len(ranked)):
+        candidate = ranked[place]
         group, most, score = count, iou, scores[candidate]
         for i in range(count):
             shared = overlap(means[i], xyxy[candidate])
             if shared > most:
                 group, most = i, shared
         if group == count:
-            means[group], sums[group] = xyxy[candidate], score
+            for side in range(4):
+                means[group, side] = xyxy[candidate, side]
+            sums[group] = score
             count += 1
         elif score > 0:
-            means[group] += (xyxy[candidate] - means[group]) * (score / (sums[group] + score))
+            for side in range(4):
+                means[group, side] += (xyxy[candidate, side] - means[group, side]) * (score / (sums[group] + score))
             sums[group] += score
         best[group, sources[candidate]] = max(best[group, sources[candidate]], score)
-    found = (best[:count, 0] + best[:count, 1]) / 2
-    order = np.argsort(-found, kind="mergesort")
-    return means[:count][order].astype(np.float32), found[order].astype(np.float32)
+    heights = np.empty(count)
+    for i in range(count):
+        heights[i] = (best[i, 0] + best[i, 1]) / 2
+    order = descending(heights)
+    boxes, found = np.empty((count, 4), np.float32), np.empty(count, np.float32)
+    for place in range(count):
+        copy_row(means, heights, order[place], boxes, found, place)
+    return boxes, found
 
 
 @compiled
@@ -63,17 +75,26 @@ def fused_all(
         ``drawn`` (d, 4) and ``heights`` (d,) are the boxes of the M maps, so many of each as ``counts`` (M,) says;
         ``xyxy`` is (M, n, 4) and ``scores`` (M, n).
     """
-    boxes, values = np.empty((0, 4), np.float32), np.empty(0, np.float32)
-    numbers, start = np.zeros(len(counts), np.int64), 0
+    boxes, values = np.empty((len(heights), 4), np.float32), np.empty(len(heights), np.float32)
+    numbers, start, total = np.zeros(len(counts), np.int64), 0, 0
     for i in range(len(counts)):
-        end = start + counts[i]
-        sure = np.flatnonzero(scores[i] >= least)
-        best = sure[kept(xyxy[i][sure], scores[i][sure], np.zeros(len(sure), np.int64), nms_iou)]
-        source = np.ones(counts[i] + len(best), np.int64)
-        source[: counts[i]] = 0
-        together = np.concatenate((drawn[start:end], xyxy[i][best]))
-        ranked = np.concatenate((heights[start:end], scores[i][best]))
+        sure, sureness, several = np.empty(xyxy[i].shape), np.empty(len(scores[i])), 0
+        for row in range(len(scores[i])):
+            if scores[i, row] >= least:
+                copy_row(xyxy[i], scores[i], row, sure, sureness, several)
+                several += 1
+        best = kept(sure[:several], sureness[:several], np.zeros(several, np.int64), nms_iou)
+        both = counts[i] + len(best)
+        together, ranked, source = np.empty((both, 4)), np.empty(both), np.zeros(both, np.int64)
+        for row in range(counts[i]):
+            copy_row(drawn, heights, start + row, together, ranked, row)
+        for row in range(len(best)):
+            copy_row(sure, sureness, best[row], together, ranked, counts[i] + row)
+            source[counts[i] + row] = 1
         found, score = fused(together, ranked, source, iou)
-        boxes, values = np.concatenate((boxes, found)), np.concatenate((values, score))
-        numbers[i], start = len(score), end
-    return boxes, values, numbers
+        boxes, values = with_room(boxes, values, total, len(score))
+        for row in range(len(score)):
+            copy_row(found, score, row, boxes, values, total + row)
+        numbers[i] = len(score)
+        total, start = total + len(score), start + counts[i]
+    return boxes[:total], values[:total], numbers

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from wsl.boxes import FloatArray
 from wsl.maps.compiled import compiled
-from wsl.maps.kernels.ranking import ranking
+from wsl.maps.kernels.ranking import in_order
+from wsl.maps.kernels.rows import copy_row
 
 # Score factors of the rule `nested`, chosen on photographs held out of VOC's train split.
 WHOLE, PART = np.float32(0.9), np.float32(0.7)
@@ -27,32 +28,34 @@ def parted(xyxy: FloatArray, scores: FloatArray, ends: npt.NDArray[np.int64]) ->
     """
     count = ends[0]
     boxes, ranks = np.empty((len(xyxy), 4), np.float32), np.empty(len(xyxy), np.float32)
-    boxes[:count], ranks[:count] = xyxy[:count], scores[:count]
     # For each component that is tracked, its box at this level and the box that represents it in the result.
-    extents, shown = np.arange(count), np.arange(count)
+    extents, shown = np.empty(count, np.int64), np.empty(count, np.int64)
+    for i in range(count):
+        copy_row(xyxy, scores, i, boxes, ranks, i)
+        extents[i] = shown[i] = i
     for level in range(1, len(ends)):
-        inner = np.arange(ends[level - 1], ends[level])
-        around, parts = np.full(len(inner), -1, np.int64), np.zeros(len(extents), np.int64)
-        for i in range(len(inner)):
-            around[i] = smallest_around(xyxy, inner[i], extents)
+        start, inside = ends[level - 1], ends[level] - ends[level - 1]
+        around, parts = np.empty(inside, np.int64), np.zeros(len(extents), np.int64)
+        for i in range(inside):
+            around[i] = smallest_around(xyxy, start + i, extents)
             if around[i] >= 0:
                 parts[around[i]] += 1
-        after, stands = np.empty(len(inner), np.int64), np.empty(len(inner), np.int64)
+        after, stands = np.empty(inside, np.int64), np.empty(inside, np.int64)
         followed = 0
         for place in range(len(extents)):
             if parts[place] > 1:
                 ranks[shown[place]] *= WHOLE
-            for i in range(len(inner)):
+            for i in range(inside):
                 if around[i] == place:
-                    after[followed], stands[followed] = inner[i], shown[place]
+                    after[followed], stands[followed] = start + i, shown[place]
                     if parts[place] > 1:
-                        boxes[count], ranks[count] = xyxy[inner[i]], scores[inner[i]] * PART
+                        copy_row(xyxy, scores, start + i, boxes, ranks, count)
+                        ranks[count] *= PART
                         stands[followed] = count
                         count += 1
                     followed += 1
         extents, shown = after[:followed], stands[:followed]
-    order = ranking(boxes[:count], ranks[:count])
-    return boxes[order], ranks[order]
+    return in_order(boxes[:count], ranks[:count])
 
 
 @compiled

@@ -44,14 +44,15 @@ def highest_pixel(cells: FloatArray, width: int, height: int) -> tuple[int, int,
     left, right, top_row, bottom = window(cells, width, height)
     columns = candidates(cells.shape[1], width, left, right)
     rows = candidates(cells.shape[0], height, top_row, bottom)
-    heights = sample(cells, columns, rows, width, height)
-    place = heights.argmax()
-    top = heights.flat[place]
+    heights, place = sample(cells, columns, rows, width, height), 0
+    for i in range(heights.size):
+        place = i if heights[i] > heights[place] else place
+    top = heights[place]
     # An upper bound of the error of float32 weights and sums. Between closer values, rounding would decide.
     rounding = 1e-43 + 5e-7 * (max(cells.shape) * (high - low) + max(abs(low), abs(high)))
     rivals = 0
-    for value in heights.flat:
-        rivals += value >= top - rounding
+    for i in range(heights.size):
+        rivals += heights[i] >= top - rounding
     return columns[place % len(columns)], rows[place // len(columns)], rivals == 1
 
 
@@ -70,21 +71,31 @@ def window(cells: FloatArray, width: int, height: int) -> tuple[int, int, int, i
     resampled. Of each extension, the pixel next to the cell is kept; of a map that is constant along the axis, the
     middle pixel.
     """
-    height_before, height_behind = 0, 0
-    while height_before < cells.shape[0] - 1 and np.array_equal(cells[height_before], cells[height_before + 1]):
-        height_before += 1
-    while height_behind < cells.shape[0] - 1 and np.array_equal(cells[-1 - height_behind], cells[-2 - height_behind]):
-        height_behind += 1
-    width_before, width_behind = 0, 0
-    while width_before < cells.shape[1] - 1 and np.array_equal(cells[:, width_before], cells[:, width_before + 1]):
-        width_before += 1
-    while width_behind < cells.shape[1] - 1 and np.array_equal(
-        cells[:, -1 - width_behind], cells[:, -2 - width_behind]
-    ):
-        width_behind += 1
-    left, right = inner(cells.shape[1], width, width_before, width_behind)
-    top, bottom = inner(cells.shape[0], height, height_before, height_behind)
+    rows_before, rows_behind = constant(cells, 0)
+    columns_before, columns_behind = constant(cells, 1)
+    left, right = inner(cells.shape[1], width, columns_before, columns_behind)
+    top, bottom = inner(cells.shape[0], height, rows_before, rows_behind)
     return left, right, top, bottom
+
+
+@compiled
+def constant(cells: FloatArray, axis: int) -> tuple[int, int]:
+    """How many rows (or columns) from the first on, and from the last one back, are equal to the next one."""
+    before, behind, last = 0, 0, cells.shape[axis] - 1
+    while before < last and equal(cells, axis, before, before + 1):
+        before += 1
+    while behind < last and equal(cells, axis, last - behind, last - behind - 1):
+        behind += 1
+    return before, behind
+
+
+@compiled
+def equal(cells: FloatArray, axis: int, one: int, other: int) -> bool:
+    """Whether two rows (or columns) are the same."""
+    same = True
+    for i in range(cells.shape[1 - axis]):
+        same &= (cells[one, i] == cells[other, i]) if axis == 0 else (cells[i, one] == cells[i, other])
+    return same
 
 
 @compiled
@@ -127,7 +138,7 @@ def candidates(cells: int, pixels: int, first: int, last: int) -> Indices:
 
 @compiled
 def sample(cells: FloatArray, columns: Indices, rows: Indices, width: int, height: int) -> Doubles:
-    """The map resized to ``width`` and ``height``, in double precision, at some columns and rows: (rows, columns)."""
+    """The map resized to ``width`` and ``height``, in double precision, at some columns and rows, row by row."""
     across = np.empty((cells.shape[0], len(columns)))
     for i in range(len(columns)):
         x = min(max(position(columns[i], cells.shape[1], width), 0.0), cells.shape[1] - 1.0)
@@ -135,11 +146,11 @@ def sample(cells: FloatArray, columns: Indices, rows: Indices, width: int, heigh
         right, share = min(left + 1, cells.shape[1] - 1), x - left
         for row in range(cells.shape[0]):
             across[row, i] = cells[row, left] * (1 - share) + cells[row, right] * share
-    heights = np.empty((len(rows), len(columns)))
+    heights = np.empty(len(rows) * len(columns))
     for i in range(len(rows)):
         y = min(max(position(rows[i], cells.shape[0], height), 0.0), cells.shape[0] - 1.0)
         top = int(y)
         bottom, share = min(top + 1, cells.shape[0] - 1), y - top
         for j in range(len(columns)):
-            heights[i, j] = across[top, j] * (1 - share) + across[bottom, j] * share
+            heights[i * len(columns) + j] = across[top, j] * (1 - share) + across[bottom, j] * share
     return heights

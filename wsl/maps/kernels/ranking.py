@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from wsl.boxes import FloatArray
 from wsl.maps.compiled import compiled
+from wsl.maps.kernels.rows import copy_row
 
 
 @compiled
-def ranking(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.intp]:
-    """The order by descending score; ties go to the topmost, then the leftmost, then the smaller box."""
+def descending(scores: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """The order by descending score; ties go to the first."""
+    return ranking(np.zeros((len(scores), 4), np.float32), scores)
+
+
+@compiled
+def in_order(boxes: FloatArray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Boxes and scores by `ranking`."""
+    order = ranking(boxes, scores)
+    ranked, heights = np.empty((len(order), 4), np.float32), np.empty(len(order), np.float32)
+    for place in range(len(order)):
+        copy_row(boxes, scores, order[place], ranked, heights, place)
+    return ranked, heights
+
+
+@compiled
+def ranking(boxes: FloatArray, scores: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """The order by descending score; ties go to the topmost, the leftmost, the smaller box, and then the first."""
     count = len(scores)
-    order, merged = np.arange(count), np.empty(count, np.intp)
+    order, merged = np.empty(count, np.intp), np.empty(count, np.intp)
+    for place in range(count):
+        order[place] = place
     half = 1
     while half < count:
         for begin in range(0, count, 2 * half):
@@ -32,7 +53,7 @@ def ranking(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.intp]:
 
 
 @compiled
-def precedes(boxes: FloatArray, scores: FloatArray, one: int, other: int) -> bool:
+def precedes(boxes: FloatArray, scores: npt.NDArray[Any], one: int, other: int) -> bool:
     """Whether a box ranks strictly before another."""
     if scores[one] != scores[other]:
         return bool(scores[one] > scores[other])

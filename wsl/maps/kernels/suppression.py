@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.maps.compiled import compiled
+from wsl.maps.kernels.ranking import descending
 
 Doubles = npt.NDArray[np.float64]
 
@@ -21,10 +22,10 @@ def kept(xyxy: Doubles, scores: npt.NDArray[Any], classes: npt.NDArray[np.int64]
     Shape:
         ``xyxy`` is (n, 4), ``scores`` and ``classes`` (n,).
     """
-    order, count = np.argsort(-scores, kind="mergesort"), 0
+    order, count = descending(scores), 0
     found = np.empty(len(order), np.intp)
-    for candidate in order:
-        keep = True
+    for place in range(len(order)):
+        candidate, keep = order[place], True
         for i in range(count):
             other = found[i]
             if classes[other] == classes[candidate] and overlap(xyxy[other], xyxy[candidate]) > iou:
@@ -37,10 +38,11 @@ def kept(xyxy: Doubles, scores: npt.NDArray[Any], classes: npt.NDArray[np.int64]
 
 
 @compiled
-def overlap(one: Doubles, other: Doubles) -> float:
-    """The IoU of two boxes; NaN for two boxes without area."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
+def overlap(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    """The IoU of two boxes, in double precision; NaN for two boxes without area."""
+    left, top, right, bottom = float(one[0]), float(one[1]), float(one[2]), float(one[3])
+    width = min(right, float(other[2])) - max(left, float(other[0]))
+    height = min(bottom, float(other[3])) - max(top, float(other[1]))
     both = max(width, 0.0) * max(height, 0.0)
-    areas = (one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1])
+    areas = (right - left) * (bottom - top) + (other[2] - float(other[0])) * (other[3] - float(other[1]))
     return float(both / (areas - both))
