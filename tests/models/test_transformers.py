@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from wsl.checkpoints import check_weights
+from wsl.config import Preprocessing
 from wsl.errors import UserError
 from wsl.inference import Predictor
 from wsl.models import CamLocalizer, Localizer, create_backbone, create_classifier, open_model, pack, save, unpack
@@ -163,6 +164,11 @@ def test_multi_label_heads_have_a_sigmoid_each(tmp_path):
         model = open_model("hf/a/b", saved(net, tmp_path / family))
         scores = torch.tensor([[0.0, 1.0, 2.0, 3.0, 4.0]])
         torch.testing.assert_close(model.probabilities(scores), scores.double().sigmoid())
+
+
+def test_a_module_has_the_names_of_its_configuration():
+    model = Localizer.from_classifier(build("ViT"), preprocessing=Preprocessing(image_size=SIDE))
+    assert model.classes == tuple(NAMES)
 
 
 def test_classes_have_numbers_where_the_configuration_has_no_names(vit, monkeypatch):

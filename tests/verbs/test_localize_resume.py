@@ -122,7 +122,7 @@ def test_nothing_to_go_on_with_is_a_new_run(run, folder, tmp_path, undisturbed):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pick": PickConfig(top_k=1)}, "was begun with pick.top_k 2, and this run has 1: give the same settings"),
+        ({"pick": PickConfig(top_k=1)}, "was begun with top_k 2, and this run has 1: give the same settings"),
         ({"maps": False}, "with maps true, and this run has false"),
         ({"heatmaps": False}, "with heatmaps true, and this run has false"),
         ({"heatmap_layout": "each"}, "with heatmap_layout together, and this run has each"),

@@ -205,7 +205,7 @@ def test_what_is_done_is_not_done_again(run, folder, undisturbed, monkeypatch, c
 
 def test_other_settings_images_weights_and_versions_are_named(run, folder, photos, tmp_path, undisturbed, monkeypatch):
     before = contents(undisturbed)
-    with pytest.raises(UserError, match=r"was begun with pick\.top_k 2, and this run has 1"):
+    with pytest.raises(UserError, match=r"was begun with top_k 2, and this run has 1"):
         run_shards(settings(run, undisturbed, folder, pick=PickConfig(top_k=1)))
     with pytest.raises(UserError, match="was begun with maps true, and this run has false"):
         run_shards(settings(run, undisturbed, folder, maps=False))

@@ -17,13 +17,14 @@ def check_identity(earlier: Mapping[str, Any], ours: Mapping[str, Any], place: s
 
     >>> check_identity({"pick": {"top_k": 1}}, {"pick": {"top_k": 2}}, "found")
     Traceback (most recent call last):
-    wsl.errors.UserError: found was begun with pick.top_k 1, and this run has 2: give the same settings, ...
+    wsl.errors.UserError: found was begun with top_k 1, and this run has 2: give the same settings, ...
     """
     before, now = _flat(earlier), _flat(ours)
     for name in dict.fromkeys([*before, *now]):
         if before.get(name) != now.get(name):
+            setting, then, this = name.rpartition(".")[2], _shown(before.get(name)), _shown(now.get(name))
             raise UserError(
-                f"{place} was begun with {name} {_shown(before.get(name))}, and this run has {_shown(now.get(name))}: "
+                f"{place} was begun with {setting} {then}, and this run has {this}: "
                 "give the same settings, choose another --out, or start anew with --overwrite"
             )
 

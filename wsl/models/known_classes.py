@@ -1,4 +1,4 @@
-"""Class names of the networks of torchvision and timm: those of ImageNet and its subsets."""
+"""Class names of the networks of torchvision and timm (those of ImageNet and its subsets) and of transformers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from wsl.models.timm_models import timm_data
 _IMAGENET = 1000
 
 
-def known_classes(net: nn.Module) -> tuple[str, ...]:
+def known_classes(net: Any) -> tuple[str, ...]:
     """The names of a network's classes if its library knows them; none for any other network.
 
     A torchvision network with 1000 classes has those of ImageNet. A timm network has the names of its weights, or those
-    of the subset of ImageNet-21k with the same number of classes.
+    of the subset of ImageNet-21k with the same number of classes. An image classifier of transformers has those of its
+    configuration.
 
     >>> known_classes(torchvision_models.squeezenet1_1(weights=None))[281], known_classes(nn.Linear(2, 1000))
     ('tabby', ())
@@ -27,8 +28,21 @@ def known_classes(net: nn.Module) -> tuple[str, ...]:
     library = type(net).__module__.partition(".")[0]
     if library == "timm":
         return _of_timm(net)
+    if library == "transformers" and "ForImageClassification" in type(net).__name__:
+        return configured_classes(net.config)
     known = library == "torchvision" and _outputs(net) == _IMAGENET
     return _imagenet() if known else ()
+
+
+def configured_classes(config: Any) -> tuple[str, ...]:
+    """The names of the classes in a configuration of transformers, in their order.
+
+    >>> from types import SimpleNamespace
+    >>> configured_classes(SimpleNamespace(id2label={1: "dog", 0: "cat"}))
+    ('cat', 'dog')
+    """
+    labels: dict[int, object] = config.id2label or {}
+    return tuple(str(labels[index]) for index in sorted(labels))
 
 
 def _imagenet() -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from wsl.config import Preprocessing
 from wsl.documents import load_json
 from wsl.errors import DownloadError, UserError, first_line
 from wsl.models.image_processor import read_processor
+from wsl.models.known_classes import configured_classes
 from wsl.models.weights import read_state_dict
 from wsl.progress import quiet_import
 
@@ -66,11 +67,10 @@ def open_transformers(name: str, weights: str) -> Opened:
         net = _load(transformers, folder, file, shown)
         settings = _processor(transformers, folder, shown)
     config: Any = net.config
-    labels: dict[int, object] = config.id2label or {}
     return Opened(
         net,
         read_processor(settings, getattr(config, "image_size", None)),
-        tuple(str(labels[index]) for index in sorted(labels)),
+        configured_classes(config),
         config.problem_type == "multi_label_classification",
         call_flipped if settings.get("do_flip_channel_order") else call,
     )
