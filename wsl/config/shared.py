@@ -115,7 +115,7 @@ class DataConfig:
     format: DataFormat = "auto"
     """The layout of --data; auto recognises it from the files."""
     image_root: Path | None = None
-    """The folder of the images that lists of the WSOL benchmark or files of annotation tools name, if it is another."""
+    """The folder of the images, for lists of the WSOL benchmark and files of annotation tools that lie elsewhere."""
     year: str | None = None
     """VOC year, when --data holds several (VOC2007, VOC2012)."""
     download: bool = False
