@@ -19,8 +19,8 @@ from wsl.boxes import FloatArray
 from wsl.maps.compiled import compiled
 from wsl.maps.kernels.nesting import parted
 from wsl.maps.kernels.ranking import in_order
-from wsl.maps.kernels.rows import copy_row, with_room
-from wsl.maps.kernels.suppression import overlap
+from wsl.maps.kernels.rows import appended, selected
+from wsl.maps.kernels.suppression import kept
 
 Integers = npt.NDArray[np.int32]
 Table = npt.NDArray[np.int64]
@@ -49,16 +49,12 @@ def extract_all(
     for i in range(len(maps)):
         size, shape = (sizes[i, 0], sizes[i, 1]), (working[i, 1], working[i, 0])
         found, heights = extract(maps[i], shape, thresholds, rule, min_area, size)
-        boxes, scores = with_room(boxes, scores, total, len(heights))
-        first = total
-        for candidate in range(len(heights)):
-            clear = True
-            for other in range(first, total if nms_iou < 1 else first):
-                clear &= not overlap(boxes[other], found[candidate]) > nms_iou
-            if clear:
-                copy_row(found, heights, candidate, boxes, scores, total)
-                total += 1
-        counts[i] = total - first
+        if nms_iou < 1:
+            best = kept(found, heights, np.zeros(len(heights), np.int64), nms_iou)
+            found, heights = selected(found, heights, best)
+        boxes, scores = appended(boxes, scores, total, found, heights)
+        counts[i] = len(heights)
+        total += len(heights)
     return boxes[:total], scores[:total], counts
 
 
@@ -91,10 +87,8 @@ def extract(
     for level in range(1, len(thresholds)):
         cut(heat, np.float32(thresholds[level]), mask)
         found, heights = boxes_of(heat, mask, rule, min_area, size)
-        boxes, scores = with_room(boxes, scores, count, len(heights))
-        for i in range(len(heights)):
-            copy_row(found, heights, i, boxes, scores, count)
-            count += 1
+        boxes, scores = appended(boxes, scores, count, found, heights)
+        count += len(heights)
         ends[level] = count
     return parted(boxes, scores, ends)
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from wsl.boxes import FloatArray
 from wsl.maps.compiled import compiled
 from wsl.maps.kernels.ranking import descending
-from wsl.maps.kernels.rows import copy_row, with_room
+from wsl.maps.kernels.rows import appended, copy_row, selected
 from wsl.maps.kernels.suppression import kept, overlap
 
 Doubles = npt.NDArray[np.float64]
@@ -48,11 +48,7 @@ def fused(xyxy: Doubles, scores: Doubles, sources: Table, iou: float) -> tuple[F
     heights = np.empty(count)
     for i in range(count):
         heights[i] = (best[i, 0] + best[i, 1]) / 2
-    order = descending(heights)
-    boxes, found = np.empty((count, 4), np.float32), np.empty(count, np.float32)
-    for place in range(count):
-        copy_row(means, heights, order[place], boxes, found, place)
-    return boxes, found
+    return selected(means, heights, descending(heights))
 
 
 @compiled
@@ -92,9 +88,7 @@ def fused_all(
             copy_row(sure, sureness, best[row], together, ranked, counts[i] + row)
             source[counts[i] + row] = 1
         found, score = fused(together, ranked, source, iou)
-        boxes, values = with_room(boxes, values, total, len(score))
-        for row in range(len(score)):
-            copy_row(found, score, row, boxes, values, total + row)
+        boxes, values = appended(boxes, values, total, found, score)
         numbers[i] = len(score)
         total, start = total + len(score), start + counts[i]
     return boxes[:total], values[:total], numbers

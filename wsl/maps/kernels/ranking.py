@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from wsl.boxes import FloatArray
 from wsl.maps.compiled import compiled
-from wsl.maps.kernels.rows import copy_row
+from wsl.maps.kernels.rows import selected
 
 
 @compiled
@@ -21,11 +21,7 @@ def descending(scores: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
 @compiled
 def in_order(boxes: FloatArray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Boxes and scores by `ranking`."""
-    order = ranking(boxes, scores)
-    ranked, heights = np.empty((len(order), 4), np.float32), np.empty(len(order), np.float32)
-    for place in range(len(order)):
-        copy_row(boxes, scores, order[place], ranked, heights, place)
-    return ranked, heights
+    return selected(boxes, scores, ranking(boxes, scores))
 
 
 @compiled

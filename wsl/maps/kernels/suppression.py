@@ -10,11 +10,11 @@ import numpy.typing as npt
 from wsl.maps.compiled import compiled
 from wsl.maps.kernels.ranking import descending
 
-Doubles = npt.NDArray[np.float64]
-
 
 @compiled
-def kept(xyxy: Doubles, scores: npt.NDArray[Any], classes: npt.NDArray[np.int64], iou: float) -> npt.NDArray[np.intp]:
+def kept(
+    xyxy: npt.NDArray[Any], scores: npt.NDArray[Any], classes: npt.NDArray[np.int64], iou: float
+) -> npt.NDArray[np.intp]:
     """Indices of the boxes whose IoU with every kept box of their class is at most ``iou``, highest score first.
 
     Ties of scores go to the first box.
