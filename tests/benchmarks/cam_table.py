@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import shlex
-import sys
 import time
 from pathlib import Path
 
+from voc_table import train
+
 import wsl
-from wsl import cli
 from wsl.data import read_voc
 from wsl.metrics import MaxBoxAcc, PointingGame
 from wsl.models import CamLocalizer, Localizer
@@ -72,12 +72,8 @@ def main() -> None:
 
 def trained(backbone: str, weights: str, data: Path, out: Path) -> Localizer:
     """The run of a backbone."""
-    if not (out / "model.safetensors").is_file():
-        flags = [*("--data", str(data), "--out", str(out), "--backbone", backbone, "--weights", weights)]
-        flags += shlex.split(TRAINING)
-        print(f"$ wsl-train {shlex.join(flags)}", flush=True)
-        if cli.train(flags):
-            sys.exit(1)
+    places = ["--data", str(data), "--backbone", backbone, "--weights", weights]
+    train(out, [*places, *shlex.split(TRAINING)])
     return wsl.load(out)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tiny_imagenet import make_lists
-from voc_table import FROZEN, command
+from voc_table import FROZEN, command, train
 
 # Epochs as in voc_table.py: the sharper the pooling, the more it needs.
 ROWS = {
@@ -53,12 +53,11 @@ def data_sets(root: Path, out: Path) -> dict[str, dict[str, Any]]:
 
 def run(name: str, row: str, settings: dict[str, Any], args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Train (unless it was) one head on one set and evaluate it, by protocol."""
-    train, select, report = settings["splits"]
+    train_split, select, report = settings["splits"]
     out = args.out / name / row
-    if not (out / "model.safetensors").is_file():
-        places = ["--data", settings["data"], "--train-split", train, "--val-split", "None", "--out", str(out)]
-        model = ["--backbone", "mobilenet_v2", "--weights", str(args.root / WEIGHTS), "--image-size", settings["size"]]
-        command("train", [*places, *model, *ROWS[row], *FROZEN, "--overwrite", "--workers", str(args.workers)])
+    places = ["--data", settings["data"], "--train-split", train_split, "--val-split", "None"]
+    model = ["--backbone", "mobilenet_v2", "--weights", str(args.root / WEIGHTS), "--image-size", settings["size"]]
+    train(out, [*places, *model, *ROWS[row], *FROZEN, "--workers", str(args.workers)])
     reports = {}
     for protocol in settings["protocols"]:
         place = out / f"{report}-{protocol}"

@@ -19,12 +19,11 @@ import argparse
 import json
 import shlex
 import statistics
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from voc_folders import names_of, write_splits
-from voc_table import WELL_COVERED, command, side_by_side
+from voc_table import WELL_COVERED, command, side_by_side, train
 
 ROWS: dict[str, list[str]] = {
     "plain": [],
@@ -58,16 +57,10 @@ def subset(voc: Path, folder: Path, images: dict[str, int]) -> Path:
     return write_splits(voc, folder, splits)
 
 
-def train(out: Path, flags: list[str], args: argparse.Namespace) -> float:
-    """Train a row unless it was; the seconds that it took."""
-    clock = out / "seconds.txt"
-    if not clock.is_file():
-        started = time.perf_counter()
-        places = ["--data", args.voc, "--val-split", "None", "--out", str(out), "--overwrite"]
-        shared = ["--backbone", args.backbone, "--image-size", str(args.image_size), "--workers", str(args.workers)]
-        command("train", [*places, *shared, *flags])
-        clock.write_text(f"{time.perf_counter() - started:.0f}", encoding="utf-8")
-    return float(clock.read_text(encoding="utf-8"))
+def shared(args: argparse.Namespace) -> list[str]:
+    """The flags of every training."""
+    places = ["--data", args.voc, "--val-split", "None", "--workers", str(args.workers)]
+    return [*places, "--backbone", args.backbone, "--image-size", str(args.image_size), *shlex.split(args.train_flags)]
 
 
 def measure(out: Path, args: argparse.Namespace) -> list[float]:
@@ -109,11 +102,10 @@ def cell(values: Sequence[float], plain: Sequence[float] | None) -> str:
 
 def prepare(seed: int, args: argparse.Namespace) -> None:
     """Train the heads that the rows of a seed start from."""
-    more, seeded = shlex.split(args.train_flags), ["--seed", str(seed)]
-    frozen = ["--weights", args.local_weights, "--freeze-backbone", *seeded, *more]
-    train(args.out / f"start-{seed}", [*frozen, "--optimizer", "lbfgs"], args)
+    frozen = [*shared(args), "--weights", args.local_weights, "--freeze-backbone", "--seed", str(seed)]
+    train(args.out / f"start-{seed}", [*frozen, "--optimizer", "lbfgs"])
     for name in OWN_STARTS.keys() & set(args.rows):
-        train(args.out / f"start-{name}-{seed}", [*frozen, "--epochs", str(OWN_STARTS[name]), *ROWS[name]], args)
+        train(args.out / f"start-{name}-{seed}", [*frozen, "--epochs", str(OWN_STARTS[name]), *ROWS[name]])
 
 
 def run_row(row: tuple[str, int], args: argparse.Namespace) -> tuple[float, list[float]]:
@@ -123,7 +115,7 @@ def run_row(row: tuple[str, int], args: argparse.Namespace) -> tuple[float, list
     tuned = ["--weights", str(start), "--epochs", str(args.epochs), "--batch-size", str(args.batch_size)]
     tuned += ["--backbone-lr-factor", "0.1", "--weight-decay", "0.05", "--min-crop", "0.6", "--seed", str(seed)]
     out = args.out / f"{name}-{seed}"
-    return train(out, [*tuned, *ROWS[name], *shlex.split(args.train_flags)], args), measure(out, args)
+    return train(out, [*shared(args), *tuned, *ROWS[name]]), measure(out, args)
 
 
 def main() -> None:

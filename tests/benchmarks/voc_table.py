@@ -6,7 +6,7 @@
         --rows decoder decoder-tensorflow --seeds 0 1 2
 
 Each row is one `wsl-train` on the split train, the last epoch kept, and a `wsl-evaluate` on val for each reading of its
-maps: as they are, refined and, of rows with a decoder, decoded from one view and from two, with a detector and without.
+maps: as they are, refined and, of rows with a decoder, decoded from one, two and four views, with and without a detector.
 The commands are printed as they run. Rows that were trained before are evaluated again, not trained again. With several
 seeds figures are means, and half the distance of the lowest and the highest stands behind them. ``--jobs`` runs several
 rows and seeds at once, for a GPU.
@@ -62,15 +62,17 @@ ROWS = {
 }
 # How the maps are read. The refined maps' threshold was chosen on photographs of train.
 READINGS = {"val": ["--refine", "none"], "val-refined": ["--refine", "affinity", "--threshold", "0.5"]}
-# Threshold and rule of the decoder's maps are the defaults, which were chosen on photographs of train.
+# Threshold and rule of decoded maps are the defaults; they and the second size were chosen on photographs of train.
 DECODED_READINGS = {
     "val-decoder": ["--refine", "decoder", "--no-detector"],
     "val-decoder-flip": ["--refine", "decoder", "--no-detector", "--tta", "flip"],
+    "val-decoder-scales": ["--refine", "decoder", "--no-detector", "--tta", "flip", "288", "352"],
 }
 # The same maps; boxes are fused with the detector's.
 DETECTED_READINGS = {
     "val-detector": ["--refine", "decoder"],
     "val-detector-flip": ["--refine", "decoder", "--tta", "flip"],
+    "val-detector-scales": ["--refine", "decoder", "--tta", "flip", "288", "352"],
 }
 # Fine-tuning goes on from the frozen backbone's head: a head at random would first spoil the features below it.
 STARTS = {"gap-tuned": "gap", "weldon-tuned": "weldon"}
@@ -82,6 +84,16 @@ def command(verb: str, flags: list[str]) -> None:
     code = getattr(cli, verb)(flags)
     if code:
         sys.exit(code)
+
+
+def train(out: Path, flags: list[str]) -> float:
+    """Train a run unless it was trained, going on with one that was killed; the seconds of the last command for it."""
+    clock = out / "seconds.txt"  # written last, unlike the model
+    if not clock.is_file():
+        started = time.perf_counter()
+        command("train", ["--out", str(out), "--resume" if (out / "last").is_dir() else "--overwrite", *flags])
+        clock.write_text(f"{time.perf_counter() - started:.0f}", encoding="utf-8")
+    return float(clock.read_text(encoding="utf-8"))
 
 
 def run_rows(rows: Iterable[Row], args: argparse.Namespace) -> dict[Row, dict[str, Any]]:
@@ -104,15 +116,12 @@ def run_row(row: tuple[str, int], args: argparse.Namespace) -> dict[str, Any]:
     """Train (unless it was) and evaluate one row, in each reading."""
     name, seed = row
     out = args.out / (name if seed == 0 else f"{name}-{seed}")
-    if not (out / "model.safetensors").is_file():
-        start = str(args.out / STARTS[name]) if name in STARTS else args.local_weights or "DEFAULT"
-        model = ["--backbone", args.backbone, "--weights", start, "--image-size", "288"]
-        model += ["--seed", str(seed)] if seed else []
-        model += shlex.split(args.train_flags)
-        places = ["--data", args.voc, "--val-split", "None", "--out", str(out), "--overwrite"]
-        started = time.perf_counter()
-        command("train", [*places, *model, *ROWS[name], "--workers", str(args.workers)])
-        (out / "seconds.txt").write_text(f"{time.perf_counter() - started:.0f}", encoding="utf-8")
+    start = str(args.out / STARTS[name]) if name in STARTS else args.local_weights or "DEFAULT"
+    model = ["--backbone", args.backbone, "--weights", start, "--image-size", "288"]
+    model += ["--seed", str(seed)] if seed else []
+    model += shlex.split(args.train_flags)
+    places = ["--data", args.voc, "--val-split", "None"]
+    seconds = train(out, [*places, *model, *ROWS[name], "--workers", str(args.workers)])
     metrics = {}
     for reading, flags in readings(name).items():
         places = ["--weights", str(out), "--data", args.voc, "--split", "val", "--out", str(out / reading)]
@@ -122,7 +131,7 @@ def run_row(row: tuple[str, int], args: argparse.Namespace) -> dict[str, Any]:
     settings = json.loads((out / "config.json").read_text(encoding="utf-8"))
     return {
         "metrics": metrics,
-        "seconds": float((out / "seconds.txt").read_text(encoding="utf-8")),
+        "seconds": seconds,
         "settings": settings,
     }
 
