@@ -6,7 +6,7 @@
         --rows decoder decoder-tensorflow --seeds 0 1 2
 
 Each row is one `wsl-train` on the split train, the last epoch kept, and a `wsl-evaluate` on val for each reading of its
-maps: as they are, refined and, of rows with a decoder, decoded from one, two and four views, with and without a detector.
+maps: as they are, refined and, of rows with a decoder, decoded from one, two and four views, with a detector or not.
 The commands are printed as they run. Rows that were trained before are evaluated again, not trained again. With several
 seeds figures are means, and half the distance of the lowest and the highest stands behind them. ``--jobs`` runs several
 rows and seeds at once, for a GPU.
