@@ -187,7 +187,7 @@ def test_results_are_recognised_by_what_is_there(tmp_path, files, path, kind):
             "nowhere",
             "no such file or folder, expected localizations.jsonl, its folder or a folder of parts, Parquet parts, ",
         ),
-        ([], "", "no localizations at"),
+        ([], "", "results of an unknown format, expected localizations.jsonl"),
         (["results.xml"], "results.xml", "results of an unknown format"),
         (["localizations.jsonl.partial", "maps/shard-0000.npy"], "", "interrupted run"),
     ],

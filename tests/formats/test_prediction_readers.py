@@ -236,6 +236,37 @@ def test_each_format_is_recognised_and_gives_the_same_boxes(kind, write, tmp_pat
     assert not warnings
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["annotations/instances_val.json", "annotations/instances_train.json"],
+        ["annotations/instances_val2017.json", "annotations/instances_train2017.json"],
+        ["valid/_annotations.coco.json", "train/_annotations.coco.json"],
+        ["annotations/instances_a.json", "annotations/instances_b.json"],
+        ["found.json"],
+    ],
+)
+def test_a_coco_folder_with_splits_gives_the_boxes_of_the_split(names, tmp_path):
+    """The other file has boxes of other images; without a file that is named like the split, all are read."""
+    document = json.loads(coco_document(tmp_path / "export").read_text(encoding="utf-8"))
+    other = {**document, "images": [{**image, "file_name": f"{image['id']}_.jpg"} for image in document["images"]]}
+    for name, content in zip(names, (document, other), strict=False):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        save(tmp_path / "set" / name, content)
+    assert detect_predictions(tmp_path / "set") == "coco"
+    found, warnings = read("coco", tmp_path / "set")
+    assert [len(found[name].boxes) for name in SIZES] == [2, 1, 0]
+    left_out = {"detections in images outside the split: left out": 3} if "instances_a" in names[0] else {}
+    assert warnings == left_out
+
+
+def test_the_only_json_of_a_folder_may_be_torchvision_s(tmp_path):
+    assert torchvision(tmp_path).name == "outputs.json"
+    assert detect_predictions(tmp_path) == "torchvision"
+    found, _ = read("torchvision", tmp_path)
+    assert [len(found[name].boxes) for name in SIZES] == [2, 1, 0]
+
+
 def test_parquet_has_scores_and_points_and_tells_of_images_that_failed(tmp_path):
     pa = pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq

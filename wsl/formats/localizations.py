@@ -132,10 +132,7 @@ def find_localizations(path: str | Path) -> Path:
         )
     partial = partial_file(file.parent)
     hint = f"; an interrupted run left {partial}: name that file to use it" if partial.is_file() else ""
-    raise UserError(
-        f"no localizations at {path}: expected {FILE_NAME} as wsl-localize writes it{hint}, or another system's score "
-        "maps, COCO results or comp3/comp4 files"
-    )
+    raise UserError(f"no localizations at {path}: expected {FILE_NAME} as wsl-localize writes it{hint}")
 
 
 def results_folder(results: Path) -> Path:

@@ -132,7 +132,7 @@ def read_coco_set(path: Path) -> Iterator[Labelled]:
         return
     root = path / "images" if (path / "images").is_dir() else path
     for file in files:
-        name = file.parent.name if file.name == _ROBOFLOW else file.stem.removeprefix(_PREFIX)
+        name = annotated_split(file)
         for image in read_coco(file):
             apart = (root / name / image.name).is_file()
             yield replace(image, name=f"{name}/{image.name}" if apart else image.name, split=name.rstrip(_DIGITS))
@@ -147,6 +147,15 @@ def annotation_files(folder: Path) -> list[Path]:
     known = [folder / name for name in (INSTANCES, FORMER) if (folder / name).is_file()]
     names = (f"annotations/{_PREFIX}*.json", f"{_PREFIX}*.json", _ROBOFLOW, f"*/{_ROBOFLOW}")
     return [*known, *sorted({file for name in names for file in folder.glob(name)}.difference(known))]
+
+
+def annotated_split(file: Path) -> str:
+    """The split of an annotation file: the rest of its name, or in Roboflow's layout that of its folder.
+
+    >>> annotated_split(Path("annotations/instances_val2017.json"))
+    'val2017'
+    """
+    return file.parent.name if file.name == _ROBOFLOW else file.stem.removeprefix(_PREFIX)
 
 
 @guarded(_EXPECTED)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from wsl.checkpoints import is_run
 from wsl.errors import UserError
+from wsl.formats.exchange.coco import read_coco_set
 from wsl.formats.exchange.cvat import read_cvat
 from wsl.formats.exchange.labelme import read_labelme
 from wsl.formats.exchange.parsing import file_in
@@ -47,7 +48,10 @@ class Reader:
 
 
 def _coco(place: Path, split: Split, warnings: Counter[str]) -> Pairs:
-    return read_coco_results(recognise.coco_file(place), split.samples, warnings, numbers=split.numbers)
+    files = recognise.coco_files(place, split.name)
+    if len(files) > 1:
+        return read_labelled(read_coco_set(place), place, split.samples, warnings)
+    return read_coco_results(next(iter(files), place), split.samples, warnings, numbers=split.numbers)
 
 
 READERS: Mapping[str, Reader] = MappingProxyType(
@@ -100,7 +104,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         ),
         "torchvision": Reader(
             read=lambda place, split, warnings: read_torchvision_results(
-                place, split.samples, warnings, numbers=split.numbers
+                recognise.torchvision_file(place), split.samples, warnings, numbers=split.numbers
             ),
             recognise=recognise.is_torchvision,
             what="torchvision's boxes, labels and scores as JSON",
@@ -137,11 +141,11 @@ def detect_predictions(path: Path) -> str:
     if not is_remote(path) and not path.exists():
         raise UserError(f"{path}: no such file or folder, expected {_known()}")
     name = next((name for name, reader in READERS.items() if reader.recognise(path)), None)
-    if name is None and path.is_file():
-        raise UserError(f"{path}: results of an unknown format, expected {_known()}")
-    if name is None or name == "localizations" or (name == "maps" and is_run(path)):  # plots are no maps
+    if name == "localizations" or (name in (None, "maps") and is_run(path)):  # plots of a run are no maps
         find_localizations(path)  # its error names the partial results of an interrupted run
-    return name or "localizations"
+    if name is None:
+        raise UserError(f"{path}: results of an unknown format, expected {_known()}")
+    return name
 
 
 def _known() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wsl.formats.exchange import voc
-from wsl.formats.exchange.coco import FORMER, INSTANCES, annotation_files
+from wsl.formats.exchange.coco import FORMER, INSTANCES, annotated_split, annotation_files
 from wsl.formats.exchange.fiftyone import fiftyone_file
 from wsl.formats.exchange.labelme import is_labelme
 from wsl.formats.exchange.parsing import file_in, files_below
@@ -15,18 +15,37 @@ from wsl.formats.predictions.score_maps import holds_score_maps
 from wsl.formats.predictions.voc_results import result_files
 from wsl.formats.predictions.yolo_results import label_files
 from wsl.formats.shards.reading import holds_parts
+from wsl.split_names import role
 
 _COCO_NAMES = ("coco_instances_results.json", "predictions.json", "results.json", INSTANCES, FORMER, "labels.json")
 _START = 1 << 16
+_DIGITS = "0123456789"  # of the year, as in val2017
 
 
-def coco_file(place: Path) -> Path:
-    """The JSON of COCO results at a path; in a folder, under the names of detectron2, ultralytics and ``wsl-export``.
+def coco_files(place: Path, split: str = "") -> list[Path]:
+    """The JSON of COCO results at a path.
 
-    >>> coco_file(Path("found.json")).name
-    'found.json'
+    In a folder, it is the file under a name of detectron2, ultralytics or ``wsl-export``, the annotations of the split,
+    those of all splits if none is named like it, or the only file if it contains boxes; empty if there is none.
+
+    >>> [file.name for file in coco_files(Path("found.json"))]
+    ['found.json']
     """
-    return file_in(place, *_COCO_NAMES)
+    file = file_in(place, *_COCO_NAMES)
+    if not file.is_dir():
+        return [file]
+    files = annotation_files(place)
+    own = [file for file in files if _same_split(annotated_split(file), split)]
+    return own or files or [file for file in [_only_json(place)] if '"bbox"' in _start(file)]
+
+
+def torchvision_file(place: Path) -> Path:
+    """The JSON of torchvision's outputs at a path; in a folder, its only JSON file.
+
+    >>> torchvision_file(Path("outputs.json")).name
+    'outputs.json'
+    """
+    return _only_json(place)
 
 
 def is_own(place: Path) -> bool:
@@ -147,7 +166,7 @@ def is_torchvision(place: Path) -> bool:
     >>> is_torchvision(Path("no such place"))
     False
     """
-    start = _start(place)
+    start = _start(torchvision_file(place))
     return all(f'"{field}"' in start for field in ("boxes", "labels", "scores"))
 
 
@@ -163,13 +182,13 @@ def is_labelme_place(place: Path) -> bool:
 
 
 def is_coco(place: Path) -> bool:
-    """Whether this is a JSON file, which is read as COCO results if it has no other known format.
+    """Whether these are COCO results, which any JSON file without another known format is taken for.
 
     >>> is_coco(Path("no such place"))
     False
     """
-    file = coco_file(place)
-    return file.is_file() and file.suffix.lower() == ".json"
+    files = coco_files(place)
+    return bool(files) and all(file.is_file() and file.suffix.lower() == ".json" for file in files)
 
 
 def is_maps(place: Path) -> bool:
@@ -179,6 +198,18 @@ def is_maps(place: Path) -> bool:
     False
     """
     return place.is_dir() and holds_score_maps(place)
+
+
+def _only_json(place: Path) -> Path:
+    """The only JSON file of a folder; the path itself if it is no folder, or has none or several."""
+    files = list(place.glob("*.json")) if place.is_dir() else []
+    return files[0] if len(files) == 1 else place
+
+
+def _same_split(name: str, split: str) -> bool:
+    """Whether two names mean the same split, such as ``val`` and ``val2017``."""
+    purpose = role(split.rstrip(_DIGITS))
+    return name == split or (purpose is not None and role(name.rstrip(_DIGITS)) == purpose)
 
 
 def _start(file: Path) -> str:
