@@ -459,6 +459,31 @@ def test_what_is_tolerated_is_counted(tmp_path):
     assert warnings["detections that all have the same score, so that their order is undefined"] == 2
 
 
+def test_corners_in_coco_s_format_are_told_where_few_boxes_leave_their_image(tmp_path):
+    boxes = [[0, 0, 40, 20], [1, 1, 45, 18], [20, 5, 45, 15], [0, 5, 30, 20]]
+    found, warnings = read("coco", save(tmp_path / "found.json", [{**ROW, "bbox": box} for box in boxes]))
+    assert len(found["b"].boxes) == 4
+    told = (
+        "boxes that reach outside their image as [x, y, width, height] and fit it as [x0, y0, x1, y1]: kept as they are"
+    )
+    assert warnings[told] == 2
+
+
+def test_sides_instead_of_corners_are_told_where_few_boxes_are_inverted(tmp_path):
+    boxes = [[0, 0, 40, 20], [1, 1, 45, 18], [20, 5, 15, 15], [0, 5, 30, 15]]
+    records = {"b.jpg": {"boxes": boxes, "labels": ["dog"] * 4, "scores": [0.5] * 4}}
+    with pytest.raises(UserError, match=r"image 0, box 2: an inverted box .* were sides written"):
+        read("torchvision", save(tmp_path / "outputs.json", records))
+
+
+def test_localizations_with_scores_that_are_no_probabilities_are_counted(tmp_path):
+    boxes = Boxes(xyxy=[[1, 1, 9, 9]], labels=["dog"], scores=[7])
+    with LocalizationWriter(tmp_path) as writer:
+        writer.write(Localization(path="/photos/b.jpg", size=(50, 20), scores={"dog": -1, "cat": 1}, boxes=boxes))
+    _, warnings = read("localizations", tmp_path)
+    assert warnings["scores outside [0, 1]: only their order counts"] == 2
+
+
 def test_two_files_or_records_of_one_image_are_refused(tmp_path):
     for name in ("b.txt", "photos/b.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

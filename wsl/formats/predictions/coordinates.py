@@ -60,9 +60,16 @@ class Coordinates:
 
     @property
     def look_like_sides(self) -> bool:
-        """Whether most boxes are inverted as corners, and all of them fit their images as [x, y, width, height]."""
+        """Whether boxes are inverted as corners, and all of them fit their images as [x, y, width, height]."""
+        enough = self._count >= _FEW or 2 * self._inverted > self._count
         corners = self._corners in ("xyxy", "inclusive")
-        return corners and self._fit_otherwise == self._count and 2 * self._inverted > self._count
+        return corners and enough and self._inverted > 0 and self._fit_otherwise == self._count
+
+    @property
+    def outside(self) -> str:
+        """What boxes that reach outside their image may mean, if all of them fit it as corners; for a warning."""
+        corners = self._corners == "xywh" and self._count >= _FEW and self._fit_otherwise == self._count
+        return " as [x, y, width, height] and fit it as [x0, y0, x1, y1]" if corners else ""
 
     def check(self) -> None:
         """Check, after all boxes were added, that they are in pixels and in the format.

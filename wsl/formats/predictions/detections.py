@@ -14,7 +14,7 @@ from wsl.boxes import Boxes
 from wsl.errors import UserError
 from wsl.formats.predictions.class_names import ClassNames
 from wsl.formats.predictions.coordinates import Coordinates, Corners
-from wsl.formats.predictions.matching import Pairs, size_of
+from wsl.formats.predictions.matching import SCORES_OUTSIDE, Pairs, size_of
 from wsl.results import Localization
 from wsl.samples import Sample, SampleIndex, SampleSet
 
@@ -73,7 +73,7 @@ class Detections:
         if not self._names.known(detection.label):
             return
         if not 0 <= detection.score <= 1:
-            self.warnings["scores outside [0, 1]: only their order counts"] += 1
+            self.warnings[SCORES_OUTSIDE] += 1
         if len(self._scores) < 2:
             self._scores.add(detection.score)
         self._found[sample.path].append(detection)
@@ -92,7 +92,8 @@ class Detections:
             near, far = boxes.xyxy[:, :2], boxes.xyxy[:, 2:]
             outside = (near < -_ROUNDING).any(axis=1) | (far > np.array(size) + _ROUNDING).any(axis=1)
             if outside.any():
-                self.warnings["boxes that reach outside their image: kept as they are"] += int(outside.sum())
+                what = f"boxes that reach outside their image{self._coordinates.outside}: kept as they are"
+                self.warnings[what] += int(outside.sum())
             yield Localization(path=sample.path, size=size, scores={}, boxes=boxes), sample
 
     def _check(self) -> None:

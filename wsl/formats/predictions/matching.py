@@ -17,6 +17,7 @@ from wsl.samples import Sample, SampleIndex, SampleSet
 
 log = logging.getLogger("wsl")
 Pairs = Iterator[tuple[Localization, Sample]]
+SCORES_OUTSIDE = "scores outside [0, 1]: only their order counts"
 
 
 def matched(
@@ -24,8 +25,8 @@ def matched(
 ) -> Pairs:
     """Pair localizations with their samples, followed by the samples without one, with empty predictions.
 
-    Localizations of images outside the split (left out) and images without a localization (misses) are counted in
-    ``warnings``.
+    Localizations of images outside the split (left out), scores outside [0, 1], and images without a localization
+    (misses) are counted in ``warnings``.
 
     Raises:
         UserError: an image has two localizations, a path matches two samples, boxes look like fractions of their image,
@@ -51,6 +52,10 @@ def matched(
             continue
         names.see((*one.scores, *one.boxes.labels, *one.points))
         coordinates.see(one.boxes.xyxy, one.size)
+        scores = [*one.scores.values(), *one.boxes.scores.tolist()]
+        outside = sum(not 0 <= score <= 1 for score in scores)
+        if outside:
+            warnings[SCORES_OUTSIDE] += outside
         yield one, sample
     if extra:
         warnings["localizations of images outside the split: left out"] += len(extra)
