@@ -27,6 +27,16 @@ def test_more_curves_more_ink(tmp_path):
     assert ink(tmp_path / "none.png") == 0 < ink(tmp_path / "one.png") < ink(tmp_path / "two.png")
 
 
+def test_curves_that_coincide_are_both_seen(tmp_path):
+    """matplotlib's first two colours, blue and orange."""
+    curve = ([0, 1], [0, 0.5])
+    plot_curves(tmp_path / "a.png", {"a": curve, "b": curve}, x="threshold", y="accuracy")
+    drawn = read(tmp_path / "a.png")
+    drawn = drawn[len(drawn) // 2 :]
+    for colour in ((31, 119, 180), (255, 127, 14)):
+        assert (abs(drawn - colour).max(axis=-1) < 10).sum() > 300
+
+
 @pytest.mark.parametrize(("overlaps", "green", "grey"), [([0.6] * 4, True, False), ([0.1] * 4, False, True)])
 def test_right_boxes_are_green(tmp_path, overlaps, green, grey):
     plot_overlaps(tmp_path / "a.png", overlaps)

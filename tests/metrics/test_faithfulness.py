@@ -114,6 +114,7 @@ def test_streaming_is_the_mean_over_pairs_by_class_and_merges(finding):
         assert merged.interval == pytest.approx(metric.interval)
     by_class = [np.mean([value for name, value in baseline if name == label]) for label in values]
     assert metrics[0].baseline == pytest.approx(np.mean(by_class))
+    assert [metric.lower_is_better for metric in metrics] == [False, True, True, False]
     assert copy.deepcopy(whole).compute() == metrics
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,8 @@ def plot_curves(
 ) -> None:
     """Plot named curves over one axis; ``marks`` are named positions on the axis, drawn as dashed lines.
 
-    ``diagonal`` is the name of the diagonal, which is drawn if the name is not empty.
+    Every second curve is dashed, so that a curve under it remains visible where they coincide. ``diagonal`` is the name
+    of the diagonal, which is drawn if the name is not empty.
 
     Shape:
         Each curve is two arrays of the same length, its positions and its values in [0, 1].
@@ -43,8 +45,9 @@ def plot_curves(
     b'PNG'
     """
     figure, axes = _axes(title)
-    for name, (positions, values) in curves.items():
-        axes.plot(np.asarray(positions), np.asarray(values), label=_plain(name), linewidth=1.5)
+    for i, (name, (positions, values)) in enumerate(curves.items()):
+        style: dict[str, Any] = {"linestyle": (0, (3, 2)), "zorder": 2.5} if i % 2 else {}
+        axes.plot(np.asarray(positions), np.asarray(values), label=_plain(name), linewidth=1.5, **style)
     for i, (name, position) in enumerate((marks or {}).items()):
         axes.axvline(position, color=_GREY, linestyle=("--", ":", "-.")[i % 3], linewidth=1, label=_plain(name))
     if diagonal:
@@ -95,7 +98,7 @@ def plot_overlaps(path: Path, overlaps: Sequence[float], iou_threshold: float = 
     axes.bar(edges[:-1][~right], counts[~right], width, align="edge", color=_GREY, edgecolor="white")
     label = f"IoU >= {iou_threshold:g}: {share:.1%} of {len(overlaps)}"
     axes.bar(edges[:-1][right], counts[right], width, align="edge", color="#2b8a3e", edgecolor="white", label=label)
-    axes.set(xlabel="IoU of the best box with the object it meets best", ylabel="(image, class) pairs", xlim=(0, 1))
+    axes.set(xlabel="IoU of the best box with the nearest object", ylabel="(image, class) pairs", xlim=(0, 1))
     axes.legend(frameon=False, fontsize="small")
     _save(figure, path)
 

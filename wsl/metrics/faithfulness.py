@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,7 +99,8 @@ class Faithfulness(Statistic):
     def report(self, totals: Totals) -> tuple[Metric, ...]:
         """The four means; no value if no pair has a map."""
         notes = [self.note(totals, *([f"{self.steps} steps"] if column < 2 else [])) for column in range(len(NAMES))]
-        return tuple(self.rate(totals, name, i, note=notes[i]) for i, name in enumerate(NAMES))
+        means = [self.rate(totals, name, i, note=notes[i]) for i, name in enumerate(NAMES)]
+        return tuple(replace(mean, lower_is_better=mean.name in ("deletion", "average drop")) for mean in means)
 
     def _measure(self, probe: Probe, score_map: FloatArray, class_index: int) -> list[float]:
         image, model = probe
