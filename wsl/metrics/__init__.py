@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from wsl.centre import centre_box, centre_gaussian, whole_box
-from wsl.metrics.box_accuracy import MaxBoxAcc, MaxBoxAccV2, box_accuracies
+from wsl.metrics.box_accuracy import MaxBoxAcc, MaxBoxAccV2
 from wsl.metrics.box_curves import BoxAccuracy, max_box_acc, max_box_acc_v2
 from wsl.metrics.calibration import BoxCalibration, Calibration, calibration_error
 from wsl.metrics.class_masks import ClassMaskAP
@@ -84,7 +84,6 @@ __all__ = [
     "Totals",
     "VOCDetectionAP",
     "average_precision",
-    "box_accuracies",
     "box_iou",
     "calibration_error",
     "centre_box",

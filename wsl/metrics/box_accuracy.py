@@ -15,8 +15,8 @@ from wsl.maps.overlaps import Protocol
 from wsl.maps.sweep import Candidates
 from wsl.metrics.benchmark_input import benchmark_input
 from wsl.metrics.bootstrap import Doubles, percentile_interval
-from wsl.metrics.box_curves import iou_levels, map_thresholds, reached
-from wsl.metrics.evidence import SWEPT, Evidence
+from wsl.metrics.box_curves import iou_levels, map_thresholds
+from wsl.metrics.evidence import Evidence
 from wsl.metrics.statistic import Observation, Row, Statistic, Totals, ratio
 from wsl.results import BoxOrigin, Metric
 
@@ -31,7 +31,8 @@ class MaxBoxAcc(Statistic):
     ``wsolevaluation``, maps come from `benchmark_input` and boxes from `wsl.maps.benchmark_boxes`, at 224x224. The
     baseline is `centre_box`; like the whole image, it is compared in the image's own pixels with either protocol.
 
-    With ``boxes``, whose threshold was not chosen on these images, the accuracy at it is also reported: BoxAcc.
+    ``num_thresholds`` is by default the published number, 100. With ``boxes``, whose threshold was not chosen on these
+    images, the accuracy at it is also reported: BoxAcc.
 
     >>> from wsl import Boxes, Localization
     >>> from wsl.samples import Sample
@@ -51,6 +52,7 @@ class MaxBoxAcc(Statistic):
     lost = "without a map: misses"
     by_class = False
     candidates: ClassVar[Candidates] = "largest"
+    published: ClassVar[int] = 100
 
     def __init__(
         self,
@@ -59,9 +61,8 @@ class MaxBoxAcc(Statistic):
         *,
         protocol: Protocol = "default",
         single_object: bool = True,
-        num_thresholds: int = 100,
+        num_thresholds: int | None = None,
         boxes: BoxOrigin | None = None,
-        report_classes: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         self.single_object, self.protocol, self.boxes = single_object, protocol, boxes
@@ -69,9 +70,9 @@ class MaxBoxAcc(Statistic):
         self.iou_thresholds = iou_levels(iou_thresholds)
         # Check the protocol now rather than at the first image.
         class_maps.overlaps([[0.0]], [], [], protocol=protocol)
-        self.thresholds = map_thresholds(num_thresholds, protocol)
-        self.columns = len(self.iou_thresholds) * num_thresholds
-        super().__init__(classes, report_classes, **settings)
+        self.thresholds = map_thresholds(self.published if num_thresholds is None else num_thresholds, protocol)
+        self.columns = len(self.iou_thresholds) * len(self.thresholds)
+        super().__init__(classes, **settings)
 
     def observe(self, seen: Evidence) -> Observation:
         """The changes of each class's hits from one threshold to the next, by IoU level."""
@@ -83,23 +84,20 @@ class MaxBoxAcc(Statistic):
             if seen.blind:
                 changes[:, 0] = seen.overlap(label) >= np.array(self.iou_thresholds)
             elif not missing:
-                changes[:] = reached(self._overlaps(seen, label), self.iou_thresholds)
+                changes[:] = self._overlaps(seen, label) >= np.array(self.iou_thresholds)[:, None]
                 changes[:, 1:] -= changes[:, :-1].copy()
             rows.append(Row(label, changes.ravel(), missing))
         return Observation(rows)
 
     def _overlaps(self, seen: Evidence, label: str) -> Doubles:
         """The best IoU at each threshold."""
-        truth, score_map = seen.truth(label).xyxy, seen.score_map(label)
-        assert score_map is not None
         if self.protocol == "default":
-            if SWEPT % len(self.thresholds) == 0:
-                return seen.swept(label).best_iou(truth, self.candidates)[:: SWEPT // len(self.thresholds)]
-            swept = class_maps.threshold_boxes(score_map, self.thresholds, size=seen.found.size)
-            return swept.best_iou(truth, self.candidates)
+            return seen.swept(label, len(self.thresholds), self.candidates)
+        score_map = seen.score_map(label)
+        assert score_map is not None
         return class_maps.overlaps(
             benchmark_input(score_map),
-            class_maps.benchmark_boxes(truth, seen.found.size),
+            class_maps.benchmark_boxes(seen.truth(label).xyxy, seen.found.size),
             self.thresholds,
             protocol=self.protocol,
             candidates=self.candidates,
@@ -194,7 +192,7 @@ class MaxBoxAccV2(MaxBoxAcc):
     """MaxBoxAccV2 over the images of a data set: any of a map's boxes may be correct; the mean over IoU levels.
 
     Each level has its own best threshold. The first `Metric` is the mean, the others are its levels. Otherwise as
-    `MaxBoxAcc`; as published, MaxBoxAcc uses 100 thresholds and MaxBoxAccV2 1,000.
+    `MaxBoxAcc`, with 1,000 thresholds as published.
 
     >>> from wsl import Boxes, Localization
     >>> from wsl.samples import Sample
@@ -209,16 +207,7 @@ class MaxBoxAccV2(MaxBoxAcc):
     """
 
     candidates = "all"
-
-    def __init__(
-        self,
-        classes: Sequence[str],
-        iou_thresholds: Sequence[float] = (0.3, 0.5, 0.7),
-        *,
-        num_thresholds: int = 1000,
-        **settings: Any,
-    ) -> None:
-        super().__init__(classes, iou_thresholds, num_thresholds=num_thresholds, **settings)
+    published = 1000
 
     def report(self, totals: Totals) -> tuple[Metric, ...]:
         """The mean over IoU levels, then each level; no value if no image has a map."""
@@ -235,21 +224,6 @@ class MaxBoxAccV2(MaxBoxAcc):
             note=f"mean over IoU {', '.join(f'{level:g}' for level in self.iou_thresholds)}; {first.note}",
         )
         return (self._with_interval(totals, mean, range(len(levels))), *levels, *self._at_given(totals))
-
-
-def box_accuracies(classes: Sequence[str], protocol: Protocol, **settings: Any) -> tuple[MaxBoxAcc, ...]:
-    """MaxBoxAcc and MaxBoxAccV2 with the settings of a protocol.
-
-    The default protocol counts images of one object. The benchmark's images have one class each and all count, correct
-    if any object is matched; on other data sets each class of an image counts.
-
-    >>> [metric.single_object for metric in box_accuracies(["dog"], "wsolevaluation")]
-    [False, False]
-    """
-    single = protocol == "default"
-    return tuple(
-        kind(classes, protocol=protocol, single_object=single, **settings) for kind in (MaxBoxAcc, MaxBoxAccV2)
-    )
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from wsl import maps as class_maps
-from wsl.boxes import BoolArray
 from wsl.errors import UserError
 from wsl.maps.overlaps import Protocol
 from wsl.maps.sweep import Candidates
+from wsl.metrics.bootstrap import Doubles
 from wsl.metrics.overlap import require_iou_threshold
-
-Doubles = npt.NDArray[np.float64]
 
 
 class BoxAccuracy(NamedTuple):
@@ -67,7 +65,7 @@ def max_box_acc(
     items = zip(maps, boxes, strict=True) if sizes is None else zip(maps, boxes, sizes, strict=True)
     hits = np.zeros((len(levels), num_thresholds), np.int64)
     for best in class_maps.sweep_overlaps(items, thresholds, protocol=protocol, candidates=candidates):
-        hits += reached(best, levels)
+        hits += best >= np.array(levels)[:, None]
     chosen = np.argmax(hits, axis=1)
     return tuple(
         BoxAccuracy(level, float(row[i] / len(maps)), float(thresholds[i]))
@@ -80,17 +78,12 @@ def max_box_acc_v2(
     boxes: Sequence[npt.ArrayLike],
     iou_thresholds: Sequence[float] = (0.3, 0.5, 0.7),
     *,
-    protocol: Protocol = "default",
-    sizes: Sequence[tuple[int, int]] | None = None,
     num_thresholds: int = 1000,
+    **settings: Any,
 ) -> float:
     """MaxBoxAccV2: `max_box_acc` with all boxes as candidates, averaged over the IoU levels.
 
-    Shape:
-        As for `max_box_acc`.
-
-    Raises:
-        UserError: as for `max_box_acc`.
+    ``settings`` are its other arguments, and its shapes and errors apply.
 
     Source: Choe et al., Evaluation for Weakly Supervised Object Localization: Protocol, Metrics, and Datasets,
     TPAMI 2022, section 4.
@@ -98,25 +91,8 @@ def max_box_acc_v2(
     >>> max_box_acc_v2([[[0, 4, 0, 1]]], [[1, 0, 2, 1]], iou_thresholds=[0.5, 0.9])
     1.0
     """
-    found = max_box_acc(
-        maps,
-        boxes,
-        iou_thresholds,
-        protocol=protocol,
-        candidates="all",
-        sizes=sizes,
-        num_thresholds=num_thresholds,
-    )
+    found = max_box_acc(maps, boxes, iou_thresholds, candidates="all", num_thresholds=num_thresholds, **settings)
     return math.fsum(level.accuracy for level in found) / len(found)
-
-
-def reached(overlaps: Doubles, levels: Sequence[float]) -> BoolArray:
-    """Whether the overlap at each threshold reaches each IoU level, (levels, thresholds).
-
-    >>> reached(np.array([0.2, 0.5]), [0.1, 0.5]).tolist()
-    [[True, True], [False, True]]
-    """
-    return np.asarray(overlaps >= np.array(levels)[:, None])
 
 
 def map_thresholds(count: int, protocol: str) -> Doubles:

@@ -63,13 +63,11 @@ class Calibration(Statistic):
     sum_type = np.float64
     name = "calibration error"
 
-    def __init__(
-        self, classes: Sequence[str], *, report_classes: Sequence[str] = (), bins: int = BINS, **settings: Any
-    ):
+    def __init__(self, classes: Sequence[str], *, bins: int = BINS, **settings: Any):
         if bins < 1:
             raise UserError(f"bins are {bins}, expected 1 or more: try {BINS}")
         self.bins, self.columns = bins, 3 * bins + 1
-        super().__init__(classes, report_classes, **settings)
+        super().__init__(classes, **settings)
 
     def observe(self, seen: Evidence) -> Observation:
         """The bin of each class's score."""

@@ -30,12 +30,10 @@ class ClassMaskAP(CocoStatistic):
     unit = "(image, class) pairs"
     prefix = "class mask"
 
-    def __init__(
-        self, classes: Sequence[str], threshold: float = 0.2, *, report_classes: Sequence[str] = (), **settings: Any
-    ) -> None:
+    def __init__(self, classes: Sequence[str], threshold: float = 0.2, **settings: Any) -> None:
         if not 0 <= threshold < 1:
             raise UserError(f"threshold is {threshold}, expected a fraction of the map's range in [0, 1): try 0.2")
-        super().__init__(classes, report_classes, **settings)
+        super().__init__(classes, **settings)
         self.threshold = threshold
 
     def observe(self, seen: Evidence) -> Observation:

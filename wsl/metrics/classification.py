@@ -72,16 +72,11 @@ class ClassificationAP(APStatistic):
     reads_boxes = False
 
     def __init__(
-        self,
-        classes: Sequence[str],
-        method: Method | Sequence[Method] = "all-point",
-        *,
-        report_classes: Sequence[str] = (),
-        **settings: Any,
+        self, classes: Sequence[str], method: Method | Sequence[Method] = "all-point", **settings: Any
     ) -> None:
         shape = (len(classes),)
         self.records = {"images": [("key", np.int64), ("scores", np.float64, shape), ("targets", np.int8, shape)]}
-        super().__init__(classes, method, report_classes, **settings)
+        super().__init__(classes, method, **settings)
 
     def observe(self, seen: Evidence) -> Observation:
         """The score and the target of each class."""

@@ -124,12 +124,10 @@ class VOCDetectionAP(RankingStatistic):
         classes: Sequence[str],
         iou_threshold: float = 0.5,
         method: Method | Sequence[Method] = "all-point",
-        *,
-        report_classes: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         require_iou_threshold(iou_threshold)
-        super().__init__(classes, method, report_classes, **settings)
+        super().__init__(classes, method, **settings)
         self.iou_threshold = iou_threshold
 
     def observe(self, seen: Evidence) -> Observation:

@@ -59,8 +59,9 @@ class Settings:
         The benchmark's images have one class each and all count, correct if any object is matched; on other data sets
         each class of an image counts.
         """
-        settings = {"protocol": self.protocol, "single_object": self.protocol == "default", "boxes": self.boxes}
-        return settings if self.num_thresholds is None else {**settings, "num_thresholds": self.num_thresholds}
+        single = self.protocol == "default"
+        shared = {"protocol": self.protocol, "boxes": self.boxes, "num_thresholds": self.num_thresholds}
+        return {**shared, "single_object": single}
 
     @property
     def few(self) -> dict[str, Any]:

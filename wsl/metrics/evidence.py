@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar, TypeVarTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,14 @@ from wsl import maps
 from wsl.boxes import BoolArray, Boxes, FloatArray
 from wsl.centre import centre_box, centre_gaussian, whole_box
 from wsl.errors import UserError
-from wsl.maps.by_threshold import ThresholdBoxes, threshold_boxes
+from wsl.maps.by_threshold import Rule, ThresholdBoxes, threshold_boxes
 from wsl.metrics.annotated_masks import Classes, pixel_classes
 from wsl.metrics.overlap import best_iou, box_iou
 from wsl.results import Localization
 from wsl.samples import Sample
 
 T = TypeVar("T")
+Args = TypeVarTuple("Args")
 Point = tuple[float, float]
 SWEPT = 1000
 """A map's boxes are computed once for all metrics, at the thresholds i / 1000."""
@@ -32,6 +34,23 @@ class Detections(NamedTuple):
     labels: npt.NDArray[np.int32]
     scores: FloatArray
     difficult: BoolArray
+
+
+def _once(*, shared: bool = False) -> Callable[[Callable[[Any, *Args], T]], Callable[[Any, *Args], T]]:
+    """A decorator of a method whose results are kept; a ``shared`` one is the same in every view of the image."""
+
+    def decorate(method: Callable[[Any, *Args], T]) -> Callable[[Any, *Args], T]:
+        @functools.wraps(method)
+        def kept(self: Any, *args: *Args) -> T:
+            store, key = self._shared if shared else self._own, (method.__name__, *args)
+            if key not in store:
+                store[key] = method(self, *args)
+            value: T = store[key]
+            return value
+
+        return kept
+
+    return decorate
 
 
 class Evidence:
@@ -80,68 +99,61 @@ class Evidence:
         """The classes of the image that have a box."""
         return [label for label in self.sample.labels if len(self.truth(label))]
 
+    @_once(shared=True)
     def truth(self, label: str) -> Boxes:
         """The true boxes of a class."""
-        return self.once(("truth", label), lambda: self.ground_truth.of(label), shared=True)
+        return self.ground_truth.of(label)
 
+    @_once()
     def box(self, label: str) -> npt.NDArray[Any] | None:
         """The highest-scored box predicted for a class; None if there is none."""
-        return self.once(("box", label), lambda: self.found.boxes.best(label))
+        return self.found.boxes.best(label)
 
+    @_once()
     def overlap(self, label: str) -> float:
         """The highest IoU of that box with a true box of the class; 0 if there is none."""
+        box = self.box(label)
+        return 0.0 if box is None else float(best_iou(box, self.truth(label).xyxy)[0])
 
-        def measured() -> float:
-            box = self.box(label)
-            return 0.0 if box is None else float(best_iou(box, self.truth(label).xyxy)[0])
-
-        return self.once(("overlap", label), measured)
-
+    @_once()
     def point(self, label: str) -> Point | None:
         """The predicted point of a class, else the peak of its map; None without either.
 
         Raises:
             UserError: the point is not finite.
         """
+        if label not in self.found.points:
+            score_map = self.score_map(label)
+            return None if score_map is None else maps.peak(score_map, self.found.size)
+        x, y = self.found.points[label]
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise UserError(f"{self.found.path}: the point of {label!r} is ({x}, {y}), expected finite numbers")
+        return x, y
 
-        def found() -> Point | None:
-            if label not in self.found.points:
-                score_map = self.score_map(label)
-                return None if score_map is None else maps.peak(score_map, self.found.size)
-            x, y = self.found.points[label]
-            if not (math.isfinite(x) and math.isfinite(y)):
-                raise UserError(f"{self.found.path}: the point of {label!r} is ({x}, {y}), expected finite numbers")
-            return x, y
-
-        return self.once(("point", label), found)
-
+    @_once()
     def score_map(self, label: str) -> FloatArray | None:
         """The map of a class, (h, w); None if there is none, or it is not finite."""
+        score_map = (self.found.maps or {}).get(label)
+        return None if score_map is None or not np.isfinite(score_map).all() else score_map
 
-        def found() -> FloatArray | None:
-            score_map = (self.found.maps or {}).get(label)
-            return None if score_map is None or not np.isfinite(score_map).all() else score_map
-
-        return self.once(("map", label), found)
-
+    @_once()
     def heat(self, label: str) -> FloatArray | None:
         """The map of a class at the image's size, in [0, 1]."""
+        score_map = self.score_map(label)
+        return None if score_map is None else maps.heatmap(score_map, self.found.size)
 
-        def drawn() -> FloatArray | None:
-            score_map = self.score_map(label)
-            return None if score_map is None else maps.heatmap(score_map, self.found.size)
+    def swept(self, label: str, count: int, rule: Rule) -> npt.NDArray[np.float64]:
+        """The best IoU of the class's map, which must exist, with a true box at the thresholds i / ``count``."""
+        step, rest = divmod(SWEPT, count)
+        boxes = self._boxes(label, count if rest else SWEPT)
+        overlaps: npt.NDArray[np.float64] = boxes.best_iou(self.truth(label).xyxy, rule)[:: 1 if rest else step]
+        return overlaps
 
-        return self.once(("heat", label), drawn)
-
-    def swept(self, label: str) -> ThresholdBoxes:
-        """The boxes of the class's map, which must exist, at the thresholds i / `SWEPT`."""
-
-        def drawn() -> ThresholdBoxes:
-            score_map = self.score_map(label)
-            assert score_map is not None
-            return threshold_boxes(score_map, np.arange(SWEPT) / SWEPT, size=self.found.size)
-
-        return self.once(("swept", label), drawn)
+    @_once()
+    def _boxes(self, label: str, count: int) -> ThresholdBoxes:
+        score_map = self.score_map(label)
+        assert score_map is not None
+        return threshold_boxes(score_map, np.arange(count) / count, size=self.found.size)
 
     def rank(self, label: str) -> int:
         """The rank of a class among all by its score, 0 for the first; after all others if it has no score.
@@ -152,43 +164,39 @@ class Evidence:
         if label not in self.scores:
             return len(self.index)
         number = self.index[label]
-        table = self.once("ranks", lambda: np.array([self.scores.get(name, -math.inf) for name in self.index]))
+        table = self._table
         return int((table > table[number]).sum() + (table[:number] == table[number]).sum())
 
-    @property
+    @functools.cached_property
+    def _table(self) -> npt.NDArray[np.float64]:
+        return np.array([self.scores.get(name, -math.inf) for name in self.index])
+
+    @functools.cached_property
     def scores(self) -> dict[str, float]:
         """The scores of the image's classes.
 
         Raises:
             UserError: one of them is NaN.
         """
+        for label, score in self.found.scores.items():
+            if math.isnan(score):
+                raise UserError(
+                    f"{self.found.path}: the score of {label!r} is NaN, expected a number: localize it again"
+                )
+        return dict(self.found.scores)
 
-        def checked() -> dict[str, float]:
-            for label, score in self.found.scores.items():
-                if math.isnan(score):
-                    raise UserError(
-                        f"{self.found.path}: the score of {label!r} is NaN, expected a number: localize it again"
-                    )
-            return dict(self.found.scores)
-
-        return self.once("scores", checked)
-
-    @property
+    @functools.cached_property
     def detections(self) -> Detections:
         """The predicted boxes of all known classes, except classes that were not annotated in this image.
 
         If classes are verified to be absent (`Sample.negatives`), boxes of any other class that is not labelled are
         neither correct nor wrong.
         """
-        sample = self.sample
-
-        def judged() -> Boxes:
-            if sample.negatives is None:
-                return self.found.boxes
+        sample, boxes = self.sample, self.found.boxes
+        if sample.negatives is not None:
             looked_for = {*sample.labels, *sample.ignored, *sample.negatives}
-            return self.found.boxes.select(np.array([name in looked_for for name in self.found.boxes.labels], np.bool_))
-
-        return self.once("detections", lambda: self._as_arrays(judged()))
+            boxes = boxes.select(np.array([name in looked_for for name in boxes.labels], np.bool_))
+        return self._as_arrays(boxes)
 
     def may_lack_boxes(self, labels: npt.NDArray[np.int32]) -> BoolArray:
         """Which of some class numbers belong to classes that are `Sample.not_exhaustive`.
@@ -199,20 +207,17 @@ class Evidence:
         return np.isin(labels, np.array(names, np.int32))
 
     @property
+    @_once(shared=True)
     def true_detections(self) -> Detections:
         """All true boxes."""
-        return self.once("true detections", lambda: self._as_arrays(self.ground_truth), shared=True)
+        return self._as_arrays(self.ground_truth)
 
-    @property
+    @functools.cached_property
     def ious(self) -> npt.NDArray[np.float64]:
         """The IoU of each of `detections` with each of `true_detections`, (n, m); -1 if the classes differ."""
-
-        def measured() -> npt.NDArray[np.float64]:
-            found, truth = self.detections, self.true_detections
-            same = found.labels[:, None] == truth.labels
-            return np.where(same, box_iou(found.xyxy, truth.xyxy), -1) if same.any() else np.where(same, 0.0, -1.0)
-
-        return self.once("ious", measured)
+        found, truth = self.detections, self.true_detections
+        same = found.labels[:, None] == truth.labels
+        return np.where(same, box_iou(found.xyxy, truth.xyxy), -1) if same.any() else np.where(same, 0.0, -1.0)
 
     def pixels(self, resolution: tuple[int, int] | None = None) -> Classes:
         """The true class of each pixel, as returned by `pixel_classes`.
@@ -227,11 +232,10 @@ class Evidence:
         )
 
     @property
+    @_once(shared=True)
     def areas(self) -> npt.NDArray[np.int64]:
         """The number of pixels of the background and of each class that are not ignored, (1 + classes,)."""
-        return self.once(
-            "areas", lambda: np.bincount(self.pixels().ravel() + 1, minlength=2 + len(self.index))[1:], shared=True
-        )
+        return np.bincount(self.pixels().ravel() + 1, minlength=2 + len(self.index))[1:]
 
     def _as_arrays(self, boxes: Boxes) -> Detections:
         numbers = np.array([self.index.get(label, -1) for label in boxes.labels], np.int32)
@@ -264,19 +268,16 @@ class _Blind(Evidence):
         """None, unless a subclass defines a point."""
         return None
 
-    @property
+    @functools.cached_property
     def detections(self) -> Detections:
-        def drawn() -> Detections:
-            mine = Evidence.of(self).detections
-            labels = np.unique(mine.labels)
-            best = [float(mine.scores[mine.labels == number].max()) for number in labels]
-            of = {number: label for label, number in self.index.items()}
-            names = [of[number] for number in labels.tolist()]
-            scores = [self.found.scores.get(name, score) for name, score in zip(names, best, strict=True)]
-            xyxy = np.array([self.box(name) for name in names], np.float32).reshape(-1, 4)
-            return Detections(xyxy, labels, np.array(scores, np.float32), np.zeros(len(labels), np.bool_))
-
-        return self.once("detections", drawn)
+        mine = Evidence.of(self).detections
+        labels = np.unique(mine.labels)
+        best = [float(mine.scores[mine.labels == number].max()) for number in labels]
+        of = {number: label for label, number in self.index.items()}
+        names = [of[number] for number in labels.tolist()]
+        scores = [self.found.scores.get(name, score) for name, score in zip(names, best, strict=True)]
+        xyxy = np.array([self.box(name) for name in names], np.float32).reshape(-1, 4)
+        return Detections(xyxy, labels, np.array(scores, np.float32), np.zeros(len(labels), np.bool_))
 
 
 class Centre(_Blind):

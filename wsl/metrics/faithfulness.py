@@ -70,12 +70,11 @@ class Faithfulness(Statistic):
         probe: Callable[[Path], Probe],
         steps: int = 224,
         batch_size: int = 32,
-        report_classes: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         if steps < 1 or batch_size < 1:
             raise UserError(f"{steps} steps in batches of {batch_size}, expected 1 or more of each: try 224 and 32")
-        super().__init__(classes, report_classes, **settings)
+        super().__init__(classes, **settings)
         self._probe, self.steps, self.batch_size = probe, steps, batch_size
 
     def observe(self, seen: Evidence) -> Observation:

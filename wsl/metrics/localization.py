@@ -63,11 +63,9 @@ class CorLoc(Statistic):
     needs = "boxes"
     views = ("found", "centre", "whole")
 
-    def __init__(
-        self, classes: Sequence[str], iou_threshold: float = 0.5, *, report_classes: Sequence[str] = (), **settings: Any
-    ) -> None:
+    def __init__(self, classes: Sequence[str], iou_threshold: float = 0.5, **settings: Any) -> None:
         require_iou_threshold(iou_threshold)
-        super().__init__(classes, report_classes, **settings)
+        super().__init__(classes, **settings)
         self.iou_threshold = iou_threshold
 
     def observe(self, seen: Evidence) -> Observation:

@@ -135,16 +135,10 @@ class PxAP(Statistic):
     columns = 2 * NUM_BINS
 
     def __init__(
-        self,
-        classes: Sequence[str],
-        *,
-        protocol: Protocol = "default",
-        report_classes: Sequence[str] = (),
-        replicates: int = 200,
-        **settings: Any,
+        self, classes: Sequence[str], *, protocol: Protocol = "default", replicates: int = 200, **settings: Any
     ) -> None:
         self.protocol: Protocol = protocol
-        super().__init__(classes, report_classes, replicates=replicates, **settings)
+        super().__init__(classes, replicates=replicates, **settings)
 
     def observe(self, seen: Evidence) -> Observation:
         """The histograms of each class's map."""
@@ -158,7 +152,7 @@ class PxAP(Statistic):
                 rows.append(Row(label, _histograms(found, truth, number).ravel(), heat is None))
         return Observation(rows)
 
-    def _heat(self, seen: Evidence, label: str, shape: tuple[int, ...]) -> npt.NDArray[np.floating[Any]] | None:
+    def _heat(self, seen: Evidence, label: str, shape: tuple[int, ...]) -> npt.NDArray[Any] | None:
         if seen.blind:
             return centre_gaussian((shape[1], shape[0]))
         if self.protocol == "default":

@@ -107,12 +107,10 @@ class PointAP(RankingStatistic):
         classes: Sequence[str],
         tolerance: float = 18,
         method: Method | Sequence[Method] = "all-point",
-        *,
-        report_classes: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         point_within((0, 0), [], tolerance)
-        super().__init__(classes, method, report_classes, **settings)
+        super().__init__(classes, method, **settings)
         self.tolerance = tolerance
 
     def observe(self, seen: Evidence) -> Observation:

@@ -145,20 +145,11 @@ class PointingGame(Statistic):
     views = ("found", "centre")
     columns, drawn_columns = 2, 1
 
-    def __init__(
-        self,
-        classes: Sequence[str],
-        tolerance: float = 15,
-        subset: Subset = "all",
-        *,
-        report_classes: Sequence[str] = (),
-        **settings: Any,
-    ) -> None:
+    def __init__(self, classes: Sequence[str], tolerance: float = 15, subset: Subset = "all", **settings: Any) -> None:
         if subset not in get_args(Subset):
             raise UserError(f"subset is {subset!r}, expected all or difficult")
-        if not tolerance > 0:
-            raise UserError(f"pointing tolerance is {tolerance}, expected a positive number of pixels: try 15")
-        super().__init__(classes, report_classes, **settings)
+        _check_point((0, 0), tolerance)
+        super().__init__(classes, **settings)
         self.tolerance = tolerance
         self.subset: Subset = subset
 

@@ -43,17 +43,13 @@ class APStatistic(Statistic):
     columns = 0
 
     def __init__(
-        self,
-        classes: Sequence[str],
-        method: Method | Sequence[Method] = "all-point",
-        report_classes: Sequence[str] = (),
-        **settings: Any,
+        self, classes: Sequence[str], method: Method | Sequence[Method] = "all-point", **settings: Any
     ) -> None:
         self.methods: tuple[Method, ...] = (method,) if isinstance(method, str) else tuple(method)
         self._one = isinstance(method, str)
         for rule in self.methods:
             require_method(rule)
-        super().__init__(classes, report_classes, **settings)
+        super().__init__(classes, **settings)
 
     def report(self, totals: Totals) -> Metric | tuple[Metric, ...]:
         """The mean AP over the classes with ground truth; no value if nothing was predicted in any image."""

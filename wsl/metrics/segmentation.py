@@ -13,7 +13,7 @@ import numpy.typing as npt
 from wsl.errors import UserError
 from wsl.metrics.bootstrap import Doubles, percentile_interval
 from wsl.metrics.evidence import Evidence, Whole
-from wsl.metrics.statistic import Observation, Row, Statistic, Totals
+from wsl.metrics.statistic import Observation, Row, Statistic, Totals, ratio
 from wsl.results import Metric
 
 BACKGROUND = "background"
@@ -50,7 +50,7 @@ def class_iou(
         pairs = truth[counted].astype(np.intp) * num_classes + numbers[counted].astype(np.intp)
         matrix += np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
     area, right = matrix.sum(axis=1), np.diag(matrix)
-    return _ratio(right, area + matrix.sum(axis=0) - right, area > 0)
+    return ratio(right, np.where(area > 0, area + matrix.sum(axis=0) - right, 0))
 
 
 class MeanIoU(Statistic):
@@ -167,16 +167,9 @@ def _iou(pixels: Counts, area: Counts) -> Doubles:
     area = area[..., None]
     given[0] = pixels[0, ..., 0, :].sum(axis=-1, keepdims=True) - given[0]
     right[0] = area[0] - right[0]
-    return _ratio(right, given + area - right, np.broadcast_to(area > 0, right.shape))
-
-
-def _ratio(part: npt.NDArray[Any], whole: Counts, measured: npt.NDArray[np.bool_]) -> Doubles:
-    ratio: Doubles = np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=measured)
-    return ratio
+    return ratio(right, np.where(area > 0, given + area - right, 0))
 
 
 def _mean(iou: Doubles) -> Doubles:
     """The mean over the classes that have a value."""
-    measured = ~np.isnan(iou)
-    count = measured.sum(axis=0)
-    return _ratio(np.nan_to_num(iou).sum(axis=0), count, count > 0)
+    return ratio(np.nan_to_num(iou).sum(axis=0), (~np.isnan(iou)).sum(axis=0))

@@ -51,15 +51,8 @@ class FlipStability(Statistic):
     lost, left_out = "without a map: left out", True
     sum_type = np.float64
 
-    def __init__(
-        self,
-        classes: Sequence[str],
-        *,
-        mirrored: Callable[[Path], Localization],
-        report_classes: Sequence[str] = (),
-        **settings: Any,
-    ) -> None:
-        super().__init__(classes, report_classes, **settings)
+    def __init__(self, classes: Sequence[str], *, mirrored: Callable[[Path], Localization], **settings: Any) -> None:
+        super().__init__(classes, **settings)
         self._mirrored = mirrored
 
     def observe(self, seen: Evidence) -> Observation:

@@ -9,9 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from wsl.errors import UserError
-from wsl.maps import threshold_boxes
 from wsl.metrics.bootstrap import Doubles
-from wsl.metrics.evidence import SWEPT, Evidence
+from wsl.metrics.evidence import Evidence
 from wsl.metrics.overlap import require_iou_threshold
 from wsl.metrics.statistic import Observation, Row, Statistic, Totals, ratio
 from wsl.results import BoxOrigin, Metric
@@ -62,14 +61,13 @@ class ThresholdChoice(Statistic):
         *,
         num_thresholds: int = 100,
         boxes: BoxOrigin | None = None,
-        report_classes: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         require_iou_threshold(iou_threshold)
         self.iou_threshold, self.boxes = iou_threshold, boxes
         self.thresholds = np.arange(num_thresholds) / num_thresholds
         self.columns = 2 + len(RULES) * num_thresholds
-        super().__init__(classes, report_classes, **settings)
+        super().__init__(classes, **settings)
 
     def observe(self, seen: Evidence) -> Observation:
         """Whether each class's box is correct, whether it has no map, and whether the map's boxes are correct."""
@@ -79,17 +77,11 @@ class ThresholdChoice(Statistic):
             numbers[0] = seen.overlap(label) >= self.iou_threshold
             if not seen.blind:
                 numbers[1] = seen.score_map(label) is None
-                numbers[2:] = False if numbers[1] else self._curves(seen, label).ravel()
+                if not numbers[1]:
+                    best = [seen.swept(label, len(self.thresholds), rule) for rule in RULES]
+                    numbers[2:] = np.ravel(best) >= self.iou_threshold
             rows.append(Row(label, numbers, seen.box(label) is None))
         return Observation(rows)
-
-    def _curves(self, seen: Evidence, label: str) -> Any:
-        """Whether the box of each rule is correct at each threshold."""
-        step, rest = divmod(SWEPT, len(self.thresholds))
-        swept, truth = seen.swept(label), seen.truth(label).xyxy
-        if rest:
-            swept, step = threshold_boxes(seen.found.maps[label], self.thresholds, size=seen.found.size), 1  # type: ignore[index]
-        return np.stack([swept.best_iou(truth, rule)[::step] >= self.iou_threshold for rule in RULES])
 
     def choose(self) -> Choice:
         """The best threshold and rule so far; ties go to ``largest``, then to the lowest threshold.

@@ -118,13 +118,11 @@ class TopKAccuracy(Statistic):
     reads_boxes = False
     unit, lost = "images of one class", "without scores: misses"
 
-    def __init__(
-        self, classes: Sequence[str], ks: Sequence[int] = (1, 5), *, report_classes: Sequence[str] = (), **settings: Any
-    ) -> None:
+    def __init__(self, classes: Sequence[str], ks: Sequence[int] = (1, 5), **settings: Any) -> None:
         _require_k(ks)
         self.ks = tuple(k for k in ks if k < len(classes))
         self.columns = len(self.ks)
-        super().__init__(classes, report_classes, **settings)
+        super().__init__(classes, **settings)
 
     def observe(self, seen: Evidence) -> Observation:
         """Whether the class of an image with exactly one is among the first k."""
@@ -165,19 +163,13 @@ class TopKLoc(Statistic):
     views = ("found", "centre", "whole")
 
     def __init__(
-        self,
-        classes: Sequence[str],
-        ks: Sequence[int] = (1, 5),
-        iou_threshold: float = 0.5,
-        *,
-        report_classes: Sequence[str] = (),
-        **settings: Any,
+        self, classes: Sequence[str], ks: Sequence[int] = (1, 5), iou_threshold: float = 0.5, **settings: Any
     ) -> None:
         _require_k(ks)
         require_iou_threshold(iou_threshold)
         self.ks, self.iou_threshold = tuple(k for k in ks if k < len(classes)), iou_threshold
         self.columns, self.drawn_columns = 2 + len(self.ks), 1 + len(self.ks)
-        super().__init__(classes, report_classes, **settings)
+        super().__init__(classes, **settings)
 
     def observe(self, seen: Evidence) -> Observation:
         """Whether each class's box is correct, with any rank and among the first k, and whether it has no rank."""
