@@ -142,7 +142,7 @@ def test_either_predictions_or_weights(world, tmp_path):
     for options in ({}, {"weights": "a", "predictions": tmp_path}):
         with pytest.raises(UserError, match="either"):
             config(world, tmp_path, **options)
-    with pytest.raises(UserError, match="no localizations"):
+    with pytest.raises(UserError, match="results of an unknown format"):
         evaluate(config(world, tmp_path, predictions=tmp_path))
     with pytest.raises(UserError, match="did you mean 'val'"):
         evaluate(config(world, tmp_path, weights="resnet50", split="vla"))
