@@ -120,8 +120,6 @@ def require_replicates(replicates: int) -> None:
 
     Raises:
         UserError: it is negative or too small for an interval of 95 %.
-
-    >>> require_replicates(0)
     """
     if replicates and replicates < 40:
         raise UserError(f"bootstrap replicates are {replicates}, expected 0 (no interval) or at least 40: try 1000")

@@ -241,8 +241,6 @@ def check_metrics(names: Sequence[str]) -> None:
 
     Raises:
         UserError: a metric is unknown; the message names the known ones.
-
-    >>> check_metrics(["mAP", "PxAP"])
     """
     unknown = [name for name in names if name not in METRICS]
     if unknown:

@@ -70,8 +70,6 @@ def require_iou_threshold(threshold: float) -> None:
 
     Raises:
         UserError: it is not in (0, 1].
-
-    >>> require_iou_threshold(0.5)
     """
     if not 0 < threshold <= 1:
         raise UserError(f"IoU threshold is {threshold}, expected a number in (0, 1]: try 0.5")

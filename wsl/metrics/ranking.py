@@ -90,8 +90,6 @@ def require_method(method: str) -> None:
 
     Raises:
         UserError: the rule is unknown; the message names the known ones.
-
-    >>> require_method("11-point")
     """
     if method not in get_args(Method):
         *most, last = get_args(Method)
