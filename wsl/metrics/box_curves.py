@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -78,12 +78,17 @@ def max_box_acc_v2(
     boxes: Sequence[npt.ArrayLike],
     iou_thresholds: Sequence[float] = (0.3, 0.5, 0.7),
     *,
+    protocol: Protocol = "default",
+    sizes: Sequence[tuple[int, int]] | None = None,
     num_thresholds: int = 1000,
-    **settings: Any,
 ) -> float:
     """MaxBoxAccV2: `max_box_acc` with all boxes as candidates, averaged over the IoU levels.
 
-    ``settings`` are its other arguments, and its shapes and errors apply.
+    Shape:
+        As for `max_box_acc`.
+
+    Raises:
+        UserError: as for `max_box_acc`.
 
     Source: Choe et al., Evaluation for Weakly Supervised Object Localization: Protocol, Metrics, and Datasets,
     TPAMI 2022, section 4.
@@ -91,7 +96,9 @@ def max_box_acc_v2(
     >>> max_box_acc_v2([[[0, 4, 0, 1]]], [[1, 0, 2, 1]], iou_thresholds=[0.5, 0.9])
     1.0
     """
-    found = max_box_acc(maps, boxes, iou_thresholds, candidates="all", num_thresholds=num_thresholds, **settings)
+    found = max_box_acc(
+        maps, boxes, iou_thresholds, protocol=protocol, candidates="all", sizes=sizes, num_thresholds=num_thresholds
+    )
     return math.fsum(level.accuracy for level in found) / len(found)
 
 
