@@ -126,7 +126,8 @@ def detect_predictions(path: Path) -> str:
     """Detect the format of the files at a path.
 
     Raises:
-        UserError: the path does not exist, or its format is unknown; the message lists the known formats.
+        UserError: the path does not exist, its format is unknown (the message lists the known formats), or it is a data
+            set or a folder of pictures.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -139,7 +140,13 @@ def detect_predictions(path: Path) -> str:
     name = next((name for name, reader in READERS.items() if reader.recognise(path)), None)
     if name is None and path.is_file():
         raise UserError(f"{path}: results of an unknown format, expected {_known()}")
-    if name is None or name == "localizations" or (name == "maps" and is_run(path)):  # plots are no maps
+    run = is_run(path)
+    if name in (None, "maps") and not run and (other := recognise.other_contents(path)):
+        raise UserError(
+            f"{path} holds {other} and no predictions: expected what wsl-localize writes into --out, or the score maps "
+            "or boxes of another system; without predictions, give a model as --weights"
+        )
+    if name is None or name == "localizations" or (name == "maps" and run):  # plots are no maps
         find_localizations(path)  # its error names the partial results of an interrupted run
     return name or "localizations"
 
