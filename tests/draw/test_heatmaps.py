@@ -26,11 +26,11 @@ def test_a_name_stands_below_its_map():
     assert (named[14 + 240 :] != other[14 + 240 :]).any()
 
 
-@pytest.mark.parametrize("size", [(20, 30), (40, 400), (3000, 4000)])
+@pytest.mark.parametrize("size", [(20, 30), (40, 400), (4, 2000), (3000, 4000)])
 def test_small_long_and_large_images_stay_legible_and_bounded(size):
     page = draw_heatmaps(np.zeros((*size, 3), np.uint8), {"dog": CORNER})
     assert 300 < max(page.shape) < 1800
-    assert min(page.shape[:2]) > 60
+    assert min(page.shape[:2]) > 30
 
 
 def test_of_many_classes_the_best_are_drawn():

@@ -92,7 +92,7 @@ def test_supervision_loads_images_of_several_folders_laid_flat(name, tmp_path):
     settings = {"sources": (tmp_path / "found",), "format": name, "copy_images": True}
     places = {"yolo": ("images", "labels", "data.yaml"), "voc": ("JPEGImages", "Annotations")}[name]
     load = getattr(supervision.DetectionDataset, {"yolo": "from_yolo", "voc": "from_pascal_voc"}[name])
-    for layout, number in (("nested", 0), ("flat", 2)):  # supervision looks into no sub-folder
+    for layout, number in (("nested", 0), ("flat", 2)):  # supervision does not look into subfolders
         export(ExportConfig(**settings, layout=layout, out=tmp_path / layout))
         found = load(*(str(tmp_path / layout / place) for place in places))
         assert len(found) == number

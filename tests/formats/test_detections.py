@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from wsl.errors import UserError
 from wsl.formats import Numbers, detect_predictions
@@ -198,3 +199,22 @@ def test_results_that_are_not_are_told(tmp_path, files, path, message):
         (tmp_path / name).touch()
     with pytest.raises(UserError, match=message):
         detect_predictions(tmp_path / path)
+
+
+@pytest.mark.parametrize(
+    ("files", "what"),
+    [
+        (["ImageSets/Main/val.txt", "JPEGImages/a.jpg", "SegmentationClass/a.png"], "a VOC data set"),
+        (["VOC2012/ImageSets/Main/val.txt", "VOC2012/SegmentationClass/a.png"], "a VOC data set"),
+        (["cats/a.jpg", "notes.txt"], "pictures"),
+        (["cats/a.png"], "pictures"),
+    ],
+)
+def test_data_sets_and_pictures_are_no_predictions(tmp_path, files, what):
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+        if name.endswith("png"):
+            Image.new("RGB", (4, 4)).save(tmp_path / name)
+    with pytest.raises(UserError, match=f"holds {what} and no predictions: expected .* give a model as --weights"):
+        detect_predictions(tmp_path)

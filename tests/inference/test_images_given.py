@@ -163,6 +163,8 @@ def test_localize_takes_batches_of_arrays_and_tensors_as_their_images(tinynet, p
 def test_localize_refuses_a_folder_without_images_before_it_runs(tinynet, tmp_path):
     with pytest.raises(wsl.UserError, match="no image in it"):
         wsl.localize(tinynet, tmp_path, device="cpu")
+    with pytest.raises(wsl.UserError, match="unknown setting 'topk': did you mean 'top_k'"):
+        wsl.localize(tinynet, tmp_path, topk=2)
 
 
 def test_predictors_that_differ_in_settings_share_a_model(tinynet, photos):

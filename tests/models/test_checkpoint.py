@@ -103,6 +103,8 @@ def test_what_weights_may_name(tmp_path):
         open_model("runs/none")
     with pytest.raises(UserError, match="no model at"):
         open_model(str(tmp_path))
+    with pytest.raises(UserError, match=r"a classifier and not a run: wsl.Localizer.from_classifier\('resnet18'\)"):
+        load("resnet18")
     for file, kind in (
         ("config.json", "an unfinished run, which wsl-train --resume"),
         ("localizations.jsonl", "results"),

@@ -147,7 +147,7 @@ def test_ten_thousand_classes_are_no_other_case():
     ("settings", "message"),
     [
         ({"augment": ("cutmix",), "freeze_backbone": True}, "--augment changes images"),
-        ({"erase": "adl", "freeze_backbone": True}, "--erase erases features of a backbone that learns"),
+        ({"erase": "adl", "freeze_backbone": True}, "--erase needs a backbone that is trained"),
         ({"accumulate": 0}, "accumulate is 0"),
         ({"ema": 1.0}, "ema is 1.0"),
     ],

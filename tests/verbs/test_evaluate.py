@@ -8,7 +8,7 @@ import pytest
 
 from wsl import cli
 from wsl.config import DataConfig, EvaluateConfig, LocalizeConfig, PickConfig, RuntimeConfig
-from wsl.errors import RunError, UserError
+from wsl.errors import UserError
 from wsl.tables import report_table
 from wsl.verbs.evaluate import evaluate
 from wsl.verbs.localize import run_localize
@@ -102,10 +102,14 @@ def test_missing_extra_and_double_images(world, found, tmp_path, caplog):
         evaluate(config(world, tmp_path, predictions=folder))
 
 
-def test_nothing_in_common_is_a_failed_run(world, found, tmp_path):
+def test_predictions_of_other_images_are_refused(world, found, tmp_path):
     record = json.loads(lines_of(found)[0])
     folder = stored(tmp_path, [{**record, "image": "other.png"}])
-    with pytest.raises(RunError, match="none of the 16 images"):
+    told = r"none of its 1 localizations is of an image of split val: they are of other\.png, expected such as .*val00"
+    with pytest.raises(UserError, match=told):
+        evaluate(config(world, tmp_path, predictions=folder))
+    (folder / "localizations.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match="has no localization: expected those of the images of split val"):
         evaluate(config(world, tmp_path, predictions=folder))
 
 

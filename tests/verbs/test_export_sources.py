@@ -143,7 +143,7 @@ def test_images_of_which_no_box_is_left_are_no_background(name, localize, tmp_pa
     found = localize("found", {"a.png": 0.9, "b.png": 0.3, "c.png": None})
     flags = [str(found), "--format", name, "--min-score", "0.5", "--copy-images", "--out", str(tmp_path / "out")]
     assert cli.export(flags) == 0
-    assert "1 boxes in 1 images; 2 images without a box left out (--keep-empty keeps them)" in capsys.readouterr().out
+    assert "1 box in 1 image; 2 images without a box left out (--keep-empty keeps them)" in capsys.readouterr().out
     assert not [path for path in files(tmp_path / "out") if Path(path).stem in "bc"]
     kept = export(found, format=name, min_score=0.5, keep_empty=True, out=tmp_path / "kept")
     assert (kept.images, kept.left_out) == (3, 0)

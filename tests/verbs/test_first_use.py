@@ -8,8 +8,8 @@ import pytest
 from wsl import cli
 from wsl.cli import examples
 from wsl.cli.defaults import train_defaults
+from wsl.cli.flag_checks import check_flags, flags_of
 from wsl.cli.flags import CompareFlags, ExportFlags, LocalizeFlags, TrainFlags, VisualizeFlags
-from wsl.cli.other_tools import check_flags, names_of
 from wsl.config import EvaluateConfig
 from wsl.errors import UserError
 from wsl.files import write_text
@@ -50,7 +50,7 @@ def test_the_flags_that_are_listed_first_are_there(name):
     text = getattr(examples, name.upper())
     listed = re.findall(r"^  --([a-z-]+)", text.partition("Most used:")[2].partition("Examples:")[0], re.MULTILINE)
     assert len(listed) >= 5
-    assert {flag.replace("-", "_") for flag in listed} <= names_of(KINDS[name])
+    assert {flag.replace("-", "_") for flag in listed} <= set(flags_of(KINDS[name]))
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,42 @@ def test_flags_of_other_tools_are_translated(name, flag, ours, capsys):
     assert ours in told
 
 
-def test_no_flag_of_ours_is_taken_for_another_tool_s():
-    for kind in KINDS.values():
-        check_flags([f"--{name.replace('_', '-')}" for name in names_of(kind)], kind)
+@pytest.mark.parametrize("name", KINDS)
+def test_every_flag_of_ours_passes_with_a_value_that_it_takes(name):
+    for flag, takes in flags_of(KINDS[name]).items():
+        value = takes.choices[0] if takes.choices else "1"
+        written = f"--no-{flag}" if takes.on else f"--{flag.replace('_', '-')}"
+        if not takes.positional:
+            check_flags([written] if takes.is_switch else [written, value], KINDS[name], required=False)
+            check_flags([written] if takes.is_switch else [f"{written}={value}"], KINDS[name], required=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "told"),
+    [
+        ("localize", ["a.jpg", "--weights", "x", "--out", "y", "--cam", "gradcma"], "did you mean 'gradcam'?"),
+        ("localize", ["--box-rule=larges"], "unknown value of --box-rule 'larges': did you mean 'largest'?"),
+        ("export", ["found", "--format", "yollo"], "unknown value of --format 'yollo': did you mean 'yolo'?"),
+        ("evaluate", ["--aligned", "true"], "unknown value of --aligned 'true': did you mean 'True'?"),
+        ("train", ["--frezee-backbone"], "unknown flag --frezee-backbone: did you mean --freeze-backbone?"),
+        ("train", ["--epochs", "ten"], "--epochs is 'ten', expected a whole number"),
+        ("train", ["--patience", "--lr", "1"], "--patience has no value: expected a whole number or None"),
+        ("train", ["photos/"], "unexpected 'photos/': expected a flag before it, as in wsl-train --data"),
+        ("train", ["--data", "x", "--out", "y", "--mean", "1", "2"], "--mean"),
+        ("localize", ["a.jpg", "--weights", "x"], "no --out given: expected it, as in wsl-localize "),
+        ("localize", ["--detector"], "unknown flag --detector: it is on unless --no-detector is given"),
+        ("localize", ["--no-maps"], "unknown flag --no-maps: it is off unless --maps is given"),
+        ("doctor", ["--weights", "x"], "no image given: expected it, as in wsl-doctor photo.jpg"),
+        ("info", ["a", "b"], "unexpected 'b': expected a flag before it"),
+        ("demo", ["--port", "99999999"], "port is 99999999, expected 1 to 65535"),
+    ],
+)
+def test_a_mistyped_argument_is_told_in_one_line(name, args, told, capsys):
+    assert getattr(cli, name)(args) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
+    assert told in shown.err
+    assert shown.err[:-1].isprintable()
 
 
 def flags(world, out, *more):

@@ -149,7 +149,7 @@ def test_other_weights_and_images_are_named(run, folder, photos, tmp_path, undis
     save(wsl.Localizer("tinynet", classes=["blue", "red"], weights="none"), tmp_path / "other" / "model.safetensors")
     with pytest.raises(UserError, match=r"with \w+"):
         run_localize(settings(tmp_path / "other", folder, out, resume=True))
-    with pytest.raises(UserError, match=r"with images.count 11, and this run has 10"):
+    with pytest.raises(UserError, match=r"with number of images 11, and this run has 10"):
         run_localize(settings(run, photos / "val0*.png", out, resume=True))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from wsl.config import DataConfig, EvaluateConfig, ExportConfig, VisualizeConfig
-from wsl.errors import RunError, UserError
+from wsl.errors import UserError
 from wsl.verbs.evaluate import evaluate
 from wsl.verbs.export import export
 from wsl.verbs.visualize import visualize
@@ -100,7 +100,7 @@ def test_predictions_of_another_split_are_left_out(tmp_path, monkeypatch, caplog
     assert (report.images, report.missing, value(report, "AP50")) == (1, 0, 1)
     assert any("such as c/train/0001.png (an image of the split is c/val/0001.png)" in line for line in caplog.messages)
     only = localizations(Path("train.jsonl"), {"c/train/0001.png": train})
-    with pytest.raises(RunError, match="none of the 1 images of split val has a localization"):
+    with pytest.raises(UserError, match="none of its 1 localizations is of an image of split val"):
         evaluate(EvaluateConfig(data=data, predictions=only, out=Path("out")))
 
 

@@ -68,9 +68,8 @@ def _part(config: settings.DecodeConfig | settings.DetectConfig) -> Outcome:
         part, result = "decoder", decode(config)
     else:
         part, result = "detector", detect(config)
-    rounds = f"{result.rounds} round{'s' if result.rounds > 1 else ''}"
     took = f"({result.seconds:.0f} s{_skipped(result.skipped)})"
-    return Outcome(f"{part} of {rounds}\n{result.model}  {took}", _plain(result))
+    return Outcome(f"{part} of {_count(result.rounds, 'round')}\n{result.model}  {took}", _plain(result))
 
 
 def _learning_rates(configs: Sequence[settings.TrainConfig], steps: int) -> Outcome:
@@ -99,7 +98,7 @@ def localize(args: Sequence[str] | None = None) -> int:
         new = result.images + result.skipped - result.resumed
         rate = f"{new / result.seconds:.1f} images/s" if new else "nothing was left to do"
         there = f", {result.resumed} of them localized before" if result.resumed and new else ""
-        summary = f"{result.boxes} boxes in {result.images} images{_skipped(result.skipped)}{there}  ({rate})"
+        summary = f"{_boxes(result.boxes, result.images)}{_skipped(result.skipped)}{there}  ({rate})"
         chosen = config.refine != "auto" and config.boxes.threshold is not None
         method = "" if chosen else f"{result.method}\n"
         return Outcome(f"{summary}\n{method}{result.localizations}", _plain(result))
@@ -158,10 +157,11 @@ def visualize(args: Sequence[str] | None = None) -> int:
 
         config = flags.resolved()
         result = verb(config)
-        summary = f"{result.pictures} pictures, {result.sheets} sheets{_skipped(result.skipped)}\n{config.out}"
+        summary = f"{_count(result.pictures, 'picture')}, {_count(result.sheets, 'sheet')}"
+        summary += f"{_skipped(result.skipped)}\n{config.out}"
         if config.report:
             pages = "\n".join(map(str, result.paths))
-            summary = f"{result.pictures} images in the report{_skipped(result.skipped)}\n{pages}"
+            summary = f"{_count(result.pictures, 'image')} in the report{_skipped(result.skipped)}\n{pages}"
         return Outcome(summary, _plain(result))
 
     return run(work, VisualizeFlags, examples.VISUALIZE, args, first=examples.FIRST_VISUALIZE)
@@ -174,9 +174,9 @@ def export(args: Sequence[str] | None = None) -> int:
         from wsl.verbs.export import export as verb
 
         result = verb(config)
-        what = f"{result.boxes} boxes in {result.images} images"
+        what = _boxes(result.boxes, result.images)
         if result.left_out:
-            what += f"; {result.left_out} images without a box left out (--keep-empty keeps them)"
+            what += f"; {_count(result.left_out, 'image')} without a box left out (--keep-empty keeps them)"
         if result.unreviewed:
             what += f"; {result.unreviewed} not reviewed and left out (--keep-unreviewed keeps them)"
         if result.note:
@@ -275,4 +275,12 @@ def _plain(result: Any) -> dict[str, Any]:
 
 
 def _skipped(count: int) -> str:
-    return f", {count} unreadable image{'s' if count > 1 else ''} skipped" if count else ""
+    return f", {_count(count, 'unreadable image')} skipped" if count else ""
+
+
+def _boxes(boxes: int, images: int) -> str:
+    return f"{_count(boxes, 'box', 'boxes')} in {_count(images, 'image')}"
+
+
+def _count(number: int, one: str, several: str = "") -> str:
+    return f"{number} {one if number == 1 else several or f'{one}s'}"

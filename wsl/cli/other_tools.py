@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import Any
 
 from wsl.errors import UserError
 
@@ -36,12 +33,14 @@ _OURS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "name": ("out",),
         "num_epochs": ("epochs",),
         "num_workers": ("workers",),
+        "o": ("out",),
         "output": ("out",),
         "output_dir": ("out",),
         "pretrained": ("weights",),
         "project": ("out",),
         "save_dir": ("out",),
         "source": ("sources", "predictions"),
+        "sources": ("sources",),
         "target_layer": ("layers",),
         "target_layers": ("layers",),
         "topk": ("top_k",),
@@ -50,42 +49,21 @@ _OURS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-def check_flags(args: Sequence[str], kind: Any) -> None:
-    """Refuse flags of other tools for which the command has a corresponding setting.
+def check_other_tools(flag: str, known: Collection[str]) -> None:
+    """Refuse a flag of another tool for which a command has a corresponding setting, one of `known` in snake case.
 
     Raises:
-        UserError: there is such a flag; the message names the setting.
+        UserError: it is such a flag; the message names the setting.
 
-    >>> from wsl.config import LocalizeConfig
-    >>> check_flags(["photos", "--conf", "0.3"], LocalizeConfig)
+    >>> check_other_tools("--conf", ["sources", "score_threshold"])
     Traceback (most recent call last):
     wsl.errors.UserError: unknown flag --conf: it is called --score-threshold here
     """
-    known = names_of(kind)
-    for arg in args:
-        if not arg.startswith("--"):
-            continue
-        flag = arg.partition("=")[0]
-        name = flag.removeprefix("--").replace("-", "_").lower()
-        ours = next((one for one in _OURS.get(name, ()) if one in known), None)
-        if ours == "sources":
-            raise UserError(f"unknown flag {flag}: images and folders are given without a flag here")
-        if ours is not None and name not in known:
-            raise UserError(f"unknown flag {flag}: it is called --{ours.replace('_', '-')} here")
-
-
-def names_of(kind: Any) -> set[str]:
-    """The names of all settings, including those of groups.
-
-    >>> from wsl.config import PickConfig
-    >>> sorted(names_of(PickConfig))
-    ['classes', 'score_threshold', 'top_k']
-    """
-    hints = typing.get_type_hints(kind)
-    found: set[str] = set()
-    for one in dataclasses.fields(kind):
-        members = (hints[one.name], *typing.get_args(hints[one.name]))
-        groups = [member for member in members if dataclasses.is_dataclass(member)]
-        found |= names_of(groups[0]) if groups else {one.name}
-        found.add(one.name)
-    return found
+    name = flag.lstrip("-").replace("-", "_").lower()
+    ours = next((one for one in _OURS.get(name, ()) if one in known), None)
+    if ours is None:
+        return
+    hint = f"it is called --{ours.replace('_', '-')} here"
+    if ours == "sources":
+        hint = "images and folders are given without a flag here"
+    raise UserError(f"unknown flag {flag}: {hint}")

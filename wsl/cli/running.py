@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import logging
+import re
 import sys
 import traceback
 from collections import deque
@@ -17,7 +18,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from wsl.cli.other_tools import check_flags
+from wsl.cli.flag_checks import check_flags
 from wsl.errors import RunError, UserError, printable
 from wsl.interrupts import Stopped, stoppable
 from wsl.limits import allowing
@@ -77,14 +78,9 @@ def run(
         return 2
     verbose = False
     try:
-        check_flags(args, kind)
         known = defaults(args)
-        style: tuple[Any, ...] = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-        given: dict[str, Any] = {}
-        if known is not None:  # a flag may repeat or negate a setting of the file
-            style, given = style[:1], {"default": Command(settings=known)}
-        name = Path(sys.argv[0]).name  # tyro would print the path with which the command was started
-        command = tyro.cli(Command[kind], prog=name, description=description, args=args, config=style, **given)
+        check_flags(args, Command[kind], required=known is None, example=_command(first))
+        command = _parsed(args, kind, description, known)
         verbose = command.verbose
         with stoppable(), allowing(command.max_pixels):
             outcome = work(command.settings)
@@ -101,6 +97,45 @@ def run(
         _tell(stopped)
         return stop.exit_code if isinstance(stop, Stopped) else 130
     return 0
+
+
+def _command(first: str) -> str:
+    """The command in a usage hint, which is its second line."""
+    return "".join(first.splitlines()[1:2]).strip()
+
+
+def _parsed(args: Sequence[str], kind: Any, description: str, known: C | None) -> Command[C]:
+    """The parsed arguments, with the settings `known` as their defaults.
+
+    Raises:
+        UserError: an argument is refused.
+    """
+    style: tuple[Any, ...] = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    given: dict[str, Any] = {}
+    if known is not None:  # a flag may repeat or negate a setting of the file
+        style, given = style[:1], {"default": Command(settings=known)}
+    name = Path(sys.argv[0]).name  # tyro would print the path with which the command was started
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            command: Command[C] = tyro.cli(
+                Command[kind], prog=name, description=description, args=args, config=style, **given
+            )
+        return command
+    except SystemExit as stop:
+        if not stop.code:  # --help
+            raise
+        error = _refusal(stop)
+        # A box of several lines, of which none but the text is kept.
+        text = " ".join(re.sub("[\u2500-\u257f]", " ", told.getvalue()).split())
+        raise UserError(text if error is None else str(error)) from stop
+
+
+def _refusal(error: BaseException | None) -> UserError | None:
+    """The error of a setting because of which tyro exits."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__context__
+    return error
 
 
 def _tell(line: str) -> None:

@@ -33,37 +33,37 @@ class ExportConfig:
     overwrite: bool = False
     """Replace an earlier export, or other files of the format, in that folder; files of other kinds stay."""
     source_format: SourceFormat = "auto"
-    """What the sources are: auto looks at what is there; wsl for localizations, or the tool that wrote them."""
+    """Format of the sources: auto recognises it; wsl is localizations, the others are annotations of other tools."""
     classes: tuple[str, ...] = ()
-    """Class names in the order of their numbers; those localized, by name, when empty."""
+    """Class names in the order of their numbers; when empty, the localized classes in alphabetical order."""
     min_score: float = 0.0
     """Leave out boxes of a lower score."""
     keep_empty: bool = False
-    """yolo, voc, coco: keep images in which nothing was found, or of which no box is left. They are left out, since
-    detectors that are trained on them would learn their objects as background."""
+    """yolo, voc, coco: keep images in which nothing was found, or of which no box is left. By default they are left
+    out, because a detector that is trained on them learns that their objects are background."""
     keep_unreviewed: bool = False
     """Keep images of Label Studio's tasks that have predictions and no annotation, with these predictions."""
     scores: bool | None = None
-    """Write scores too; None does where the format always has them (coco-results, label-studio, csv)."""
+    """Write scores too; None writes them only in formats that always have them (coco-results, label-studio, csv)."""
     image_root: Path | None = None
     """Folder that image names are relative to; None takes the deepest one that holds all images."""
     copy_images: bool = False
     """Also copy the images to where the format's tools look for them."""
     layout: Literal["nested", "flat"] = "nested"
     """Folders of images: nested keeps them; flat copies all images into one folder (cats/a.jpg becomes cats_a.jpg), for
-    tools that look into no sub-folder, such as supervision for yolo and voc."""
+    tools that do not look into subfolders, such as supervision for yolo and voc."""
     reference: Path | None = None
     """coco-results and coco-masks: annotations in COCO's format whose image and category numbers to use."""
     crs: Literal["wgs84", "source"] = "wgs84"
-    """geojson: coordinates in longitude and latitude, as RFC 7946 has them, or those of the rasters (source)."""
+    """geojson: longitude and latitude, as RFC 7946 prescribes (wgs84), or the coordinates of the rasters (source)."""
     boxes: BoxConfig = field(default_factory=BoxConfig)
     reviewed: Path | None = None
-    """The marks that somebody made in a report (reviewed.json): rejected boxes are left out, and boxes are those at the
+    """The marks made in a report (reviewed.json): rejected boxes are left out, and the others are drawn at the
     threshold of the report's slider."""
     only_reviewed: bool = False
-    """With --reviewed: keep what was accepted, and leave out what nobody marked."""
+    """With --reviewed: keep only boxes that were accepted, and leave out those that nobody marked."""
     image_size: int | None = None
-    """Models: side of the example input; None takes the one of the training. Other sizes work too."""
+    """onnx and torch: side of the example input; None takes that of training. The model accepts other sizes too."""
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -16,21 +16,20 @@ class LabellingConfig:
     weights: str
     """A run folder, its model.safetensors, an ONNX file, or a classifier by name, as for wsl-localize."""
     image_root: Path
-    """Folder that the project's images lie in: the document root of Label Studio's local files, or its folder of
-    uploads."""
+    """Folder of the project's images: the document root of Label Studio's local files, or its folder of uploads."""
     local_weights: Path | None = None
-    """With a model name: its weights from this file instead of the download."""
+    """With a model name: load its weights from this file instead of downloading them."""
     cam: CamConfig = field(default_factory=CamConfig)
     pick: PickConfig = field(default_factory=PickConfig)
     boxes: BoxConfig = field(default_factory=BoxConfig)
     refine: Refine = "auto"
     """How maps are refined, as for wsl-localize."""
     tta: tuple[str, ...] = ()
-    """Views of an image whose scores and maps are averaged, as for wsl-localize."""
+    """Test-time augmentation, views whose scores and maps are averaged, as for wsl-localize."""
     image_size: int | None = None
-    """Network input side, when it should differ from the one the model was trained with."""
+    """Side of the network input, if it should differ from that of training."""
     host: str = "127.0.0.1"
-    """Address to listen on. Another one than this machine's own lets whoever reaches it ask for predictions."""
+    """Address to listen on; with another one than the default, other machines can request predictions too."""
     port: int = 9090
     """Port to listen on."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)

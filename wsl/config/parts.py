@@ -60,21 +60,21 @@ class DetectorConfig:
     """After --decode, train a box detector on the boxes of the decoder's maps and on what the labels rule out: a second
     opinion on each box, and a score that ranks them. The backbone and the maps stay as they are."""
     detector_rounds: int = 2
-    """Rounds of training, from scratch each: the first learns the decoder's boxes, each further one those boxes fused
+    """Rounds of training, each from scratch: the first learns the decoder's boxes, each later one those boxes fused
     with the detector's own."""
     detector_epochs: int = 3
-    """Passes over the training images and mosaics a round."""
+    """Passes over the training images and mosaics in each round."""
     detector_batch_size: int = 16
-    """Images and mosaics a step of the detector's training."""
+    """Images and mosaics per step of the detector's training."""
     detector_lr: float = 2e-3
-    """Learning rate of the detector at its peak."""
+    """Peak learning rate of the detector."""
     detector_weight_decay: float = 0.05
-    """Decay of the detector's weights."""
+    """Weight decay of the detector."""
     detector_mosaics: float = 0.75
     """Mosaics of four photographs of one class each, for each training image; 0 for none."""
     detector_cache: float = 20.0
-    """Gigabytes that the cached features of images and mosaics may take beside the run; of more images a random part is
-    trained on."""
+    """Gigabytes of disk for the cached features of images and mosaics, beside the run; if they need more, a random part
+    of the images is used."""
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -148,8 +148,8 @@ class OptimConfig:
         )
         check(
             self.erase is None or not (self.freeze_backbone or self.backbone_lr_factor == 0),
-            "--erase erases features of a backbone that learns to do without: expected no --freeze-backbone, and a "
-            "--backbone-lr-factor above 0",
+            "--erase needs a backbone that is trained: leave out --freeze-backbone, and give a --backbone-lr-factor "
+            "above 0",
         )
         check(self.clip_norm is None or self.clip_norm > 0, f"clip norm is {self.clip_norm}, expected above 0")
         check(self.lbfgs_penalty > 0, f"lbfgs penalty is {self.lbfgs_penalty}, expected a number above 0")
@@ -230,7 +230,7 @@ class TrainConfig:
         if self.checkpointing:
             check(
                 not self.optim.freeze_backbone and self.optim.backbone_lr_factor > 0,
-                "--checkpointing computes parts of a backbone again that learns, and this one does not: leave it out",
+                "--checkpointing saves memory when a backbone is trained, and this one is not: leave it out",
             )
             check(not self.compile, "--checkpointing with --compile, which plans memory itself: expected one of them")
             check(

@@ -250,13 +250,13 @@ class EvaluateConfig:
             self.refine in ("auto", "none") or self.weights is not None,
             "--refine needs --weights: maps are refined where they are made, give it to wsl-localize",
         )
-        for name, images, asks in (
-            ("faithfulness", self.faithfulness, "its own maps"),
+        for name, images, runs_on in (
+            ("faithfulness", self.faithfulness, "masked images"),
             ("stability", self.stability, "mirror images"),
         ):
             check(
                 images is None or self.weights is not None,
-                f"--{name} needs --weights: it asks the model about {asks}, and --predictions bring none",
+                f"--{name} needs --weights: it runs the model on {runs_on}, which --predictions do not have",
             )
             check(
                 images is None or images >= 1,

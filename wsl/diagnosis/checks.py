@@ -41,7 +41,8 @@ def flat_picture(evidence: Evidence) -> Finding | None:
         if deep
         else "Look at the picture: is it the right file, and is it correctly exposed?"
     )
-    return Finding("Flat picture", f"all pixels lie between {low} and {high} of 255.", do)
+    values = f"have the value {low}" if low == high else f"lie between {low} and {high}"
+    return Finding("Flat picture", f"all pixels {values} of 255.", do)
 
 
 def scores_lost(evidence: Evidence) -> Finding | None:

@@ -6,6 +6,7 @@ from wsl.diagnosis.evidence import Evidence, UInt8Array
 from wsl.draw import contact_sheet, draw_boxes, fit_into, overlay
 
 _SIDE = 320
+_SHORTEST = 32  # of a cell with a title
 
 
 def threshold_picture(evidence: Evidence) -> UInt8Array | None:
@@ -13,11 +14,12 @@ def threshold_picture(evidence: Evidence) -> UInt8Array | None:
     if evidence.score_map is None or evidence.decoded is None or evidence.found is None:
         return None
     photo = fit_into(evidence.decoded.pixels, (_SIDE, _SIDE))
-    cell = (photo.shape[1], photo.shape[0])
+    size = (photo.shape[1], photo.shape[0])
     pictures, titles = [photo, overlay(photo, evidence.score_map)], [evidence.image.name, f"map of {evidence.label}"]
     for threshold in evidence.thresholds:
-        boxes = evidence.components(threshold).scaled(evidence.found.size, to=cell)
+        boxes = evidence.components(threshold).scaled(evidence.found.size, to=size)
         pictures.append(draw_boxes(photo, boxes, labels=False))
         own = " (used)" if threshold == evidence.threshold else ""
         titles.append(f"threshold {threshold:g}{own}")
+    cell = (max(size[0], _SHORTEST), max(size[1], _SHORTEST))
     return contact_sheet(pictures, columns=len(pictures), titles=titles, cell=cell)

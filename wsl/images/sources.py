@@ -185,5 +185,5 @@ def require_files(paths: Iterable[Path], named_by: str) -> None:
     if missing:
         raise UserError(
             f"{missing[0]}: no such image; {len(missing)} of the {len(paths)} images that {named_by} names are "
-            "missing: copy them there or take them off the list"
+            "missing: copy them there (wsl-export: --copy-images) or take them off the list"
         )

@@ -22,8 +22,7 @@ def check_identity(earlier: Mapping[str, Any], ours: Mapping[str, Any], place: s
     before, now = _flat(earlier), _flat(ours)
     for name in dict.fromkeys([*before, *now]):
         if before.get(name) != now.get(name):
-            # Flags are named without the group of their settings.
-            setting = name if name.startswith("images.") else name.rpartition(".")[2]
+            setting = name.rpartition(".")[2]  # flags are named without the group of their settings
             then, this = _shown(before.get(name)), _shown(now.get(name))
             raise UserError(
                 f"{place} was begun with {setting} {then}, and this run has {this}: "

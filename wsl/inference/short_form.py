@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypedDict, Unpack
 
 from wsl.config import BoxRule, Precision, Refine
+from wsl.config.checks import check_known
 from wsl.inference.inputs import Sources
 from wsl.inference.predictor import Predictor
 from wsl.inference.stream import Stream
@@ -46,7 +47,7 @@ def localize(
     logged and left out unless `strict`.
 
     Raises:
-        UserError: a source has no images, a class is unknown, or a setting is out of range.
+        UserError: a source has no images, a class or setting is unknown, or a setting is out of range.
 
     >>> import tempfile, cv2, numpy as np
     >>> from wsl.models import Localizer
@@ -56,4 +57,6 @@ def localize(
     ...     [(found.id, found.size) for found in localize(model, folder)]
     [('a', (60, 40))]
     """
+    for name in settings:
+        check_known("setting", name, tuple(PredictorSettings.__annotations__))
     return Predictor(model, **settings).stream(sources, errors="raise" if strict else "skip")

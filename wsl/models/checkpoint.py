@@ -82,6 +82,8 @@ def load(path: str | Path) -> Localizer:
     Raises:
         UserError: there is no such file, it was not written by `save`, or its tensors do not fit.
     """
+    if _is_classifier(str(path)) and not Path(path).exists():
+        raise UserError(f"{path} is a classifier and not a run: wsl.Localizer.from_classifier({str(path)!r}) opens it")
     recipe, file = read_recipe(path), checkpoint_file(path)
     with located(file), reading(file, "a checkpoint of wsl-train"):
         model = Localizer.from_recipe(recipe)
@@ -230,12 +232,17 @@ def open_model(
             return _of_architecture(Path(weights), method, layers)
         run = load(weights)
         return run if method in (AUTO, IN_GRAPH) and not layers else CamLocalizer.of(run, method=method, layers=layers)
-    if weights == TINY or not (weights in list_backbones() or weights.startswith((TIMM, HF))):
+    if weights == TINY or not _is_classifier(weights):
         raise no_model(weights, list_backbones())
     opened = Localizer.from_classifier(
         weights, str(local_weights) if local_weights else "DEFAULT", method=method, layers=layers
     )
     return opened.eval()
+
+
+def _is_classifier(name: str) -> bool:
+    """Whether a name is that of a classifier of torchvision, timm or transformers."""
+    return name in list_backbones() or name.startswith((TIMM, HF))
 
 
 def _of_architecture(path: Path, method: str, layers: Sequence[str]) -> Localizer | CamLocalizer:

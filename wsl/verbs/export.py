@@ -195,7 +195,10 @@ class _Writing:
         """What to know about the splits of a YOLO data set; its trainers always validate."""
         if {"train", "val"} <= set(map(role, self._folders)) and None not in map(role, self._folders):
             return ""
-        return "data.yaml names the same images for training and validation: not all are in folders train and val"
+        return (
+            "data.yaml names the same images for training and validation: for separate ones, every image has to be in "
+            "a folder train or val, and each of the two needs images"
+        )
 
     def _write_localizations(self, out: Path) -> Path:
         with LocalizationWriter(out) as writer:

@@ -213,9 +213,9 @@ def _start(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> _Sta
         return _Start(known)
     record = read_record(config.out)
     pictures = ("heatmaps", "heatmap_layout")
-    earlier = {**record["identity"], **{name: record.get(name) for name in (*pictures, "images")}}
-    now = {**opened.identity, **{name: getattr(config, name) for name in pictures}, "images": known}
-    check_identity(earlier, now, str(config.out))
+    earlier = {**record["identity"], **{name: record.get(name) for name in pictures}}
+    now = {**opened.identity, **{name: getattr(config, name) for name in pictures}}
+    check_identity({**earlier, **_named(record.get("images"))}, {**now, **_named(known)}, str(config.out))
     names = ((path, id) for path, id, _ in images.listed())
     if partial.exists():
         # The tiles of an image are batches of their own.
@@ -223,6 +223,12 @@ def _start(config: LocalizeConfig, images: _Images, opened: OpenedModel) -> _Sta
         kept = kept_results(partial, names, batch_size)
         return _Start(known, kept, record.get("first_map_shard"))
     return _Start(known, kept_results(whole, names, 1)._replace(images=len(images.paths)), finished=True)
+
+
+def _named(images: Any) -> dict[str, Any]:
+    """The number and the hash of a record's images, by names for a message."""
+    count, digest = (images.get("count"), images.get("sha256")) if isinstance(images, dict) else (None, None)
+    return {"number of images": count, "list of images": digest}
 
 
 def with_split_of_run(config: LocalizeConfig) -> LocalizeConfig:

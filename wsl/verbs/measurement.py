@@ -71,7 +71,9 @@ def measure(
                 check.update(found, sample)
         seen += 1
     if not seen:
-        raise RunError(f"none of the {len(samples)} images of split {config.split} has a localization")
+        raise RunError(
+            f"none of the {len(samples)} images of split {config.split} was evaluated: their files cannot be read"
+        )
     with stage("metrics"):
         report = evaluation.compute(source=str(config.predictions or config.weights), missing=len(samples) - seen)
     report = dataclasses.replace(

@@ -130,7 +130,8 @@ def detect_predictions(path: Path) -> str:
     """Detect the format of the files at a path.
 
     Raises:
-        UserError: the path does not exist, or its format is unknown; the message lists the known formats.
+        UserError: the path does not exist, its format is unknown (the message lists the known formats), or it is a data
+            set or a folder of pictures.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -141,7 +142,13 @@ def detect_predictions(path: Path) -> str:
     if not is_remote(path) and not path.exists():
         raise UserError(f"{path}: no such file or folder, expected {_known()}")
     name = next((name for name, reader in READERS.items() if reader.recognise(path)), None)
-    if name == "localizations" or (name in (None, "maps") and is_run(path)):  # plots of a run are no maps
+    run = is_run(path)
+    if name in (None, "maps") and not run and (other := recognise.other_contents(path)):
+        raise UserError(
+            f"{path} holds {other} and no predictions: expected what wsl-localize writes into --out, or the score maps "
+            "or boxes of another system; without predictions, give a model as --weights"
+        )
+    if name == "localizations" or (name in (None, "maps") and run):  # plots of a run are no maps
         find_localizations(path)  # its error names the partial results of an interrupted run
     if name is None:
         raise UserError(f"{path}: results of an unknown format, expected {_known()}")

@@ -97,11 +97,23 @@ def _picture(path: Path) -> FloatArray:
         values = read_numbers(path)
     except BadImageError as error:
         raise UserError(f"{error}; expected a grey score map of 8 bits") from error
-    with path.open("rb") as file:
-        depth, kind = file.read(26)[24:]  # of the header, which was already validated
-    if (depth, kind) != (8, _GREY):
+    if not is_grey(path):
         raise UserError(f"{path}: not grey, or not of 8 bits per pixel; expected a grey score map of 8 bits")
     return _in_unit(values, str(path))
+
+
+def is_grey(path: Path) -> bool:
+    """Whether a PNG has one channel of 8 bits, according to its header.
+
+    >>> is_grey(Path("no such file"))
+    False
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(26)
+    except OSError:
+        return False
+    return tuple(header[24:]) == (8, _GREY)
 
 
 def _mapped(path: Path) -> npt.NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from wsl.boxes import Boxes
@@ -29,8 +29,8 @@ def matched(
     (misses) are counted in ``warnings``.
 
     Raises:
-        UserError: an image has two localizations, a path matches two samples, boxes look like fractions of their image,
-            or none of the predicted classes is one of the samples'.
+        UserError: there is no localization, or none of an image of the split; an image has two; a path matches two
+            samples; boxes look like fractions of their image; none of the predicted classes is one of the samples'.
 
     >>> samples = SampleSet(classes=["dog"], samples=[Sample(path=f"{name}.jpg", size=(9, 9)) for name in "ab"])
     >>> found = Localization(path="b.jpg", size=(9, 9), scores={"dog": 0.5}, boxes=Boxes.empty())
@@ -57,6 +57,8 @@ def matched(
         if outside:
             warnings[SCORES_OUTSIDE] += outside
         yield one, sample
+    if len(extra) == len(done):
+        raise UserError(_nothing_of_split(source, extra, samples, split))
     if extra:
         warnings["localizations of images outside the split: left out"] += len(extra)
         log.warning(
@@ -68,8 +70,18 @@ def matched(
         )
     names.check()
     coordinates.check()
-    if len(extra) < len(done):
-        yield from unpredicted(samples, done, warnings, "localization")
+    yield from unpredicted(samples, done, warnings, "localization")
+
+
+def _nothing_of_split(source: Path, extra: Sequence[Path], samples: SampleSet, split: str) -> str:
+    """The message for localizations of which none belongs to a split."""
+    if not extra:
+        return f"{source} has no localization: expected those of the images of split {split}"
+    an_image = f", expected such as {samples.samples[0].path}" if len(samples) else ""
+    return (
+        f"{source}: none of its {len(extra)} localizations is of an image of split {split}: they are of {extra[0]}"
+        f"{an_image}: give those of this split, or another --split or --data"
+    )
 
 
 def unpredicted(

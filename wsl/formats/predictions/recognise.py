@@ -10,11 +10,14 @@ from wsl.formats.exchange.fiftyone import fiftyone_file
 from wsl.formats.exchange.labelme import is_labelme
 from wsl.formats.exchange.parsing import file_in, files_below
 from wsl.formats.localizations import FILE_NAME, PARTIAL
+from wsl.formats.predictions.map_files import is_grey
+from wsl.formats.predictions.map_names import map_listing
 from wsl.formats.predictions.parquet_results import parquet_files
 from wsl.formats.predictions.score_maps import holds_score_maps
 from wsl.formats.predictions.voc_results import result_files
 from wsl.formats.predictions.yolo_results import label_files
 from wsl.formats.shards.reading import holds_parts
+from wsl.images.sources import images_below
 from wsl.split_names import role
 
 _COCO_NAMES = ("coco_instances_results.json", "predictions.json", "results.json", INSTANCES, FORMER, "labels.json")
@@ -198,6 +201,23 @@ def is_maps(place: Path) -> bool:
     False
     """
     return place.is_dir() and holds_score_maps(place)
+
+
+def other_contents(folder: Path) -> str:
+    """What a folder holds that holds no predictions: a data set or pictures; empty if neither is recognised.
+
+    >>> other_contents(Path("no such place"))
+    ''
+    """
+    if any(next(folder.glob(f"{start}ImageSets/Main"), None) for start in ("", "*/", "VOCdevkit/*/")):
+        return "a VOC data set"
+    maps = map_listing(folder)
+    if maps:
+        first = folder / min(maps)
+        pictures = first.suffix == ".png" and not is_grey(first)
+    else:
+        pictures = folder.is_dir() and next(images_below(folder), None) is not None
+    return "pictures" if pictures else ""
 
 
 def _only_json(place: Path) -> Path:
