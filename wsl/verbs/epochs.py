@@ -89,7 +89,8 @@ class Run:
                 waited = run.epochs_since_best(config.best_by) if main and patience is not None else 0
                 if learner.agreed(patience is not None and waited >= patience):
                     if main:
-                        log.info("stopped: %d epochs without a better %s", waited, config.best_by)
+                        epochs = "1 epoch" if waited == 1 else f"{waited} epochs"
+                        log.info("stopped: %s without a better %s", epochs, config.best_by)
                     break
                 record = self._epoch(epoch, started)
                 self._accelerator.log({name: value for name, value in record.items() if value is not None}, step=epoch)
