@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import importlib
 import json
 import logging
@@ -14,6 +15,7 @@ import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.tracking import get_available_trackers
+from accelerate.utils import InitProcessGroupKwargs
 
 from heads.downsampling import Downsampling
 from wsl.config import TrainConfig, to_json
@@ -31,6 +33,10 @@ from wsl.training.spec_check import check_train_specs
 from wsl.training.validation import Scores
 
 log = logging.getLogger("wsl")
+
+# The other processes wait while the first computes the features of all images, or trains a decoder before the next
+# run: longer than torch's ten minutes. A process that dies is noticed at once, because its connections are closed.
+_LONGEST_WAIT = datetime.timedelta(days=7)
 
 
 class Run:
@@ -146,10 +152,12 @@ class Run:
         """
         learner = self._learner
         learner.fit_probe()
-        kept = self.folder.keep_probe(learner.model, self.config.probing)
-        learner.model.head.load_state_dict(kept.head.state_dict())
+        if self.first:
+            kept = self.folder.keep_probe(learner.model, self.config.probing)
+            learner.model.head.load_state_dict(kept.head.state_dict())
+        learner.agree()
         scores = learner.validate()
-        if scores is not None:
+        if scores is not None and self.first:
             self.folder.keep_figures(scores)
             self.folder.describe(self.config, learner.model.classes, learner.train_images)
             log.info("%s", "  ".join(["probe", *figures({"mAP": scores.mAP, "pointing": scores.pointing})]))
@@ -171,7 +179,8 @@ def _accelerator(config: TrainConfig) -> Accelerator:
         raise UserError(f"--track {name} needs its package: pip install {name.replace('_', '-')}")
     # The training loop handles precision itself.
     tracked: dict[str, Any] = {"log_with": list(config.track), "project_dir": str(config.out)} if config.track else {}
-    accelerator = Accelerator(cpu=wanted.type == "cpu", mixed_precision="no", **tracked)
+    patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
+    accelerator = Accelerator(cpu=wanted.type == "cpu", mixed_precision="no", kwargs_handlers=[patience], **tracked)
     if accelerator.device.type != wanted.type or wanted != torch.device(wanted.type):
         raise UserError(
             f"device {config.runtime.device!r}: training runs on {accelerator.device}; choose among several GPUs with "

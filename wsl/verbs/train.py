@@ -70,18 +70,18 @@ def train(config: TrainConfig) -> TrainResult:
     check_run(config)
     config, samples, val = read_inputs(config)
     # Of the processes of one training, only the first writes files.
-    with locked(config.out, "wsl-train") if _is_first() else contextlib.nullcontext():
-        if _is_first():
+    with locked(config.out, "wsl-train") if is_first() else contextlib.nullcontext():
+        if is_first():
             check_run(config)  # again, because another run may have finished in this folder meanwhile
         with loading(config.model.backbone):
             from wsl.verbs.epochs import Run
 
             run = Run(config, samples, val)
         best, probed = run.epochs(started), None
-        if config.probing.probe and _is_first():
+        if config.probing.probe:
             probed = run.probe()
         skipped = run.skipped
-        if config.decoding.decode and _is_first():
+        if config.decoding.decode and is_first():
             del run  # frees the memory that it holds
             alike = {"runtime": config.runtime, "seed": config.seed, "flip": config.optim.flip}
             more: dict[str, Any] = {"run": config.out, **alike}
@@ -114,8 +114,12 @@ def check_trainings(configs: Sequence[TrainConfig]) -> None:
         check_train_specs(config)
 
 
-def _is_first() -> bool:
-    """Whether this is the main process, by the variables that accelerate reads; determined without loading it."""
+def is_first() -> bool:
+    """Whether this is the main process, by the variables that accelerate reads; determined without loading it.
+
+    >>> is_first()
+    True
+    """
     names = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
     return next((os.environ[name] for name in names if name in os.environ), "0") == "0"
 
@@ -138,7 +142,7 @@ def read_inputs(config: TrainConfig) -> tuple[TrainConfig, SampleSet, SampleSet 
         if weights.is_dir():
             check_weights(config.model.weights)
     config, samples, val = _read(config)
-    if _is_first():
+    if is_first():
         check_labels(samples, val)
     return config, samples, val
 
