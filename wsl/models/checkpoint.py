@@ -231,7 +231,7 @@ def open_model(
         run = load(weights)
         return run if method in (AUTO, IN_GRAPH) and not layers else CamLocalizer.of(run, method=method, layers=layers)
     if weights == TINY or not (weights in list_backbones() or weights.startswith((TIMM, HF))):
-        raise no_model(weights, list_backbones())
+        raise no_model(weights, [name for name in list_backbones() if name != TINY])
     opened = Localizer.from_classifier(
         weights, str(local_weights) if local_weights else "DEFAULT", method=method, layers=layers
     )
