@@ -10,7 +10,7 @@ from typing import Any
 
 from wsl import config as settings
 from wsl.cli import examples
-from wsl.cli.defaults import train_defaults
+from wsl.cli.defaults import POOLINGS, train_defaults
 from wsl.cli.flags import (
     CompareFlags,
     DemoFlags,
@@ -22,6 +22,7 @@ from wsl.cli.flags import (
     VisualizeFlags,
 )
 from wsl.cli.running import Outcome, run
+from wsl.files import write_text
 from wsl.progress import loading
 
 log = logging.getLogger("wsl")
@@ -58,6 +59,9 @@ def _train(flags: TrainFlags) -> Outcome | None:
 
     if len(config) > 1:
         check_trainings(config)
+        if is_first() and flags.out is not None:
+            poolings = json.dumps([one.model.pooling for one in config])
+            write_text(flags.out / POOLINGS, poolings + "\n")  # for --resume
     results, texts = [], []
     for number, one in enumerate(config, 1):
         if len(config) > 1:

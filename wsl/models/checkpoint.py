@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
-from safetensors.torch import save_file
 from torch import nn
 
 from heads import MapClassifier, TokenClassifier
@@ -44,7 +43,7 @@ from wsl.models.own_code import build_own, described
 from wsl.models.protocol import Model
 from wsl.models.state_dicts import load_strictly
 from wsl.models.timm_models import TIMM, names_place, refuse_place
-from wsl.models.weights import read_state_dict
+from wsl.models.weights import read_state_dict, write_tensors
 
 log = logging.getLogger("wsl")
 
@@ -66,7 +65,7 @@ def save(model: Localizer, path: Path) -> None:
     refuse_place(model.recipe.backbone)
     state = _state(model)
     with replacing(path) as temporary:
-        save_file(state, temporary, metadata={METADATA_KEY: config.to_json(model.recipe)})
+        write_tensors(temporary, state, {METADATA_KEY: config.to_json(model.recipe)})
 
 
 def _state(model: Localizer) -> dict[str, torch.Tensor]:
