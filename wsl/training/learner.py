@@ -149,6 +149,14 @@ class Learner:
         """The value of the first process, in all processes."""
         return self._processes.gather(value)[0]
 
+    def wait(self) -> None:
+        """Wait for all processes.
+
+        Raises:
+            RunError: another process has ended.
+        """
+        self._processes.gather(None)
+
     def agree(self) -> None:
         """Copy the model of the first process to all others."""
         self._processes.agree(self.model.state_dict().values())
@@ -243,8 +251,12 @@ class Learner:
         chances = balanced_chances(samples) if optim.sampling == "balanced" else None
         order = Order(len(samples), optim.batch_size, self.config.seed, self._processes.shard, chances)
         kind = FeatureSource if optim.freeze_backbone else ImageSource
-        with accelerator.main_process_first():  # the first computes the cached features for all
-            return kind(self.model, samples, self._val, self.config, accelerator.device, order)
+        if not accelerator.is_main_process:  # the first computes the cached features for all
+            self.wait()
+        source = kind(self.model, samples, self._val, self.config, accelerator.device, order)
+        if accelerator.is_main_process:
+            self.wait()
+        return source
 
     def _initialise_encoder(self) -> None:
         """Initialise an encoder that starts from data, with the features at the beginning of the training.

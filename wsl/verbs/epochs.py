@@ -29,6 +29,7 @@ from wsl.training.learner import Learner
 from wsl.training.lr_search import LrSearch
 from wsl.training.optimizer import count_epochs
 from wsl.training.run_folder import RunFolder
+from wsl.training.sources import naming_dead_workers
 from wsl.training.spec_check import check_train_specs
 from wsl.training.validation import Scores
 
@@ -98,7 +99,8 @@ class Run:
                         epochs = "1 epoch" if waited == 1 else f"{waited} epochs"
                         log.info("stopped: %s without a better %s", epochs, config.best_by)
                     break
-                record = self._epoch(epoch, started)
+                with naming_dead_workers():
+                    record = self._epoch(epoch, started)
                 self._accelerator.log({name: value for name, value in record.items() if value is not None}, step=epoch)
                 if main:
                     write_scalars(record)
@@ -132,14 +134,14 @@ class Run:
         learner.finish_epoch()
         if main:
             self.folder.keep_state(learner.state_dict(), epoch)
-        self._accelerator.wait_for_everyone()
+        learner.wait()
         return record
 
     def _keep_state(self, epoch: int) -> None:
         """Save the state within an epoch."""
         if self._accelerator.is_main_process:
             self.folder.keep_state(self._learner.state_dict(), epoch - 1)
-        self._accelerator.wait_for_everyone()
+        self._learner.wait()
 
     def probe(self) -> Scores | None:
         """Fit a linear probe to the features on which the head was trained, and save it with the best epoch's model.
