@@ -10,6 +10,7 @@ from torchvision import models as torchvision_models
 
 from wsl.errors import UserError
 from wsl.models import create_backbone, create_classifier, list_backbones
+from wsl.models.checkpoint import open_model
 from wsl.models.fuse import fuse_activations, fuse_batch_norm
 from wsl.models.localizer import Localizer
 
@@ -78,6 +79,11 @@ def test_unknown_names_get_a_suggestion():
         create_backbone("resent50")
     with pytest.raises(UserError, match="IMAGENET1K_V1"):
         create_classifier("resnet18", "IMAGENET1K_V9")
+    with pytest.raises(UserError, match="tinynet is a backbone without a classifier"):
+        create_classifier("tinynet")
+    with pytest.raises(UserError, match=r"no model 'tinynet'.*: expected a run") as caught:
+        open_model("tinynet")
+    assert "did you mean 'tinynet'" not in str(caught.value)
     assert {"resnet50", "tinynet", "swin_t"} <= set(list_backbones())
 
 

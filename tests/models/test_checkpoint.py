@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torchvision import models as torchvision_models
 
@@ -80,16 +81,23 @@ def test_a_file_cut_off_is_refused(tmp_path):
         load(path)
 
 
-def test_failing_to_save_keeps_the_old_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_failing_to_save_keeps_the_old_file(tmp_path, monkeypatch, error):
     path = tmp_path / "model.safetensors"
     save(Localizer("tinynet", 3, weights="none"), path)
     before = path.read_bytes()
 
     def full_disk(state, file, metadata):
         file.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
+        raise error
 
-    monkeypatch.setattr("wsl.models.checkpoint.save_file", full_disk)
+    monkeypatch.setattr("wsl.models.weights.save_file", full_disk)
     with pytest.raises(OSError, match="No space"):
         save(Localizer("tinynet", 3, weights="none"), path)
     assert path.read_bytes() == before

@@ -131,6 +131,7 @@ def test_every_transform_of_torchvision_keeps_the_shape_and_the_generator_of_dro
         ("randaugmnt", "unknown augmentation 'randaugmnt': did you mean 'randaugment'"),
         ("colorjitter(brightness=-1)", "colorjitter"),
         ("randomrotation", "degrees"),
+        ("randomcrop(size=999)", "pixels: Required crop size"),
     ],
 )
 def test_mistakes_are_named(spec, message):

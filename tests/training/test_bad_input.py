@@ -20,7 +20,7 @@ from wsl.training.network import Example, TrainedNetwork
 from wsl.training.objectives import create_objective
 from wsl.training.order import Order, Shard
 from wsl.training.processes import Processes
-from wsl.training.sources import ImageSource
+from wsl.training.sources import ImageSource, naming_dead_workers
 from wsl.training.step import Stepper
 
 
@@ -125,6 +125,26 @@ def test_a_loader_without_shared_memory_says_what_to_give(monkeypatch, samples, 
     monkeypatch.setattr(type(source._loader), "__iter__", dying)
     with pytest.raises(RunError, match=r"killed by signal: Bus error.*--shm-size.*--workers 0"):
         list(source.batches(1))
+
+
+def test_a_worker_that_dies_while_it_sends_a_batch_is_named(monkeypatch, samples, tmp_path):
+    def reset(self):
+        raise ConnectionResetError("Connection reset by peer")
+
+    source = image_source(samples, tmp_path)
+    monkeypatch.setattr(type(source._loader), "__iter__", reset)
+    with pytest.raises(RunError, match=r"decodes images has died \(Connection reset by peer\)"):
+        list(source.batches(1))
+
+
+def test_a_worker_that_dies_during_a_step_is_not_taken_for_an_error_of_the_network(monkeypatch):
+    model = Localizer("tinynet", 2, weights="none")
+    monkeypatch.setattr(model.backbone.net, "forward", dying)
+    message = r"decodes images has died \(DataLoader worker .pid 7. is killed"
+    with pytest.raises(RunError, match=message), naming_dead_workers():
+        model(torch.zeros(1, 3, 32, 32))
+    with pytest.raises(ValueError, match="other"), naming_dead_workers():
+        raise ValueError("other")
 
 
 def dying(self):

@@ -203,6 +203,7 @@ def test_where_there_is_none_the_log_says_why(weights, tmp_path, caplog):
     torch.save(mobilenet.state_dict(), tmp_path / "mobilenet.pth")
     for settings, said in (
         ({"backbone": "tinynet", "weights": "none"}, "no pretrained weights"),
+        ({"backbone": "tinynet", "weights": "DEFAULT"}, "no pretrained weights"),
         ({"backbone": "tinynet", "weights": str(tmp_path / "run")}, "without posteriors"),
         ({"backbone": "tinynet", "weights": str(tmp_path / "run" / "model.safetensors")}, "without posteriors"),
         ({"backbone": "mobilenet_v3_small", "weights": str(tmp_path / "mobilenet.pth")}, "global average pooling"),

@@ -1,7 +1,10 @@
 """Kept pixels: the same images again without a decoder, bounded, and found by every process."""
 
 import dataclasses
+import errno
+import os
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -135,3 +138,17 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
     (tmp_path / ".pixels").touch()
     with pytest.raises(RunError, match=r"--cache disk cannot write to .*\.pixels .*give --cache ram, or none"):
         PixelCache(2, 4, 1, tmp_path / ".pixels" / "pixels.npy")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the space is taken beforehand on Linux only")
+def test_its_space_is_taken_before_it_is_needed(tmp_path, monkeypatch):
+    PixelCache(5, 64, 1, tmp_path / "a.npy")
+    assert (tmp_path / "a.npy").stat().st_blocks * 512 >= 5 * 64 * 64 * 3
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pixel_cache.os, "posix_fallocate", full)
+    with pytest.raises(RunError, match=r"--cache disk cannot write to .* \(No space left on device\): give it room"):
+        PixelCache(5, 64, 1, tmp_path / "b.npy")
+    assert not list(tmp_path.glob("*b*"))

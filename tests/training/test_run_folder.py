@@ -187,7 +187,7 @@ def test_a_full_disk_leaves_the_old_files_whole(run, model, monkeypatch, writer,
         raise error
 
     if writer.endswith("folder.save"):  # below `save`, which replaces the file
-        writer = "wsl.models.checkpoint.save_file"
+        writer = "wsl.models.weights.save_file"
     with monkeypatch.context() as patch:
         patch.setattr(writer, full)
         with pytest.raises((OSError, RunError), match=r"No space left|disk full"):

@@ -11,6 +11,7 @@ from wsl.config import DataConfig, DecodeConfig, DecoderConfig, Preprocessing, R
 from wsl.files import replacing
 from wsl.models import Localizer, load, save
 from wsl.training import decoder_rounds, kept_rounds
+from wsl.verbs import train as train_verb
 from wsl.verbs.finished import decode
 
 RUNTIME = RuntimeConfig(device="cpu", precision="fp32", workers=0)
@@ -86,6 +87,26 @@ def test_training_ends_with_it(world, tmp_path):
     files = [(out / "model.safetensors").read_bytes() for out in outs]
     assert files[0] == files[1] == files[2]
     assert load(outs[0]).detects
+
+
+def test_resuming_trains_no_part_again_that_is_there(world, tmp_path, monkeypatch):
+    flags = ["--data", str(world), "--out", str(tmp_path), "--backbone", "tinynet", "--image-size", "32"]
+    flags += ["--epochs", "1", "--freeze-backbone", "--workers", "0", "--device", "cpu", "--precision", "fp32"]
+    flags += ["--decode", "--decoder-rounds", "1", "--decoder-epochs", "1", "--detect"]
+    flags += ["--detector-rounds", "1", "--detector-epochs", "1"]
+    assert cli.train(flags) == 0
+    before, trained = (tmp_path / "model.safetensors").read_bytes(), []
+    train_part = train_verb.train_part
+    monkeypatch.setattr(
+        train_verb, "train_part", lambda part, *rest: trained.append(type(part).__name__) or train_part(part, *rest)
+    )
+    assert cli.train(["--out", str(tmp_path), "--resume"]) == 0
+    assert trained == []
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    assert cli.train(["--out", str(tmp_path), "--resume", "--detector-epochs", "2"]) == 0
+    assert trained == ["DetectConfig"]
+    assert cli.train(["--out", str(tmp_path), "--resume", "--decoder-epochs", "2"]) == 0
+    assert trained == ["DetectConfig", "DecodeConfig", "DetectConfig"]
 
 
 @pytest.mark.parametrize(("seed", "rounds"), [(0, 1), (1, 2)])

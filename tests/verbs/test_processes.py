@@ -43,7 +43,7 @@ RUNS = {
     "all": ["--loss", "bce + equivariance", "--augment", "hide-and-seek(grid=(0, 8))", "cutmix", "--clip-norm", "1"],
     "rest": ["--epochs", "1", "--batch-size", "20", "--accumulate", "2", "--sampling", "balanced"],
     "still": ["--backbone-lr-factor", "0", "--ema", "0.9"],
-    "kept": ["--freeze-backbone", "--class-weights", "balanced", "--optimizer", "sgd"],
+    "kept": ["--freeze-backbone", "--class-weights", "balanced", "--optimizer", "sgd", "--probe"],
     "fitted": ["--freeze-backbone", "--optimizer", "lbfgs"],
 }
 
@@ -63,6 +63,7 @@ def launch(folder: Path, processes: int, runs: list[list[str]]) -> list[list[str
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     ended = subprocess.run([*start, str(script), str(file)], capture_output=True, text=True, env=ENVIRONMENT)
     assert ended.returncode == 0, ended.stderr[-3000:]
+    assert ended.stdout.count("best epoch") == len(runs)
     return [Path(f"{file}.{rank}").read_text(encoding="utf-8").split() for rank in range(processes)]
 
 

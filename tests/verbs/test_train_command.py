@@ -19,7 +19,7 @@ from wsl import cli
 from wsl.errors import RunError, UserError
 from wsl.models import load
 from wsl.models.tiny import TinyNet
-from wsl.training import learner
+from wsl.training import learner, run_folder
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -100,6 +100,24 @@ def test_several_poolings_are_a_run_each_and_share_the_features(world, tmp_path,
     assert [load(run["model"]).recipe.pooling for run in found] == ["gap", "kmax(k=0.2)"]
     assert [Path(run["model"]).parent.name for run in found] == ["gap", "kmax(k=0.2)"]
     assert sum(size for size in seen if size > 1) == 48 * 2 + 16
+
+
+def test_resuming_several_poolings_starts_those_that_were_not_begun(world, tmp_path, monkeypatch, capsys):
+    runs = tmp_path / "runs"
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder.RunFolder, "describe", stop)
+        assert cli.train(command(world, runs, "--freeze-backbone", "--pooling", "gap", "kmax(k=0.2)", "gmp")) == 130
+    assert not (runs / "gmp").exists()
+    capsys.readouterr()
+    assert cli.train(["--out", str(runs), "--resume", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["runs"]
+    assert [load(run["model"]).recipe.pooling for run in found] == ["gap", "kmax(k=0.2)", "gmp"]
+    assert cli.train(command(world, tmp_path / "none", "--pooling", "gap", "gmp", "--resume")) == 2
+    assert "no run to resume" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 from wsl import config as settings
 from wsl.cli import examples
-from wsl.cli.defaults import train_defaults
+from wsl.cli.defaults import POOLINGS, train_defaults
 from wsl.cli.flags import (
     CompareFlags,
     DemoFlags,
@@ -22,6 +22,7 @@ from wsl.cli.flags import (
     VisualizeFlags,
 )
 from wsl.cli.running import Outcome, run
+from wsl.files import write_text
 from wsl.progress import loading
 
 log = logging.getLogger("wsl")
@@ -33,31 +34,46 @@ _SERVED = "stopped"
 def train(args: Sequence[str] | None = None) -> int:
     """`wsl-train`."""
 
-    def work(flags: TrainFlags) -> Outcome:
-        config = flags.resolved()
-        if not isinstance(config, tuple):
-            return _part(config)
-        if flags.find_lr:
-            return _learning_rates(config, flags.find_lr_steps)
-        from wsl.verbs.train import check_trainings
-        from wsl.verbs.train import train as verb
+    def work(flags: TrainFlags) -> Outcome | None:
+        from wsl.verbs.train import is_first
 
-        if len(config) > 1:
-            check_trainings(config)
-        results, texts = [], []
-        for number, one in enumerate(config, 1):
-            if len(config) > 1:
-                log.info("%s (%d of %d)", one.model.pooling, number, len(config))
-            results.append(verb(one))
-        for result in results:
-            known = (("mAP", result.mAP), ("pointing", result.pointing), ("with the probe mAP", result.probe_mAP))
-            figures = [f"{name} {value:.3f}" for name, value in known if value is not None]
-            best = f"best epoch {result.best_epoch}: {', '.join(figures)}" if figures else "trained, not validated"
-            texts.append(f"{best}\n{result.model}  ({result.seconds:.0f} s{_skipped(result.skipped)})")
-        record = _plain(results[0]) if len(results) == 1 else {"runs": [_plain(result) for result in results]}
-        return Outcome("\n".join(texts), record)
+        if not is_first():  # of several processes, one tells what all do
+            log.setLevel(logging.WARNING)
+        outcome = _train(flags)
+        return outcome if is_first() else None
 
     return run(work, TrainFlags, examples.TRAIN, args, first=examples.FIRST_TRAIN, defaults=train_defaults)
+
+
+def _train(flags: TrainFlags) -> Outcome | None:
+    """Train what the flags of `wsl-train` name; a decoder or detector is trained in one process only."""
+    from wsl.verbs.train import is_first
+
+    config = flags.resolved()
+    if not isinstance(config, tuple):
+        return _part(config) if is_first() else None
+    if flags.find_lr:
+        return _learning_rates(config, flags.find_lr_steps)
+    from wsl.verbs.train import check_trainings
+    from wsl.verbs.train import train as verb
+
+    if len(config) > 1:
+        check_trainings(config)
+        if is_first() and flags.out is not None:
+            poolings = json.dumps([one.model.pooling for one in config])
+            write_text(flags.out / POOLINGS, poolings + "\n")  # for --resume
+    results, texts = [], []
+    for number, one in enumerate(config, 1):
+        if len(config) > 1:
+            log.info("%s (%d of %d)", one.model.pooling, number, len(config))
+        results.append(verb(one))
+    for result in results:
+        known = (("mAP", result.mAP), ("pointing", result.pointing), ("with the probe mAP", result.probe_mAP))
+        figures = [f"{name} {value:.3f}" for name, value in known if value is not None]
+        best = f"best epoch {result.best_epoch}: {', '.join(figures)}" if figures else "trained, not validated"
+        texts.append(f"{best}\n{result.model}  ({result.seconds:.0f} s{_skipped(result.skipped)})")
+    record = _plain(results[0]) if len(results) == 1 else {"runs": [_plain(result) for result in results]}
+    return Outcome("\n".join(texts), record)
 
 
 def _part(config: settings.DecodeConfig | settings.DetectConfig) -> Outcome:

@@ -16,6 +16,8 @@ from wsl.errors import UserError, nearest
 from wsl.files import UniqueNames
 
 _RUN = "config.json"
+# The poolings of a training of several runs, in its folder.
+POOLINGS = "poolings.json"
 # Settings that apply to one call only, and are not taken over from a file.
 _ONCE = ("resume", "overwrite")
 
@@ -38,8 +40,21 @@ def train_defaults(args: Sequence[str]) -> TrainFlags | None:
     runs = [_from_file(file) for file in _runs(Path(out))]
     if not runs:
         return None
-    poolings = tuple(run.model.pooling[0] for run in runs)
+    poolings = _poolings(Path(out)) or tuple(run.model.pooling[0] for run in runs)
     return dataclasses.replace(runs[0], out=Path(out), model=dataclasses.replace(runs[0].model, pooling=poolings))
+
+
+def _poolings(out: Path) -> tuple[str, ...]:
+    """The poolings of a training of several runs, also of those that it has not begun; empty for a single run."""
+    file = out / POOLINGS
+    if (out / _RUN).is_file() or not file.is_file():
+        return ()
+    from wsl.documents import load_json
+
+    names = load_json(file, "a list of poolings")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{file} is not a list of poolings: remove it, and name them with --pooling")
+    return tuple(names)
 
 
 def _runs(out: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -149,14 +150,30 @@ class TrainFlags(settings.TrainConfig):
             poolings = tuple(dict.fromkeys(self.model.pooling))
             if not poolings:
                 raise UserError("--pooling has no value: expected one or several poolings, such as gap")
-            folders, name = [self.out], UniqueNames()
-            if len(poolings) > 1:
-                folders = [self.out / name(pooling) for pooling in poolings]
+            if len(poolings) == 1:
+                model = self.model.resolved(poolings[0])
+                return (_resolved(self, settings.TrainConfig, self.data, out=self.out, model=model),)
+            folders = self._folders(poolings)
+            begun = [folder for _, folder in folders if (folder / "config.json").is_file()]
+            # The runs that were not begun start when the others are resumed.
             return tuple(
-                _resolved(self, settings.TrainConfig, self.data, out=folder, model=self.model.resolved(pooling))
-                for folder, pooling in zip(folders, poolings, strict=True)
+                _resolved(
+                    self,
+                    settings.TrainConfig,
+                    self.data,
+                    out=folder,
+                    model=self.model.resolved(pooling),
+                    resume=self.resume and (folder in begun or not begun),
+                )
+                for pooling, folder in folders
             )
         return self._part_of(data)
+
+    def _folders(self, poolings: Sequence[str]) -> list[tuple[str, Path]]:
+        """The poolings of several runs, each with its folder."""
+        assert self.out is not None
+        name = UniqueNames()
+        return [(pooling, self.out / name(pooling)) for pooling in poolings]
 
     def _part_of(self, data: settings.DataConfig | None) -> settings.DecodeConfig | settings.DetectConfig:
         """The settings for training a decoder or detector of a finished run."""

@@ -53,7 +53,7 @@ class Command(Generic[C]):
 
 
 def run(
-    work: Callable[[C], Outcome],
+    work: Callable[[C], Outcome | None],
     kind: Any,
     description: str,
     args: Sequence[str] | None,
@@ -62,7 +62,7 @@ def run(
     stopped: str = "stopped: what was finished is kept",
     defaults: Callable[[Sequence[str]], C | None] = lambda args: None,
 ) -> int:
-    """Parse the arguments, do the work, print the outcome, and return the exit code.
+    """Parse the arguments, do the work, print the outcome if there is one, and return the exit code.
 
     Every failure becomes one line; the exit code is 2 for a user's mistake and 1 for a failed run. ``first`` is printed
     if there are no arguments, ``stopped`` if Ctrl-C or a signal ends the command, and ``defaults`` gives the settings
@@ -84,7 +84,8 @@ def run(
         verbose = command.verbose
         with stoppable(), allowing(command.max_pixels):
             outcome = work(command.settings)
-        print(json.dumps(outcome.record, ensure_ascii=False, allow_nan=False) if command.json else outcome.text)
+        if outcome is not None:
+            print(json.dumps(outcome.record, ensure_ascii=False, allow_nan=False) if command.json else outcome.text)
     except BrokenPipeError:  # the reader of the output (head, less) has exited
         return 1
     except (UserError, RunError, OSError, UnicodeEncodeError, MemoryError) as error:

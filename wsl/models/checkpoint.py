@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
-from safetensors.torch import save_file
 from torch import nn
 
 from heads import MapClassifier, TokenClassifier
@@ -44,7 +43,7 @@ from wsl.models.own_code import build_own, described
 from wsl.models.protocol import Model
 from wsl.models.state_dicts import load_strictly
 from wsl.models.timm_models import TIMM, names_place, refuse_place
-from wsl.models.weights import read_state_dict
+from wsl.models.weights import read_state_dict, write_tensors
 
 log = logging.getLogger("wsl")
 
@@ -66,7 +65,7 @@ def save(model: Localizer, path: Path) -> None:
     refuse_place(model.recipe.backbone)
     state = _state(model)
     with replacing(path) as temporary:
-        save_file(state, temporary, metadata={METADATA_KEY: config.to_json(model.recipe)})
+        write_tensors(temporary, state, {METADATA_KEY: config.to_json(model.recipe)})
 
 
 def _state(model: Localizer) -> dict[str, torch.Tensor]:
@@ -232,8 +231,8 @@ def open_model(
             return _of_architecture(Path(weights), method, layers)
         run = load(weights)
         return run if method in (AUTO, IN_GRAPH) and not layers else CamLocalizer.of(run, method=method, layers=layers)
-    if weights == TINY or not _is_classifier(weights):
-        raise no_model(weights, list_backbones())
+    if not _is_classifier(weights):
+        raise no_model(weights, [name for name in list_backbones() if name != TINY])
     opened = Localizer.from_classifier(
         weights, str(local_weights) if local_weights else "DEFAULT", method=method, layers=layers
     )
@@ -242,7 +241,7 @@ def open_model(
 
 def _is_classifier(name: str) -> bool:
     """Whether a name is that of a classifier of torchvision, timm or transformers."""
-    return name in list_backbones() or name.startswith((TIMM, HF))
+    return (name in list_backbones() and name != TINY) or name.startswith((TIMM, HF))
 
 
 def _of_architecture(path: Path, method: str, layers: Sequence[str]) -> Localizer | CamLocalizer:

@@ -53,6 +53,8 @@ def create_classifier(name: str, weights: str = "DEFAULT", *, num_classes: int |
         opened = open_transformers(name.removeprefix(HF), weights)
         return Classifier(name=name, **opened._asdict())
     known = torchvision_models.list_models(module=torchvision_models)
+    if name == TINY:
+        raise UserError("tinynet is a backbone without a classifier: expected a torchvision name, timm/NAME or hf/NAME")
     if name not in known:
         near = nearest(name, [TINY, *known])
         hint = f"did you mean {near!r}?" if near else "expected a torchvision name, timm/NAME or hf/NAME"

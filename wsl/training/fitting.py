@@ -95,7 +95,8 @@ def own_classifier(model: Localizer, settings: ModelConfig) -> nn.Linear | None:
     >>> own_classifier(model, ModelConfig(backbone="tinynet", weights="none")) is None
     True
     """
-    found = "the backbone has no pretrained weights" if settings.weights == "none" else _classifier(model, settings)
+    untrained = settings.weights == "none" or settings.backbone == "tinynet"
+    found = "the backbone has no pretrained weights" if untrained else _classifier(model, settings)
     if isinstance(found, str):
         log.info("probe: reads pooled features, without posteriors (%s)", found)
         return None

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from wsl.files import replacing
+from wsl.models.weights import write_tensors
 
 log = logging.getLogger("wsl")
 
@@ -34,7 +34,7 @@ class KeptRounds:
         """Store the weights after a round."""
         state = {name: tensor.cpu().contiguous() for name, tensor in module.state_dict().items()}
         with replacing(self._path(number)) as temporary:
-            save_file(state, temporary, metadata={"identity": self._identity})
+            write_tensors(temporary, state, {"identity": self._identity})
 
     def resume(self, add: Callable[[], nn.Module]) -> range:
         """The rounds that are left; `add` creates the part, which gets the weights of the last finished round."""

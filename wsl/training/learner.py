@@ -69,7 +69,7 @@ class Learner:
         self.source = self._create_source(samples)
         self._initialise_encoder()  # before the first process's weights are sent to the others
         self.stepper = None if fits else create_stepper(model, samples, config, self.dtype, device, self._processes)
-        self._processes.agree(model.state_dict().values())
+        self.agree()
         self._position = Position()
 
     @property
@@ -149,6 +149,18 @@ class Learner:
         """The value of the first process, in all processes."""
         return self._processes.gather(value)[0]
 
+    def wait(self) -> None:
+        """Wait for all processes.
+
+        Raises:
+            RunError: another process has ended.
+        """
+        self._processes.gather(None)
+
+    def agree(self) -> None:
+        """Copy the model of the first process to all others."""
+        self._processes.agree(self.model.state_dict().values())
+
     def validate(self) -> Scores | None:
         """Evaluate the model on the validation split; None if there is no such split.
 
@@ -165,12 +177,20 @@ class Learner:
         )
 
     def fit_probe(self) -> None:
-        """Add a linear probe to the model, fitted to the features that its head was trained on."""
-        source, config = self.source, self.config
+        """Add a linear probe to the model, fitted to the features that its head was trained on.
+
+        The first process fits it, and sends its weights to the others.
+        """
+        model, source, config = self.model, self.source, self.config
         assert isinstance(source, FeatureSource)
-        classifier = own_classifier(self.model, config.model)
-        with progress("probe", source.views) as advance:
-            fit_probe(self.model, source, config.probing, classifier, advance)
+        if self._accelerator.is_main_process:
+            classifier = own_classifier(model, config.model)
+            with progress("probe", source.views) as advance:
+                fit_probe(model, source, config.probing, classifier, advance)
+        posteriors = self.agreed(model.recipe.probe)
+        probe = model.probe if self._accelerator.is_main_process else model.add_probe(posteriors or 0)
+        assert probe is not None
+        self._processes.agree(probe.state_dict().values())
 
     def state_dict(self) -> dict[str, Any]:
         """The state for `load_state_dict`, within or after an epoch."""
@@ -231,8 +251,12 @@ class Learner:
         chances = balanced_chances(samples) if optim.sampling == "balanced" else None
         order = Order(len(samples), optim.batch_size, self.config.seed, self._processes.shard, chances)
         kind = FeatureSource if optim.freeze_backbone else ImageSource
-        with accelerator.main_process_first():  # the first computes the cached features for all
-            return kind(self.model, samples, self._val, self.config, accelerator.device, order)
+        if not accelerator.is_main_process:  # the first computes the cached features for all
+            self.wait()
+        source = kind(self.model, samples, self._val, self.config, accelerator.device, order)
+        if accelerator.is_main_process:
+            self.wait()
+        return source
 
     def _initialise_encoder(self) -> None:
         """Initialise an encoder that starts from data, with the features at the beginning of the training.

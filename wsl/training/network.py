@@ -105,7 +105,8 @@ class TrainedNetwork(nn.Module):
                 raise
             raise RunError(
                 f"batch norm needs more than one value per channel, and a batch of {len(inputs)} has maps of a single "
-                "cell: give a larger --batch-size or --image-size, or --freeze-backbone"
+                "cell: give a larger --batch-size or --image-size, fewer parts (--accumulate), --batch-norm frozen, or "
+                "--freeze-backbone"
             ) from error
         given = Pass(inputs, lambda images: self._run(images)[0][0], features, progress)
         return torch.stack([self.objective.totals(output, targets, mask, given) for output in outputs]).sum(0)

@@ -6,7 +6,9 @@ import hashlib
 import json
 import logging
 import math
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +65,11 @@ class PixelCache:
             whole = all(_is_whole(path, shape) for path, shape in self._files())
             for path, shape in () if whole else self._files():
                 with replacing(path) as temporary:
-                    np.lib.format.open_memmap(temporary, "w+", np.uint8, shape).flush()
+                    _create_file(temporary, shape)
         except OSError as error:
             raise RunError(
-                f"--cache disk cannot write to {file.parent} ({error.strerror or error}): make it writable, or give "
-                "--cache ram, or none"
+                f"--cache disk cannot write to {file.parent} ({error.strerror or error}): give it room and "
+                "permission to write, or give --cache ram, or none"
             ) from error
 
     def get(self, index: int) -> UInt8Array | None:
@@ -109,6 +111,18 @@ class PixelCache:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_arrays": None}
+
+
+def _create_file(path: Path, shape: tuple[int, ...]) -> None:
+    """Write an array of zeros, and take its space: if the disk filled up later, writing to a memory map would be fatal.
+
+    Raises:
+        OSError: the disk is full, or the file cannot be written.
+    """
+    np.lib.format.open_memmap(path, "w+", np.uint8, shape).flush()
+    if sys.platform == "linux":
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError
 
 from wsl import config
 from wsl.config import ProbeConfig, TrainConfig
@@ -71,7 +71,11 @@ class RunFolder:
                 save(model, self.model)
                 self.keep_figures(scores or Scores(None, None))
             self._log(record)
-        except (SafetensorError, RuntimeError) as error:
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise self._full(error) from error
+            raise
+        except RuntimeError as error:
             raise self._full(error) from error
 
     def keep_figures(self, scores: Scores) -> None:

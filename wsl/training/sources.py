@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -115,15 +116,8 @@ class ImageSource:
         Raises:
             RunError: a process that decodes images has died.
         """
-        try:
+        with naming_dead_workers(also=(ConnectionError, EOFError)):  # it may have died while it sent a batch
             yield from self._loader
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise RunError(
-                f"a process that decodes images has died ({first_line(error)}), probably for lack of memory or "
-                "of shared memory (/dev/shm, docker's --shm-size): give fewer --workers, or --workers 0"
-            ) from error
 
     def _load(self) -> DataLoader[Any]:
         workers = self._config.runtime.workers
@@ -140,6 +134,40 @@ class ImageSource:
             generator=torch.Generator(),
             pin_memory=self._device.type == "cuda",
         )
+
+
+@contextlib.contextmanager
+def naming_dead_workers(also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Convert the error of a dead decoding process, which torch raises wherever the main process is at that moment.
+
+    `also` are further errors that only a dead process can cause.
+
+    Raises:
+        RunError: a process that decodes images has died.
+    """
+    try:
+        yield
+    except Exception as error:
+        # Code that was running may have taken it for an error of its own.
+        died = next((one for one in _causes(error) if isinstance(one, also) or _tells_of_death(one)), None)
+        if died is None:
+            raise
+        raise RunError(
+            f"a process that decodes images has died ({first_line(died)}), probably for lack of memory or of shared "
+            "memory (/dev/shm, docker's --shm-size): give fewer --workers, or --workers 0"
+        ) from error
+
+
+def _tells_of_death(error: BaseException) -> bool:
+    """Whether this is torch's error for a worker that is gone, not one that a worker raised."""
+    return type(error) is RuntimeError and "DataLoader worker (pid" in str(error)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, its cause, the cause of that, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 class _EpochRows(Sampler[list[int]]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import importlib
 import json
 import logging
@@ -14,6 +15,7 @@ import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.tracking import get_available_trackers
+from accelerate.utils import InitProcessGroupKwargs
 
 from heads.downsampling import Downsampling
 from wsl.config import TrainConfig, to_json
@@ -27,10 +29,15 @@ from wsl.training.learner import Learner
 from wsl.training.lr_search import LrSearch
 from wsl.training.optimizer import count_epochs
 from wsl.training.run_folder import RunFolder
+from wsl.training.sources import naming_dead_workers
 from wsl.training.spec_check import check_train_specs
 from wsl.training.validation import Scores
 
 log = logging.getLogger("wsl")
+
+# The other processes wait while the first computes the features of all images, or trains a decoder before the next
+# run: longer than torch's ten minutes. A process that dies is noticed at once, because its connections are closed.
+_LONGEST_WAIT = datetime.timedelta(days=7)
 
 
 class Run:
@@ -89,9 +96,11 @@ class Run:
                 waited = run.epochs_since_best(config.best_by) if main and patience is not None else 0
                 if learner.agreed(patience is not None and waited >= patience):
                     if main:
-                        log.info("stopped: %d epochs without a better %s", waited, config.best_by)
+                        epochs = "1 epoch" if waited == 1 else f"{waited} epochs"
+                        log.info("stopped: %s without a better %s", epochs, config.best_by)
                     break
-                record = self._epoch(epoch, started)
+                with naming_dead_workers():
+                    record = self._epoch(epoch, started)
                 self._accelerator.log({name: value for name, value in record.items() if value is not None}, step=epoch)
                 if main:
                     write_scalars(record)
@@ -125,14 +134,14 @@ class Run:
         learner.finish_epoch()
         if main:
             self.folder.keep_state(learner.state_dict(), epoch)
-        self._accelerator.wait_for_everyone()
+        learner.wait()
         return record
 
     def _keep_state(self, epoch: int) -> None:
         """Save the state within an epoch."""
         if self._accelerator.is_main_process:
             self.folder.keep_state(self._learner.state_dict(), epoch - 1)
-        self._accelerator.wait_for_everyone()
+        self._learner.wait()
 
     def probe(self) -> Scores | None:
         """Fit a linear probe to the features on which the head was trained, and save it with the best epoch's model.
@@ -145,10 +154,12 @@ class Run:
         """
         learner = self._learner
         learner.fit_probe()
-        kept = self.folder.keep_probe(learner.model, self.config.probing)
-        learner.model.head.load_state_dict(kept.head.state_dict())
+        if self.first:
+            kept = self.folder.keep_probe(learner.model, self.config.probing)
+            learner.model.head.load_state_dict(kept.head.state_dict())
+        learner.agree()
         scores = learner.validate()
-        if scores is not None:
+        if scores is not None and self.first:
             self.folder.keep_figures(scores)
             self.folder.describe(self.config, learner.model.classes, learner.train_images)
             log.info("%s", "  ".join(["probe", *figures({"mAP": scores.mAP, "pointing": scores.pointing})]))
@@ -170,7 +181,8 @@ def _accelerator(config: TrainConfig) -> Accelerator:
         raise UserError(f"--track {name} needs its package: pip install {name.replace('_', '-')}")
     # The training loop handles precision itself.
     tracked: dict[str, Any] = {"log_with": list(config.track), "project_dir": str(config.out)} if config.track else {}
-    accelerator = Accelerator(cpu=wanted.type == "cpu", mixed_precision="no", **tracked)
+    patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
+    accelerator = Accelerator(cpu=wanted.type == "cpu", mixed_precision="no", kwargs_handlers=[patience], **tracked)
     if accelerator.device.type != wanted.type or wanted != torch.device(wanted.type):
         raise UserError(
             f"device {config.runtime.device!r}: training runs on {accelerator.device}; choose among several GPUs with "

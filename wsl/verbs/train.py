@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsl.checkpoints import FILE_NAME, check_weights, is_path
+from wsl.checkpoints import FILE_NAME, check_weights, is_path, read_recipe
 from wsl.config import DecodeConfig, DetectConfig, TrainConfig
 from wsl.config.keywords import by_keywords
 from wsl.data import as_trained, divided_samples, read_samples
@@ -70,24 +70,20 @@ def train(config: TrainConfig) -> TrainResult:
     check_run(config)
     config, samples, val = read_inputs(config)
     # Of the processes of one training, only the first writes files.
-    with locked(config.out, "wsl-train") if _is_first() else contextlib.nullcontext():
-        if _is_first():
+    with locked(config.out, "wsl-train") if is_first() else contextlib.nullcontext():
+        if is_first():
             check_run(config)  # again, because another run may have finished in this folder meanwhile
         with loading(config.model.backbone):
             from wsl.verbs.epochs import Run
 
             run = Run(config, samples, val)
         best, probed = run.epochs(started), None
-        if config.probing.probe and _is_first():
+        if config.probing.probe:
             probed = run.probe()
         skipped = run.skipped
-        if config.decoding.decode and _is_first():
+        if config.decoding.decode and is_first():
             del run  # frees the memory that it holds
-            alike = {"runtime": config.runtime, "seed": config.seed, "flip": config.optim.flip}
-            more: dict[str, Any] = {"run": config.out, **alike}
-            skipped = max(skipped, train_part(DecodeConfig(**more, decoding=config.decoding), samples).skipped)
-            if config.detecting.detect:
-                train_part(DetectConfig(**more, detecting=config.detecting), samples)
+            skipped = max(skipped, _train_parts(config, samples))
     return TrainResult(
         model=config.out / FILE_NAME,
         best_epoch=best["epoch"],
@@ -97,6 +93,23 @@ def train(config: TrainConfig) -> TrainResult:
         seconds=time.perf_counter() - started,
         skipped=skipped,
     )
+
+
+def _train_parts(config: TrainConfig, samples: SampleSet) -> int:
+    """Train the decoder and the detector that the settings ask for; returns the number of unreadable images.
+
+    Those that a resumed run has already, trained with the same settings, are kept.
+    """
+    alike = {"runtime": config.runtime, "seed": config.seed, "flip": config.optim.flip}
+    more: dict[str, Any] = {"run": config.out, **alike}
+    has, before, skipped = read_recipe(config.out), recorded(config.out, "start the run again with --overwrite"), 0
+    assert before is not None
+    decoded = has.decoder is not None and before.decoding == config.decoding
+    if not decoded:
+        skipped = train_part(DecodeConfig(**more, decoding=config.decoding), samples).skipped
+    if config.detecting.detect and not (decoded and has.detector and before.detecting == config.detecting):
+        skipped = max(skipped, train_part(DetectConfig(**more, detecting=config.detecting), samples).skipped)
+    return skipped
 
 
 def check_trainings(configs: Sequence[TrainConfig]) -> None:
@@ -114,8 +127,12 @@ def check_trainings(configs: Sequence[TrainConfig]) -> None:
         check_train_specs(config)
 
 
-def _is_first() -> bool:
-    """Whether this is the main process, by the variables that accelerate reads; determined without loading it."""
+def is_first() -> bool:
+    """Whether this is the main process, by the variables that accelerate reads; determined without loading it.
+
+    >>> is_first()
+    True
+    """
     names = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
     return next((os.environ[name] for name in names if name in os.environ), "0") == "0"
 
@@ -138,7 +155,7 @@ def read_inputs(config: TrainConfig) -> tuple[TrainConfig, SampleSet, SampleSet 
         if weights.is_dir():
             check_weights(config.model.weights)
     config, samples, val = _read(config)
-    if _is_first():
+    if is_first():
         check_labels(samples, val)
     return config, samples, val
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from heads.spec import create, parse_spec, suggestion
@@ -47,7 +48,23 @@ def create_augmentation(specs: Sequence[str], normalise: Normalise, seed: int, s
                 raise UserError(f"unknown augmentation {name!r}: {suggestion(name, [*TRANSFORMS, *VISION])}")
         except (TypeError, ValueError) as error:
             raise UserError(str(error)) from error
+    _try_out(pixels.values(), side)
     return Augmentation(pixels, batches, normalise, seed)
+
+
+def _try_out(transforms: Iterable[VisionTransform], side: int) -> None:
+    """Apply transforms to a blank image: torchvision checks some arguments, such as the size of a crop, only then.
+
+    Raises:
+        UserError: a transform cannot be applied to images of this size.
+    """
+    planes = torch.zeros(1, 3, side, side, dtype=torch.uint8)
+    for transform in transforms:
+        try:
+            planes = transform(planes, [0])
+        except (TypeError, ValueError, RuntimeError) as error:
+            size = " x ".join(map(str, planes.shape[2:]))
+            raise UserError(f"augmentation {transform.spec!r} of an image of {size} pixels: {error}") from error
 
 
 class Augmentation:
