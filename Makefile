@@ -16,7 +16,7 @@ endif
 # compile torch again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo docs test lint types imports tests long soak families lowest lock locked peers engines geo label-studio clean
+.PHONY: demo docs test lint types imports kernels tests long soak families lowest lock locked peers engines geo label-studio clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('wsl-toolkit needs Python >= 3.11; found %d.%d. Try: make PYTHON=python3.11' % sys.version_info[:2] if sys.version_info < (3, 11) else 0)"
@@ -32,7 +32,15 @@ docs: .venv/installed
 	$(BIN)/python -m pip install --quiet "pdoc>=15"
 	$(BIN)/python tests/docs/reference.py build/docs
 
-test: lint types imports tests
+# Side by side, because each keeps one core busy.
+test: .venv/installed
+	$(MAKE) --jobs=2 lint types imports kernels
+	$(MAKE) tests
+
+# Compiles the numba functions of most tests, so that the test processes do not all do it at once. Their cache stays.
+kernels: export OMP_NUM_THREADS := 1
+kernels: .venv/installed
+	$(BIN)/pytest --quiet wsl/maps wsl/metrics
 
 lint: .venv/installed
 	$(BIN)/ruff check .
