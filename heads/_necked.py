@@ -21,7 +21,7 @@ class Necked(nn.Module):
 
     @property
     def head_channels(self) -> int:
-        """Input channels of the convolution or encoder: those of the neck's output, or without a neck, the features."""
+        """Input channels of the convolution or encoder: those of the neck's output, or of the features."""
         return self.in_channels if self.neck is None else self.neck.out_channels(self.in_channels)
 
     def _enter(self, features: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Two classifiers of one feature map; the second is trained with the regions used by the first erased."""
+"""Two classifiers on one feature map: the regions that the first one uses are erased for the second."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from heads.encoding import SPPBlock
 
 
 class AdversarialClassifier(Necked):
-    """The head of ACoL: the second classifier sees features that are erased where the map of the first is high.
+    """The head of ACoL: features for the second classifier are erased where the map of the first one is high.
 
     Each classifier (``first``, ``second``) is two 3x3 convolutions of `hidden` channels with ReLU and a
     `MapClassifier`. Each map of the first one is stretched to [0, 1]; for the second one, features become 0 at

@@ -121,7 +121,7 @@ class MapClassifier(Necked):
         return output._replace(maps=self.reactivated(features))
 
     def add_reactivation(self) -> nn.Parameter:
-        """Weights (num_classes, in_channels) of a second classifier, for the maps in evaluation: see `reactivated`.
+        """Add weights (num_classes, in_channels) of a second classifier, for the maps in evaluation: see `reactivated`.
 
         They start at zero, so that the maps depend on what was learnt and not on the initialisation.
 

@@ -211,7 +211,7 @@ def create(
     given: Mapping[str, Any] | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> M:
-    """The module that a spec string names among those of its kind.
+    """The module that a spec string names, out of the known modules of its kind.
 
     ``sizes`` replace the argument "auto"; ``given`` are arguments that are never part of a spec, and ``defaults`` those
     that it may omit.

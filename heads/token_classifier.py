@@ -9,7 +9,7 @@ from heads.encoding import SPPBlock
 
 
 class TokenClassifier(MapClassifier):
-    """The head of TS-CAM, and with `calibrate` of SCM: a 3x3 convolution on the patch tokens of a vision transformer.
+    """The head of TS-CAM, or of SCM with `calibrate`: a 3x3 convolution on the patch tokens of a vision transformer.
 
     The convolution makes one semantic map per class, and the pooling its score; both are as in `MapClassifier`. The map
     of a class is its semantic map times the attention of the class token, which is independent of the class and

@@ -39,7 +39,7 @@ class Downsampling(Specified):
 
     @property
     def window(self) -> Window:
-        """The window of the current attributes, which may be changed from outside like those of a convolution."""
+        """The window described by the attributes, which can be changed like those of a convolution."""
         return Window.of(self.dims, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
 
 

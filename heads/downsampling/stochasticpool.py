@@ -30,7 +30,7 @@ def stochasticpool2d(
     dilation: Size = 1,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """In training one value of each window, drawn at random; otherwise the expectation.
+    """A random value of each window in training; otherwise the expectation.
 
     The ``probability`` of a value is its "share" x / sum(x), as in the paper, which needs x >= 0 (a window of zeros
     gives 0), or its "softmax", which allows signed maps and has SoftPool as expectation. The gradient of a draw goes to

@@ -84,7 +84,7 @@ class NetVLAD(Encoder):
         self._place(points, math.sqrt(self.in_channels))
 
     def needs_fit(self) -> bool:
-        """Whether the centres are still random; the answer is part of the state."""
+        """Whether the centres are still random; stored in the state dict."""
         return not bool(self.initialised)
 
     @torch.no_grad()

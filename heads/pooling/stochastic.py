@@ -20,7 +20,7 @@ def stochastic(
     training: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """In training the value of one location of each map, drawn at random; otherwise the expectation.
+    """The value of a random location of each map in training; otherwise the expectation.
 
     The ``probability`` of a location is its "share" x / sum(x), as in the paper, which needs x >= 0 (a map of zeros
     gives 0), or its "softmax", which allows signed maps. The gradient of a draw goes to the drawn location.

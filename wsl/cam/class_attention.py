@@ -13,7 +13,7 @@ from wsl.errors import UserError
 
 
 class ClassAttentionMode(AttentionMode):
-    """A mode that passes on the attention probabilities (N, heads, T) of the first query of every attention.
+    """A mode that passes the probabilities (N, heads, T) of each attention's first query to a function.
 
     Fused attention stays fused: the one row is computed in addition, in float32 and at little cost, and the results of
     the network do not change. Gradients flow through both.
@@ -53,7 +53,7 @@ class ClassAttentionMode(AttentionMode):
 
 
 def class_attention(rows: Sequence[torch.Tensor], prefix: int, size: tuple[int, int]) -> torch.Tensor:
-    """How much the class token attends to each patch: the mean over heads, summed over the blocks.
+    """The attention of the class token to each patch, averaged over heads and summed over blocks.
 
     `prefix` counts the class and register tokens, which are left out; `size` is the (h, w) of the patches.
 

@@ -52,7 +52,7 @@ Places = Callable[[tuple[int, int]], Mapping[str, tuple[float, float] | None]]
 
 
 class Explainer:
-    """Makes maps by a CAM method, with a network that this object owns.
+    """Maps by a CAM method, computed with a network that this object owns.
 
     `score` runs `net` and gives the scores (N, K) of images; `probabilities` turns scores into probabilities.
 

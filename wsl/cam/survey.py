@@ -81,7 +81,7 @@ class Survey:
 
 
 def survey(net: nn.Module, score: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> Survey:
-    """Run a network, which may be modified, on a few images and inspect all of its layers.
+    """Run a network on a few images and inspect all of its layers; the network may be modified.
 
     `score` runs `net` and gives the scores (N, K) of images.
 

@@ -101,7 +101,7 @@ def open_output(output: Any) -> tuple[torch.Tensor | None, Callable[[torch.Tenso
 
 
 def gives_one(output: Any) -> bool:
-    """Whether a layer's output holds no second floating-point tensor.
+    """Whether a layer's output holds exactly one floating-point tensor.
 
     >>> gives_one([torch.zeros(2), torch.arange(2)]), gives_one([torch.zeros(2), torch.zeros(2)])
     (True, False)

@@ -103,7 +103,7 @@ def frozen_copy(net: Net) -> Net:
 
 
 class Looked(NamedTuple):
-    """A frozen copy of a network, a function for its scores (N, K), and the survey of it on some images."""
+    """A frozen copy of a network, a function for its scores (N, K), and its survey on some images."""
 
     net: nn.Module
     score: Score

@@ -1,4 +1,4 @@
-"""The classifier to which a file of tensors belongs, by the names and shapes of its tensors."""
+"""Recognition of the classifier of a weight file by the names and shapes of its tensors."""
 
 from __future__ import annotations
 

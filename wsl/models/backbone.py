@@ -40,7 +40,7 @@ class Grids(NamedTuple):
 
 
 class Backbone(nn.Module):
-    """A network that gives feature maps, and what a head needs to know about it.
+    """A network that returns feature maps, and the properties of it that a head needs.
 
     `net` may give maps in any layout: channels first or last, as tokens, alone or among several tensors, of which the
     coarsest map is taken. ``taps`` are the layers whose inputs are intermediate features, and ``pyramid`` those whose
@@ -210,7 +210,7 @@ def _stride(image: int, side: int) -> int:
 
 
 def list_backbones() -> list[str]:
-    """The names that `create_backbone` accepts; with the timm extra also ``timm/`` and any name of timm.
+    """The names that `create_backbone` accepts, besides ``timm/NAME`` with the extra timm.
 
     >>> "resnet50" in list_backbones()
     True

@@ -1,4 +1,4 @@
-"""The box detector: intermediate features of a frozen backbone to boxes of each class, and how sure each of them is."""
+"""The box detector: intermediate features of a frozen backbone to boxes of each class and their scores."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MOST = 60
 
 
 class Dense(NamedTuple):
-    """What a detector says at each of its L places in the input of N images.
+    """The outputs of a detector at each of its L places in the input of N images.
 
     Shape:
-        ``classes`` (N, L, K) are logits, ``centredness`` (N, L) the logit that the place is the middle of its object,
+        ``classes`` (N, L, K) are logits, ``centredness`` (N, L) the logit that the place is the centre of its object,
         and ``sides`` (N, L, 4) the distances from the place to the left, top, right and bottom of its box, in pixels.
-        ``places`` (L, 2) are x and y in pixels, and ``strides`` (L,) how far those of one level lie apart.
+        ``places`` (L, 2) are x and y in pixels, and ``strides`` (L,) the distances between places of one level.
     """
 
     classes: torch.Tensor
@@ -44,12 +44,12 @@ class Dense(NamedTuple):
 
     @property
     def scores(self) -> torch.Tensor:
-        """How sure each box is of each class, (N, L, K) in [0, 1]: the root of class times centredness."""
+        """The score of each box for each class, (N, L, K) in [0, 1]: the square root of class times centredness."""
         return (self.classes.sigmoid() * self.centredness.sigmoid()[..., None]).sqrt()
 
 
 def best_places(xyxy: torch.Tensor, scores: torch.Tensor, classes: torch.Tensor) -> Detected:
-    """Of each image's classes the boxes of highest score, of which many are of the same object.
+    """The boxes of highest score for each image's classes; many of them may cover the same object.
 
     Shape:
         ``xyxy`` (N, L, 4), ``scores`` (N, L, K) and class indices (N, J).
@@ -68,12 +68,12 @@ def best_places(xyxy: torch.Tensor, scores: torch.Tensor, classes: torch.Tensor)
 class BoxDetector(nn.Module):
     """A small detector without anchors (FCOS) on several levels of a backbone's features.
 
-    Each level is standardised and projected to `width` channels by a 1x1 convolution; all are added where the cells of
-    the finest look, as in `MapDecoder`. Convolutions of stride 2 make a pyramid of four levels of the sum, each for
-    objects twice as large as the one before. Two convolutions that all levels share, and one for each answer, say what
-    is there, how far away the sides of its box are, and how near its middle the cell is.
+    Each level is standardised and projected to `width` channels by a 1x1 convolution; all are added at the cell
+    positions of the finest level, as in `MapDecoder`. Convolutions of stride 2 make a pyramid of four levels from the
+    sum, each for objects twice as large as the level before. Two convolutions that all levels share, followed by one
+    for each output, predict the class at each place, the distances to the sides of its box, and its centredness.
 
-    `channels` are those of the levels.
+    `channels` are the numbers of channels of the levels.
 
     Shape:
         Levels (N, C, h, w) each, in any order, to `Dense` at all cells of the pyramid.
@@ -106,7 +106,7 @@ class BoxDetector(nn.Module):
         nn.init.constant_(self.classes.bias, -math.log(99))  # type: ignore[arg-type]
 
     def forward(self, levels: Sequence[Features], size: tuple[int, int]) -> Dense:
-        """What is at each place in images of a size (height, width)."""
+        """The outputs at each place, for images of a size (height, width)."""
         to = finest(levels)
         x = torch.zeros((), device=to.values.device)
         for level, norm, project in zip(levels, self.norms, self.projections, strict=True):

@@ -42,7 +42,7 @@ _SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 def export_model(
     model: Localizer, path: Path, kind: Literal["onnx", "torch"], *, image_size: int | None = None
 ) -> float:
-    """Write a model as ONNX or as a torch.export program, and return how far its outputs are from the model's.
+    """Write a model as ONNX or as a torch.export program, and return the largest difference of its outputs.
 
     The input ``images`` is (N, 3, H, W), normalised with the mean and standard deviation in the metadata; the outputs
     are ``scores`` (N, K), ``maps`` (N, K, h, w), for a model with a map decoder its probabilities ``decoded``

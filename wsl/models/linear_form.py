@@ -43,7 +43,7 @@ class LinearForm(NamedTuple):
 
 @torch.no_grad()
 def find_linear_form(net: nn.Module, score: Score, images: torch.Tensor, found: Survey) -> LinearForm | None:
-    """The form of a network, which may be modified, if its scores are linear in the mean of its last map; else None.
+    """The linear form of a network (which may be modified); None if scores are not linear in the mean of the last map.
 
     The layers after the last map, and after a layer norm of the mean if there is one, are run on unit vectors. This
     gives the equivalent linear layer of any combination of flattening, dropout, batch norms, 1x1 convolutions and

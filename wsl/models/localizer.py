@@ -331,7 +331,7 @@ class Localizer(nn.Module):
         return decoder
 
     def add_detector(self) -> BoxDetector:
-        """Give the model a new box detector, untrained, in the place of one that it may have."""
+        """Give the model a new, untrained box detector, replacing an existing one."""
         detector = BoxDetector([shape[0] for shape in self.backbone.level_shapes()], len(self.classes))
         self.detector = detector.to(self.backbone.device)
         self.recipe = dataclasses.replace(self.recipe, detector=True)

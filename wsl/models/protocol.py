@@ -36,7 +36,7 @@ class LazyMaps(NamedTuple):
 
 
 class Detected(NamedTuple):
-    """What a detector found of J classes in N images, n boxes each, of which many may be of the same thing.
+    """The boxes that a detector found of J classes in N images, n each; many of them may cover the same object.
 
     Shape:
         ``xyxy`` (N, J, n, 4) float32 in pixels of the input, ``scores`` (N, J, n) float32 in [0, 1].
@@ -111,7 +111,7 @@ class Model(Protocol):
 
 
 def check_interface(model: object) -> None:
-    """Refuse what is no model, such as the name of one; the message says how to get a model from it.
+    """Refuse an object that is not a model, such as its name; the message says how to get a model from it.
 
     Raises:
         UserError: the object does not have the interface of `Model`.

@@ -94,7 +94,7 @@ def _timm() -> Any:
 
 
 def timm_data() -> Any:
-    """timm's module of data: preprocessing, and what it knows of ImageNet.
+    """The module ``timm.data``: preprocessing, and information on ImageNet.
 
     Raises:
         UserError: timm is not installed.
@@ -104,7 +104,7 @@ def timm_data() -> Any:
 
 
 def timm_names() -> list[str]:
-    """The architectures of timm; none where it is not installed."""
+    """The architectures of timm; none if it is not installed."""
     try:
         return list(_timm().list_models())
     except UserError:

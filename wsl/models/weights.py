@@ -86,7 +86,7 @@ def fetch(url: str, what: str) -> Path:
 
 
 def not_fetched(what: str, error: Exception) -> DownloadError:
-    """The error for named weights that could not be downloaded, or not be read as tensors."""
+    """The error for named weights that could not be downloaded or read as tensors."""
     return DownloadError(
         f"{what} could not be downloaded or read ({first_line(error)}): check the connection, or get the file "
         "elsewhere and give it with --local-weights FILE (wsl-train: --weights FILE)"
@@ -94,7 +94,7 @@ def not_fetched(what: str, error: Exception) -> DownloadError:
 
 
 def read_raw(path: Path) -> dict[str, Any]:
-    """The contents of a file, including any nesting, for a library that removes it itself.
+    """The contents of a file with any nesting, for a library that removes the nesting itself.
 
     Raises:
         UserError: as for `read_state_dict`.
