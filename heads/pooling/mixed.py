@@ -92,7 +92,7 @@ class Mixed(Pooling):
         )
 
     def weights(self, maps: Tensor) -> Tensor:
-        """lam at the maximum and (1 - lam) / n everywhere: the gradient, or with random draws that of the expectation."""
+        """lam at the maximum and (1 - lam) / n everywhere: the gradient (of the expectation, for random draws)."""
         check_maps(maps)
         lam = weight_in_use(self.lam, self.logit_lam)
         return (lam * selected_weights(maps, 1) + (1 - lam) * mean_weights(maps)).to(maps.dtype)
