@@ -77,7 +77,7 @@ class MapStore:
 
 
 class MapShelf:
-    """Reader of the maps that `MapStore` wrote below one folder, and of the one file per image of older runs.
+    """Reader of the maps that `MapStore` wrote below one folder, and of older runs' maps in one file per image.
 
     A shard stays memory-mapped while consecutive images are read from it; only the requested values are read.
     """

@@ -21,7 +21,7 @@ from wsl.formats.shards.storage import is_remote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceKind:
-    """How the files of a tool are recognised and read; ``what`` describes them in messages.
+    """A kind of source: how the files of a tool are recognised and read; ``what`` describes them in messages.
 
     ``read`` is None for localizations, which contain more than boxes. ``images`` is the folder of the images relative
     to that of the files, and ``layout`` describes the files that are read.

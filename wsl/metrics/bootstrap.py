@@ -1,4 +1,4 @@
-"""The Poisson bootstrap: how far a metric would vary for another sample of images."""
+"""The Poisson bootstrap: how much a metric varies between samples of images."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def image_key(path: Path) -> int:
 
 
 def poisson_weights(keys: Iterable[int], replicates: int, seed: int = 0) -> Weights:
-    """How often each image is drawn in each replicate: Poisson numbers of mean 1 that depend only on its key.
+    """The number of draws of each image in each replicate: Poisson numbers of mean 1 that depend only on its key.
 
     Drawing every image independently allows resampling in a stream: the number of images need not be known, and
     replicates of two halves add up to those of the whole.
@@ -65,7 +65,7 @@ def _draws(key: int, replicates: int, seed: int) -> Weights:
 
 
 def weighted_sums(into: Doubles, values: npt.NDArray[Any], weights: Weights) -> None:
-    """Add the values of the images to each sum, each image as often as it is drawn.
+    """Add the values of the images to each sum, weighted by how often each image is drawn.
 
     Shape:
         ``into`` is (columns, replicates), ``values`` (images, columns), ``weights`` (images, replicates).
@@ -87,7 +87,7 @@ def weighted_sums(into: Doubles, values: npt.NDArray[Any], weights: Weights) -> 
 
 
 def percentile_interval(values: npt.ArrayLike, estimate: float) -> tuple[float, float] | None:
-    """The interval of 95 % of the replicates, corrected for the bias of resampling; None for no interval.
+    """The 95 % percentile interval of the replicates, corrected for the bias of resampling; None for no interval.
 
     Drawing images twice makes rankings look better than they are, as does choosing a threshold: the more replicates
     lie above the ``estimate`` on the data set itself, the lower the percentiles that are taken. If half of them lie

@@ -117,7 +117,7 @@ class MaxBoxAcc(Statistic):
         return tuple(self.thresholds[self._right(self.totals).argmax(axis=1)].tolist())
 
     def curves(self) -> dict[float, Doubles]:
-        """The accuracy at each of the metric's thresholds, by IoU level; the best threshold is its maximum.
+        """The accuracy at each of the metric's thresholds, by IoU level; it is highest at the best threshold.
 
         >>> MaxBoxAcc(["dog"], iou_thresholds=[0.5], num_thresholds=3).curves()
         {0.5: array([0., 0., 0.])}
@@ -126,7 +126,7 @@ class MaxBoxAcc(Statistic):
         return {level: row / trials for level, row in zip(self.iou_thresholds, self._right(self.totals), strict=True)}
 
     def at(self, thresholds: Sequence[float], origin: str) -> tuple[Metric, ...]:
-        """BoxAcc: each level at one given threshold, rounded to the nearest of the metric's own.
+        """BoxAcc: the accuracy of each IoU level at a given threshold, rounded to the nearest one of the metric.
 
         Raises:
             UserError: the number of thresholds is not the number of levels.
@@ -189,7 +189,7 @@ class MaxBoxAcc(Statistic):
 
 
 class MaxBoxAccV2(MaxBoxAcc):
-    """MaxBoxAccV2 over the images of a data set: any of a map's boxes may be correct; the mean over IoU levels.
+    """MaxBoxAccV2 over the images of a data set: any box of a map may be the correct one; averaged over IoU levels.
 
     Each level has its own best threshold. The first `Metric` is the mean, the others are its levels. Otherwise as
     `MaxBoxAcc`, with 1,000 thresholds as published.

@@ -1,4 +1,4 @@
-"""Box accuracy at each map threshold, of which MaxBoxAcc and MaxBoxAccV2 take the maximum."""
+"""Box accuracy at each map threshold; MaxBoxAcc and MaxBoxAccV2 take its maximum."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ BINS = 15
 
 
 def calibration_error(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike, bins: int = BINS) -> float:
-    """The expected calibration error: the mean difference of confidence and accuracy over predictions.
+    """The expected calibration error: the mean difference between confidence and accuracy over predictions.
 
     Predictions are grouped into ``bins`` equal intervals of their probability; in each, the mean probability is
     compared with the fraction of correct predictions.
@@ -44,7 +44,7 @@ def calibration_error(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike, bin
 
 
 class Calibration(Statistic):
-    """Expected calibration error of the class probabilities, the mean over classes (0 is best).
+    """Expected calibration error of the class probabilities, averaged over classes (0 is best).
 
     A trial is an (image, class) pair with a score, present or absent; a class whose objects are all difficult is left
     out. There is no value if a score is not in [0, 1], because it is not a probability then.

@@ -14,7 +14,7 @@ from wsl.metrics.statistic import Observation
 
 
 class ClassMaskAP(CocoStatistic):
-    """AP and AR of masks, one per class and image: the class map above ``threshold`` against the true pixels.
+    """AP and AR of masks, one per class and image: the class map above ``threshold``, compared with the true pixels.
 
     The rules are COCO's, the objects are not: masks of class numbers do not separate instances, so all pixels of a
     class in an image are one object, predicted or true; mask files of single objects are likewise combined. Ignored

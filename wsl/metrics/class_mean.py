@@ -14,7 +14,7 @@ from wsl.results import Metric
 
 
 class ClassMean:
-    """The classes of a data set, and which of them a mean is taken over.
+    """The classes of a data set, and the subset over which means are taken.
 
     A class without any trial has no accuracy, so it enters neither the mean nor the table. With ``report_classes`` the
     mean covers only these, and ``per_class`` still lists all.
@@ -67,7 +67,7 @@ class ClassMean:
         draws: Doubles | None = None,
         images: int = 0,
     ) -> Metric:
-        """The mean over the report classes, with equal weight for each class, or with ``pooled`` for each trial.
+        """The mean over the report classes, with equal weight for each class or, with ``pooled``, for each trial.
 
         ``resampled`` are each class's values in the replicates of a bootstrap, from which the interval is computed; NaN
         marks a replicate without a trial of the class. With ``pooled`` they need ``draws``, the number of trials of

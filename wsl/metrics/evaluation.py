@@ -203,7 +203,7 @@ class Evaluation:
         )
 
     def observe(self, found: Localization, sample: Sample) -> Observed:
-        """What an image adds to each metric, by name; changes nothing, so that it can run in other processes.
+        """The contribution of an image to each metric, by name; changes nothing, so it can run in other processes.
 
         Raises:
             UserError: as for `update`.

@@ -284,15 +284,15 @@ class Centre(_Blind):
     """The centre baseline: a box of 0.7 of each side, the middle as a point, a Gaussian as a map."""
 
     def box(self, label: str) -> npt.NDArray[Any]:
-        """The same for every class."""
+        """The centred box, which is the same for every class."""
         return self.once("box", lambda: centre_box(self.found.size))
 
     def point(self, label: str) -> Point:
-        """The same for every class."""
+        """The centre of the image, which is the same for every class."""
         return (self.found.size[0] - 1) / 2, (self.found.size[1] - 1) / 2
 
     def heat(self, label: str) -> FloatArray:
-        """The same for every class."""
+        """The centred Gaussian, which is the same for every class."""
         return centre_gaussian(self.found.size)
 
 
@@ -300,5 +300,5 @@ class Whole(_Blind):
     """The whole-image baseline: the image as one box; in metrics of masks, every pixel."""
 
     def box(self, label: str) -> npt.NDArray[Any]:
-        """The same for every class."""
+        """The box of the whole image, which is the same for every class."""
         return self.once("box", lambda: whole_box(self.found.size))

@@ -19,7 +19,7 @@ _COVERED = 0.5
 
 
 def failure(box: npt.ArrayLike, instances: npt.ArrayLike, iou_threshold: float = 0.5) -> Failure | None:
-    """Why a box reaches ``iou_threshold`` with no instance of its class; None if it reaches it.
+    """The reason why a box has no instance of its class at an IoU of ``iou_threshold`` or more; None if it has one.
 
     * ``several objects merged``: it covers at least half of each of two or more instances;
     * ``too big``: it covers at least half of the instance that it overlaps most, and is larger than it;
@@ -53,7 +53,7 @@ def failure(box: npt.ArrayLike, instances: npt.ArrayLike, iou_threshold: float =
 
 
 def failures(found: Localization, sample: Sample, iou_threshold: float = 0.5) -> dict[str, Failure | None]:
-    """By class of an image, why it is not localized, or None if it is.
+    """The reason why each class of an image is not localized; None for a class that is localized.
 
     Classes are those of ``sample.labels`` that have a box; the best of the predicted boxes of a class counts. If the
     highest-scored class is not one of the image's, every class fails as ``wrong class``, whatever the boxes.

@@ -16,7 +16,7 @@ _DIGITS = 12
 
 
 def paired_interval(first: Metric, second: Metric) -> tuple[float, float] | None:
-    """The interval of 95 % of the differences of two metrics on resampled data sets; None if one is not resampled.
+    """The 95 % interval of the difference of two metrics on resampled data sets; None if one is not resampled.
 
     A resampled data set holds the same images for both, so images that are hard for both do not widen the interval: it
     is narrower than the two separate intervals suggest. If a metric has fewer replicates for one run, the common ones

@@ -1,4 +1,4 @@
-"""Observing images in several processes, because threads wait for each other between many small Python steps."""
+"""Observation of images in several processes, since threads wait for each other between many small Python steps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _AHEAD = 64
 def observed_side_by_side(
     evaluation: Evaluation, settings: Settings, pairs: Iterable[Pair], processes: int
 ) -> Iterator[tuple[list[Observed], list[Pair]]]:
-    """What batches of images add to each metric, and the batches, in order.
+    """The contributions of batches of images to each metric, with the batches, in order.
 
     This process observes whatever the others are too busy for, or not yet ready for: starting one takes as long as a
     few hundred images. The pairs are read as results are consumed, a limited number of batches ahead.

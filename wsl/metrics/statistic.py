@@ -40,7 +40,7 @@ _PENDING = 64
 
 
 class Row(NamedTuple):
-    """What one image adds to the sums of a class; ``missing`` if nothing was predicted for it."""
+    """The contribution of one image to the sums of a class; ``missing`` if nothing was predicted for it."""
 
     label: str
     numbers: npt.ArrayLike
@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """What one image adds: rows to sum by class, and records (structured arrays by name) to keep unchanged.
+    """The contribution of one image: rows to sum by class, and records (structured arrays by name) to keep unchanged.
 
     Records have a field ``key``, which is set to the key of their image.
     """
@@ -140,11 +140,11 @@ class Statistic:
         self._pending: list[tuple[int, int, Records]] = []
 
     def observe(self, seen: Evidence) -> Observation:
-        """What one image adds, for the method or for a baseline."""
+        """The contribution of one image, for the method or for a baseline."""
         raise NotImplementedError(f"{type(self).__name__} has no observe")
 
     def report(self, totals: Totals) -> Metric | tuple[Metric, ...]:
-        """The metric or metrics that follow from the sums."""
+        """The metric or metrics computed from the sums."""
         raise NotImplementedError(f"{type(self).__name__} has no report")
 
     def update(self, found: Localization, sample: Sample) -> None:
@@ -157,7 +157,7 @@ class Statistic:
         self.add(sample, self.observed(Evidence(found, sample, self.index)))
 
     def observed(self, seen: Evidence) -> dict[View, Observation]:
-        """What one image adds for each view; changes nothing."""
+        """The contribution of one image to each view; changes nothing."""
         self.check(seen.sample)
         kinds = {"found": lambda: seen, "centre": lambda: Centre.of(seen), "whole": lambda: Whole.of(seen)}
         return {view: self.observe(kinds[view]()) for view in self.views}
@@ -173,7 +173,7 @@ class Statistic:
             self.mean.require(sample.boxes.labels, sample.path)
 
     def add(self, sample: Sample, observed: Mapping[View, Observation], totals: Totals | None = None) -> None:
-        """Add what was `observed` for one image; if ``totals`` other than its own are given, add to them at once."""
+        """Add the result of `observed` for one image; to given ``totals`` other than its own, it is added at once."""
         key, own = image_key(sample.path), totals is None
         totals = self.totals if totals is None else totals
         lost, trials = totals.missing, totals.trials
@@ -202,12 +202,12 @@ class Statistic:
         return self.report(self.totals)
 
     def merge(self, other: Self) -> None:
-        """Add the totals of another one: two halves of a data set measured separately give the whole."""
+        """Add the totals of another statistic, such as one of the other half of a data set, measured separately."""
         other.settle()
         self.totals += other.totals
 
     def nothing(self) -> Totals:
-        """The sums over no image."""
+        """Empty totals."""
         classes, groups = len(self.mean.classes), len(self.mean.classes) if self.by_class else 1
         drawn = self.columns if self.drawn_columns is None else self.drawn_columns
         # Integers are held exactly in doubles, which matrix products require.
@@ -271,7 +271,7 @@ class Statistic:
 
 
 def ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> Doubles:
-    """A quotient that is NaN where the denominator is 0.
+    """The quotient; NaN where the denominator is 0.
 
     >>> ratio([1, 0], [2, 0]).tolist()
     [0.5, nan]

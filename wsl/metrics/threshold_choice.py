@@ -29,7 +29,7 @@ class Choice(NamedTuple):
 
 
 class ThresholdChoice(Statistic):
-    """CorLoc over (image, class) pairs: of the predicted boxes, and of those at every map threshold and box rule.
+    """CorLoc over (image, class) pairs, of the predicted boxes and of the boxes at each map threshold and box rule.
 
     `choose` selects one threshold and rule for the whole data set, for use on another one. `compute` gives the accuracy
     of the predicted boxes, and the highest accuracy at any one threshold and rule, which is chosen on the same images
@@ -99,12 +99,12 @@ class ThresholdChoice(Statistic):
         return Choice(float(self.thresholds[i]), RULES[rule], float(curve[rule, i] / pairs), pairs)
 
     def accuracies(self) -> dict[str, Doubles]:
-        """The accuracy at each threshold, by box rule, of which `choose` takes the highest."""
+        """The accuracy at each threshold, by box rule; `choose` takes the highest."""
         pairs = max(1, int(self.totals.trials[list(self.mean.reported)].sum()))
         return {rule: row / pairs for rule, row in zip(RULES, self._curve(self.totals), strict=True)}
 
     def report(self, totals: Totals) -> tuple[Metric, Metric]:
-        """The accuracy of the boxes found, and the highest at one threshold; no value without boxes, or maps."""
+        """The accuracy of the predicted boxes, and the highest at one threshold; no value without boxes, or maps."""
         origin = [] if self.boxes is None else [str(self.boxes)]
         mine = self.rate(totals, "CorLoc (pairs)", pooled=True, note="; ".join([self.note(totals), *origin]))
         return replace(mine, per_class={}), self._optimistic(totals)  # by class it is CorLoc

@@ -100,7 +100,7 @@ def top_k_loc(
 
 
 class TopKAccuracy(Statistic):
-    """How often the class of an image is among the k highest-scored, over images of exactly one class.
+    """The fraction of images whose class is among the k highest-scored, over images of exactly one class.
 
     All images have equal weight. A class without a score in ``found.scores`` has no rank and is missed; images without
     any score are counted in the note. A k that is not below the number of classes is left out. The baseline is chance:
@@ -125,7 +125,7 @@ class TopKAccuracy(Statistic):
         super().__init__(classes, **settings)
 
     def observe(self, seen: Evidence) -> Observation:
-        """Whether the class of an image with exactly one is among the first k."""
+        """Whether the class of an image is among the first k; only for an image of exactly one class."""
         scores = seen.scores
         if len(seen.sample.labels) != 1 or seen.sample.unknown(self.mean.classes) or not self.ks:
             return Observation()

@@ -96,7 +96,7 @@ def _uncounted(norms: Sequence[_BatchNorm]) -> Iterator[None]:
 
 
 def find_blocks(net: nn.Module) -> list[nn.Module]:
-    """The blocks of a network: the members of its innermost sequences of modules with submodules.
+    """The blocks of a network: the members of the innermost sequences whose members all have submodules.
 
     >>> block = lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
     >>> stage = lambda: nn.Sequential(block(), block())

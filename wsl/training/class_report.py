@@ -73,7 +73,7 @@ class ClassReport:
         }
 
     def confusions(self) -> list[dict[str, Any]]:
-        """The most frequent pairs: ``predicted`` and ``present`` class, ``images``, and ``of`` all with the latter."""
+        """The most frequent pairs: ``predicted`` and ``present`` class, ``images``, ``of`` how many of the latter."""
         return [
             {"predicted": predicted, "present": present, "images": count, "of": self._present[present]}
             for (predicted, present), count in self._most_frequent(MOST_LISTED)

@@ -12,7 +12,7 @@ log = logging.getLogger("wsl")
 
 
 def check_labels(samples: SampleSet, val: SampleSet | None) -> None:
-    """Warn of classes that no training image shows, that all of them show, or that no validation image shows.
+    """Warn of classes that are in no training image, in all training images, or in no validation image.
 
     Raises:
         UserError: no training image shows a class.

@@ -67,7 +67,7 @@ def recorded(folder: Path, instead: str) -> TrainConfig | None:
 
 
 def record(folder: Path, **settings: Any) -> None:
-    """Update the settings in a run's folder after a part was trained with other settings than the run began with.
+    """Update the settings in a run's folder after a part was trained with settings that differ from the run's.
 
     Raises:
         UserError: the existing file is malformed.

@@ -23,7 +23,7 @@ from wsl.formats.exchange.yolo import Sizes, read_yolo, write_yolo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """How boxes are written in one format, and read back if the files contain enough.
+    """A format of boxes: how they are written, and how they are read back if the files contain enough.
 
     ``images`` is the folder below the output where the format's tools expect the images, or None if they expect them
     elsewhere; ``layout`` describes the files that are written.

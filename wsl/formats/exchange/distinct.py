@@ -1,4 +1,4 @@
-"""Detection of repeated names among very many."""
+"""Detection of repeated names in very long lists."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def image_name(url: str) -> str:
 
 
 def own_name(task: Mapping[str, Any], name: str) -> str:
-    """The name that `write_label_studio` stored with an image, or else ``name``, which is that of its address.
+    """The name that `write_label_studio` stored with an image, or else ``name``, the name in its address.
 
     >>> own_name({"meta": {"name": "cats/a.jpg"}}, "photos/cats/a.jpg"), own_name({}, "photos/cats/a.jpg")
     ('cats/a.jpg', 'photos/cats/a.jpg')

@@ -20,7 +20,7 @@ _EXPECTED = "LabelMe's shapes, imagePath, imageWidth and imageHeight"
 
 
 def write_labelme(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
-    """Write ``<image>.json`` at the place of each image below ``out``, so that LabelMe opens it with the image.
+    """Write ``<image>.json`` to the relative path of each image below ``out``, where LabelMe opens it with the image.
 
     With ``scores`` each shape has its score as its description.
 

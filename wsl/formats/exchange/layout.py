@@ -80,7 +80,7 @@ class Layout:
         return (PurePosixPath(self.by_split).parent / ".wsl-splits.json").as_posix()
 
     def record_splits(self, root: Path) -> None:
-        """Record the files of splits, so that a later export replaces these, and no lists that were made by hand."""
+        """Record the files of splits, so that a later export replaces only these and no lists made by hand."""
         names = [name for name in self.split_files()[1:] if (root / name).is_file()]
         if names:
             write_text(root / self._record, json.dumps(names) + "\n")

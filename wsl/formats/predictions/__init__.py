@@ -35,7 +35,7 @@ from wsl.formats.shards.storage import is_remote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """How predictions in one format are read and recognised.
+    """A format of predictions: how they are read and recognised.
 
     ``holds`` is what they contain: only boxes, only maps, or localizations, which may have both as well as scores.
     ``what`` describes the files in messages.

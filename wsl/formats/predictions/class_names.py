@@ -70,7 +70,7 @@ class ClassNames:
             )
 
     def count(self, warnings: Counter[str], what: str) -> None:
-        """Add to the warnings what was left out; unknown names that are similar to a class are listed separately."""
+        """Add the classes left out to the warnings; unknown names that are similar to a class are listed separately."""
         for position, (label, count) in enumerate(self._foreign.items()):
             near = nearest(label, self._classes) if position < _MOST else None
             kind = "classes that the data set does not have" if near is None else f"{label!r} (did you mean {near!r}?)"

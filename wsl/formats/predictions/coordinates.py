@@ -67,7 +67,7 @@ class Coordinates:
 
     @property
     def outside(self) -> str:
-        """What boxes that reach outside their image may mean, if all of them fit it as corners; for a warning."""
+        """The end of a warning about boxes outside their image, if all boxes fit it as corners; else empty."""
         corners = self._corners == "xywh" and self._count >= _FEW and self._fit_otherwise == self._count
         return " as [x, y, width, height] and fit it as [x0, y0, x1, y1]" if corners else ""
 

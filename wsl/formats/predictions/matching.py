@@ -23,7 +23,7 @@ SCORES_OUTSIDE = "scores outside [0, 1]: only their order counts"
 def matched(
     found: Iterable[Localization], samples: SampleSet, split: str, warnings: Counter[str], source: Path
 ) -> Pairs:
-    """Pair localizations with their samples, followed by the samples without one, with empty predictions.
+    """Yield localizations with their samples, then the samples without a localization, with empty predictions.
 
     Localizations of images outside the split (left out), scores outside [0, 1], and images without a localization
     (misses) are counted in ``warnings``.

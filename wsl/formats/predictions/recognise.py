@@ -185,7 +185,7 @@ def is_labelme_place(place: Path) -> bool:
 
 
 def is_coco(place: Path) -> bool:
-    """Whether these are COCO results, which any JSON file without another known format is taken for.
+    """Whether these are COCO results, as is assumed of any JSON file without another known format.
 
     >>> is_coco(Path("no such place"))
     False
@@ -204,7 +204,7 @@ def is_maps(place: Path) -> bool:
 
 
 def other_contents(folder: Path) -> str:
-    """What a folder holds that holds no predictions: a data set or pictures; empty if neither is recognised.
+    """The contents of a folder without predictions: a data set or pictures; empty if neither is recognised.
 
     >>> other_contents(Path("no such place"))
     ''

@@ -19,7 +19,7 @@ _LARGEST = 1 << 28
 
 
 class UnfetchedError(BadImageError):
-    """An image could not be fetched, so that it is unknown whether it is valid."""
+    """An image could not be fetched, so it is unknown whether it is valid."""
 
 
 class Fetcher:

@@ -179,7 +179,7 @@ class Storage:
                 temporary.unlink(missing_ok=True)
 
     def is_left_behind(self, temporary: str, name: str) -> bool:
-        """Whether a temporary file for the file `name` is not needed any more.
+        """Whether a temporary file for the file `name` is no longer needed.
 
         If the file `name` exists, it is not, unless it was to replace that file. Then its writer has to be known to
         have ended, by host and process id: the clocks of machines differ, so that the age of a file says nothing.
@@ -187,7 +187,7 @@ class Storage:
         return self.exists(name) and (f"{_ANEW}." not in temporary or writer_is_gone(temporary))
 
     def remove(self, name: str) -> None:
-        """Remove a file; it is no error if it does not exist or is open elsewhere."""
+        """Remove a file; a file that does not exist or is open elsewhere is not an error."""
         if self.path is not None:
             with contextlib.suppress(OSError):
                 (self.path / name).unlink()
