@@ -128,7 +128,7 @@ def test_stored_maps_serve_the_selection_too(world, run, photos, tmp_path):
     lines = (out / "localizations.jsonl").read_text(encoding="utf-8").splitlines()
     kept = "\n".join(line for line in lines if "/val" in line)
     (out / "localizations.jsonl").write_text(kept, encoding="utf-8")
-    with pytest.raises(UserError, match="split train: no class map of an annotated class"):
+    with pytest.raises(UserError, match="none of its 16 localizations is of an image of split train"):
         evaluate(EvaluateConfig(data=data, predictions=out, out=tmp_path, select_threshold="train"))
 
 
