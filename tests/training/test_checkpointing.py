@@ -128,8 +128,8 @@ def test_a_network_without_parts_is_refused():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"optim": OptimConfig(freeze_backbone=True)}, "saves memory when a backbone is trained, and this one is not"),
-        ({"optim": OptimConfig(backbone_lr_factor=0.0)}, "saves memory when a backbone is trained, and this one is not"),
+        ({"optim": OptimConfig(freeze_backbone=True)}, "when a backbone is trained, and this one is not"),
+        ({"optim": OptimConfig(backbone_lr_factor=0.0)}, "when a backbone is trained, and this one is not"),
         ({"compile": True}, "--checkpointing with --compile"),
         ({"model": ModelConfig(head="scm")}, "--checkpointing with head scm"),
     ],
