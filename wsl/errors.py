@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 # Line breaks and control characters of terminals. Tabs are harmless.
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
@@ -57,6 +57,29 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     'cat, dog and 1 more'
     """
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number of things for a message; `several` is the plural if it is irregular.
+
+    >>> counted(1, "image"), counted(2, "image"), counted(0, "box", "boxes")
+    ('1 image', '2 images', '0 boxes')
+    """
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, the error from which or during which it was raised, and so on.
+
+    >>> try:
+    ...     raise ValueError from KeyError()
+    ... except ValueError as error:
+    ...     [type(one).__name__ for one in causes(error)]
+    ['ValueError', 'KeyError']
+    """
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def first_line(error: BaseException) -> str:

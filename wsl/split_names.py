@@ -39,6 +39,15 @@ def role(split: str | None) -> Literal["train", "val", "test"] | None:
     return "test" if split in _TEST else None
 
 
+def without_year(split: str) -> str:
+    """The name of a split without the year of its data set.
+
+    >>> without_year("val2017")
+    'val'
+    """
+    return split.rstrip("0123456789")
+
+
 def split_file(split: str | None) -> str:
     """The split in the name of a written file, by its purpose; ``all`` if there is none.
 

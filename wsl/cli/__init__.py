@@ -22,6 +22,7 @@ from wsl.cli.flags import (
     VisualizeFlags,
 )
 from wsl.cli.running import Outcome, run
+from wsl.errors import counted
 from wsl.files import write_text
 from wsl.progress import loading
 
@@ -85,7 +86,7 @@ def _part(config: settings.DecodeConfig | settings.DetectConfig) -> Outcome:
     else:
         part, result = "detector", detect(config)
     took = f"({result.seconds:.0f} s{_skipped(result.skipped)})"
-    return Outcome(f"{part} of {_count(result.rounds, 'round')}\n{result.model}  {took}", _plain(result))
+    return Outcome(f"{part} of {counted(result.rounds, 'round')}\n{result.model}  {took}", _plain(result))
 
 
 def _learning_rates(configs: Sequence[settings.TrainConfig], steps: int) -> Outcome:
@@ -173,11 +174,11 @@ def visualize(args: Sequence[str] | None = None) -> int:
 
         config = flags.resolved()
         result = verb(config)
-        summary = f"{_count(result.pictures, 'picture')}, {_count(result.sheets, 'sheet')}"
+        summary = f"{counted(result.pictures, 'picture')}, {counted(result.sheets, 'sheet')}"
         summary += f"{_skipped(result.skipped)}\n{config.out}"
         if config.report:
             pages = "\n".join(map(str, result.paths))
-            summary = f"{_count(result.pictures, 'image')} in the report{_skipped(result.skipped)}\n{pages}"
+            summary = f"{counted(result.pictures, 'image')} in the report{_skipped(result.skipped)}\n{pages}"
         return Outcome(summary, _plain(result))
 
     return run(work, VisualizeFlags, examples.VISUALIZE, args, first=examples.FIRST_VISUALIZE)
@@ -192,7 +193,7 @@ def export(args: Sequence[str] | None = None) -> int:
         result = verb(config)
         what = _boxes(result.boxes, result.images)
         if result.left_out:
-            what += f"; {_count(result.left_out, 'image')} without a box left out (--keep-empty keeps them)"
+            what += f"; {counted(result.left_out, 'image')} without a box left out (--keep-empty keeps them)"
         if result.unreviewed:
             what += f"; {result.unreviewed} not reviewed and left out (--keep-unreviewed keeps them)"
         if result.note:
@@ -291,12 +292,8 @@ def _plain(result: Any) -> dict[str, Any]:
 
 
 def _skipped(count: int) -> str:
-    return f", {_count(count, 'unreadable image')} skipped" if count else ""
+    return f", {counted(count, 'unreadable image')} skipped" if count else ""
 
 
 def _boxes(boxes: int, images: int) -> str:
-    return f"{_count(boxes, 'box', 'boxes')} in {_count(images, 'image')}"
-
-
-def _count(number: int, one: str, several: str = "") -> str:
-    return f"{number} {one if number == 1 else several or f'{one}s'}"
+    return f"{counted(boxes, 'box', 'boxes')} in {counted(images, 'image')}"

@@ -50,6 +50,13 @@ class Flag:
     def _number(self) -> str:
         return next((text for kind, text in _NUMBERS.items() if kind in self.kinds), "")
 
+    def spelled(self, name: str, *, pairs: bool) -> tuple[str, ...]:
+        """The names under which it can be given; with `pairs`, a switch has two."""
+        if not self.is_switch:
+            return (name,)
+        both = (name, f"no_{name}")
+        return both if pairs else both[self.on :][:1]
+
     def check(self, flag: str, value: str) -> None:
         """Refuse a value that is not a choice or not a number.
 
@@ -65,7 +72,7 @@ class Flag:
 
 
 def check_flags(args: Sequence[str], kind: Any, *, required: bool = True, example: str = "") -> None:
-    """Refuse flags that a command lacks and values that are no choice or no number, and ask for missing ones.
+    """Refuse unknown flags, values that are not a choice or not a number, and calls without a required flag.
 
     `kind` is the dataclass of the command's settings. Without `required`, they have defaults from a file. `example` is
     a whole command to show if a value is missing or follows no flag.
@@ -113,16 +120,13 @@ def _check_name(name: str, written: str, flags: Mapping[str, Flag], *, pairs: bo
         UserError: there is no such flag; the message suggests what to give instead.
     """
     named = {one: flag for one, flag in flags.items() if not flag.positional}
-    switch = name if name in named else name.removeprefix("no_")
-    if name in named and not (named[name].is_switch and named[name].on and not pairs):
-        return
-    if switch in named and named[switch].is_switch:
-        if pairs or (named[switch].on and name != switch):
+    meant = name if name in named else name.removeprefix("no_")
+    if meant in named and (named[meant].is_switch or name == meant):
+        spelled = named[meant].spelled(meant, pairs=pairs)
+        if name in spelled:
             return
-        given = "off", f"--{_hyphens(switch)}"
-        if named[switch].on:
-            given = "on", f"--no-{_hyphens(switch)}"
-        raise UserError(f"unknown flag {written}: it is {given[0]} unless {given[1]} is given")
+        now = "on" if named[meant].on else "off"
+        raise UserError(f"unknown flag {written}: it is {now} unless --{_hyphens(spelled[0])} is given")
     check_other_tools(written, flags)
     near = nearest(name, named)
     hint = "--help lists all flags" if near is None else f"did you mean --{_hyphens(near)}?"
@@ -161,7 +165,7 @@ def _groups(args: Sequence[str], flags: Mapping[str, Flag]) -> Iterator[tuple[st
 
 
 def _most(flag: Flag | None) -> float:
-    """The number of values that a flag takes at most; an unknown one is followed by one or none."""
+    """The largest number of values that a flag takes; any number for an unknown flag, which is refused anyway."""
     if flag is None or flag.several:
         return float("inf")
     return 0 if flag.is_switch else 1

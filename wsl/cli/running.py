@@ -19,7 +19,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import tyro
 
 from wsl.cli.flag_checks import check_flags
-from wsl.errors import RunError, UserError, printable
+from wsl.errors import RunError, UserError, causes, printable
 from wsl.interrupts import Stopped, stoppable
 from wsl.limits import allowing
 from wsl.version import __version__
@@ -126,17 +126,11 @@ def _parsed(args: Sequence[str], kind: Any, description: str, known: C | None) -
     except SystemExit as stop:
         if not stop.code:  # --help
             raise
-        error = _refusal(stop)
+        # The error of a setting because of which tyro exits.
+        error = next((one for one in causes(stop) if isinstance(one, UserError)), None)
         # A box of several lines, of which none but the text is kept.
         text = " ".join(re.sub("[\u2500-\u257f]", " ", told.getvalue()).split())
         raise UserError(text if error is None else str(error)) from stop
-
-
-def _refusal(error: BaseException | None) -> UserError | None:
-    """The error of a setting because of which tyro exits."""
-    while error is not None and not isinstance(error, UserError):
-        error = error.__context__
-    return error
 
 
 def _tell(line: str) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from wsl.diagnosis.evidence import Evidence, UInt8Array
-from wsl.draw import contact_sheet, draw_boxes, fit_into, overlay
+from wsl.draw import cell_of, contact_sheet, draw_boxes, fit_into, overlay
 
 _SIDE = 320
-_SHORTEST = 32  # of a cell with a title
 
 
 def threshold_picture(evidence: Evidence) -> UInt8Array | None:
@@ -21,5 +20,4 @@ def threshold_picture(evidence: Evidence) -> UInt8Array | None:
         pictures.append(draw_boxes(photo, boxes, labels=False))
         own = " (used)" if threshold == evidence.threshold else ""
         titles.append(f"threshold {threshold:g}{own}")
-    cell = (max(size[0], _SHORTEST), max(size[1], _SHORTEST))
-    return contact_sheet(pictures, columns=len(pictures), titles=titles, cell=cell)
+    return contact_sheet(pictures, columns=len(pictures), titles=titles, cell=cell_of(photo))

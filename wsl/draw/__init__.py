@@ -13,9 +13,10 @@ from wsl.draw.comparison import plot_comparison
 from wsl.draw.heatmaps import draw_heatmaps
 from wsl.draw.overlays import overlay, palette
 from wsl.draw.plots import plot_classes, plot_curves, plot_groups, plot_over_rates, plot_overlaps
-from wsl.draw.sheets import contact_sheet, fit_into, save_image, save_sheets
+from wsl.draw.sheets import cell_of, contact_sheet, fit_into, save_image, save_sheets
 
 __all__ = [
+    "cell_of",
     "class_color",
     "contact_sheet",
     "draw_boxes",

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 import numpy.typing as npt
 
 from wsl.draw.overlays import UInt8Array, overlay
-from wsl.draw.sheets import contact_sheet, fit_into
+from wsl.draw.sheets import cell_of, contact_sheet, fit_into
 from wsl.errors import UserError
 
 # Long sides of a heatmap in pixels: letters need some room, and a page of many some bound.
 _SMALLEST, _LARGEST, _OF_MANY = 320, 800, 320
-_SHORTEST = 32  # side of a cell, which has a title
 _FEW, _MOST = 4, 48
 _PAGE_ASPECT = 1.8
 
@@ -48,7 +47,7 @@ def draw_heatmaps(
         columns=_columns(len(names), width / height),
         titles=[f"{name} {scores[name]:.2f}" if name in scores else name for name in names],
         heading=heading,
-        cell=(max(width, _SHORTEST), max(height, _SHORTEST)),
+        cell=cell_of(small),
     )
 
 

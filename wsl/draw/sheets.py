@@ -17,6 +17,7 @@ from wsl.errors import UserError
 from wsl.files import replacing
 
 CELL = (320, 240)
+_SHORTEST = 32  # side of the cell of a single size, which has a title
 _GAP = 14
 _INK = (33, 37, 41)
 _PAPER = (255, 255, 255)
@@ -67,6 +68,16 @@ def contact_sheet(
         if titles:
             canvas.text((left, upper + cell[1] + 3), shorten(titles[i], font, cell[0]), font=font, fill=_INK)
     return np.array(page)
+
+
+def cell_of(picture: UInt8Array) -> tuple[int, int]:
+    """The cell (width, height) of a sheet whose pictures all have the size of this one; larger if that is very flat.
+
+    >>> cell_of(np.zeros((10, 400, 3), np.uint8))
+    (400, 32)
+    """
+    height, width = picture.shape[:2]
+    return max(width, _SHORTEST), max(height, _SHORTEST)
 
 
 def save_sheets(

@@ -37,15 +37,12 @@ class Detections(NamedTuple):
 
 
 def _once(*, shared: bool = False) -> Callable[[Callable[[Any, *Args], T]], Callable[[Any, *Args], T]]:
-    """A decorator of a method whose results are kept; a ``shared`` one is the same in every view of the image."""
+    """A decorator that keeps the results of a method by `Evidence.once`."""
 
     def decorate(method: Callable[[Any, *Args], T]) -> Callable[[Any, *Args], T]:
         @functools.wraps(method)
         def kept(self: Any, *args: *Args) -> T:
-            store, key = self._shared if shared else self._own, (method.__name__, *args)
-            if key not in store:
-                store[key] = method(self, *args)
-            value: T = store[key]
+            value: T = self.once((method.__name__, *args), lambda: method(self, *args), shared=shared)
             return value
 
         return kept

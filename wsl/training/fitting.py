@@ -14,6 +14,7 @@ from wsl.cam.methods import IN_GRAPH
 from wsl.config import ModelConfig, ProbeConfig
 from wsl.errors import UserError, listed
 from wsl.models import Localizer
+from wsl.models.classifiers import TINY
 from wsl.models.inference import linear_head
 from wsl.models.padding import pad_as_tensorflow
 from wsl.progress import Advance
@@ -95,7 +96,7 @@ def own_classifier(model: Localizer, settings: ModelConfig) -> nn.Linear | None:
     >>> own_classifier(model, ModelConfig(backbone="tinynet", weights="none")) is None
     True
     """
-    untrained = settings.weights == "none" or settings.backbone == "tinynet"
+    untrained = settings.weights == "none" or settings.backbone == TINY
     found = "the backbone has no pretrained weights" if untrained else _classifier(model, settings)
     if isinstance(found, str):
         log.info("probe: reads pooled features, without posteriors (%s)", found)

@@ -179,7 +179,7 @@ class Learner:
     def fit_probe(self) -> None:
         """Add a linear probe to the model, fitted to the features that its head was trained on.
 
-        The first process fits it, and sends its weights to the others.
+        The first process fits it; those of the others get its weights by `agree`.
         """
         model, source, config = self.model, self.source, self.config
         assert isinstance(source, FeatureSource)
@@ -188,9 +188,8 @@ class Learner:
             with progress("probe", source.views) as advance:
                 fit_probe(model, source, config.probing, classifier, advance)
         posteriors = self.agreed(model.recipe.probe)
-        probe = model.probe if self._accelerator.is_main_process else model.add_probe(posteriors or 0)
-        assert probe is not None
-        self._processes.agree(probe.state_dict().values())
+        if not self._accelerator.is_main_process:
+            model.add_probe(posteriors or 0)
 
     def state_dict(self) -> dict[str, Any]:
         """The state for `load_state_dict`, within or after an epoch."""

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from wsl.config import TrainConfig
 from wsl.data import stacked_targets
-from wsl.errors import BadImageError, RunError, UserError, first_line
+from wsl.errors import BadImageError, RunError, UserError, causes, first_line
 from wsl.images.tensors import Normalise
 from wsl.inference import Predictor, Source
 from wsl.inference.reading import Reader
@@ -149,7 +149,7 @@ def naming_dead_workers(also: tuple[type[Exception], ...] = ()) -> Iterator[None
         yield
     except Exception as error:
         # Code that was running may have taken it for an error of its own.
-        died = next((one for one in _causes(error) if isinstance(one, also) or _tells_of_death(one)), None)
+        died = next((one for one in causes(error) if isinstance(one, also) or _tells_of_death(one)), None)
         if died is None:
             raise
         raise RunError(
@@ -161,13 +161,6 @@ def naming_dead_workers(also: tuple[type[Exception], ...] = ()) -> Iterator[None
 def _tells_of_death(error: BaseException) -> bool:
     """Whether this is torch's error for a worker that is gone, not one that a worker raised."""
     return type(error) is RuntimeError and "DataLoader worker (pid" in str(error)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, its cause, the cause of that, and so on."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 class _EpochRows(Sampler[list[int]]):

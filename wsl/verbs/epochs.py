@@ -19,7 +19,7 @@ from accelerate.utils import InitProcessGroupKwargs
 
 from heads.downsampling import Downsampling
 from wsl.config import TrainConfig, to_json
-from wsl.errors import UserError
+from wsl.errors import UserError, counted
 from wsl.models import Localizer, choose_device, create
 from wsl.progress import progress
 from wsl.samples import SampleSet
@@ -96,8 +96,7 @@ class Run:
                 waited = run.epochs_since_best(config.best_by) if main and patience is not None else 0
                 if learner.agreed(patience is not None and waited >= patience):
                     if main:
-                        epochs = "1 epoch" if waited == 1 else f"{waited} epochs"
-                        log.info("stopped: %s without a better %s", epochs, config.best_by)
+                        log.info("stopped: %s without a better %s", counted(waited, "epoch"), config.best_by)
                     break
                 with naming_dead_workers():
                     record = self._epoch(epoch, started)

@@ -22,7 +22,7 @@ from wsl.formats.exchange.labelled import Labelled, class_index, number_of
 from wsl.formats.exchange.parsing import Corners, boxes_of, rows_of
 from wsl.limits import stated_size
 from wsl.samples import Sample, SampleIndex, SampleSet
-from wsl.split_names import WHOLE, split_file
+from wsl.split_names import WHOLE, split_file, without_year
 
 BY_SPLIT = "annotations/instances_<split>.json"
 """Path of a split's annotations below an output folder, as in COCO's own data sets."""
@@ -31,7 +31,6 @@ INSTANCES = BY_SPLIT.replace("<split>", WHOLE)
 FORMER = "instances.json"
 """Former path of the annotations."""
 _PREFIX, _ROBOFLOW = "instances_", "_annotations.coco.json"
-_DIGITS = "0123456789"  # of the year, as in val2017
 _EXPECTED = "COCO annotations (images, annotations, categories)"
 
 
@@ -135,7 +134,7 @@ def read_coco_set(path: Path) -> Iterator[Labelled]:
         name = annotated_split(file)
         for image in read_coco(file):
             apart = (root / name / image.name).is_file()
-            yield replace(image, name=f"{name}/{image.name}" if apart else image.name, split=name.rstrip(_DIGITS))
+            yield replace(image, name=f"{name}/{image.name}" if apart else image.name, split=without_year(name))
 
 
 def annotation_files(folder: Path) -> list[Path]:

@@ -22,6 +22,15 @@ def map_listing(folder: Path) -> set[str]:
     return {name for name in names if not name.endswith(".png")} or names
 
 
+def holds_maps(folder: Path) -> bool:
+    """Whether there is a score map in the folder or below.
+
+    >>> holds_maps(Path("no such folder"))
+    False
+    """
+    return any(name.endswith(SUFFIXES) for name in _below(folder))
+
+
 def _below(folder: Path) -> Iterator[str]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not is_left_over(name)]

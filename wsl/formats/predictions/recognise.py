@@ -11,18 +11,16 @@ from wsl.formats.exchange.labelme import is_labelme
 from wsl.formats.exchange.parsing import file_in, files_below
 from wsl.formats.localizations import FILE_NAME, PARTIAL
 from wsl.formats.predictions.map_files import is_grey
-from wsl.formats.predictions.map_names import map_listing
+from wsl.formats.predictions.map_names import holds_maps, map_listing
 from wsl.formats.predictions.parquet_results import parquet_files
-from wsl.formats.predictions.score_maps import holds_score_maps
 from wsl.formats.predictions.voc_results import result_files
 from wsl.formats.predictions.yolo_results import label_files
 from wsl.formats.shards.reading import holds_parts
 from wsl.images.sources import images_below
-from wsl.split_names import role
+from wsl.split_names import role, without_year
 
 _COCO_NAMES = ("coco_instances_results.json", "predictions.json", "results.json", INSTANCES, FORMER, "labels.json")
 _START = 1 << 16
-_DIGITS = "0123456789"  # of the year, as in val2017
 
 
 def coco_files(place: Path, split: str = "") -> list[Path]:
@@ -200,7 +198,7 @@ def is_maps(place: Path) -> bool:
     >>> is_maps(Path("no such place"))
     False
     """
-    return place.is_dir() and holds_score_maps(place)
+    return place.is_dir() and holds_maps(place)
 
 
 def other_contents(folder: Path) -> str:
@@ -228,8 +226,8 @@ def _only_json(place: Path) -> Path:
 
 def _same_split(name: str, split: str) -> bool:
     """Whether two names mean the same split, such as ``val`` and ``val2017``."""
-    purpose = role(split.rstrip(_DIGITS))
-    return name == split or (purpose is not None and role(name.rstrip(_DIGITS)) == purpose)
+    purpose = role(without_year(split))
+    return name == split or (purpose is not None and role(without_year(name)) == purpose)
 
 
 def _start(file: Path) -> str:

@@ -77,15 +77,6 @@ def read_score_maps(folder: Path, samples: SampleSet, warnings: Counter[str], *,
     yield from unpredicted(samples, files, warnings, "score map", labelled=True)
 
 
-def holds_score_maps(folder: Path) -> bool:
-    """Whether there is a score map in the folder or below.
-
-    >>> holds_score_maps(Path("no such folder"))
-    False
-    """
-    return bool(map_listing(folder))
-
-
 class _Reading:
     """Reader of one folder, with the classes listed in its ``classes.txt`` and those found in its files."""
 
