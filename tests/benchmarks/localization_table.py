@@ -62,7 +62,7 @@ def run(name: str, row: str, settings: dict[str, Any], args: argparse.Namespace)
     for protocol in settings["protocols"]:
         place = out / f"{report}-{protocol}"
         flags = ["--weights", str(out), "--data", settings["data"], "--split", report, "--out", str(place)]
-        flags += ["--select-threshold", select, "--workers", str(args.workers)]
+        flags += ["--refine", "none", "--select-threshold", select, "--workers", str(args.workers)]
         flags += ["--protocol", protocol] if protocol != "default" else []
         command("evaluate", [*flags, "--plots"])
         reports[protocol] = json.loads((place / "evaluation.json").read_text(encoding="utf-8"))
