@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 UInt8Array = npt.NDArray[np.uint8]
 IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
 Box = tuple[int, int, int, int]
 Rng = np.random.Generator
 
@@ -117,30 +118,34 @@ def stamp(cells: IntArray, width: int, height: int) -> UInt8Array:
     >>> stamp(np.full((8, 8), 16), width=24, height=32).shape
     (34, 26)
     """
-    padded = np.pad(cells, 1)  # so that strokes at the border have round ends
+    padded = np.zeros([side + 2 for side in cells.shape])  # so that strokes at the border have round ends
+    padded[1:-1, 1:-1] = cells
     rows, columns = (
         _cubic(cells_along, round(cells_along * side / 8))
         for cells_along, side in zip(padded.shape, (height, width), strict=True)
     )
-    ink = rows @ padded @ columns.T
+    ink = (rows @ padded @ columns.T).astype(np.int64)
     # Ink is visible from a quarter of its full value on, and opaque from three quarters on.
     full = _FULL * _ONE * _ONE
-    opacity = np.clip((510 * ink) // full - 128, 0, 255).astype(np.uint8)
+    opacity = ((510 * ink) // full - 128).clip(0, 255).astype(np.uint8)
     used_rows, used_columns = np.flatnonzero(opacity.any(axis=1)), np.flatnonzero(opacity.any(axis=0))
     window = np.s_[used_rows[0] : used_rows[-1] + 1, used_columns[0] : used_columns[-1] + 1]
     return np.asarray(opacity[window], np.uint8)
 
 
 @functools.cache
-def _cubic(cells: int, pixels: int) -> IntArray:
-    """Fixed-point weights (pixels, cells) of Catmull-Rom interpolation; the border cells are repeated outside."""
+def _cubic(cells: int, pixels: int) -> FloatArray:
+    """Fixed-point weights (pixels, cells) of Catmull-Rom interpolation; the border cells are repeated outside.
+
+    They are whole numbers in floating point, with which matrix products are fast and just as exact.
+    """
     place = (np.arange(pixels) + 0.5) * cells / pixels - 0.5
     base = np.floor(place).astype(np.int64)
-    weights = np.zeros((pixels, cells), np.int64)
+    weights = np.zeros((pixels, cells))
     for step in (-1, 0, 1, 2):
         t = np.abs(place - base - step)
         near, far = ((1.5 * t - 2.5) * t) * t + 1, ((-0.5 * t + 2.5) * t - 4) * t + 2
-        weight = np.rint(_ONE * np.where(t < 1, near, far)).astype(np.int64)
+        weight = np.rint(_ONE * np.where(t < 1, near, far))
         np.add.at(weights, (np.arange(pixels), np.clip(base + step, 0, cells - 1)), weight)
     return weights
 
@@ -186,8 +191,8 @@ def _background(rng: Rng) -> IntArray:
     """A background of soft colours of medium brightness, with lines across it, (SIDE, SIDE, 3)."""
     corners = rng.integers(75, 145, (1, 1, 3)) + rng.integers(-30, 30, (4, 4, 3), endpoint=True)
     weights = _cubic(4, SIDE)
-    picture = np.stack([weights @ corners[:, :, c] @ weights.T for c in range(3)], axis=2) // (_ONE * _ONE)
-    canvas = np.clip(picture, 0, 255).astype(np.uint8)
+    picture = (weights @ corners.transpose(2, 0, 1) @ weights.T).astype(np.int64) // (_ONE * _ONE)
+    canvas = np.ascontiguousarray(picture.clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
     for _ in range(int(rng.integers(2, 6, endpoint=True))):
         start, end = rng.integers(-SIDE // 4, SIDE + SIDE // 4, (2, 2)).tolist()
         cv2.line(canvas, start, end, rng.integers(30, 215, 3).tolist(), int(rng.integers(1, 2, endpoint=True)))

@@ -1,11 +1,13 @@
 """From image-level labels to boxes in a few minutes: train, localize, evaluate and draw, with every pooling.
 
 The images are canvases of real handwriting (scans from scikit-learn), drawn on the spot: nothing is downloaded. A small
-network is trained from scratch for each pooling, using only the names of the digits in each image. Its boxes on
-canvases of other handwriting are then compared with the ground truth.
+network is trained from scratch with one pooling, using only the names of the digits in each image, and heads with five
+other poolings are trained on its features. Their boxes on canvases of other handwriting are then compared with the
+ground truth.
 
     python demo/digits.py
     python demo/digits.py --out digits --seed 1
+    python demo/digits.py --from-scratch          # a network for each pooling, which takes several times as long
 """
 
 from __future__ import annotations
@@ -20,14 +22,14 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from canvases import SIDE, draw_canvases, read_scans, split_scans
 from comparison import comparison_sheet
-from outcomes import COLUMNS, HEADS, Head, Outcome, console_line, results_table
+from outcomes import COLUMNS, FROM_SCRATCH, ON_ONE_NETWORK, Head, Outcome, console_line, results_table
 from voc_set import write_voc
 
 from wsl.config import (
@@ -52,6 +54,7 @@ from wsl.verbs.train import train
 from wsl.verbs.visualize import visualize
 
 MARKER = ".made-by-digits-demo"
+FEATURES = ".features"  # wsl-train keeps those of a frozen backbone beside the runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +62,8 @@ class Demo:
     """The demo and its folder: ``canvases/``, a run folder for each head, ``results.md``, the comparison."""
 
     out: Path
+    heads: tuple[Head, ...]
     seed: int
-    epochs: int
     images: int
     jobs: int
 
@@ -75,51 +78,43 @@ class Demo:
         prepare_folder(self.out)
         held_out = max(20, self.images // 5)
         self._draw_canvases(held_out)
-        print(f"{self.images} training canvases (labels only), {held_out} held-out ones: {self.canvases}\n")
-        print(console_line("pooling", (*COLUMNS, "epochs", "seconds")), flush=True)
-        outcomes = []
+        print(f"{self.images} training canvases (labels only), {held_out} held-out ones: {self.canvases}\n", flush=True)
+        outcomes: list[Outcome] = []
         for outcome in self._outcomes():
-            cells = (*outcome.figures, str(outcome.epochs), f"{outcome.seconds:.0f}")
-            print(console_line(outcome.head.pooling, cells), flush=True)
             if not outcomes:
-                first = self.out / outcome.head.name / "pictures" / "sheet-001.png"
-                print(f"  {first}  its boxes, to look at meanwhile", flush=True)
+                print(console_line("pooling", (*COLUMNS, "epochs", "seconds")))
+            cells = (*outcome.figures, str(outcome.head.epochs), f"{outcome.seconds:.0f}")
+            print(console_line(outcome.head.pooling, cells), flush=True)
             outcomes.append(outcome)
         print(console_line("centre / chance", outcomes[0].baselines))
-        outcomes.sort(key=lambda outcome: HEADS.index(outcome.head))
+        shutil.rmtree(self.out / FEATURES, ignore_errors=True)
+        outcomes.sort(key=lambda outcome: self.heads.index(outcome.head))
         write_text(self.out / "results.md", results_table(outcomes))
-        runs = {head.name: (self.out / head.name, head.threshold) for head in HEADS}
+        runs = {head.name: (self.out / head.name, head.threshold) for head in self.heads}
         save_image(self.out / "comparison.png", comparison_sheet(self.canvases, runs))
-        report = self._write_report(self.out / HEADS[-1].name)
+        report = self._write_report(self.out / self.heads[-1].name)
         print(f"\n{time.perf_counter() - started:.0f} s in all. Results:")
         print(f"  {self.out / 'comparison.png'}  one class on each canvas, with every pooling")
-        print(f"  {self.out / HEADS[-1].name / 'pictures' / 'sheet-001.png'}  all boxes of one head; each has one")
+        print(f"  {self._sheet(self.heads[-1])}  all boxes of one head; each has one")
         print(f"  {self.out / 'results.md'}  the table")
         print(f"  {report}  the same as a page: open it in a browser and move the threshold")
 
     def run_head(self, head: Head) -> Outcome:
-        """Train a head, then evaluate it and draw its boxes on the held-out canvases."""
+        """Train a head, draw its boxes on the held-out canvases, and evaluate it on them."""
+        return self.measure(head, self.train_and_draw(head))
+
+    def train_and_draw(self, head: Head) -> float:
+        """Train a head and draw its boxes on the held-out canvases; returns the seconds of the training."""
         run, found = self.out / head.name, self.out / head.name / "found"
         config = self.training(head)
         trained = train(config)
-        boxes = BoxConfig(threshold=head.threshold, box_rule="peak")
-        report = evaluate(
-            EvaluateConfig(
-                data=config.data,
-                out=run / "val",
-                weights=str(run),
-                boxes=boxes,
-                plots=head.name == HEADS[-1].name,
-                runtime=config.runtime,
-            )
-        )
         run_localize(
             LocalizeConfig(
                 sources=(str(self.canvases / "JPEGImages" / "val-*.jpg"),),
                 weights=str(run),
                 out=found,
                 pick=PickConfig(top_k=None, score_threshold=0.5),
-                boxes=boxes,
+                boxes=_boxes(head),
                 maps=True,
                 overwrite=True,
                 runtime=config.runtime,
@@ -128,7 +123,7 @@ class Demo:
         visualize(
             VisualizeConfig(
                 predictions=found,
-                out=run / "pictures",
+                out=self._sheet(head).parent,
                 data=DataConfig(data=self.canvases),
                 images=False,
                 columns=5,
@@ -136,7 +131,25 @@ class Demo:
                 limit=40,
             )
         )
-        return Outcome(head=head, epochs=config.optim.epochs, report=report, seconds=trained.seconds)
+        return trained.seconds
+
+    def measure(self, head: Head, seconds: float) -> Outcome:
+        """Evaluate a head, whose training took `seconds`, on the held-out canvases."""
+        config = self.training(head)
+        report = evaluate(
+            EvaluateConfig(
+                data=config.data,
+                out=config.out / "val",
+                weights=str(config.out),
+                boxes=_boxes(head),
+                plots=head.name == self.heads[-1].name,
+                runtime=config.runtime,
+            )
+        )
+        return Outcome(head=head, report=report, seconds=seconds)
+
+    def _sheet(self, head: Head) -> Path:
+        return self.out / head.name / "pictures" / "sheet-001.png"
 
     def _write_report(self, run: Path) -> Path:
         """Write the report of one head's results, and return its path."""
@@ -152,14 +165,15 @@ class Demo:
             data=DataConfig(data=self.canvases, format="voc"),
             out=self.out / head.name,
             val_split=None,  # the held-out canvases do not influence the training
-            model=ModelConfig(backbone="tinynet", weights="none", pooling=head.pooling),
+            model=ModelConfig(backbone="tinynet", weights=self._weights(head), pooling=head.pooling),
             preprocessing=Preprocessing(image_size=SIDE),
             optim=OptimConfig(
-                epochs=max(1, round(self.epochs * head.patience)),
-                batch_size=16,
+                epochs=head.epochs,
+                batch_size=head.batch_size,
                 lr=head.lr,
                 backbone_lr_factor=1.0,  # because it is trained from scratch
                 weight_decay=0.05,
+                freeze_backbone=head.frozen,
                 flip=False,  # a mirrored digit is not the same digit
             ),
             runtime=RuntimeConfig(device="cpu", workers=0),  # reproducible for a seed
@@ -172,21 +186,36 @@ class Demo:
         for number, (split, scans, count) in enumerate(parts, 1):
             write_voc(self.canvases, split, draw_canvases(scans, count, (self.seed, number)), count)
 
-    def _outcomes(self) -> Iterator[Outcome]:
-        """The outcomes of the heads, the quickest to train first, `jobs` of them computed at a time.
+    def _weights(self, head: Head) -> str:
+        """The run whose network a frozen head reads."""
+        if not head.frozen:
+            return "none"
+        return str(self.out / next(other.name for other in self.heads if not other.frozen))
 
-        The network is so small that a second thread gains little, and slows down considerably beside other busy
-        programs. Training heads side by side with one thread each loses nothing, and gives the same numbers on any
-        number of cores.
+    def _outcomes(self) -> Iterator[Outcome]:
+        """The outcomes of the heads: first of those that train a network, then of those that read its features.
+
+        A single network is trained with `jobs` threads. Everything else is computed `jobs` heads at a time, those that
+        are trained the quickest first, with one thread each: nothing is lost to synchronisation.
         """
-        heads = sorted(HEADS, key=lambda head: head.patience)
+        ordered = sorted(self.heads, key=lambda head: (head.frozen, head.epochs))
+        if ordered[1].frozen:
+            torch.set_num_threads(self.jobs)
+            first = ordered.pop(0)
+            seconds = self.train_and_draw(first)
+            print(f"{self._sheet(first)}  the first boxes, to look at meanwhile\n", flush=True)
+            yield self.measure(first, seconds)
         if self.jobs == 1:
             torch.set_num_threads(1)
-            yield from map(self.run_head, heads)
+            yield from map(self.run_head, ordered)
             return
         # Spawned on all systems, because a fork would inherit torch's threads in an undefined state.
-        with multiprocessing.get_context("spawn").Pool(min(self.jobs, len(HEADS)), _start_worker) as pool:
-            yield from pool.imap(self.run_head, heads)
+        with multiprocessing.get_context("spawn").Pool(min(self.jobs, len(ordered)), _start_worker) as pool:
+            yield from pool.imap(self.run_head, ordered)
+
+
+def _boxes(head: Head) -> BoxConfig:
+    return BoxConfig(threshold=head.threshold, box_rule="peak")
 
 
 def _start_worker() -> None:
@@ -211,7 +240,7 @@ def prepare_folder(out: Path) -> None:
         raise UserError(f"{out} is a file: expected a folder for the demo, choose another --out")
     if out.is_dir() and any(out.iterdir()) and not marker.is_file():
         raise UserError(f"{out} holds files that this demo did not write: choose another --out, or empty it first")
-    for name in ("canvases", *(head.name for head in HEADS)):
+    for name in ("canvases", FEATURES, *(head.name for head in ON_ONE_NETWORK)):
         shutil.rmtree(out / name, ignore_errors=True)
     for name in ("results.md", "comparison.png", "report.html"):
         (out / name).unlink(missing_ok=True)
@@ -232,20 +261,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--seed", type=int, default=0, help="seed; the same one gives the same numbers (default: %(default)s)"
     )
-    parser.add_argument("--epochs", type=int, default=7, help="training epochs (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, help="training epochs of every head (by default each has its own)")
     parser.add_argument("--images", type=int, default=2000, help="number of training canvases (default: %(default)s)")
     parser.add_argument(
         "--jobs",
         type=int,
         default=_cores(),
-        help="number of heads trained at a time, one core each (default: %(default)s)",
+        help="number of cores to use (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--from-scratch", action="store_true", help="train a network for each head, which takes several times as long"
     )
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
-        if given.seed < 0 or min(given.epochs, given.images, given.jobs) < 1:
+        epochs = 1 if given.epochs is None else given.epochs
+        if given.seed < 0 or min(epochs, given.images, given.jobs) < 1:
             raise UserError("--seed is at least 0, --epochs, --images and --jobs at least 1")
-        Demo(**vars(given)).run()
+        heads = FROM_SCRATCH if given.from_scratch else ON_ONE_NETWORK
+        heads = tuple(replace(head, epochs=given.epochs or head.epochs) for head in heads)
+        Demo(out=given.out, heads=heads, seed=given.seed, images=given.images, jobs=given.jobs).run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from canvases import CLASSES, SIDE, Canvas
 from PIL import Image
 
-from wsl.files import replacing, write_text
+from wsl.files import write_text
 from wsl.progress import track
 
 
@@ -25,12 +25,13 @@ def write_voc(folder: Path, split: str, canvases: Iterable[Canvas], count: int) 
     ...     sorted(path.relative_to(name).as_posix() for path in Path(name).rglob("*.*"))[:2]
     ['Annotations/val-0001.xml', 'Annotations/val-0002.xml']
     """
+    for part in ("JPEGImages", "Annotations"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
     names = []
     for number, canvas in enumerate(track(canvases, f"draw {split}", count), 1):
         name = f"{split}-{number:04d}"
-        with replacing(folder / "JPEGImages" / f"{name}.jpg") as temporary:
-            Image.fromarray(canvas.pixels).save(temporary, quality=92, subsampling=0)
-        write_text(folder / "Annotations" / f"{name}.xml", _annotation(name, canvas))
+        Image.fromarray(canvas.pixels).save(folder / "JPEGImages" / f"{name}.jpg", quality=92, subsampling=0)
+        (folder / "Annotations" / f"{name}.xml").write_text(_annotation(name, canvas), encoding="utf-8")
         names.append(name)
     write_text(folder / "labels.txt", "\n".join(CLASSES) + "\n")
     write_text(folder / "ImageSets" / "Main" / f"{split}.txt", "\n".join(names) + "\n")

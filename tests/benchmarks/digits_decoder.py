@@ -1,7 +1,7 @@
 """The heads of the digits demo, each with a map decoder: boxes of its class maps beside those of the decoder.
 
-    make demo
-    python tests/benchmarks/digits_decoder.py demo/out --out runs/digits --heads gap
+    python demo/digits.py --from-scratch --out runs/scratch
+    python tests/benchmarks/digits_decoder.py runs/scratch --out runs/digits --heads gap
 
 Each run of the demo is copied, gets a map decoder by `wsl-train --decoder`, and is evaluated on the demo's held-out
 canvases, once with each kind of maps. For both, threshold and box rule are selected on the training canvases by their
@@ -34,7 +34,7 @@ def main() -> None:
     every = sorted(path.parent for path in args.demo.glob("*/model.safetensors"))
     heads = [head for head in every if head.name in args.heads or not args.heads]
     if not heads:
-        sys.exit(f"no run in {args.demo}: expected the folder of a finished `make demo`")
+        sys.exit(f"no run in {args.demo}: expected the folder of a finished demo/digits.py")
     print(f"{torch.get_num_threads()} CPU threads, torch {torch.__version__}", flush=True)
     lines = []
     for head in heads:
