@@ -147,6 +147,15 @@ def test_a_run_has_no_decoder_before_it_is_whole(copied, monkeypatch):
     assert (copied / "model.safetensors").read_bytes() == before
 
 
+def test_the_readme_of_the_run_has_the_command_that_makes_both(run, decoded):
+    before, after = ((folder / "README.md").read_text(encoding="utf-8") for folder in (run, decoded))
+    old, new = (next(line for line in text.splitlines() if line.startswith("wsl-train")) for text in (before, after))
+    assert "--decode" not in old
+    assert "--decode " in new
+    assert "--decoder-epochs 6" in new
+    assert after == before.replace(old, new)
+
+
 def test_a_small_cache_trains_on_a_part(copied, caplog):
     """Each image takes 64 px / 4 and / 8 cells of 48 and 128 channels, 2 bytes each, in two views."""
     size = 2 * 2 * (48 * 16 * 16 + 128 * 8 * 8)

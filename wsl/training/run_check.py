@@ -67,14 +67,21 @@ def recorded(folder: Path, instead: str) -> TrainConfig | None:
 
 
 def record(folder: Path, **settings: Any) -> None:
-    """Update the settings in a run's folder after a part was trained with settings that differ from the run's.
+    """Update the settings in a run's folder, and the command in its README.md, after a part was trained later.
 
     Raises:
         UserError: the existing file is malformed.
     """
+    from wsl.training.run_readme import command  # loads torch, which checks do not need
+
     before = recorded(folder, "start the run again with --overwrite")
     assert before is not None
-    write_text(folder / CONFIG, config.to_json(dataclasses.replace(before, **settings)) + "\n")
+    after = dataclasses.replace(before, **settings)
+    write_text(folder / CONFIG, config.to_json(after) + "\n")
+    readme = folder / "README.md"
+    if readme.is_file():
+        text = read_text(readme, "the README of a run")
+        write_text(readme, text.replace(command(before), command(after), 1))
 
 
 def _check_same(settings: TrainConfig) -> None:
