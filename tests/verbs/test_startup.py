@@ -85,6 +85,11 @@ MISTAKES = [
     (COMPARE, "1 run to compare: expected two or more"),
     ([*COMPARE[:2], "lost/run", *VOC], "no run at lost/run (nothing is there): expected a run folder of wsl-train"),
     ([*COMPARE[:2], "EMPTY", *VOC], "(neither a model nor predictions): expected a run folder of wsl-train"),
+    (
+        [*COMPARE[:2], "WORLD", *VOC],
+        "(it holds a VOC data set, neither a model nor predictions): expected a run",
+    ),
+    ([*COMPARE[:2], "PHOTOS", *VOC], "(it holds pictures, neither a model nor predictions): expected a run folder"),
     ([*COMPARE[:2], "EVALUATED", *VOC], "is an evaluation, which does not contain the bootstrap samples"),
     ([*COMPARE[:2], "HALF", *VOC], "is not a whole safetensors file"),
     ([*COMPARE[:2], "CHECKPOINT", *VOC], "is the same run twice: expected each run once"),

@@ -12,6 +12,7 @@ from wsl.checkpoints import ONNX, check_weights, is_path
 from wsl.config import CompareConfig, EvaluateConfig
 from wsl.errors import UserError
 from wsl.formats import detect_predictions, find_localizations, results_folder
+from wsl.formats.predictions.recognise import other_contents
 from wsl.hub import hub_address
 
 _MODELS = (".safetensors", ".pth", ".pt", ONNX)
@@ -81,7 +82,9 @@ def find_run(given: str) -> Source:
                 f"{path} is an evaluation, which does not contain the bootstrap samples that paired differences need: "
                 "name the run or the predictions that were evaluated"
             )
-        raise UserError(f"no run at {path} (neither a model nor predictions): {_EXPECTED}")
+        held = other_contents(path)
+        what = f"it holds {held}, neither a model nor predictions" if held else "neither a model nor predictions"
+        raise UserError(f"no run at {path} ({what}): {_EXPECTED}{'; a data set is given as --data' if held else ''}")
     named = results_folder(find_localizations(path)) if predictions == "localizations" else path
     return Source(given=given, is_model=False, place=_parts(named))
 
