@@ -86,7 +86,7 @@ def read_annotated(
     folder = root or next((one for one in export.folders if is_image_file(one / found[0].name)), export.folders[0])
     chosen = _of_split(found, split, source)
     samples = tuple(_sample(image, folder, classes, drawn=drawn) for image in chosen)
-    require_files((sample.path for sample in samples), str(source))
+    require_files((sample.path for sample in samples), str(source), movable=True)
     return SampleSet(classes=classes, samples=samples)
 
 
