@@ -11,11 +11,13 @@ from safetensors import SafetensorError, safe_open
 
 from wsl import config
 from wsl.config import Padding, Preprocessing
-from wsl.errors import UserError, nearest
+from wsl.errors import UserError, listed, nearest
 from wsl.hub import fetch_run, hub_address
 
 FILE_NAME = "model.safetensors"
 METADATA_KEY = "wsl-toolkit"
+POOLINGS = "poolings.json"
+"""The list of poolings in the folder of the runs that one ``wsl-train`` trained."""
 ONNX = ".onnx"
 _TENSORS = (".safetensors", ".pth", ".pt")
 _SUFFIXES = (*_TENSORS, ONNX)
@@ -64,13 +66,23 @@ def is_run(path: str | Path) -> bool:
     return (Path(path) / FILE_NAME).is_file()
 
 
+def runs_below(folder: Path) -> list[str]:
+    """The names of the runs in a folder, sorted.
+
+    >>> runs_below(Path("runs/lost"))
+    []
+    """
+    return sorted(path.parent.name for path in folder.glob(f"*/{FILE_NAME}"))
+
+
 def _instead(folder: Path) -> str:
     """What a folder without a model is, for a message."""
     if (folder / "localizations.jsonl").is_file():
         return ", which holds results of wsl-localize"
     if (folder / "config.json").is_file():
         return f", an unfinished run, which wsl-train --resume --out {folder.as_posix()} continues"
-    return ""
+    runs = runs_below(folder)
+    return f", which holds the runs {listed(runs)}" if runs else ""
 
 
 def read_recipe(path: str | Path) -> Recipe:

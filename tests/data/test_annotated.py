@@ -168,5 +168,18 @@ def test_labelme(write, picture, tmp_path):
 
 def test_an_image_that_is_missing(write, tmp_path):
     file = write("tasks.json", json.dumps([task("a.png", RECTANGLE)]))
-    with pytest.raises(UserError, match=r"a\.png: no such image; 1 of the 1"):
+    with pytest.raises(UserError, match=r"a\.png: no such image; 1 of the 1 .* give their folder as --image-root"):
         read(file)
+
+
+@pytest.mark.parametrize("name", ["boxes.csv", "mine.csv"])
+def test_a_table_of_boxes_is_no_table_of_labels(name, write, picture, tmp_path):
+    header = "image,width,height,label,score,x0,y0,x1,y1\n"
+    file = write(name, f"{header}a.png,40,20,dog,0.5,1,2,3,4\na.png,40,20,cat,,0,0,9,9\nb.png,40,20,,,,,,\n")
+    picture("images/a.png")
+    picture("images/b.png")
+    assert detect_format(file) == "boxes-csv"
+    samples = read(tmp_path if name == "boxes.csv" else file)
+    assert labels(samples) == {"a.png": ("cat", "dog"), "b.png": ()}
+    assert samples.samples[0].boxes.xyxy.tolist() == [[1, 2, 3, 4], [0, 0, 9, 9]]
+    assert len(samples.samples[1].boxes) == 0

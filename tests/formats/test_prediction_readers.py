@@ -484,6 +484,17 @@ def test_localizations_with_scores_that_are_no_probabilities_are_counted(tmp_pat
     assert warnings["scores outside [0, 1]: only their order counts"] == 2
 
 
+def test_yolo_s_files_are_named_by_folders_and_image_in_ultralytics_validation(tmp_path):
+    paths = ("cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "a/b_c.jpg", "a_b/c.jpg")
+    samples = SampleSet(classes=["dog"], samples=[Sample(path=f"/photos/{path}", size=(9, 9)) for path in paths])
+    for name in ("cat_1", "dog_1", "2", "a_b_c"):
+        save(tmp_path / f"{name}.txt", "0 0.5 0.5 0.5 0.5 0.5")
+    split, warnings = Split(samples=samples, name="val"), Counter()
+    found = [found for found, _ in READERS["yolo"].read(tmp_path, split, warnings) if len(found.boxes)]
+    assert [one.path.relative_to("/photos").as_posix() for one in found] == ["cat/1.jpg", "cat/2.jpg", "dog/1.jpg"]
+    assert warnings["detections in images outside the split: left out"] == 1
+
+
 def test_two_files_or_records_of_one_image_are_refused(tmp_path):
     for name in ("b.txt", "photos/b.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

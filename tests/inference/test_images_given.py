@@ -167,6 +167,21 @@ def test_localize_refuses_a_folder_without_images_before_it_runs(tinynet, tmp_pa
         wsl.localize(tinynet, tmp_path, topk=2)
 
 
+@pytest.mark.parametrize(
+    ("called", "near"),
+    [
+        (lambda model: wsl.Predictor(model, topk=2), "unknown setting 'topk': did you mean 'top_k'"),
+        (lambda model: wsl.Predictor(model, qqqq=2), "unknown setting 'qqqq': expected one of top_k, classes, "),
+        (lambda model: wsl.Localizer("tinynet", poling="gap"), "unknown setting 'poling': did you mean 'pooling'"),
+        (lambda model: wsl.Localizer.from_classifier("resnet18", layer="layer4"), "did you mean 'layers'"),
+        (lambda model: wsl.cam(model, None, methods="layercam"), "did you mean 'method'"),
+    ],
+)
+def test_what_is_called_in_python_suggests_the_nearest_setting(called, near, tinynet):
+    with pytest.raises(wsl.UserError, match=near):
+        called(tinynet)
+
+
 def test_predictors_that_differ_in_settings_share_a_model(tinynet, photos):
     one = Predictor(tinynet, top_k=1, device="cpu")(photos[0])
     two = Predictor(tinynet, top_k=2, device="cpu", threshold=0.7)(photos[0])

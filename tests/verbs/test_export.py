@@ -113,7 +113,7 @@ def test_images_that_are_not_copied_keep_their_names(name, copied):
 
 
 @pytest.mark.parametrize("layout", ["nested", "flat"])
-@pytest.mark.parametrize("name", ["coco", "voc"])
+@pytest.mark.parametrize("name", ["coco", "csv", "voc"])
 def test_an_export_is_a_data_set_to_evaluate_on(name, layout, album, tmp_path, capsys):
     """Both sides are exports: the annotations are taken for the truth, and for predictions where they have scores."""
     settings = {"sources": (album,), "format": name, "copy_images": True, "layout": layout}

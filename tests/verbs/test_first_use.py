@@ -65,6 +65,8 @@ def test_the_flags_that_are_listed_first_are_there(name):
         ("train", "--arch", "it is called --backbone here"),
         ("export", "--conf", "it is called --min-score here"),
         ("visualize", "--source", "it is called --predictions here"),
+        ("info", "--weights", "a model is given without a flag here"),
+        ("demo", "--weights", "a model is given without a flag here"),
     ],
 )
 def test_flags_of_other_tools_are_translated(name, flag, ours, capsys):

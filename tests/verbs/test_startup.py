@@ -85,6 +85,17 @@ MISTAKES = [
     (COMPARE, "1 run to compare: expected two or more"),
     ([*COMPARE[:2], "lost/run", *VOC], "no run at lost/run (nothing is there): expected a run folder of wsl-train"),
     ([*COMPARE[:2], "EMPTY", *VOC], "(neither a model nor predictions): expected a run folder of wsl-train"),
+    (
+        [*COMPARE[:2], "WORLD", *VOC],
+        "(it holds a VOC data set, neither a model nor predictions): expected a run",
+    ),
+    ([*COMPARE[:2], "PHOTOS", *VOC], "(it holds pictures, neither a model nor predictions): expected a run folder"),
+    ([*COMPARE[:2], "RUNS", *VOC], "(it holds the runs run, neither a model nor predictions): expected a run folder"),
+    (
+        [*COMPARE[:2], "RUNS/poolings.json", *VOC],
+        "lists the poolings of several runs, and is no run: expected",
+    ),
+    ([*EVALUATE, *VOC, "--weights", "RUNS"], ", which holds the runs run: expected a run folder of wsl-train"),
     ([*COMPARE[:2], "EVALUATED", *VOC], "is an evaluation, which does not contain the bootstrap samples"),
     ([*COMPARE[:2], "HALF", *VOC], "is not a whole safetensors file"),
     ([*COMPARE[:2], "CHECKPOINT", *VOC], "is the same run twice: expected each run once"),
@@ -138,14 +149,17 @@ MISTAKES = [
 def outcomes(world, run, photos, tmp_path_factory) -> list[tuple[object, str]]:
     """The exit code and standard error of each mistaken command line, without torch."""
     root = tmp_path_factory.mktemp("startup")
-    for folder in ("empty", "half", "others/reed", "evaluated"):
+    for folder in ("empty", "half", "others/reed", "evaluated", "runs/run"):
         (root / folder).mkdir(parents=True)
     (root / "file").touch()
     (root / "evaluated" / "evaluation.json").write_text("{}", encoding="utf-8")
     (root / "others" / "reed" / "a.png").write_bytes((photos / "val00.png").read_bytes())
     (root / "half" / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:1000])
+    (root / "runs" / "poolings.json").write_text('["gap"]', encoding="utf-8")
+    (root / "runs" / "run" / "model.safetensors").touch()
     places = {"WORLD": world, "RUN": run, "PHOTOS": photos, "OUT": root / "out", "FILE": root / "file"}
     places |= {"EMPTY": root / "empty", "HALF": root / "half", "OTHERS": root / "others"}
+    places |= {"RUNS": root / "runs", "RUNS/poolings.json": root / "runs" / "poolings.json"}
     places |= {"FILE/in": root / "file" / "in"}
     places |= {"EVALUATED": root / "evaluated", "CHECKPOINT": run / "model.safetensors"}
     lines = [[str(places.get(word, word)) for word in line] for line, _ in MISTAKES]

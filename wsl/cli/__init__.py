@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from wsl import config as settings
+from wsl.checkpoints import POOLINGS
 from wsl.cli import examples
-from wsl.cli.defaults import POOLINGS, train_defaults
+from wsl.cli.defaults import train_defaults
 from wsl.cli.flags import (
     CompareFlags,
     DemoFlags,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wsl import config as settings
+from wsl.checkpoints import POOLINGS
 from wsl.cli.flags import TrainFlags
 from wsl.config.checks import kinds
 from wsl.config.keywords import groups_of
@@ -16,8 +17,6 @@ from wsl.errors import UserError, nearest
 from wsl.files import UniqueNames
 
 _RUN = "config.json"
-# The poolings of a training of several runs, in its folder.
-POOLINGS = "poolings.json"
 # Settings that apply to one call only, and are not taken over from a file.
 _ONCE = ("resume", "overwrite")
 

@@ -13,8 +13,9 @@ _OURS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "arch": ("backbone", "weights"),
         "batch": ("batch_size",),
         "bs": ("batch_size",),
-        "checkpoint": ("weights",),
-        "ckpt": ("weights",),
+        "checkpoint": ("weights", "source", "models"),
+        "ckpt": ("weights", "source", "models"),
+        "model": ("backbone", "weights", "source", "models"),
         "conf": ("score_threshold", "min_score"),
         "conf_thres": ("score_threshold", "min_score"),
         "data_dir": ("data",),
@@ -45,6 +46,7 @@ _OURS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "target_layers": ("layers",),
         "topk": ("top_k",),
         "wd": ("weight_decay",),
+        "weights": ("source", "models"),
     }
 )
 
@@ -66,4 +68,6 @@ def check_other_tools(flag: str, known: Collection[str]) -> None:
     hint = f"it is called --{ours.replace('_', '-')} here"
     if ours == "sources":
         hint = "images and folders are given without a flag here"
+    if ours in ("source", "models"):
+        hint = "a model is given without a flag here"
     raise UserError(f"unknown flag {flag}: {hint}")

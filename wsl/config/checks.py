@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from wsl.errors import UserError, nearest
 
+F = TypeVar("F", bound=Callable[..., Any])
 _LARGEST = 2**63
 _PLAIN: Mapping[Any, str] = {
     bool: "True or False",
@@ -44,6 +46,29 @@ def check_known(kind: str, name: str, known: Sequence[str]) -> None:
         near = nearest(name, known)
         hint = f"did you mean {near!r}?" if near else f"expected one of {', '.join(known)}"
         raise UserError(f"unknown {kind} {name!r}: {hint}")
+
+
+def checks_keywords(function: F) -> F:
+    """Let a function refuse unknown keyword arguments as settings are refused, with the nearest known name.
+
+    >>> @checks_keywords
+    ... def predict(image, *, top_k=1):
+    ...     return top_k
+    >>> predict("a.jpg", topk=2)
+    Traceback (most recent call last):
+    wsl.errors.UserError: unknown setting 'topk': did you mean 'top_k'?
+    """
+    every = inspect.signature(function).parameters
+    known = tuple(name for name, one in every.items() if one.kind is one.KEYWORD_ONLY)
+
+    @functools.wraps(function)
+    def called(*given: Any, **settings: Any) -> Any:
+        for name in settings:
+            if name not in every:
+                check_known("setting", name, known)
+        return function(*given, **settings)
+
+    return typing.cast(F, called)
 
 
 def spec_name(spec: str) -> str:

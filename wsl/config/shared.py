@@ -26,6 +26,7 @@ DataFormat = Literal[
     "fiftyone",
     "label-studio",
     "labelme",
+    "boxes-csv",
     "coco",
     "csv",
     "folder",

@@ -18,8 +18,16 @@ from wsl.formats.exchange.label_studio import measured_in, read_label_studio
 from wsl.formats.exchange.labelled import Labelled
 from wsl.formats.exchange.labelme import read_labelme
 from wsl.formats.exchange.parsing import file_in
+from wsl.formats.exchange.table import read_table
 from wsl.formats.exchange.yolo import read_yolo
-from wsl.formats.predictions.recognise import is_cvat, is_fiftyone, is_label_studio, is_labelme_place, is_yolo_set
+from wsl.formats.predictions.recognise import (
+    is_box_table,
+    is_cvat,
+    is_fiftyone,
+    is_label_studio,
+    is_labelme_place,
+    is_yolo_set,
+)
 from wsl.images.archives import is_image_file
 from wsl.images.decode import image_size
 from wsl.images.sources import require_files
@@ -27,7 +35,7 @@ from wsl.samples import Sample, SampleSet
 
 log = logging.getLogger("wsl")
 
-Tool = Literal["label-studio", "cvat", "fiftyone", "yolo", "labelme"]
+Tool = Literal["label-studio", "cvat", "fiftyone", "yolo", "labelme", "boxes-csv"]
 
 
 class _Export(NamedTuple):
@@ -78,7 +86,7 @@ def read_annotated(
     folder = root or next((one for one in export.folders if is_image_file(one / found[0].name)), export.folders[0])
     chosen = _of_split(found, split, source)
     samples = tuple(_sample(image, folder, classes, drawn=drawn) for image in chosen)
-    require_files((sample.path for sample in samples), str(source))
+    require_files((sample.path for sample in samples), str(source), movable=True)
     return SampleSet(classes=classes, samples=samples)
 
 
@@ -138,6 +146,11 @@ def _yolo(source: Path, root: Path | None) -> _Export:
     return _Export(read_yolo(source, image_size), (base / "images", base))
 
 
+def _box_table(source: Path, root: Path | None) -> _Export:
+    file = file_in(source, "boxes.csv")
+    return _Export(read_table(file), (file.parent / "images", file.parent))
+
+
 class _Tool(NamedTuple):
     """How the export of a tool is recognised and read; the folder of the images is None unless the user names one."""
 
@@ -152,6 +165,7 @@ TOOLS: Mapping[Tool, _Tool] = MappingProxyType(
         "fiftyone": _Tool(is_fiftyone, _fiftyone),
         "label-studio": _Tool(is_label_studio, _label_studio),
         "labelme": _Tool(is_labelme_place, _labelme),
+        "boxes-csv": _Tool(is_box_table, _box_table),
     }
 )
 """The supported tools, in the order in which their exports are looked for."""

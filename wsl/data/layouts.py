@@ -87,6 +87,7 @@ _TOOL_FILES: Mapping[Tool, str] = MappingProxyType(
         "fiftyone": "samples.json or labels.json",
         "label-studio": "tasks.json",
         "labelme": "LabelMe's .json files",
+        "boxes-csv": "boxes.csv as wsl-export writes it",
     }
 )
 

@@ -174,8 +174,10 @@ def inside(folder: Path, name: str, named_by: str) -> Path:
     return folder / name
 
 
-def require_files(paths: Iterable[Path], named_by: str) -> None:
+def require_files(paths: Iterable[Path], named_by: str, *, movable: bool = False) -> None:
     """Check that every file exists, so that a wrong folder is one line at the start and not an epoch of skips.
+
+    ``movable`` says whether --image-root can name the folder of the files.
 
     Raises:
         UserError: at least one is missing; names the first and the count.
@@ -183,7 +185,8 @@ def require_files(paths: Iterable[Path], named_by: str) -> None:
     paths = list(paths)
     missing = [path for path in paths if not is_image_file(path)]
     if missing:
+        elsewhere = ", give their folder as --image-root," if movable else ""
         raise UserError(
             f"{missing[0]}: no such image; {len(missing)} of the {len(paths)} images that {named_by} names are "
-            "missing: copy them there (wsl-export: --copy-images) or take them off the list"
+            f"missing: copy them there (wsl-export: --copy-images){elsewhere} or take them off the list"
         )

@@ -11,7 +11,7 @@ import torch
 from wsl import limits
 from wsl.checkpoints import check_classes
 from wsl.config import BoxConfig, BoxRule, PickConfig, Precision, Preprocessing, Refine, RuntimeConfig
-from wsl.config.checks import check_batch_size
+from wsl.config.checks import check_batch_size, checks_keywords
 from wsl.config.shared import BOX_DEFAULTS, parse_tta
 from wsl.errors import BadImageError, UserError
 from wsl.images import ImageLike
@@ -66,6 +66,7 @@ class Predictor(Streaming):
     ((60, 40), 2)
     """
 
+    @checks_keywords
     def __init__(
         self,
         model: Model,

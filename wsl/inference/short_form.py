@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TypedDict, Unpack
 
 from wsl.config import BoxRule, Precision, Refine
-from wsl.config.checks import check_known
 from wsl.inference.inputs import Sources
 from wsl.inference.predictor import Predictor
 from wsl.inference.stream import Stream
@@ -57,6 +56,4 @@ def localize(
     ...     [(found.id, found.size) for found in localize(model, folder)]
     [('a', (60, 40))]
     """
-    for name in settings:
-        check_known("setting", name, tuple(PredictorSettings.__annotations__))
     return Predictor(model, **settings).stream(sources, errors="raise" if strict else "skip")

@@ -11,6 +11,7 @@ from torch import nn
 from wsl.cam.methods import AUTO, IN_GRAPH
 from wsl.checkpoints import check_classes
 from wsl.config import Precision
+from wsl.config.checks import checks_keywords
 from wsl.errors import RunError, UserError
 from wsl.models.cam_localizer import CamLocalizer
 from wsl.models.device import choose_dtype
@@ -20,6 +21,7 @@ from wsl.models.protocol import Model
 Classes = Sequence[str | int] | Sequence[Sequence[str | int]] | torch.Tensor
 
 
+@checks_keywords
 def cam(
     model: Model | nn.Module,
     images: torch.Tensor,

@@ -14,6 +14,7 @@ from torch import nn
 from heads import AdversarialClassifier, HeadOutput, MapClassifier, TokenClassifier, replace_pooling
 from wsl.checkpoints import FILE_NAME, Recipe
 from wsl.config import Padding, Preprocessing
+from wsl.config.checks import checks_keywords
 from wsl.errors import UserError
 from wsl.models.backbone import Backbone, create_backbone
 from wsl.models.class_attention import attended, check_class_token
@@ -61,6 +62,7 @@ class Localizer(nn.Module):
     (torch.Size([1, 2]), torch.Size([1, 2, 8, 8]))
     """
 
+    @checks_keywords
     def __init__(
         self,
         backbone: str | nn.Module = "resnet50",
@@ -158,6 +160,7 @@ class Localizer(nn.Module):
         return model
 
     @classmethod
+    @checks_keywords
     def from_classifier(
         cls,
         classifier: str | nn.Module,

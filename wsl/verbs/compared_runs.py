@@ -8,10 +8,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from wsl.checkpoints import FILE_NAME as CHECKPOINT
-from wsl.checkpoints import ONNX, check_weights, is_path
+from wsl.checkpoints import ONNX, POOLINGS, check_weights, is_path, runs_below
 from wsl.config import CompareConfig, EvaluateConfig
-from wsl.errors import UserError
+from wsl.errors import UserError, listed
 from wsl.formats import detect_predictions, find_localizations, results_folder
+from wsl.formats.predictions.recognise import other_contents
 from wsl.hub import hub_address
 
 _MODELS = (".safetensors", ".pth", ".pt", ONNX)
@@ -65,6 +66,9 @@ def find_run(given: str) -> Source:
         if is_path(given):
             raise UserError(f"no run at {given} (nothing is there): {_EXPECTED}")
         return Source(given=given, is_model=True, place=(given,))
+    if path.name == POOLINGS:
+        folders = path.parent / "*"
+        raise UserError(f"{path} lists the poolings of several runs, and is no run: expected their folders, {folders}/")
     model = (path / CHECKPOINT).is_file() if path.is_dir() else path.suffix in _MODELS
     predictions = _are_predictions(path)
     if model and predictions == "localizations" and path.is_dir():
@@ -81,7 +85,11 @@ def find_run(given: str) -> Source:
                 f"{path} is an evaluation, which does not contain the bootstrap samples that paired differences need: "
                 "name the run or the predictions that were evaluated"
             )
-        raise UserError(f"no run at {path} (neither a model nor predictions): {_EXPECTED}")
+        runs, data = runs_below(path), other_contents(path)
+        held = f"the runs {listed(runs)}" if runs else data
+        what = f"it holds {held}, neither a model nor predictions" if held else "neither a model nor predictions"
+        hint = "; a data set is given as --data" if data and not runs else ""
+        raise UserError(f"no run at {path} ({what}): {_EXPECTED}{hint}")
     named = results_folder(find_localizations(path)) if predictions == "localizations" else path
     return Source(given=given, is_model=False, place=_parts(named))
 

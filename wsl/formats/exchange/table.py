@@ -61,7 +61,9 @@ def read_table(path: Path) -> Iterator[Labelled]:
             rows = csv.DictReader(file, strict=True)
             missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
             if missing:
-                raise UserError(f"{path}: has no column {missing[0]!r}, expected {', '.join(COLUMNS)}")
+                raise UserError(
+                    f"{path}: has no column {missing[0]!r}, expected {', '.join(COLUMNS)}, separated by commas"
+                )
             seen: set[str] = set()
             for name, group in itertools.groupby(rows, key=lambda row: str(row["image"])):
                 if name in seen:

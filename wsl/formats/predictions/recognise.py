@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from wsl.documents.tables import columns_of
 from wsl.formats.exchange import voc
 from wsl.formats.exchange.coco import FORMER, INSTANCES, annotated_split, annotation_files
 from wsl.formats.exchange.fiftyone import fiftyone_file
 from wsl.formats.exchange.labelme import is_labelme
 from wsl.formats.exchange.parsing import file_in, files_below
+from wsl.formats.exchange.table import COLUMNS
 from wsl.formats.localizations import FILE_NAME, PARTIAL
 from wsl.formats.predictions.map_files import is_grey
 from wsl.formats.predictions.map_names import holds_maps, map_listing
@@ -118,6 +120,15 @@ def is_table(place: Path) -> bool:
     """
     file = file_in(place, "boxes.csv")
     return file.is_file() and file.suffix.lower() == ".csv"
+
+
+def is_box_table(place: Path) -> bool:
+    """Whether this is a table of boxes by its columns, as opposed to a table of labels.
+
+    >>> is_box_table(Path("no such place"))
+    False
+    """
+    return is_table(place) and set(COLUMNS) <= set(columns_of(file_in(place, "boxes.csv")))
 
 
 def is_yolo(place: Path) -> bool:

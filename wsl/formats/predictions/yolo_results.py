@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from wsl.formats.exchange.parsing import files_below
 from wsl.formats.exchange.yolo import class_names, class_number, from_fractions
 from wsl.formats.predictions.detections import Detection, Detections
 from wsl.formats.predictions.matching import Pairs, size_of
-from wsl.samples import SampleSet
+from wsl.samples import Sample, SampleSet
 
 _EXPECTED = "class x y width height confidence, as fractions of the image"
 
@@ -22,8 +23,9 @@ def read_yolo_results(place: Path, samples: SampleSet, warnings: Counter[str]) -
     """Read the detections of every image of a split, from files of ultralytics written with ``save_txt save_conf``.
 
     ``place`` is the folder of the files, a folder with them in ``labels/``, or a ``data.yaml`` beside that. A file has
-    the name of its image. Classes are those of the ``data.yaml`` in that folder or beside the files, or else those of
-    the data set in their order, counted from 0. An image without a file has no boxes.
+    the name of its image, or that of its folders and its name joined by underscores, as in ultralytics' validation.
+    Classes are those of the ``data.yaml`` in that folder or beside the files, or else those of the data set in their
+    order, counted from 0. An image without a file has no boxes.
 
     Tolerated problems are counted in ``warnings``, see `Detections`.
 
@@ -47,10 +49,11 @@ def read_yolo_results(place: Path, samples: SampleSet, warnings: Counter[str]) -
     if not files:
         raise UserError(f"{place}: no .txt file in it, expected labels/<image>.txt with lines {_EXPECTED}")
     detections = Detections(samples, warnings, place, "fractions")
+    joined = _joined_names(samples)
     of: dict[Path, Path] = {}
     for file in files:
         image = file.relative_to(folder).with_suffix("").as_posix()
-        sample = detections.match(image)
+        sample = detections.match(image) or joined.get(image)
         if sample is not None and of.setdefault(sample.path, file) != file:
             raise UserError(f"{of[sample.path]} and {file} both belong to the image {sample.id!r}, expected one file")
         size = (1, 1) if sample is None else size_of(sample)
@@ -68,6 +71,20 @@ def label_files(folder: Path) -> list[Path]:
     []
     """
     return [path for path in files_below(folder, ".txt") if path.name not in ("classes.txt", "labels.txt")]
+
+
+def _joined_names(samples: SampleSet) -> Mapping[str, Sample | None]:
+    """The samples by the names of ultralytics' validation: ``cats_a`` for ``cats/a.jpg`` below their common folder.
+
+    A name that two samples have belongs to neither.
+    """
+    parts = [sample.path.parent.parts for sample in samples.samples]
+    depth = len(os.path.commonprefix(parts))  # noqa: RUF071 - of tuples, element by element
+    found: dict[str, Sample | None] = {}
+    for sample in samples.samples:
+        name = "_".join((*sample.path.parent.parts[depth:], sample.path.stem))
+        found[name] = None if name in found else sample
+    return found
 
 
 def _names(place: Path, folder: Path, samples: SampleSet) -> tuple[Mapping[int, str], object]:
