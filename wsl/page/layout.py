@@ -21,7 +21,7 @@ POOLINGS = ("gap", "gmp", "lse(beta=4)", "kmax(k=0.1)", "weldon(k_max=0.1, k_min
 STYLE = """
 .gradio-container { max-width: 1200px !important; margin: auto !important; }
 footer { display: none !important; }
-.credits { font-size: 12px; opacity: 0.7; }
+.credits, .credits p { font-size: 12px; opacity: 0.8; }
 #rooms { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); grid-template-rows: auto 1fr; }
 #upload { grid-area: 1 / 1; }
 #results { grid-area: 1 / 2 / 3 / 2; }
@@ -52,9 +52,10 @@ def page(controls: Controls) -> Any:
         with gr.Row(elem_id="rooms"):
             with gr.Column(elem_id="upload"):
                 with gr.Tab("One image") as one_tab:
-                    # Without an image mode gradio does not decode uploads; `read_image` does, within its limits.
                     upload = {"type": "filepath", "image_mode": None, "sources": ["upload", "clipboard"]}
                     file = gr.Image(**upload, label="Image", height=260)
+                    # gradio would open uploads, and say nothing of what is wrong; `read_image` does, within its limits.
+                    file.preprocess = lambda payload: payload and payload.path
                     _samples(file)
                 with gr.Tab("Many images") as many_tab:
                     files = gr.Files(label=f"Up to {MANY} images", file_types=["image"])
