@@ -90,6 +90,8 @@ def main() -> None:
     with warnings.catch_warnings():
         # The fields of a NamedTuple are annotated in its module, where pdoc does not look for their types.
         warnings.filterwarnings("ignore", "Error parsing type annotation")
+        # pdoc adds the modules of a package to it, and each of them is also named.
+        warnings.filterwarnings("ignore", "The module specification")
         pdoc.pdoc(*(module.__name__ for module in modules), output_directory=out)
     pages = guide_pages()
     for page in pages:

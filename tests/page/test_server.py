@@ -83,12 +83,16 @@ def test_it_answers_to_no_other_name(served, host, status):
     connection.close()
 
 
-def test_the_page_in_a_browser(chromium, served, photo):
+def test_the_page_in_a_browser(chromium, served, photo, tmp_path):
     """Drop an image and look; nothing is asked of any other machine. Starting gradio and Chromium takes seconds."""
     (address, folder), outside = served, []
+    (tmp_path / "text.png").write_text("no picture")
     with chromium.new_page() as tab:
         tab.on("request", lambda request: outside.append(request.url))
         tab.goto(address)
+        tab.set_input_files("input[type=file]", str(tmp_path / "text.png"))
+        tab.wait_for_selector("text=text.png: not a picture in a known format", timeout=60_000)
+        tab.get_by_label("Remove Image").first.click()
         tab.set_input_files("input[type=file]", str(photo))
         tab.wait_for_selector("text=/photo-coco/", timeout=60_000)
         tab.get_by_text("Maps, poolings and boxes").click()

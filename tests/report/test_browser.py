@@ -116,6 +116,26 @@ def test_the_keyboard_walks_enlarges_and_slides(view, artefacts):
     view.screenshot(path=artefacts / "report-dark.png")
 
 
+def test_what_the_keys_focus_is_not_below_the_controls(view):
+    view.evaluate("document.getElementById('gallery').style.maxWidth = '300px'")  # a column
+    for key in ["ArrowRight"] * 6 + ["ArrowLeft"] * 4:
+        view.keyboard.press(key)
+    top, bottom = (view.locator(one).bounding_box() for one in (":focus", ".controls"))
+    assert top["y"] >= bottom["y"] + bottom["height"]
+
+
+def test_paper_is_white_whole_and_explained(view):
+    view.keyboard.press("d")
+    assert view.get_attribute("html", "data-theme") == "dark"
+    view.set_viewport_size({"width": 718, "height": 1000})  # A4 within Chromium's margins
+    view.emulate_media(media="print")
+    colours = view.eval_on_selector("body", "body => [getComputedStyle(body).color, getComputedStyle(body).background]")
+    assert (colours[0], colours[1][:18]) == ("rgb(0, 0, 0)", "rgb(255, 255, 255)")
+    assert view.eval_on_selector(".scroll", "table => table.scrollWidth <= table.clientWidth")
+    shown = [view.is_visible(one) for one in (".legend", "#count", "#class", "#threshold", ".marks")]
+    assert shown == [True, True, False, False, False]
+
+
 @pytest.mark.long
 def test_a_phone_s_width_needs_no_sideways_scrolling(view, artefacts):
     view.set_viewport_size({"width": 360, "height": 740})

@@ -19,9 +19,9 @@ from wsl.page.samples import sample_photographs
 OWN, NOTHING = "the model's own", "nothing"
 POOLINGS = ("gap", "gmp", "lse(beta=4)", "kmax(k=0.1)", "weldon(k_max=0.1, k_min=0.1)", "wildcat(k_max=0.1, alpha=0.7)")
 STYLE = """
-.gradio-container { max-width: 1200px !important; margin: auto !important; }
+.gradio-container { width: 100%; max-width: 1200px !important; margin: auto !important; }
 footer { display: none !important; }
-.credits { font-size: 12px; opacity: 0.7; }
+.credits, .credits p { font-size: 12px; opacity: 0.8; }
 #rooms { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); grid-template-rows: auto 1fr; }
 #upload { grid-area: 1 / 1; }
 #results { grid-area: 1 / 2 / 3 / 2; }
@@ -52,9 +52,10 @@ def page(controls: Controls) -> Any:
         with gr.Row(elem_id="rooms"):
             with gr.Column(elem_id="upload"):
                 with gr.Tab("One image") as one_tab:
-                    # Without an image mode gradio does not decode uploads; `read_image` does, within its limits.
                     upload = {"type": "filepath", "image_mode": None, "sources": ["upload", "clipboard"]}
                     file = gr.Image(**upload, label="Image", height=260)
+                    # gradio would open uploads, and say nothing of what is wrong; `read_image` does, within its limits.
+                    file.preprocess = lambda payload: payload and payload.path
                     _samples(file)
                 with gr.Tab("Many images") as many_tab:
                     files = gr.Files(label=f"Up to {MANY} images", file_types=["image"])
@@ -78,7 +79,12 @@ def page(controls: Controls) -> Any:
         moved = gr.State(False)
         inputs = [file, moved, *knobs.values()]
         outputs = [*first, *second, knobs["label"], knobs["threshold"], taken]
-        wiring: dict[str, Any] = {"show_progress": "minimal", "trigger_mode": "always_last"}
+        # On every output, progress and errors would be told seven times over.
+        wiring: dict[str, Any] = {
+            "show_progress": "minimal",
+            "show_progress_on": first[1],
+            "trigger_mode": "always_last",
+        }
 
         def show(*values: Any) -> list[Any]:
             return _shown(controls, dict(zip(["file", "moved", *knobs], values, strict=True)))
@@ -95,6 +101,7 @@ def page(controls: Controls) -> Any:
             lambda *values: _many_shown(controls, dict(zip(["files", "moved", *knobs], values, strict=True))),
             [files, moved, *knobs.values()],
             [gallery, skipped, archive, knobs["threshold"]],
+            show_progress_on=gallery,
         )
     return blocks.queue(max_size=_WAITING, default_concurrency_limit=1)
 

@@ -189,6 +189,9 @@ byId("palette").addEventListener("input", (event) => {
 byId("save").addEventListener("click", () => marks.save(state.steps[0]));
 byId("theme").addEventListener("click", toggleTheme);
 byId("help").addEventListener("click", () => byId("keys").showModal());
+new ResizeObserver(() => {
+  document.documentElement.style.setProperty("--controls", `${byId("controls").offsetHeight}px`);
+}).observe(byId("controls"));
 window.addEventListener("beforeprint", () => { for (const card of shown) card.show(); });
 window.addEventListener("afterprint", arrange);
 
