@@ -159,8 +159,9 @@ def _data_set(layout: str) -> Target:
         for name, text in {**texts, **PUBLISHED}.get(layout, {"unused.txt": "x"}).items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
-        if layout in FORMATS:
-            _exchange(layout).make(folder)
+        written = "csv" if layout == "boxes-csv" else layout
+        if written in FORMATS:
+            _exchange(written).make(folder)
         if layout == "label-studio":  # as if somebody had looked at them
             tasks = (folder / "tasks.json").read_text(encoding="utf-8")
             (folder / "tasks.json").write_text(tasks.replace('"predictions"', '"annotations"'), encoding="utf-8")
@@ -212,7 +213,7 @@ NO_FILES = ("auto", "hfds")
 SPLITS = {
     "cub": "test",
     "chestxray14": "test",
-    **dict.fromkeys(("fiftyone", *FORMATS), "all"),
+    **dict.fromkeys(("fiftyone", "boxes-csv", *FORMATS), "all"),
     "voc": "val",
     "coco": "val",
 }
