@@ -33,7 +33,6 @@ from outcomes import COLUMNS, FROM_SCRATCH, ON_ONE_NETWORK, Head, Outcome, conso
 from voc_set import write_voc
 
 from wsl.config import (
-    BoxConfig,
     DataConfig,
     EvaluateConfig,
     LocalizeConfig,
@@ -48,13 +47,13 @@ from wsl.config import (
 from wsl.draw import save_image
 from wsl.errors import RunError, UserError
 from wsl.files import write_text
+from wsl.training.features import FOLDER as FEATURES
 from wsl.verbs.evaluate import evaluate
 from wsl.verbs.localize import run_localize
 from wsl.verbs.train import train
 from wsl.verbs.visualize import visualize
 
 MARKER = ".made-by-digits-demo"
-FEATURES = ".features"  # wsl-train keeps those of a frozen backbone beside the runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +70,12 @@ class Demo:
     def canvases(self) -> Path:
         """The folder of the data set."""
         return self.out / "canvases"
+
+    @property
+    def network(self) -> Head | None:
+        """The head that trains the network of all the others; None if each trains its own."""
+        training = [head for head in self.heads if not head.frozen]
+        return training[0] if len(training) < len(self.heads) else None
 
     def run(self) -> None:
         """Run the demo, from drawing the data set to printing the paths of the results."""
@@ -114,7 +119,7 @@ class Demo:
                 weights=str(run),
                 out=found,
                 pick=PickConfig(top_k=None, score_threshold=0.5),
-                boxes=_boxes(head),
+                boxes=head.boxes,
                 maps=True,
                 overwrite=True,
                 runtime=config.runtime,
@@ -141,7 +146,7 @@ class Demo:
                 data=config.data,
                 out=config.out / "val",
                 weights=str(config.out),
-                boxes=_boxes(head),
+                boxes=head.boxes,
                 plots=head.name == self.heads[-1].name,
                 runtime=config.runtime,
             )
@@ -161,11 +166,13 @@ class Demo:
 
     def training(self, head: Head) -> TrainConfig:
         """The settings of one head's training."""
+        network = self.network
+        weights = str(self.out / network.name) if network is not None and head != network else "none"
         return TrainConfig(
             data=DataConfig(data=self.canvases, format="voc"),
             out=self.out / head.name,
             val_split=None,  # the held-out canvases do not influence the training
-            model=ModelConfig(backbone="tinynet", weights=self._weights(head), pooling=head.pooling),
+            model=ModelConfig(backbone="tinynet", weights=weights, pooling=head.pooling),
             preprocessing=Preprocessing(image_size=SIDE),
             optim=OptimConfig(
                 epochs=head.epochs,
@@ -186,25 +193,19 @@ class Demo:
         for number, (split, scans, count) in enumerate(parts, 1):
             write_voc(self.canvases, split, draw_canvases(scans, count, (self.seed, number)), count)
 
-    def _weights(self, head: Head) -> str:
-        """The run whose network a frozen head reads."""
-        if not head.frozen:
-            return "none"
-        return str(self.out / next(other.name for other in self.heads if not other.frozen))
-
     def _outcomes(self) -> Iterator[Outcome]:
         """The outcomes of the heads: first of those that train a network, then of those that read its features.
 
         A single network is trained with `jobs` threads. Everything else is computed `jobs` heads at a time, those that
         are trained the quickest first, with one thread each: nothing is lost to synchronisation.
         """
-        ordered = sorted(self.heads, key=lambda head: (head.frozen, head.epochs))
-        if ordered[1].frozen:
+        network = self.network
+        if network is not None:
             torch.set_num_threads(self.jobs)
-            first = ordered.pop(0)
-            seconds = self.train_and_draw(first)
-            print(f"{self._sheet(first)}  the first boxes, to look at meanwhile\n", flush=True)
-            yield self.measure(first, seconds)
+            seconds = self.train_and_draw(network)
+            print(f"{self._sheet(network)}  the first boxes, to look at meanwhile\n", flush=True)
+            yield self.measure(network, seconds)
+        ordered = sorted((head for head in self.heads if head != network), key=lambda head: head.epochs)
         if self.jobs == 1:
             torch.set_num_threads(1)
             yield from map(self.run_head, ordered)
@@ -212,10 +213,6 @@ class Demo:
         # Spawned on all systems, because a fork would inherit torch's threads in an undefined state.
         with multiprocessing.get_context("spawn").Pool(min(self.jobs, len(ordered)), _start_worker) as pool:
             yield from pool.imap(self.run_head, ordered)
-
-
-def _boxes(head: Head) -> BoxConfig:
-    return BoxConfig(threshold=head.threshold, box_rule="peak")
 
 
 def _start_worker() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wsl.config import BoxConfig
 from wsl.results import EvaluationReport
 
 
@@ -26,6 +27,11 @@ class Head:
     def name(self) -> str:
         """The pooling without its arguments."""
         return self.pooling.partition("(")[0]
+
+    @property
+    def boxes(self) -> BoxConfig:
+        """How boxes are drawn from its maps."""
+        return BoxConfig(threshold=self.threshold, box_rule="peak")
 
 
 def _on_features(pooling: str, threshold: float) -> Head:

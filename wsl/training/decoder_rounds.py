@@ -25,7 +25,7 @@ from wsl.samples import SampleSet
 from wsl.training.cache_room import affordable_part
 from wsl.training.decoder import Levels, train_decoder
 from wsl.training.decoder_targets import Cells, Targets, training_views
-from wsl.training.features import FeatureCache
+from wsl.training.features import FOLDER, FeatureCache
 from wsl.training.kept_rounds import KeptRounds
 from wsl.training.located import localize_labelled
 
@@ -52,7 +52,7 @@ class DecoderTraining:
         grids = model.backbone.grids((side, side))
         shapes = model.backbone.level_shapes((side, side))
         every = (*grids.pyramid, grids.map)
-        cache = FeatureCache(config.run.parent / ".features", model, config.runtime, device)
+        cache = FeatureCache(config.run.parent / FOLDER, model, config.runtime, device)
         layers = [*model.backbone.pyramid, MAP]
         views = [cache.levels(self.samples, view.mirrored, layers) for view in seen]
         self._levels = Levels(views, every, (side, side))

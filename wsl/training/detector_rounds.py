@@ -32,7 +32,7 @@ from wsl.training.cache_room import affordable_part
 from wsl.training.decoder_targets import training_views
 from wsl.training.detector import Scene, Scenes, train_detector
 from wsl.training.detector_targets import LabelledBoxes, Part
-from wsl.training.features import FeatureCache, identify_files
+from wsl.training.features import FOLDER, FeatureCache, identify_files
 from wsl.training.kept_rounds import KeptRounds
 from wsl.training.located import localize_labelled
 from wsl.training.mosaics import draw_mosaics, plan_mosaics
@@ -128,7 +128,7 @@ class DetectorTraining:
     def _cached(self) -> tuple[list[Layers], list[tuple[Part, ...]]]:
         """The features of all images in their views and of their mosaics, and the images in each mosaic."""
         side, layers = self.model.preprocessing.image_size, [*self.model.backbone.pyramid, MAP]
-        cache = self._cache(self.config.run.parent / ".features")
+        cache = self._cache(self.config.run.parent / FOLDER)
         views: list[Layers] = [cache.levels(self.samples, view.mirrored, layers) for view in self._views]
         self.skipped |= cache.skipped
         readable = cache.readable(views[0][0])

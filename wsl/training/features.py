@@ -33,6 +33,8 @@ from wsl.samples import SampleSet
 
 log = logging.getLogger("wsl")
 Features = npt.NDArray[np.float16]
+FOLDER = ".features"
+"""The folder beside the runs that holds the features of their frozen backbones."""
 _LIMIT = float(np.finfo(np.float16).max)
 _BATCH = 16
 _WORTH_SAYING = 1e9

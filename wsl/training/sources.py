@@ -24,7 +24,7 @@ from wsl.results import Localization
 from wsl.samples import Sample, SampleSet
 from wsl.training.augmentation import create_augmentation
 from wsl.training.cache_room import affordable
-from wsl.training.features import FeatureCache, report_skipped
+from wsl.training.features import FOLDER, FeatureCache, report_skipped
 from wsl.training.loading import Batch, ImageDataset, collate, start_worker
 from wsl.training.network import Example
 from wsl.training.order import Order
@@ -204,7 +204,7 @@ class FeatureSource:
     ) -> None:
         self._config, self._device, self._shard, self._model = config, device, order.shard, model
         self._val_samples = None if val is None else val.samples
-        cache = FeatureCache(config.out.parent / ".features", model, config.runtime, device)
+        cache = FeatureCache(config.out.parent / FOLDER, model, config.runtime, device)
         # The features for a map decoder come from the same forward passes.
         views = (False, True) if config.optim.flip else (False,)
         room = config.decoding.decoder_cache
