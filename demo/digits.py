@@ -26,6 +26,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+# Read when torch is loaded: threads that spin while they wait slow training down several times beside other programs.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import torch
 from canvases import SIDE, draw_canvases, read_scans, split_scans
 from comparison import comparison_sheet
@@ -112,7 +115,9 @@ class Demo:
         """Train a head and draw its boxes on the held-out canvases; returns the seconds of the training."""
         run, found = self.out / head.name, self.out / head.name / "found"
         config = self.training(head)
+        torch.set_num_threads(self.jobs if head == self.network else 1)
         trained = train(config)
+        torch.set_num_threads(1)
         run_localize(
             LocalizeConfig(
                 sources=(str(self.canvases / "JPEGImages" / "val-*.jpg"),),
@@ -201,13 +206,11 @@ class Demo:
         """
         network = self.network
         if network is not None:
-            torch.set_num_threads(self.jobs)
             seconds = self.train_and_draw(network)
             print(f"{self._sheet(network)}  the first boxes, to look at meanwhile\n", flush=True)
             yield self.measure(network, seconds)
         ordered = sorted((head for head in self.heads if head != network), key=lambda head: head.epochs)
         if self.jobs == 1:
-            torch.set_num_threads(1)
             yield from map(self.run_head, ordered)
             return
         # Spawned on all systems, because a fork would inherit torch's threads in an undefined state.
@@ -216,7 +219,6 @@ class Demo:
 
 
 def _start_worker() -> None:
-    torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends its workers
     signal.signal(signal.SIGTERM, _exit)
     sys.stderr = io.StringIO()  # several progress bars would overwrite each other
