@@ -89,6 +89,13 @@ def test_nothing_recognised_names_what_was_looked_for(tmp_path):
         detect_format(tmp_path / "a.txt")
 
 
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "hfds"])
+def test_a_folder_without_the_named_layout_says_what_is_missing(tmp_path, layout):
+    with pytest.raises(UserError, match=tmp_path.name) as raised:
+        read_samples(DataConfig(data=tmp_path, format=layout), "train")
+    assert "it has: none" not in str(raised.value)
+
+
 def test_settings_name_the_layouts_there_are():
     assert get_args(DataFormat) == ("auto", *LAYOUTS)
 

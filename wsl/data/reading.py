@@ -132,7 +132,12 @@ def _read(wanted: Wanted) -> SampleSet:
             f"{config.data} is of the format {layout}, whose images lie beside its files, and --image-root is for "
             f"{takes}: leave it out"
         )
-    return LAYOUTS[layout].read(wanted)
+    try:
+        return LAYOUTS[layout].read(wanted)
+    except UnknownSplit as error:
+        if error.known:
+            raise
+        raise UserError(f"{config.data}: no {layout} data set; looked for {LAYOUTS[layout].looked_for}") from error
 
 
 def list_splits(config: DataConfig) -> tuple[str, ...]:
