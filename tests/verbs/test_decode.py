@@ -9,7 +9,7 @@ import pytest
 from wsl import Predictor, UserError, cli
 from wsl.config import DataConfig, DecodeConfig, DecoderConfig, Preprocessing, RuntimeConfig
 from wsl.files import replacing
-from wsl.models import Localizer, load, save
+from wsl.models import Backbone, Localizer, load, save
 from wsl.training import decoder_rounds, kept_rounds
 from wsl.verbs import train as train_verb
 from wsl.verbs.finished import decode
@@ -132,6 +132,26 @@ def test_a_stopped_training_goes_on_after_its_last_finished_round(decoded, copie
     assert len(calls) == rounds
     if seed == 0:
         assert (copied / "model.safetensors").read_bytes() == (decoded / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("takes_others", "last"), [(True, ["flip", 64, 96]), (False, ["flip"])])
+@pytest.mark.quick("takes_others", [True])
+def test_the_last_round_learns_from_two_sizes_unless_the_network_takes_one(copied, monkeypatch, takes_others, last):
+    seen = []
+    grids = Backbone.grids
+
+    def of_own_size(self, size, *args):
+        if size[0] != 64 and not takes_others:
+            raise UserError(f"no images of {size}")
+        return grids(self, size, *args)
+
+    monkeypatch.setattr(Backbone, "grids", of_own_size)
+    monkeypatch.setattr(
+        decoder_rounds, "Predictor", lambda model, tta, **rest: seen.append(tta) or Predictor(model, tta=tta, **rest)
+    )
+    few = DecoderConfig(decoder_epochs=1)
+    decode(config(copied, decoding=few))
+    assert seen == [[], ["flip"], ["flip"], last]
 
 
 def test_a_run_has_no_decoder_before_it_is_whole(copied, monkeypatch):

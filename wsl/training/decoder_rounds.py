@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
+from collections.abc import Sequence
+from functools import cached_property, partial
 from typing import Literal
 
 import torch
@@ -12,7 +13,7 @@ from wsl import config as settings
 from wsl.checkpoints import model_digest
 from wsl.config import DecodeConfig
 from wsl.data import stacked_targets
-from wsl.errors import RunError, listed
+from wsl.errors import RunError, UserError, listed
 from wsl.images import place
 from wsl.inference import Predictor
 from wsl.maps.refine import REFINEMENTS, Refinement
@@ -30,6 +31,10 @@ from wsl.training.kept_rounds import KeptRounds
 from wsl.training.located import localize_labelled
 
 log = logging.getLogger("wsl")
+
+# The first round whose target maps are means over two sizes, and how much larger the second one is: by this part of the
+# side, in steps of so many pixels.
+_SIZES_FROM, _LARGER, _STEP = 4, 2 / 9, 32
 
 
 class DecoderTraining:
@@ -104,7 +109,7 @@ class DecoderTraining:
         predictor = Predictor(
             model,
             refine=self._refinement(number),
-            tta=["flip"] if number > 1 and config.mirrors else [],
+            tta=round_views(number, self._sides if number >= _SIZES_FROM else [], flip=config.mirrors),
             device=str(self.device),
             precision=config.runtime.precision,
         )
@@ -124,6 +129,17 @@ class DecoderTraining:
         steps = max(1, 4 - number)
         return REFINEMENTS["decoder"]._replace(apply=partial(walk.refine, steps=steps))
 
+    @cached_property
+    def _sides(self) -> list[int]:
+        """The sides of the inputs in the last rounds: the model's own and a larger one, if the network takes it."""
+        side = self.model.preprocessing.image_size
+        larger = side + _STEP * max(1, round(side * _LARGER / _STEP))
+        try:
+            self.model.backbone.grids((larger, larger))
+        except UserError:
+            return []
+        return [side, larger]
+
     def _warn_of_missing(self) -> None:
         missing = [
             name
@@ -132,3 +148,12 @@ class DecoderTraining:
         ]
         if missing:
             log.warning("no training image shows %s: the decoder's maps of such a class are 0", listed(missing))
+
+
+def round_views(number: int, sides: Sequence[int], *, flip: bool) -> list[str | int]:
+    """The test-time augmentation of a round's target maps.
+
+    >>> round_views(1, [], flip=True), round_views(2, [], flip=True), round_views(4, [288, 352], flip=True)
+    ([], ['flip'], ['flip', 288, 352])
+    """
+    return [*(["flip"] if flip and number > 1 else []), *sides]
