@@ -82,7 +82,7 @@ def spec_name(spec: str) -> str:
 
 def check_batch_size(size: int | None) -> None:
     """Refuse an empty batch; None leaves the size to the device."""
-    check(size is None or size >= 1, f"batch size is {size}, expected 1 or more, or None")
+    check(size is None or size >= 1, f"batch size is {size}, expected 1 or more")
 
 
 def check_types(config: Any) -> None:
