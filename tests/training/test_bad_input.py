@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from wsl.boxes import Boxes
 from wsl.config import DataConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
 from wsl.data import targets
 from wsl.errors import RunError, UserError
@@ -39,8 +40,20 @@ def test_classes_that_no_image_shows_and_those_that_every_image_shows_are_named(
         "no validation image shows cat, emu: the mAP is the mean over the others",
     ]
     caplog.clear()
+    check_labels(labelled(["cat"], ["dog"]), labelled([]))
+    assert caplog.messages == ["no validation image shows a class: the mAP is undefined"]
+    caplog.clear()
     check_labels(labelled(["cat"], ["dog"]), labelled(["cat", "dog"]))
     assert not caplog.messages
+
+
+def test_the_best_epoch_by_pointing_needs_boxes():
+    train = labelled(["cat"], ["dog"])
+    with pytest.raises(UserError, match=r"--best-by pointing needs annotated boxes, .*: expected --best-by mAP"):
+        check_labels(train, train, "pointing")
+    boxes = Boxes(xyxy=[[0, 0, 4, 4]], labels=["cat"])
+    boxed = Sample(path="c.jpg", labels=["cat"], boxes=boxes, size=(8, 8))
+    check_labels(train, SampleSet(classes=train.classes, samples=[*train.samples, boxed]), "pointing")
 
 
 def test_labels_that_are_all_ignored_are_refused():

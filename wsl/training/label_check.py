@@ -11,11 +11,11 @@ from wsl.samples import SampleSet
 log = logging.getLogger("wsl")
 
 
-def check_labels(samples: SampleSet, val: SampleSet | None) -> None:
+def check_labels(samples: SampleSet, val: SampleSet | None, best_by: str = "mAP") -> None:
     """Warn of classes that are in no training image, in all training images, or in no validation image.
 
     Raises:
-        UserError: no training image shows a class.
+        UserError: no training image shows a class, or validation cannot measure ``best_by``.
 
     >>> from wsl.samples import Sample
     >>> check_labels(SampleSet(classes=["dog"], samples=[Sample(path="a.jpg", ignored=["dog"])]), None)
@@ -38,5 +38,11 @@ def check_labels(samples: SampleSet, val: SampleSet | None) -> None:
     if val is not None:
         measured = {label for sample in val.samples for label in sample.labels}
         unmeasured = [name for name in samples.classes if name not in measured]
-        if unmeasured:
+        if not measured:
+            log.warning("no validation image shows a class: the mAP is undefined")
+        elif unmeasured:
             log.warning("no validation image shows %s: the mAP is the mean over the others", listed(unmeasured))
+        if best_by == "pointing" and not any(sample.boxes and sample.size for sample in val.samples):
+            raise UserError(
+                "--best-by pointing needs annotated boxes, and no validation image has any: expected --best-by mAP"
+            )

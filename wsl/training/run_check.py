@@ -15,6 +15,8 @@ from wsl.errors import UserError
 from wsl.files import check_folder, write_text
 
 CONFIG = "config.json"
+# The files of a finished run that other folders have too, and that a training would replace.
+_REPLACED = ("README.md", "model.safetensors", "classes.json", "confusions.json")
 # Settings that may change when a run is resumed: where and how it runs, but not what its epochs compute.
 _FREE = (
     "out",
@@ -38,8 +40,8 @@ def check_run(settings: TrainConfig) -> None:
     """Check that `settings` may start a run in their folder, or continue the run that is there.
 
     Raises:
-        UserError: the folder holds another run that may not be overwritten; with ``resume``, it holds no run, or a
-            setting that affects the result differs.
+        UserError: the folder holds another run that may not be overwritten, or files of the same names as those of a
+            run; with ``resume``, it holds no run, or a setting that affects the result differs.
     """
     folder = settings.out
     check_folder(folder, "the run")
@@ -47,8 +49,19 @@ def check_run(settings: TrainConfig) -> None:
         raise UserError("--resume continues a run and --overwrite starts it again: expected one of them")
     if settings.resume:
         _check_same(settings)
-    elif (folder / CONFIG).exists() and not settings.overwrite:
+    elif not settings.overwrite:
+        _check_free(folder)
+
+
+def _check_free(folder: Path) -> None:
+    if (folder / CONFIG).exists():
         raise UserError(f"{folder} holds a run: --resume continues it, --overwrite starts it again")
+    taken = next((name for name in _REPLACED if (folder / name).exists()), None)
+    if taken is not None:
+        raise UserError(
+            f"{folder} holds no run, but a {taken}, which a training would replace: expected another --out, or "
+            "--overwrite"
+        )
 
 
 def recorded(folder: Path, instead: str) -> TrainConfig | None:

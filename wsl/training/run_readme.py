@@ -44,7 +44,7 @@ def run_readme(
     On 10 images of train, validated on val. The model is that of epoch 2 of 20, the best by mAP.
     """
     title = f"{config.model.backbone}, {config.model.pooling}"
-    kept = "the last one" if config.val_split is None else f"the best by {config.best_by}"
+    kept = "the last one" if best.get(config.best_by) is None else f"the best by {config.best_by}"
     split = "" if config.val_split is None else f", validated on {config.val_split}"
     lines = [f"# {title}", ""]
     lines += [

@@ -156,7 +156,7 @@ def read_inputs(config: TrainConfig) -> tuple[TrainConfig, SampleSet, SampleSet 
             check_weights(config.model.weights)
     config, samples, val = _read(config)
     if is_first():
-        check_labels(samples, val)
+        check_labels(samples, val, config.best_by)
     return config, samples, val
 
 
