@@ -97,12 +97,20 @@ def record(folder: Path, **settings: Any) -> None:
         write_text(readme, text.replace(command(before), command(after), 1))
 
 
-def _check_same(settings: TrainConfig) -> None:
-    before = recorded(settings.out, "--overwrite starts the run again")
+def to_resume(folder: Path) -> TrainConfig:
+    """The settings of the run in a folder.
+
+    Raises:
+        UserError: there is none, or its settings are malformed.
+    """
+    before = recorded(folder, "--overwrite starts the run again")
     if before is None:
-        raise UserError(
-            f"no run to resume in {settings.out}: expected its config.json; leave out --resume to start a run"
-        )
+        raise UserError(f"no run to resume in {folder}: expected its config.json; leave out --resume to start a run")
+    return before
+
+
+def _check_same(settings: TrainConfig) -> None:
+    before = to_resume(settings.out)
     for name, now, then in _differences(json.loads(config.to_json(settings)), json.loads(config.to_json(before))):
         what = "as many or more" if name == "--epochs" else "the same"
         raise UserError(f"--resume with {name} {now}: the run in {settings.out} began with {then}; give {what}")
