@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from wsl.config import TrainConfig
+from wsl.errors import quoted
 from wsl.tables import format_table
 from wsl.training.optimizer import count_epochs
 
@@ -58,7 +59,7 @@ def run_readme(
         "## Use",
         "",
         "```",
-        f"wsl-localize photos/ --weights {config.out.as_posix()} --out found --heatmaps",
+        f"wsl-localize photos/ --weights {quoted(config.out)} --out found --heatmaps",
         "```",
     ]
     if config.val_split is not None:
