@@ -15,6 +15,7 @@ from wsl.verbs.compare import compare
 from wsl.verbs.evaluate import evaluate
 from wsl.verbs.localize import run_localize
 from wsl.verbs.train import read_inputs, train
+from wsl.verbs.train_lr import find_lr
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +107,10 @@ def test_a_class_may_lack_images_to_validate_on_but_not_to_train_on(tmp_path, ca
 def test_keywords_that_resume_no_run_say_so(tmp_path):
     with pytest.raises(UserError, match=r"no run to resume in .*run: expected its config.json"):
         train(out=tmp_path / "run", resume=True)
+
+
+def test_a_search_for_a_learning_rate_takes_keywords(flat, tmp_path):
+    with pytest.raises(UserError, match="find lr steps is 1, expected 2 or more"):
+        find_lr(flat, out=tmp_path / "run", steps=1)
+    with pytest.raises(UserError, match="unknown setting 'epoch': did you mean 'epochs'"):
+        find_lr(flat, out=tmp_path / "run", epoch=1)
