@@ -196,9 +196,6 @@ def create_downsampling(spec: str, **window: Any) -> Downsampling:
     >>> create_downsampling("powerpool2d(p=4)", kernel_size=2)
     powerpool2d(kernel_size=2, stride=2, padding=0, p=4)
     """
-    name, arguments = parse_spec(spec)
-    if name in DOWNSAMPLINGS and "kernel_size" not in {**window, **arguments}:
-        raise ValueError(f"downsampling {spec!r} has no window: give its kernel_size, such as {name}(kernel_size=2)")
     return create(spec, DOWNSAMPLINGS, "downsampling", defaults=window)
 
 
@@ -218,7 +215,8 @@ def create(
 
     Raises:
         TypeError: ``spec`` is not a string.
-        ValueError: the spec is malformed, a name or argument is unknown, or a value is out of range.
+        ValueError: the spec is malformed, a name or argument is unknown, an argument is missing, or a value is out of
+            range.
 
     >>> create("gmp", POOLINGS, "pooling")
     gmp
@@ -231,6 +229,16 @@ def create(
     for argument in arguments:
         if argument not in parameters:
             raise ValueError(f"{kind} {name!r} has no argument {argument!r}: {suggestion(argument, parameters)}")
+    missing = [
+        argument
+        for argument, about in parameters.items()
+        if about.default is about.empty
+        and about.kind not in (about.VAR_POSITIONAL, about.VAR_KEYWORD)
+        and argument not in {**(defaults or {}), **arguments}
+    ]
+    if missing:
+        expected = ", ".join(f"{argument}=…" for argument in missing)
+        raise ValueError(f"{kind} {spec!r} has no {' and no '.join(missing)}: expected {name}({expected})")
     for size, number in (sizes or {}).items():
         if size in parameters and arguments.get(size, parameters[size].default) == "auto":
             arguments[size] = number

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from wsl import config
 from wsl.config import Padding, Preprocessing
-from wsl.errors import UserError, listed, nearest
+from wsl.errors import UserError, listed, nearest, quoted
 from wsl.hub import fetch_run, hub_address
 
 FILE_NAME = "model.safetensors"
@@ -80,7 +80,7 @@ def _instead(folder: Path) -> str:
     if (folder / "localizations.jsonl").is_file():
         return ", which holds results of wsl-localize"
     if (folder / "config.json").is_file():
-        return f", an unfinished run, which wsl-train --resume --out {folder.as_posix()} continues"
+        return f", an unfinished run, which wsl-train --resume --out {quoted(folder)} continues"
     runs = runs_below(folder)
     return f", which holds the runs {listed(runs)}" if runs else ""
 

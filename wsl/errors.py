@@ -2,7 +2,9 @@
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 # Line breaks and control characters of terminals. Tabs are harmless.
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
@@ -57,6 +59,15 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     'cat, dog and 1 more'
     """
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def quoted(path: str | Path) -> str:
+    """A path as an argument of a command, for a message.
+
+    >>> quoted("runs/gap"), quoted("runs/kmax(k=0.2)")
+    ('runs/gap', "'runs/kmax(k=0.2)'")
+    """
+    return shlex.quote(Path(path).as_posix())
 
 
 def counted(number: int, one: str, several: str = "") -> str:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import wsl
 from wsl.config import (
@@ -14,6 +16,7 @@ from wsl.config import (
     OptimConfig,
     RuntimeConfig,
     TrainConfig,
+    to_json,
 )
 from wsl.config.keywords import _fields, by_keywords, from_keywords
 from wsl.errors import UserError
@@ -64,6 +67,21 @@ def test_one_value_is_a_sequence_of_one():
     assert given.pick.classes == ("dog",)
 
 
+def test_any_iterable_is_a_sequence():
+    given = from_keywords(TrainConfig, {**TWO, "augment": (name for name in ("cutmix", "randaugment")), "track": []})
+    assert given.optim.augment == ("cutmix", "randaugment")
+    assert given.track == ()
+
+
+@pytest.mark.parametrize("whole", [np.int64(3), np.array(3), torch.tensor(3)])
+@pytest.mark.parametrize("fraction", [np.float32(0.5), np.array(0.5), torch.tensor(0.5)])
+def test_numbers_of_numpy_and_torch_are_numbers(whole, fraction):
+    given = from_keywords(TrainConfig, {**TWO, "epochs": whole, "lr": fraction, "decode": np.True_})
+    expected = from_keywords(TrainConfig, {**TWO, "epochs": 3, "lr": 0.5, "decode": True})
+    assert to_json(given) == to_json(expected)
+    assert OptimConfig(epochs=whole, lr=fraction) == expected.optim
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -74,6 +92,9 @@ def test_one_value_is_a_sequence_of_one():
         ({"out": "run"}, "data is missing"),
         ({**TWO, "epochs": "three"}, "epochs is 'three', expected a whole number"),
         ({**TWO, "epochs": 0}, "epochs"),
+        ({**TWO, "lr": np.ones(1)}, r"lr is array\(\[1\.\]\), expected a finite number"),
+        ({**TWO, "lr": 10**400}, "lr is 1000+, expected a finite number"),
+        ({**TWO, "data": ""}, "data is '', expected a path"),
     ],
 )
 def test_a_mistake_is_one_line(settings, message):

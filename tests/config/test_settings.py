@@ -91,3 +91,21 @@ def test_json_beyond_its_limits_is_refused(text):
 def test_whole_numbers_are_numbers():
     assert from_json('{"lr": 1}', OptimConfig).lr == 1.0
     assert to_json(from_json(to_json(RuntimeConfig()), RuntimeConfig)) == to_json(RuntimeConfig())
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "lr",
+        "weight_decay",
+        "warmup_epochs",
+        "decoder_lr",
+        "decoder_weight_decay",
+        "detector_lr",
+        "detector_weight_decay",
+    ],
+)
+def test_a_negative_rate_is_refused(setting):
+    kind = next(kind for kind in (OptimConfig, config.DecoderConfig, config.DetectorConfig) if hasattr(kind, setting))
+    with pytest.raises(UserError, match=f"{setting.replace('_', ' ')} is -1, expected"):
+        kind(**{setting: -1})

@@ -53,7 +53,7 @@ def test_bad_windows_are_refused(kind, arguments, error, message):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("softpool2d", r"has no window: give its kernel_size, such as softpool2d\(kernel_size=2\)"),
+        ("softpool2d", r"'softpool2d' has no kernel_size: expected softpool2d\(kernel_size=…\)"),
         ("softpol2d(kernel_size=2)", "unknown downsampling 'softpol2d': did you mean 'softpool2d'"),
         ("softpool2d(kernel_size=2, sride=2)", "has no argument 'sride': did you mean 'stride'"),
         ("softpool2d(kernel_size=2, count_include_pad=2)", "count_include_pad is 2, expected True or False"),

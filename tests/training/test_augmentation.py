@@ -130,7 +130,7 @@ def test_every_transform_of_torchvision_keeps_the_shape_and_the_generator_of_dro
         ("hide-and-seek(grid=(1.5,))", "expected cell sizes in pixels"),
         ("randaugmnt", "unknown augmentation 'randaugmnt': did you mean 'randaugment'"),
         ("colorjitter(brightness=-1)", "colorjitter"),
-        ("randomrotation", "degrees"),
+        ("randomrotation", "'randomrotation' has no degrees: expected randomrotation(degrees=…"),
         ("randomcrop(size=999)", "pixels: Required crop size"),
     ],
 )

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from wsl.boxes import Boxes
 from wsl.config import DataConfig, OptimConfig, Preprocessing, RuntimeConfig, TrainConfig
+from wsl.config.keywords import from_keywords
 from wsl.data import targets
 from wsl.errors import RunError, UserError
 from wsl.models import Localizer
@@ -21,6 +23,7 @@ from wsl.training.objectives import create_objective
 from wsl.training.order import Order, Shard
 from wsl.training.processes import Processes
 from wsl.training.sources import ImageSource, naming_dead_workers
+from wsl.training.spec_check import check_train_specs
 from wsl.training.step import Stepper
 
 
@@ -35,18 +38,56 @@ def test_classes_that_no_image_shows_and_those_that_every_image_shows_are_named(
     )
     assert caplog.messages == [
         "no training image shows dog, emu: nothing is learnt about such a class",
-        "every training image shows cat: such a class cannot be told apart from the others",
+        "no training image is known to be without cat: such a class cannot be told apart from the others",
         "no validation image shows cat, emu: the mAP is the mean over the others",
     ]
     caplog.clear()
+    check_labels(labelled(["cat"], ["dog"]), labelled([]))
+    assert caplog.messages == ["no validation image shows a class: the mAP is undefined"]
+    caplog.clear()
     check_labels(labelled(["cat"], ["dog"]), labelled(["cat", "dog"]))
     assert not caplog.messages
+
+
+def test_the_best_epoch_by_pointing_needs_boxes():
+    train = labelled(["cat"], ["dog"])
+    with pytest.raises(UserError, match=r"--best-by pointing needs annotated boxes, .*: expected --best-by mAP"):
+        check_labels(train, train, "pointing")
+    boxes = Boxes(xyxy=[[0, 0, 4, 4]], labels=["cat"])
+    boxed = Sample(path="c.jpg", labels=["cat"], boxes=boxes, size=(8, 8))
+    check_labels(train, SampleSet(classes=train.classes, samples=[*train.samples, boxed]), "pointing")
+
+
+@pytest.mark.parametrize("other", [{"ignored": ["cat"]}, {"negatives": ["dog"]}])
+def test_a_class_that_the_others_may_have_too_is_named(caplog, other):
+    """Its known labels are the same in all images, so that nothing can be learnt about it."""
+    images = [Sample(path="a.jpg", labels=["cat"]), Sample(path="b.jpg", labels=[], **other)]
+    images.append(Sample(path="c.jpg", labels=["dog"], ignored=["cat"]))
+    check_labels(SampleSet(classes=["cat", "dog"], samples=images), None)
+    assert caplog.messages == [
+        "no training image is known to be without cat: such a class cannot be told apart from the others"
+    ]
 
 
 def test_labels_that_are_all_ignored_are_refused():
     ignored = SampleSet(classes=["cat"], samples=[Sample(path="a.jpg", ignored=["cat"]), Sample(path="b.jpg")])
     with pytest.raises(UserError, match=r"none of 2 training images shows a class \(1 have ignored labels\)"):
         check_labels(ignored, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"head": "acol(threshold=7)"}, "threshold is 7, expected a fraction"),
+        ({"erase": "adl(drop=2)"}, "drop is 2, expected a probability"),
+        ({"augment": "gaussianblur"}, "'gaussianblur' has no kernel_size"),
+        ({"loss": "bce + puzzle(tiles=0)"}, "tiles is 0, expected a number of tiles"),
+        ({"pooling": "kmax(k=1.5)"}, "k is 1.5, expected a count"),
+    ],
+)
+def test_specs_are_checked_before_weights_are_downloaded(settings, message):
+    with pytest.raises(UserError, match=message):
+        check_train_specs(from_keywords(TrainConfig, {"data": "photos", "out": "run", **settings}))
 
 
 @pytest.mark.parametrize(

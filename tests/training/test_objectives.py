@@ -70,6 +70,23 @@ def test_cross_entropy_of_several_labels_is_torch_s_on_equal_shares():
     )
 
 
+@pytest.mark.parametrize("loss", CLASSIFIERS.values(), ids=str)
+def test_targets_of_another_shape_are_refused_and_of_another_type_are_numbers(loss):
+    scores, targets, known = draw(ignored=False)
+    for wrong in (targets[:1], targets[:, :1]):
+        with pytest.raises(UserError, match=r"targets are \(\d, \d\) .* expected both to be \(6, 5\), as the scores"):
+            loss_of(loss, scores, wrong, known)
+    same = loss_of(loss, scores, targets.long(), known.bool())
+    assert torch.equal(same, loss_of(loss, scores, targets, known))
+
+
+@pytest.mark.parametrize("term", [Equivariance(), Puzzle(), ReCAM(classes=5, channels=4)], ids=str)
+def test_a_term_that_reads_the_forward_pass_asks_for_it(term):
+    _, targets, known = draw(ignored=False)
+    with pytest.raises(UserError, match="reads the forward pass: expected"):
+        term(HeadOutput(torch.zeros(6, 5), torch.zeros(6, 5, 2, 2)), targets, known)
+
+
 @pytest.mark.parametrize("loss", CLASSIFIERS.values(), ids=CLASSIFIERS)
 def test_ignored_pairs_have_no_gradient_and_change_no_loss(loss):
     scores, targets, known = draw(ignored=True)

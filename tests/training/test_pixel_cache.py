@@ -13,10 +13,13 @@ from torch.utils.data import DataLoader
 
 from wsl.config import DataConfig, OptimConfig, Preprocessing, TrainConfig
 from wsl.errors import RunError, UserError
+from wsl.models import Localizer
 from wsl.samples import SampleSet
 from wsl.training import loading, pixel_cache
 from wsl.training.loading import ImageDataset, collate, start_worker
+from wsl.training.order import Order
 from wsl.training.pixel_cache import PixelCache, create_cache
+from wsl.training.sources import ImageSource
 
 SMALL = Preprocessing(image_size=16)
 
@@ -76,6 +79,14 @@ def test_it_keeps_as_many_as_fit(samples, tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "read_image", lambda path, most: seen.append(path.stem) or read(path))
     shown(data, 2)
     assert seen == list("3456789")
+
+
+@pytest.mark.parametrize(("images", "told"), [(3, 1), (11, 0)])
+def test_a_cache_that_is_too_small_for_all_says_so(samples, tmp_path, caplog, images, told):
+    settings = config(tmp_path, "ram", cache_size=images * 16 * 16 * 3 / 1e9)
+    model = Localizer("tinynet", classes=samples.classes, weights="none", preprocessing=SMALL)
+    ImageSource(model, samples, None, settings, torch.device("cpu"), Order(len(samples), 4, 0))
+    assert caplog.messages == ["--cache holds 3 of 10 images: give a larger --cache-size for more"][:told]
 
 
 def test_an_unreadable_image_is_not_kept(samples, tmp_path):

@@ -63,6 +63,17 @@ def test_starting_again_leaves_nothing_of_the_old_run(run, settings, model):
     assert (run.model.exists(), run.last.exists(), run.records()) == (False, False, [])
 
 
+@pytest.mark.parametrize("name", ["README.md", "model.safetensors", "classes.json", "confusions.json"])
+def test_files_that_a_run_would_replace_are_left_alone(settings, name):
+    settings.out.mkdir()
+    (settings.out / "photo.jpg").touch()
+    check_run(settings)
+    (settings.out / name).touch()
+    with pytest.raises(UserError, match=f"holds no run, but a {name}, which .* another --out, or --overwrite"):
+        check_run(settings)
+    check_run(dataclasses.replace(settings, overwrite=True))
+
+
 def test_nothing_to_resume_and_a_file_in_the_place_are_told(settings):
     resume = dataclasses.replace(settings, resume=True)
     with pytest.raises(UserError, match="no run to resume"):
@@ -111,10 +122,11 @@ def test_the_best_epoch_s_model_is_kept_and_the_first_of_equals(run, model):
     assert kept_epoch(run) == 6
 
 
-def test_without_validation_the_last_epoch_is_kept(run, model):
+@pytest.mark.parametrize("figures", [{}, {"mAP": None}])
+def test_without_a_figure_the_last_epoch_is_kept(run, model, figures):
     for epoch in (1, 2, 3):
-        keep(run, model, epoch)
-        assert (run.best("mAP")["epoch"], kept_epoch(run)) == (epoch, epoch)
+        keep(run, model, epoch, **figures)
+        assert (run.best("mAP")["epoch"], kept_epoch(run), run.epochs_since_best("mAP")) == (epoch, epoch, 0)
 
 
 def test_a_torn_or_repeated_line_is_written_anew(run, model):

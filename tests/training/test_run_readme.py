@@ -90,3 +90,11 @@ def test_confusions_stand_below_the_figures_and_are_bounded():
     assert "| c19       | c0           |      3 |   4 |\n" in text
     assert "| c20 " not in text.partition("## Confusions")[2]
     assert len(text) < 20_000
+
+
+def test_the_command_that_uses_a_run_can_be_pasted():
+    config = TrainConfig(data=DataConfig(data=Path("photos")), out=Path("my runs/kmax(k=0.2)"))
+    line = next(
+        line for line in run_readme(config, {"epoch": 1}, [], 1).splitlines() if line.startswith("wsl-localize")
+    )
+    assert shlex.split(line)[2:4] == ["--weights", "my runs/kmax(k=0.2)"]

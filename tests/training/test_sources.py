@@ -96,6 +96,16 @@ def test_each_image_comes_once_with_its_own_targets(kind, samples, tmp_path):
     )
 
 
+def test_settings_without_effect_are_named_once(samples, tmp_path, caplog):
+    augment = ("colorjitter", "randomcrop(size=16)", "colorjitter(hue=0.1)", "randomcrop(size=16)")
+    for rank in range(2):
+        create(ImageSource, samples, tmp_path, shard=Shard(rank, 2), augment=augment)
+    assert caplog.messages == [
+        f"--augment {spec} never changes an image: give it arguments, or leave it out"
+        for spec in ("colorjitter", "randomcrop(size=16)")
+    ]
+
+
 def test_steps_is_the_number_of_batches(kind, samples, tmp_path):
     for size in (1, 3, 4, 10, 32):  # 32: one batch of all there is
         source = create(kind, samples, tmp_path, batch_size=size)

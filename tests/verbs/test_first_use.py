@@ -96,6 +96,13 @@ def test_every_flag_of_ours_passes_with_a_value_that_it_takes(name):
         ("train", ["--frezee-backbone"], "unknown flag --frezee-backbone: did you mean --freeze-backbone?"),
         ("train", ["--epochs", "ten"], "--epochs is 'ten', expected a whole number"),
         ("train", ["--patience", "--lr", "1"], "--patience has no value: expected a whole number or None"),
+        ("train", ["--out", ""], "--out has an empty value (an unset variable of the shell?): expected a path"),
+        ("train", ["--weights="], "--weights has an empty value (an unset variable of the shell?): expected a text"),
+        (
+            "localize",
+            ["", "--weights", "x"],
+            "an argument is empty (an unset variable of the shell?): expected",
+        ),
         ("train", ["photos/"], "unexpected 'photos/': expected a flag before it, as in wsl-train --data"),
         ("train", ["--data", "x", "--out", "y", "--mean", "1", "2"], "--mean"),
         ("localize", ["a.jpg", "--weights", "x"], "no --out given: expected it, as in wsl-localize "),

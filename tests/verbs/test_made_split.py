@@ -1,6 +1,7 @@
 """A split that a training made is that of its run, whoever asks for it."""
 
 import dataclasses
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from wsl.training.run_check import recorded
 from wsl.verbs.compare import compare
 from wsl.verbs.evaluate import evaluate
 from wsl.verbs.localize import run_localize
-from wsl.verbs.train import train
+from wsl.verbs.train import read_inputs, train
+from wsl.verbs.train_lr import find_lr
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +89,28 @@ def test_runs_that_kept_other_images_are_not_compared(flat, run, tmp_path):
     train(dataclasses.replace(settings(flat, tmp_path / "other"), data=other))
     with pytest.raises(UserError, match="kept different images for validation"):
         compare(str(run), str(tmp_path / "other"), data=config.DataConfig(data=flat))
+
+
+def test_a_class_may_lack_images_to_validate_on_but_not_to_train_on(tmp_path, caplog):
+    caplog.set_level(logging.WARNING)
+    for split, labels in (("train", ("dark", "light")), ("val", ("light",))):
+        for label in labels:
+            save_image(tmp_path / "photos" / split / label / "0.png", np.zeros((4, 4, 3), np.uint8))
+    given = settings(tmp_path / "photos", tmp_path / "run")
+    _, samples, val = read_inputs(given)
+    assert samples.classes == val.classes == ("dark", "light")
+    assert caplog.messages == ["no validation image shows dark: the mAP is the mean over the others"]
+    with pytest.raises(UserError, match="split train has the class 'dark', and split val has not: expected training"):
+        read_inputs(dataclasses.replace(given, train_split="val", val_split="train"))
+
+
+def test_keywords_that_resume_no_run_say_so(tmp_path):
+    with pytest.raises(UserError, match=r"no run to resume in .*run: expected its config.json"):
+        train(out=tmp_path / "run", resume=True)
+
+
+def test_a_search_for_a_learning_rate_takes_keywords(flat, tmp_path):
+    with pytest.raises(UserError, match="find lr steps is 1, expected 2 or more"):
+        find_lr(flat, out=tmp_path / "run", steps=1)
+    with pytest.raises(UserError, match="unknown setting 'epoch': did you mean 'epochs'"):
+        find_lr(flat, out=tmp_path / "run", epoch=1)

@@ -94,7 +94,7 @@ def _learning_rates(configs: Sequence[settings.TrainConfig], steps: int) -> Outc
     """Search for the learning rate of each training."""
     from wsl.verbs.train_lr import find_lr, search_table
 
-    searches = [find_lr(config, steps) for config in configs]
+    searches = [find_lr(config, steps=steps) for config in configs]
     texts = [f"{search_table(found)}\n{path}" for found, path in searches]
     records = [{**_plain(found), "plot": str(path)} for found, path in searches]
     return Outcome("\n\n".join(texts), records[0] if len(records) == 1 else {"runs": records})

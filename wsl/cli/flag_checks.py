@@ -9,6 +9,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from tyro.conf import Positional
@@ -43,12 +44,16 @@ class Flag:
     @property
     def expected(self) -> str:
         """The values that it takes, for a message."""
-        text = f"one of {', '.join(self.choices)}" if self.choices else self._number or "one"
+        text = f"one of {', '.join(self.choices)}" if self.choices else self._number or self._text
         return f"{text} or None" if type(None) in self.kinds and not self.choices else text
 
     @property
     def _number(self) -> str:
         return next((text for kind, text in _NUMBERS.items() if kind in self.kinds), "")
+
+    @property
+    def _text(self) -> str:
+        return "a path" if Path in self.kinds else "a text"
 
     def spelled(self, name: str, *, pairs: bool) -> tuple[str, ...]:
         """The names under which it can be given; with `pairs`, a switch has two."""
@@ -58,11 +63,13 @@ class Flag:
         return both if pairs else both[self.on :][:1]
 
     def check(self, flag: str, value: str) -> None:
-        """Refuse a value that is not a choice or not a number.
+        """Refuse a value that is empty, or is not a choice or not a number.
 
         Raises:
             UserError: the value is refused.
         """
+        if not value:  # as a path, it would be the current folder
+            raise UserError(f"{flag} has an empty value (an unset variable of the shell?): expected {self.expected}")
         if value == "None" and type(None) in self.kinds:
             return
         if self.choices:
@@ -100,6 +107,8 @@ def check_flags(args: Sequence[str], kind: Any, *, required: bool = True, exampl
                 _check_values(written, flags[name], values)
     places = [flag for flag in flags.values() if flag.positional]
     loose = [value for name, _, values in given if not name for value in values]
+    if "" in loose:
+        raise UserError(f"an argument is empty (an unset variable of the shell?): expected a value{as_in}")
     if len(loose) > len(places) and not any(place.several for place in places):
         raise UserError(f"unexpected {loose[len(places)]!r}: expected a flag before it{as_in}")
     names = {name for name, _, _ in given}

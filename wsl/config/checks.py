@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -82,11 +82,13 @@ def spec_name(spec: str) -> str:
 
 def check_batch_size(size: int | None) -> None:
     """Refuse an empty batch; None leaves the size to the device."""
-    check(size is None or size >= 1, f"batch size is {size}, expected 1 or more, or None")
+    check(size is None or size >= 1, f"batch size is {size}, expected 1 or more")
 
 
 def check_types(config: Any) -> None:
     """Refuse settings whose values do not have the types of their fields, or are not finite 64-bit numbers.
+
+    Numbers of NumPy and torch become those of Python.
 
     Raises:
         UserError: a setting is refused; the message names it.
@@ -97,9 +99,22 @@ def check_types(config: Any) -> None:
     wsl.errors.UserError: score threshold is nan, expected a finite number
     """
     for name, kind in kinds(type(config)).items():  # type: ignore[arg-type] # types can be hashed
-        value = getattr(config, name)
+        value = plain(getattr(config, name))
         if not _fits(value, kind):
             raise UserError(f"{name.replace('_', ' ')} is {value!r:.80}, expected {_told(kind)}")
+        object.__setattr__(config, name, value)  # settings are frozen
+
+
+def plain(value: Any) -> Any:
+    """A number of NumPy or torch, also in a sequence, as one of Python; any other value as it is.
+
+    >>> import numpy as np
+    >>> plain((np.int64(3), np.array(0.5))), plain("gap")
+    ((3, 0.5), 'gap')
+    """
+    if type(value) in (tuple, list):
+        return type(value)(map(plain, value))
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 @functools.cache
@@ -126,9 +141,9 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool) and -_LARGEST <= value < _LARGEST
     if kind is float:
-        return hasattr(value, "__float__") and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if kind is Path:
-        return isinstance(value, (str, Path)) and "\0" not in str(value)
+        return isinstance(value, (str, Path)) and value != "" and "\0" not in str(value)
     return not isinstance(kind, type) or is_dataclass(kind) or isinstance(value, kind)
 
 

@@ -6,12 +6,12 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args, get_origin, overload
 
-from wsl.config.checks import kinds
+from wsl.config.checks import kinds, plain
 from wsl.errors import UserError, nearest
 
 C = TypeVar("C")
@@ -61,8 +61,9 @@ def by_keywords(
 def from_keywords(kind: type[C], settings: Mapping[str, Any], base: C | None = None) -> C:
     """A config from settings given by name, whatever group they belong to; the others are those of ``base``.
 
-    A group can also be given as a whole; settings given by name then override those in it. Where a path is expected a
-    string is converted, and where a sequence is expected a single value becomes a sequence of one.
+    A group can also be given as a whole; settings given by name then override those in it. Where a path is expected, a
+    string is converted. Where a sequence is expected, any iterable is accepted, and a single value becomes a sequence
+    of one.
 
     Raises:
         UserError: a name is unknown (the nearest one is suggested), or a setting is missing or of another type.
@@ -154,12 +155,13 @@ def _default(one: Field[Any]) -> Any:
 
 
 def _converted(value: Any, members: tuple[Any, ...]) -> Any:
-    """The value as a path or as a sequence of one, if the field expects that."""
+    """The value as a path or as a sequence, if the field expects that; a single value becomes a sequence of one."""
+    value = plain(value)
     for member in members:
         if get_origin(member) is tuple and value is not None:
             inner = _members(get_args(member)[0])
-            values = value if isinstance(value, (list, tuple)) else [value]
-            return tuple(_converted(one, inner) for one in values)
-    if Path in members and isinstance(value, str):
+            several = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+            return tuple(_converted(one, inner) for one in (value if several else [value]))
+    if Path in members and isinstance(value, str) and value:  # an empty text would be the current folder
         return Path(value)
     return str(value) if isinstance(value, Path) and str in members and Path not in members else value

@@ -93,6 +93,7 @@ def _check_training(config: Any, part: str, usual_lr: str) -> None:
         check(value(name) >= 1, f"{part} {name} is {value(name)}, expected 1 or more")
     check_batch_size(value("batch_size"))
     check(value("lr") > 0, f"{part} lr is {value('lr')}, expected a positive number such as {usual_lr}")
+    check(value("weight_decay") >= 0, f"{part} weight decay is {value('weight_decay')}, expected 0 or more")
     check(value("cache") > 0, f"{part} cache is {value('cache')}, expected gigabytes above 0")
 
 

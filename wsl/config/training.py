@@ -139,6 +139,8 @@ class OptimConfig:
             self.backbone_lr_factor >= 0,
             f"backbone lr factor is {self.backbone_lr_factor}, expected 0 or more",
         )
+        check(self.weight_decay >= 0, f"weight decay is {self.weight_decay}, expected 0 or more")
+        check(self.warmup_epochs >= 0, f"warmup epochs is {self.warmup_epochs}, expected 0 or more")
         check(0 < self.min_crop <= 1, f"min crop is {self.min_crop}, expected a fraction of the area in (0, 1]")
         check(self.accumulate >= 1, f"accumulate is {self.accumulate}, expected a number of parts of 1 or more")
         check(self.ema is None or 0 < self.ema < 1, f"ema is {self.ema}, expected a decay in (0, 1) such as 0.999")

@@ -15,7 +15,7 @@ from typing import Literal, TextIO
 
 from wsl.checkpoints import is_run
 from wsl.documents import json_lines, located, reading
-from wsl.errors import RunError, UserError
+from wsl.errors import RunError, UserError, quoted
 from wsl.files import sync, sync_folder
 from wsl.formats.map_shards import MapShelf
 from wsl.formats.shards.reading import count_rows, holds_parts, read_parts
@@ -127,7 +127,7 @@ def find_localizations(path: str | Path) -> Path:
         return file
     if is_run(path):
         raise UserError(
-            f"{path} is a run, without localizations: wsl-localize makes them with --weights {path.as_posix()}, and "
+            f"{path} is a run, without localizations: wsl-localize makes them with --weights {quoted(path)}, and "
             "wsl-evaluate takes a run as --weights"
         )
     partial = partial_file(file.parent)

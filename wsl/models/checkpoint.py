@@ -30,7 +30,7 @@ from wsl.checkpoints import (
 )
 from wsl.config import ModelConfig, Preprocessing
 from wsl.documents import located, reading
-from wsl.errors import UserError
+from wsl.errors import UserError, quoted
 from wsl.files import replacing
 from wsl.hub import hub_address
 from wsl.models.architecture import find_architecture
@@ -254,7 +254,8 @@ def _of_architecture(path: Path, method: str, layers: Sequence[str]) -> Localize
     if name is None:
         raise UserError(
             f"{path} holds the tensors of a network that is not recognised: give its name, --weights NAME "
-            f"--local-weights {path}, or the code that builds it, --weights {path} --model package.module:build"
+            f"--local-weights {quoted(path)}, or the code that builds it, --weights {quoted(path)} --model "
+            "package.module:build"
         )
-    log.info("%s has the tensors of %s: as --weights %s --local-weights %s", path, name, name, path)
+    log.info("%s has the tensors of %s: as --weights %s --local-weights %s", path, name, name, quoted(path))
     return Localizer.from_classifier(name, str(path), method=method, layers=layers).eval()

@@ -32,7 +32,9 @@ HEADS: Mapping[str, type[MapClassifier | AdversarialClassifier]] = MappingProxyT
 _LARGEST = 4 << 30  # limit of a head's parameters in bytes
 
 
-def check_specs(pooling: str, neck: str | None = None, downsampling: str | None = None) -> None:
+def check_specs(
+    pooling: str, head: str | None = None, neck: str | None = None, downsampling: str | None = None
+) -> None:
     """Check the names and arguments of a model's parts without a backbone; of an encoder only the name.
 
     Raises:
@@ -45,6 +47,7 @@ def check_specs(pooling: str, neck: str | None = None, downsampling: str | None 
     with user_errors():
         if not names_encoder(pooling):
             check_affordable(lambda: create_pooling(pooling, classes=1, channels=1), pooling)
+            check_affordable(lambda: _build(1, 1, head, pooling, None, 1), head or pooling)
         if neck is not None:
             create_neck(neck)
         if downsampling is not None:

@@ -85,7 +85,7 @@ class Localizer(nn.Module):
         if not classes and num_classes is None:
             raise UserError("neither classes nor num_classes given: expected the class names or their number")
         classes = class_names(classes, len(classes) if num_classes is None else num_classes)
-        check_specs(pooling, neck, downsampling)  # now rather than after a download
+        check_specs(pooling, head, neck, downsampling)  # now rather than after a download
         if isinstance(backbone, str):
             backbone = create_backbone(backbone, weights or "none", output_stride)
         elif not isinstance(backbone, Backbone):

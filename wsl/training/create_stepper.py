@@ -47,12 +47,12 @@ def create_stepper(
     """
     config = settings.optim
     objective = create_objective(config.loss, classes=len(model.classes), channels=model.backbone.out_channels)
-    _join(objective, model)
-    objective.to(device)
-    _convert_batch_norm(model, config, device, processes)
     network = TrainedNetwork(
         model, objective, dtype, features=config.freeze_backbone, checkpointing=settings.checkpointing
     )
+    _join(objective, model)
+    objective.to(device)
+    _convert_batch_norm(model, config, device, processes)
     if settings.compile:
         network.compile()
     if config.class_weights == "balanced":

@@ -56,6 +56,21 @@ ERASERS: Mapping[str, type[ADL]] = MappingProxyType({"adl": ADL})
 """The erasing layers by name."""
 
 
+def create_eraser(spec: str) -> ADL:
+    """Create the erasing layer that a spec string names.
+
+    Raises:
+        UserError: the name or an argument is unknown, or a value is out of range.
+
+    >>> create_eraser("adl")
+    adl(drop=0.75, gamma=0.9)
+    """
+    try:
+        return create(spec, ERASERS, "eraser")
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error)) from error
+
+
 def insert_eraser(backbone: Backbone, spec: str) -> None:
     """Insert erasing layers before the layers of the backbone's pyramid, and after its map.
 
@@ -70,10 +85,7 @@ def insert_eraser(backbone: Backbone, spec: str) -> None:
     >>> [name for name, module in backbone.named_modules() if isinstance(module, ADL)]
     ['net.eraser_0', 'net.eraser_1', 'eraser']
     """
-    try:
-        layers = [create(spec, ERASERS, "eraser") for _ in range(len(backbone.pyramid) + 1)]
-    except (TypeError, ValueError) as error:
-        raise UserError(str(error)) from error
+    layers = [create_eraser(spec) for _ in range(len(backbone.pyramid) + 1)]
     backbone.add_module("eraser", layers[-1])
     backbone.register_forward_hook(lambda module, inputs, output: layers[-1](output))
     net = backbone.net

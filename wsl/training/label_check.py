@@ -11,11 +11,11 @@ from wsl.samples import SampleSet
 log = logging.getLogger("wsl")
 
 
-def check_labels(samples: SampleSet, val: SampleSet | None) -> None:
-    """Warn of classes that are in no training image, in all training images, or in no validation image.
+def check_labels(samples: SampleSet, val: SampleSet | None, best_by: str = "mAP") -> None:
+    """Warn of classes that are in no training image, that all may contain, or that are in no validation image.
 
     Raises:
-        UserError: no training image shows a class.
+        UserError: no training image shows a class, or validation cannot measure ``best_by``.
 
     >>> from wsl.samples import Sample
     >>> check_labels(SampleSet(classes=["dog"], samples=[Sample(path="a.jpg", ignored=["dog"])]), None)
@@ -32,11 +32,38 @@ def check_labels(samples: SampleSet, val: SampleSet | None) -> None:
     never = [name for name in samples.classes if name not in shown]
     if never:
         log.warning("no training image shows %s: nothing is learnt about such a class", listed(never))
-    always = [name for name in samples.classes if shown[name] == len(samples)]
+    without = _count_without(samples)
+    always = [name for name in samples.classes if shown[name] and not without[name]]
     if always:
-        log.warning("every training image shows %s: such a class cannot be told apart from the others", listed(always))
+        log.warning(
+            "no training image is known to be without %s: such a class cannot be told apart from the others",
+            listed(always),
+        )
     if val is not None:
         measured = {label for sample in val.samples for label in sample.labels}
         unmeasured = [name for name in samples.classes if name not in measured]
-        if unmeasured:
+        if not measured:
+            log.warning("no validation image shows a class: the mAP is undefined")
+        elif unmeasured:
             log.warning("no validation image shows %s: the mAP is the mean over the others", listed(unmeasured))
+        if best_by == "pointing" and not any(sample.boxes and sample.size for sample in val.samples):
+            raise UserError(
+                "--best-by pointing needs annotated boxes, and no validation image has any: expected --best-by mAP"
+            )
+
+
+def _count_without(samples: SampleSet) -> Counter[str]:
+    """The number of images that are known to be without each class.
+
+    >>> from wsl.samples import Sample
+    >>> images = [Sample(path="a.jpg", labels=["cat"]), Sample(path="b.jpg", negatives=["cow"])]
+    >>> sorted(_count_without(SampleSet(classes=["cat", "cow"], samples=images)).items())
+    [('cat', 0), ('cow', 2)]
+    """
+    listing = [sample for sample in samples.samples if sample.negatives is not None]
+    without = Counter(dict.fromkeys(samples.classes, len(samples) - len(listing)))
+    without.update(name for sample in listing for name in sample.negatives or ())
+    without.subtract(
+        name for sample in samples.samples if sample.negatives is None for name in {*sample.labels, *sample.ignored}
+    )
+    return without

@@ -59,6 +59,11 @@ class PixelCache:
         else:
             self._start_files(file)
 
+    @property
+    def room(self) -> int:
+        """The number of images that it can hold."""
+        return self._shape[0]
+
     def _start_files(self, file: Path) -> None:
         """Create the files if they are missing or damaged."""
         try:

@@ -15,6 +15,8 @@ from wsl.errors import UserError
 from wsl.files import check_folder, write_text
 
 CONFIG = "config.json"
+# The files of a finished run that other folders have too, and that a training would replace.
+_REPLACED = ("README.md", "model.safetensors", "classes.json", "confusions.json")
 # Settings that may change when a run is resumed: where and how it runs, but not what its epochs compute.
 _FREE = (
     "out",
@@ -38,8 +40,8 @@ def check_run(settings: TrainConfig) -> None:
     """Check that `settings` may start a run in their folder, or continue the run that is there.
 
     Raises:
-        UserError: the folder holds another run that may not be overwritten; with ``resume``, it holds no run, or a
-            setting that affects the result differs.
+        UserError: the folder holds another run that may not be overwritten, or files of the same names as those of a
+            run; with ``resume``, it holds no run, or a setting that affects the result differs.
     """
     folder = settings.out
     check_folder(folder, "the run")
@@ -47,8 +49,19 @@ def check_run(settings: TrainConfig) -> None:
         raise UserError("--resume continues a run and --overwrite starts it again: expected one of them")
     if settings.resume:
         _check_same(settings)
-    elif (folder / CONFIG).exists() and not settings.overwrite:
+    elif not settings.overwrite:
+        _check_free(folder)
+
+
+def _check_free(folder: Path) -> None:
+    if (folder / CONFIG).exists():
         raise UserError(f"{folder} holds a run: --resume continues it, --overwrite starts it again")
+    taken = next((name for name in _REPLACED if (folder / name).exists()), None)
+    if taken is not None:
+        raise UserError(
+            f"{folder} holds no run, but a {taken}, which a training would replace: expected another --out, or "
+            "--overwrite"
+        )
 
 
 def recorded(folder: Path, instead: str) -> TrainConfig | None:
@@ -84,12 +97,20 @@ def record(folder: Path, **settings: Any) -> None:
         write_text(readme, text.replace(command(before), command(after), 1))
 
 
-def _check_same(settings: TrainConfig) -> None:
-    before = recorded(settings.out, "--overwrite starts the run again")
+def to_resume(folder: Path) -> TrainConfig:
+    """The settings of the run in a folder.
+
+    Raises:
+        UserError: there is none, or its settings are malformed.
+    """
+    before = recorded(folder, "--overwrite starts the run again")
     if before is None:
-        raise UserError(
-            f"no run to resume in {settings.out}: expected its config.json; leave out --resume to start a run"
-        )
+        raise UserError(f"no run to resume in {folder}: expected its config.json; leave out --resume to start a run")
+    return before
+
+
+def _check_same(settings: TrainConfig) -> None:
+    before = to_resume(settings.out)
     for name, now, then in _differences(json.loads(config.to_json(settings)), json.loads(config.to_json(before))):
         what = "as many or more" if name == "--epochs" else "the same"
         raise UserError(f"--resume with {name} {now}: the run in {settings.out} began with {then}; give {what}")

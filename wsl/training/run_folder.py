@@ -167,11 +167,11 @@ class RunFolder:
             ) from error
 
 
-def _rank(record: dict[str, Any], best_by: str) -> float:
-    """The rank of an epoch: its figure, lowest if undefined; without a validation split the latest epoch is best."""
-    if best_by not in record:
-        return float(record["epoch"])
-    return -1.0 if record[best_by] is None else float(record[best_by])
+def _rank(record: dict[str, Any], best_by: str) -> tuple[float, int]:
+    """The rank of an epoch by its figure; of the epochs without one (it is undefined, or nothing is validated), which
+    are below all others, the latest is best."""
+    figure = record.get(best_by)
+    return (-1.0, record["epoch"]) if figure is None else (float(figure), 0)
 
 
 def _record(line: str) -> dict[str, Any] | None:

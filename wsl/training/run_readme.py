@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from wsl.config import TrainConfig
+from wsl.errors import quoted
 from wsl.tables import format_table
 from wsl.training.optimizer import count_epochs
 
@@ -44,7 +45,7 @@ def run_readme(
     On 10 images of train, validated on val. The model is that of epoch 2 of 20, the best by mAP.
     """
     title = f"{config.model.backbone}, {config.model.pooling}"
-    kept = "the last one" if config.val_split is None else f"the best by {config.best_by}"
+    kept = "the last one" if best.get(config.best_by) is None else f"the best by {config.best_by}"
     split = "" if config.val_split is None else f", validated on {config.val_split}"
     lines = [f"# {title}", ""]
     lines += [
@@ -58,7 +59,7 @@ def run_readme(
         "## Use",
         "",
         "```",
-        f"wsl-localize photos/ --weights {config.out.as_posix()} --out found --heatmaps",
+        f"wsl-localize photos/ --weights {quoted(config.out)} --out found --heatmaps",
         "```",
     ]
     if config.val_split is not None:

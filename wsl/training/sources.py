@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -22,14 +23,16 @@ from wsl.models.taps import MAP
 from wsl.progress import Advance
 from wsl.results import Localization
 from wsl.samples import Sample, SampleSet
-from wsl.training.augmentation import create_augmentation
+from wsl.training.augmentation import Augmentation, create_augmentation
 from wsl.training.cache_room import affordable
 from wsl.training.features import FOLDER, FeatureCache, report_skipped
 from wsl.training.loading import Batch, ImageDataset, collate, start_worker
 from wsl.training.network import Example
 from wsl.training.order import Order
-from wsl.training.pixel_cache import create_cache
+from wsl.training.pixel_cache import PixelCache, create_cache
 from wsl.training.validation import can_point, localize_present
+
+log = logging.getLogger("wsl")
 
 # Not the batch size, on which rounding would then depend.
 _AT_ONCE = 64
@@ -46,6 +49,14 @@ class BatchSource(Protocol):
 
     def localizations(self) -> Iterator[tuple[Localization, Sample]]:
         """This process's validation images, with their present classes localized by the current model."""
+
+
+def _warn(augmentation: Augmentation, cache: PixelCache | None, images: int) -> None:
+    """Warn of settings that have less effect than their names promise."""
+    for spec in augmentation.idle:
+        log.warning("--augment %s never changes an image: give it arguments, or leave it out", spec)
+    if cache is not None and cache.room < images:
+        log.warning("--cache holds %d of %d images: give a larger --cache-size for more", cache.room, images)
 
 
 class ImageSource:
@@ -70,6 +81,7 @@ class ImageSource:
                 f"--augment {' '.join(optim.augment)} mixes pairs of images, but each of {order.shard.processes} "
                 f"processes has {order.share_size} a step: expected a --batch-size that gives each an even number"
             )
+        cache = create_cache(config, train)
         self._train = ImageDataset(
             train,
             model.preprocessing,
@@ -77,8 +89,10 @@ class ImageSource:
             min_crop=optim.min_crop,
             flip=optim.flip,
             seed=config.seed,
-            cache=create_cache(config, train),
+            cache=cache,
         )
+        if order.shard.rank == 0:
+            _warn(self._augment, cache, len(train))
         self._rows = _EpochRows(order)
         self._loader = self._load()
         self.skipped: set[str] = set()

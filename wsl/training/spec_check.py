@@ -6,11 +6,12 @@ from wsl.config import TrainConfig
 from wsl.images.tensors import Normalise
 from wsl.models.create_head import check_specs
 from wsl.training.augmentation import create_augmentation
+from wsl.training.erasing import create_eraser
 from wsl.training.objectives import create_objective
 
 
 def check_train_specs(config: TrainConfig) -> None:
-    """Check the names and arguments of pooling, neck, downsampling, losses and augmentations.
+    """Check the names and arguments of pooling, head, neck, downsampling, losses, augmentations and erasing layers.
 
     Raises:
         UserError: a name is unknown, or a value is out of range.
@@ -23,6 +24,8 @@ def check_train_specs(config: TrainConfig) -> None:
     wsl.errors.UserError: unknown loss 'bec': did you mean 'bce'?
     """
     model, optim = config.model, config.optim
-    check_specs(model.pooling, model.neck, model.downsampling)
+    check_specs(model.pooling, model.head, model.neck, model.downsampling)
     create_objective(optim.loss, classes=1, channels=1)
     create_augmentation(optim.augment, Normalise(config.preprocessing), config.seed, config.preprocessing.image_size)
+    if optim.erase is not None:
+        create_eraser(optim.erase)

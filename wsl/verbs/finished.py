@@ -12,7 +12,7 @@ from wsl.checkpoints import FILE_NAME, check_weights
 from wsl.config import DecodeConfig, DetectConfig
 from wsl.config.keywords import by_keywords
 from wsl.data import as_trained, read_samples
-from wsl.errors import UserError, listed
+from wsl.errors import UserError, listed, quoted
 from wsl.files import locked
 from wsl.progress import loading
 from wsl.samples import SampleSet
@@ -129,7 +129,7 @@ def _samples(config: DecodeConfig | DetectConfig) -> SampleSet:
     if isinstance(config, DetectConfig) and recipe.decoder is None:
         raise UserError(
             f"{config.run} has no map decoder, from whose boxes a detector learns: train one first with wsl-train "
-            f"--decoder {config.run}"
+            f"--decoder {quoted(config.run)}"
         )
     data, split = config.data, config.train_split
     if data is None or split is None:

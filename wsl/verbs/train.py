@@ -23,7 +23,7 @@ from wsl.progress import loading
 from wsl.samples import SampleSet
 from wsl.split_names import role
 from wsl.training.label_check import check_labels
-from wsl.training.run_check import check_run, recorded
+from wsl.training.run_check import check_run, recorded, to_resume
 from wsl.verbs.finished import train_part
 
 _KEPT = 0.2  # fraction of each class kept for validation
@@ -47,10 +47,10 @@ class TrainResult:
 
 def _to_resume(settings: Mapping[str, Any]) -> TrainConfig | None:
     """The settings of the run that keywords resume; None if they do not."""
-    if not settings.get("resume") or settings.get("out") is None:
+    out = settings.get("out")
+    if not settings.get("resume") or not out or not isinstance(out, (str, Path)):
         return None
-    run = recorded(Path(settings["out"]), "overwrite=True starts the run again")
-    return None if run is None else dataclasses.replace(run, overwrite=False)
+    return dataclasses.replace(to_resume(Path(out)), overwrite=False)
 
 
 @by_keywords(TrainConfig, "data", base=_to_resume)
@@ -156,7 +156,7 @@ def read_inputs(config: TrainConfig) -> tuple[TrainConfig, SampleSet, SampleSet 
             check_weights(config.model.weights)
     config, samples, val = _read(config)
     if is_first():
-        check_labels(samples, val)
+        check_labels(samples, val, config.best_by)
     return config, samples, val
 
 
@@ -173,12 +173,14 @@ def _read(config: TrainConfig) -> tuple[TrainConfig, SampleSet, SampleSet | None
     if config.data.val_fraction is not None:
         return config, *_divided(config)
     samples = read_samples(config.data, config.train_split)
-    if val.classes != samples.classes:
-        unknown = sorted(set(val.classes) - set(samples.classes)) or sorted(set(samples.classes) - set(val.classes))
+    unknown = sorted(set(val.classes) - set(samples.classes))
+    if unknown:
         raise UserError(
-            f"splits {config.train_split} and {config.val_split} have different classes ({unknown[0]!r} is in one "
-            "of them only): expected the same"
+            f"split {config.val_split} has the class {unknown[0]!r}, and split {config.train_split} has not: expected "
+            "training images of every class"
         )
+    if val.classes != samples.classes:
+        val = dataclasses.replace(val, classes=samples.classes)
     return config, samples, val
 
 

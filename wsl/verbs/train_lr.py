@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from wsl.config import TrainConfig
+from wsl.config.keywords import by_keywords
 from wsl.draw import plot_over_rates
 from wsl.errors import RunError, UserError
 from wsl.files import check_folder
@@ -16,8 +17,11 @@ from wsl.verbs.train import read_inputs
 PLOT = "lr_search.png"
 
 
-def find_lr(config: TrainConfig, steps: int = 100) -> tuple[LrSearch, Path]:
+@by_keywords(TrainConfig, "data")
+def find_lr(config: TrainConfig, *, steps: int = 100) -> tuple[LrSearch, Path]:
     """Search for a learning rate for these settings; returns the result and the path of its plot in ``config.out``.
+
+    Settings are a `TrainConfig`, or keywords as those of `wsl.train`: ``find_lr("photos/", out="runs/mine")``.
 
     The steps are those of the training's first epochs with increasing rates, so the same seed gives the same numbers.
     Only the plot is written, and a run in the folder is not modified.

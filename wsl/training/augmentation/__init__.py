@@ -24,6 +24,9 @@ TRANSFORMS: Mapping[str, type[BatchTransform]] = MappingProxyType({"hide-and-see
 """All batch transforms by name; the transforms of torchvision are in `VISION`."""
 
 
+_DRAWS = 200
+
+
 def create_augmentation(specs: Sequence[str], normalise: Normalise, seed: int, side: int) -> Augmentation:
     """Create the transforms that spec strings name, for inputs of `side` pixels.
 
@@ -48,29 +51,50 @@ def create_augmentation(specs: Sequence[str], normalise: Normalise, seed: int, s
                 raise UserError(f"unknown augmentation {name!r}: {suggestion(name, [*TRANSFORMS, *VISION])}")
         except (TypeError, ValueError) as error:
             raise UserError(str(error)) from error
-    _try_out(pixels.values(), side)
-    return Augmentation(pixels, batches, normalise, seed)
+    return Augmentation(pixels, batches, normalise, seed, _try_out(pixels.values(), side))
 
 
-def _try_out(transforms: Iterable[VisionTransform], side: int) -> None:
-    """Apply transforms to a blank image: torchvision checks some arguments, such as the size of a crop, only then.
+def _try_out(transforms: Iterable[VisionTransform], side: int) -> list[str]:
+    """Apply transforms to noise: torchvision checks some arguments, such as the size of a crop, only then.
+
+    Returns the specs of those that never change it.
 
     Raises:
         UserError: a transform cannot be applied to images of this size.
     """
-    planes = torch.zeros(1, 3, side, side, dtype=torch.uint8)
+    height, width, idle = side, side, []
     for transform in transforms:
+        image = _noise(height, width)
         try:
-            planes = transform(planes, [0])
+            draws = (transform(image, [seed]) for seed in range(_DRAWS))
+            changed = next((new for new in draws if not torch.equal(new, image)), None)
         except (TypeError, ValueError, RuntimeError) as error:
-            size = " x ".join(map(str, planes.shape[2:]))
-            raise UserError(f"augmentation {transform.spec!r} of an image of {size} pixels: {error}") from error
+            raise UserError(
+                f"augmentation {transform.spec!r} of an image of {height} x {width} pixels: {error}"
+            ) from error
+        if changed is None:
+            idle.append(transform.spec)
+        else:
+            height, width = changed.shape[2:]
+    return idle
+
+
+def _noise(height: int, width: int) -> Tensor:
+    """An image of random values, those of the first channel without the ends of the range, so that contrast can grow.
+
+    Shape:
+        (1, 3, height, width), uint8.
+    """
+    image = torch.randint(256, (1, 3, height, width), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    image[:, 0] = image[:, 0] // 2 + 64
+    return image
 
 
 class Augmentation:
     """A sequence of transforms: first those of torchvision, which change pixels, then those of batches.
 
     The random numbers of an image derive from the seed, the epoch, the image and the transform's position in the list.
+    ``idle`` are the specs of transforms that never change an image, such as a colour jitter without arguments.
     """
 
     def __init__(
@@ -79,8 +103,10 @@ class Augmentation:
         batches: Mapping[int, BatchTransform],
         normalise: Normalise,
         seed: int,
+        idle: Sequence[str] = (),
     ) -> None:
         self._pixels, self._batches, self._normalise, self._seed = pixels, batches, normalise, seed
+        self.idle = tuple(idle)
 
     @property
     def mixes(self) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from heads import HeadOutput
 from heads._specified import Specified
+from wsl.errors import UserError
 
 
 class Pass(NamedTuple):
@@ -50,7 +51,18 @@ class Objective(Specified):
     classifies: ClassVar[bool] = False
 
     def forward(self, output: HeadOutput, targets: Tensor, mask: Tensor, given: Pass | None = None) -> Tensor:
-        """The loss of a batch."""
+        """The loss of a batch.
+
+        Raises:
+            UserError: targets or mask have another shape than the scores, or ``given`` is missing where it is read.
+        """
+        scores = output.scores
+        if not scores.shape == targets.shape == mask.shape:
+            raise UserError(
+                f"targets are {tuple(targets.shape)} and the mask {tuple(mask.shape)}: expected both to be "
+                f"{tuple(scores.shape)}, as the scores"
+            )
+        targets, mask = targets.to(scores.dtype), mask.to(scores.dtype)
         return self.total(output, targets, mask, given) / divisor(self.count(targets, mask))
 
     def total(self, output: HeadOutput, targets: Tensor, mask: Tensor, given: Pass | None) -> Tensor:
@@ -60,6 +72,17 @@ class Objective(Specified):
     def count(self, targets: Tensor, mask: Tensor) -> Tensor:
         """The divisor of the sum: by default the number of images with a known label."""
         return images_known(mask).sum()
+
+
+def needed(given: Pass | None, term: Objective) -> Pass:
+    """The forward pass that a term reads.
+
+    Raises:
+        UserError: it is not given.
+    """
+    if given is None:
+        raise UserError(f"{term} reads the forward pass: expected a wsl.training.objectives.Pass as `given`")
+    return given
 
 
 def images_known(mask: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from heads import HeadOutput
 from wsl.errors import UserError
-from wsl.training.objectives._objective import Objective, Pass, images_known
+from wsl.training.objectives._objective import Objective, Pass, images_known, needed
 
 _EPS = 1e-5
 _SMALLEST = 16
@@ -51,7 +51,7 @@ class Equivariance(Objective):
 
     def total(self, output: HeadOutput, targets: Tensor, mask: Tensor, given: Pass | None) -> Tensor:
         """The sum over images."""
-        assert given is not None
+        given = needed(given, self)
         height, width = (max(_SMALLEST, round(side * self.scale)) for side in given.inputs.shape[2:])
         smaller = F.interpolate(given.inputs, (height, width), mode="bilinear", align_corners=False)
         maps = given.run(smaller).maps

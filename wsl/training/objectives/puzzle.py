@@ -7,7 +7,7 @@ from torch import Tensor
 
 from heads import HeadOutput
 from wsl.errors import UserError
-from wsl.training.objectives._objective import Objective, Pass, images_known
+from wsl.training.objectives._objective import Objective, Pass, images_known, needed
 from wsl.training.objectives.soft_margin import image_losses
 
 
@@ -71,7 +71,7 @@ class Puzzle(Objective):
 
     def total(self, output: HeadOutput, targets: Tensor, mask: Tensor, given: Pass | None) -> Tensor:
         """The sum over images."""
-        assert given is not None
+        given = needed(given, self)
         images = given.inputs
         height, width = (-(-side // self.tiles) * self.tiles for side in images.shape[2:])
         if (height, width) != tuple(images.shape[2:]):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from heads import HeadOutput
 from heads._checks import check_size
 from wsl.errors import UserError
-from wsl.training.objectives._objective import Objective, Pass
+from wsl.training.objectives._objective import Objective, Pass, needed
 
 _EPS = 1e-5
 
@@ -64,7 +64,7 @@ class ReCAM(Objective):
 
     def total(self, output: HeadOutput, targets: Tensor, mask: Tensor, given: Pass | None) -> Tensor:
         """The sum over the present classes of all images."""
-        assert given is not None
+        given = needed(given, self)
         shares = targets * mask
         # Only the present classes, because the scores of all pairs would be (N, K, K).
         image, label = shares.nonzero(as_tuple=True)
