@@ -6,6 +6,7 @@ import json
 import shutil
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 import wsl
@@ -145,16 +146,27 @@ def test_a_missing_prediction_is_a_miss(world, found, tmp_path):
     assert result.runs[1].value("CorLoc") < result.runs[0].value("CorLoc")
 
 
-def test_runs_on_different_images_are_refused(world, run, found, tmp_path):
+def test_an_image_that_one_model_cannot_read_is_a_miss(world, run, found):
     broken = world / "JPEGImages" / "val03.png"
     whole = broken.read_bytes()
-    settings = config(world, found / "fair" / "found", run, metrics=("mAP",), out=tmp_path / "out")
     try:
         broken.write_bytes(b"")
-        with pytest.raises(UserError, match=r"1 differ, such as \S*val03.png, .* could not be read for lse"):
-            wsl.compare(settings)
+        result = wsl.compare(config(world, found / "fair" / "found", run, metrics=("mAP",)))
     finally:
         broken.write_bytes(whole)
+    assert [one.warnings for one in result.runs] == [{}, {"images without a localization: misses": 1}]
+
+
+def test_runs_on_different_images_are_refused(world, found, tmp_path):
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for image in (world / "JPEGImages").glob("val*.png"):  # every third image has two classes, and only one map
+        np.save(maps / f"{image.stem}.npy", np.eye(4))
+    settings = config(world, found / "fair" / "found", maps, metrics=("CorLoc",), out=tmp_path / "out")
+    with pytest.raises(
+        UserError, match=r"5 differ, such as \S*val02.png, .* left out for maps \(wsl-evaluate says why"
+    ):
+        wsl.compare(settings)
     assert not (tmp_path / "out").exists()
 
 

@@ -130,15 +130,22 @@ def test_a_model_of_other_classes_is_refused(world, tmp_path, monkeypatch):
         evaluate(settings)
 
 
-def test_an_unreadable_image_is_counted_as_missing(world, run, tmp_path):
+def test_an_unreadable_image_is_a_miss_for_a_model_as_in_its_stored_localizations(world, run, found, tmp_path):
+    records = [json.loads(line) for line in lines_of(found)]
+    without = stored(tmp_path, [one for one in records if "val03" not in one["image"]])
+    expected = evaluate(config(world, tmp_path, predictions=without, metrics=("CorLoc", "mAP")))
     broken = world / "JPEGImages" / "val03.png"
     whole = broken.read_bytes()
     try:
         broken.write_bytes(b"")
-        report = evaluate(config(world, tmp_path, weights=str(run)))
+        report = evaluate(config(world, tmp_path, weights=str(run), metrics=("CorLoc", "mAP"), stability=16))
     finally:
         broken.write_bytes(whole)
-    assert (report.images, report.missing) == (15, 1)
+    assert (report.images, report.missing) == (16, 0)
+    assert report.warnings == expected.warnings == {"images without a localization: misses": 1}
+    for one, other in zip(expected.metrics, report.metrics, strict=False):
+        assert (one.counts, one.note) == (other.counts, other.note)
+    assert "(1 more could not be read)" in report.metrics[-1].note
     assert cv2.imread(str(broken)) is not None
 
 

@@ -168,7 +168,7 @@ def _measured(
 
 
 def _check_same(first: str, seen: dict[Path, str], second: str, others: dict[Path, str]) -> None:
-    """Refuse to compare runs on different images; they can differ because a model skips unreadable images.
+    """Refuse to compare runs on different images: a format may leave out an image, such as one map for two classes.
 
     Raises:
         UserError: the images differ; the message names the first such image.
@@ -179,7 +179,8 @@ def _check_same(first: str, seen: dict[Path, str], second: str, others: dict[Pat
         one, other = (first, second) if path in seen else (second, first)
         raise UserError(
             f"{first} and {second} were not measured on the same images: {len(differ)} differ, such as {path}, which "
-            f"was measured for {one} and could not be read for {other}: repair it, or remove it from the split"
+            f"was measured for {one} and left out for {other} (wsl-evaluate says why): add predictions for it to "
+            f"{other}, or remove it from the split"
         )
 
 
