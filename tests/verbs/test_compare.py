@@ -15,6 +15,7 @@ from wsl.config import BoxConfig, CompareConfig, DataConfig, EvaluateConfig, Loc
 from wsl.errors import RunError, UserError
 from wsl.files import locked
 from wsl.verbs import compare as verb
+from wsl.verbs.compared_runs import find_run
 from wsl.verbs.evaluate import evaluate
 from wsl.verbs.localize import run_localize
 
@@ -144,6 +145,14 @@ def test_a_missing_prediction_is_a_miss(world, found, tmp_path):
     assert result.images == 16
     assert result.runs[1].warnings == {"images without a localization: misses": 6}
     assert result.runs[1].value("CorLoc") < result.runs[0].value("CorLoc")
+
+
+def test_settings_of_models_leave_stored_predictions_unchanged(world, found):
+    place = found / "fair" / "found"
+    settings = config(world, place, "resnet50", refine="pamr", image_size=64)
+    one, other = (find_run(given).settings(settings, ["mAP"]) for given in settings.runs)
+    assert (one.predictions, one.refine, one.image_size) == (place, "auto", None)
+    assert (other.weights, other.refine, other.image_size) == ("resnet50", "pamr", 64)
 
 
 def test_an_image_that_one_model_cannot_read_is_a_miss(world, run, found):

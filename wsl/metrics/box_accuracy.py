@@ -68,8 +68,6 @@ class MaxBoxAcc(Statistic):
         self.single_object, self.protocol, self.boxes = single_object, protocol, boxes
         self.unit = "single-object images" if single_object else "(image, class) pairs"
         self.iou_thresholds = iou_levels(iou_thresholds)
-        # Check the protocol now rather than at the first image.
-        class_maps.overlaps([[0.0]], [], [], protocol=protocol)
         self.thresholds = map_thresholds(self.published if num_thresholds is None else num_thresholds, protocol)
         self.columns = len(self.iou_thresholds) * len(self.thresholds)
         super().__init__(classes, **settings)

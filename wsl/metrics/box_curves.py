@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from wsl import maps as class_maps
 from wsl.errors import UserError
-from wsl.maps.overlaps import Protocol
+from wsl.maps.overlaps import Protocol, require_protocol
 from wsl.maps.sweep import Candidates
 from wsl.metrics.bootstrap import Doubles
 from wsl.metrics.overlap import require_iou_threshold
@@ -102,17 +102,18 @@ def max_box_acc_v2(
     return math.fsum(level.accuracy for level in found) / len(found)
 
 
-def map_thresholds(count: int, protocol: str) -> Doubles:
+def map_thresholds(count: int, protocol: str = "default") -> Doubles:
     """Evenly spaced thresholds from 0, rounded as in the protocol: the benchmark's are multiples of a step.
 
     Raises:
-        UserError: the count is below 1.
+        UserError: the count is below 1 or above 10,000, or the protocol is unknown.
 
-    >>> map_thresholds(4, "default").tolist()
+    >>> map_thresholds(4).tolist()
     [0.0, 0.25, 0.5, 0.75]
     """
-    if count < 1:
-        raise UserError(f"number of thresholds is {count}, expected 1 or more: try 100")
+    require_protocol(protocol)
+    if not 1 <= count <= 10_000:
+        raise UserError(f"number of thresholds is {count}, expected 1 to 10000: try 100")
     return np.asarray(np.arange(count) * (1 / count) if protocol == "wsolevaluation" else np.arange(count) / count)
 
 

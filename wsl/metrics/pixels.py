@@ -12,6 +12,7 @@ import numpy.typing as npt
 from wsl.centre import centre_gaussian
 from wsl.errors import UserError
 from wsl.maps import Protocol, heatmap
+from wsl.maps.overlaps import require_protocol
 from wsl.metrics.annotated_masks import Classes
 from wsl.metrics.benchmark_input import SIDE, benchmark_input
 from wsl.metrics.bootstrap import Doubles, percentile_interval
@@ -137,6 +138,7 @@ class PxAP(Statistic):
     def __init__(
         self, classes: Sequence[str], *, protocol: Protocol = "default", replicates: int = 200, **settings: Any
     ) -> None:
+        require_protocol(protocol)
         self.protocol: Protocol = protocol
         super().__init__(classes, replicates=replicates, **settings)
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from wsl.errors import UserError
 from wsl.metrics.bootstrap import Doubles, percentile_interval
+from wsl.metrics.box_curves import map_thresholds
 from wsl.metrics.evidence import Evidence, Whole
 from wsl.metrics.statistic import Observation, Row, Statistic, Totals, ratio
 from wsl.results import Metric
@@ -83,9 +84,7 @@ class MeanIoU(Statistic):
         replicates: int = 200,
         **settings: Any,
     ) -> None:
-        if num_thresholds < 1:
-            raise UserError(f"number of thresholds is {num_thresholds}, expected 1 or more: try 100")
-        self.thresholds = np.arange(num_thresholds) / num_thresholds
+        self.thresholds = map_thresholds(num_thresholds)
         # A class's true pixels and the pixels assigned to it; images that show it, pairs with and without a map.
         self.drawn_columns = 1 + 2 * (num_thresholds + 1)
         self.columns = self.drawn_columns + 3

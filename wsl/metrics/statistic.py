@@ -27,6 +27,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from wsl.errors import UserError
 from wsl.metrics.bootstrap import REPLICATES, Doubles, image_key, poisson_weights, require_replicates, weighted_sums
 from wsl.metrics.class_mean import ClassMean
 from wsl.metrics.evidence import Centre, Evidence, Whole
@@ -202,9 +203,25 @@ class Statistic:
         return self.report(self.totals)
 
     def merge(self, other: Self) -> None:
-        """Add the totals of another statistic, such as one of the other half of a data set, measured separately."""
+        """Add the totals of the same metric of other images, such as the other half of a data set.
+
+        Raises:
+            UserError: it is another metric, has other classes or settings, or is this one.
+        """
+        if other is self or other._settings() != self._settings():
+            raise UserError(
+                f"{self._settings()} merged with {'itself' if other is self else other._settings()}: expected the same "
+                "metric with the same classes and settings, of other images"
+            )
         other.settle()
         self.totals += other.totals
+
+    def _settings(self) -> str:
+        """The metric, its classes and its plain settings, as text."""
+        plain = {name: value for name, value in vars(self).items() if isinstance(value, (int, float, str, tuple))}
+        told = ", ".join(f"{name}={value!r}" for name, value in plain.items() if name[0] != "_")
+        classes = f"{list(self.mean.classes)}, report_classes={list(self.mean.report_classes)}"
+        return f"{type(self).__name__}({classes}, {told})"
 
     def nothing(self) -> Totals:
         """Empty totals."""
