@@ -8,7 +8,7 @@ import pytest
 
 from wsl import cli
 from wsl.config import DataConfig, EvaluateConfig, LocalizeConfig, PickConfig, RuntimeConfig
-from wsl.errors import UserError
+from wsl.errors import RunError, UserError
 from wsl.tables import report_table
 from wsl.verbs.evaluate import evaluate
 from wsl.verbs.localize import run_localize
@@ -100,6 +100,20 @@ def test_missing_extra_and_double_images(world, found, tmp_path, caplog):
     (folder / "localizations.jsonl").write_text("\n".join([lines_of(found)[0]] * 2), encoding="utf-8")
     with pytest.raises(UserError, match=r"edited|two localizations"):
         evaluate(config(world, tmp_path, predictions=folder))
+
+
+def test_a_metric_that_was_asked_for_and_not_measured_is_told(world, found, tmp_path, caplog):
+    records = [{**json.loads(line), "boxes": []} for line in lines_of(found)]
+    folder = stored(tmp_path, records)
+    report = evaluate(config(world, tmp_path / "out", predictions=folder, metrics=("mAP", "PxAP", "CorLoc")))
+    assert set(report.computed_by.values()) == {"mAP"}
+    assert caplog.messages[-2:] == [
+        "CorLoc was not measured: no image has what it measures",
+        "PxAP was not measured: no image has annotated masks",
+    ]
+    with pytest.raises(RunError, match="nothing to measure"):
+        evaluate(config(world, tmp_path / "none", predictions=folder, metrics=("PxAP",)))
+    assert not (tmp_path / "none" / "evaluation.json").exists()
 
 
 def test_predictions_of_other_images_are_refused(world, found, tmp_path):
