@@ -116,6 +116,7 @@ def test_the_command_prints_and_writes_every_form(world, found, tmp_path, capsys
     assert cli.compare([*flags, "--out", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == saved
     assert (out / "comparison.pdf").read_bytes().startswith(b"%PDF")
+    assert not (out / "comparison.svg").exists()  # it would show another comparison
 
 
 def test_without_a_folder_nothing_is_written(world, found, tmp_path, monkeypatch):
@@ -153,6 +154,12 @@ def test_settings_of_models_leave_stored_predictions_unchanged(world, found):
     one, other = (find_run(given).settings(settings, ["mAP"]) for given in settings.runs)
     assert (one.predictions, one.refine, one.image_size) == (place, "auto", None)
     assert (other.weights, other.refine, other.image_size) == ("resnet50", "pamr", 64)
+
+
+def test_an_unknown_model_is_told_before_anything_is_measured(world, found, caplog):
+    with pytest.raises(UserError, match=r"no model 'resnet5O' \(did you mean 'resnet50'\?\)"):
+        wsl.compare(config(world, found / "fair" / "found", "resnet5O"))
+    assert not caplog.messages
 
 
 def test_an_image_that_one_model_cannot_read_is_a_miss(world, run, found):
