@@ -135,5 +135,5 @@ class PointAP(RankingStatistic):
     def measured(self, totals: Totals, method: Method) -> Metric:
         """The metric by one rule."""
         missing = int(totals.records("expected")["missing"].sum())
-        note = "images" + (f"; {missing} missing: not found" if missing else "")
+        note = "(image, class) pairs" + (f"; {missing} missing: not found" if missing else "")
         return self.average(totals, self.named("point AP", method), note, method)

@@ -73,7 +73,7 @@ class MeanIoU(Statistic):
     reads_boxes = False
     needs = "masks"
     views = ("found", "centre", "whole")
-    unit = "images"
+    unit = "(image, class) pairs with background"
 
     def __init__(
         self,
