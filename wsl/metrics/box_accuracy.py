@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,8 +14,9 @@ from wsl.errors import UserError
 from wsl.maps.overlaps import Protocol
 from wsl.maps.sweep import Candidates
 from wsl.metrics.benchmark_input import benchmark_input
-from wsl.metrics.bootstrap import Doubles, percentile_interval
+from wsl.metrics.bootstrap import Doubles
 from wsl.metrics.box_curves import iou_levels, map_thresholds
+from wsl.metrics.class_mean import with_interval
 from wsl.metrics.evidence import Evidence
 from wsl.metrics.statistic import Observation, Row, Statistic, Totals, ratio
 from wsl.results import BoxOrigin, Metric
@@ -183,7 +184,7 @@ class MaxBoxAcc(Statistic):
         right = [changes[level].cumsum(axis=0) for level in levels]
         hits = np.mean([one.max(axis=0) if at is None else one[at] for one in right], axis=0)
         drawn = ratio(hits, totals.drawn_trials[0])
-        return replace(metric, interval=percentile_interval(drawn, metric.value), replicates=drawn)
+        return with_interval(metric, drawn)
 
 
 class MaxBoxAccV2(MaxBoxAcc):
@@ -215,17 +216,13 @@ class MaxBoxAccV2(MaxBoxAcc):
             return (first, *levels)
         mean = replace(
             first,
-            value=_mean([level.value or 0.0 for level in levels]),
-            per_class={name: _mean([level.per_class[name] for level in levels]) for name in first.per_class},
-            baseline=_mean([level.baseline or 0.0 for level in levels]),
-            whole_image=_mean([level.whole_image or 0.0 for level in levels]),
+            value=fmean(level.value or 0.0 for level in levels),
+            per_class={name: fmean(level.per_class[name] for level in levels) for name in first.per_class},
+            baseline=fmean(level.baseline or 0.0 for level in levels),
+            whole_image=fmean(level.whole_image or 0.0 for level in levels),
             note=f"mean over IoU {', '.join(f'{level:g}' for level in self.iou_thresholds)}; {first.note}",
         )
         return (self._with_interval(totals, mean, range(len(levels))), *levels, *self._at_given(totals))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
 
 
 def _single(seen: Evidence) -> tuple[str, ...]:

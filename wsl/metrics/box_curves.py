@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -99,7 +99,7 @@ def max_box_acc_v2(
     found = max_box_acc(
         maps, boxes, iou_thresholds, protocol=protocol, candidates="all", sizes=sizes, num_thresholds=num_thresholds
     )
-    return math.fsum(level.accuracy for level in found) / len(found)
+    return fmean(level.accuracy for level in found)
 
 
 def map_thresholds(count: int, protocol: str = "default") -> Doubles:

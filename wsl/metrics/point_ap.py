@@ -129,8 +129,8 @@ class PointAP(RankingStatistic):
                 found.append((0, row, score, -1 if label in incomplete and not right else right))
             if len(truth):
                 expected.append((0, row, 1, not made))
-        records = {self.name_of(seen): np.array(found, RANKED)}
-        return Observation(records=records if seen.blind else {**records, "expected": np.array(expected, EXPECTED)})
+        records = {} if seen.blind else {"expected": np.array(expected, EXPECTED)}
+        return Observation(records={seen.view: np.array(found, RANKED), **records})
 
     def measured(self, totals: Totals, method: Method) -> Metric:
         """The metric by one rule."""

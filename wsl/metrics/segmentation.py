@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wsl.errors import UserError
-from wsl.metrics.bootstrap import Doubles, percentile_interval
+from wsl.metrics.bootstrap import Doubles
 from wsl.metrics.box_curves import map_thresholds
+from wsl.metrics.class_mean import with_interval
 from wsl.metrics.evidence import Evidence, Whole
 from wsl.metrics.statistic import Observation, Row, Statistic, Totals, ratio
 from wsl.results import Metric
@@ -148,7 +148,7 @@ class MeanIoU(Statistic):
             return metric
         drawn = np.moveaxis(totals.drawn[rows], 1, 2)
         values = _mean(self._iou(drawn, drawn[..., 0])).max(axis=-1)
-        return replace(metric, interval=percentile_interval(values, metric.value), replicates=values)
+        return with_interval(metric, values)
 
     def _iou(self, sums: npt.NDArray[Any], area: npt.NDArray[Any]) -> Doubles:
         pixels = sums[..., 1 : self.drawn_columns]

@@ -30,14 +30,14 @@ import numpy.typing as npt
 from wsl.errors import UserError
 from wsl.metrics.bootstrap import REPLICATES, Doubles, image_key, poisson_weights, require_replicates, weighted_sums
 from wsl.metrics.class_mean import ClassMean
-from wsl.metrics.evidence import Centre, Evidence, Whole
+from wsl.metrics.evidence import Centre, Evidence, View, Whole
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
-View = Literal["found", "centre", "whole"]
 Records = npt.NDArray[Any]
 
 _PENDING = 64
+_VIEWS: Mapping[View, type[Evidence]] = {kind.view: kind for kind in (Evidence, Centre, Whole)}
 
 
 class Row(NamedTuple):
@@ -160,8 +160,7 @@ class Statistic:
     def observed(self, seen: Evidence) -> dict[View, Observation]:
         """The contribution of one image to each view; changes nothing."""
         self.check(seen.sample)
-        kinds = {"found": lambda: seen, "centre": lambda: Centre.of(seen), "whole": lambda: Whole.of(seen)}
-        return {view: self.observe(kinds[view]()) for view in self.views}
+        return {view: self.observe(_VIEWS[view].of(seen)) for view in self.views}
 
     def check(self, sample: Sample) -> None:
         """Refuse a sample that the metric cannot use.
