@@ -6,7 +6,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args, get_origin, overload
@@ -62,7 +62,8 @@ def from_keywords(kind: type[C], settings: Mapping[str, Any], base: C | None = N
     """A config from settings given by name, whatever group they belong to; the others are those of ``base``.
 
     A group can also be given as a whole; settings given by name then override those in it. Where a path is expected a
-    string is converted, and where a sequence is expected a single value becomes a sequence of one.
+    string is converted, and where a sequence is expected a single value becomes a sequence of one; any iterable of
+    values, and scalars of NumPy and torch, are accepted.
 
     Raises:
         UserError: a name is unknown (the nearest one is suggested), or a setting is missing or of another type.
@@ -154,11 +155,13 @@ def _default(one: Field[Any]) -> Any:
 
 
 def _converted(value: Any, members: tuple[Any, ...]) -> Any:
-    """The value as a path or as a sequence of one, if the field expects that."""
+    """The value as a path, a plain number or a sequence, if the field expects that."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a scalar of NumPy or torch
+        value = value.item()
     for member in members:
         if get_origin(member) is tuple and value is not None:
             inner = _members(get_args(member)[0])
-            values = value if isinstance(value, (list, tuple)) else [value]
+            values = value if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)) else [value]
             return tuple(_converted(one, inner) for one in values)
     if Path in members and isinstance(value, str):
         return Path(value)
