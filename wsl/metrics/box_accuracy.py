@@ -125,7 +125,7 @@ class MaxBoxAcc(Statistic):
         return {level: row / trials for level, row in zip(self.iou_thresholds, self._right(self.totals), strict=True)}
 
     def at(self, thresholds: Sequence[float], origin: str) -> tuple[Metric, ...]:
-        """BoxAcc: the accuracy of each IoU level at a given threshold, rounded to the nearest one of the metric.
+        """BoxAcc: the accuracy of each IoU level at a given threshold, or the nearest one of the metric.
 
         Raises:
             UserError: the number of thresholds is not the number of levels.
@@ -135,14 +135,21 @@ class MaxBoxAcc(Statistic):
         """
         if len(thresholds) != len(self.iou_thresholds):
             raise UserError(f"{len(thresholds)} thresholds, expected one per level: {len(self.iou_thresholds)}")
-        nearest = np.abs(self.thresholds - np.array(thresholds)[:, None]).argmin(axis=1)
-        return self._levels(self.totals, nearest, origin)
+        self.settle()
+        return self._at(self.totals, thresholds, origin)
 
-    def _levels(self, totals: Totals, chosen: Any, origin: str | None = None) -> tuple[Metric, ...]:
-        """One metric per IoU level, each at one threshold: the best, or one of another ``origin``."""
+    def _at(self, totals: Totals, thresholds: Sequence[float], origin: str) -> tuple[Metric, ...]:
+        near = np.abs(self.thresholds - np.array(thresholds)[:, None]).argmin(axis=1)
+        exact = np.isclose(self.thresholds[near], thresholds).tolist()
+        same = zip(thresholds, exact, strict=True)
+        return self._levels(totals, near, [origin if one else f"nearest to {t:g}, {origin}" for t, one in same])
+
+    def _levels(self, totals: Totals, chosen: Any, origins: Sequence[str | None] = ()) -> tuple[Metric, ...]:
+        """One metric per IoU level, each at one threshold: the best, or one of another origin."""
+        origins = origins or (None,) * len(self.iou_thresholds)
         hits, centre, whole = (self._hits(totals.sums(view)) for view in self.views)
         found = []
-        for level, (value, at) in enumerate(zip(self.iou_thresholds, chosen.tolist(), strict=True)):
+        for level, (value, at, origin) in enumerate(zip(self.iou_thresholds, chosen.tolist(), origins, strict=True)):
             threshold = f"{self.thresholds[at]:g}"
             note = f"{self.note(totals)}; best threshold {threshold} on the evaluated split (optimistic)"
             metric = self.mean.metric(
@@ -162,7 +169,7 @@ class MaxBoxAcc(Statistic):
         if self.boxes is None or self.boxes.threshold is None:
             return ()
         given = (self.boxes.threshold,) * len(self.iou_thresholds)
-        return self.at(self.boxes.by_metric.get(type(self).__name__, given), self.boxes.origin)
+        return self._at(totals, self.boxes.by_metric.get(type(self).__name__, given), self.boxes.origin)
 
     def _hits(self, changes: Any) -> Any:
         """Correct boxes by class, level and threshold."""
