@@ -219,9 +219,11 @@ class Evaluation:
             UserError: as for `update`.
         """
         if sample.size is not None and tuple(found.size) != tuple(sample.size):
+            turned = tuple(found.size) == tuple(sample.size)[::-1]
+            hint = "turn the annotation by the EXIF orientation" if turned else "localize the images that it describes"
             raise UserError(
                 f"{sample.path}: localized at {_by(found.size)} pixels, annotated at {_by(sample.size)}: expected one "
-                "size, localize the images that the annotation describes"
+                f"size: {hint}"
             )
         seen, masked = Evidence(found, sample, self._mean.index), has_mask(sample)
         known = {"labels": True, "boxes": sample.boxes is not None, "masks": masked}
