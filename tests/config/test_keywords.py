@@ -82,6 +82,13 @@ def test_numbers_of_numpy_and_torch_are_numbers(whole, fraction):
     assert OptimConfig(epochs=whole, lr=fraction) == expected.optim
 
 
+def test_scalars_of_numpy_and_any_iterable_are_plain_values():
+    found = {"sources": (name for name in "ab"), "weights": np.str_("run"), "out": "o", "top_k": np.int64(3)}
+    given = from_keywords(LocalizeConfig, {**found, "threshold": np.float32(0.5), "classes": np.array(["cat", "dog"])})
+    assert (given.sources, given.weights, given.pick.classes) == (("a", "b"), "run", ("cat", "dog"))
+    assert [type(one) for one in (given.weights, given.pick.top_k, given.boxes.threshold)] == [str, int, float]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

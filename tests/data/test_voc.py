@@ -295,3 +295,23 @@ def test_a_size_that_no_image_has_is_refused(tmp_path, size):
     (tmp_path / "a.xml").write_text(voc_xml(voc_object(), size=size))
     with pytest.raises(UserError, match=rf"a\.xml: {size[0]} x {size[1]} pixels by this annotation, expected at most"):
         read_annotation(tmp_path / "a.xml")
+
+
+@pytest.mark.parametrize(
+    ("label", "listed", "read"),
+    [
+        ("dog", "", True),
+        ("gnu", "", False),
+        ("gnu", "emu\ngnu", True),
+        ("dog", "\n".join(VOC_CLASSES[::-1]), False),
+    ],
+    ids=["of VOC", "of an unknown order", "of a list", "of VOC in another order"],
+)
+def test_masks_are_read_if_their_numbers_are_known(make, label, listed, read):
+    root = make({"a": voc_xml(voc_object(label))})
+    mask = root / "VOC2012" / "SegmentationClass" / "a.png"
+    mask.parent.mkdir()
+    mask.write_bytes(b"")
+    if listed:
+        (root / "VOC2012" / "labels.txt").write_text(listed, encoding="utf-8")
+    assert read_voc(root, "val").samples[0].mask == (mask if read else None)

@@ -246,3 +246,12 @@ def test_a_bar_in_a_name_does_not_break_the_table():
 
 def test_a_report_without_metrics_says_so():
     assert "Nothing to measure" in report_table(EvaluationReport(metrics=(), images=0, source="x"))
+
+
+@pytest.mark.parametrize(
+    ("size", "hint"), [((30, 40), "turn the annotation by the EXIF"), ((20, 15), "localize the im")]
+)
+def test_another_size_is_refused_with_its_likely_reason(finding, size, hint):
+    sample = Sample(path="a.jpg", labels=["dog"], size=size)
+    with pytest.raises(UserError, match=f"localized at 40x30 pixels, .*expected one size: {hint}"):
+        Evaluation(["dog"]).update(finding("a.jpg", (40, 30)), sample)

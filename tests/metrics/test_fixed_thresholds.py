@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from wsl.errors import UserError
-from wsl.metrics import MaxBoxAcc
+from wsl.metrics import MaxBoxAcc, TorchMetric
 from wsl.metrics.bootstrap import percentile_interval
+from wsl.results import BoxOrigin
 
 LEVELS = (0.3, 0.5, 0.7)
 
@@ -23,7 +24,9 @@ def test_thresholds_from_elsewhere_give_no_more_than_the_best(finding, annotated
         found = finding(f"{i}.jpg", (90, 90), maps={"dog": score_map})
         halves[i % 2].update(found, annotated(boxes(("dog", target)), f"{i}.jpg", (90, 90)))
     chosen = halves[0].best_thresholds()
-    assert [m.value for m in halves[0].at(chosen, "here")] == [m.value for m in halves[0].compute()]
+    early = halves[0].at(chosen, "here")
+    assert [m.value for m in early] == [m.value for m in halves[0].compute()]
+    assert [m.interval for m in early] == [m.interval for m in halves[0].at(chosen, "here")]
     for level, fixed in enumerate(halves[0].at((0.2,) * 3, "given")):
         right = halves[0].totals.drawn[0].reshape(3, 100, -1)[level, :21].sum(axis=0)
         accuracy = right / halves[0].totals.drawn_trials[0]
@@ -44,3 +47,17 @@ def test_thresholds_from_elsewhere_give_no_more_than_the_best(finding, annotated
 
 def test_without_a_map_a_threshold_from_elsewhere_measures_nothing():
     assert [metric.value for metric in MaxBoxAcc(["dog"]).at((0.2,) * 3, "given")] == [None] * 3
+
+
+def test_a_torch_metric_measures_at_the_threshold_of_the_boxes_too(finding, annotated, boxes):
+    metric = MaxBoxAcc(["dog"], LEVELS, boxes=BoxOrigin(threshold=0.304, box_rule="largest", origin="given"))
+    pair = (
+        finding("a.jpg", (8, 2), maps={"dog": [[0, 2, 4, 1]]}),
+        annotated(boxes(("dog", [2, 0, 6, 2])), "a.jpg", (8, 2)),
+    )
+    whole = TorchMetric(metric)
+    whole.update(*pair)
+    metric.update(*pair)
+    assert whole.compute() == metric.compute()
+    assert [one.value for one in whole.compute()[3:]] == [1, 1, 1]
+    assert whole.compute()[3].note == "single-object images; threshold 0.3, nearest to 0.304, given"

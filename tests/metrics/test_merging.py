@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import wsl.metrics
+from wsl.errors import UserError
 from wsl.metrics import CocoAP, Statistic, TorchMetric
 
 CLASSES = ("cat", "dog", "emu")
@@ -159,3 +160,40 @@ def test_processes_add_up_by_themselves_even_one_without_images(scenes, tmp_path
         whole[name] = metric.compute()
     for found in (mine, pickle.loads((tmp_path / "found").read_bytes())):  # noqa: S301 -- our own bytes
         assert found == {(name, cut): whole[name] for name in METRICS for cut in cuts}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        wsl.metrics.CorLoc(["dog"]),
+        wsl.metrics.CorLoc(["cat"], iou_threshold=0.3),
+        wsl.metrics.CorLoc(["cat"], replicates=0),
+        wsl.metrics.PointingGame(["cat"]),
+    ],
+    ids=["classes", "threshold", "replicates", "metric"],
+)
+def test_another_metric_or_itself_is_not_merged(other):
+    metric = wsl.metrics.CorLoc(["cat"])
+    with pytest.raises(UserError, match=r"expected the same metric with the same classes and settings"):
+        metric.merge(other)
+    with pytest.raises(UserError, match=r"merged with itself"):
+        metric.merge(metric)
+    metric.merge(wsl.metrics.CorLoc(["cat"]))
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: wsl.metrics.PxAP(["cat"], protocol="wsol"), "protocol is 'wsol'"),
+        (lambda: wsl.metrics.MaxBoxAcc(["cat"], protocol="wsol"), "protocol is 'wsol'"),
+        (lambda: wsl.metrics.ThresholdChoice(["cat"], num_thresholds=0), "number of thresholds is 0"),
+        (lambda: wsl.metrics.MeanIoU(["cat"], num_thresholds=10**6), "expected 1 to 10000"),
+        (lambda: wsl.metrics.Calibration(["cat"], bins=0), "bins are 0"),
+        (lambda: wsl.metrics.calibration_error([0.5], [True], bins=0), "bins are 0"),
+        (lambda: wsl.metrics.pointing_hit((1, 2, 3), [[0, 0, 5, 5]]), "point is \\(1, 2, 3\\), expected finite"),
+        (lambda: wsl.metrics.point_within((1,), [[0, 0, 5, 5]]), "point is \\(1,\\), expected finite"),
+    ],
+)
+def test_settings_out_of_range_are_refused_at_once(make, told):
+    with pytest.raises(UserError, match=told):
+        make()

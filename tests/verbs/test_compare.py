@@ -6,6 +6,7 @@ import json
 import shutil
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 import wsl
@@ -14,6 +15,7 @@ from wsl.config import BoxConfig, CompareConfig, DataConfig, EvaluateConfig, Loc
 from wsl.errors import RunError, UserError
 from wsl.files import locked
 from wsl.verbs import compare as verb
+from wsl.verbs.compared_runs import find_run
 from wsl.verbs.evaluate import evaluate
 from wsl.verbs.localize import run_localize
 
@@ -114,6 +116,7 @@ def test_the_command_prints_and_writes_every_form(world, found, tmp_path, capsys
     assert cli.compare([*flags, "--out", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == saved
     assert (out / "comparison.pdf").read_bytes().startswith(b"%PDF")
+    assert not (out / "comparison.svg").exists()  # it would show another comparison
 
 
 def test_without_a_folder_nothing_is_written(world, found, tmp_path, monkeypatch):
@@ -145,16 +148,41 @@ def test_a_missing_prediction_is_a_miss(world, found, tmp_path):
     assert result.runs[1].value("CorLoc") < result.runs[0].value("CorLoc")
 
 
-def test_runs_on_different_images_are_refused(world, run, found, tmp_path):
+def test_settings_of_models_leave_stored_predictions_unchanged(world, found):
+    place = found / "fair" / "found"
+    settings = config(world, place, "resnet50", refine="pamr", image_size=64)
+    one, other = (find_run(given).settings(settings, ["mAP"]) for given in settings.runs)
+    assert (one.predictions, one.refine, one.image_size) == (place, "auto", None)
+    assert (other.weights, other.refine, other.image_size) == ("resnet50", "pamr", 64)
+
+
+def test_an_unknown_model_is_told_before_anything_is_measured(world, found, caplog):
+    with pytest.raises(UserError, match=r"no model 'resnet5O' \(did you mean 'resnet50'\?\)"):
+        wsl.compare(config(world, found / "fair" / "found", "resnet5O"))
+    assert not caplog.messages
+
+
+def test_an_image_that_one_model_cannot_read_is_a_miss(world, run, found):
     broken = world / "JPEGImages" / "val03.png"
     whole = broken.read_bytes()
-    settings = config(world, found / "fair" / "found", run, metrics=("mAP",), out=tmp_path / "out")
     try:
         broken.write_bytes(b"")
-        with pytest.raises(UserError, match=r"1 differ, such as \S*val03.png, .* could not be read for lse"):
-            wsl.compare(settings)
+        result = wsl.compare(config(world, found / "fair" / "found", run, metrics=("mAP",)))
     finally:
         broken.write_bytes(whole)
+    assert [one.warnings for one in result.runs] == [{}, {"images without a localization: misses": 1}]
+
+
+def test_runs_on_different_images_are_refused(world, found, tmp_path):
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for image in (world / "JPEGImages").glob("val*.png"):  # every third image has two classes, and only one map
+        np.save(maps / f"{image.stem}.npy", np.eye(4))
+    settings = config(world, found / "fair" / "found", maps, metrics=("CorLoc",), out=tmp_path / "out")
+    with pytest.raises(
+        UserError, match=r"5 differ, such as \S*val02.png, .* left out for maps \(wsl-evaluate says why"
+    ):
+        wsl.compare(settings)
     assert not (tmp_path / "out").exists()
 
 

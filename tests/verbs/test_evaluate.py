@@ -8,7 +8,7 @@ import pytest
 
 from wsl import cli
 from wsl.config import DataConfig, EvaluateConfig, LocalizeConfig, PickConfig, RuntimeConfig
-from wsl.errors import UserError
+from wsl.errors import RunError, UserError
 from wsl.tables import report_table
 from wsl.verbs.evaluate import evaluate
 from wsl.verbs.localize import run_localize
@@ -102,6 +102,20 @@ def test_missing_extra_and_double_images(world, found, tmp_path, caplog):
         evaluate(config(world, tmp_path, predictions=folder))
 
 
+def test_a_metric_that_was_asked_for_and_not_measured_is_told(world, found, tmp_path, caplog):
+    records = [{**json.loads(line), "boxes": []} for line in lines_of(found)]
+    folder = stored(tmp_path, records)
+    report = evaluate(config(world, tmp_path / "out", predictions=folder, metrics=("mAP", "PxAP", "CorLoc")))
+    assert set(report.computed_by.values()) == {"mAP"}
+    assert caplog.messages[-2:] == [
+        "CorLoc was not measured: no image has what it measures",
+        "PxAP was not measured: no image has annotated masks",
+    ]
+    with pytest.raises(RunError, match="nothing to measure"):
+        evaluate(config(world, tmp_path / "none", predictions=folder, metrics=("PxAP",)))
+    assert not (tmp_path / "none" / "evaluation.json").exists()
+
+
 def test_predictions_of_other_images_are_refused(world, found, tmp_path):
     record = json.loads(lines_of(found)[0])
     folder = stored(tmp_path, [{**record, "image": "other.png"}])
@@ -130,15 +144,22 @@ def test_a_model_of_other_classes_is_refused(world, tmp_path, monkeypatch):
         evaluate(settings)
 
 
-def test_an_unreadable_image_is_counted_as_missing(world, run, tmp_path):
+def test_an_unreadable_image_is_a_miss_for_a_model_as_in_its_stored_localizations(world, run, found, tmp_path):
+    records = [json.loads(line) for line in lines_of(found)]
+    without = stored(tmp_path, [one for one in records if "val03" not in one["image"]])
+    expected = evaluate(config(world, tmp_path, predictions=without, metrics=("CorLoc", "mAP")))
     broken = world / "JPEGImages" / "val03.png"
     whole = broken.read_bytes()
     try:
         broken.write_bytes(b"")
-        report = evaluate(config(world, tmp_path, weights=str(run)))
+        report = evaluate(config(world, tmp_path, weights=str(run), metrics=("CorLoc", "mAP"), stability=16))
     finally:
         broken.write_bytes(whole)
-    assert (report.images, report.missing) == (15, 1)
+    assert (report.images, report.missing) == (16, 0)
+    assert report.warnings == expected.warnings == {"images without a localization: misses": 1}
+    for one, other in zip(expected.metrics, report.metrics, strict=False):
+        assert (one.counts, one.note) == (other.counts, other.note)
+    assert "(1 more could not be read)" in report.metrics[-1].note
     assert cv2.imread(str(broken)) is not None
 
 

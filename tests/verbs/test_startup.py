@@ -71,6 +71,17 @@ MISTAKES = [
     ([*EVALUATE, "--data", "OTHERS", "--split", "all", "--weights", "RUN"], "does not know the class 'reed'"),
     ([*EVALUATE, *VOC, "--weights", "RUN", "--metrics", "pointin"], "no metric 'pointin': did you mean 'pointing'?"),
     ([*EVALUATE, *VOC, "--weights", "RUN", "--num-thresholds", "0"], "number of thresholds is 0"),
+    (
+        [*EVALUATE, *VOC, "--weights", "RUN", "--num-thresholds", "1000000"],
+        "is 1000000, expected 1 to 10000",
+    ),
+    (
+        [*EVALUATE, *VOC, "--predictions", "lost", "--tta", "flip"],
+        "--tta needs --weights: --predictions are",
+    ),
+    ([*EVALUATE, *VOC, "--predictions", "lost", "--aligned", "True"], "--aligned needs --weights"),
+    ([*EVALUATE, *VOC, "--predictions", "lost", "--image-size", "64"], "--image-size needs --weights"),
+    ([*EVALUATE, *VOC, "--predictions", "lost", "--layers", "0"], "--cam, --layers or --model needs --weights"),
     ([*EVALUATE, *VOC, "--predictions", "lost", "--faithfulness", "5"], "--faithfulness needs --weights"),
     ([*EVALUATE, *VOC, "--weights", "RUN", "--faithfulness", "0"], "faithfulness is 0, expected the number of images"),
     ([*EVALUATE, *VOC, "--weights", "RUN", "--faithfulness", "-1"], "faithfulness is -1"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from wsl.config.checks import check, check_batch_size, check_types
 from wsl.config.raster import RasterConfig
@@ -29,6 +30,19 @@ PredictionsFormat = Literal[
 
 
 HeatmapLayout = Literal["together", "each"]
+
+OF_A_MODEL: Mapping[str, tuple[Any, ...]] = {
+    "local_weights": (None,),
+    "cam": (CamConfig(),),
+    "refine": ("auto", "none"),
+    "aligned": (None,),
+    "tta": ((), []),
+    "image_size": (None,),
+    "faithfulness": (None,),
+    "stability": (None,),
+}
+"""The settings of an evaluation that mean something only with --weights: their default, and other values that ask for
+nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,17 +236,19 @@ class EvaluateConfig:
         )
         check(self.processes is None or self.processes >= 1, f"processes are {self.processes}, expected 1 or more")
         check(
-            self.num_thresholds is None or self.num_thresholds >= 1,
-            f"number of thresholds is {self.num_thresholds}, expected 1 or more: try 100",
+            self.num_thresholds is None or 1 <= self.num_thresholds <= 10_000,
+            f"number of thresholds is {self.num_thresholds}, expected 1 to 10000: try 100",
         )
         check(
             (self.predictions is None) != (self.weights is None),
             "expected either --predictions FILE or --weights RUN, and not both",
         )
-        check(
-            self.weights is not None or self.cam == CamConfig(),
-            "--cam, --layers and --model say how a model makes maps: expected --weights too",
-        )
+        for name, unset in OF_A_MODEL.items():
+            flags = "--cam, --layers or --model" if name == "cam" else f"--{name.replace('_', '-')}"
+            check(
+                self.weights is not None or getattr(self, name) in unset,
+                f"{flags} needs --weights: --predictions are measured as they are, without a model",
+            )
         check(
             self.predictions is not None or self.predictions_format == "auto",
             "a predictions format without --predictions: expected both, or --weights alone",
@@ -246,18 +262,8 @@ class EvaluateConfig:
             f"--select-threshold {self.select_threshold} is the split that is reported: expected another one (the "
             "optimistic number of this one is always shown)",
         )
-        check(
-            self.refine in ("auto", "none") or self.weights is not None,
-            "--refine needs --weights: maps are refined where they are made, give it to wsl-localize",
-        )
-        for name, images, runs_on in (
-            ("faithfulness", self.faithfulness, "masked images"),
-            ("stability", self.stability, "mirror images"),
-        ):
-            check(
-                images is None or self.weights is not None,
-                f"--{name} needs --weights: it runs the model on {runs_on}, which --predictions do not have",
-            )
+        for name in ("faithfulness", "stability"):
+            images = getattr(self, name)
             check(
                 images is None or images >= 1,
                 f"{name} is {images}, expected the number of images to measure it on, 1 or more",

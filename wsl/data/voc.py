@@ -42,8 +42,9 @@ def read_voc(
     ``root``); VOC's 20 if no object has another name; the names in *all* annotations, sorted, so that they agree for
     every split of a data set.
 
-    Boxes that extend outside their image are clipped, with one warning for the split. If the classes are VOC's 20, the
-    mask of an image is taken from ``SegmentationClass`` or ``SegmentationClassAug``.
+    Boxes that extend outside their image are clipped, with one warning for the split. The mask of an image is taken
+    from ``SegmentationClass`` or ``SegmentationClassAug`` if it is known which classes its numbers mean: VOC's 20, or
+    other classes in the order of ``labels.txt`` or ``classes.txt``, from 1.
 
     Args:
         root: VOCdevkit, a folder that contains it, or the folder of one year.
@@ -79,14 +80,16 @@ def read_voc(
         lists = _class_lists(folder, split)
         _require_labels(ids, images, sources, annotations, lists)
     found = {label for annotation in annotations if annotation for label in annotation.boxes.labels} | lists.keys()
-    names = tuple(classes) if classes is not None else _class_names(root, folder, split, found)
+    listed = _listed_names(root, folder)
+    names = tuple(classes) if classes is not None else listed or _class_names(folder, split, found)
     samples = []
     for name, path, source, annotation in zip(ids, images, sources, annotations, strict=True):
         if annotation is None:
             samples.append(_sample_from_lists(name, path, lists))
         else:
             samples.append(_sample_from_xml(name, path, annotation, source, names))
-    if names == VOC_CLASSES:  # the masks number them in this order
+    # Masks number the classes in this order, except that those of VOC's own classes always follow its order.
+    if names == VOC_CLASSES or (names == listed and not set(names) <= set(VOC_CLASSES)):
         samples = [replace(sample, mask=_mask(folder, sample.id, list_file)) for sample in samples]
     return SampleSet(classes=names, samples=tuple(samples))
 
@@ -212,10 +215,15 @@ def _require_labels(
             )
 
 
-def _class_names(root: Path, folder: Path, split: str, found: set[str]) -> tuple[str, ...]:
+def _listed_names(root: Path, folder: Path) -> tuple[str, ...]:
+    """The classes in the order of ``labels.txt`` or ``classes.txt``; empty without such a file."""
     for path in (place / name for place in (folder, root) for name in ("labels.txt", "classes.txt")):
         if path.is_file():
             return tuple(line.strip() for line in _read_lines(path) if line.strip())
+    return ()
+
+
+def _class_names(folder: Path, split: str, found: set[str]) -> tuple[str, ...]:
     main = folder / "ImageSets" / "Main"
     official = all((main / f"{name}_{split}.txt").is_file() for name in VOC_CLASSES)
     if not (official and found.issubset(VOC_CLASSES)):

@@ -20,6 +20,16 @@ from wsl.maps.sweep import Candidates, Doubles, as_ground_truth, check_candidate
 Protocol = Literal["default", "wsolevaluation"]
 
 
+def require_protocol(protocol: str) -> None:
+    """Refuse an unknown protocol.
+
+    Raises:
+        UserError: it is unknown.
+    """
+    if protocol not in get_args(Protocol):
+        raise UserError(f"protocol is {protocol!r}, expected default or wsolevaluation")
+
+
 def overlaps(
     score_map: npt.ArrayLike,
     boxes: npt.ArrayLike,
@@ -52,8 +62,7 @@ def overlaps(
     """
     ground_truth, cuts = as_ground_truth(boxes), as_thresholds(thresholds)
     check_candidates(candidates)
-    if protocol not in get_args(Protocol):
-        raise UserError(f"protocol is {protocol!r}, expected default or wsolevaluation")
+    require_protocol(protocol)
     if protocol == "wsolevaluation":
         shape = np.shape(score_map)
         if size is not None and tuple(size) != shape[::-1]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -73,7 +72,8 @@ def agreement(run: str, marks: Marks, against: str, others: Marks) -> Agreement:
     True
     """
     overlaps, correlations = [], []
-    for one, other in _common(marks.pairs, others.pairs):
+    for pair in (pair for pair in marks.pairs if pair in others.pairs):
+        one, other = marks.pairs[pair], others.pairs[pair]
         if one.box is not None and other.box is not None:
             overlaps.append(float(box_iou(one.box, other.box)[0, 0]))
         elif one.box is not None or other.box is not None:
@@ -83,16 +83,8 @@ def agreement(run: str, marks: Marks, against: str, others: Marks) -> Agreement:
     return Agreement(
         run=run,
         against=against,
-        iou=_mean(overlaps),
+        iou=fmean(overlaps) if overlaps else None,
         boxes=len(overlaps),
-        correlation=_mean(correlations),
+        correlation=fmean(correlations) if correlations else None,
         maps=len(correlations),
     )
-
-
-def _common(first: Mapping[tuple[Path, str], Mark], second: Mapping[tuple[Path, str], Mark]) -> list[tuple[Mark, Mark]]:
-    return [(mark, second[pair]) for pair, mark in first.items() if pair in second]
-
-
-def _mean(values: list[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,8 +14,9 @@ from wsl.errors import UserError
 from wsl.maps.overlaps import Protocol
 from wsl.maps.sweep import Candidates
 from wsl.metrics.benchmark_input import benchmark_input
-from wsl.metrics.bootstrap import Doubles, percentile_interval
+from wsl.metrics.bootstrap import Doubles
 from wsl.metrics.box_curves import iou_levels, map_thresholds
+from wsl.metrics.class_mean import with_interval
 from wsl.metrics.evidence import Evidence
 from wsl.metrics.statistic import Observation, Row, Statistic, Totals, ratio
 from wsl.results import BoxOrigin, Metric
@@ -68,8 +69,6 @@ class MaxBoxAcc(Statistic):
         self.single_object, self.protocol, self.boxes = single_object, protocol, boxes
         self.unit = "single-object images" if single_object else "(image, class) pairs"
         self.iou_thresholds = iou_levels(iou_thresholds)
-        # Check the protocol now rather than at the first image.
-        class_maps.overlaps([[0.0]], [], [], protocol=protocol)
         self.thresholds = map_thresholds(self.published if num_thresholds is None else num_thresholds, protocol)
         self.columns = len(self.iou_thresholds) * len(self.thresholds)
         super().__init__(classes, **settings)
@@ -126,7 +125,7 @@ class MaxBoxAcc(Statistic):
         return {level: row / trials for level, row in zip(self.iou_thresholds, self._right(self.totals), strict=True)}
 
     def at(self, thresholds: Sequence[float], origin: str) -> tuple[Metric, ...]:
-        """BoxAcc: the accuracy of each IoU level at a given threshold, rounded to the nearest one of the metric.
+        """BoxAcc: the accuracy of each IoU level at a given threshold, or the nearest one of the metric.
 
         Raises:
             UserError: the number of thresholds is not the number of levels.
@@ -136,14 +135,21 @@ class MaxBoxAcc(Statistic):
         """
         if len(thresholds) != len(self.iou_thresholds):
             raise UserError(f"{len(thresholds)} thresholds, expected one per level: {len(self.iou_thresholds)}")
-        nearest = np.abs(self.thresholds - np.array(thresholds)[:, None]).argmin(axis=1)
-        return self._levels(self.totals, nearest, origin)
+        self.settle()
+        return self._at(self.totals, thresholds, origin)
 
-    def _levels(self, totals: Totals, chosen: Any, origin: str | None = None) -> tuple[Metric, ...]:
-        """One metric per IoU level, each at one threshold: the best, or one of another ``origin``."""
+    def _at(self, totals: Totals, thresholds: Sequence[float], origin: str) -> tuple[Metric, ...]:
+        near = np.abs(self.thresholds - np.array(thresholds)[:, None]).argmin(axis=1)
+        exact = np.isclose(self.thresholds[near], thresholds).tolist()
+        same = zip(thresholds, exact, strict=True)
+        return self._levels(totals, near, [origin if one else f"nearest to {t:g}, {origin}" for t, one in same])
+
+    def _levels(self, totals: Totals, chosen: Any, origins: Sequence[str | None] = ()) -> tuple[Metric, ...]:
+        """One metric per IoU level, each at one threshold: the best, or one of another origin."""
+        origins = origins or (None,) * len(self.iou_thresholds)
         hits, centre, whole = (self._hits(totals.sums(view)) for view in self.views)
         found = []
-        for level, (value, at) in enumerate(zip(self.iou_thresholds, chosen.tolist(), strict=True)):
+        for level, (value, at, origin) in enumerate(zip(self.iou_thresholds, chosen.tolist(), origins, strict=True)):
             threshold = f"{self.thresholds[at]:g}"
             note = f"{self.note(totals)}; best threshold {threshold} on the evaluated split (optimistic)"
             metric = self.mean.metric(
@@ -163,7 +169,7 @@ class MaxBoxAcc(Statistic):
         if self.boxes is None or self.boxes.threshold is None:
             return ()
         given = (self.boxes.threshold,) * len(self.iou_thresholds)
-        return self.at(self.boxes.by_metric.get(type(self).__name__, given), self.boxes.origin)
+        return self._at(totals, self.boxes.by_metric.get(type(self).__name__, given), self.boxes.origin)
 
     def _hits(self, changes: Any) -> Any:
         """Correct boxes by class, level and threshold."""
@@ -185,7 +191,7 @@ class MaxBoxAcc(Statistic):
         right = [changes[level].cumsum(axis=0) for level in levels]
         hits = np.mean([one.max(axis=0) if at is None else one[at] for one in right], axis=0)
         drawn = ratio(hits, totals.drawn_trials[0])
-        return replace(metric, interval=percentile_interval(drawn, metric.value), replicates=drawn)
+        return with_interval(metric, drawn)
 
 
 class MaxBoxAccV2(MaxBoxAcc):
@@ -217,17 +223,13 @@ class MaxBoxAccV2(MaxBoxAcc):
             return (first, *levels)
         mean = replace(
             first,
-            value=_mean([level.value or 0.0 for level in levels]),
-            per_class={name: _mean([level.per_class[name] for level in levels]) for name in first.per_class},
-            baseline=_mean([level.baseline or 0.0 for level in levels]),
-            whole_image=_mean([level.whole_image or 0.0 for level in levels]),
+            value=fmean(level.value or 0.0 for level in levels),
+            per_class={name: fmean(level.per_class[name] for level in levels) for name in first.per_class},
+            baseline=fmean(level.baseline or 0.0 for level in levels),
+            whole_image=fmean(level.whole_image or 0.0 for level in levels),
             note=f"mean over IoU {', '.join(f'{level:g}' for level in self.iou_thresholds)}; {first.note}",
         )
         return (self._with_interval(totals, mean, range(len(levels))), *levels, *self._at_given(totals))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
 
 
 def _single(seen: Evidence) -> tuple[str, ...]:

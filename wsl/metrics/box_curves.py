@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from wsl import maps as class_maps
 from wsl.errors import UserError
-from wsl.maps.overlaps import Protocol
+from wsl.maps.overlaps import Protocol, require_protocol
 from wsl.maps.sweep import Candidates
 from wsl.metrics.bootstrap import Doubles
 from wsl.metrics.overlap import require_iou_threshold
@@ -99,20 +99,21 @@ def max_box_acc_v2(
     found = max_box_acc(
         maps, boxes, iou_thresholds, protocol=protocol, candidates="all", sizes=sizes, num_thresholds=num_thresholds
     )
-    return math.fsum(level.accuracy for level in found) / len(found)
+    return fmean(level.accuracy for level in found)
 
 
-def map_thresholds(count: int, protocol: str) -> Doubles:
+def map_thresholds(count: int, protocol: str = "default") -> Doubles:
     """Evenly spaced thresholds from 0, rounded as in the protocol: the benchmark's are multiples of a step.
 
     Raises:
-        UserError: the count is below 1.
+        UserError: the count is below 1 or above 10,000, or the protocol is unknown.
 
-    >>> map_thresholds(4, "default").tolist()
+    >>> map_thresholds(4).tolist()
     [0.0, 0.25, 0.5, 0.75]
     """
-    if count < 1:
-        raise UserError(f"number of thresholds is {count}, expected 1 or more: try 100")
+    require_protocol(protocol)
+    if not 1 <= count <= 10_000:
+        raise UserError(f"number of thresholds is {count}, expected 1 to 10000: try 100")
     return np.asarray(np.arange(count) * (1 / count) if protocol == "wsolevaluation" else np.arange(count) / count)
 
 

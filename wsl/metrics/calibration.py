@@ -30,13 +30,14 @@ def calibration_error(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike, bin
         (n,) probabilities in [0, 1] and (n,) outcomes, true for a correct prediction.
 
     Raises:
-        UserError: lengths differ or are 0, or a probability is not in [0, 1].
+        UserError: lengths differ or are 0, a probability is not in [0, 1], or there are no bins.
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3.
 
     >>> round(calibration_error([0.9, 0.9, 0.1], [True, False, False]), 3)
     0.3
     """
+    _require_bins(bins)
     values, right = np.asarray(probabilities, np.float64), np.asarray(outcomes, np.bool_)
     if values.ndim != 1 or values.shape != right.shape or not values.size:
         raise UserError(f"{np.size(values)} probabilities with {np.size(right)} outcomes, expected as many, at least 1")
@@ -64,8 +65,7 @@ class Calibration(Statistic):
     name = "calibration error"
 
     def __init__(self, classes: Sequence[str], *, bins: int = BINS, **settings: Any):
-        if bins < 1:
-            raise UserError(f"bins are {bins}, expected 1 or more: try {BINS}")
+        _require_bins(bins)
         self.bins, self.columns = bins, 3 * bins + 1
         super().__init__(classes, **settings)
 
@@ -140,6 +140,11 @@ class BoxCalibration(Calibration):
         judged = outcomes >= 0
         labels = [self.mean.classes[number] for number in found.labels[judged].tolist()]
         return self._rows(labels, found.scores[judged].tolist(), (outcomes[judged] == 1).tolist())
+
+
+def _require_bins(bins: int) -> None:
+    if bins < 1:
+        raise UserError(f"bins are {bins}, expected 1 or more: try {BINS}")
 
 
 def _sums(values: Doubles, right: npt.NDArray[np.bool_], bins: int) -> Doubles:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -90,11 +91,9 @@ class ClassMean:
         if rows and len(rows) < len(counted):
             share = f"{len(rows)} of {len(counted)} classes ({sum(number[i] for i in rows)} of {sum(number)})"
             note = f"{note}; {share}" if note else share
-        value = over_classes(values)
-        drawn = None if resampled is None or value is None else _drawn_mean(resampled[rows], draws, rows)
-        return Metric(
+        metric = Metric(
             name=name,
-            value=value,
+            value=over_classes(values),
             per_class={}
             if values is None
             else {label: float(np.asarray(values)[self.index[label]]) for label in counted},
@@ -102,10 +101,20 @@ class ClassMean:
             baseline=over_classes(baseline),
             whole_image=over_classes(whole_image),
             note=note,
-            interval=None if drawn is None or value is None else percentile_interval(drawn, value),
             images=images,
-            replicates=drawn,
         )
+        return metric if resampled is None else with_interval(metric, _drawn_mean(resampled[rows], draws, rows))
+
+
+def with_interval(metric: Metric, drawn: Doubles) -> Metric:
+    """A metric with its values on resampled data sets, and their interval; unchanged if it has no value.
+
+    >>> round(with_interval(Metric(name="mAP", value=0.5), np.linspace(0, 1, 101)).interval[0], 3)
+    0.025
+    """
+    if metric.value is None:
+        return metric
+    return replace(metric, interval=percentile_interval(drawn, metric.value), replicates=drawn)
 
 
 def _drawn_mean(table: Doubles, draws: Doubles | None, rows: Sequence[int]) -> Doubles:

@@ -99,7 +99,7 @@ class ClassificationAP(APStatistic):
             ap[i] = average_precision(scores[:, i], targets[:, i], method)
             chance[i] = counts[i] / (targets[:, i] >= 0).sum()
         lost = int(missing[:, rows].sum())
-        note = "positive images" + (f"; {lost} scores missing: ranked last" if lost else "")
+        note = "positive (image, class) pairs" + (f"; {lost} scores missing: ranked last" if lost else "")
         drawn = self._resampled(images, rows, method) if self.replicates else None
         return self.mean.metric(name, ap, counts, baseline=chance, note=note, resampled=drawn, images=len(images))
 

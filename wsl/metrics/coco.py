@@ -196,9 +196,6 @@ class CocoAP(CocoStatistic):
 
     needs = "boxes"
 
-    def __init__(self, classes: Sequence[str], *, report_classes: Sequence[str] = (), **settings: Any) -> None:
-        super().__init__(classes, report_classes, **settings)
-
     def observe(self, seen: Evidence) -> Observation:
         """The outcome of each box at each IoU threshold."""
         mine, truth, overlap = seen.detections, seen.true_detections, seen.ious

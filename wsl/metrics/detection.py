@@ -138,7 +138,7 @@ class VOCDetectionAP(RankingStatistic):
         outcomes = matched(seen.ious, mine.scores, truth.difficult, self.iou_threshold)
         found["outcome"] = np.where(seen.may_lack_boxes(mine.labels) & (outcomes == 0), -1, outcomes)
         if seen.blind:
-            return Observation(records={self.name_of(seen): found})
+            return Observation(records={seen.view: found})
         labels, numbers = np.unique(truth.labels[~truth.difficult], return_counts=True)
         expected = np.zeros(len(labels), EXPECTED)
         expected["label"], expected["number"] = labels, numbers

@@ -140,6 +140,7 @@ class Evaluation:
         self._mean = ClassMean(classes, report_classes)
         self.statistics = {name: make(settings) for name, make in METRICS.items() if not metrics or name in metrics}
         self._seen: set[Path] = set()
+        self._annotated: set[str] = set()
         self._foreign: str | None = None
         self._recognised = False
 
@@ -202,6 +203,15 @@ class Evaluation:
             missing=missing,
         )
 
+    def unmeasured(self, report: EvaluationReport) -> dict[str, str]:
+        """Why metrics have no number in the report of `compute`, by their names in `METRICS`."""
+        measured = set(report.computed_by.values())
+        return {
+            name: "no image has what it measures" if name in self._annotated else f"no image has annotated {one.needs}"
+            for name, one in self.statistics.items()
+            if name not in measured
+        }
+
     def observe(self, found: Localization, sample: Sample) -> Observed:
         """The contribution of an image to each metric, by name; changes nothing, so it can run in other processes.
 
@@ -209,9 +219,11 @@ class Evaluation:
             UserError: as for `update`.
         """
         if sample.size is not None and tuple(found.size) != tuple(sample.size):
+            turned = tuple(found.size) == tuple(sample.size)[::-1]
+            hint = "turn the annotation by the EXIF orientation" if turned else "localize the images that it describes"
             raise UserError(
                 f"{sample.path}: localized at {_by(found.size)} pixels, annotated at {_by(sample.size)}: expected one "
-                "size, localize the images that the annotation describes"
+                f"size: {hint}"
             )
         seen, masked = Evidence(found, sample, self._mean.index), has_mask(sample)
         known = {"labels": True, "boxes": sample.boxes is not None, "masks": masked}
@@ -222,6 +234,7 @@ class Evaluation:
             raise UserError(f"{sample.path}: evaluated twice, expected each image once: remove one of its records")
         for name, of_metric in observed.items():
             self.statistics[name].add(sample, of_metric)
+        self._annotated.update(observed)
         self._seen.add(sample.path)
         self._recognise((*found.scores, *found.boxes.labels, *found.points))
 

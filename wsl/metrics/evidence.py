@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple, TypeVar, TypeVarTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, TypeVarTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from wsl.samples import Sample
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 Point = tuple[float, float]
+View = Literal["found", "centre", "whole"]
+"""Whose predictions are measured: those of the method, or a baseline's."""
 SWEPT = 1000
 """A map's boxes are computed once for all metrics, at the thresholds i / 1000."""
 
@@ -61,7 +63,7 @@ class Evidence:
     ((1, 2), (44.5, 44.5))
     """
 
-    blind: ClassVar[bool] = False
+    view: ClassVar[View] = "found"
 
     def __init__(
         self, found: Localization, sample: Sample, index: Mapping[str, int], shared: dict[Any, Any] | None = None
@@ -71,6 +73,11 @@ class Evidence:
         self._shared = {} if shared is None else shared
         self._shared[type(self)] = self
         self._own: dict[Any, Any] = {}
+
+    @property
+    def blind(self) -> bool:
+        """Whether a baseline replaces the predictions."""
+        return self.view != "found"
 
     @classmethod
     def of(cls, other: Evidence) -> Evidence:
@@ -253,8 +260,6 @@ class Evidence:
 class _Blind(Evidence):
     """A baseline: one box for each predicted class, with its score, and no map."""
 
-    blind = True
-
     def box(self, label: str) -> npt.NDArray[Any] | None:
         raise NotImplementedError
 
@@ -280,6 +285,8 @@ class _Blind(Evidence):
 class Centre(_Blind):
     """The centre baseline: a box of 0.7 of each side, the middle as a point, a Gaussian as a map."""
 
+    view = "centre"
+
     def box(self, label: str) -> npt.NDArray[Any]:
         """The centred box, which is the same for every class."""
         return self.once("box", lambda: centre_box(self.found.size))
@@ -295,6 +302,8 @@ class Centre(_Blind):
 
 class Whole(_Blind):
     """The whole-image baseline: the image as one box; in metrics of masks, every pixel."""
+
+    view = "whole"
 
     def box(self, label: str) -> npt.NDArray[Any]:
         """The box of the whole image, which is the same for every class."""

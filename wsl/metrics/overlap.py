@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -63,6 +65,16 @@ def as_xyxy(boxes: npt.ArrayLike) -> DoubleArray:
     if not np.isfinite(xyxy).all():
         raise UserError("a box coordinate is not finite: expected numbers")
     return xyxy
+
+
+def require_point(point: Sequence[float]) -> None:
+    """Refuse a point that is not two finite numbers.
+
+    Raises:
+        UserError: it is not.
+    """
+    if np.shape(point) != (2,) or not np.isfinite(point).all():
+        raise UserError(f"point is {tuple(point)}, expected finite (x, y)")
 
 
 def require_iou_threshold(threshold: float) -> None:

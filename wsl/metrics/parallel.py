@@ -11,7 +11,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
 from wsl.limits import allow, max_pixels
-from wsl.metrics.statistic import Observation, View
+from wsl.metrics.evidence import View
+from wsl.metrics.statistic import Observation
 from wsl.results import Localization
 from wsl.samples import Sample
 

@@ -12,9 +12,11 @@ import numpy.typing as npt
 from wsl.centre import centre_gaussian
 from wsl.errors import UserError
 from wsl.maps import Protocol, heatmap
+from wsl.maps.overlaps import require_protocol
 from wsl.metrics.annotated_masks import Classes
 from wsl.metrics.benchmark_input import SIDE, benchmark_input
-from wsl.metrics.bootstrap import Doubles, percentile_interval
+from wsl.metrics.bootstrap import Doubles
+from wsl.metrics.class_mean import with_interval
 from wsl.metrics.evidence import Evidence
 from wsl.metrics.statistic import Observation, Row, Statistic, Totals
 from wsl.results import Metric
@@ -137,6 +139,7 @@ class PxAP(Statistic):
     def __init__(
         self, classes: Sequence[str], *, protocol: Protocol = "default", replicates: int = 200, **settings: Any
     ) -> None:
+        require_protocol(protocol)
         self.protocol: Protocol = protocol
         super().__init__(classes, replicates=replicates, **settings)
 
@@ -175,16 +178,15 @@ class PxAP(Statistic):
         if metric.value is None:
             return metric
         together = self._together(totals.sums())
-        value = float(histogram_ap(together))
-        drawn = histogram_ap(totals.drawn[0].T.reshape(-1, 2, NUM_BINS)) if self.replicates else None
-        return replace(
+        metric = replace(
             metric,
-            value=value,
+            value=float(histogram_ap(together)),
             baseline=float(histogram_ap(self._together(totals.sums("centre")))),
             whole_image=float(together[1].sum() / together.sum()),
-            interval=None if drawn is None else percentile_interval(drawn, value),
-            replicates=drawn,
         )
+        if not self.replicates:
+            return metric
+        return with_interval(metric, histogram_ap(totals.drawn[0].T.reshape(-1, 2, NUM_BINS)))
 
     def _together(self, sums: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The histograms of all report classes together, (2, bins)."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from wsl.errors import UserError
 from wsl.metrics.evidence import Evidence, Point
-from wsl.metrics.overlap import as_xyxy
+from wsl.metrics.overlap import as_xyxy, require_point
 from wsl.metrics.ranked import EXPECTED, RANKED, RankingStatistic
 from wsl.metrics.ranking import Method, ranking_ap
 from wsl.metrics.statistic import Observation, Totals
@@ -36,8 +36,7 @@ def point_within(point: Point, boxes: npt.ArrayLike, tolerance: float = 18) -> b
     """
     if not tolerance >= 0:
         raise UserError(f"point tolerance is {tolerance}, expected a number of pixels, 0 or more: try 18")
-    if not np.isfinite(point).all():
-        raise UserError(f"point is {tuple(point)}, expected finite (x, y)")
+    require_point(point)
     xyxy = as_xyxy(boxes)
     xyxy = xyxy[(xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)]
     first, last = np.floor(xyxy[:, :2]) - tolerance, np.ceil(xyxy[:, 2:]) - 1 + tolerance
@@ -130,11 +129,11 @@ class PointAP(RankingStatistic):
                 found.append((0, row, score, -1 if label in incomplete and not right else right))
             if len(truth):
                 expected.append((0, row, 1, not made))
-        records = {self.name_of(seen): np.array(found, RANKED)}
-        return Observation(records=records if seen.blind else {**records, "expected": np.array(expected, EXPECTED)})
+        records = {} if seen.blind else {"expected": np.array(expected, EXPECTED)}
+        return Observation(records={seen.view: np.array(found, RANKED), **records})
 
     def measured(self, totals: Totals, method: Method) -> Metric:
         """The metric by one rule."""
         missing = int(totals.records("expected")["missing"].sum())
-        note = "images" + (f"; {missing} missing: not found" if missing else "")
+        note = "(image, class) pairs" + (f"; {missing} missing: not found" if missing else "")
         return self.average(totals, self.named("point AP", method), note, method)

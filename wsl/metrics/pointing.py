@@ -14,7 +14,7 @@ from wsl.boxes import Boxes
 from wsl.errors import UserError
 from wsl.metrics.annotated_masks import class_pixels
 from wsl.metrics.evidence import Evidence, Point
-from wsl.metrics.overlap import as_xyxy
+from wsl.metrics.overlap import as_xyxy, require_point
 from wsl.metrics.statistic import Observation, Row, Statistic, Totals
 from wsl.results import Metric
 
@@ -116,8 +116,7 @@ def is_small_among_others(label: str, boxes: Boxes, size: tuple[int, int]) -> bo
 def _check_point(point: Point, tolerance: float) -> None:
     if not tolerance > 0:
         raise UserError(f"pointing tolerance is {tolerance}, expected a positive number of pixels: try 15")
-    if not all(map(math.isfinite, point)):
-        raise UserError(f"point is {tuple(point)}, expected finite (x, y)")
+    require_point(point)
 
 
 class PointingGame(Statistic):

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from wsl.metrics.bootstrap import Doubles, poisson_weights
-from wsl.metrics.evidence import Evidence
 from wsl.metrics.ranking import Method, ranking_ap, require_method
 from wsl.metrics.resampling import affordable, resampled_ap
 from wsl.metrics.statistic import Records, Statistic, Totals
@@ -75,10 +74,6 @@ class RankingStatistic(APStatistic):
     records: Mapping[str, Any] = MappingProxyType(
         {"found": RANKED, "centre": RANKED, "whole": RANKED, "expected": EXPECTED}
     )
-
-    def name_of(self, seen: Evidence) -> str:
-        """The name of the records of a view."""
-        return type(seen).__name__.lower() if seen.blind else "found"
 
     def average(self, totals: Totals, name: str, note: str, method: Method) -> Metric:
         """The mean AP over classes with ground truth; no value if nothing was predicted in any image."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wsl.errors import UserError
-from wsl.metrics.bootstrap import Doubles, percentile_interval
+from wsl.metrics.bootstrap import Doubles
+from wsl.metrics.box_curves import map_thresholds
+from wsl.metrics.class_mean import with_interval
 from wsl.metrics.evidence import Evidence, Whole
 from wsl.metrics.statistic import Observation, Row, Statistic, Totals, ratio
 from wsl.results import Metric
@@ -72,7 +73,7 @@ class MeanIoU(Statistic):
     reads_boxes = False
     needs = "masks"
     views = ("found", "centre", "whole")
-    unit = "images"
+    unit = "(image, class) pairs with background"
 
     def __init__(
         self,
@@ -83,9 +84,7 @@ class MeanIoU(Statistic):
         replicates: int = 200,
         **settings: Any,
     ) -> None:
-        if num_thresholds < 1:
-            raise UserError(f"number of thresholds is {num_thresholds}, expected 1 or more: try 100")
-        self.thresholds = np.arange(num_thresholds) / num_thresholds
+        self.thresholds = map_thresholds(num_thresholds)
         # A class's true pixels and the pixels assigned to it; images that show it, pairs with and without a map.
         self.drawn_columns = 1 + 2 * (num_thresholds + 1)
         self.columns = self.drawn_columns + 3
@@ -149,7 +148,7 @@ class MeanIoU(Statistic):
             return metric
         drawn = np.moveaxis(totals.drawn[rows], 1, 2)
         values = _mean(self._iou(drawn, drawn[..., 0])).max(axis=-1)
-        return replace(metric, interval=percentile_interval(values, metric.value), replicates=values)
+        return with_interval(metric, values)
 
     def _iou(self, sums: npt.NDArray[Any], area: npt.NDArray[Any]) -> Doubles:
         pixels = sums[..., 1 : self.drawn_columns]

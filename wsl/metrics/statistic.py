@@ -27,16 +27,17 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from wsl.errors import UserError
 from wsl.metrics.bootstrap import REPLICATES, Doubles, image_key, poisson_weights, require_replicates, weighted_sums
 from wsl.metrics.class_mean import ClassMean
-from wsl.metrics.evidence import Centre, Evidence, Whole
+from wsl.metrics.evidence import Centre, Evidence, View, Whole
 from wsl.results import Localization, Metric
 from wsl.samples import Sample
 
-View = Literal["found", "centre", "whole"]
 Records = npt.NDArray[Any]
 
 _PENDING = 64
+_VIEWS: Mapping[View, type[Evidence]] = {kind.view: kind for kind in (Evidence, Centre, Whole)}
 
 
 class Row(NamedTuple):
@@ -159,8 +160,7 @@ class Statistic:
     def observed(self, seen: Evidence) -> dict[View, Observation]:
         """The contribution of one image to each view; changes nothing."""
         self.check(seen.sample)
-        kinds = {"found": lambda: seen, "centre": lambda: Centre.of(seen), "whole": lambda: Whole.of(seen)}
-        return {view: self.observe(kinds[view]()) for view in self.views}
+        return {view: self.observe(_VIEWS[view].of(seen)) for view in self.views}
 
     def check(self, sample: Sample) -> None:
         """Refuse a sample that the metric cannot use.
@@ -202,9 +202,25 @@ class Statistic:
         return self.report(self.totals)
 
     def merge(self, other: Self) -> None:
-        """Add the totals of another statistic, such as one of the other half of a data set, measured separately."""
+        """Add the totals of the same metric of other images, such as the other half of a data set.
+
+        Raises:
+            UserError: it is another metric, has other classes or settings, or is this one.
+        """
+        if other is self or other._settings() != self._settings():
+            raise UserError(
+                f"{self._settings()} merged with {'itself' if other is self else other._settings()}: expected the same "
+                "metric with the same classes and settings, of other images"
+            )
         other.settle()
         self.totals += other.totals
+
+    def _settings(self) -> str:
+        """The metric, its classes and its plain settings, as text."""
+        plain = {name: value for name, value in vars(self).items() if isinstance(value, (int, float, str, tuple))}
+        told = ", ".join(f"{name}={value!r}" for name, value in plain.items() if name[0] != "_")
+        classes = f"{list(self.mean.classes)}, report_classes={list(self.mean.report_classes)}"
+        return f"{type(self).__name__}({classes}, {told})"
 
     def nothing(self) -> Totals:
         """Empty totals."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from wsl.errors import UserError
 from wsl.metrics.bootstrap import Doubles
+from wsl.metrics.box_curves import map_thresholds
 from wsl.metrics.evidence import Evidence
 from wsl.metrics.overlap import require_iou_threshold
 from wsl.metrics.statistic import Observation, Row, Statistic, Totals, ratio
@@ -65,7 +66,7 @@ class ThresholdChoice(Statistic):
     ) -> None:
         require_iou_threshold(iou_threshold)
         self.iou_threshold, self.boxes = iou_threshold, boxes
-        self.thresholds = np.arange(num_thresholds) / num_thresholds
+        self.thresholds = map_thresholds(num_thresholds)
         self.columns = 2 + len(RULES) * num_thresholds
         super().__init__(classes, **settings)
 

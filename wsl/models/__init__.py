@@ -2,7 +2,7 @@
 
 from wsl.models.backbone import Backbone, create_backbone, list_backbones
 from wsl.models.cam_localizer import CamLocalizer, made_by
-from wsl.models.checkpoint import create, load, open_model, pack, save, unpack
+from wsl.models.checkpoint import create, load, open_model, pack, require_classifier, save, unpack
 from wsl.models.classifiers import create_classifier
 from wsl.models.decoder import MapDecoder
 from wsl.models.detector import BoxDetector, Dense
@@ -44,6 +44,7 @@ __all__ = [
     "pack",
     "pooled_features",
     "repeatable",
+    "require_classifier",
     "resolve_refine",
     "save",
     "unpack",

@@ -231,16 +231,26 @@ def open_model(
             return _of_architecture(Path(weights), method, layers)
         run = load(weights)
         return run if method in (AUTO, IN_GRAPH) and not layers else CamLocalizer.of(run, method=method, layers=layers)
-    if not _is_classifier(weights):
-        raise no_model(weights, [name for name in list_backbones() if name != TINY])
+    require_classifier(weights)
     opened = Localizer.from_classifier(
         weights, str(local_weights) if local_weights else "DEFAULT", method=method, layers=layers
     )
     return opened.eval()
 
 
+def require_classifier(name: str) -> None:
+    """Refuse a name that is not that of a classifier of torchvision, timm or transformers.
+
+    Raises:
+        UserError: it is not; the message suggests the nearest one.
+
+    >>> require_classifier("timm/resnet18")
+    """
+    if not _is_classifier(name):
+        raise no_model(name, [one for one in list_backbones() if one != TINY])
+
+
 def _is_classifier(name: str) -> bool:
-    """Whether a name is that of a classifier of torchvision, timm or transformers."""
     return (name in list_backbones() and name != TINY) or name.startswith((TIMM, HF))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wsl.errors import counted
 from wsl.results import EvaluationReport, Metric
 from wsl.tables.styles import TableStyle, format_table
 
@@ -54,7 +55,7 @@ def report_table(
     | dog   |    0.750 |    40 |
     """
     missing = f" ({report.missing} more are annotated, and have no predictions)" if report.missing else ""
-    opening = f"{report.images} images of {report.source}{missing}"
+    opening = f"{counted(report.images, 'image')} of {report.source}{missing}"
     opening = "\n\n".join([opening, *_facts(report)])
     if not report.metrics:
         return f"{opening}\n\nNothing to measure: no metric has annotations and predictions behind it."

@@ -17,6 +17,7 @@ from wsl.config import CompareConfig, EvaluateConfig
 from wsl.config.keywords import by_keywords
 from wsl.errors import RunError, UserError
 from wsl.files import check_folder, locked, write_text
+from wsl.hub import hub_address
 from wsl.metrics.agreement import Marks, agreement
 from wsl.metrics.evaluation import check_metrics
 from wsl.metrics.paired import paired_differences
@@ -117,7 +118,24 @@ def _check_divided_alike(names: Sequence[str], settings: Sequence[EvaluateConfig
         )
 
 
+def _require_models(sources: Sequence[Source]) -> None:
+    """Refuse an unknown name of a model before the runs ahead of it are measured.
+
+    Raises:
+        UserError: a name is unknown.
+    """
+    names = [source.given for source in sources if source.is_model and not Path(source.given).exists()]
+    if names:
+        # Imported here because stored predictions do not need torch, which takes seconds to load.
+        from wsl.models import require_classifier
+
+        for name in names:
+            if hub_address(name) is None:
+                require_classifier(name)
+
+
 def _compared(config: CompareConfig, plan: _Plan) -> Comparison:
+    _require_models(plan.sources)
     reports: list[EvaluationReport] = []
     watches: list[_Watch] = []
     wanted: tuple[str, ...] = config.metrics
@@ -168,7 +186,7 @@ def _measured(
 
 
 def _check_same(first: str, seen: dict[Path, str], second: str, others: dict[Path, str]) -> None:
-    """Refuse to compare runs on different images; they can differ because a model skips unreadable images.
+    """Refuse to compare runs on different images: a format may leave out an image, such as one map for two classes.
 
     Raises:
         UserError: the images differ; the message names the first such image.
@@ -179,7 +197,8 @@ def _check_same(first: str, seen: dict[Path, str], second: str, others: dict[Pat
         one, other = (first, second) if path in seen else (second, first)
         raise UserError(
             f"{first} and {second} were not measured on the same images: {len(differ)} differ, such as {path}, which "
-            f"was measured for {one} and could not be read for {other}: repair it, or remove it from the split"
+            f"was measured for {one} and left out for {other} (wsl-evaluate says why): add predictions for it to "
+            f"{other}, or remove it from the split"
         )
 
 
@@ -200,6 +219,8 @@ def _words(name: str) -> str:
 
 
 def _write(folder: Path, comparison: Comparison, config: CompareConfig) -> None:
+    for kind in ("pdf", "svg"):  # of an earlier comparison
+        (folder / f"comparison.{kind}").unlink(missing_ok=True)
     if config.figure is not None and comparison.metrics:
         # Imported here because matplotlib is slow to load and the numbers do not need it.
         from wsl.draw.comparison import plot_comparison

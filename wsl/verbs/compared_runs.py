@@ -10,6 +10,7 @@ from pathlib import Path
 from wsl.checkpoints import FILE_NAME as CHECKPOINT
 from wsl.checkpoints import ONNX, POOLINGS, check_weights, is_path, runs_below
 from wsl.config import CompareConfig, EvaluateConfig
+from wsl.config.verbs import OF_A_MODEL
 from wsl.errors import UserError, listed
 from wsl.formats import detect_predictions, find_localizations, results_folder
 from wsl.formats.predictions.recognise import other_contents
@@ -38,7 +39,7 @@ class Source:
         shared = {one.name for one in fields(CompareConfig)} & {one.name for one in fields(EvaluateConfig)}
         values = {name: getattr(config, name) for name in shared - {"out", "table", "metrics"}}
         if not self.is_model:
-            values["refine"] = "auto"
+            values |= {name: default for name, (default, *_) in OF_A_MODEL.items() if name in values}
         # Nothing is written to this folder, because there are no plots and selected thresholds are not kept.
         values |= {"out": config.out or Path(), "metrics": tuple(metrics)}
         if self.is_model:

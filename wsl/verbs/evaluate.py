@@ -13,7 +13,7 @@ from wsl.checkpoints import check_weights, run_folder
 from wsl.config import EvaluateConfig
 from wsl.config.keywords import by_keywords
 from wsl.data import as_localized, as_trained
-from wsl.errors import UserError
+from wsl.errors import RunError, UserError
 from wsl.files import check_folder, locked, write_text
 from wsl.metrics.evaluation import check_metrics
 from wsl.progress import loading
@@ -45,7 +45,7 @@ def evaluate(config: EvaluateConfig, *, side_by_side: bool = False) -> Evaluatio
     Raises:
         UserError: predictions and annotations do not belong together, one of them cannot be read, or another run writes
             to the folder.
-        RunError: no image could be evaluated.
+        RunError: no image could be evaluated, or no metric computed.
     """
     config = with_split_of_run(config)
     with Stopwatch().running() as watch, contextlib.ExitStack() as locks:
@@ -61,6 +61,8 @@ def evaluate(config: EvaluateConfig, *, side_by_side: bool = False) -> Evaluatio
 
             predictions = Predictions(config)
         report = measure(config, predictions, samples, others)
+        if not report.metrics:
+            raise RunError("nothing to measure: no metric has annotations and predictions behind it")
         report = dataclasses.replace(report, seconds=dict(watch.seconds))
         if report.missing:
             log.warning("%d of %d images of split %s have no localization", report.missing, len(samples), config.split)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from wsl.inference import Predictor
     from wsl.verbs.own_maps import OwnMaps
     from wsl.verbs.plots import Plots
+
+log = logging.getLogger("wsl")
 
 
 def measure(
@@ -76,6 +79,9 @@ def measure(
         )
     with stage("metrics"):
         report = evaluation.compute(source=str(config.predictions or config.weights), missing=len(samples) - seen)
+    if config.metrics:
+        for name, why in evaluation.unmeasured(report).items():
+            log.warning("%s was not measured: %s", name, why)
     report = dataclasses.replace(
         report,
         boxes=origin,

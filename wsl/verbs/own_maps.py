@@ -71,12 +71,12 @@ class OwnMaps:
         self._metric = metric
 
     def update(self, found: Localization, sample: Sample) -> None:
-        """Add one image; images that were not chosen are ignored.
+        """Add one image; images that were not chosen, or could not be read, are ignored.
 
         Raises:
             BadImageError: the image can no longer be read, although it could be for its localization.
         """
-        if sample.path in self._chosen:
+        if sample.path in self._chosen and found.maps is not None:
             self._metric.update(found, sample)
             self._measured += 1
 

@@ -45,6 +45,18 @@ CELL = (360, 270)
 # Upper limits of the size groups: fractions of the image covered by an object. A last group has all larger objects.
 SIZES = (0.01, 0.04, 0.1, 0.2, 0.4)
 
+PICTURES = (
+    "accuracy_over_threshold",
+    "max_box_acc_over_threshold",
+    "pixel_precision",
+    "overlaps",
+    "accuracy_over_size",
+    "boxes_over_score",
+    "reliability",
+    "classes",
+    *(f"failures-{reason.replace(' ', '-')}" for reason in FAILURES),
+)
+
 
 class Plots:
     """Plots of an evaluation, collected image by image: one overlap per pair, and the most confident failures."""
@@ -78,15 +90,16 @@ class Plots:
     def _remember(self, reason: Failure, found: Localization, sample: Sample, label: str) -> None:
         heap = self._worst.setdefault(reason, [])
         score = found.scores.get(label, max(found.boxes.of(label).scores, default=0.0))
-        small = Localization(
-            path=sample.path, size=found.size, scores=dict([*found.scores.items()][:1]), boxes=found.boxes
-        )
+        top = sorted(found.scores.items(), key=lambda one: -one[1])[:1]
+        small = Localization(path=sample.path, size=found.size, scores=dict(top), boxes=found.boxes)
         heapq.heappush(heap, (float(score), -self._seen, small, sample, label))
         if len(heap) > self._examples:
             heapq.heappop(heap)
 
     def save(self, evaluation: Evaluation, report: EvaluationReport) -> list[Path]:
-        """Write all pictures for which there are measurements."""
+        """Write all pictures for which there are measurements, and remove the others of an earlier evaluation."""
+        for name in PICTURES:
+            (self.folder / f"{name}.png").unlink(missing_ok=True)
         self._accuracy(evaluation, report)
         self._max_box_acc(evaluation, report.protocol)
         pixels = evaluation.statistics.get("PxAP")

@@ -15,6 +15,7 @@ from wsl.documents import load_json
 from wsl.errors import BadImageError, UserError
 from wsl.formats import READERS, Numbers, Pairs, Split, find_localizations, results_folder
 from wsl.formats.localizations import RECORD
+from wsl.formats.predictions.matching import unpredicted
 from wsl.inference import redrawn
 from wsl.results import BoxOrigin, Localization
 from wsl.samples import Sample, SampleSet
@@ -92,6 +93,8 @@ class Predictions:
     def pairs(self, samples: SampleSet, split: str, boxes: BoxConfig | None, *, read_boxes: bool = True) -> Pairs:
         """The predictions of a split; if settings are given, boxes are redrawn from the maps.
 
+        An image that a model cannot read is a miss, as it is in stored localizations.
+
         Without ``read_boxes`` the boxes will not be used, and none are drawn from stored maps.
 
         Raises:
@@ -151,13 +154,17 @@ class Predictions:
         runtime = self.config.runtime
         images = (Source(sample.path, id=sample.id) for sample in samples.samples)
         stream = predictor.stream(images, errors="return", workers=runtime.workers)
+        done: set[Path] = set()
         for found, sample in zip(stream, samples.samples, strict=True):
             if not isinstance(found, BadImageError):
+                done.add(sample.path)
                 yield found, sample
             elif runtime.strict:
                 raise found
             else:
                 log.warning("skipped: %s", found)
+        if done:
+            yield from unpredicted(samples, done, self.warnings, "localization")
 
 
 def _redrawn(pairs: Iterable[tuple[Localization, Sample]], boxes: BoxConfig) -> Pairs:
