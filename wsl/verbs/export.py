@@ -196,8 +196,9 @@ class _Writing:
         if {"train", "val"} <= set(map(role, self._folders)) and None not in map(role, self._folders):
             return ""
         return (
-            "data.yaml names the same images for training and validation: for separate ones, every image has to be in "
-            "a folder train or val, and each of the two needs images"
+            "data.yaml names the same images for training and validation: for separate ones, export the results of "
+            "both splits together (wsl-localize --data DATA --split train, then --split val), or images in folders "
+            "train and val"
         )
 
     def _write_localizations(self, out: Path) -> Path:
