@@ -59,7 +59,7 @@ def checks_keywords(function: F) -> F:
     wsl.errors.UserError: unknown setting 'topk': did you mean 'top_k'?
     """
     every = inspect.signature(function).parameters
-    known = tuple(name for name, one in every.items() if one.kind is one.KEYWORD_ONLY)
+    known = tuple(name for name in every if name not in ("self", "cls"))
 
     @functools.wraps(function)
     def called(*given: Any, **settings: Any) -> Any:
