@@ -1,6 +1,7 @@
 """Exports of several sources, of data with splits, and of images in which nothing is left."""
 
 import json
+import shlex
 import urllib.parse
 from pathlib import Path
 
@@ -231,14 +232,16 @@ def annotated(file: Path, *names: str) -> None:
 @pytest.mark.parametrize("copy", [True, False])
 def test_label_studio_is_told_where_the_pictures_lie(copy, localize, tmp_path, capsys):
     found = localize("found", {"x/a b.png": 0.9, "y/c.png": 0.9})
-    flags = ["--format", "label-studio", "--out", str(tmp_path / "out"), *(["--copy-images"] if copy else [])]
+    flags = ["--format", "label-studio", "--out", str(tmp_path / "my out"), *(["--copy-images"] if copy else [])]
     assert cli.export([str(found), *flags]) == 0
     told = capsys.readouterr().out.splitlines()
-    (root,) = (line.rpartition("=")[2] for line in told if "LOCAL_FILES_DOCUMENT_ROOT" in line)
+    (line,) = (line.strip() for line in told if "LOCAL_FILES_DOCUMENT_ROOT" in line)
+    (setting,) = shlex.split(line)  # as a shell reads it
+    root = setting.rpartition("=")[2]
     assert "  LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true" in told
     storage = Path(told[told.index(next(line for line in told if "source storage" in line)) + 1].strip())
-    assert storage == (tmp_path / "out" / "images" if copy else tmp_path / "photos")
-    tasks = json.loads((tmp_path / "out" / "tasks.json").read_text(encoding="utf-8"))
+    assert storage == (tmp_path / "my out" / "images" if copy else tmp_path / "photos")
+    tasks = json.loads((tmp_path / "my out" / "tasks.json").read_text(encoding="utf-8"))
     for task in tasks:  # as Label Studio's server joins them
         url = urllib.parse.urlsplit(task["data"]["image"])
         file = Path(root) / urllib.parse.parse_qs(url.query)["d"][0]

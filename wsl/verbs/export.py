@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -213,7 +214,7 @@ class _Writing:
         return (
             "Label Studio shows the images when it is started with\n"
             "  LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true\n"
-            f"  LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={images.parent}\n"
+            f"  LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={shlex.quote(str(images.parent))}\n"
             f"and the project has this folder as a source storage of local files (added, not synced):\n  {images}"
         )
 
