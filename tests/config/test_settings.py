@@ -4,10 +4,13 @@ import dataclasses
 import json
 import typing
 
+import numpy as np
 import pytest
+import torch
 
 from wsl import config
 from wsl.config import BoxConfig, OptimConfig, PickConfig, Preprocessing, RuntimeConfig, TrainConfig, from_json, to_json
+from wsl.config.shared import parse_tta
 from wsl.errors import UserError
 
 KINDS = [kind for name in config.__all__ if dataclasses.is_dataclass(kind := getattr(config, name))]
@@ -91,3 +94,15 @@ def test_json_beyond_its_limits_is_refused(text):
 def test_whole_numbers_are_numbers():
     assert from_json('{"lr": 1}', OptimConfig).lr == 1.0
     assert to_json(from_json(to_json(RuntimeConfig()), RuntimeConfig)) == to_json(RuntimeConfig())
+
+
+@pytest.mark.parametrize("of", [np.float32, np.float64, torch.tensor, float])
+def test_scalars_of_other_libraries_are_written_as_json(of):
+    settings = OptimConfig(lr=of(0.25), epochs=np.int64(3))
+    assert from_json(to_json(settings), OptimConfig) == OptimConfig(lr=0.25, epochs=3)
+    assert type(settings.epochs) is int
+
+
+def test_text_is_no_list_of_views():
+    with pytest.raises(UserError, match=r"tta is 'flip', expected a list: \['flip'\]"):
+        parse_tta("flip")

@@ -88,16 +88,24 @@ def check_batch_size(size: int | None) -> None:
 def check_types(config: Any) -> None:
     """Refuse settings whose values do not have the types of their fields, or are not finite 64-bit numbers.
 
+    Scalars of NumPy and torch become Python's own numbers, which can be written as JSON.
+
     Raises:
         UserError: a setting is refused; the message names it.
 
+    >>> import numpy as np
     >>> from wsl.config import PickConfig
+    >>> PickConfig(top_k=np.int64(2)).top_k
+    2
     >>> PickConfig(score_threshold=float("nan"))
     Traceback (most recent call last):
     wsl.errors.UserError: score threshold is nan, expected a finite number
     """
     for name, kind in kinds(type(config)).items():  # type: ignore[arg-type] # types can be hashed
-        value = getattr(config, name)
+        given = getattr(config, name)
+        value = tuple(map(_own, given)) if type(given) is tuple else _own(given)
+        if value is not given:
+            object.__setattr__(config, name, value)  # of a frozen dataclass
         if not _fits(value, kind):
             raise UserError(f"{name.replace('_', ' ')} is {value!r:.80}, expected {_told(kind)}")
 
@@ -112,6 +120,11 @@ def kinds(config: type) -> Mapping[str, Any]:
     """
     hints = typing.get_type_hints(config)
     return {name: hints[name] for name in config.__dataclass_fields__}  # type: ignore[attr-defined] # a dataclass
+
+
+def _own(value: Any) -> Any:
+    """A scalar of another library as Python's own, anything else as it is."""
+    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
 
 
 def _fits(value: Any, kind: Any) -> bool:
