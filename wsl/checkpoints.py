@@ -23,6 +23,7 @@ _TENSORS = (".safetensors", ".pth", ".pt")
 _SUFFIXES = (*_TENSORS, ONNX)
 _TIMM = "timm/"
 _RUN = "a run folder of wsl-train"
+_OPENED_BY = "; the weights of a classifier are opened by wsl-localize --weights and wsl.Localizer.from_classifier"
 HF = "hf/"
 
 
@@ -104,13 +105,10 @@ def read_recipe(path: str | Path) -> Recipe:
             )
         raise UserError(f"no model at {path}{_instead(file.parent)}: expected {_RUN} with {FILE_NAME}, or that file")
     if file.suffix != ".safetensors":
-        raise UserError(
-            f"{file} is not a checkpoint of wsl-train (.safetensors); to use the weights of a classifier, give its "
-            f"name as --weights and this file as --local-weights"
-        )
+        raise UserError(f"{file} is not a checkpoint of wsl-train (.safetensors){_OPENED_BY}")
     description = read_description(file)
     if description is None:
-        raise UserError(f"{file} was not written by wsl-train: it says nothing of backbone, head and classes")
+        raise UserError(f"{file} was not written by wsl-train: it does not name backbone, head and classes{_OPENED_BY}")
     try:
         return config.from_json(description, Recipe)
     except UserError as error:

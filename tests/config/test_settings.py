@@ -4,10 +4,13 @@ import dataclasses
 import json
 import typing
 
+import numpy as np
 import pytest
+import torch
 
 from wsl import config
 from wsl.config import BoxConfig, OptimConfig, PickConfig, Preprocessing, RuntimeConfig, TrainConfig, from_json, to_json
+from wsl.config.shared import parse_tta
 from wsl.errors import UserError
 
 KINDS = [kind for name in config.__all__ if dataclasses.is_dataclass(kind := getattr(config, name))]
@@ -109,3 +112,15 @@ def test_a_negative_rate_is_refused(setting):
     kind = next(kind for kind in (OptimConfig, config.DecoderConfig, config.DetectorConfig) if hasattr(kind, setting))
     with pytest.raises(UserError, match=f"{setting.replace('_', ' ')} is -1, expected"):
         kind(**{setting: -1})
+
+
+@pytest.mark.parametrize("of", [np.float32, np.float64, torch.tensor, float])
+def test_scalars_of_other_libraries_are_written_as_json(of):
+    settings = OptimConfig(lr=of(0.25), epochs=np.int64(3))
+    assert from_json(to_json(settings), OptimConfig) == OptimConfig(lr=0.25, epochs=3)
+    assert type(settings.epochs) is int
+
+
+def test_text_is_no_list_of_views():
+    with pytest.raises(UserError, match=r"tta is 'flip', expected a list: \['flip'\]"):
+        parse_tta("flip")

@@ -9,7 +9,7 @@ from wsl import cli
 from wsl.checkpoints import check_weights, holds_tensors_alone
 from wsl.draw import save_image
 from wsl.errors import UserError
-from wsl.models import Localizer, open_model, save
+from wsl.models import Localizer, create_backbone, load, open_model, save
 from wsl.models.architecture import find_architecture
 
 
@@ -49,6 +49,27 @@ def test_a_network_of_timm_is_known_by_the_name_of_its_file(tmp_path):
     net = timm.create_model("test_resnet", num_classes=3)
     torch.save(net.state_dict(), tmp_path / "test_resnet-epoch9.pth")
     assert find_architecture(tmp_path / "test_resnet-epoch9.pth") == "timm/test_resnet"
+
+
+def test_a_file_of_tensors_is_a_classifier_and_not_a_run(few, tmp_path):
+    saved("shufflenet_v2_x0_5", tmp_path / "mine.pth", num_classes=3)
+    assert Localizer.from_classifier(tmp_path / "mine.pth").recipe.backbone == "shufflenet_v2_x0_5"
+    with pytest.raises(UserError, match=r"a classifier and not a run: wsl\.Localizer\.from_classifier\(.*mine\.pth"):
+        load(tmp_path / "mine.pth")
+
+
+def test_weights_of_another_classifier_say_how_to_name_it(tmp_path):
+    torch.save({"features.0.weight": torch.zeros(3)}, tmp_path / "mine.pth")
+    with pytest.raises(UserError, match=r"mine\.pth does not fit resnet18: .*; wsl-info .*mine\.pth says what it fits"):
+        create_backbone("resnet18", str(tmp_path / "mine.pth"))
+
+
+@pytest.mark.parametrize("given", [None, 3])
+def test_what_is_no_model_is_named(given):
+    with pytest.raises(UserError, match=f"a {type(given).__name__}, expected"):
+        load(given)
+    with pytest.raises(UserError, match=f"a {type(given).__name__}, expected"):
+        Localizer.from_classifier(given)
 
 
 def test_a_file_of_tensors_localizes(few, tmp_path, capsys, caplog):

@@ -319,6 +319,12 @@ def test_classes_are_checked(images):
         wsl.cam(model, images, [[0], [1]])
     with pytest.raises(UserError, match="class 4 is out of range: the model has 4 classes"):
         wsl.cam(model, images, [4])
+    torch.testing.assert_close(wsl.cam(model, images, np.array([1, 3])), by_name)
+    for odd in (1.5, True, None):
+        with pytest.raises(UserError, match=f"classes holds {odd}, expected names or whole numbers"):
+            wsl.cam(model, images, [odd])
+    with pytest.raises(UserError, match=r"classes is 2, expected a list: \[2\]"):
+        wsl.cam(model, images, np.int64(2))
     with pytest.raises(UserError, match="knows no class 'dgo'; did you mean 'dog'"):
         wsl.cam(model, images, ["dgo"])
     with pytest.raises(UserError, match="as many for every image"):

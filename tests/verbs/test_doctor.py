@@ -306,3 +306,8 @@ def test_every_symptom_has_its_section_on_the_page():
     }
     assert len(named) > len(CHECKS) - 3
     assert {name for name in named if not any(heading.startswith(name) for heading in headings)} == set()
+
+
+def test_a_folder_is_a_mistake_and_no_finding(tmp_path):
+    with pytest.raises(UserError, match="is a folder, expected one of its images"):
+        doctor(tmp_path, weights="resnet50")

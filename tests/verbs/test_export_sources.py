@@ -1,6 +1,7 @@
 """Exports of several sources, of data with splits, and of images in which nothing is left."""
 
 import json
+import shlex
 import urllib.parse
 from pathlib import Path
 
@@ -65,6 +66,15 @@ def test_yolo_carries_the_splits_that_images_lie_in(layout, localize, tmp_path):
     assert result.note == ""
     if layout == "nested":  # otherwise the images have other names
         assert cli.evaluate(["--predictions", str(found), "--data", str(out), "--split", "val"]) == 0
+
+
+def test_yolo_carries_the_splits_that_were_localized(localize, tmp_path):
+    made = [localize("a", {"cats/a.png": 0.9, "dogs/b.png": 0.9}), localize("b", {"cats/c.png": 0.9})]
+    for folder, split in zip(made, ("train", "val"), strict=True):
+        (folder / "localize.json").write_text(json.dumps({"data": {"data": "photos"}, "split": split}), "utf-8")
+    export(*made, format="yolo", out=tmp_path / "out", copy_images=True)
+    assert data_yaml(tmp_path / "out") == {"train": "images/train", "val": "images/val", "names": {0: "dog"}}
+    assert files(tmp_path / "out" / "labels") == ["train/cats/a.txt", "train/dogs/b.txt", "val/cats/c.txt"]
 
 
 def test_yolo_without_splits_says_what_it_validates_on(localize, tmp_path, capsys):
@@ -222,14 +232,16 @@ def annotated(file: Path, *names: str) -> None:
 @pytest.mark.parametrize("copy", [True, False])
 def test_label_studio_is_told_where_the_pictures_lie(copy, localize, tmp_path, capsys):
     found = localize("found", {"x/a b.png": 0.9, "y/c.png": 0.9})
-    flags = ["--format", "label-studio", "--out", str(tmp_path / "out"), *(["--copy-images"] if copy else [])]
+    flags = ["--format", "label-studio", "--out", str(tmp_path / "my out"), *(["--copy-images"] if copy else [])]
     assert cli.export([str(found), *flags]) == 0
     told = capsys.readouterr().out.splitlines()
-    (root,) = (line.rpartition("=")[2] for line in told if "LOCAL_FILES_DOCUMENT_ROOT" in line)
+    (line,) = (line.strip() for line in told if "LOCAL_FILES_DOCUMENT_ROOT" in line)
+    (setting,) = shlex.split(line)  # as a shell reads it
+    root = setting.rpartition("=")[2]
     assert "  LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true" in told
     storage = Path(told[told.index(next(line for line in told if "source storage" in line)) + 1].strip())
-    assert storage == (tmp_path / "out" / "images" if copy else tmp_path / "photos")
-    tasks = json.loads((tmp_path / "out" / "tasks.json").read_text(encoding="utf-8"))
+    assert storage == (tmp_path / "my out" / "images" if copy else tmp_path / "photos")
+    tasks = json.loads((tmp_path / "my out" / "tasks.json").read_text(encoding="utf-8"))
     for task in tasks:  # as Label Studio's server joins them
         url = urllib.parse.urlsplit(task["data"]["image"])
         file = Path(root) / urllib.parse.parse_qs(url.query)["d"][0]

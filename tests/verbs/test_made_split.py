@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from wsl import config
+from wsl.data import as_trained
 from wsl.draw import save_image
 from wsl.errors import UserError
 from wsl.training.run_check import recorded
@@ -62,6 +63,16 @@ def test_other_commands_take_the_images_of_the_run(flat, run, tmp_path):
     assert evaluate(predictions=tmp_path / "found", data=data).images == 4
     compared = compare(str(run), str(tmp_path / "found"), data=data, metrics=("mAP",))
     assert compared.images == 4
+
+
+def test_another_data_set_keeps_its_own_splits(run, tmp_path):
+    for split, count in (("train", 6), ("val", 3)):
+        for label in ("dark", "light"):
+            for i in range(count):
+                save_image(tmp_path / "other" / split / label / f"{i}.png", np.full((20, 24, 3), 40, np.uint8))
+    assert as_trained(config.DataConfig(data=tmp_path / "other"), run).val_fraction is None
+    assert evaluate(weights=str(run), data=tmp_path / "other", split="val").images == 6
+    assert as_trained(config.DataConfig(data=tmp_path / "moved" / "flat"), run).val_fraction == 0.2
 
 
 def test_a_run_goes_on_with_the_images_that_it_began_with(flat, run):

@@ -59,7 +59,7 @@ def checks_keywords(function: F) -> F:
     wsl.errors.UserError: unknown setting 'topk': did you mean 'top_k'?
     """
     every = inspect.signature(function).parameters
-    known = tuple(name for name, one in every.items() if one.kind is one.KEYWORD_ONLY)
+    known = tuple(name for name in every if name not in ("self", "cls"))
 
     @functools.wraps(function)
     def called(*given: Any, **settings: Any) -> Any:
@@ -93,7 +93,10 @@ def check_types(config: Any) -> None:
     Raises:
         UserError: a setting is refused; the message names it.
 
+    >>> import numpy as np
     >>> from wsl.config import PickConfig
+    >>> PickConfig(top_k=np.int64(2)).top_k
+    2
     >>> PickConfig(score_threshold=float("nan"))
     Traceback (most recent call last):
     wsl.errors.UserError: score threshold is nan, expected a finite number

@@ -147,6 +147,7 @@ def parse_tta(tta: Sequence[str | int]) -> tuple[tuple[int, ...], bool]:
     >>> parse_tta(["flip", 288, "384"])
     ((288, 384), True)
     """
+    check(not isinstance(tta, (str, int)), f"tta is {tta!r}, expected a list: [{tta!r}]")
     sides = []
     for one in tta:
         if one != "flip":

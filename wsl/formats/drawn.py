@@ -1,4 +1,4 @@
-"""How the boxes of stored localizations were drawn, from the settings stored beside them."""
+"""How stored localizations were made, from the settings stored beside them: their split, and how boxes were drawn."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from wsl.config import BoxConfig
 from wsl.documents import load_json, located, reading
 from wsl.errors import UserError
 from wsl.formats.localizations import RECORD
+from wsl.formats.shards.storage import is_remote
 
 _EXPECTED = "what wsl-localize writes"
 
 
 def localize_settings(folder: Path) -> dict[str, Any]:
-    """The contents of ``localize.json`` in a folder of results; empty if another system made the results.
+    """The contents of ``localize.json`` in a folder of results.
+
+    They are empty if another system made the results, or if the folder is in an object store.
 
     Raises:
         UserError: the file cannot be read.
@@ -24,12 +27,22 @@ def localize_settings(folder: Path) -> dict[str, Any]:
     {}
     """
     path = folder / RECORD
-    if not path.is_file():
+    if is_remote(folder) or not path.is_file():
         return {}
     document = load_json(path, _EXPECTED)
     if not isinstance(document, dict):
         raise UserError(f"{path} is not a JSON object: expected {_EXPECTED}")
     return document
+
+
+def localized_split(settings: Mapping[str, Any]) -> str | None:
+    """The split of a data set that was localized, from `localize_settings`; None if the images were given as files.
+
+    >>> localized_split({"data": {"data": "photos"}, "split": "train"})
+    'train'
+    """
+    split = settings.get("split")
+    return split if settings.get("data") and isinstance(split, str) else None
 
 
 def drawn_boxes(settings: Mapping[str, Any], folder: Path) -> BoxConfig:

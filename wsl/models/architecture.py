@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torchvision import models as torchvision_models
 
 from wsl.errors import UserError
@@ -16,6 +19,7 @@ from wsl.models.timm_models import TIMM, create_timm, timm_names
 from wsl.models.weights import StateDict, read_state_dict
 
 _COUNTER = "num_batches_tracked"
+_IN_PLACE = re.compile("[^_]_$")
 
 
 def find_architecture(path: Path) -> str | None:
@@ -40,11 +44,23 @@ def _candidates(path: Path) -> Iterator[tuple[str, nn.Module]]:
         yield f"{TIMM}{name}", create_timm(name, "none")
     for name in known:
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), _Unfilled():
                 net = untrained(torchvision_models.get_model_builder(name))
         except NotImplementedError:  # RegNets compute their widths with tensors
             continue
         yield name, net
+
+
+class _Unfilled(TorchFunctionMode):
+    """Inside, tensors without memory are not filled: to compute nothing for all classifiers takes half a minute."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if _IN_PLACE.search(function.__name__):
+            filled = kwargs.get("tensor", args[0] if args else None)
+            if isinstance(filled, torch.Tensor) and filled.is_meta:
+                return filled
+        return function(*args, **kwargs)
 
 
 def _fits(state: StateDict, net: nn.Module, path: Path, name: str) -> bool:

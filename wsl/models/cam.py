@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -93,9 +95,9 @@ def _localizer(model: Any, method: str, layers: Sequence[str]) -> Model:
 def _indices(classes: Any, shape: Sequence[int], names: Sequence[str]) -> torch.Tensor:
     """Class indices (N, J) for images whose scores have this shape."""
     images, count = shape
-    if isinstance(classes, torch.Tensor):
+    if isinstance(classes, (torch.Tensor, np.ndarray, np.generic)):
         classes = classes.tolist()
-    if isinstance(classes, (str, int)):
+    if not isinstance(classes, Iterable) or isinstance(classes, str):
         raise UserError(f"classes is {classes!r}, expected a list: [{classes!r}]")
     rows = list(classes)
     if not rows or not all(isinstance(row, (list, tuple)) for row in rows):
@@ -104,6 +106,9 @@ def _indices(classes: Any, shape: Sequence[int], names: Sequence[str]) -> torch.
         raise UserError(f"{len(rows)} lists of classes for {images} images: expected one per image")
     if len({len(row) for row in rows}) > 1:
         raise UserError(f"lists of {sorted({len(row) for row in rows})} classes: expected as many for every image")
+    odd = [one for row in rows for one in row if isinstance(one, (bool, float)) or not isinstance(one, (str, Integral))]
+    if odd:
+        raise UserError(f"classes holds {odd[0]!r}, expected names or whole numbers")
     named = {one for row in rows for one in row if isinstance(one, str)}
     if named and not names:
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +31,9 @@ from wsl.checkpoints import (
 )
 from wsl.config import ModelConfig, Preprocessing
 from wsl.documents import located, reading
-from wsl.errors import UserError, quoted
+from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.hub import hub_address
-from wsl.models.architecture import find_architecture
 from wsl.models.backbone import list_backbones
 from wsl.models.cam_localizer import CamLocalizer
 from wsl.models.classifiers import TINY
@@ -81,7 +81,9 @@ def load(path: str | Path) -> Localizer:
     Raises:
         UserError: there is no such file, it was not written by `save`, or its tensors do not fit.
     """
-    if _is_classifier(str(path)) and not Path(path).exists():
+    if not isinstance(path, (str, os.PathLike)):
+        raise UserError(f"path is a {type(path).__name__}, expected the path of a run, as text or a Path")
+    if holds_tensors_alone(path) or (_is_classifier(str(path)) and not Path(path).exists()):
         raise UserError(f"{path} is a classifier and not a run: wsl.Localizer.from_classifier({str(path)!r}) opens it")
     recipe, file = read_recipe(path), checkpoint_file(path)
     with located(file), reading(file, "a checkpoint of wsl-train"):
@@ -228,7 +230,7 @@ def open_model(
                 raise UserError(f"{weights} has its class maps alone, and CAM methods read layers: take the run itself")
             return OnnxLocalizer(Path(weights))
         if holds_tensors_alone(weights):
-            return _of_architecture(Path(weights), method, layers)
+            return Localizer.from_classifier(weights, method=method, layers=layers).eval()
         run = load(weights)
         return run if method in (AUTO, IN_GRAPH) and not layers else CamLocalizer.of(run, method=method, layers=layers)
     require_classifier(weights)
@@ -252,20 +254,3 @@ def require_classifier(name: str) -> None:
 
 def _is_classifier(name: str) -> bool:
     return (name in list_backbones() and name != TINY) or name.startswith((TIMM, HF))
-
-
-def _of_architecture(path: Path, method: str, layers: Sequence[str]) -> Localizer | CamLocalizer:
-    """The classifier that a file of tensors belongs to.
-
-    Raises:
-        UserError: none is known that it does.
-    """
-    name = find_architecture(path)
-    if name is None:
-        raise UserError(
-            f"{path} holds the tensors of a network that is not recognised: give its name, --weights NAME "
-            f"--local-weights {quoted(path)}, or the code that builds it, --weights {quoted(path)} --model "
-            "package.module:build"
-        )
-    log.info("%s has the tensors of %s: as --weights %s --local-weights %s", path, name, name, quoted(path))
-    return Localizer.from_classifier(name, str(path), method=method, layers=layers).eval()

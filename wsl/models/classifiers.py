@@ -117,7 +117,7 @@ def _count_classes(state: StateDict, net: nn.Module, path: Path, name: str) -> i
     """The number of outputs of the last layer. Models list their layers from input to output, files may not."""
     last = [key for key, tensor in net.state_dict().items() if tensor.ndim >= 2 and not is_auxiliary(key)][-1]
     if last not in state:
-        raise UserError(f"{path} does not fit {name}: {last} is missing (was it saved from another model?)")
+        raise UserError(f"{path} does not fit {name}: {last} is missing; wsl-info {path} says what it fits")
     return int(state[last].shape[0])
 
 

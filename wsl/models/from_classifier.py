@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from heads import MapClassifier
 from wsl.cam.methods import AUTO, IN_GRAPH, parse_method
+from wsl.checkpoints import holds_tensors_alone
 from wsl.config import Preprocessing
-from wsl.errors import UserError
+from wsl.errors import UserError, quoted
 from wsl.models.any_network import Forward, Looked, look, own_copy, unwrapped
+from wsl.models.architecture import find_architecture
 from wsl.models.backbone import Backbone, cut_backbone
 from wsl.models.cam_localizer import CamLocalizer
 from wsl.models.classifier_heads import NormedMapClassifier
@@ -25,10 +29,12 @@ from wsl.models.linear_form import LinearForm, find_linear_form
 from wsl.models.localizer import Localizer
 from wsl.models.timm_models import TIMM
 
+log = logging.getLogger("wsl")
+
 
 def from_classifier(
-    classifier: str | nn.Module,
-    weights: str | None = "DEFAULT",
+    classifier: str | Path | nn.Module,
+    weights: str | Path | None = "DEFAULT",
     *,
     method: str = AUTO,
     layers: Sequence[str] = (),
@@ -95,15 +101,17 @@ class _Given:
 
 
 def _given(
-    classifier: str | nn.Module,
-    weights: str | None,
+    classifier: str | Path | nn.Module,
+    weights: str | Path | None,
     classes: Sequence[str],
     preprocessing: Preprocessing | None,
     output: str | int | None,
     forward: Forward | None,
 ) -> _Given:
-    if isinstance(classifier, str):
-        built = create_classifier(classifier, weights or "none")
+    if isinstance(classifier, (str, Path)):
+        if weights == "DEFAULT" and holds_tensors_alone(classifier):
+            classifier, weights = _recognised(Path(classifier)), classifier
+        built = create_classifier(str(classifier), str(weights or "none"))
         known = tuple(classes) or built.classes
         return _Given(
             built.net,
@@ -114,10 +122,32 @@ def _given(
             forward or built.forward,
             built.multi_label,
         )
+    if not isinstance(classifier, nn.Module):
+        raise UserError(
+            f"classifier is a {type(classifier).__name__}, expected a name such as resnet50, the file of its weights, "
+            "or a module"
+        )
     # A copy, so that the caller's module is not changed by dilation or training.
     net = own_copy(unwrapped(classifier))
     known = tuple(classes) or (known_classes(net) if output is None and forward is None else ())
     return _Given(net, "", known, preprocessing or Preprocessing(), output, forward)
+
+
+def _recognised(path: Path) -> str:
+    """The name of the classifier whose tensors a file holds.
+
+    Raises:
+        UserError: none is known.
+    """
+    name = find_architecture(path)
+    if name is None:
+        raise UserError(
+            f"{path} holds the tensors of a network that is not recognised: give its name, --weights NAME "
+            f"--local-weights {quoted(path)}, or the code that builds it, --weights {quoted(path)} --model "
+            "package.module:build"
+        )
+    log.info("%s has the tensors of %s: as --weights %s --local-weights %s", path, name, name, quoted(path))
+    return name
 
 
 def _exact(given: _Given, output_stride: int | None) -> Localizer:

@@ -163,8 +163,8 @@ class Localizer(nn.Module):
     @checks_keywords
     def from_classifier(
         cls,
-        classifier: str | nn.Module,
-        weights: str | None = "DEFAULT",
+        classifier: str | Path | nn.Module,
+        weights: str | Path | None = "DEFAULT",
         *,
         method: str = "auto",
         layers: Sequence[str] = (),
@@ -176,10 +176,11 @@ class Localizer(nn.Module):
     ) -> Localizer | CamLocalizer:
         """Any trained classifier as a localizer, without training: scores are unchanged, and class maps explain them.
 
-        `classifier` is a torchvision name, ``timm/NAME``, ``hf/NAME`` or any module that gives scores of images; a
-        module is copied. If the scores are the mean of class maps (global average pooling, an optional layer norm, and
-        layers equivalent to one linear layer), the result is a `Localizer` with these maps (CAM, Zhou et al. 2016).
-        Otherwise it is a `CamLocalizer`, which makes maps by a CAM method from gradients or attention.
+        `classifier` is a torchvision name, ``timm/NAME``, ``hf/NAME``, the file of the weights of such a classifier
+        (recognised by its tensors), or any module that gives scores of images; a module is copied. If the scores are
+        the mean of class maps (global average pooling, an optional layer norm, and layers equivalent to one linear
+        layer), the result is a `Localizer` with these maps (CAM, Zhou et al. 2016). Otherwise it is a `CamLocalizer`,
+        which makes maps by a CAM method from gradients or attention.
 
         `method` "auto" makes this choice, "cam" requires the classifier's own class maps, and any other name in
         `wsl.cam.list_methods` selects that method. `layers` are the layers it reads. `weights` of a named classifier

@@ -131,7 +131,7 @@ def create_timm(name: str, weights: str, **options: Any) -> nn.Module:
         raise kind(f"timm/{name} does not take {options}: {first_line(error)}") from error
     except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         if timm.is_model(name) or names_place(f"{TIMM}{name}"):
-            raise not_fetched(what, error) from error
+            raise not_fetched(what, error, "model.safetensors") from error
         near = nearest(name, timm.list_models())
         raise UserError(f"unknown timm model {name!r}" + (f": did you mean {near!r}?" if near else "")) from None
     if overlay:

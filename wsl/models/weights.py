@@ -71,7 +71,7 @@ def fetch(url: str, what: str) -> Path:
             file.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(file), expected or None)
         except (OSError, RuntimeError) as error:  # urllib's errors are OSErrors; a bad hash is a RuntimeError
-            raise not_fetched(f"{what} ({url})", error) from error
+            raise not_fetched(f"{what} ({url})", error, file.name) from error
     try:
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -85,11 +85,12 @@ def fetch(url: str, what: str) -> Path:
     return file
 
 
-def not_fetched(what: str, error: Exception) -> DownloadError:
-    """The error for named weights that could not be downloaded or read as tensors."""
+def not_fetched(what: str, error: Exception, file: str) -> DownloadError:
+    """The error for named weights that could not be downloaded or read as tensors, whose file is called `file`."""
     return DownloadError(
-        f"{what} could not be downloaded or read ({first_line(error)}): check the connection, or get the file "
-        "elsewhere and give it with --local-weights FILE (wsl-train: --weights FILE)"
+        f"{what} could not be downloaded or read ({first_line(error)}): check the connection, or download the file on "
+        f"another machine and add --local-weights {file} to the command (wsl-train: --weights {file}; in Python: "
+        f'weights="{file}")'
     )
 
 

@@ -71,6 +71,8 @@ def doctor(config: DoctorConfig) -> Diagnosis:
     """
     if not config.image.exists() and archived(config.image) is None:
         raise UserError(f"{config.image}: no such file, expected an image")
+    if config.image.is_dir():
+        raise UserError(f"{config.image} is a folder, expected one of its images")
     check_folder(config.out, "the pictures")
     labels = [config.label] if config.label else []
     check_model(config.weights, config.local_weights, config.cam.model, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -196,8 +197,9 @@ class _Writing:
         if {"train", "val"} <= set(map(role, self._folders)) and None not in map(role, self._folders):
             return ""
         return (
-            "data.yaml names the same images for training and validation: for separate ones, every image has to be in "
-            "a folder train or val, and each of the two needs images"
+            "data.yaml names the same images for training and validation: for separate ones, export the results of "
+            "both splits together (wsl-localize --data DATA --split train, then --split val), or images in folders "
+            "train and val"
         )
 
     def _write_localizations(self, out: Path) -> Path:
@@ -212,7 +214,7 @@ class _Writing:
         return (
             "Label Studio shows the images when it is started with\n"
             "  LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true\n"
-            f"  LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={images.parent}\n"
+            f"  LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={shlex.quote(str(images.parent))}\n"
             f"and the project has this folder as a source storage of local files (added, not synced):\n  {images}"
         )
 

@@ -14,7 +14,6 @@ from wsl.errors import UserError, listed
 from wsl.formats import results_folder
 from wsl.formats.drawn import drawn_boxes, localize_settings
 from wsl.formats.review import Review, read_review
-from wsl.formats.shards.storage import is_remote
 from wsl.inference import redrawn
 from wsl.results import Localization
 
@@ -35,7 +34,7 @@ class BoxChoice:
         Settings of the export override those of the review, which override those of ``wsl-localize``.
         """
         folder = results_folder(results)
-        drawn = BoxConfig() if is_remote(folder) else drawn_boxes(localize_settings(folder), folder)
+        drawn = drawn_boxes(localize_settings(folder), folder)
         reviewed = BoxConfig() if self.review is None else self.review.boxes
         wanted = _over(_over(drawn, reviewed), self._config.boxes)
         return None if wanted == drawn else wanted

@@ -11,7 +11,8 @@ from pathlib import Path
 from wsl.boxes import Boxes
 from wsl.config import BoxConfig, ExportConfig
 from wsl.errors import UserError
-from wsl.formats import find_localizations, read_localizations
+from wsl.formats import find_localizations, read_localizations, results_folder
+from wsl.formats.drawn import localize_settings, localized_split
 from wsl.formats.exchange.distinct import Distinct, Repeated
 from wsl.formats.exchange.labelled import Labelled, common_root, first_folder, image_name, to_localization
 from wsl.formats.sources import SOURCES, SourceKind, detect_source
@@ -46,9 +47,11 @@ class Source:
             detect_source(place) if config.source_format == "auto" else config.source_format
         ]
         self.root = None if self.kind.read is None else config.image_root or self._folder()
-        self._drawing = None
+        self._drawing = self._split = None
         if self.kind.read is None:
-            self._drawing = choice.drawing(find_localizations(place))
+            file = find_localizations(place)
+            self._drawing = choice.drawing(file)
+            self._split = localized_split(localize_settings(results_folder(file)))
         elif config.boxes != BoxConfig():
             raise UserError(
                 f"{place} has boxes and no maps to draw others from: leave out --threshold, --box-rule, --min-area and "
@@ -65,7 +68,8 @@ class Source:
     def _read(self, *, maps: bool) -> Iterator[tuple[Path, Labelled, Localization]]:
         if self.kind.read is None or self.root is None:
             for found in read_localizations(self.place, maps=maps):
-                yield found.path, Labelled(name=found.path.name, size=found.size, boxes=found.boxes), found
+                image = Labelled(name=found.path.name, size=found.size, boxes=found.boxes, split=self._split)
+                yield found.path, image, found
             return
         self.unreviewed = 0
         for image in self.kind.read(self.place, image_size):
