@@ -200,13 +200,16 @@ def test_marks_are_saved_with_the_boxes_that_were_looked_at(view, world, tmp_pat
     assert "wsl-export --reviewed" in view.inner_text("#keys")
 
 
-def test_marks_without_maps_say_nothing_of_boxes(chromium, world, tmp_path):
+def test_marks_without_maps_and_annotations_say_nothing_of_boxes_and_truth(view, chromium, world, tmp_path):
     found = dataclasses.replace(world[0][0], maps=None)
     item = gallery_item(found, None, BoxConfig())
     head = Head(title="boxes", boxes=BoxConfig().resolved())
     path = write_report([(item, encode_picture(np.zeros((4, 4, 3), np.uint8), 4, 70))], head, tmp_path).pages[0]
     tab = chromium.new_page()
     tab.goto(path.as_uri())
+    assert view.is_visible("#outcome")
+    assert not tab.is_visible("#outcome")
+    assert ("ground truth" in view.inner_text(".legend"), "ground truth" in tab.inner_text(".legend")) == (True, False)
     tab.click(".card .mark.reject")
     document = json.loads(saved(tab, tmp_path).read_text(encoding="utf-8"))
     tab.close()

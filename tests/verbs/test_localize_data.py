@@ -155,4 +155,4 @@ def test_images_and_data_are_alternatives(world, tmp_path):
     with pytest.raises(UserError, match=r"both images \(a, b\) and --data"):
         LocalizeConfig(sources=("a", "b"), data=DataConfig(data=world), **options)
     with pytest.raises(UserError, match="expected it too"):
-        LocalizeConfig(sources=("a",), split="train", **options)
+        LocalizeConfig(sources=("a",), split="val", **options)

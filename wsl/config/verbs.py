@@ -61,8 +61,8 @@ class LocalizeConfig:
     object store, such as s3://bucket/found."""
     data: DataConfig | None = None
     """A data set to localize instead of files."""
-    split: str = "val"
-    """Split of the data set."""
+    split: str | None = None
+    """Split of the data set, val by default."""
     labels: bool = False
     """Localize in each image of --data exactly its labelled classes, for annotators to correct."""
     local_weights: Path | None = None
@@ -115,7 +115,7 @@ class LocalizeConfig:
             f"both images ({', '.join(self.sources[:3])}) and --data: expected one of them",
         )
         check(
-            self.data is not None or (not self.labels and self.split == "val"),
+            self.data is not None or (not self.labels and self.split is None),
             "--labels and --split describe the images of --data: expected it too",
         )
         check(

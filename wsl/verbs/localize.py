@@ -232,8 +232,10 @@ def _named(images: Any) -> dict[str, Any]:
 
 
 def with_split_of_run(config: LocalizeConfig) -> LocalizeConfig:
-    """The settings with the data set divided as in the training of the run in ``config.weights``."""
-    return config if config.data is None else dataclasses.replace(config, data=as_trained(config.data, config.weights))
+    """The settings with a split, and the data set divided as in the training of the run in ``config.weights``."""
+    if config.data is None:
+        return config
+    return dataclasses.replace(config, data=as_trained(config.data, config.weights), split=config.split or "val")
 
 
 def _check(config: LocalizeConfig) -> _Images:

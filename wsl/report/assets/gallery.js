@@ -202,6 +202,8 @@ function fill(select, values) {
 const entries = items.flatMap(viewsOf).flatMap((view) => view?.classes ?? []);
 fill(byId("class"), [...new Set(entries.map((entry) => entry.label))].sort());
 fill(byId("outcome"), [...new Set(entries.map((entry) => entry.outcome).filter(Boolean))].sort());
+const annotated = entries.some((entry) => entry.outcome);
+for (const part of document.querySelectorAll("[data-annotated]")) part.hidden = !annotated;
 fill(byId("palette"), Object.keys(palettes));
 if (remember("palette") in palettes) state.palette = remember("palette");
 byId("palette").value = state.palette;
