@@ -171,7 +171,7 @@ def test_localize_refuses_a_folder_without_images_before_it_runs(tinynet, tmp_pa
     ("called", "near"),
     [
         (lambda model: wsl.Predictor(model, topk=2), "unknown setting 'topk': did you mean 'top_k'"),
-        (lambda model: wsl.Predictor(model, qqqq=2), "unknown setting 'qqqq': expected one of top_k, classes, "),
+        (lambda model: wsl.Predictor(model, qqqq=2), "unknown setting 'qqqq': expected one of model, top_k, classes, "),
         (lambda model: wsl.Localizer("tinynet", poling="gap"), "unknown setting 'poling': did you mean 'pooling'"),
         (lambda model: wsl.Localizer.from_classifier("resnet18", layer="layer4"), "did you mean 'layers'"),
         (lambda model: wsl.cam(model, None, methods="layercam"), "did you mean 'method'"),

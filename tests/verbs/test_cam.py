@@ -69,7 +69,7 @@ def test_a_threshold_selected_for_other_maps_is_left_alone(run, world, photos, t
 def test_cam_flags_describe_a_model(world, tmp_path, capsys):
     flags = ["--data", str(world), "--predictions", str(tmp_path), "--out", str(tmp_path), "--cam", "gradcam"]
     assert cli.evaluate(flags) == 2
-    assert "expected --weights too" in capsys.readouterr().err
+    assert "--cam, --layers or --model needs --weights" in capsys.readouterr().err
 
 
 OWN = """
