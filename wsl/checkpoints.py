@@ -76,14 +76,17 @@ def runs_below(folder: Path) -> list[str]:
     return sorted(path.parent.name for path in folder.glob(f"*/{FILE_NAME}"))
 
 
-def _instead(folder: Path) -> str:
-    """What a folder without a model is, for a message."""
+def _instead(path: Path) -> str:
+    """What a folder without a model is, or that of a file that is not there, for a message."""
+    folder = path if path.is_dir() else path.parent
     if (folder / "localizations.jsonl").is_file():
         return ", which holds results of wsl-localize"
     if (folder / "config.json").is_file():
         return f", an unfinished run, which wsl-train --resume --out {quoted(folder)} continues"
     runs = runs_below(folder)
-    return f", which holds the runs {listed(runs)}" if runs else ""
+    if runs:
+        return f", which holds the runs {listed(runs)}"
+    return f", a folder without one (of images? then --data {quoted(folder)})" if path.is_dir() else ""
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -103,7 +106,7 @@ def read_recipe(path: str | Path) -> Recipe:
                 f"{path} has no {FILE_NAME}: expected a model that push_to_hub uploaded; classifiers of "
                 f"transformers are named {HF}user/model"
             )
-        raise UserError(f"no model at {path}{_instead(file.parent)}: expected {_RUN} with {FILE_NAME}, or that file")
+        raise UserError(f"no model at {path}{_instead(Path(path))}: expected {_RUN} with {FILE_NAME}, or that file")
     if file.suffix != ".safetensors":
         raise UserError(f"{file} is not a checkpoint of wsl-train (.safetensors){_OPENED_BY}")
     description = read_description(file)

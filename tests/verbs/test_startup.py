@@ -107,6 +107,7 @@ MISTAKES = [
         "lists the poolings of several runs, and is no run: expected",
     ),
     ([*EVALUATE, *VOC, "--weights", "RUNS"], ", which holds the runs run: expected a run folder of wsl-train"),
+    (["info", "PHOTOS"], "a folder without one (of images? then --data"),
     ([*COMPARE[:2], "EVALUATED", *VOC], "is an evaluation, which does not contain the bootstrap samples"),
     ([*COMPARE[:2], "HALF", *VOC], "is not a whole safetensors file"),
     ([*COMPARE[:2], "CHECKPOINT", *VOC], "is the same run twice: expected each run once"),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wsl import config as settings
-from wsl.checkpoints import POOLINGS
+from wsl.checkpoints import POOLINGS, check_weights
 from wsl.cli import examples
 from wsl.cli.defaults import train_defaults
 from wsl.cli.flags import (
@@ -216,6 +216,8 @@ def info(args: Sequence[str] | None = None) -> int:
 
             described = data_info(data, flags.split)
             return Outcome(_rendered(str(described)), _plain(described))
+        if flags.source:
+            check_weights(flags.source, flags.local_weights, flags.cam.model)  # before torch, which takes seconds
         with loading("torch"):
             from wsl.verbs.info import info as verb
             from wsl.verbs.info import model_info
