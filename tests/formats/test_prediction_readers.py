@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wsl.boxes import Boxes
 from wsl.config import EvaluateConfig
-from wsl.config.verbs import PredictionsFormat
+from wsl.config.evaluate import PredictionsFormat
 from wsl.errors import UserError
 from wsl.formats import READERS, LocalizationWriter, Numbers, Split, detect_predictions
 from wsl.formats.exchange import FORMATS

@@ -3,6 +3,7 @@
 from wsl.config.compare import CompareConfig
 from wsl.config.demo import DemoConfig
 from wsl.config.doctor import DoctorConfig
+from wsl.config.evaluate import EvaluateConfig
 from wsl.config.export import ExportConfig, ExportFormat
 from wsl.config.labelling import LabellingConfig
 from wsl.config.parts import DecodeConfig, DecoderConfig, DetectConfig, DetectorConfig, ProbeConfig
@@ -24,7 +25,7 @@ from wsl.config.shared import (
     RuntimeConfig,
 )
 from wsl.config.training import HEADS, ModelConfig, OptimConfig, Padding, TrainConfig
-from wsl.config.verbs import EvaluateConfig, LocalizeConfig, VisualizeConfig
+from wsl.config.verbs import LocalizeConfig, VisualizeConfig
 
 __all__ = [
     "HEADS",

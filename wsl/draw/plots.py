@@ -54,7 +54,7 @@ def plot_curves(
         axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1, label=_plain(diagonal))
     axes.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1))
     if curves:
-        axes.legend(facecolor="white", edgecolor="none", framealpha=0.8, fontsize="small")
+        _add_legend(axes)
     _save(figure, path)
 
 
@@ -79,7 +79,7 @@ def plot_over_rates(
     for name, rate in (marks or {}).items():
         axes.axvline(rate, color=_GREY, linestyle="--", linewidth=1, label=_plain(name))
     axes.set(xlabel=x, ylabel=y, xscale="log")
-    axes.legend(facecolor="white", edgecolor="none", framealpha=0.8, fontsize="small")
+    _add_legend(axes)
     _save(figure, path)
 
 
@@ -99,7 +99,7 @@ def plot_overlaps(path: Path, overlaps: Sequence[float], iou_threshold: float = 
     label = f"IoU >= {iou_threshold:g}: {share:.1%} of {len(overlaps)}"
     axes.bar(edges[:-1][right], counts[right], width, align="edge", color="#2b8a3e", edgecolor="white", label=label)
     axes.set(xlabel="IoU of the best box with the nearest object", ylabel="(image, class) pairs", xlim=(0, 1))
-    axes.legend(facecolor="white", edgecolor="none", framealpha=0.8, fontsize="small")
+    _add_legend(axes)
     _save(figure, path)
 
 
@@ -130,7 +130,7 @@ def plot_groups(
     axes.set(xlabel=x, ylabel=y, ylim=(0, 1))
     axes.grid(visible=False, axis="x")
     if len(values) > 1:
-        axes.legend(facecolor="white", edgecolor="none", framealpha=0.8, fontsize="small")
+        _add_legend(axes)
     _save(figure, path)
 
 
@@ -184,6 +184,11 @@ def _tidy(axes: Axes) -> None:
 def _plain(text: str) -> str:
     """Text with dollar signs escaped, because matplotlib would typeset what is between them as mathematics."""
     return text.replace("$", r"\$")
+
+
+def _add_legend(axes: Axes) -> None:
+    """A legend that stays legible over curves."""
+    axes.legend(facecolor="white", edgecolor="none", framealpha=0.8, fontsize="small")
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import Literal
 
 import torch
@@ -129,7 +129,7 @@ class DecoderTraining:
         steps = max(1, 4 - number)
         return REFINEMENTS["decoder"]._replace(apply=partial(walk.refine, steps=steps))
 
-    @cached_property
+    @property
     def _sides(self) -> list[int]:
         """The sides of the inputs in the last rounds: the model's own and a larger one, if the network takes it."""
         side = self.model.preprocessing.image_size

@@ -13,6 +13,7 @@ from heads._specified import Specified
 from heads.spec import create
 from wsl.errors import UserError
 from wsl.models.backbone import Backbone
+from wsl.models.create_head import user_errors
 
 
 class ADL(Specified):
@@ -65,10 +66,8 @@ def create_eraser(spec: str) -> ADL:
     >>> create_eraser("adl")
     adl(drop=0.75, gamma=0.9)
     """
-    try:
+    with user_errors():
         return create(spec, ERASERS, "eraser")
-    except (TypeError, ValueError) as error:
-        raise UserError(str(error)) from error
 
 
 def insert_eraser(backbone: Backbone, spec: str) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 
 from wsl.checkpoints import check_classes
 from wsl.config import EvaluateConfig, LocalizeConfig
-from wsl.config.verbs import PredictionsFormat
+from wsl.config.evaluate import PredictionsFormat
 from wsl.errors import UserError
 from wsl.formats import detect_predictions
 from wsl.samples import SampleSet

@@ -10,7 +10,7 @@ from pathlib import Path
 from wsl.checkpoints import FILE_NAME as CHECKPOINT
 from wsl.checkpoints import ONNX, POOLINGS, check_weights, is_path, runs_below
 from wsl.config import CompareConfig, EvaluateConfig
-from wsl.config.verbs import OF_A_MODEL
+from wsl.config.evaluate import OF_A_MODEL
 from wsl.errors import UserError, listed
 from wsl.formats import detect_predictions, find_localizations, results_folder
 from wsl.formats.predictions.recognise import other_contents

@@ -12,6 +12,7 @@ from torch import Tensor
 from heads.spec import create, parse_spec, suggestion
 from wsl.errors import UserError
 from wsl.images.tensors import Normalise
+from wsl.models.create_head import user_errors
 from wsl.training.augmentation._transform import BatchTransform
 from wsl.training.augmentation.cutmix import CutMix
 from wsl.training.augmentation.hide_and_seek import HideAndSeek
@@ -23,7 +24,7 @@ __all__ = ["TRANSFORMS", "Augmentation", "BatchTransform", "CutMix", "HideAndSee
 TRANSFORMS: Mapping[str, type[BatchTransform]] = MappingProxyType({"hide-and-seek": HideAndSeek, "cutmix": CutMix})
 """All batch transforms by name; the transforms of torchvision are in `VISION`."""
 
-
+# Transforms of small probability change an image only in some draws.
 _DRAWS = 200
 
 
@@ -41,7 +42,7 @@ def create_augmentation(specs: Sequence[str], normalise: Normalise, seed: int, s
     pixels: dict[int, VisionTransform] = {}
     batches: dict[int, BatchTransform] = {}
     for place, spec in enumerate(specs):
-        try:
+        with user_errors():
             name, _ = parse_spec(spec)
             if name in VISION:
                 pixels[place] = VisionTransform(spec, side)
@@ -49,8 +50,6 @@ def create_augmentation(specs: Sequence[str], normalise: Normalise, seed: int, s
                 batches[place] = create(spec, TRANSFORMS, "augmentation")
             else:
                 raise UserError(f"unknown augmentation {name!r}: {suggestion(name, [*TRANSFORMS, *VISION])}")
-        except (TypeError, ValueError) as error:
-            raise UserError(str(error)) from error
     return Augmentation(pixels, batches, normalise, seed, _try_out(pixels.values(), side))
 
 

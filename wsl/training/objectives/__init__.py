@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from heads.spec import create, parse_sum
 from wsl.errors import UserError
+from wsl.models.create_head import user_errors
 from wsl.training.objectives._objective import Objective, Pass, divisor
 from wsl.training.objectives.asymmetric import Asymmetric
 from wsl.training.objectives.bce import BCE, binary_cross_entropy
@@ -73,10 +74,8 @@ def create_objective(spec: str, **sizes: int) -> ObjectiveSum:
     Traceback (most recent call last):
     wsl.errors.UserError: unknown loss 'bec': did you mean 'bce'?
     """
-    try:
+    with user_errors():
         terms = [create(term, OBJECTIVES, "loss", sizes=sizes) for term in parse_sum(spec)]
-    except (TypeError, ValueError) as error:
-        raise UserError(str(error)) from error
     losses = [term for term in terms if term.classifies]
     if len(losses) != 1:
         names = ", ".join(name for name, kind in OBJECTIVES.items() if kind.classifies)
