@@ -39,8 +39,7 @@ def dataset(samples: SampleSet, out, cache: str, min_crop: float = 1.0, **more) 
 
 
 def shown(data: ImageDataset, epoch: int) -> torch.Tensor:
-    data.set_epoch(epoch)
-    return torch.stack([data[index].image for index in range(len(data))])
+    return torch.stack([data[epoch, index].image for index in range(len(data))])
 
 
 @pytest.mark.parametrize("kind", ["ram", "disk"])
@@ -94,15 +93,16 @@ def test_an_unreadable_image_is_not_kept(samples, tmp_path):
     whole = path.read_bytes()
     path.write_bytes(b"broken")
     data = dataset(samples, tmp_path, "ram")
-    assert data[2].skipped
+    assert data[1, 2].skipped
     path.write_bytes(whole)
-    assert not data[2].skipped
+    assert not data[1, 2].skipped
 
 
 @pytest.mark.parametrize("kind", ["ram", "disk"])
 def test_workers_fill_one_cache(samples, tmp_path, monkeypatch, kind):
     data = dataset(samples, tmp_path, kind)
-    for _ in DataLoader(data, batch_size=2, num_workers=2, collate_fn=collate, worker_init_fn=start_worker):
+    keys = [[(1, index), (1, index + 1)] for index in range(0, 10, 2)]
+    for _ in DataLoader(data, batch_sampler=keys, num_workers=2, collate_fn=collate, worker_init_fn=start_worker):
         pass
     monkeypatch.setattr(loading, "read_image", None)
     assert len(shown(data, 3)) == 10

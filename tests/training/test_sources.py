@@ -15,8 +15,10 @@ from wsl.images import fit, read_image
 from wsl.images.tensors import Normalise
 from wsl.models import Localizer
 from wsl.samples import Sample, SampleSet
+from wsl.training import loading
+from wsl.training.loading import Key
 from wsl.training.order import Order, Shard
-from wsl.training.sources import BatchSource, FeatureSource, ImageSource
+from wsl.training.sources import BatchSource, FeatureSource, ImageSource, _Keys
 
 SMALL = Preprocessing(image_size=32)
 CPU = torch.device("cpu")
@@ -82,6 +84,75 @@ def test_workers_change_nothing_and_leave_the_generator_of_dropout_alone(samples
     for epoch in (1, 2):
         assert shown(one, epoch) == shown(two, epoch)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[list[Key]]:
+    """The keys of all batches that loaders have asked for so far."""
+    seen, every = [], _Keys.__iter__
+
+    def recording(self):
+        for keys in every(self):
+            seen.append(keys)
+            yield keys
+
+    monkeypatch.setattr(_Keys, "__iter__", recording)
+    return seen
+
+
+def test_batches_of_the_next_epoch_are_decoded_ahead_and_none_after_the_last(samples, tmp_path, asked):
+    source = create(ImageSource, samples, tmp_path, workers=1, epochs=3)  # one worker is two batches ahead
+    for epoch, ahead in ((1, [1, 1, 1, 2, 2]), (2, [1, 1, 1, 2, 2, 2, 3, 3]), (3, [1, 1, 1, 2, 2, 2, 3, 3, 3])):
+        for _ in zip(range(3), source.batches(epoch), strict=False):  # without asking for a fourth
+            pass
+        assert [keys[0][0] for keys in asked] == ahead
+    assert {key for keys in asked for key in keys} == {(epoch, index) for epoch in (1, 2, 3) for index in range(10)}
+
+
+def test_a_rest_of_an_epoch_decodes_only_what_remains(samples, tmp_path, asked):
+    source = create(ImageSource, samples, tmp_path, epochs=2)
+    for epoch, start in ((1, 2), (2, 0), (2, 1)):
+        list(source.batches(epoch, start))
+    assert [keys[0][0] for keys in asked] == [1, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_any_sequence_of_epochs_shows_what_new_sources_show(samples, tmp_path, workers):
+    source = create(ImageSource, samples, tmp_path, workers=workers, min_crop=0.5, epochs=3)
+    fresh = {epoch: shown(create(ImageSource, samples, tmp_path, min_crop=0.5), epoch) for epoch in range(6)}
+    for epoch, start in ((0, 0), (1, 0), (2, 0), (2, 1), (1, 2), (2, 0), (5, 0), (4, 2), (3, 0), (3, 0)):
+        assert shown(source, epoch, start) == fresh[epoch][4 * start :], (epoch, start)
+        next(source.batches(3))  # left after one step, as a search does
+
+
+def test_two_epochs_at_once_are_not_mixed_up(samples, tmp_path):
+    source = create(ImageSource, samples, tmp_path, min_crop=0.5)
+    first, second = list(source.batches(1)), list(source.batches(2))
+    for step, (one, two) in enumerate(zip(source.batches(1), source.batches(2), strict=True)):
+        assert torch.equal(one.inputs, first[step].inputs)
+        assert torch.equal(two.inputs, second[step].inputs)
+
+
+def test_a_signal_while_a_batch_is_read_loses_no_batch(samples, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    source, new = (create(ImageSource, samples, tmp_path, min_crop=0.5) for _ in range(2))
+    batches = source.batches(1)
+    next(batches)
+    with monkeypatch.context() as patch:
+        patch.setattr(loading, "read_image", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(batches)
+    assert shown(source, 1, start=1) == shown(new, 1)[4:]
+
+
+def test_the_mask_of_a_full_batch_does_not_wait_for_the_device(samples, tmp_path, monkeypatch):
+    source, seen = create(ImageSource, samples, tmp_path), []
+    augment = source._augment
+    monkeypatch.setattr(source, "_augment", lambda *args: seen.append(augment(*args)) or seen[-1])
+    own = [example.mask is known for example, (*_, known) in zip(source.batches(1), seen, strict=True)]
+    assert own == [True, True, False]  # the last is filled up with images that do not count
 
 
 def test_each_image_comes_once_with_its_own_targets(kind, samples, tmp_path):

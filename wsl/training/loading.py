@@ -28,6 +28,10 @@ from wsl.training.pixel_cache import PixelCache, cached_preprocessing
 _TRIES = 8
 
 
+Key = tuple[int, int]
+"""An epoch, and the index of an image in the sample set."""
+
+
 class Item(NamedTuple):
     """One image (S, S, 3) uint8, its targets (K,), a mask of the known targets, and its index in the sample set.
 
@@ -57,18 +61,17 @@ class Batch(NamedTuple):
 
 
 class ImageDataset(Dataset[Item]):
-    """The samples as network input; an unreadable image is replaced by the next readable one.
+    """The samples as network input, by epoch and index; an unreadable image is replaced by the next readable one.
 
-    An item depends on the seed, the epoch and its index, but not on the order or the number of workers. The epoch lies
-    in shared memory, so that `set_epoch` reaches persistent workers too. Call it before iterating over the loader,
-    because workers read ahead.
+    An item depends on the seed, the epoch and its index, but not on the order or the number of workers. The epoch
+    belongs to the key, because workers decode images of the next epoch before the current one ends.
 
     Raises:
         UserError: there are no samples, or ``min_crop`` is outside (0, 1].
 
     >>> from wsl.samples import Sample
     >>> samples = SampleSet(classes=["dog"], samples=[Sample(path="lost.jpg", labels=["dog"])])
-    >>> ImageDataset(samples, Preprocessing())[0].skipped
+    >>> ImageDataset(samples, Preprocessing())[1, 0].skipped
     'lost.jpg: no such file'
     """
 
@@ -96,26 +99,21 @@ class ImageDataset(Dataset[Item]):
         self.seed = seed
         self._max_pixels = max_pixels()  # the limit of this process, passed on to the workers
         self.cache = cache
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
-
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch that crops and flips are drawn for."""
-        self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> Item:
-        skipped = ""
+    def __getitem__(self, key: Key) -> Item:
+        (epoch, index), skipped = key, ""
         for step in range(min(_TRIES, len(self))):
             place = (index + step) % len(self)
             try:
-                return self._item(place, self._read(place), skipped)
+                return self._item((epoch, place), self._read(place), skipped)
             except BadImageError as error:
                 skipped = skipped or str(error)
         # A batch needs one shape; the content of this image does not count.
         mean = np.rint(np.asarray(self.preprocessing.mean) * 255).astype(np.uint8)
-        return self._item(index, np.broadcast_to(mean, (1, 1, 3)).copy(), skipped)
+        return self._item(key, np.broadcast_to(mean, (1, 1, 3)).copy(), skipped)
 
     def _read(self, index: int) -> npt.NDArray[np.uint8]:
         """An image as stored in its file or, with a cache, as stored there."""
@@ -127,9 +125,10 @@ class ImageDataset(Dataset[Item]):
                 self.cache.put(index, image)
         return image
 
-    def _item(self, index: int, image: npt.NDArray[np.uint8], skipped: str) -> Item:
+    def _item(self, key: Key, image: npt.NDArray[np.uint8], skipped: str) -> Item:
+        _, index = key
         if self.augment:
-            rng = np.random.default_rng((self.seed, int(self._epoch), index))
+            rng = np.random.default_rng((self.seed, *key))
             image = augment(image, rng, self.min_crop, self.flip)
         pixels, _ = fit(image, self.preprocessing)
         values, known = map(torch.from_numpy, targets(self.samples.samples[index], self._places))

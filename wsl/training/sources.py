@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from wsl.config import TrainConfig
 from wsl.data import stacked_targets
@@ -26,7 +26,7 @@ from wsl.samples import Sample, SampleSet
 from wsl.training.augmentation import Augmentation, create_augmentation
 from wsl.training.cache_room import affordable
 from wsl.training.features import FOLDER, FeatureCache, report_skipped
-from wsl.training.loading import Batch, ImageDataset, collate, start_worker
+from wsl.training.loading import Batch, ImageDataset, Key, collate, start_worker
 from wsl.training.network import Example
 from wsl.training.order import Order
 from wsl.training.pixel_cache import PixelCache, create_cache
@@ -60,7 +60,11 @@ def _warn(augmentation: Augmentation, cache: PixelCache | None, images: int) -> 
 
 
 class ImageSource:
-    """A source that decodes and augments images, for training of the whole network."""
+    """A source that decodes and augments images, for training of the whole network.
+
+    Workers decode ahead, across the ends of epochs: the first batches of the next epoch while the last steps, the
+    validation and the checkpoint of the current one run.
+    """
 
     def __init__(
         self,
@@ -93,20 +97,23 @@ class ImageSource:
         )
         if order.shard.rank == 0:
             _warn(self._augment, cache, len(train))
-        self._rows = _EpochRows(order)
+        self._keys = _Keys(order, optim.epochs)
         self._loader = self._load()
+        self._fetched: Iterator[Batch] = iter(())
+        self._next: tuple[int, int] | None = None  # the epoch and step that `_fetched` is at
         self.skipped: set[str] = set()
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Example]:
         """This process's share of each step of one epoch, after the first `start` steps."""
-        self._rows.epoch, self._rows.start = epoch, start
-        self._train.set_epoch(epoch)
-        for share, batch in zip(self.order.shares(epoch, start), self._fetched(), strict=True):
+        for step, share in enumerate(self.order.shares(epoch, start), start):
+            batch = self._fetch(epoch, step)
             report_skipped(batch.skipped, self.skipped, self._config.runtime.strict)
             counted = batch.readable & torch.from_numpy(share.counted)
-            inputs, targets, known = self._augment(batch, epoch)
-            mask = known * counted[:, None].to(known.device)
-            yield Example(inputs, targets, mask, batch.index, int(counted.sum()))
+            inputs, targets, mask = self._augment(batch, epoch)
+            images = int(counted.sum())
+            if images < len(counted):  # copied only then, because the copy waits for the device
+                mask = mask * counted[:, None].to(mask.device)
+            yield Example(inputs, targets, mask, batch.index, images)
 
     def localizations(self) -> Iterator[tuple[Localization, Sample]]:
         """This process's validation images, with their present classes localized by the current model."""
@@ -124,21 +131,27 @@ class ImageSource:
             else:
                 yield found, sample
 
-    def _fetched(self) -> Iterator[Batch]:
-        """The loader's batches.
+    def _fetch(self, epoch: int, step: int) -> Batch:
+        """The batch of one step, for which the loader starts anew unless this step comes next.
 
         Raises:
             RunError: a process that decodes images has died.
         """
         with naming_dead_workers(also=(ConnectionError, EOFError)):  # it may have died while it sent a batch
-            yield from self._loader
+            continues, self._next = self._next == (epoch, step), None  # an interrupted loader is at no known step
+            if not continues:
+                self._keys.epoch, self._keys.start = epoch, step
+                self._fetched = iter(self._loader)
+            batch = next(self._fetched)
+        self._next = (epoch, step + 1) if step + 1 < self.order.steps else (epoch + 1, 0)
+        return batch
 
     def _load(self) -> DataLoader[Any]:
         workers = self._config.runtime.workers
         workers = default_workers() if workers is None else workers
         return DataLoader(
             self._train,
-            batch_sampler=self._rows,
+            batch_sampler=self._keys,
             num_workers=workers,
             persistent_workers=workers > 0,
             collate_fn=collate,
@@ -177,18 +190,18 @@ def _tells_of_death(error: BaseException) -> bool:
     return type(error) is RuntimeError and "DataLoader worker (pid" in str(error)
 
 
-class _EpochRows(Sampler[list[int]]):
-    """A batch sampler of one epoch, which is set beforehand."""
+class _Keys:
+    """A batch sampler from a step of an epoch, both set beforehand, to the end of the last epoch of the run."""
 
-    def __init__(self, order: Order) -> None:
-        self.order, self.epoch, self.start = order, 0, 0
+    def __init__(self, order: Order, last: int) -> None:
+        self.order, self.last, self.epoch, self.start = order, last, 1, 0
 
-    def __iter__(self) -> Iterator[list[int]]:
-        for share in self.order.shares(self.epoch, self.start):
-            yield share.rows.tolist()
-
-    def __len__(self) -> int:
-        return self.order.steps - self.start
+    def __iter__(self) -> Iterator[list[Key]]:
+        start = self.start
+        for epoch in range(self.epoch, max(self.epoch, self.last) + 1):  # a search may need more epochs than the run
+            for share in self.order.shares(epoch, start):
+                yield [(epoch, row) for row in share.rows.tolist()]
+            start = 0
 
 
 def default_workers() -> int:
