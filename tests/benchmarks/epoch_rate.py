@@ -5,8 +5,10 @@
 
 "random tensors" are epochs of the training loop on batches that are on the device already: no files, no decoding, no
 transfer. The other rows decode, crop, mirror, resize, transfer and normalise, without a cache and with one that the
-first epoch has filled. All take turns, epoch by epoch; rates are medians over the rounds, shares those of the pairs.
-The photographs are used again and again under other names until there are enough.
+first epoch has filled. Each row is one run of consecutive epochs, one row after the other, because workers decode the
+first batches of the next epoch ahead. Not timed are the first epoch, which starts the workers, and the last, for which
+nothing is left to decode ahead. Rates are medians over the timed epochs, shares are ratios of these medians. The
+photographs are used again and again under other names until there are enough.
 """
 
 from __future__ import annotations
@@ -60,27 +62,21 @@ def trained(args: argparse.Namespace, device: torch.device, config: TrainConfig)
     return model, Stepper(network, create_optimizer(model, config.optim), config.optim, dtype=dtype, device=device)
 
 
-def race(epochs: dict[str, Callable[[int], Iterable[Example]]], args: argparse.Namespace, stepper: Stepper) -> None:
-    """Train on each source in turn, and print the rates."""
-    steps = args.images // args.batch
-    seconds: dict[str, list[float]] = {name: [] for name in epochs}
-    for number in range(1, args.rounds + 2):
-        for name, batches in epochs.items():
-            started = time.perf_counter()
-            run_epoch(
-                stepper,
-                batches(number),
-                epoch=number,
-                steps=steps,
-                position=Position(),
-                advance=lambda count=1, *, note=None: None,
-            )
-            if number > 1:  # the first starts the workers and fills the cache
-                seconds[name].append(time.perf_counter() - started)
-    for name, spent in seconds.items():
-        rate = args.images / statistics.median(spent)
-        share = statistics.median(a / b for a, b in zip(seconds["random tensors"], spent, strict=True))
-        print(f"{name:16} {rate:8.1f} images/s  {share:6.1%}", flush=True)
+def epoch_seconds(batches: Callable[[int], Iterable[Example]], args: argparse.Namespace, stepper: Stepper) -> float:
+    """Train for all epochs, and return the median time of those between the first and the last."""
+    seconds = []
+    for number in range(1, args.rounds + 3):
+        started = time.perf_counter()
+        run_epoch(
+            stepper,
+            batches(number),
+            epoch=number,
+            steps=args.images // args.batch,
+            position=Position(),
+            advance=lambda count=1, *, note=None: None,
+        )
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds[1:-1])
 
 
 def main() -> None:
@@ -91,7 +87,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--images", type=int, default=640, help="an epoch")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="timed epochs")
     parser.add_argument("--workers", type=int, help="default: the cores")
     parser.add_argument("--precision", default="auto")
     args = parser.parse_args()
@@ -106,7 +102,7 @@ def main() -> None:
                 out=Path(folder, "run"),
                 model=ModelConfig(backbone=args.backbone, weights="none"),
                 preprocessing=Preprocessing(image_size=args.size),
-                optim=OptimConfig(batch_size=args.batch, min_crop=0.6),
+                optim=OptimConfig(batch_size=args.batch, min_crop=0.6, epochs=args.rounds + 2),
                 runtime=RuntimeConfig(workers=args.workers),
                 cache=cache,
             )
@@ -127,14 +123,11 @@ def main() -> None:
             f"{args.backbone} {args.size} px, batch {args.batch}, {choose_dtype(args.precision, device)}, "
             f"{args.images} images an epoch, {name}, {cores} cores, torch {torch.__version__}"
         )
-        race(
-            {
-                "random tensors": lambda _: [example] * (args.images // args.batch),
-                **{name: source.batches for name, source in sources.items()},
-            },
-            args,
-            stepper,
-        )
+        bare = epoch_seconds(lambda _: [example] * (args.images // args.batch), args, stepper)
+        print(f"{'random tensors':16} {args.images / bare:8.1f} images/s  100.0%", flush=True)
+        for name, source in sources.items():
+            spent = epoch_seconds(source.batches, args, stepper)
+            print(f"{name:16} {args.images / spent:8.1f} images/s  {bare / spent:6.1%}", flush=True)
 
 
 if __name__ == "__main__":
