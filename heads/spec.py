@@ -146,9 +146,10 @@ def names_encoder(spec: str) -> bool:
     >>> names_encoder("netvlad(clusters=16)"), names_encoder("gap")
     (True, False)
     """
-    name, _ = parse_spec(spec)
+    kind, known = "pooling or encoder", [*POOLINGS, *ENCODERS]
+    name, _ = parse_spec(spec, kind, known)
     if name not in ENCODERS and name not in POOLINGS:
-        raise ValueError(f"unknown pooling or encoder {name!r}: {suggestion(name, [*POOLINGS, *ENCODERS])}")
+        raise ValueError(f"unknown {kind} {name!r}: {suggestion(name, known)}")
     return name in ENCODERS
 
 
@@ -221,7 +222,7 @@ def create(
     >>> create("gmp", POOLINGS, "pooling")
     gmp
     """
-    name, arguments = parse_spec(spec)
+    name, arguments = parse_spec(spec, kind, known)
     if name not in known:
         raise ValueError(f"unknown {kind} {name!r}: {suggestion(name, known)}")
     signature = inspect.signature(known[name]).parameters
@@ -248,10 +249,11 @@ def create(
         raise ValueError(f"{kind} {spec!r}: {error}") from error
 
 
-def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
+def parse_spec(spec: str, kind: str = "spec", known: Iterable[str] = ()) -> tuple[str, dict[str, Any]]:
     """The name and the arguments of a spec string, without checking that they exist.
 
-    Underscores in the name are replaced by hyphens.
+    Underscores in the name are replaced by hyphens. A message calls the spec by its ``kind``, and lists the ``known``
+    names if it is empty.
 
     Raises:
         TypeError: ``spec`` is not a string.
@@ -262,22 +264,22 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
     >>> parse_spec("soft_margin"), parse_spec("soft-margin")
     (('soft-margin', {}), ('soft-margin', {}))
     """
-    match _parse_expression(spec):
+    match _parse_expression(spec, kind, known):
         case ast.Name(id=name):
             return name.replace("_", "-"), {}
         case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
             arguments: dict[str, Any] = {}
             for keyword in keywords:
                 if keyword.arg is None or keyword.arg in arguments:
-                    raise _malformed(spec)
-                arguments[keyword.arg] = _value(keyword.value, spec)
+                    raise _malformed(spec, kind)
+                arguments[keyword.arg] = _value(keyword.value, spec, kind)
             return name.replace("_", "-"), arguments
         case _:
-            raise _malformed(spec)
+            raise _malformed(spec, kind)
 
 
-def parse_sum(spec: str) -> list[str]:
-    """The terms of a sum of specs, without checking that they exist.
+def parse_sum(spec: str, kind: str = "spec", known: Iterable[str] = ()) -> list[str]:
+    """The terms of a sum of specs, without checking that they exist; ``kind`` and ``known`` as for `parse_spec`.
 
     Raises:
         TypeError: ``spec`` is not a string.
@@ -292,42 +294,42 @@ def parse_sum(spec: str) -> list[str]:
             return [*terms(node.left), *terms(node.right)]
         return [node]
 
-    return [ast.unparse(term) for term in terms(_parse_expression(spec))]
+    return [ast.unparse(term) for term in terms(_parse_expression(spec, kind, known))]
 
 
-def _parse_expression(spec: str) -> ast.expr:
+def _parse_expression(spec: str, kind: str, known: Iterable[str]) -> ast.expr:
     if not isinstance(spec, str):
-        raise TypeError(f"the spec is {spec!r}, expected a string such as 'gap'")
-    if len(spec) > _LONGEST_SPEC:
-        raise _malformed(spec)
+        raise TypeError(f"the {kind} is {spec!r}, expected a string: a name, or name(argument=value)")
+    if len(spec) > _LONGEST_SPEC or not spec.strip():
+        raise _malformed(spec, kind, known)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)  # such as for "1or 2", which is refused below
             return ast.parse(_HYPHEN.sub("_", spec.strip()), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise _malformed(spec) from None
+        raise _malformed(spec, kind) from None
 
 
-def _value(node: ast.expr, spec: str) -> Value:
+def _value(node: ast.expr, spec: str, kind: str) -> Value:
     match node:
         case ast.Tuple(elts=items) | ast.List(elts=items):
-            return tuple(_value(item, spec) for item in items)
+            return tuple(_value(item, spec, kind) for item in items)
         case ast.Constant(value=int() | float() | str() | None as value):
             return value
         case ast.Name(id=word):
             return _WORDS.get(word.lower(), word)
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant() | ast.Name() as operand):
-            number = _value(operand, spec)
+            number = _value(operand, spec, kind)
             if isinstance(number, int | float) and not isinstance(number, bool):
                 return -number
-    raise _malformed(spec)
+    raise _malformed(spec, kind)
 
 
-def _malformed(spec: str) -> ValueError:
+def _malformed(spec: str, kind: str, known: Iterable[str] = ()) -> ValueError:
     shown = spec if len(spec) <= 80 else f"{spec[:80]}…"
-    return ValueError(
-        f"the spec is {shown!r}, expected a name with its arguments by name, such as 'gap' or 'kmax(k=10)'"
-    )
+    names = "" if spec.strip() else ", ".join(known)
+    expected = f"one of {names}" if names else "a name with its arguments by name, as in name(argument=value)"
+    return ValueError(f"the {kind} is {shown!r}, expected {expected}")
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

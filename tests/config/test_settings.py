@@ -114,6 +114,12 @@ def test_a_negative_rate_is_refused(setting):
         kind(**{setting: -1})
 
 
+def test_a_warm_up_longer_than_the_training_is_refused():
+    assert OptimConfig(epochs=2, warmup_epochs=2).warmup_epochs == 2
+    with pytest.raises(UserError, match="the learning rate would never reach its peak"):
+        OptimConfig(epochs=2, warmup_epochs=2.5)
+
+
 @pytest.mark.parametrize("of", [np.float32, np.float64, torch.tensor, float])
 def test_scalars_of_other_libraries_are_written_as_json(of):
     settings = OptimConfig(lr=of(0.25), epochs=np.int64(3))

@@ -140,7 +140,7 @@ def test_impossible_heads_are_refused():
         MapClassifier(8.0, 5)
     with pytest.raises(ValueError, match=r"did you mean 'gap'\?"):
         MapClassifier(8, 5, pooling="gapp")
-    with pytest.raises(TypeError, match=r"the spec is <class .*, expected a string"):
+    with pytest.raises(TypeError, match=r"the pooling is <class .*, expected a string"):
         MapClassifier(8, 5, pooling=GAP)
 
 

@@ -199,7 +199,7 @@ def test_a_netvlad_starts_past_the_neck():
         ("sppblok", "unknown neck 'sppblok': did you mean 'sppblock'"),
         ("sppblock(levels=(1,))", "neck 'sppblock' has no argument 'levels': did you mean 'kernels'"),
         ("sppblock(kernels=(4,))", "a kernel is 4, expected an odd side"),
-        ("sppblock(", r"the spec is 'sppblock\(', expected a name with its arguments"),
+        ("sppblock(", r"the neck is 'sppblock\(', expected a name with its arguments"),
     ],
 )
 def test_necks_that_are_none_are_refused(spec, message):

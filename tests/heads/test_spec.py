@@ -90,6 +90,11 @@ def test_poolings_are_listed_by_name():
         ("weldn", "unknown pooling 'weldn': did you mean 'weldon'?"),
         ("WELDON", "unknown pooling 'WELDON': did you mean 'weldon'?"),
         ("kmaxx(k=1)", "unknown pooling 'kmaxx': did you mean 'kmax'?"),
+        (" ", "the pooling is ' ', expected one of gmp, gap, "),
+        (
+            "kmax(10)",
+            "the pooling is 'kmax(10)', expected a name with its arguments by name, as in name(argument=value)",
+        ),
         ("transformer", "unknown pooling 'transformer': expected one of gmp, gap, "),
         ("weldon(kmax=1)", "pooling 'weldon' has no argument 'kmax': did you mean 'k_max'?"),
         ("gap(k=1)", "pooling 'gap' has no argument 'k': expected none"),
@@ -145,7 +150,7 @@ def test_mistakes_are_named(spec, message):
     ],
 )
 def test_anything_else_is_refused_in_one_line(spec):
-    with pytest.raises(ValueError, match=r"the spec is|k is \(1,\)") as caught:
+    with pytest.raises(ValueError, match=r"the pooling is|k is \(1,\)") as caught:
         heads.create_pooling(spec)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1000
@@ -153,7 +158,7 @@ def test_anything_else_is_refused_in_one_line(spec):
 
 @pytest.mark.parametrize("spec", [None, 3, b"gap", GAP])
 def test_a_spec_is_a_string(spec):
-    with pytest.raises(TypeError, match="expected a string such as 'gap'"):
+    with pytest.raises(TypeError, match=r"the pooling is .*, expected a string"):
         heads.create_pooling(spec)
 
 

@@ -123,6 +123,7 @@ def test_every_transform_of_torchvision_keeps_the_shape_and_the_generator_of_dro
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
+        ("", "the augmentation is '', expected one of hide-and-seek, cutmix, "),
         ("hide-and-sek", "unknown augmentation 'hide-and-sek': did you mean 'hide-and-seek'"),
         ("cutmix(alfa=1)", "augmentation 'cutmix' has no argument 'alfa': did you mean 'alpha'"),
         ("cutmix(alpha=0)", "alpha is 0, expected a number above 0"),

@@ -262,7 +262,7 @@ def test_a_sum_is_its_spec_string(spec, canonical):
         ("bce + soft-margin", "has 2 losses of scores: expected exactly one of bce, soft-margin, cross-entropy"),
         ("puzzle", "has 0 losses of scores"),
         ("bce - puzzle", "expected a name with its arguments"),
-        ("", "expected a name with its arguments"),
+        ("", "the loss is '', expected one of bce, soft-margin, "),
         ("bce + equivariance(scale=1)", "scale is 1, expected a fraction"),
         ("bce + recam(weight=0)", "weight is 0, expected a number above 0"),
     ],

@@ -108,7 +108,7 @@ class OptimConfig:
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     """After the warm-up: cosine to zero, step (times 0.1 after 2/3 and again after 8/9 of the steps), or constant."""
     warmup_epochs: float = 0.5
-    """Epochs of linear warm-up."""
+    """Epochs of linear warm-up, at most --epochs."""
     ema: float | None = None
     """Decay of an exponential moving average of the weights, such as 0.999; the average is validated and saved."""
     batch_norm: Literal["own", "sync", "frozen"] = "own"
@@ -141,6 +141,11 @@ class OptimConfig:
         )
         check(self.weight_decay >= 0, f"weight decay is {self.weight_decay}, expected 0 or more")
         check(self.warmup_epochs >= 0, f"warmup epochs is {self.warmup_epochs}, expected 0 or more")
+        check(
+            self.warmup_epochs <= self.epochs,
+            f"warmup epochs is {self.warmup_epochs:g} and epochs {self.epochs}: the learning rate would never reach "
+            "its peak; expected a --warmup-epochs of at most --epochs",
+        )
         check(0 < self.min_crop <= 1, f"min crop is {self.min_crop}, expected a fraction of the area in (0, 1]")
         check(self.accumulate >= 1, f"accumulate is {self.accumulate}, expected a number of parts of 1 or more")
         check(self.ema is None or 0 < self.ema < 1, f"ema is {self.ema}, expected a decay in (0, 1) such as 0.999")

@@ -72,7 +72,7 @@ def create_head(
     if not isinstance(module, VectorClassifier):
         return module
     if head is not None:
-        name, _ = parse_spec(head)
+        name, _ = parse_spec(head, "head")
         raise UserError(f"head {name!r} pools class maps, and {pooling} has none: expected a pooling such as gap")
     if maps_per_class != 1:
         raise UserError(f"maps per class is {maps_per_class}, but {pooling} has no class maps: leave it at 1")
@@ -128,7 +128,7 @@ def _build(
         "maps_per_class": maps_per_class,
         "neck": neck,
     }
-    name, _ = parse_spec(head)
+    name, _ = parse_spec(head, "head")
     if HEADS.get(name) is TokenClassifier:
         given["calibrate"] = name == "scm"
     return create(head, HEADS, "head", given=given)

@@ -41,15 +41,16 @@ def create_augmentation(specs: Sequence[str], normalise: Normalise, seed: int, s
     """
     pixels: dict[int, VisionTransform] = {}
     batches: dict[int, BatchTransform] = {}
+    known = [*TRANSFORMS, *VISION]
     for place, spec in enumerate(specs):
         with user_errors():
-            name, _ = parse_spec(spec)
+            name, _ = parse_spec(spec, "augmentation", known)
             if name in VISION:
                 pixels[place] = VisionTransform(spec, side)
             elif name in TRANSFORMS:
                 batches[place] = create(spec, TRANSFORMS, "augmentation")
             else:
-                raise UserError(f"unknown augmentation {name!r}: {suggestion(name, [*TRANSFORMS, *VISION])}")
+                raise UserError(f"unknown augmentation {name!r}: {suggestion(name, known)}")
     return Augmentation(pixels, batches, normalise, seed, _try_out(pixels.values(), side))
 
 

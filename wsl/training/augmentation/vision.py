@@ -56,7 +56,7 @@ class VisionTransform:
     """
 
     def __init__(self, spec: str, side: int) -> None:
-        name, _ = parse_spec(spec)
+        name, _ = parse_spec(spec, "augmentation")
         sized = name in VISION and "size" in inspect.signature(VISION[name]).parameters
         self.spec = spec
         self.transform: Any = create(spec, VISION, "augmentation", defaults={"size": (side, side)} if sized else {})

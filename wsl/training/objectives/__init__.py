@@ -75,7 +75,7 @@ def create_objective(spec: str, **sizes: int) -> ObjectiveSum:
     wsl.errors.UserError: unknown loss 'bec': did you mean 'bce'?
     """
     with user_errors():
-        terms = [create(term, OBJECTIVES, "loss", sizes=sizes) for term in parse_sum(spec)]
+        terms = [create(term, OBJECTIVES, "loss", sizes=sizes) for term in parse_sum(spec, "loss", OBJECTIVES)]
     losses = [term for term in terms if term.classifies]
     if len(losses) != 1:
         names = ", ".join(name for name, kind in OBJECTIVES.items() if kind.classifies)
