@@ -170,6 +170,15 @@ def test_also_of_one_that_pads_otherwise(net, weights):
     assert torch.equal(found(backbone="resnet18", weights=weights, padding="tensorflow").weight, net.fc.weight)
 
 
+def test_weights_of_a_run_have_the_classifier_of_its_probe(net, weights, tmp_path):
+    chosen = ModelConfig(backbone="resnet18", weights=weights)
+    before = create(chosen, ["a", "b"], Preprocessing(image_size=64))
+    before.add_probe(7).classifier.load_state_dict(net.fc.state_dict())
+    save(before, tmp_path / "run" / "model.safetensors")
+    layer = found(("c", "d", "e"), backbone="resnet18", weights=str(tmp_path / "run"))
+    assert torch.equal(layer.weight, net.fc.weight)
+
+
 @pytest.mark.long
 def test_and_of_timm_s(tmp_path):
     timm = pytest.importorskip("timm")
@@ -204,8 +213,8 @@ def test_where_there_is_none_the_log_says_why(weights, tmp_path, caplog):
     for settings, said in (
         ({"backbone": "tinynet", "weights": "none"}, "no pretrained weights"),
         ({"backbone": "tinynet", "weights": "DEFAULT"}, "no pretrained weights"),
-        ({"backbone": "tinynet", "weights": str(tmp_path / "run")}, "without posteriors"),
-        ({"backbone": "tinynet", "weights": str(tmp_path / "run" / "model.safetensors")}, "without posteriors"),
+        ({"backbone": "tinynet", "weights": str(tmp_path / "run")}, "which has no probe with posteriors"),
+        ({"backbone": "tinynet", "weights": str(tmp_path / "run" / "model.safetensors")}, "has no probe with"),
         ({"backbone": "mobilenet_v3_small", "weights": str(tmp_path / "mobilenet.pth")}, "global average pooling"),
         (
             {"backbone": "resnet18", "weights": weights, "downsampling": "softpool2d"},

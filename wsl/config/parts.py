@@ -16,8 +16,8 @@ class ProbeConfig:
 
     probe: bool = False
     """After the last epoch, fit one logistic regression per class to the square roots of the frozen backbone's mean
-    features, of their maxima, and of the posteriors of its own classifier if it has one. The probe gives the
-    probabilities, the head the maps."""
+    features, of their maxima, and of the posteriors of its own classifier if it has one (with --from, that of the
+    run's probe). The probe gives the probabilities, the head the maps."""
     probe_penalty: float = 0.02
     """L2 penalty of the probe, on the weights of standardised features."""
 

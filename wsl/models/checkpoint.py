@@ -138,7 +138,7 @@ def create(
         UserError: a name is unknown or a download location, or the weights are those of another backbone.
     """
     refuse_place(settings.backbone)  # now rather than when the trained model is saved
-    start = _run_file(settings.weights)
+    start = run_file(settings.weights)
     model = Localizer(
         settings.backbone,
         pooling=settings.pooling,
@@ -190,7 +190,7 @@ def _alike(one: nn.Module, other: nn.Module) -> bool:
     return type(one) is type(other) and next(shapes) == next(shapes)
 
 
-def _run_file(weights: str) -> Path | None:
+def run_file(weights: str) -> Path | None:
     """The checkpoint that `weights` names, if it is the one of a run."""
     file = checkpoint_file(weights)
     return file if file.is_file() and file.suffix == ".safetensors" and read_description(file) is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -13,7 +14,8 @@ from heads import MapClassifier
 from wsl.cam.methods import IN_GRAPH
 from wsl.config import ModelConfig, ProbeConfig
 from wsl.errors import UserError, listed
-from wsl.models import Localizer
+from wsl.models import Localizer, load
+from wsl.models.checkpoint import run_file
 from wsl.models.classifiers import TINY
 from wsl.models.inference import linear_head
 from wsl.models.padding import pad_as_tensorflow
@@ -89,47 +91,72 @@ def fit_probe(
 def own_classifier(model: Localizer, settings: ModelConfig) -> nn.Linear | None:
     """The linear layer of the pretrained classifier that the backbone's weights belong to; None if there is none.
 
-    The layer is used only if the classifier's backbone gives the same features of an image as the model's; otherwise
-    the log says why it is not. The weights are those that the backbone was created with, so nothing more is downloaded.
+    If the weights are those of a run, it is the one that the run's probe reads. The layer is used only if its backbone
+    gives the same features of an image as the model's; otherwise the log says why it is not. The weights are those that
+    the backbone was created with, so nothing more is downloaded.
 
     >>> model = Localizer("tinynet", 2, weights="none")
     >>> own_classifier(model, ModelConfig(backbone="tinynet", weights="none")) is None
     True
     """
-    untrained = settings.weights == "none" or settings.backbone == TINY
-    found = "the backbone has no pretrained weights" if untrained else _classifier(model, settings)
-    if isinstance(found, str):
-        log.info("probe: reads pooled features, without posteriors (%s)", found)
+    try:
+        found = _classifier(model, settings)
+    except UserError as error:
+        log.info("probe: reads pooled features, without posteriors (%s)", error)
         return None
     log.info("probe: reads pooled features and %d posteriors of the backbone's classifier", found.out_features)
     return found
 
 
-def _classifier(model: Localizer, settings: ModelConfig) -> nn.Linear | str:
-    """The layer, or the reason why there is none."""
+def _classifier(model: Localizer, settings: ModelConfig) -> nn.Linear:
+    """The layer.
+
+    Raises:
+        UserError: there is none.
+    """
+    source = run_file(settings.weights)
+    backbone, layer = _of_library(settings) if source is None else _of_run(source)
     side = model.preprocessing.image_size
-    try:
-        whole = Localizer.from_classifier(
-            settings.backbone, settings.weights, method=IN_GRAPH, output_stride=settings.output_stride
-        )
-        whole.eval()
-        head = linear_head(whole.head) if isinstance(whole, Localizer) else None
-        if not isinstance(whole, Localizer) or type(whole.head) is not MapClassifier or head is None:
-            return f"what follows {settings.backbone}'s pooling is more than a linear layer"
-        if settings.padding == "tensorflow":
-            whole.backbone = pad_as_tensorflow(whole.backbone)
-        image = torch.randn((1, 3, side, side), generator=torch.Generator().manual_seed(0))
-        # On the CPU, because GPUs round convolutions to TF32, by more than the tolerance in a deep network.
-        backbone = copy.deepcopy(model.backbone).cpu().eval()
-        with torch.no_grad():
-            expected, given = backbone(image), whole.backbone(image)
-    except UserError as error:
-        return str(error)
+    image = torch.randn((1, 3, side, side), generator=torch.Generator().manual_seed(0))
+    # On the CPU, because GPUs round convolutions to TF32, by more than the tolerance in a deep network.
+    own = copy.deepcopy(model.backbone).cpu().eval()
+    with torch.no_grad():
+        expected, given = own(image), backbone(image)
     if given.shape != expected.shape or (given - expected).abs().max() > _TOLERANCE * expected.abs().max():
-        return f"the features of the classifier {settings.backbone} differ"
+        raise UserError(f"the features of the classifier {settings.backbone} differ")
+    return layer
+
+
+def _of_run(source: Path) -> tuple[nn.Module, nn.Linear]:
+    """The backbone of a run, and the classifier that its probe reads.
+
+    Raises:
+        UserError: it has no such probe.
+    """
+    before = load(source)
+    if before.probe is None or before.probe.classifier is None:
+        raise UserError(f"the weights are those of {source}, which has no probe with posteriors")
+    return before.backbone, before.probe.classifier
+
+
+def _of_library(settings: ModelConfig) -> tuple[nn.Module, nn.Linear]:
+    """The backbone and the last layer of a pretrained classifier.
+
+    Raises:
+        UserError: there is none, or it has more than a linear layer after its pooling.
+    """
+    if settings.weights == "none" or settings.backbone == TINY:
+        raise UserError("the backbone has no pretrained weights")
+    whole = Localizer.from_classifier(
+        settings.backbone, settings.weights, method=IN_GRAPH, output_stride=settings.output_stride
+    )
+    whole.eval()
+    head = linear_head(whole.head) if isinstance(whole, Localizer) else None
+    if not isinstance(whole, Localizer) or type(whole.head) is not MapClassifier or head is None:
+        raise UserError(f"what follows {settings.backbone}'s pooling is more than a linear layer")
     layer = nn.Linear(head.weight.shape[1], len(head.weight))
     layer.load_state_dict({"weight": head.weight, "bias": head.bias})
-    return layer
+    return pad_as_tensorflow(whole.backbone) if settings.padding == "tensorflow" else whole.backbone, layer
 
 
 def _fit(
