@@ -149,7 +149,7 @@ def test_training_can_start_from_another_run(tmp_path):
         assert torch.equal(next(other.backbone.parameters()), next(before.backbone.parameters()))
         channels = before.backbone.out_channels
         assert not torch.equal(other.head.conv.weight[:2, :channels], before.head.conv.weight)
-    with pytest.raises(UserError, match="has the backbone tinynet, expected resnet18"):
+    with pytest.raises(UserError, match="has the backbone tinynet, and --backbone is resnet18"):
         create(ModelConfig(backbone="resnet18", weights=str(tmp_path)), ["cat", "dog"], Preprocessing())
 
 

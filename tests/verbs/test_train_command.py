@@ -16,10 +16,13 @@ import torch
 
 import wsl
 from wsl import cli
+from wsl.config import TrainConfig
+from wsl.config.keywords import by_keywords
 from wsl.errors import RunError, UserError
-from wsl.models import load
+from wsl.models import Localizer, load, save
 from wsl.models.tiny import TinyNet
 from wsl.training import learner, run_folder
+from wsl.verbs.train import ALSO
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -158,10 +161,34 @@ def test_a_run_goes_on_from_another_with_its_settings(world, tmp_path, capsys):
     torch.testing.assert_close(dict(one.named_parameters()), dict(other.named_parameters()))
     assert cli.train([*going_on, "--out", str(tmp_path / "other"), "--pooling", "gmp"]) == 0
     assert load(tmp_path / "other").recipe.pooling == "gmp"
+    same = {"workers": 0, "device": "cpu", "precision": "fp32", "epochs": 1, "from_": tmp_path / "first"}
+    wsl.train(world, out=tmp_path / "python", pooling="gmp", **same)
+    written = [json.loads((tmp_path / name / "config.json").read_text("utf-8")) for name in ("python", "other")]
+    assert {**written[0], "out": None} == {**written[1], "out": None}
     mistakes = (([*usual, "--from", "lost"], "no model at lost"), ([*going_on, "--weights", "none"], "gives others"))
     for mistake, said in mistakes:
         assert cli.train([*mistake, "--out", str(tmp_path / "never")]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_keywords_of_a_training_override_a_file_and_a_run(world, tmp_path):
+    file = tmp_path / "some.json"
+    file.write_text(json.dumps({"optim": {"epochs": 1, "lr": 0.5}, "seed": 3, "model": {"neck": None}}), "utf-8")
+    save(Localizer("tinynet", classes=["a"], weights="none", pooling="gmp"), tmp_path / "first" / "model.safetensors")
+    taken = []
+    read = by_keywords(TrainConfig, "data", also=ALSO)(taken.append)
+    read("photos", out="o", config=file, from_=tmp_path / "first", lr=0.25)
+    (config,) = taken
+    assert (config.optim.epochs, config.optim.lr, config.seed) == (1, 0.25, 3)
+    assert (config.model.pooling, config.model.weights) == ("gmp", str(tmp_path / "first"))
+    for given, said in (
+        ({"from": "first"}, "did you mean 'from_'"),
+        ({"cnfig": file}, "did you mean 'config'"),
+        ({"from_": tmp_path / "first", "weights": "none"}, "--from uses the weights of a run"),
+        ({"config": tmp_path / "lost.json"}, "lost.json"),
+    ):
+        with pytest.raises(UserError, match=said):
+            wsl.train("photos", out=tmp_path / "o", **given)
 
 
 @pytest.mark.long

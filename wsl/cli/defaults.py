@@ -6,19 +6,15 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from wsl import config as settings
 from wsl.checkpoints import POOLINGS
 from wsl.cli.flags import TrainFlags
-from wsl.config.checks import kinds
-from wsl.config.keywords import groups_of
-from wsl.errors import UserError, nearest
+from wsl.errors import UserError
 from wsl.files import UniqueNames
+from wsl.training.starting import settings_in
 
 _RUN = "config.json"
-# Settings that apply to one call only, and are not taken over from a file.
-_ONCE = ("resume", "overwrite")
 
 
 def train_defaults(args: Sequence[str]) -> TrainFlags | None:
@@ -76,14 +72,7 @@ def _value(args: Sequence[str], flag: str) -> str | None:
 
 
 def _from_file(file: Path) -> TrainFlags:
-    from wsl.documents import load_json  # imports the parsers of all kinds of documents, which --help does not need
-
-    expected = "settings of wsl-train, as config.json of a run has them"
-    values = load_json(file, expected)
-    if not isinstance(values, dict):
-        raise UserError(f"{file} is not a JSON object: expected {expected}")
-    _check_names(values, settings.TrainConfig, str(file))
-    values = {name: value for name, value in values.items() if name not in _ONCE}
+    values = settings_in(file)
     model = values.get("model")
     if isinstance(model, dict) and isinstance(model.get("pooling"), str):
         values["model"] = {**model, "pooling": [model["pooling"]]}
@@ -91,22 +80,3 @@ def _from_file(file: Path) -> TrainFlags:
         return settings.from_json(json.dumps(values), TrainFlags)
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
-
-
-def _check_names(values: dict[str, Any], kind: type, where: str) -> None:
-    """Refuse unknown names of settings.
-
-    Raises:
-        UserError: a name is unknown; the message names the group to which it belongs, or the nearest known name.
-    """
-    groups = groups_of(kind)
-    known = {one.name for one in dataclasses.fields(kind)}
-    for name, value in values.items():
-        if name not in known:
-            group = next((group for group, inner in groups.items() if name in kinds(inner)), None)
-            near = nearest(name, known)
-            hint = f"did you mean {near!r}?" if near else f"expected some of {', '.join(sorted(known))}"
-            hint = f"it belongs to {group!r}" if group is not None else hint
-            raise UserError(f"{where}: unknown setting {name!r}: {hint}")
-        if name in groups and isinstance(value, dict):
-            _check_names(value, groups[name], f"{where}: {name}")

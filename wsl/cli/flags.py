@@ -11,9 +11,9 @@ import tyro
 from tyro.conf import Positional
 
 from wsl import config as settings
-from wsl.checkpoints import Recipe, read_recipe
 from wsl.errors import UserError
 from wsl.files import UniqueNames
+from wsl.training.starting import settings_of
 
 C = TypeVar("C")
 
@@ -88,16 +88,10 @@ class ModelFlags(settings.ModelConfig):
         values = {one.name: getattr(self, one.name) for one in fields(settings.ModelConfig)}
         return settings.ModelConfig(**{**values, "pooling": pooling})
 
-    def going_on(self, run: Path, recipe: Recipe) -> ModelFlags:
-        """These settings, with those at their defaults taken from a finished run, and with the run's weights."""
-        default = settings.ModelConfig()
-        alike = {
-            one.name: getattr(recipe, one.name)
-            for one in fields(settings.ModelConfig)
-            if one.name not in ("weights", "pooling") and getattr(self, one.name) == getattr(default, one.name)
-        }
-        pooling = (recipe.pooling,) if self.pooling == type(self)().pooling else self.pooling
-        return replace(self, **alike, pooling=pooling, weights=run.as_posix())
+    def going_on(self, pooling: str, **others: Any) -> ModelFlags:
+        """These settings, with those at their defaults replaced by the given ones of a finished run."""
+        default, run = type(self)(), {"pooling": (pooling,), **others}
+        return replace(self, **{name: run[name] for name in run if getattr(self, name) == getattr(default, name)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,14 +187,11 @@ class TrainFlags(settings.TrainConfig):
         return settings.DecodeConfig(run=self.decoder, decoding=self.decoding, **alike)
 
     def _going_on(self, run: Path) -> TrainFlags:
-        if self.model.weights != settings.ModelConfig().weights:
-            raise UserError("--from uses the weights of a run, and --weights gives others: expected one of the two")
-        recipe = read_recipe(run)
-        if recipe.layer:
-            raise UserError(f"{run} is a whole classifier, not a run of wsl-train: expected --backbone and --weights")
-        same = self.preprocessing == settings.Preprocessing()
-        model = self.model.going_on(run, recipe)
-        return replace(self, model=model, preprocessing=recipe.preprocessing if same else self.preprocessing)
+        network = settings_of(run, {"weights": self.model.weights})
+        preprocessing = network.pop("preprocessing")
+        if self.preprocessing != settings.Preprocessing():
+            preprocessing = self.preprocessing
+        return replace(self, model=self.model.going_on(**network), preprocessing=preprocessing)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,12 +31,16 @@ class Verb(Protocol[C_contra, R_co]):
 
 
 def by_keywords(
-    kind: type[C], first: str, base: Callable[[Mapping[str, Any]], C | None] = lambda settings: None
+    kind: type[C],
+    first: str,
+    base: Callable[[Mapping[str, Any]], C | None] = lambda settings: None,
+    also: Mapping[str, Callable[[Any, Mapping[str, Any]], Mapping[str, Any]]] = types.MappingProxyType({}),
 ) -> Callable[[Callable[..., R]], Verb[C, R]]:
     """Let a function of a config also take settings by keyword; ``first`` is the one that is given by position.
 
-    ``base`` returns the config from which settings that are not given are taken; None for the defaults. Keyword-only
-    parameters of the function are passed on to it.
+    ``base`` returns the config from which settings that are not given are taken; None for the defaults. The names in
+    ``also`` are further keywords, each with a function from its value and the other settings to the settings that it
+    stands for, which the others override. Keyword-only parameters of the function are passed on to it.
     """
 
     def decorate(function: Callable[..., R]) -> Verb[C, R]:
@@ -51,15 +55,19 @@ def by_keywords(
                 if first in settings:
                     raise UserError(f"{first} is given twice, without its name and with it: expected one of them")
                 settings[first] = given if len(given) > 1 else given[0]
-            return function(from_keywords(kind, settings, base(settings)), **options)
+            for name in [name for name in also if name in settings]:
+                settings = {**also[name](settings.pop(name), settings), **settings}
+            return function(from_keywords(kind, settings, base(settings), also), **options)
 
         return called
 
     return decorate
 
 
-def from_keywords(kind: type[C], settings: Mapping[str, Any], base: C | None = None) -> C:
+def from_keywords(kind: type[C], settings: Mapping[str, Any], base: C | None = None, others: Iterable[str] = ()) -> C:
     """A config from settings given by name, whatever group they belong to; the others are those of ``base``.
+
+    ``others`` are further names that a message may suggest.
 
     A group can also be given as a whole; settings given by name then override those in it. Where a path is expected, a
     string is converted. Where a sequence is expected, any iterable is accepted, and a single value becomes a sequence
@@ -84,7 +92,7 @@ def from_keywords(kind: type[C], settings: Mapping[str, Any], base: C | None = N
             raise UserError(
                 f"{name} is {value!r:.80}, expected a wsl.config.{group}, or its settings by their own names"
             )
-        near = nearest(name, known)
+        near = nearest(name, [*known, *others])
         hint = f"did you mean {near!r}?" if near else f"expected a field of wsl.config.{kind.__name__} or of its groups"
         raise UserError(f"unknown setting {name!r}: {hint}")
     chosen = _chosen(kind, settings, base)

@@ -156,7 +156,10 @@ def create(
     if start is not None:
         before = load(start)
         if before.recipe.backbone != settings.backbone:
-            raise UserError(f"{start} has the backbone {before.recipe.backbone}, expected {settings.backbone}")
+            raise UserError(
+                f"{start} has the backbone {before.recipe.backbone}, and --backbone is {settings.backbone}: expected "
+                "the same, or the run as --from (from_ in Python) in place of --weights"
+            )
         # Replaced poolings may have parameters, which poolings of another kind lack.
         alike = before.recipe.downsampling == settings.downsampling
         model.backbone.load_state_dict(before.backbone.state_dict(), strict=alike)

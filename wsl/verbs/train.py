@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from wsl.checkpoints import FILE_NAME, check_weights, is_path, read_recipe
@@ -24,8 +25,11 @@ from wsl.samples import SampleSet
 from wsl.split_names import role
 from wsl.training.label_check import check_labels
 from wsl.training.run_check import check_run, recorded, to_resume
+from wsl.training.starting import keywords_in, settings_of
 from wsl.verbs.finished import train_part
 
+# Keywords of `train` that are no settings, but are replaced by settings from a file or a run.
+ALSO = MappingProxyType({"config": keywords_in, "from_": settings_of})
 _KEPT = 0.2  # fraction of each class kept for validation
 
 
@@ -53,12 +57,14 @@ def _to_resume(settings: Mapping[str, Any]) -> TrainConfig | None:
     return dataclasses.replace(to_resume(Path(out)), overwrite=False)
 
 
-@by_keywords(TrainConfig, "data", base=_to_resume)
+@by_keywords(TrainConfig, "data", base=_to_resume, also=ALSO)
 def train(config: TrainConfig) -> TrainResult:
     """Train, validate after each epoch, and save the best model in ``config.out``.
 
     Settings are a `TrainConfig`, or keywords with the names of the flags: ``wsl.train("photos/", out="runs/mine",
-    epochs=10)``. ``wsl.train(out="runs/mine", resume=True)`` continues a run with its own settings.
+    epochs=10)``. ``wsl.train(out="runs/mine", resume=True)`` continues a run with its own settings. As on the command
+    line, ``from_="runs/first"`` starts from a finished run, and ``config="runs/first/config.json"`` takes settings from
+    a file; those that are given override them.
 
     Raises:
         UserError: a setting, the data or the weights cannot be used, or another run writes to the folder.

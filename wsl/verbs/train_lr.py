@@ -12,12 +12,12 @@ from wsl.errors import RunError, UserError
 from wsl.files import check_folder
 from wsl.progress import loading
 from wsl.training.lr_search import LrSearch
-from wsl.verbs.train import read_inputs
+from wsl.verbs.train import ALSO, read_inputs
 
 PLOT = "lr_search.png"
 
 
-@by_keywords(TrainConfig, "data")
+@by_keywords(TrainConfig, "data", also=ALSO)
 def find_lr(config: TrainConfig, *, steps: int = 100) -> tuple[LrSearch, Path]:
     """Search for a learning rate for these settings; returns the result and the path of its plot in ``config.out``.
 
