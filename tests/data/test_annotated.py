@@ -172,6 +172,21 @@ def test_an_image_that_is_missing(write, tmp_path):
         read(file)
 
 
+def test_a_table_of_boxes_that_a_spreadsheet_wrote(write, picture, tmp_path):
+    picture("images/a.png")
+    rows = [["image", "width", "height", "label", "score", "x0", "y0", "x1", "y1"]]
+    rows += [["a.png", "40", "20", "dog, black", "0,5", "1,25", "2", "3", "4,5"], ["a.png", "40", "20", "", *[""] * 5]]
+    for delimiter in ";\t":
+        file = write("boxes.csv", "\n".join(map(delimiter.join, rows)))
+        assert detect_format(file) == "boxes-csv"
+        (sample,) = read(file).samples
+        assert sample.labels == ("dog, black",)
+        assert sample.boxes.xyxy.tolist() == [[1.25, 2, 3, 4.5]]
+    write("boxes.csv", 'image,width,height,label,score,x0,y0,x1,y1\na.png,40,20,dog,1,"1,25",2,3,4\n')
+    with pytest.raises(UserError, match=r"x0 of a\.png is '1,25', expected a number"):
+        read(file)
+
+
 @pytest.mark.parametrize("name", ["boxes.csv", "mine.csv"])
 def test_a_table_of_boxes_is_no_table_of_labels(name, write, picture, tmp_path):
     header = "image,width,height,label,score,x0,y0,x1,y1\n"

@@ -37,6 +37,22 @@ def table_header(path: Path, expected: str) -> tuple[str, ...]:
     return tuple(_first(path, expected)[0])
 
 
+def table_delimiter(path: Path, expected: str) -> str:
+    """The delimiter of a table: of comma, semicolon and tab, the one that gives the header the most columns.
+
+    Raises:
+        UserError: as for `table_header`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "a.csv")
+    ...     _ = file.write_text("path;labels;split, if any\\n", encoding="utf-8")
+    ...     table_delimiter(file, "a table")
+    ';'
+    """
+    return _first(path, expected)[1]
+
+
 def columns_of(path: Path) -> tuple[str, ...]:
     """The names of a table's columns; none if the file is not a readable table.
 

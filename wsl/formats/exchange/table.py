@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wsl.documents import guarded, located, number
+from wsl.documents.tables import table_delimiter
 from wsl.errors import UserError
 from wsl.files import replacing
 from wsl.formats.exchange.labelled import Labelled, class_index, number_of
@@ -51,18 +52,23 @@ def write_table(images: Iterable[Labelled], out: Path, classes: Sequence[str], *
 def read_table(path: Path) -> Iterator[Labelled]:
     """Read the images and boxes of a CSV with the columns `COLUMNS`; the rows of an image must be consecutive.
 
+    Columns are separated by commas, semicolons or tabs. Where commas do not separate columns, they may be the decimal
+    separators of numbers, as a spreadsheet writes them in many countries.
+
     Raises:
         UserError: the file does not exist, a column is missing, a value is not a number, or the rows of an image are
             not consecutive.
     """
+    delimiter = table_delimiter(path, "a CSV of boxes")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             # Unlike in tables written by people, blanks at the ends of names are kept, as `write_table` writes them.
-            rows = csv.DictReader(file, strict=True)
+            rows = csv.DictReader(file, delimiter=delimiter, strict=True)
             missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
             if missing:
                 raise UserError(
-                    f"{path}: has no column {missing[0]!r}, expected {', '.join(COLUMNS)}, separated by commas"
+                    f"{path}: has no column {missing[0]!r}, expected {', '.join(COLUMNS)}, separated by commas, "
+                    "semicolons or tabs"
                 )
             seen: set[str] = set()
             for name, group in itertools.groupby(rows, key=lambda row: str(row["image"])):
@@ -70,18 +76,21 @@ def read_table(path: Path) -> Iterator[Labelled]:
                     raise UserError(f"{path}: the rows of {name} are not consecutive: expected sorted rows")
                 seen.add(name)
                 with located(f"{path}: {name}"):
-                    yield _image(name, list(group), path)
+                    yield _image(name, list(group), path, "." if delimiter == "," else ",")
     except csv.Error as error:
         raise UserError(f"{path}: not CSV ({error}); expected {', '.join(COLUMNS)}") from error
 
 
-def _image(name: str, rows: list[dict[str, Any]], path: Path) -> Labelled:
+def _image(name: str, rows: list[dict[str, Any]], path: Path, point: str) -> Labelled:
     size = stated_size(rows[0]["width"], rows[0]["height"], f"{path}: {name}")
     boxes = []
     for row in rows:
         if row["label"] in ("", None):
             continue
-        x0, y0, x1, y1 = (number(row[edge], f"{path}: {edge} of {name}") for edge in COLUMNS[-4:])
-        score = number(row["score"], f"{path}: score of {name}") if row["score"] else 1.0
+        texts = (row["score"] or "1", *(row[edge] or "" for edge in COLUMNS[5:]))
+        score, x0, y0, x1, y1 = (
+            number(text.replace(point, "."), f"{path}: {column} of {name}")
+            for column, text in zip(COLUMNS[4:], texts, strict=True)
+        )
         boxes.append((str(row["label"]), score, (x0, y0, x1, y1)))
     return Labelled(name=name, size=size, boxes=boxes_of(boxes))
