@@ -100,11 +100,13 @@ def check_flags(args: Sequence[str], kind: Any, *, required: bool = True, exampl
     if any(name in _HELP for name, _, _ in given):
         return
     as_in = f", as in {example}" if example else "; see --help"
+    before = ""
     for name, written, values in given:
         if name and not name.startswith("tyro_"):  # flags with which tyro prints shell completions
-            _check_name(name, written, flags, pairs=not required)
+            _check_name(name, written, flags, before, pairs=not required)
             if name in flags:
                 _check_values(written, flags[name], values)
+        before = written if name in flags and not flags[name].is_switch else ""
     places = [flag for flag in flags.values() if flag.positional]
     loose = [value for name, _, values in given if not name for value in values]
     if "" in loose:
@@ -122,8 +124,10 @@ def check_flags(args: Sequence[str], kind: Any, *, required: bool = True, exampl
         raise UserError(f"no {' and no '.join(missing)} given: expected {it}{as_in}")
 
 
-def _check_name(name: str, written: str, flags: Mapping[str, Flag], *, pairs: bool) -> None:
+def _check_name(name: str, written: str, flags: Mapping[str, Flag], before: str, *, pairs: bool) -> None:
     """Refuse a flag that a command lacks; with `pairs`, each switch has one that turns it on and one that turns it off.
+
+    `before` is the flag with values that it follows, and of which it may be meant as a value; empty if there is none.
 
     Raises:
         UserError: there is no such flag; the message suggests what to give instead.
@@ -139,6 +143,8 @@ def _check_name(name: str, written: str, flags: Mapping[str, Flag], *, pairs: bo
     check_other_tools(written, flags)
     near = nearest(name, named)
     hint = "--help lists all flags" if near is None else f"did you mean --{_hyphens(near)}?"
+    if near is None and before:
+        hint += f"; a value of {before} that begins with a dash comes first, as {before}={written}"
     raise UserError(f"unknown flag {written}: {hint}")
 
 
@@ -181,7 +187,7 @@ def _most(flag: Flag | None) -> float:
 
 
 def _is_flag(arg: str) -> bool:
-    return arg.startswith("--") or re.fullmatch("-[A-Za-z]", arg) is not None
+    return arg.startswith("--") or re.match(r"-(?!(inf|infinity|nan)$)[^\W\d_]", arg, re.IGNORECASE) is not None
 
 
 def _is_a(kind: Any, value: str) -> bool:

@@ -239,7 +239,8 @@ class PickConfig:
     score_threshold: float = 0.0
     """Leave out classes with a lower probability."""
     classes: tuple[str, ...] = ()
-    """Localize exactly these classes in every image, whatever their scores."""
+    """Localize exactly these classes in every image, whatever their scores; a name that begins with a dash comes first,
+    as in --classes=-name."""
 
     def __post_init__(self) -> None:
         check_types(self)
