@@ -8,11 +8,14 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from wsl.checkpoints import model_digest
 from wsl.errors import UserError
 from wsl.images import read_image
+from wsl.models import save
 from wsl.page import controls as module
 from wsl.page.controls import Controls, Settings
 from wsl.page.shelf import PRETRAINED, Shelf
+from wsl.thresholds.stored import SelectedBoxes, save_selected
 
 
 @pytest.fixture
@@ -43,6 +46,27 @@ def test_a_slider_asks_the_network_nothing(controls, settings, photo, monkeypatc
     high, _, _ = controls.localize(str(photo), replace(settings, threshold=0.9))
     assert low.boxes.area.max() > high.boxes.area.max()
     assert (low.threshold, high.threshold) == (0.1, 0.9)
+
+
+def test_the_threshold_is_known_before_the_first_image(small_model, tmp_path):
+    folder = tmp_path / "run"
+    save(small_model, folder / "model.safetensors")
+    shelf = Shelf([str(folder), "resnet18"])
+    settings = Settings(model=shelf.names[0])
+    assert Controls(shelf, tmp_path).own_threshold(settings) == 0.2
+    assert Controls(shelf, tmp_path).own_threshold(replace(settings, refine="pamr")) == 0.35
+    selected = {
+        "threshold": 0.45,
+        "box_rule": "all",
+        "data": "d",
+        "split": "val",
+        "iou": 0.5,
+        "accuracy": 1,
+        "pairs": 1,
+    }
+    save_selected(SelectedBoxes(**selected, model=model_digest(folder)), folder)
+    assert Controls(shelf, tmp_path).own_threshold(settings) == 0.45
+    assert Controls(shelf, tmp_path).own_threshold(replace(settings, model="resnet18")) is None
 
 
 def test_many_images_come_as_pictures_and_one_archive(controls, settings, photo, tmp_path):

@@ -90,6 +90,7 @@ def test_the_page_in_a_browser(chromium, served, photo, tmp_path):
     with chromium.new_page() as tab:
         tab.on("request", lambda request: outside.append(request.url))
         tab.goto(address)
+        tab.wait_for_selector("text=the model's own until you move it")
         tab.set_input_files("input[type=file]", str(tmp_path / "text.png"))
         tab.wait_for_selector("text=text.png: not a picture in a known format", timeout=60_000)
         tab.get_by_label("Remove Image").first.click()

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsl.boxes import Boxes
+from wsl.checkpoints import run_folder
 from wsl.config import BoxRule, Refine
 from wsl.errors import BadImageError, UserError
 from wsl.images import read_image
 from wsl.models import CamLocalizer, Localizer
 from wsl.page.downloads import Downloads, Found, write_many, write_one
-from wsl.page.looking import AUTO, Look, UInt8Array, draw, look, variant
+from wsl.page.looking import AUTO, Look, UInt8Array, draw, look, own_boxes, variant
 from wsl.page.shelf import Shelf
 
 MAX_PIXELS = 40_000_000
@@ -106,6 +107,18 @@ class Controls:
         other = None if beside is None else self._shown(file, settings, beside, seen.label)[1]
         found = Found(Path(file).name, seen.found.size, shown.boxes, shown.picture)
         return shown, other, write_one(found, self.downloads.new())
+
+    def own_threshold(self, settings: Settings) -> float | None:
+        """The threshold that is used unless another is set; None for a classifier, which may yet have to be downloaded.
+
+        Raises:
+            UserError: the run cannot be read, or a setting that the model does not know.
+        """
+        name = settings.model
+        if name not in self.shelf.names or run_folder(name) is None:
+            return None
+        model = self._variant(name, settings.pooling, settings.method)
+        return own_boxes(model, name=name, method=settings.method, refine=settings.refine)[0].threshold
 
     def localize_many(self, files: Sequence[str], settings: Settings) -> ManyShown:
         """Localize several images with the same settings.

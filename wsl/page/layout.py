@@ -122,7 +122,9 @@ def _knobs(controls: Controls) -> dict[str, Any]:
             names, value=names[0], label="Model", info="or any name of torchvision or timm", allow_custom_value=True
         ),
         "label": gr.Dropdown([""], value="", label="Class", info="empty: the most probable", allow_custom_value=True),
-        "threshold": gr.Slider(0, 0.99, BOX_DEFAULTS["none"].threshold, step=0.01, label="Threshold"),
+        "threshold": gr.Slider(
+            0, 0.99, _start(controls, names[0]), step=0.01, label="Threshold", info="the model's own until you move it"
+        ),
     }
     with gr.Accordion("Maps, poolings and boxes", open=False):
         knobs["method"] = gr.Dropdown(_METHODS, value=AUTO, label="CAM method")
@@ -134,6 +136,15 @@ def _knobs(controls: Controls) -> dict[str, Any]:
         )
         knobs["opacity"] = gr.Slider(0, 1, 0.5, step=0.05, label="Opacity of the heatmap")
     return knobs
+
+
+def _start(controls: Controls, name: str) -> float:
+    """The threshold of the first model before the first image, if it is known."""
+    with contextlib.suppress(UserError):  # of a run that cannot be read: the page tells it with the first image
+        own = controls.own_threshold(Settings(model=name))
+        if own is not None:
+            return own
+    return BOX_DEFAULTS["none"].threshold
 
 
 def _side(title: str, *, visible: bool = True) -> list[Any]:
@@ -161,7 +172,10 @@ def _settings(values: dict[str, Any]) -> Settings:
 
 def _shown(controls: Controls, values: dict[str, Any]) -> list[Any]:
     if not values["file"]:
-        return [*_cells(None, True), *_cells(None, False), gr.update(), gr.update(), None]
+        with _told(), controls.request():
+            own = None if values["moved"] else controls.own_threshold(_settings(values))
+        threshold = gr.update() if own is None else own
+        return [*_cells(None, True), *_cells(None, False), gr.update(), threshold, None]
     beside = None if values["beside"] in (None, "", NOTHING) else values["beside"]
     with _told(), controls.request():
         first, second, files = controls.localize(values["file"], _settings(values), beside)

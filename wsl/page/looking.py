@@ -96,11 +96,21 @@ def look(
     """
     if label and label not in model.classes:
         raise UserError(f"the model knows no class {label!r}; it knows {', '.join(model.classes[:20])}")
-    refine = resolve_refine(refine, model)
+    boxes, refine = own_boxes(model, name=name, method=method, refine=refine)
     predictor = Predictor(model, classes=(label,) if label else (), refine=refine, device="cpu", precision="fp32")
-    boxes, _ = resolve_boxes(BoxConfig(), name, refine, method)
     found = predictor(image)
     return Look(image=image, found=found, label=label or next(iter(found.maps or ())), boxes=boxes)
+
+
+def own_boxes(model: Localizer | CamLocalizer, *, name: str, method: str, refine: Refine) -> tuple[BoxConfig, Refine]:
+    """The settings of boxes selected for a model or for its refinement, and the refinement; as for `look`.
+
+    >>> model = Localizer("tinynet", classes=["cat", "dog"], weights="none").eval()
+    >>> own_boxes(model, name="", method=AUTO, refine="guided")[0].threshold
+    0.3
+    """
+    refine = resolve_refine(refine, model)
+    return resolve_boxes(BoxConfig(), name, refine, method)[0], refine
 
 
 def draw(seen: Look, boxes: Boxes, *, opacity: float = 0.5) -> UInt8Array:
