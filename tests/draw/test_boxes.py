@@ -3,12 +3,14 @@
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsl.boxes import Boxes
+from wsl.data.voc import VOC_CLASSES
 from wsl.draw import class_color, draw_boxes, draw_comparison
 from wsl.draw.text import contrasting
 
@@ -136,6 +138,13 @@ def test_class_colours_are_the_same_in_every_process() -> None:
     script = f"from wsl.draw import class_color; print([class_color(name) for name in {names!a}])"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert said.strip() == str([class_color(name) for name in names])
+
+
+@pytest.mark.parametrize("names", [VOC_CLASSES, "0123456789"], ids=["voc", "digits"])
+def test_no_two_classes_of_a_common_data_set_look_alike(names) -> None:
+    lab = cv2.cvtColor(np.float32([[class_color(name) for name in names]]) / 255, cv2.COLOR_RGB2LAB)[0]
+    distances = np.linalg.norm(lab[:, None] - lab[None], axis=-1) + 100 * np.eye(len(names))
+    assert distances.min() > 15
 
 
 @given(st.text())
