@@ -77,6 +77,18 @@ def test_yolo_carries_the_splits_that_were_localized(localize, tmp_path):
     assert files(tmp_path / "out" / "labels") == ["train/cats/a.txt", "train/dogs/b.txt", "val/cats/c.txt"]
 
 
+@pytest.mark.parametrize("name", ["labelme", "cvat"])
+def test_tools_keep_the_splits_that_were_localized(name, localize, tmp_path):
+    made = [localize("a", {"cats/a.png": 0.9, "dogs/b.png": 0.9}), localize("b", {"cats/c.png": 0.9})]
+    for folder, split in zip(made, ("train", "val"), strict=True):
+        (folder / "localize.json").write_text(json.dumps({"data": {"data": "photos"}, "split": split}), "utf-8")
+    export(*made, format=name, out=tmp_path / "out", copy_images=True)
+    for split, count in (("train", 2), ("val", 1)):
+        assert len(read_samples(DataConfig(data=tmp_path / "out"), split).samples) == count
+    export(tmp_path / "out", format="yolo", out=tmp_path / "again", copy_images=True)
+    assert files(tmp_path / "again" / "labels") == ["train/cats/a.txt", "train/dogs/b.txt", "val/cats/c.txt"]
+
+
 def test_yolo_without_splits_says_what_it_validates_on(localize, tmp_path, capsys):
     found = localize("found", {"train/a.png": 0.9, "dogs/b.png": 0.9})  # train is a class here
     assert cli.export([str(found), "--format", "yolo", "--out", str(tmp_path / "out")]) == 0

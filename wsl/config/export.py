@@ -26,8 +26,8 @@ class ExportConfig:
     """Localizations (a folder of wsl-localize) or what another tool wrote: files or folders, several of which become
     one export; for onnx and torch a run."""
     format: ExportFormat
-    """What to write: boxes or masks for other programs, or a model as one file. yolo, voc and coco keep the splits of
-    the images, if all of them have one."""
+    """What to write: boxes or masks for other programs, or a model as one file. yolo, voc, coco, cvat and labelme keep
+    the splits of the images, if all of them have one (yolo and labelme with --copy-images)."""
     out: Path
     """Folder for the files (for a model, the file itself)."""
     overwrite: bool = False

@@ -182,7 +182,7 @@ class _Writing:
         """
         flat = self._config.layout == "flat"
         splits = Splits(self._sources.folders, self._sources.splits)
-        if self._config.format == "yolo" and self._config.copy_images:
+        if self._config.format in ("yolo", "labelme") and self._config.copy_images:
             return SplitFolders(splits, flat=flat)
         names = FlatNames() if flat else lambda image: image
         return lambda image: names(replace(image, split=splits.of(image)))

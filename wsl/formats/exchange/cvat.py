@@ -19,7 +19,7 @@ _EDGES = ("xtl", "ytl", "xbr", "ybr")
 
 
 def write_cvat(images: Iterable[Labelled], out: Path, classes: Sequence[str], *, scores: bool = False) -> Path:
-    """Write ``annotations.xml``, for upload to a task with the same images and labels.
+    """Write ``annotations.xml``, for upload to a task with the same images and labels. Splits are CVAT's subsets.
 
     With ``scores`` a box has its score as an attribute named score, which the task's label must also have.
 
@@ -41,9 +41,8 @@ def write_cvat(images: Iterable[Labelled], out: Path, classes: Sequence[str], *,
         ElementTree.SubElement(ElementTree.SubElement(labels, "label"), "name").text = name
     for i, image in enumerate(images):
         width, height = image.size
-        element = ElementTree.SubElement(
-            root, "image", id=str(i), name=image.name, width=str(width), height=str(height)
-        )
+        about = {"id": str(i), "name": image.name, "width": str(width), "height": str(height)}
+        element = ElementTree.SubElement(root, "image", {**about, "subset": image.split} if image.split else about)
         for label, score, xyxy in rows_of(image.boxes):
             number_of(label, index, image.name)
             edges = {field: f"{edge:.9g}" for field, edge in zip(_EDGES, xyxy, strict=True)}

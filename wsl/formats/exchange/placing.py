@@ -60,7 +60,7 @@ class Splits:
 
 
 class SplitFolders:
-    """Names in a folder for each split, as YOLO's trainers expect, if all images have a split.
+    """Names in a folder for each split, as YOLO's trainers and LabelMe's users expect, if all images have a split.
 
     Below a split, images keep their folders except those called ``images``, of which the trainers expect only one; with
     ``flat`` they have no folders.
