@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wsl.arrays import as_numbers
 from wsl.errors import UserError
 
 FloatArray = npt.NDArray[np.float32]
@@ -28,7 +29,7 @@ class Boxes:
         (n,) bool (by default all False).
 
     Raises:
-        UserError: lengths differ, a coordinate or score is not finite, or a box is inverted.
+        UserError: lengths differ, a coordinate or score is not a finite number, or a box is inverted.
 
     >>> boxes = Boxes(xyxy=[[0, 0, 10, 20]], labels=["dog"])
     >>> len(boxes), boxes.area.tolist(), boxes.scores.tolist()
@@ -41,9 +42,12 @@ class Boxes:
     difficult: BoolArray = field(default_factory=lambda: np.empty(0, np.bool_))
 
     def __post_init__(self) -> None:
-        xyxy = np.asarray(self.xyxy, np.float32).reshape(-1, 4)
+        xyxy = as_numbers(self.xyxy, "boxes", np.float32)
+        if xyxy.size % 4:
+            raise UserError(f"boxes have shape {xyxy.shape}, expected (n, 4) as x0, y0, x1, y1")
+        xyxy = xyxy.reshape(-1, 4)
         n = len(xyxy)
-        scores = np.asarray(self.scores, np.float32)
+        scores = as_numbers(self.scores, "scores", np.float32)
         difficult = np.asarray(self.difficult, np.bool_)
         scores = np.ones(n, np.float32) if scores.size == 0 else scores
         difficult = np.zeros(n, np.bool_) if difficult.size == 0 else difficult

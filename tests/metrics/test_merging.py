@@ -197,3 +197,39 @@ def test_another_metric_or_itself_is_not_merged(other):
 def test_settings_out_of_range_are_refused_at_once(make, told):
     with pytest.raises(UserError, match=told):
         make()
+
+
+@pytest.mark.parametrize("wrong", [["a", "b"], [[1.0], [1.0, 2.0]], [object()], ["0.5", "x"]], ids=str)
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda wrong: wsl.metrics.average_precision(wrong, [1, 0]),
+        lambda wrong: wsl.metrics.average_precision([0.5, 0.2], wrong),
+        lambda wrong: wsl.metrics.box_iou(wrong, [[0, 0, 1, 1]]),
+        lambda wrong: wsl.metrics.calibration_error(wrong, [True, False]),
+        lambda wrong: wsl.metrics.class_iou([wrong], [[[0, 1]]], 2),
+        lambda wrong: wsl.metrics.class_ranks(wrong, [0, 1]),
+        lambda wrong: wsl.metrics.corloc([wrong], [[[0, 0, 1, 1]]]),
+        lambda wrong: wsl.metrics.failure(wrong, [[0, 0, 1, 1]], []),
+        lambda wrong: wsl.metrics.histogram_ap(wrong),
+        lambda wrong: wsl.metrics.map_correlation(wrong, [1, 2]),
+        lambda wrong: wsl.metrics.max_box_acc([wrong], [[0, 0, 1, 1]]),
+        lambda wrong: wsl.metrics.max_box_acc([[[0, 1]]], [wrong]),
+        lambda wrong: wsl.metrics.point_ap([(1, 1)] * len(wrong), wrong, [[[0, 0, 9, 9]]] * len(wrong)),
+        lambda wrong: wsl.metrics.pointing_hit(wrong, [[0, 0, 1, 1]]),
+        lambda wrong: wsl.metrics.pointing_hit_pixels((1, 1), wrong),
+        lambda wrong: wsl.metrics.score_histograms(wrong, [True, False]),
+        lambda wrong: wsl.Boxes(xyxy=wrong, labels=["dog"]),
+        lambda wrong: wsl.Boxes(xyxy=[[0, 0, 1, 1]], labels=["dog"], scores=wrong),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_refused(measure, wrong):
+    with pytest.raises(UserError, match=r"are not numbers \(.*\): expected an array of numbers"):
+        measure(wrong)
+
+
+def test_arrays_of_other_shapes_are_refused():
+    with pytest.raises(UserError, match=r"maps have shapes \(1, 2\) and \(2, 1\), expected one shape"):
+        wsl.metrics.map_correlation([[0, 1]], [[0], [1]])
+    with pytest.raises(UserError, match=r"boxes have shape \(3,\), expected \(n, 4\)"):
+        wsl.Boxes(xyxy=[1, 2, 3], labels=["dog"])

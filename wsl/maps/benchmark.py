@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from wsl.arrays import as_numbers
 from wsl.errors import UserError
 from wsl.maps.scale import as_size
 from wsl.maps.sweep import Candidates, Doubles, as_ground_truth
@@ -168,7 +169,7 @@ def _eight_bits(score_map: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], int]:
 
 
 def _as_floats(score_map: npt.ArrayLike) -> Floats:
-    values = np.asarray(score_map)
+    values = as_numbers(score_map, "the values of a map", None)
     # Half precision and integers are exact in double precision.
     values = values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
     if values.ndim != 2 or values.size == 0:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from wsl.arrays import as_numbers
 from wsl.boxes import FloatArray
 from wsl.errors import UserError
 from wsl.stopwatch import stage
@@ -134,4 +135,4 @@ def as_size(size: tuple[int, int]) -> tuple[int, int]:
 def _floats(score_map: npt.ArrayLike) -> npt.NDArray[Any]:
     # A float64 outside float32's range becomes infinite, which every function here treats as no contrast.
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(score_map, np.float32)
+        return np.ascontiguousarray(as_numbers(score_map, "the values of a map", np.float32))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from wsl.arrays import as_numbers
 from wsl.boxes import Boxes, FloatArray
 from wsl.errors import UserError
 from wsl.maps.boxes import ExtractedBoxes, Rule, check_rule, nested, nested_thresholds, ranked
@@ -222,7 +223,7 @@ def as_ground_truth(boxes: npt.ArrayLike) -> Doubles:
     >>> as_ground_truth([0, 0, 1, 1]).tolist()
     [[0.0, 0.0, 1.0, 1.0]]
     """
-    xyxy = np.asarray(boxes, np.float64)
+    xyxy = as_numbers(boxes, "boxes")
     xyxy = np.empty((0, 4)) if xyxy.size == 0 else np.atleast_2d(xyxy)
     if xyxy.ndim != 2 or xyxy.shape[1] != 4:
         raise UserError(f"boxes have shape {xyxy.shape}, expected (n, 4) as x0, y0, x1, y1")

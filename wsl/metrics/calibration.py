@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wsl.arrays import as_numbers
 from wsl.errors import UserError
 from wsl.metrics.bootstrap import Doubles
 from wsl.metrics.detection import matched
@@ -38,7 +39,7 @@ def calibration_error(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike, bin
     0.3
     """
     _require_bins(bins)
-    values, right = np.asarray(probabilities, np.float64), np.asarray(outcomes, np.bool_)
+    values, right = as_numbers(probabilities, "probabilities"), np.asarray(outcomes, np.bool_)
     if values.ndim != 1 or values.shape != right.shape or not values.size:
         raise UserError(f"{np.size(values)} probabilities with {np.size(right)} outcomes, expected as many, at least 1")
     return float(_error(_sums(values, right, bins)[None])[0])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wsl.arrays import as_numbers
 from wsl.errors import UserError
 from wsl.metrics.bootstrap import Doubles, poisson_weights
 from wsl.metrics.evidence import Evidence
@@ -38,7 +39,7 @@ def average_precision(scores: npt.ArrayLike, targets: npt.ArrayLike, method: Met
     >>> average_precision([0.9, 0.8, 0.7, 0.1], [1, 0, 1, -1])
     0.8333333333333333
     """
-    scores, targets = np.asarray(scores, np.float64), np.asarray(targets)
+    scores, targets = as_numbers(scores, "scores"), as_numbers(targets, "targets", None)
     if scores.ndim != 1 or scores.shape != targets.shape:
         raise UserError(f"scores have shape {scores.shape}, targets {targets.shape}, expected two lists of one length")
     if not np.isin(targets, (-1, 0, 1)).all():

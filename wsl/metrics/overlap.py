@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from wsl.arrays import as_numbers
 from wsl.errors import UserError
 
 DoubleArray = npt.NDArray[np.float64]
@@ -56,7 +57,7 @@ def as_xyxy(boxes: npt.ArrayLike) -> DoubleArray:
     >>> as_xyxy([0, 0, 1, 1]).shape, as_xyxy([]).shape
     ((1, 4), (0, 4))
     """
-    xyxy = np.asarray(boxes, np.float64)
+    xyxy = as_numbers(boxes, "boxes")
     if xyxy.size == 0:
         return np.empty((0, 4))
     xyxy = xyxy[None] if xyxy.ndim == 1 else xyxy
@@ -73,8 +74,9 @@ def require_point(point: Sequence[float]) -> None:
     Raises:
         UserError: it is not.
     """
-    if np.shape(point) != (2,) or not np.isfinite(point).all():
-        raise UserError(f"point is {tuple(point)}, expected finite (x, y)")
+    numbers = as_numbers(point, "the coordinates of a point")
+    if numbers.shape != (2,) or not np.isfinite(numbers).all():
+        raise UserError(f"point is {point}, expected finite (x, y)")
 
 
 def require_iou_threshold(threshold: float) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wsl.arrays import as_numbers
 from wsl.centre import centre_gaussian
 from wsl.errors import UserError
 from wsl.maps import Protocol, heatmap
@@ -42,7 +43,7 @@ def score_histograms(scores: npt.ArrayLike, foreground: npt.ArrayLike, ignored: 
     >>> score_histograms([0.0, 0.5, 1.0], [False, True, True])[:, [0, 500, 1000]].tolist()
     [[1, 0, 0], [0, 1, 1]]
     """
-    values, inside = np.asarray(scores), np.asarray(foreground, np.bool_)
+    values, inside = as_numbers(scores, "scores", None), np.asarray(foreground, np.bool_)
     unknown = np.zeros_like(inside) if ignored is None else np.asarray(ignored, np.bool_)
     if not values.shape == inside.shape == unknown.shape:
         shapes = f"{values.shape}, foreground {inside.shape}, ignored {unknown.shape}"
@@ -69,7 +70,7 @@ def histogram_ap(histograms: npt.ArrayLike) -> Doubles:
     >>> histogram_ap([[1, 0, 0], [0, 1, 1]]).tolist()
     1.0
     """
-    counts = np.asarray(histograms, np.float64)[..., ::-1]
+    counts = as_numbers(histograms, "histograms")[..., ::-1]
     below, above = (counts[..., i, :].cumsum(axis=-1) for i in (0, 1))
     found = counts[..., 1, :]
     total = above[..., -1]

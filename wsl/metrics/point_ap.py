@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wsl.arrays import as_numbers
 from wsl.errors import UserError
 from wsl.metrics.evidence import Evidence, Point
 from wsl.metrics.overlap import as_xyxy, require_point
@@ -64,17 +65,16 @@ def point_ap(
     >>> point_ap([(5, 5), (5, 5)], [0.9, 0.8], [[], [[0, 0, 9, 9]]])
     0.5
     """
-    if not len(points) == len(boxes) == np.size(scores):
-        raise UserError(
-            f"{len(points)} points, {np.size(scores)} scores, boxes of {len(boxes)} images, expected as many"
-        )
+    numbers = as_numbers(scores, "scores")
+    if not len(points) == len(boxes) == numbers.size:
+        raise UserError(f"{len(points)} points, {numbers.size} scores, boxes of {len(boxes)} images, expected as many")
     images = [as_xyxy(of) for of in boxes]
     positives = sum(len(of) > 0 for of in images)
     if not positives:
         raise UserError("no image has a box: average precision is undefined, leave the class out")
     made = [i for i, point in enumerate(points) if point is not None]
     right = [point_within(point, images[i], tolerance) for i, point in enumerate(points) if point is not None]
-    return ranking_ap(np.asarray(scores, np.float64)[made], right, positives, method)
+    return ranking_ap(numbers[made], right, positives, method)
 
 
 class PointAP(RankingStatistic):

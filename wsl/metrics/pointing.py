@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from wsl.arrays import as_numbers
 from wsl.boxes import Boxes
 from wsl.errors import UserError
 from wsl.metrics.annotated_masks import class_pixels
@@ -67,7 +68,7 @@ def pointing_hit_pixels(point: Point, pixels: npt.ArrayLike, tolerance: float = 
     (True, False)
     """
     _check_point(point, tolerance)
-    mask = np.asarray(pixels)
+    mask = as_numbers(pixels, "pixels", None)
     if mask.ndim != 2:
         raise UserError(f"pixels have shape {mask.shape}, expected a mask (H, W)")
     x, y = point

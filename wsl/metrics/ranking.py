@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from wsl.arrays import as_numbers
 from wsl.errors import UserError
 
 Method = Literal["all-point", "11-point", "11-point-python", "11-point-matlab", "sum"]
@@ -34,7 +35,7 @@ def ranking_ap(scores: npt.ArrayLike, correct: npt.ArrayLike, positives: int, me
     >>> ranking_ap([0.9, 0.8, 0.7], [True, False, True], positives=2, method="sum")
     0.8333333333333333
     """
-    scores, correct = np.asarray(scores, np.float64), np.asarray(correct, np.bool_)
+    scores, correct = as_numbers(scores, "scores"), np.asarray(correct, np.bool_)
     require_method(method)
     if scores.ndim != 1 or scores.shape != correct.shape:
         raise UserError(f"scores have shape {scores.shape}, correct {correct.shape}, expected two lists of one length")

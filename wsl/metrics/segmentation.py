@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wsl.arrays import as_numbers
 from wsl.errors import UserError
 from wsl.metrics.bootstrap import Doubles
 from wsl.metrics.box_curves import map_thresholds
@@ -41,7 +42,7 @@ def class_iou(
         raise UserError(f"predictions of {len(predictions)} images with masks of {len(targets)}, expected as many")
     matrix = np.zeros((num_classes, num_classes), np.int64)
     for found, expected in zip(predictions, targets, strict=True):
-        numbers, truth = np.asarray(found), np.asarray(expected)
+        numbers, truth = (as_numbers(one, "class numbers", None) for one in (found, expected))
         if numbers.shape != truth.shape:
             raise UserError(f"a prediction has shape {numbers.shape}, its mask {truth.shape}, expected one shape")
         counted = truth != ignored

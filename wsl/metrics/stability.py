@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wsl.arrays import as_numbers
+from wsl.errors import UserError
 from wsl.metrics.evidence import Evidence
 from wsl.metrics.overlap import box_iou
 from wsl.metrics.statistic import Observation, Row, Statistic, Totals
@@ -18,11 +20,16 @@ from wsl.results import Localization, Metric
 def map_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """Pearson's correlation of two maps of the same shape; 0 if one of them is constant.
 
+    Raises:
+        UserError: the shapes differ, or the maps are not numbers.
+
     >>> round(map_correlation([[0, 1], [2, 3]], [[0, 2], [4, 6]]), 6), map_correlation([[1, 1]], [[0, 1]])
     (1.0, 0.0)
     """
-    a, b = (np.asarray(part, np.float64).ravel() for part in (first, second))
-    a, b = a - a.mean(), b - b.mean()
+    a, b = as_numbers(first, "maps"), as_numbers(second, "maps")
+    if a.shape != b.shape:
+        raise UserError(f"maps have shapes {a.shape} and {b.shape}, expected one shape")
+    a, b = a.ravel() - a.mean(), b.ravel() - b.mean()
     spread = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / spread if spread > 0 else 0.0
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wsl.arrays import as_numbers
 from wsl.errors import UserError
 from wsl.metrics.evidence import Evidence
 from wsl.metrics.overlap import best_iou, require_iou_threshold
@@ -30,7 +31,7 @@ def class_ranks(scores: npt.ArrayLike, targets: npt.ArrayLike) -> npt.NDArray[np
     >>> class_ranks([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]], [2, 1]).tolist()
     [1, 1]
     """
-    table, numbers = np.asarray(scores, np.float64), np.asarray(targets)
+    table, numbers = as_numbers(scores, "scores"), as_numbers(targets, "targets", None)
     if table.ndim != 2 or numbers.shape != table.shape[:1]:
         raise UserError(f"scores have shape {table.shape}, targets {numbers.shape}, expected (n, classes) and (n,)")
     if np.isnan(table).any():

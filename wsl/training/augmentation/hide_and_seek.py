@@ -39,9 +39,7 @@ class HideAndSeek(BatchTransform):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Images with hidden cells."""
         height, width = images.shape[2:]
-        shown = np.stack(
-            [self._shown(height, width, generator) for _, generator in zip(images, generators, strict=True)]
-        )
+        shown = np.stack([self._shown(height, width, generator) for generator in generators])
         return images * torch.from_numpy(shown)[:, None].to(images), targets, mask
 
     def _shown(self, height: int, width: int, generator: np.random.Generator) -> npt.NDArray[np.bool_]:
