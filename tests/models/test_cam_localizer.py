@@ -454,3 +454,13 @@ def test_what_other_libraries_take_is_answered_with_what_is_expected_here(images
         wsl.cam(net, images, ["cat"])
     with pytest.raises(UserError, match=r"add an axis with images\[None\]"):
         wsl.cam(net, images[0], [1])
+
+
+@pytest.mark.parametrize("name", ["save", "push_to_hub"])
+def test_it_has_no_file_and_says_what_to_keep(name):
+    model = CamLocalizer(build(), preprocessing=Preprocessing(image_size=32))
+    assert not hasattr(model, name)
+    with pytest.raises(AttributeError, match=f"no {name}, .* open it with wsl.Localizer.from_classifier"):
+        getattr(model, name)
+    with pytest.raises(AttributeError, match="has no attribute 'sav'"):
+        _ = model.sav

@@ -38,7 +38,8 @@ class CamLocalizer(nn.Module):
     layer that the scores depend on, and for methods of several layers those of the last stages. `output` selects the
     scores in the module's output if they are not found automatically; `forward` calls a module that takes more than
     images. `multi_label` says whether scores become probabilities by sigmoids or by one softmax. `name` is the name of
-    the classifier, `reason` says why it has no class maps of its own, and `looked` is the survey of its layers.
+    the classifier, `reason` says why it has no class maps of its own, and `looked` is the survey of its layers. It
+    has no `save`: keep the classifier's own file, which `Localizer.from_classifier` opens.
 
     Shape:
         (N, 3, H, W) normalised images to scores (N, K) and maps (N, K, h, w).
@@ -91,6 +92,14 @@ class CamLocalizer(nn.Module):
         backbone = self._features(ours)
         self.decodes = self.detects = False
         self.levels = 0 if backbone is None else len(backbone.taps)
+
+    def __getattr__(self, name: str) -> torch.Tensor | nn.Module:
+        if name in ("save", "push_to_hub"):
+            raise AttributeError(
+                f"a CamLocalizer has no {name}, because it adds nothing to its classifier: keep the classifier's name "
+                "or its own file, and open it with wsl.Localizer.from_classifier"
+            )
+        return super().__getattr__(name)
 
     @classmethod
     def of(cls, localizer: Localizer, *, method: str, layers: Sequence[str] = ()) -> CamLocalizer:
