@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -143,7 +144,9 @@ def test_settings_come_from_a_file_and_flags_before_them(world, tmp_path, capsys
         )
         == 0
     )
-    assert "best epoch 1: mAP" in capsys.readouterr().out
+    best, _, by_class = capsys.readouterr().out.splitlines()
+    assert best.startswith("best epoch 1: mAP")
+    assert "| " in Path(by_class.removeprefix("by class: ")).read_text(encoding="utf-8")
     other = ["--config", str(first / "config.json"), "--out", str(tmp_path / "second"), "--lr", "0.003"]
     assert cli.train([*other, "--val-split", "None", "--no-freeze-backbone"]) == 0
     assert capsys.readouterr().out.startswith("trained, not validated\n")

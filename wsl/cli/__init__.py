@@ -73,7 +73,8 @@ def _train(flags: TrainFlags) -> Outcome | None:
         known = (("mAP", result.mAP), ("pointing", result.pointing), ("with the probe mAP", result.probe_mAP))
         figures = [f"{name} {value:.3f}" for name, value in known if value is not None]
         best = f"best epoch {result.best_epoch}: {', '.join(figures)}" if figures else "trained, not validated"
-        texts.append(f"{best}\n{result.model}  ({result.seconds:.0f} s{_skipped(result.skipped)})")
+        by_class = f"\nby class: {result.model.with_name('README.md')}" if figures else ""
+        texts.append(f"{best}\n{result.model}  ({result.seconds:.0f} s{_skipped(result.skipped)}){by_class}")
     record = _plain(results[0]) if len(results) == 1 else {"runs": [_plain(result) for result in results]}
     return Outcome("\n".join(texts), record)
 
