@@ -13,7 +13,6 @@ import torch
 
 import heads
 from wsl.cam import list_methods
-from wsl.checkpoints import check_weights
 from wsl.config import HEADS, CamConfig, ExportFormat
 from wsl.models import (
     CamLocalizer,
@@ -148,7 +147,6 @@ def model_info(weights: str, local_weights: Path | None = None, cam: CamConfig |
     >>> model_info("resnet18").method
     'cam'
     """
-    check_weights(weights, local_weights, None if cam is None else cam.model)
     model = _opened(weights, local_weights, cam or CamConfig())
     side = model.preprocessing.image_size
     output = model.for_inference(torch.device("cpu"), torch.float32)(torch.zeros(1, 3, side, side))
