@@ -24,6 +24,6 @@ if [ -n "$voc" ]; then
 fi
 "$python" tests/benchmarks/train_step.py --backbone resnet50 --size 224 --batch 64
 "$python" tests/benchmarks/train_step.py
-"$python" tests/benchmarks/epoch_rate.py "$photos" --backbone resnet50 --size 224 --batch 64 --images 4800 --rounds 2
+"$python" tests/benchmarks/epoch_rate.py "$photos" --backbone resnet50 --size 224 --batch 64 --images 4800 --rounds 3
 "$python" -c "import pytorch_grad_cam, torchcam" && "$python" tests/benchmarks/cam.py --device cuda --rounds 10
 "$python" tests/benchmarks/poolings.py --device cuda --pairs 3 || echo "a pooling is slower on the device"
