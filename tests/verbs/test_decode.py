@@ -151,7 +151,7 @@ def test_the_last_round_learns_from_two_sizes_unless_the_network_takes_one(copie
     )
     few = DecoderConfig(decoder_epochs=1)
     decode(config(copied, decoding=few))
-    assert seen == [[], ["flip"], ["flip"], last]
+    assert seen == [[], ["flip"], ["flip"], last, last, last]
 
 
 def test_a_run_has_no_decoder_before_it_is_whole(copied, monkeypatch):

@@ -33,7 +33,7 @@ class DecoderConfig:
     decode: bool = False
     """After the last epoch, train a map decoder on the classifier's own maps, so that boxes hold whole objects, one
     box each. The backbone is not changed."""
-    decoder_rounds: int = 4
+    decoder_rounds: int = 6
     """Rounds of training, each from scratch: the first learns the classifier's refined maps, each later one the
     refined maps of the decoder before it, of the image and its mirror image, and from the fourth on also of a larger
     size."""

@@ -1,4 +1,4 @@
-"""One step of the random walk for the maps of a decoder, which already cover whole objects but lack sharp edges."""
+"""Two steps of the random walk for the maps of a decoder, which already cover whole objects but lack sharp edges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from wsl.maps.refine.affinity import random_walk
 
 
-def refine(maps: Tensor, image: Tensor | None, features: Sequence[Tensor], *, steps: int = 1) -> Tensor:
+def refine(maps: Tensor, image: Tensor | None, features: Sequence[Tensor], *, steps: int = 2) -> Tensor:
     """Apply `random_walk` with ``steps``; without features, return the maps unchanged.
 
     >>> import torch
