@@ -85,7 +85,7 @@ def flags(kind: type, prefix: str = "") -> list[str]:
 
 RUNTIME = ["device", "precision", "workers", "strict"]
 DATA = ["data", "format", "image_root", "year", "download", "uncertain", "val_fraction", "split_seed"]
-BOXES = ["threshold", "box_rule", "min_area", "nms_iou", "detector"]
+BOXES = ["threshold", "box_rule", "min_area", "box_score", "nms_iou", "detector"]
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,7 @@ def refinements() -> list[Row]:
                 f"{defaults.threshold:g}",
                 code(defaults.box_rule),
                 f"{defaults.min_area:g}",
+                code(defaults.box_score),
             )
         )
     return rows
@@ -166,7 +167,9 @@ TABLES: Mapping[str, Table] = {
     "necks": Table("heads/README.md", ("name", "arguments"), specified(spec.NECKS)),
     "cam-methods": Table("wsl/cam/README.md", ("`--cam`", "reads", "layers", "arguments"), cam_methods),
     "refinements": Table(
-        "wsl/maps/README.md", ("`--refine`", "reads", "threshold", "box rule", "smallest component"), refinements
+        "wsl/maps/README.md",
+        ("`--refine`", "reads", "threshold", "box rule", "smallest component", "box score"),
+        refinements,
     ),
     "objectives": Table("wsl/training/README.md", ("`--loss`", "arguments", "kind"), objectives),
     "transforms": Table("wsl/training/README.md", ("`--augment`", "arguments"), specified(TRANSFORMS)),

@@ -13,6 +13,7 @@ from wsl.config.shards import Engine, ShardConfig
 from wsl.config.shared import (
     BoxConfig,
     BoxRule,
+    BoxScore,
     CamConfig,
     DataConfig,
     DataFormat,
@@ -31,6 +32,7 @@ __all__ = [
     "HEADS",
     "BoxConfig",
     "BoxRule",
+    "BoxScore",
     "CamConfig",
     "CompareConfig",
     "DataConfig",

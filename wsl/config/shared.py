@@ -35,6 +35,7 @@ DataFormat = Literal[
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["warp", "letterbox"]
 BoxRule = Literal["largest", "all", "peak", "nested"]
+BoxScore = Literal["height", "contrast"]
 Refine = Literal["auto", "none", "affinity", "decoder", "pamr", "crf", "guided", "grabcut"]
 Protocol = Literal["default", "wsolevaluation"]
 
@@ -68,13 +69,14 @@ class BoxDefaults(NamedTuple):
     threshold: float
     box_rule: BoxRule = "largest"
     min_area: float = 0.001
+    box_score: BoxScore = "height"
 
 
 BOX_DEFAULTS: Mapping[str, BoxDefaults] = MappingProxyType(
     {
         "none": BoxDefaults(0.2),
         "affinity": BoxDefaults(0.5),
-        "decoder": BoxDefaults(0.5, "nested", 0.01),
+        "decoder": BoxDefaults(0.5, "nested", 0.01, "contrast"),
         "pamr": BoxDefaults(0.35),
         "crf": BoxDefaults(0.5),
         "guided": BoxDefaults(0.3),
@@ -202,6 +204,10 @@ class BoxConfig:
     min_area: float | None = None
     """Components smaller than this fraction of the image are dropped (box rules all and nested); None is 0.001, or
     0.01 for a decoder's maps."""
+    box_score: BoxScore | None = None
+    """A box's score is the class's probability times the map's height in the box, relative to its maximum; contrast
+    also multiplies it by how much higher the map is inside the box than around it, which needs maps of probabilities.
+    None is height, or contrast for a decoder's maps."""
     nms_iou: float = 0.5
     """Of two boxes of the same class with a larger IoU, the lower-scored one is dropped."""
     detector: bool = True
@@ -224,7 +230,8 @@ class BoxConfig:
         """The same settings, with each None replaced by its default.
 
         >>> BoxConfig(threshold=0.4).resolved(BoxDefaults(0.3, "peak"))
-        BoxConfig(threshold=0.4, box_rule='peak', min_area=0.001, nms_iou=0.5, detector=True)
+        BoxConfig(threshold=0.4, box_rule='peak', min_area=0.001, box_score='height', nms_iou=0.5,
+        detector=True)
         """
         missing = {name: value for name, value in defaults._asdict().items() if getattr(self, name) is None}
         return replace(self, **missing)

@@ -67,9 +67,15 @@ def extract(maps: FloatArray, sizes: Sequence[tuple[int, int]], rule: BoxConfig)
     assert rule.threshold is not None
     assert rule.box_rule is not None
     assert rule.min_area is not None
-    nms_iou = rule.nms_iou if rule.box_rule in ("all", "nested") else 1.0
+    assert rule.box_score is not None
     return extract_many(
-        maps, sizes, threshold=rule.threshold, rule=rule.box_rule, min_area=rule.min_area, nms_iou=nms_iou
+        maps,
+        sizes,
+        threshold=rule.threshold,
+        rule=rule.box_rule,
+        min_area=rule.min_area,
+        nms_iou=rule.nms_iou if rule.box_rule in ("all", "nested") else 1.0,
+        score=rule.box_score,
     )
 
 

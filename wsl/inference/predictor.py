@@ -10,7 +10,7 @@ import torch
 
 from wsl import limits
 from wsl.checkpoints import check_classes
-from wsl.config import BoxConfig, BoxRule, PickConfig, Precision, Preprocessing, Refine, RuntimeConfig
+from wsl.config import BoxConfig, BoxRule, BoxScore, PickConfig, Precision, Preprocessing, Refine, RuntimeConfig
 from wsl.config.checks import check_batch_size, checks_keywords
 from wsl.config.shared import BOX_DEFAULTS, parse_tta
 from wsl.errors import BadImageError, UserError
@@ -41,16 +41,19 @@ class Predictor(Streaming):
     `score_threshold`; or exactly `classes`. A box surrounds a component of a class's map above `threshold` of its
     range: by `box_rule` the "largest" component, "all" of them, that of the map's maximum ("peak"), or "nested", all of
     them and those that they split into at higher thresholds. Components below `min_area` of the image are dropped, and
-    of two boxes of a class with an IoU above `nms_iou` the one of lower score. `refine` "affinity" first spreads the
-    map over regions with similar backbone features, and "decoder" takes the maps of the model's decoder instead; "auto"
-    is decoder if the model has one, else affinity if the backbone has two levels of intermediate features. For any
-    model, maps can follow the colours of the image: "pamr", "crf", "guided", "grabcut". A custom `Refinement` may also
-    be given. If the model has a detector, its boxes are fused with those of the decoder's maps, unless `detector` is
-    False. The default threshold depends on the refinement, and is 0.2 for unrefined maps. `image_size` is the side of
-    the network's input, by default that of the model. `tta` averages the scores and maps of several views: "flip" adds
-    the mirrored image, and numbers are input sides that replace `image_size`. `precision` "auto" takes bfloat16 if the
-    device computes it natively; `device` "auto" is CUDA, else Apple's MPS, else the CPU. `max_scores` is the number of
-    class probabilities that a result keeps besides those of the localized classes.
+    of two boxes of a class with an IoU above `nms_iou` the one of lower score. A box's score is the class's
+    probability times the map's height in the box; `box_score` "contrast" also multiplies it by how much higher the
+    map is inside the box than around it. `refine` "affinity" first spreads the map over regions with similar
+    backbone features, and "decoder" takes the maps of the model's decoder instead; "auto" is decoder if the model
+    has one, else affinity if the backbone has two levels of intermediate features. For any model, maps can follow
+    the colours of the image: "pamr", "crf", "guided", "grabcut". A custom `Refinement` may also be given. If the
+    model has a detector, its boxes are fused with those of the decoder's maps, unless `detector` is False. The
+    defaults of `threshold`, `box_rule`, `min_area` and `box_score` are those of the refinement
+    (`wsl.config.BOX_DEFAULTS`). `image_size` is the side of the network's input, by default that of the model.
+    `tta` averages the scores and maps of several views: "flip" adds the mirrored image, and numbers are input sides
+    that replace `image_size`. `precision` "auto" takes bfloat16 if the device computes it natively; `device` "auto"
+    is CUDA, else Apple's MPS, else the CPU. `max_scores` is the number of class probabilities that a result keeps
+    besides those of the localized classes.
 
     Call the predictor with an image or a list of images; `stream` takes folders and globs.
 
@@ -77,6 +80,7 @@ class Predictor(Streaming):
         threshold: float | None = None,
         box_rule: BoxRule | None = None,
         min_area: float | None = None,
+        box_score: BoxScore | None = None,
         nms_iou: float = 0.5,
         detector: bool = True,
         refine: Refine | Refinement = "auto",
@@ -95,7 +99,14 @@ class Predictor(Streaming):
         RuntimeConfig(precision=precision)
         check_batch_size(batch_size)
         self.refine: str = "own" if isinstance(refine, Refinement) else resolve_refine(refine, model)
-        boxes = BoxConfig(threshold=threshold, box_rule=box_rule, min_area=min_area, nms_iou=nms_iou, detector=detector)
+        boxes = BoxConfig(
+            threshold=threshold,
+            box_rule=box_rule,
+            min_area=min_area,
+            box_score=box_score,
+            nms_iou=nms_iou,
+            detector=detector,
+        )
         self.boxes = boxes.resolved(BOX_DEFAULTS["affinity" if self.refine == "own" else self.refine])
         self.classes = model.classes
         sides, _ = parse_tta(tta)
@@ -136,6 +147,7 @@ class Predictor(Streaming):
             threshold=boxes.threshold,
             box_rule=boxes.box_rule,
             min_area=boxes.min_area,
+            box_score=boxes.box_score,
             nms_iou=boxes.nms_iou,
             detector=boxes.detector,
             device=runtime.device,

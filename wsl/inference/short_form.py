@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict, Unpack
 
-from wsl.config import BoxRule, Precision, Refine
+from wsl.config import BoxRule, BoxScore, Precision, Refine
 from wsl.inference.inputs import Sources
 from wsl.inference.predictor import Predictor
 from wsl.inference.stream import Stream
@@ -23,6 +23,7 @@ class PredictorSettings(TypedDict, total=False):
     threshold: float | None
     box_rule: BoxRule | None
     min_area: float | None
+    box_score: BoxScore | None
     nms_iou: float
     detector: bool
     refine: Refine | Refinement

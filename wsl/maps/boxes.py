@@ -14,6 +14,7 @@ from wsl.maps.resolution import working_size
 from wsl.maps.scale import as_map, as_size
 
 Rule = Literal["largest", "all", "peak", "nested"]
+Score = Literal["height", "contrast"]
 # The rules as `kernels.extraction` numbers them; there, `nested` is `all` at several thresholds.
 RULES = {"largest": 0, "peak": 1, "all": 2, "nested": 2}
 # Number of thresholds of the rule `nested`, chosen on photographs held out of VOC's train split.
@@ -109,14 +110,23 @@ def extract_many(
     min_area: float = 0.001,
     resolution: int = 256,
     nms_iou: float = 1.0,
+    score: Score = "height",
 ) -> list[ExtractedBoxes]:
     """`extract_boxes` for many maps of the same shape in one call, which releases the interpreter's lock.
 
     A box whose IoU with a higher-scored box of its map is above ``nms_iou`` is dropped. This is done here because a
     separate call for each map would have to wait for the interpreter's lock each time.
 
+    With the score ``contrast``, for maps of probabilities, the scores of the boxes that remain are multiplied by
+    (1 + c) / 2. The contrast c is the mean of the map (not normalised, but clipped to [0, 1]) inside the box minus its
+    mean around the box, up to a quarter of the box's width and height away. It is high where the map is, and where the
+    box fits: a box around two objects includes the background between them.
+
     Shape:
         ``maps`` is (M, h, w), float32 and C-contiguous; ``sizes`` are the (width, height) of the M images.
+
+    Source: Shou et al., AutoLoc: Weakly-supervised Temporal Action Localization in Untrimmed Videos, ECCV 2018, the
+    "Outer-Inner-Contrastive loss", in two dimensions.
 
     >>> [boxes.xyxy.tolist() for boxes in extract_many(np.float32([[[0, 9, 9, 0]]]), [(400, 100)], threshold=0.5)]
     [[[100.0, 0.0, 300.0, 100.0]]]
@@ -127,6 +137,10 @@ def extract_many(
     images = np.array(sizes, np.int64).reshape(-1, 2)
     at = _thresholds(threshold, rule)
     xyxy, scores, counts = extract_all(maps, images, working, at, RULES[rule], min_area, nms_iou)
+    if score == "contrast":
+        from wsl.maps.kernels.contrast import contrasted
+
+        xyxy, scores = contrasted(maps, images, xyxy, scores, counts)
     ends = np.cumsum(counts).tolist()
     return [
         ExtractedBoxes(xyxy[end - count : end], scores[end - count : end])

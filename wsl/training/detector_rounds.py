@@ -113,10 +113,10 @@ class DetectorTraining:
     def _found(self, number: int) -> list[Localization | None]:
         """The boxes of each image's classes: from the decoder, and after the first round also from the detector."""
         first = number == 1
-        boxes = BoxConfig(box_rule="all" if first else None, detector=not first).resolved(BOX_DEFAULTS["decoder"])
+        boxes = BoxConfig(box_rule="all" if first else None, box_score="height", detector=not first)
         predictor = Predictor.from_configs(
             self.model,
-            boxes=boxes,
+            boxes=boxes.resolved(BOX_DEFAULTS["decoder"]),
             runtime=self.config.runtime,
             refine="decoder",
             tta=["flip"] if self.config.mirrors else [],
