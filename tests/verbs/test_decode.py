@@ -5,12 +5,16 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from wsl import Predictor, UserError, cli
 from wsl.config import DataConfig, DecodeConfig, DecoderConfig, Preprocessing, RuntimeConfig
+from wsl.data import read_samples
 from wsl.files import replacing
 from wsl.models import Backbone, Localizer, load, save
 from wsl.training import decoder_rounds, kept_rounds
+from wsl.training.decoder_features import DecoderFeatures
+from wsl.training.decoder_rounds import DecoderTraining
 from wsl.verbs import train as train_verb
 from wsl.verbs.finished import decode
 
@@ -146,12 +150,58 @@ def test_the_last_round_learns_from_two_sizes_unless_the_network_takes_one(copie
         return grids(self, size, *args)
 
     monkeypatch.setattr(Backbone, "grids", of_own_size)
+    views = decoder_rounds.round_views
     monkeypatch.setattr(
-        decoder_rounds, "Predictor", lambda model, tta, **rest: seen.append(tta) or Predictor(model, tta=tta, **rest)
+        decoder_rounds, "round_views", lambda *args, **kwargs: seen.append(views(*args, **kwargs)) or seen[-1]
     )
     few = DecoderConfig(decoder_epochs=1)
     decode(config(copied, decoding=few))
     assert seen == [[], ["flip"], ["flip"], last, last, last]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "resize", "number", "tolerance"),
+    [
+        ("tinynet", "warp", 2, 0.01),
+        ("tinynet", "letterbox", 2, 0.01),
+        ("mobilenet_v2", "warp", 3, 0.01),  # whose refinement reads other layers than its decoder
+        ("tinynet", "warp", 4, 0.2),  # the smaller of two sizes is resized from the image, not from the larger
+    ],
+)
+def test_cached_features_give_the_maps_of_a_predictor(
+    world, tmp_path, monkeypatch, backbone, resize, number, tolerance
+):
+    preprocessing = Preprocessing(image_size=64, resize=resize)
+    torch.manual_seed(0)
+    model = Localizer(backbone, classes=("blue", "red"), weights="none", preprocessing=preprocessing)
+    save(model, tmp_path / "model.safetensors")
+    samples = read_samples(DataConfig(data=world), "train")
+    few = DecoderConfig(decoder_epochs=1, decoder_rounds=4)
+    training = DecoderTraining(load(tmp_path), samples, config(tmp_path, decoding=few), torch.device("cpu"))
+    decoder = training.model.add_decoder().eval()
+    torch.nn.init.normal_(decoder.classify.weight)  # else all maps are nearly the same
+    targets = []
+    for suffice in (True, False):
+        monkeypatch.setattr(DecoderFeatures, "suffice", suffice)
+        targets.append(training._targets(number))
+    cached, computed = targets
+    assert cached.known.all()
+    assert computed.maps.std() > 0.1
+    np.testing.assert_allclose(cached.maps, computed.maps, atol=tolerance)
+
+
+def test_without_space_for_all_features_the_network_runs_in_each_round(copied, monkeypatch):
+    """The training images take 4 views and 2 layers for the refinement, which the decoder's layers include."""
+    size = 48 * 2 * (48 * 16 * 16 + 128 * 8 * 8)
+    calls = []
+    monkeypatch.setattr(
+        decoder_rounds, "Predictor", lambda *args, **kwargs: calls.append(1) or Predictor(*args, **kwargs)
+    )
+    for room, runs in ((2.1 * size, 2), (9 * size, 1)):
+        few = DecoderConfig(decoder_rounds=2, decoder_epochs=1, decoder_cache=room / 1e9)
+        calls.clear()
+        decode(config(copied, decoding=few))
+        assert len(calls) == runs
 
 
 def test_a_run_has_no_decoder_before_it_is_whole(copied, monkeypatch):

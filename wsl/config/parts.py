@@ -46,7 +46,8 @@ class DecoderConfig:
     decoder_weight_decay: float = 0.05
     """Weight decay of the decoder."""
     decoder_cache: float = 20.0
-    """Gigabytes of disk for cached features, beside the run; if they need more, a random part of the images is used."""
+    """Gigabytes of disk for cached features, beside the run; if they need more, a random part of the images is used.
+    With about four times the space, the network runs once for all rounds, instead of once for each."""
 
     def __post_init__(self) -> None:
         check_types(self)

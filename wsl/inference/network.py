@@ -15,8 +15,8 @@ from wsl.images.cuda import Planes, decode_planes, fit_planes
 from wsl.images.geometry import Geometry
 from wsl.images.tensors import Normalise
 from wsl.inference.inputs import Input
-from wsl.inference.views import View
-from wsl.maps.refine import REFINEMENTS, Refinement, resized
+from wsl.inference.views import View, mean_of_views
+from wsl.maps.refine import REFINEMENTS, Refinement
 from wsl.models import Detected, Features, LazyOutput, Model
 
 
@@ -132,7 +132,7 @@ class Network:
         images = self.images(loaded)
         # Refinements read the features of the first view.
         outputs = [self._run(view.of(images), taps=self._reads_taps(n)) for n, view in enumerate(self._views)]
-        probabilities = self._run.probabilities(_mean([output.scores for output in outputs]))
+        probabilities = self._run.probabilities(mean_of_views([output.scores for output in outputs]))
         # Ties go to the first class.
         values, order = probabilities.sort(dim=1, descending=True, stable=True)
         chosen = self._choose(values, order, inputs)
@@ -186,7 +186,7 @@ class Network:
     @torch.inference_mode()
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """The probabilities of all classes, (N, K) float64, for normalised images (N, 3, S, S) on the device."""
-        return self._run.probabilities(_mean([self._run(view.of(images)).scores for view in self._views]))
+        return self._run.probabilities(mean_of_views([self._run(view.of(images)).scores for view in self._views]))
 
     def images(self, loaded: Loaded) -> torch.Tensor:
         """The batch as normalised images (N, 3, S, S) on the device."""
@@ -245,7 +245,7 @@ class Network:
         if len(rows) != len(images):
             images, layers = images[rows], [Features(one.values[rows], one.grid) for one in layers]
             shown = [Shown(view, Features(maps.values[rows], maps.grid)) for view, maps in shown]
-        raw = _mean([view.cropped(geometry, maps) for view, maps in shown])
+        raw = mean_of_views([view.cropped(geometry, maps) for view, maps in shown])
         if self._refine is None:
             return Group(rows, _to_host(raw), None)
         cells, first = self._refine.cells, self._views[0].geometry(geometry)
@@ -260,14 +260,6 @@ def _alike(inputs: Sequence[Input]) -> list[list[int]]:
     for row, one in enumerate(inputs):
         groups[one.geometry.content].append(row)
     return list(groups.values())
-
-
-def _mean(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The mean of tensors; for maps (…, h, w) of several resolutions, at that of the first."""
-    first, *others = tensors
-    for other in others:
-        first = first + (other if other.shape == first.shape else resized(other, first.shape[-2:]))
-    return first / len(tensors) if others else first
 
 
 def _to_host(tensor: torch.Tensor) -> torch.Tensor:

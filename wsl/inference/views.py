@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from wsl.config.shared import parse_tta
 from wsl.images.geometry import Geometry
+from wsl.maps.refine import resized
 from wsl.models import Features
 
 
@@ -78,3 +79,15 @@ def views(tta: Sequence[str | int]) -> tuple[View, ...]:
     return tuple(
         View(side, mirrored) for mirrored in ((False, True) if flip else (False,)) for side in sides or (None,)
     )
+
+
+def mean_of_views(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The mean of tensors; for maps (…, h, w) of several resolutions, at that of the first.
+
+    >>> mean_of_views([torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.0])]).tolist()
+    [2.0, 2.0]
+    """
+    first, *others = tensors
+    for other in others:
+        first = first + (other if other.shape == first.shape else resized(other, first.shape[-2:]))
+    return first / len(tensors) if others else first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +21,7 @@ from wsl.models.graph import conv_classifier, cut, find_chain
 from wsl.models.grid import Grid, place
 from wsl.models.layer_output import LayerOutput
 from wsl.models.position_tracer import PositionTracer
-from wsl.models.taps import TapFinder, TapReader
+from wsl.models.taps import MAP, TapFinder, TapReader
 from wsl.models.timm_models import TIMM, TimmFeatures
 from wsl.models.tiny import TinyNet
 
@@ -123,8 +123,10 @@ class Backbone(nn.Module):
                 known = self._grids[size] = self._trace(size, reader)
         return known
 
-    def level_shapes(self, size: tuple[int, int] | None = None) -> list[tuple[int, int, int]]:
-        """The shapes (C, h, w) of the inputs of a `MapDecoder`: the pyramid's layers, and the map.
+    def level_shapes(
+        self, size: tuple[int, int] | None = None, layers: Sequence[str] | None = None
+    ) -> list[tuple[int, int, int]]:
+        """The shapes (C, h, w) of the inputs of some layers, by default of those that a `MapDecoder` reads.
 
         >>> create_backbone("mobilenet_v2", "none").level_shapes((64, 64))
         [(32, 8, 8), (96, 4, 4), (1280, 2, 2)]
@@ -135,7 +137,8 @@ class Backbone(nn.Module):
                 features = self.forward(zeros(self.net, size or (self.side, self.side)))
         finally:
             reader.remove()
-        levels = [*(read[name] for name in self.pyramid), features]
+        names = [*self.pyramid, MAP] if layers is None else layers
+        levels = [features if name == MAP else read[name] for name in names]
         return [(level.shape[1], level.shape[2], level.shape[3]) for level in levels]
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,9 +20,13 @@ def affordable(model: Localizer, gigabytes: float, views: int) -> int:
     >>> affordable(Localizer("tinynet", 2, weights="none"), 1, views=2)
     996
     """
-    side = model.preprocessing.image_size
-    numbers = sum(math.prod(shape) for shape in model.backbone.level_shapes((side, side)))
-    return max(1, int(gigabytes * 1e9 / (views * numbers * np.dtype(np.float16).itemsize)))
+    return max(1, int(gigabytes * 1e9 / (views * image_bytes(model, model.preprocessing.image_size))))
+
+
+def image_bytes(model: Localizer, side: int, layers: Sequence[str] | None = None) -> int:
+    """The size of the cached features of one view of an image: of some layers, by default those of a map decoder."""
+    shapes = model.backbone.level_shapes((side, side), layers)
+    return sum(map(math.prod, shapes)) * np.dtype(np.float16).itemsize
 
 
 def affordable_part(

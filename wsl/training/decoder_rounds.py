@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Literal
 
 import torch
 
 from wsl import config as settings
 from wsl.checkpoints import model_digest
-from wsl.config import DecodeConfig
+from wsl.config import DecodeConfig, Refine
 from wsl.data import stacked_targets
-from wsl.errors import RunError, UserError, listed
+from wsl.errors import RunError, listed
 from wsl.images import place
 from wsl.inference import Predictor
+from wsl.inference.views import views
 from wsl.maps.refine import REFINEMENTS, Refinement
 from wsl.maps.refine import decoder as walk
-from wsl.models import Features, Localizer
-from wsl.models.decoder import finest
-from wsl.models.taps import MAP
-from wsl.progress import progress
+from wsl.models import Localizer
+from wsl.progress import progress, track
 from wsl.samples import SampleSet
-from wsl.training.cache_room import affordable_part
-from wsl.training.decoder import Levels, train_decoder
-from wsl.training.decoder_targets import Cells, Targets, training_views
-from wsl.training.features import FOLDER, FeatureCache
+from wsl.training.decoder import train_decoder
+from wsl.training.decoder_features import DecoderFeatures, Mapped
+from wsl.training.decoder_targets import Targets
 from wsl.training.kept_rounds import KeptRounds
 from wsl.training.located import localize_labelled
 
 log = logging.getLogger("wsl")
 
-# The first round whose target maps are means over two sizes, and how much larger the second one is: by this part of the
-# side, in steps of so many pixels.
-_SIZES_FROM, _LARGER, _STEP = 4, 2 / 9, 32
+# The first round whose target maps are means over two sizes.
+_SIZES_FROM = 4
 
 
 class DecoderTraining:
@@ -49,22 +45,12 @@ class DecoderTraining:
 
     def __init__(self, model: Localizer, samples: SampleSet, config: DecodeConfig, device: torch.device) -> None:
         self.model, self.config, self.device = model.to(device), config, device
-        room, seen = config.decoding.decoder_cache, training_views(config.mirrors)
-        self.samples = affordable_part(samples, model, room, "decoder", room, config.seed, views=len(seen))
+        self._features = DecoderFeatures(self.model, samples, config, device)
+        self.samples, self.skipped = self._features.samples, self._features.skipped
         self._labels, self._known = map(torch.from_numpy, stacked_targets(self.samples))
         self._warn_of_missing()
-        side = model.preprocessing.image_size
-        grids = model.backbone.grids((side, side))
-        shapes = model.backbone.level_shapes((side, side))
-        every = (*grids.pyramid, grids.map)
-        cache = FeatureCache(config.run.parent / FOLDER, model, config.runtime, device)
-        layers = [*model.backbone.pyramid, MAP]
-        views = [cache.levels(self.samples, view.mirrored, layers) for view in seen]
-        self._levels = Levels(views, every, (side, side))
-        best = finest([Features(torch.empty(1, *shape), grid) for shape, grid in zip(shapes, every, strict=True)])
-        self._cells = Cells((best.values.shape[2], best.values.shape[3]), best.grid, side)
-        self.skipped = cache.skipped
-        known = [model_digest(config.run), config.seed, len(self.samples), settings.to_json(config.decoding), len(seen)]
+        mirrors, settled = int(config.mirrors), settings.to_json(config.decoding)
+        known = [model_digest(config.run), config.seed, len(self.samples), settled, 1 + mirrors]
         self._kept = KeptRounds(config.run, "decoder", self.rounds, known)
 
     @property
@@ -85,7 +71,7 @@ class DecoderTraining:
             with progress(f"decoder, round {number}/{rounds}", total) as advance:
                 loss = train_decoder(
                     decoder,
-                    self._levels,
+                    self._features.levels,
                     targets,
                     self._labels,
                     self._known,
@@ -103,42 +89,39 @@ class DecoderTraining:
     def _targets(self, number: int) -> Targets:
         """The target maps of a round."""
         model, config = self.model, self.config
-        labels = [sample.labels for sample in self.samples.samples]
-        indices = [[model.classes.index(label) for label in some] for some in labels]
-        targets = Targets(indices, self._cells, padded=model.preprocessing.resize == "letterbox", flip=config.mirrors)
-        predictor = Predictor(
-            model,
-            refine=self._refinement(number),
-            tta=round_views(number, self._sides if number >= _SIZES_FROM else [], flip=config.mirrors),
-            device=str(self.device),
-            precision=config.runtime.precision,
-        )
+        labels = [[model.classes.index(label) for label in sample.labels] for sample in self.samples.samples]
+        padded = model.preprocessing.resize == "letterbox"
+        targets = Targets(labels, self._features.cells, padded=padded, flip=config.mirrors)
+        tta = round_views(number, self._features.sides if number >= _SIZES_FROM else [], flip=config.mirrors)
         name = f"maps for round {number}"
-        found = localize_labelled(predictor, self.samples, config.runtime, self.skipped, name)
+        if number > 1 and self._features.suffice:
+            assert model.decoder is not None
+            mapped = self._features.maps(model.decoder, _walk(number), views(tta), labels)
+            found = track(mapped, name, len(labels))
+        else:
+            found = self._localized(number, tta, name)
         for image, one in enumerate(found):
-            if one is None:
-                continue
-            maps = one.maps or {}
-            targets.add(image, [maps[label] for label in labels[image]], place(one.size, model.preprocessing))
+            if one is not None:
+                targets.add(image, one.maps, one.place)
         return targets
 
-    def _refinement(self, number: int) -> Refinement | Literal["affinity", "none"]:
-        """The refinement of a round's target maps: affinity in the first, then a walk of ever fewer steps."""
-        if number == 1:
-            return "affinity" if self.model.levels else "none"
-        steps = max(1, 4 - number)
-        return REFINEMENTS["decoder"]._replace(apply=partial(walk.refine, steps=steps))
-
-    @property
-    def _sides(self) -> list[int]:
-        """The sides of the inputs in the last rounds: the model's own and a larger one, if the network takes it."""
-        side = self.model.preprocessing.image_size
-        larger = side + _STEP * max(1, round(side * _LARGER / _STEP))
-        try:
-            self.model.backbone.grids((larger, larger))
-        except UserError:
-            return []
-        return [side, larger]
+    def _localized(self, number: int, tta: Sequence[str | int], name: str) -> Iterator[Mapped | None]:
+        """The refined maps of the labelled classes of each image, from the image."""
+        of_classifier: Refine = "affinity" if self.model.levels else "none"
+        predictor = Predictor(
+            self.model,
+            refine=of_classifier if number == 1 else _walk(number),
+            tta=tta,
+            device=str(self.device),
+            precision=self.config.runtime.precision,
+        )
+        found = localize_labelled(predictor, self.samples, self.config.runtime, self.skipped, name)
+        for one, sample in zip(found, self.samples.samples, strict=True):
+            if one is None:
+                yield None
+            else:
+                maps = one.maps or {}
+                yield Mapped([maps[label] for label in sample.labels], place(one.size, self.model.preprocessing))
 
     def _warn_of_missing(self) -> None:
         missing = [
@@ -148,6 +131,11 @@ class DecoderTraining:
         ]
         if missing:
             log.warning("no training image shows %s: the decoder's maps of such a class are 0", listed(missing))
+
+
+def _walk(number: int) -> Refinement:
+    """The refinement of a decoder's maps for the targets of a round: a walk of ever fewer steps."""
+    return REFINEMENTS["decoder"]._replace(apply=partial(walk.refine, steps=max(1, 4 - number)))
 
 
 def round_views(number: int, sides: Sequence[int], *, flip: bool) -> list[str | int]:

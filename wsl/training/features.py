@@ -8,6 +8,7 @@ import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -43,26 +44,30 @@ _WORTH_SAYING = 1e9
 class FeatureCache:
     """Cache of features, keyed by everything that determines them: backbone, layer, weights, preprocessing and files.
 
-    There is one ``.npy`` file for each layer and split, (images, C, h, w) float16, opened as a memory map. An
-    unreadable image has a row of NaN, and is tried again each time. The folder can be deleted at any time.
+    There is one ``.npy`` file for each layer and split, (images, C, h, w) float16, opened as a memory map. The images
+    are resized to ``side``, by default that of the model. An unreadable image has a row of NaN, and is tried again each
+    time. The folder can be deleted at any time.
 
     Raises:
         BadImageError: an image cannot be read, and ``runtime.strict`` is set.
         RunError: a feature is not finite, or there is not enough disk space.
     """
 
-    def __init__(self, folder: Path, model: Localizer, runtime: RuntimeConfig, device: torch.device) -> None:
+    def __init__(
+        self, folder: Path, model: Localizer, runtime: RuntimeConfig, device: torch.device, side: int | None = None
+    ) -> None:
         self.folder = folder
         self.skipped: set[str] = set()
         self._backbone = model.backbone
-        self._preprocessing = model.preprocessing
+        preprocessing = model.preprocessing
+        self._preprocessing = preprocessing if side is None else replace(preprocessing, image_size=side)
         self._runtime, self._device = runtime, device
         self._dtype = choose_dtype(runtime.measuring, device)
-        self._normalise = Normalise(model.preprocessing, device)
+        self._normalise = Normalise(self._preprocessing, device)
         recipe = model.recipe
         self._max_pixels = max_pixels()  # the limit of this thread, passed on to the reading threads
         self._identity = [recipe.backbone, recipe.output_stride, recipe.downsampling, _digest(model.backbone)]
-        self._identity += [to_json(model.preprocessing), str(self._dtype), device.type]
+        self._identity += [to_json(self._preprocessing), str(self._dtype), device.type]
         self._identity += [] if recipe.padding == "own" else [recipe.padding]
 
     def features(self, samples: SampleSet, mirrored: bool) -> Features:
