@@ -51,6 +51,16 @@ def test_scores_maps_and_points_stay_what_they_were(decoded, detected, photos):
     assert all(np.array_equal(new.maps[label], old.maps[label]) for label in old.maps)
 
 
+def test_the_decoder_may_have_been_added_in_python(run, decoded, tmp_path):
+    """The run's settings do not tell of it, and are told of both."""
+    folder = shutil.copytree(run, tmp_path / "run")
+    shutil.copy(decoded / "model.safetensors", folder)
+    detect(config(folder, detecting=DetectorConfig(detector_rounds=1, detector_epochs=1)))
+    assert load(folder).detects
+    written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert (written["decoding"]["decode"], written["detecting"]["detect"]) == (True, True)
+
+
 def test_a_run_without_flips_has_parts_that_saw_no_mirror_image(run, tmp_path, monkeypatch):
     """An arrow to the left is no arrow to the right, and a mirrored 2 is nothing."""
     folder = shutil.copytree(run, tmp_path / "run")

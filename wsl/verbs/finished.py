@@ -6,7 +6,7 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wsl.checkpoints import FILE_NAME, check_weights
 from wsl.config import DecodeConfig, DetectConfig
@@ -92,11 +92,14 @@ def train_part(config: DecodeConfig | DetectConfig, samples: SampleSet) -> PartR
     path = config.run / FILE_NAME
     save(model, path)
     training.finish()
-    if (config.run / CONFIG).is_file():
-        if isinstance(config, DecodeConfig):
-            record(config.run, decoding=dataclasses.replace(config.decoding, decode=True))
-        else:
-            record(config.run, detecting=dataclasses.replace(config.detecting, detect=True))
+    before = recorded(config.run, "start the run again with --overwrite")
+    if before is not None:
+        # The decoder of a run with a detector may have been added in Python.
+        decoding = config.decoding if isinstance(config, DecodeConfig) else before.decoding
+        parts: dict[str, Any] = {"decoding": dataclasses.replace(decoding, decode=True)}
+        if isinstance(config, DetectConfig):
+            parts["detecting"] = dataclasses.replace(config.detecting, detect=True)
+        record(config.run, **parts)
     return PartResult(
         model=path,
         rounds=training.rounds,
