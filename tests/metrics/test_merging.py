@@ -199,7 +199,11 @@ def test_settings_out_of_range_are_refused_at_once(make, told):
         make()
 
 
-@pytest.mark.parametrize("wrong", [["a", "b"], [[1.0], [1.0, 2.0]], [object()], ["0.5", "x"]], ids=str)
+@pytest.mark.parametrize(
+    "wrong",
+    [["a", "b"], [[1.0], [1.0, 2.0]], [object()], ["0.5", "x"]],
+    ids=["words", "ragged", "objects", "a word among numbers"],
+)
 @pytest.mark.parametrize(
     "measure",
     [
