@@ -92,7 +92,7 @@ class DecoderTraining:
         labels = [[model.classes.index(label) for label in sample.labels] for sample in self.samples.samples]
         padded = model.preprocessing.resize == "letterbox"
         targets = Targets(labels, self._features.cells, padded=padded, flip=config.mirrors)
-        tta = round_views(number, self._features.sides if number >= _SIZES_FROM else [], flip=config.mirrors)
+        tta = round_views(number, self._features.sides, flip=config.mirrors)
         name = f"maps for round {number}"
         if number > 1 and self._features.suffice:
             assert model.decoder is not None
@@ -139,9 +139,9 @@ def _walk(number: int) -> Refinement:
 
 
 def round_views(number: int, sides: Sequence[int], *, flip: bool) -> list[str | int]:
-    """The test-time augmentation of a round's target maps.
+    """The test-time augmentation of a round's target maps, for a network whose input may have these ``sides``.
 
-    >>> round_views(1, [], flip=True), round_views(2, [], flip=True), round_views(4, [288, 352], flip=True)
-    ([], ['flip'], ['flip', 288, 352])
+    >>> [round_views(number, [288, 352], flip=True) for number in (1, 3, 4)], round_views(4, [288], flip=True)
+    ([[], ['flip'], ['flip', 288, 352]], ['flip'])
     """
-    return [*(["flip"] if flip and number > 1 else []), *sides]
+    return [*(["flip"] if flip and number > 1 else []), *(sides if number >= _SIZES_FROM and len(sides) > 1 else [])]
