@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
 from typing import NamedTuple
@@ -85,7 +85,7 @@ class DecoderFeatures:
     def suffice(self) -> bool:
         """Whether there is space for all features that `maps` reads; if not, the backbone has to run in each round."""
         views = sum(len(self._views) * image_bytes(self._model, side) for side in self.sides)
-        taps = image_bytes(self._model, self.sides[0], self._model.backbone.taps)
+        taps = image_bytes(self._model, self.sides[0], self._more)
         return (views + taps) * len(self.samples) <= self._room * 1e9
 
     def maps(
@@ -97,7 +97,7 @@ class DecoderFeatures:
         """
         inputs = [self._layers(view) for view in views]
         taps = self._read(views[0], self._model.backbone.taps)
-        places = self._places()
+        places = self._places
         contents = [places[image].content if image in places else None for image in range(len(labels))]
         # A refinement takes images of the same geometry.
         for content, alike in groupby(range(len(labels)), contents.__getitem__):
@@ -134,6 +134,7 @@ class DecoderFeatures:
             found.append(view.cropped(where, Features(logits.sigmoid(), finest(levels).grid)))
         return mean_of_views(found)
 
+    @cached_property
     def _places(self) -> dict[int, Geometry]:
         """Where each readable image lies in the network's input, by its index."""
         readable = np.flatnonzero(FeatureCache.readable(self.levels.views[0][0])).tolist()
@@ -142,13 +143,18 @@ class DecoderFeatures:
 
     def _layers(self, view: View) -> list[Layer]:
         """The inputs of a decoder for all images in a view."""
-        backbone = self._model.backbone
-        names = [*backbone.pyramid, MAP]
+        names = [*self._model.backbone.pyramid, MAP]
         # What `maps` reads of the first view comes from the same pass over the images.
-        more = backbone.taps if view == self._views[0] and self.suffice else ()
-        return self._read(view, dict.fromkeys([*names, *more]))[: len(names)]
+        more = self._more if view == self._views[0] and self.suffice else []
+        return self._read(view, [*names, *more])[: len(names)]
 
-    def _read(self, view: View, names: Iterable[str]) -> list[Layer]:
+    @property
+    def _more(self) -> list[str]:
+        """The layers that a refinement reads and a decoder does not."""
+        backbone = self._model.backbone
+        return [name for name in backbone.taps if name not in backbone.pyramid]
+
+    def _read(self, view: View, names: Sequence[str]) -> list[Layer]:
         """The features of some layers for all images in a view, computed unless they are stored."""
         side, backbone = view.side or self.sides[0], self._model.backbone
         if side not in self._caches:
@@ -158,7 +164,6 @@ class DecoderFeatures:
         positions = backbone.grids((side, side))
         grids = {**dict(zip(backbone.taps, positions.taps, strict=True)), MAP: positions.map}
         grids |= dict(zip(backbone.pyramid, positions.pyramid, strict=True))
-        names = list(names)
         values = self._caches[side].levels(self.samples, view.mirrored, names)
         return [Layer(one, grids[name]) for name, one in zip(names, values, strict=True)]
 

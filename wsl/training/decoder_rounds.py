@@ -49,8 +49,13 @@ class DecoderTraining:
         self.samples, self.skipped = self._features.samples, self._features.skipped
         self._labels, self._known = map(torch.from_numpy, stacked_targets(self.samples))
         self._warn_of_missing()
-        mirrors, settled = int(config.mirrors), settings.to_json(config.decoding)
-        known = [model_digest(config.run), config.seed, len(self.samples), settled, 1 + mirrors]
+        known = [
+            model_digest(config.run),
+            config.seed,
+            len(self.samples),
+            settings.to_json(config.decoding),
+            config.mirrors,
+        ]
         self._kept = KeptRounds(config.run, "decoder", self.rounds, known)
 
     @property
